@@ -1,0 +1,161 @@
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::Context;
+use crate::{BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference, Result};
+
+/// A way to build an image and push it: kaniko in a pod, a `BuildKit` daemon, a Docker daemon.
+///
+/// The facade has scanned the context and found that the image does not exist yet; a backend
+/// delivers the context, runs the build, pushes, and cleans up whatever happens.
+pub trait Backend: Debug + Send + Sync {
+    /// Returns the name of the build mode as the project file spells it.
+    fn name(&self) -> &'static str;
+
+    /// Returns what this backend can do. Checked before anything else happens.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Returns every object and argument that building `job` would create, with secrets redacted.
+    /// Touches nothing.
+    ///
+    /// # Errors
+    /// If an option makes the plan impossible.
+    fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>>;
+
+    /// Builds and pushes `job`.
+    ///
+    /// Must leave nothing behind when it returns, nor when `cx` is cancelled or its deadline passes:
+    /// then it cleans up within seconds and returns. Dropping the future may leave its work to
+    /// [`sweep`](Self::sweep).
+    ///
+    /// # Errors
+    /// If the image was not built and pushed.
+    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>>;
+
+    /// Removes what clients that died have left behind, and nothing of a living one.
+    ///
+    /// # Errors
+    /// If the cluster refuses to list or delete.
+    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>>;
+}
+
+/// What a [`Backend`] builds.
+#[derive(Debug)]
+pub struct BuildJob {
+    /// Identifies this build among all others: lower-case letters and digits, unique.
+    pub id: String,
+    /// What the caller asked for.
+    pub request: BuildRequest,
+    /// The files.
+    pub context: Context,
+    /// Where the image is pushed to.
+    pub destination: ImageReference,
+}
+
+/// What surrounds a running build: where it reports to and what ends it early.
+#[derive(Clone, Debug)]
+pub struct BuildContext {
+    /// Where the build reports what happens.
+    pub events: EventSink,
+    /// Cancelled when the caller loses interest.
+    pub cancel: CancellationToken,
+    /// When the build must have ended.
+    pub deadline: Instant,
+    /// How long the build was allowed in all, for messages.
+    pub time_limit: Duration,
+}
+
+impl BuildContext {
+    /// Waits until the build has to stop, and returns why.
+    pub async fn stopped(&self) -> Error {
+        tokio::select! {
+            () = self.cancel.cancelled() => Error::new(ErrorKind::Cancelled, "the build was cancelled"),
+            () = tokio::time::sleep_until(self.deadline) => Error::new(
+                ErrorKind::Timeout,
+                format!("the build did not end within its time limit of {} s", self.time_limit.as_secs()),
+            )
+            .with_hint("raise the request's timeout if the build needs longer"),
+        }
+    }
+}
+
+/// What a [`Backend`] can do beyond building one image from one context.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Can build for several platforms in one request.
+    pub multiple_platforms: bool,
+}
+
+impl Capabilities {
+    /// Checks that a backend called `mode` can do what `request` asks for.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsupported`], naming the first field that the mode cannot honour.
+    pub fn check(&self, mode: &str, request: &BuildRequest) -> Result<()> {
+        if request.platform_list().len() > 1 && !self.multiple_platforms {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("`platforms`: {mode} builds for one platform at a time"),
+            )
+            .with_hint("request one build per platform"));
+        }
+        Ok(())
+    }
+}
+
+/// The image that a backend has pushed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Pushed {
+    /// The manifest's digest as the builder reported it.
+    pub digest: Digest,
+    /// How many Dockerfile steps came from a cache.
+    pub steps_cached: usize,
+    /// How many Dockerfile steps were run.
+    pub steps_run: usize,
+}
+
+impl Pushed {
+    /// Reports a pushed image, with the numbers of steps that came from a cache and that were run.
+    pub fn new(digest: Digest, steps_cached: usize, steps_run: usize) -> Self {
+        Self { digest, steps_cached, steps_run }
+    }
+}
+
+/// One object that a build would create.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct PlannedObject {
+    /// What it is and where, such as `Pod my-project/kaniko-api-1a2b3c`.
+    pub description: String,
+    /// The whole object, with secrets redacted.
+    pub object: serde_json::Value,
+}
+
+impl PlannedObject {
+    /// Plans `object`, which `description` names.
+    pub fn new(description: impl Into<String>, object: serde_json::Value) -> Self {
+        Self { description: description.into(), object }
+    }
+}
+
+/// What a sweep removed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct SweepReport {
+    /// Each removed object, such as `Pod my-project/kaniko-api-1a2b3c`.
+    pub removed: Vec<String>,
+}
+
+impl SweepReport {
+    /// Reports the removed objects.
+    pub fn new(removed: Vec<String>) -> Self {
+        Self { removed }
+    }
+}

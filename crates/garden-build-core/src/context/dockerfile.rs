@@ -1,0 +1,216 @@
+//! Which Dockerfile and which ignore file a build uses.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path};
+use std::sync::Arc;
+
+use super::{ContextError, IgnoreRules};
+
+/// The most that a Dockerfile or an ignore file may hold. They are kept in memory, and one that is
+/// larger is something else.
+const SIZE_LIMIT: u64 = 1024 * 1024;
+
+/// The name whose lower-case form is accepted as well.
+const DEFAULT_NAME: &str = "Dockerfile";
+
+/// The Dockerfile of a build context. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Dockerfile {
+    path: Arc<str>,
+    contents: Arc<[u8]>,
+}
+
+impl Dockerfile {
+    /// Returns where the Dockerfile lies: relative to the context, with slashes. If `Dockerfile` was
+    /// asked for and there is only a `dockerfile`, this is the latter.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Returns the text. It is here even if the ignore file excludes the Dockerfile.
+    pub fn contents(&self) -> &[u8] {
+        &self.contents
+    }
+
+    /// Reads the Dockerfile at `path`, which [`relative_path`] has cleaned.
+    pub(super) fn read(root: &Path, path: &str) -> Result<Self, ContextError> {
+        let found = |path: &str, contents: Vec<u8>| Self { path: path.into(), contents: contents.into() };
+        match read_text(root, path) {
+            Ok(Some(contents)) => return Ok(found(path, contents)),
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+        let (directory, name) = split(path);
+        if name == DEFAULT_NAME {
+            let lower = format!("{directory}{}", name.to_ascii_lowercase());
+            if let Some(contents) = read_text(root, &lower)? {
+                return Ok(found(&lower, contents));
+            }
+        }
+        let similar = similar_name(&root.join(directory), name).map(|similar| format!("{directory}{similar}"));
+        Err(ContextError::DockerfileMissing { path: path.to_owned(), similar, root: root.to_owned() })
+    }
+}
+
+/// Reads the rules for a build with the Dockerfile at `dockerfile`: from `<dockerfile>.dockerignore`
+/// beside it, else from `.dockerignore` in the context directory, else there are none.
+///
+/// The two are not merged, and the first counts even if it is empty, as in `BuildKit`.
+pub(super) fn ignore_rules(root: &Path, dockerfile: &str) -> Result<IgnoreRules, ContextError> {
+    for file in [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()] {
+        if let Some(text) = read_text(root, &file)? {
+            return IgnoreRules::parse(&file, &text);
+        }
+    }
+    Ok(IgnoreRules::default())
+}
+
+/// Checks that `path` lies inside the context, and writes it with slashes and without detours.
+pub(super) fn relative_path(path: &Path) -> Result<String, ContextError> {
+    let outside = |reason| ContextError::Outside { path: path.to_owned(), reason };
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir if parts.pop().is_some() => {}
+            Component::ParentDir => return Err(outside("leads out of the context directory")),
+            Component::RootDir | Component::Prefix(_) => {
+                return Err(outside("is absolute, but has to be relative to the context directory"));
+            }
+            Component::Normal(part) => parts.push(
+                part.to_str()
+                    .ok_or_else(|| ContextError::NameNotUtf8(path.to_string_lossy().into_owned()))?,
+            ),
+        }
+    }
+    if parts.is_empty() {
+        return Err(outside("names no file"));
+    }
+    Ok(parts.join("/"))
+}
+
+/// Reads a small file of the context; `None` if it does not exist. Follows symbolic links as long as
+/// they stay in the context: what lies outside is not part of what the user asked to build.
+fn read_text(root: &Path, path: &str) -> Result<Option<Vec<u8>>, ContextError> {
+    let unreadable = |reason| ContextError::Unreadable { path: path.to_owned(), reason };
+    let real = match root.join(path).canonicalize() {
+        Ok(real) => real,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    if !real.starts_with(root) {
+        let reason = "is a symbolic link that leads out of the context directory";
+        return Err(ContextError::Outside { path: path.into(), reason });
+    }
+    // Asked before opening, because opening a FIFO waits for a writer.
+    if !fs::metadata(&real).map_err(unreadable)?.is_file() {
+        return Err(ContextError::NotAFile(path.to_owned()));
+    }
+    let mut contents = Vec::new();
+    let file = File::open(&real).map_err(unreadable)?;
+    file.take(SIZE_LIMIT + 1).read_to_end(&mut contents).map_err(unreadable)?;
+    if contents.len() as u64 > SIZE_LIMIT {
+        return Err(ContextError::TooLarge { path: path.to_owned(), limit: SIZE_LIMIT });
+    }
+    Ok(Some(contents))
+}
+
+/// Splits a path into the directory with its slash, and the name.
+fn split(path: &str) -> (&str, &str) {
+    path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
+}
+
+fn similar_name(directory: &Path, name: &str) -> Option<String> {
+    let mut similar: Vec<String> = fs::read_dir(directory)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().to_str().map(str::to_owned))
+        .filter(|other| OsStr::new(other).eq_ignore_ascii_case(name))
+        .collect();
+    similar.sort();
+    similar.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        for (path, text) in files {
+            let path = directory.path().join(path);
+            fs::create_dir_all(path.parent().expect("parent")).expect("directory");
+            fs::write(path, text).expect("file");
+        }
+        directory
+    }
+
+    fn read(directory: &tempfile::TempDir, path: &str) -> Result<Dockerfile, ContextError> {
+        Dockerfile::read(&directory.path().canonicalize().expect("exists"), &relative_path(Path::new(path))?)
+    }
+
+    fn kept(directory: &tempfile::TempDir, dockerfile: &str) -> Vec<&'static str> {
+        let root = directory.path().canonicalize().expect("exists");
+        ignore_rules(&root, dockerfile).expect("rules").kept([("a", false), ("b", false)])
+    }
+
+    #[test]
+    fn accepts_the_lower_case_name_only_for_the_default_name() {
+        let directory = directory(&[("dockerfile", "FROM a"), ("sub/dockerfile", "FROM b"), ("Api", "")]);
+        let found = read(&directory, "./sub/../Dockerfile").expect("found");
+        assert_eq!((found.path(), found.contents()), ("dockerfile", &b"FROM a"[..]));
+        assert_eq!(read(&directory, "sub/Dockerfile").expect("found").path(), "sub/dockerfile");
+        let error = crate::Error::from(read(&directory, "api").expect_err("other case"));
+        assert!(error.message().contains("there is no `api` in"), "{error}");
+        assert!(error.hint().expect("hint").contains("did you mean `Api`?"), "{error}");
+    }
+
+    #[test]
+    fn refuses_a_path_outside_of_the_context_and_says_why() {
+        let directory = directory(&[]);
+        for (path, reason) in [
+            ("../Dockerfile", "leads out"),
+            ("a/../../Dockerfile", "leads out"),
+            ("/etc/passwd", "is absolute"),
+            (".", "names no file"),
+        ] {
+            let error = read(&directory, path).expect_err(path).to_string();
+            assert!(error.contains(path) && error.contains(reason), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn follows_a_link_inside_of_the_context_but_not_out_of_it() {
+        use std::os::unix::fs::symlink;
+        let directory = directory(&[("real", "FROM a")]);
+        symlink("real", directory.path().join("inside")).expect("link");
+        symlink("/etc/passwd", directory.path().join("outside")).expect("link");
+        assert_eq!(read(&directory, "inside").expect("found").contents(), b"FROM a");
+        let error = read(&directory, "outside").expect_err("outside").to_string();
+        assert!(error.contains("`outside` is a symbolic link"), "{error}");
+    }
+
+    #[test]
+    fn refuses_a_directory_and_a_file_that_is_far_too_large() {
+        let directory = directory(&[("sub/x", ""), ("large", &" ".repeat(1024 * 1024 + 1))]);
+        assert!(matches!(read(&directory, "sub"), Err(ContextError::NotAFile(path)) if path == "sub"));
+        let error = read(&directory, "large").expect_err("large").to_string();
+        assert!(error.contains("`large` is larger than 1048576 bytes"), "{error}");
+    }
+
+    #[test]
+    fn the_ignore_file_beside_the_dockerfile_replaces_the_general_one() {
+        let directory = directory(&[
+            (".dockerignore", "a"),
+            ("api.Dockerfile.dockerignore", "b"),
+            ("empty.Dockerfile.dockerignore", ""),
+        ]);
+        assert_eq!(kept(&directory, "Dockerfile"), ["b"]);
+        assert_eq!(kept(&directory, "api.Dockerfile"), ["a"]);
+        assert_eq!(kept(&directory, "empty.Dockerfile"), ["a", "b"]);
+    }
+}

@@ -1,0 +1,218 @@
+use std::io;
+use std::path::PathBuf;
+
+use super::PatternProblem;
+use crate::{Error, ErrorKind};
+
+/// Why a build context cannot be scanned or sent.
+///
+/// Every path is relative to the context and slash-separated, unless it is a [`PathBuf`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ContextError {
+    /// The caller lost interest.
+    #[error("the build was cancelled")]
+    Cancelled,
+
+    /// The context directory does not exist.
+    #[error("the context directory `{}` does not exist", .0.display())]
+    RootMissing(PathBuf),
+
+    /// The context is not a directory.
+    #[error("the build context `{}` is not a directory", .0.display())]
+    RootNotADirectory(PathBuf),
+
+    /// The context directory cannot be opened.
+    #[error("the context directory `{}` cannot be opened: {reason}", path.display())]
+    RootUnreadable {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: io::Error,
+    },
+
+    /// The path of the Dockerfile or of an ignore file does not lie inside the context.
+    #[error("the path `{}` {reason}", path.display())]
+    Outside {
+        /// The path as requested.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// There is no Dockerfile.
+    #[error("there is no `{path}` in the context directory `{}`", root.display())]
+    DockerfileMissing {
+        /// The Dockerfile's path.
+        path: String,
+        /// A file in the same directory whose name differs only in case.
+        similar: Option<String>,
+        /// The context directory.
+        root: PathBuf,
+    },
+
+    /// The Dockerfile or the ignore file is too large to be one.
+    #[error("`{path}` is larger than {limit} bytes, so it is not a Dockerfile or ignore file")]
+    TooLarge {
+        /// The file.
+        path: String,
+        /// The most that is accepted.
+        limit: u64,
+    },
+
+    /// The Dockerfile or the ignore file is a directory or something else that holds no text.
+    #[error("`{0}` is not a file")]
+    NotAFile(String),
+
+    /// A line of the ignore file is too long.
+    #[error("{file}:{line}: the line is longer than 65535 bytes")]
+    IgnoreLineTooLong {
+        /// The ignore file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+    },
+
+    /// A pattern of the ignore file is not text.
+    #[error("{file}:{line}: the pattern is not UTF-8")]
+    IgnoreLineNotUtf8 {
+        /// The ignore file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+    },
+
+    /// A pattern of the ignore file cannot be used.
+    #[error("{file}:{line}: the pattern `{pattern}` cannot be used: {problem}")]
+    Pattern {
+        /// The ignore file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: PatternProblem,
+    },
+
+    /// A name or a link's target is not UTF-8. Bytes that are not are shown as U+FFFD.
+    #[error("the name of `{0}` is not UTF-8")]
+    NameNotUtf8(String),
+
+    /// A symbolic link's target is not UTF-8.
+    #[error("the target of the symbolic link `{0}` is not UTF-8")]
+    TargetNotUtf8(String),
+
+    /// A socket, FIFO or device.
+    #[error("`{path}` is a {kind}, which cannot be part of a build context")]
+    Special {
+        /// The path.
+        path: String,
+        /// What it is.
+        kind: &'static str,
+    },
+
+    /// A file, directory or link cannot be read.
+    #[error("`{path}` cannot be read: {reason}")]
+    Unreadable {
+        /// The path.
+        path: String,
+        /// What the operating system said.
+        reason: io::Error,
+    },
+
+    /// A file is not what it was when the context was scanned.
+    #[error("`{0}` changed while it was being read; build again")]
+    Changed(String),
+
+    /// The archive could not be handed on.
+    #[error("the build context could not be written: {0}")]
+    Write(io::Error),
+}
+
+impl ContextError {
+    /// Wraps what happened when `path` was read: a file that is gone has changed since it was found.
+    pub(super) fn reading(path: &str, reason: io::Error) -> Self {
+        match reason.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Changed(path.to_owned()),
+            _ => Self::Unreadable { path: path.to_owned(), reason },
+        }
+    }
+
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Cancelled => ErrorKind::Cancelled,
+            // Not the context's fault: whoever takes the archive stopped to.
+            Self::Write(_) => ErrorKind::Unexpected,
+            _ => ErrorKind::Context,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::RootMissing(_) | Self::RootNotADirectory(_) | Self::RootUnreadable { .. } => {
+                "set the build's directory to one that holds the Dockerfile and can be read".to_owned()
+            }
+            Self::Outside { .. } => {
+                "use a path relative to the context directory, such as `docker/api.Dockerfile`, and a \
+                 context directory that contains it"
+                    .to_owned()
+            }
+            Self::DockerfileMissing { similar: Some(similar), .. } => {
+                format!("did you mean `{similar}`? Upper and lower case differ")
+            }
+            Self::DockerfileMissing { similar: None, .. } => {
+                "create it, or set the Dockerfile's path relative to the context directory".to_owned()
+            }
+            Self::Pattern { problem: PatternProblem::NothingToInclude, .. } => {
+                "name what to include behind the `!`, or delete the line".to_owned()
+            }
+            Self::Pattern { .. } => "correct the pattern; a `\\` makes the next character literal".to_owned(),
+            Self::IgnoreLineTooLong { .. } => "split the line; each pattern has its own".to_owned(),
+            Self::IgnoreLineNotUtf8 { .. } => "save the file as UTF-8".to_owned(),
+            Self::NameNotUtf8(_) => "rename it, or exclude its directory in .dockerignore".to_owned(),
+            Self::TargetNotUtf8(path) | Self::Special { path, .. } => {
+                format!("add `{path}` to .dockerignore")
+            }
+            Self::Unreadable { path, .. } => {
+                format!("make it readable to the user who builds, or add `{path}` to .dockerignore")
+            }
+            Self::Changed(_) => "let nothing write into the context while it is being sent".to_owned(),
+            Self::TooLarge { .. } | Self::NotAFile(_) => "check the Dockerfile's path".to_owned(),
+            Self::Cancelled | Self::Write(_) => return None,
+        })
+    }
+}
+
+impl From<ContextError> for Error {
+    fn from(error: ContextError) -> Self {
+        let mut mapped = Self::new(error.kind(), error.to_string());
+        if let Some(hint) = error.hint() {
+            mapped = mapped.with_hint(hint);
+        }
+        if matches!(error, ContextError::Changed(_)) {
+            mapped = mapped.retryable();
+        }
+        mapped.with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_scan_is_a_cancelled_build_and_a_changed_file_may_be_retried() {
+        assert_eq!(*Error::from(ContextError::Cancelled).kind(), ErrorKind::Cancelled);
+        let changed = Error::from(ContextError::Changed("src/main.rs".to_owned()));
+        assert_eq!(*changed.kind(), ErrorKind::Context);
+        assert!(changed.is_retryable());
+        assert!(changed.message().contains("`src/main.rs` changed while it was being read; build again"));
+    }
+
+    #[test]
+    fn a_special_file_is_answered_with_the_line_to_add() {
+        let error = Error::from(ContextError::Special { path: "run/api.sock".to_owned(), kind: "socket" });
+        assert_eq!(error.hint(), Some("add `run/api.sock` to .dockerignore"));
+    }
+}

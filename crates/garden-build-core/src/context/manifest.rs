@@ -1,0 +1,166 @@
+use std::sync::Arc;
+
+use crate::Digest;
+use crate::version::FramedHasher;
+
+/// What a build context consists of: every kept entry, with the digest of its content.
+///
+/// Says nothing of when or by whom a file was written, nor where the context lies, so it is the same
+/// on every machine that has the same files. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Manifest {
+    entries: Arc<[Entry]>,
+    digest: Digest,
+}
+
+/// One entry of a [`Manifest`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Relative to the context, with slashes.
+    pub path: String,
+    /// What the entry is.
+    pub kind: EntryKind,
+}
+
+/// What an [`Entry`] is.
+///
+/// Permissions are those that git knows: without them, the same checkout under two umasks would be
+/// two different contexts, and nothing would be found in a cache.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum EntryKind {
+    /// A directory, with mode 0755.
+    Directory,
+    /// An ordinary file.
+    File {
+        /// Whether the owner may execute it: mode 0755, not 0644.
+        executable: bool,
+        /// Its length in bytes.
+        size: u64,
+        /// The digest of its content.
+        digest: Digest,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// Where it points, as it is written.
+        target: String,
+    },
+}
+
+impl Manifest {
+    /// Makes a manifest of `entries`, which a walk has put in order: names compared byte by byte,
+    /// each directory directly followed by what is in it.
+    pub(super) fn new(entries: Vec<Entry>) -> Self {
+        debug_assert!(
+            entries.is_sorted_by(|one, next| one.path.split('/').lt(next.path.split('/'))),
+            "the walk is out of order"
+        );
+        let digest = digest(&entries);
+        Self { entries: entries.into(), digest }
+    }
+
+    /// Returns the entries in the order in which `BuildKit` wants them: names compared byte by byte,
+    /// and a directory directly before what is in it.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Returns the digest of all entries. It changes if any path, content, link target or
+    /// executable bit does.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Returns the number of ordinary files.
+    pub fn file_count(&self) -> usize {
+        self.sizes().count()
+    }
+
+    /// Returns the sum of the lengths of all files.
+    pub fn total_bytes(&self) -> u64 {
+        self.sizes().sum()
+    }
+
+    fn sizes(&self) -> impl Iterator<Item = u64> {
+        self.entries.iter().filter_map(|entry| match entry.kind {
+            EntryKind::File { size, .. } => Some(size),
+            _ => None,
+        })
+    }
+}
+
+fn digest(entries: &[Entry]) -> Digest {
+    let mut hasher = FramedHasher::new("garden-build manifest 1");
+    for Entry { path, kind } in entries {
+        match kind {
+            EntryKind::Directory => hasher.field("directory", path.as_bytes()),
+            EntryKind::File { executable, digest, .. } => {
+                hasher.field(if *executable { "executable" } else { "file" }, path.as_bytes());
+                hasher.field("content", digest.as_bytes());
+            }
+            EntryKind::Symlink { target } => {
+                hasher.field("link", path.as_bytes());
+                hasher.field("target", target.as_bytes());
+            }
+        }
+    }
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, content: &str) -> Entry {
+        let (size, digest) = (content.len() as u64, Digest::of(content.as_bytes()));
+        Entry { path: path.to_owned(), kind: EntryKind::File { executable: false, size, digest } }
+    }
+
+    fn link(path: &str, target: &str) -> Entry {
+        Entry { path: path.to_owned(), kind: EntryKind::Symlink { target: target.to_owned() } }
+    }
+
+    fn directory(path: &str) -> Entry {
+        Entry { path: path.to_owned(), kind: EntryKind::Directory }
+    }
+
+    #[test]
+    fn differs_when_anything_that_a_build_can_see_differs() {
+        let executable = match file("a", "bc").kind {
+            EntryKind::File { size, digest, .. } => EntryKind::File { executable: true, size, digest },
+            other => other,
+        };
+        let manifests = [
+            vec![],
+            vec![file("a", "bc")],
+            vec![file("b", "bc")],
+            vec![file("ab", "c")],
+            vec![file("a", "bd")],
+            vec![Entry { path: "a".to_owned(), kind: executable }],
+            vec![link("a", "bc")],
+            vec![link("ab", "c")],
+            vec![link("a", "bd")],
+            vec![file("a", "bc"), directory("empty")],
+            vec![directory("a")],
+            vec![file("a", ""), file("b", "")],
+            vec![directory("a"), file("a/b", "")],
+        ]
+        .map(Manifest::new);
+        for (index, manifest) in manifests.iter().enumerate() {
+            let earlier = manifests[..index].iter().position(|earlier| earlier.digest() == manifest.digest());
+            assert_eq!(earlier, None, "{index} is not unique");
+        }
+    }
+
+    #[test]
+    fn counts_files_and_their_bytes_only() {
+        let manifest = Manifest::new(vec![directory("d"), file("d/a", "123"), link("d/b", "a"), file("e", "4")]);
+        assert_eq!((manifest.file_count(), manifest.total_bytes(), manifest.entries().len()), (2, 4, 4));
+    }
+
+    #[test]
+    #[should_panic(expected = "out of order")]
+    fn a_directory_stands_directly_before_what_is_in_it() {
+        // As plain strings these are in order, because `-` comes before `/`.
+        let _ = Manifest::new(vec![directory("a"), file("a-b", ""), file("a/b", "")]);
+    }
+}

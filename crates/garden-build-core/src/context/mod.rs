@@ -1,0 +1,107 @@
+//! The build context: from a directory to a [`Manifest`] with a digest, and from there to a stream.
+//!
+//! 1. [`Context::scan`] finds the Dockerfile and the ignore file that belongs to it, walks the
+//!    directory as `BuildKit` does, and digests every file that is kept.
+//! 2. [`Manifest::digest`] is what the image's version is derived from. It does not depend on the
+//!    machine: not on where the context lies, nor on times, owners or umask.
+//! 3. [`TarStream`] writes the entries as an archive, checks while doing so that every file is still
+//!    the one that was digested, and never holds one in memory. [`GzipMembers`] compresses it so
+//!    that the far side cannot take a part for the whole, and [`byte_stream`] carries it from a
+//!    blocking thread to whoever sends it.
+//!
+//! ```no_run
+//! use garden_build_core::context::{Context, ContextError, TarStream};
+//! use garden_build_core::BuildRequest;
+//!
+//! let context = Context::scan(&BuildRequest::new("api", "./services/api"), &|| false)?;
+//! println!("{} files, {}", context.manifest().file_count(), context.manifest().digest());
+//! let mut tar = TarStream::new(Vec::new());
+//! tar.add_context(&context, &|| false, &mut |bytes| println!("{bytes} bytes"))?;
+//! let archive = tar.finish()?;
+//! # Ok::<(), ContextError>(())
+//! ```
+
+mod archive;
+mod dockerfile;
+mod error;
+mod go_path;
+mod gzip;
+mod ignore_file;
+mod manifest;
+mod pattern;
+mod rules;
+mod scan;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use archive::TarStream;
+pub use dockerfile::Dockerfile;
+pub use error::ContextError;
+pub use gzip::GzipMembers;
+pub use manifest::{Entry, EntryKind, Manifest};
+pub use pattern::PatternProblem;
+pub use rules::IgnoreRules;
+pub use stream::{ByteStream, ChunkWriter, byte_stream};
+
+use crate::BuildRequest;
+
+/// Asks whether to stop. Called often and from several threads.
+pub type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// A build context: the files that a build can see, and its Dockerfile. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Context {
+    root: Arc<Path>,
+    manifest: Manifest,
+    dockerfile: Dockerfile,
+}
+
+impl Context {
+    /// Scans the context of `request`. Blocks, and uses as many threads as there are processors.
+    ///
+    /// Symbolic links are kept as they are and never followed, except the context directory itself.
+    /// Hard links become ordinary files, and empty directories are kept.
+    ///
+    /// # Errors
+    /// If the directory, the Dockerfile, an ignore file or anything that is not ignored cannot be
+    /// read or cannot be part of a context, and [`ContextError::Cancelled`] soon after `cancelled`
+    /// returns `true`.
+    pub fn scan(request: &BuildRequest, cancelled: Cancelled<'_>) -> Result<Self, ContextError> {
+        let root = resolve(request.directory())?;
+        let path = dockerfile::relative_path(request.dockerfile_path())?;
+        let dockerfile = Dockerfile::read(&root, &path)?;
+        let rules = dockerfile::ignore_rules(&root, &path)?;
+        let manifest = scan::scan(&root, &rules, cancelled)?;
+        Ok(Self { root: root.into(), manifest, dockerfile })
+    }
+
+    /// Returns the context directory, absolute and without symbolic links.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns what the context consists of.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Returns the Dockerfile, which need not be part of the [`manifest`](Self::manifest).
+    pub fn dockerfile(&self) -> &Dockerfile {
+        &self.dockerfile
+    }
+}
+
+fn resolve(directory: &Path) -> Result<PathBuf, ContextError> {
+    let path = || directory.to_owned();
+    let root = directory.canonicalize().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => ContextError::RootMissing(path()),
+        io::ErrorKind::NotADirectory => ContextError::RootNotADirectory(path()),
+        _ => ContextError::RootUnreadable { path: path(), reason: error },
+    })?;
+    if root.is_dir() { Ok(root) } else { Err(ContextError::RootNotADirectory(path())) }
+}

@@ -1,0 +1,171 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+/// The result of an operation of garden-build.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Says what class of failure an [`Error`] is, for callers that react differently to each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The project file or an option is wrong.
+    Config,
+    /// The build context or the Dockerfile cannot be used.
+    Context,
+    /// The build mode cannot do what the request asks for.
+    Unsupported,
+    /// A registry or the cluster refused the credentials, or had none.
+    Unauthorized,
+    /// The credentials are good but do not allow the operation.
+    PermissionDenied,
+    /// Something that has to exist does not.
+    NotFound,
+    /// A server could not be reached or broke off.
+    Unreachable,
+    /// The cluster refused an object: quota, admission policy, validation.
+    Rejected,
+    /// No node can take the builder.
+    Unschedulable,
+    /// The builder's own image cannot be pulled.
+    ImagePull,
+    /// The builder could not be started for another reason (volume, command, sandbox).
+    BuilderStart,
+    /// The builder ran out of memory.
+    OutOfMemory,
+    /// The builder was evicted from its node.
+    Evicted,
+    /// The builder vanished while it was building: deleted, or its node lost.
+    BuilderLost,
+    /// A step of the Dockerfile failed.
+    BuildFailed {
+        /// The Dockerfile instruction that failed, where it is known.
+        step: Option<String>,
+        /// The exit code of the step's command, or of the builder.
+        exit_code: Option<i32>,
+    },
+    /// The image was built but could not be pushed.
+    PushFailed,
+    /// The build took longer than it was allowed.
+    Timeout,
+    /// The caller cancelled the build.
+    Cancelled,
+    /// A server answered something that it should not, or we have a defect.
+    Unexpected,
+}
+
+/// What went wrong, what to do about it, and what the builder printed last.
+///
+/// The message names the thing that it concerns (file and line, namespace and pod, registry and
+/// repository). Neither message, hint, log tail nor source ever holds a secret.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+    log_tail: Vec<String>,
+    retryable: bool,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// Creates an error of `kind` that says `message`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            hint: None,
+            log_tail: Vec::new(),
+            retryable: false,
+            source: None,
+        }))
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the last lines that the builder printed.
+    #[must_use]
+    pub fn with_log_tail(mut self, lines: Vec<String>) -> Self {
+        self.0.log_tail = lines;
+        self
+    }
+
+    /// Adds the error that caused this one.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Marks the error as one that may be gone if the same is tried again.
+    #[must_use]
+    pub fn retryable(mut self) -> Self {
+        self.0.retryable = true;
+        self
+    }
+
+    /// Returns the class of the failure.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// Returns what happened, in one sentence, without the hint.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// Returns what the user can do about it.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// Returns the last lines that the builder printed, oldest first; empty if it never ran.
+    pub fn log_tail(&self) -> &[String] {
+        &self.0.log_tail
+    }
+
+    /// Tells whether trying the same again may succeed. A failed build step is never retryable.
+    pub fn is_retryable(&self) -> bool {
+        self.0.retryable
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(hint) = &self.0.hint {
+            write!(f, "\n  help: {hint}")?;
+        }
+        if !self.0.log_tail.is_empty() {
+            f.write_str("\n  last lines of the log:")?;
+            for line in &self.0.log_tail {
+                write!(f, "\n    {line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("hint", &self.0.hint)
+            .field("log_tail", &self.0.log_tail)
+            .field("retryable", &self.0.retryable)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,28 @@
+//! The words that every part of garden-build speaks, and the build context.
+//!
+//! This crate knows nothing of networks, Kubernetes or registries, so that it compiles in seconds
+//! and a new build mode needs to agree on nothing but what stands here:
+//!
+//! * [`Backend`] is a way to build an image; [`BuildJob`] is what it is asked to build and
+//!   [`BuildContext`] is what it reports to and is stopped by.
+//! * [`Event`] is what a caller sees while a build runs, [`Error`] what it gets if the build fails.
+//! * [`context`] turns a directory into a [`Manifest`](context::Manifest) with a digest, and the
+//!   manifest into a tar stream.
+//! * [`Digest`], [`ImageReference`] and [`Version`] are the names of images.
+
+mod backend;
+pub mod context;
+mod digest;
+mod error;
+mod event;
+mod reference;
+mod request;
+mod version;
+
+pub use backend::{Backend, BuildContext, BuildJob, Capabilities, PlannedObject, Pushed, SweepReport};
+pub use digest::{Digest, DigestError};
+pub use error::{Error, ErrorKind, Result};
+pub use event::{Event, EventSink, EventStream, Step, StepId, Stream, event_channel};
+pub use reference::{ImageReference, ReferenceError};
+pub use request::BuildRequest;
+pub use version::Version;

@@ -1,0 +1,117 @@
+use std::fmt;
+use std::str::FromStr;
+
+use oci_spec::distribution::Reference;
+use serde::{Serialize, Serializer};
+
+use crate::Digest;
+
+/// The name of an image in a registry: `host[:port]/repository[:tag][@digest]`.
+///
+/// Parsed by `oci_spec` as Docker's reference grammar says, so `busybox` is Docker Hub's
+/// `docker.io/library/busybox:latest`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ImageReference(Reference);
+
+/// A text that is not the name of an image.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an image reference: {reason}")]
+pub struct ReferenceError {
+    text: String,
+    reason: String,
+}
+
+impl ImageReference {
+    /// Names the image `repository:tag` at `registry` (`host` or `host:port`).
+    ///
+    /// # Errors
+    /// If the three do not form a reference by Docker's grammar: upper case in the repository, say.
+    pub fn tagged(registry: &str, repository: &str, tag: &str) -> Result<Self, ReferenceError> {
+        format!("{registry}/{repository}:{tag}").parse()
+    }
+
+    /// Returns the registry's `host` or `host:port`; `docker.io` for Docker Hub.
+    pub fn registry(&self) -> &str {
+        self.0.registry()
+    }
+
+    /// Returns the repository's path at the registry, without tag and digest.
+    pub fn repository(&self) -> &str {
+        self.0.repository()
+    }
+
+    /// Returns the tag, if the reference has one.
+    pub fn tag(&self) -> Option<&str> {
+        self.0.tag()
+    }
+
+    /// Returns the digest as text, if the reference has one.
+    pub fn digest(&self) -> Option<&str> {
+        self.0.digest()
+    }
+
+    /// Returns `registry/repository`, without tag and digest.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry(), self.repository())
+    }
+
+    /// Returns the reference that names exactly the image with `digest` in the same repository.
+    pub fn at(&self, digest: Digest) -> String {
+        format!("{}@{digest}", self.name())
+    }
+}
+
+impl FromStr for ImageReference {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|error: oci_spec::distribution::ParseError| ReferenceError {
+            text: text.to_owned(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+impl fmt::Display for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for ImageReference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_ports_tags_and_nested_repositories_apart() {
+        let reference = ImageReference::tagged("registry.example:5000", "team/project/api", "v-1").expect("valid");
+        assert_eq!(reference.registry(), "registry.example:5000");
+        assert_eq!(reference.repository(), "team/project/api");
+        assert_eq!(reference.tag(), Some("v-1"));
+        assert_eq!(reference.to_string(), "registry.example:5000/team/project/api:v-1");
+    }
+
+    #[test]
+    fn expands_docker_hub_short_names() {
+        let reference: ImageReference = "busybox".parse().expect("valid");
+        assert_eq!(reference.to_string(), "docker.io/library/busybox:latest");
+    }
+
+    #[test]
+    fn says_which_text_is_wrong() {
+        let error = ImageReference::tagged("registry.example", "Team/api", "v-1").expect_err("upper case");
+        assert!(error.to_string().contains("registry.example/Team/api:v-1"), "{error}");
+    }
+}

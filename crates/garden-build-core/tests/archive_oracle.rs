@@ -1,0 +1,208 @@
+//! Has our streams read by the programs that will read them.
+#![cfg(unix)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+
+use garden_build_core::context::{Context, EntryKind, GzipMembers, TarStream};
+use garden_build_core::{BuildRequest, Digest};
+use serde_json::Value;
+
+/// The entry that stands for the build: the executor must not see it behind a damaged context.
+const SENTINEL: &str = "delivered/Dockerfile";
+
+/// A context with everything that archives get wrong.
+fn awkward_context() -> (tempfile::TempDir, Context) {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let root = directory.path();
+    let deep = format!("{}/{}", "d".repeat(120), "e".repeat(120));
+    fs::create_dir_all(root.join(&deep)).expect("directory");
+    fs::create_dir_all(root.join("empty")).expect("directory");
+    for (path, text) in [
+        ("Dockerfile", "FROM scratch\n".to_owned()),
+        (&*"n".repeat(100), "fits".to_owned()),
+        (&"n".repeat(101), "does not".to_owned()),
+        (&format!("{deep}/{}", "f".repeat(200)), "far".to_owned()),
+        ("grün é 漢", "foreign".to_owned()),
+        ("white space", "block".repeat(1000)),
+        ("exactly a block", "x".repeat(512)),
+        ("nothing", String::new()),
+        ("a-b", "before a/b as bytes".to_owned()),
+        ("run.sh", "#!/bin/sh".to_owned()),
+    ] {
+        fs::write(root.join(path), text).expect("file");
+    }
+    fs::set_permissions(root.join("run.sh"), fs::Permissions::from_mode(0o4777)).expect("mode");
+    fs::hard_link(root.join("nothing"), root.join("second name")).expect("hard link");
+    for (path, target) in [
+        ("absolute", "/etc/hostname"),
+        ("dangling", "no/such file"),
+        ("up", "../../outside"),
+        ("foreign link", "grün é 漢"),
+        ("long link", &format!("{deep}/{}", "f".repeat(200))),
+    ] {
+        symlink(target, root.join(path)).expect("link");
+    }
+    let context = Context::scan(&BuildRequest::new("test", root), &|| false).expect("context");
+    (directory, context)
+}
+
+/// Each path with its mode and what it holds.
+type Listing = BTreeMap<String, (i64, String)>;
+
+fn expected(context: &Context) -> Listing {
+    let entries = context.manifest().entries().iter().map(|entry| {
+        let facts = match &entry.kind {
+            EntryKind::Directory => (0o755, "directory".to_owned()),
+            EntryKind::File { executable, size, digest } => {
+                (if *executable { 0o755 } else { 0o644 }, format!("{size} {}", digest.hex()))
+            }
+            EntryKind::Symlink { target } => (0o777, format!("-> {target}")),
+        };
+        (entry.path.clone(), facts)
+    });
+    entries.collect()
+}
+
+fn archive(context: &Context) -> Vec<u8> {
+    let mut tar = TarStream::new(Vec::new());
+    tar.add_context(context, &|| false, &mut |_| {}).expect("context");
+    tar.finish().expect("archive")
+}
+
+fn members(context: &Context, level: u8) -> Vec<u8> {
+    let mut tar = TarStream::new(GzipMembers::new(Vec::new(), level));
+    tar.add_context(context, &|| false, &mut |_| {}).expect("context");
+    tar.get_mut().next_member().expect("second member");
+    tar.add_file(SENTINEL, context.dockerfile().contents()).expect("Dockerfile");
+    tar.get_mut().next_member().expect("third member");
+    tar.finish().expect("archive").finish().expect("stream")
+}
+
+fn listed_by_go(output: &str) -> Listing {
+    let entries = output.lines().map(|line| {
+        let entry: Value = serde_json::from_str(line).expect("JSON");
+        let text = |key: &str| entry[key].as_str().expect("string").to_owned();
+        assert_eq!((&entry["uid"], &entry["gid"]), (&Value::from(0), &Value::from(0)));
+        assert_eq!(entry["time"], 315_532_800);
+        let facts = match text("type").as_str() {
+            "0" => format!("{} {}", entry["size"], text("sha256")),
+            "2" => format!("-> {}", text("link")),
+            "5" => "directory".to_owned(),
+            other => panic!("type {other}"),
+        };
+        let mode = entry["mode"].as_i64().expect("number");
+        (text("name").trim_end_matches('/').to_owned(), (mode, facts))
+    });
+    entries.collect()
+}
+
+fn listed_from_disk(directory: &Path, prefix: &str, listing: &mut Listing) {
+    for entry in fs::read_dir(directory).expect("directory") {
+        let entry = entry.expect("entry");
+        let path = format!("{prefix}{}", entry.file_name().to_str().expect("UTF-8"));
+        let metadata = entry.metadata().expect("metadata");
+        let mode = i64::from(metadata.permissions().mode() & 0o7777);
+        let facts = if metadata.is_dir() {
+            listed_from_disk(&entry.path(), &format!("{path}/"), listing);
+            "directory".to_owned()
+        } else if metadata.is_symlink() {
+            format!("-> {}", fs::read_link(entry.path()).expect("link").display())
+        } else {
+            format!("{} {}", metadata.len(), Digest::of(&fs::read(entry.path()).expect("file")).hex())
+        };
+        listing.insert(path, (mode, facts));
+    }
+}
+
+#[test]
+fn go_reads_back_what_was_scanned() {
+    let (_directory, context) = awkward_context();
+    let (success, output) = support::oracle(&["tar"], &archive(&context));
+    assert!(success);
+    assert_eq!(listed_by_go(&output), expected(&context));
+}
+
+#[test]
+fn the_executor_reads_all_members_as_one_archive() {
+    let (_directory, context) = awkward_context();
+    for level in [0, 1, 9] {
+        let (success, output) = support::oracle(&["untar"], &members(&context, level));
+        assert!(success);
+        let mut listed = listed_by_go(&output);
+        assert!(listed.remove(SENTINEL).is_some());
+        assert_eq!(listed, expected(&context));
+    }
+}
+
+#[test]
+fn gnu_tar_and_busybox_unpack_what_was_scanned() {
+    let (_directory, context) = awkward_context();
+    let bytes = archive(&context);
+    for program in [&["tar"][..], &["busybox", "tar"]] {
+        let target = tempfile::tempdir().expect("temporary directory");
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).args(["-xpf", "-", "-C"]).arg(target.path());
+        assert!(support::run(&mut command, &bytes).0, "{program:?} failed");
+        let mut listing = Listing::new();
+        listed_from_disk(target.path(), "", &mut listing);
+        assert_eq!(listing, expected(&context), "{program:?}");
+    }
+}
+
+/// What the oracle makes of a stream after damaging it everywhere: tried, yielded, fooled.
+fn damage(stream: &[u8], first_bytes: usize) -> (u64, u64, u64) {
+    let (success, output) = support::oracle(&["damage", SENTINEL, &first_bytes.to_string()], stream);
+    assert!(success);
+    let report: Value = serde_json::from_str(&output).expect("JSON");
+    let count = |key: &str| report[key].as_u64().expect("number");
+    (count("tried"), count("yielded"), count("fooled"))
+}
+
+fn small_context() -> (tempfile::TempDir, Context) {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . .\n").expect("file");
+    fs::write(directory.path().join("main.rs"), "fn main() { println!(\"hello\") }\n".repeat(9)).expect("file");
+    let context = Context::scan(&BuildRequest::new("test", directory.path()), &|| false).expect("context");
+    (directory, context)
+}
+
+#[test]
+fn no_truncated_or_flipped_stream_leads_the_executor_to_the_dockerfile() {
+    let (_directory, context) = small_context();
+    for level in [0, 1, 9] {
+        let stream = members(&context, level);
+        let (tried, _, fooled) = damage(&stream, stream.len());
+        assert!(tried >= 9 * stream.len() as u64, "level {level}: {tried}");
+        assert_eq!(fooled, 0, "level {level}");
+    }
+}
+
+#[test]
+fn one_member_alone_would_not_protect_the_build() {
+    let (_directory, context) = small_context();
+    let mut tar = TarStream::new(GzipMembers::new(Vec::new(), 0));
+    tar.add_context(&context, &|| false, &mut |_| {}).expect("context");
+    tar.add_file(SENTINEL, b"FROM scratch").expect("Dockerfile");
+    let stream = tar.finish().expect("archive").finish().expect("stream");
+    let (_, _, fooled) = damage(&stream, stream.len());
+    assert!(fooled > 1000, "{fooled}");
+}
+
+#[test]
+fn the_executor_refuses_a_stream_whose_writer_gave_up() {
+    let (_directory, context) = small_context();
+    let mut output = Vec::new();
+    let mut tar = TarStream::new(GzipMembers::new(&mut output, 1));
+    tar.add_context(&context, &|| false, &mut |_| {}).expect("context");
+    tar.get_mut().flush().expect("flushed");
+    drop(tar);
+    let (success, _) = support::oracle(&["untar"], &output);
+    assert!(!success, "the executor would have built from a part of the context");
+}

@@ -1,0 +1,199 @@
+//! Compares our reading of ignore files with `BuildKit`'s own libraries, on thousands of cases.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use garden_build_core::BuildRequest;
+use garden_build_core::context::{Context, ContextError, IgnoreRules, PatternProblem};
+use serde_json::{Value, json};
+
+const PURE_CASES: u64 = 6000;
+const REAL_CASES: u64 = 300;
+
+/// Pieces of patterns, most of them ordinary: a pattern that is too odd matches nothing, or is invalid.
+const PIECES: &[&str] = &[
+    "a", "a", "a", "b", "b", "b", "ab", "c", "/", "/", "/", "/", "*", "*", "*", "**", "**", "**/", "/**", "?",
+    ".", "..", "!", "[ab]", "[^a]", "[!a]", "[a-c]", "[*]", "[?]", "[", "]", "-", "^", "$", "(", "|", "{a,b}", "\\*",
+    "\\", "\\d", "\\w", "\\b", "\\B", "\\A", "\\Q", "\\E", "\\pL", "\\x61", "\\141", "\\a", "[[:alpha:]]",
+    "[[:^alpha:]]", "[\\d-]", "é", "\u{feff}", " ", "\u{a0}", "#", "7", "_",
+];
+
+const LINE_STARTS: &[&str] = &["", "", "", "", "", "", "!", "!", "!", "/", " ", "! ", "#", "**/", "\u{feff}"];
+
+const NAMES: &[&str] = &[
+    "a", "a", "a", "b", "b", "b", "ab", "c", "aa", "a.b", ".a", "a-b", "*", "?", "!a", "a b", "é", "e\u{301}",
+    "[a]", "\\", "7", "_", "a\nb", "\n", "{a,b}", "^", "$", "#a", "]",
+];
+
+/// A small pseudo-random generator, so that a case is known by its number alone.
+struct Dice(u64);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    /// Returns a number below `limit`.
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).expect("below a usize")
+    }
+
+    fn pick(&mut self, from: &[&'static str]) -> &'static str {
+        from[self.below(from.len())]
+    }
+}
+
+/// An ignore file of one to five lines.
+fn patterns(dice: &mut Dice) -> String {
+    let mut text = String::new();
+    for _ in 0..=dice.below(5) {
+        text.push_str(dice.pick(LINE_STARTS));
+        for _ in 0..=dice.below(5) {
+            text.push_str(dice.pick(PIECES));
+        }
+        text.push_str(dice.pick(&["\n", "\n", "\r\n"]));
+    }
+    text
+}
+
+/// A tree of up to 20 entries, in the order of a walk; `true` is a directory.
+fn tree(dice: &mut Dice) -> Vec<(String, bool)> {
+    let mut entries: BTreeMap<Vec<&'static str>, bool> = BTreeMap::new();
+    for _ in 0..=dice.below(8) {
+        let mut path = Vec::new();
+        for _ in 0..=dice.below(4) {
+            if entries.get(&path) == Some(&false) {
+                break;
+            }
+            if !path.is_empty() {
+                entries.insert(path.clone(), true);
+            }
+            path.push(dice.pick(NAMES));
+        }
+        entries.entry(path).or_insert(dice.below(6) == 0);
+    }
+    entries.into_iter().map(|(path, is_directory)| (path.join("/"), is_directory)).collect()
+}
+
+fn strings(value: &Value) -> Vec<&str> {
+    value.as_array().into_iter().flatten().map(|item| item.as_str().expect("string")).collect()
+}
+
+/// Asks the oracle all `questions`, one a line.
+fn ask(mode: &str, questions: &[Value]) -> Vec<Value> {
+    let input: String = questions.iter().map(|question| format!("{question}\n")).collect();
+    let (success, output) = support::oracle(&[mode], input.as_bytes());
+    assert!(success, "the oracle failed");
+    let answers: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(answers.len(), questions.len());
+    answers
+}
+
+#[derive(Default, Debug)]
+struct Tally {
+    nothing_excluded: usize,
+    something_excluded: usize,
+    invalid: usize,
+    not_supported: usize,
+}
+
+impl Tally {
+    /// Compares our answer with the oracle's `theirs`, which are of `total` entries.
+    fn compare(&mut self, case: &str, ours: Result<Vec<String>, ContextError>, theirs: &Value, total: usize) {
+        let they_refuse = theirs["error"] != "" || !strings(&theirs["invalid"]).is_empty();
+        match ours {
+            // The only thing that we refuse and they accept.
+            Err(ContextError::Pattern { problem: PatternProblem::UnicodeClass, pattern, .. }) => {
+                assert!(pattern.contains("\\p"), "{case}: {pattern}");
+                self.not_supported += 1;
+            }
+            Err(error) => {
+                assert!(they_refuse, "{case}\nours: {error}\ntheirs: {theirs}");
+                self.invalid += 1;
+            }
+            Ok(kept) => {
+                assert!(!they_refuse, "{case}\nours: {kept:?}\ntheirs: {theirs}");
+                assert_eq!(kept, strings(&theirs["kept"]), "{case}\nours is left");
+                let counter =
+                    if kept.len() == total { &mut self.nothing_excluded } else { &mut self.something_excluded };
+                *counter += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn keeps_what_buildkit_keeps_and_refuses_what_it_refuses() {
+    let cases: Vec<(u64, String, Vec<(String, bool)>)> = (0..PURE_CASES)
+        .map(|seed| {
+            let mut dice = Dice::new(seed);
+            (seed, patterns(&mut dice), tree(&mut dice))
+        })
+        .collect();
+    let questions: Vec<Value> = cases
+        .iter()
+        .map(|(_, text, tree)| {
+            let paths = tree.iter().map(|(path, is_directory)| {
+                json!({"path": path, "kind": if *is_directory { "directory" } else { "file" }})
+            });
+            json!({"patterns_text": text, "paths": paths.collect::<Vec<_>>()})
+        })
+        .collect();
+    let mut tally = Tally::default();
+    for ((seed, text, tree), theirs) in cases.iter().zip(ask("filter", &questions)) {
+        let ours = IgnoreRules::parse(".dockerignore", text.as_bytes()).map(|rules| {
+            let tree = tree.iter().map(|(path, is_directory)| (path.as_str(), *is_directory));
+            rules.kept(tree).into_iter().map(str::to_owned).collect()
+        });
+        tally.compare(&format!("seed {seed}: {text:?} of {tree:?}"), ours, &theirs, tree.len());
+    }
+    // Otherwise the cases would not test much.
+    assert!(tally.something_excluded > 1500 && tally.invalid > 500 && tally.not_supported > 50, "{tally:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn scans_directories_as_buildkit_walks_them() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let mut cases = Vec::new();
+    for seed in 0..REAL_CASES {
+        let mut dice = Dice::new(seed + PURE_CASES);
+        let text = patterns(&mut dice);
+        let root = directory.path().join(seed.to_string());
+        let total = make_tree(&root, &text, &tree(&mut dice), &mut dice);
+        cases.push((seed, text, root, total));
+    }
+    let questions: Vec<Value> =
+        cases.iter().map(|(_, text, root, _)| json!({"patterns_text": text, "root": root})).collect();
+    let mut tally = Tally::default();
+    for ((seed, text, root, total), theirs) in cases.iter().zip(ask("walk", &questions)) {
+        let ours = Context::scan(&BuildRequest::new("test", root), &|| false)
+            .map(|context| context.manifest().entries().iter().map(|entry| entry.path.clone()).collect());
+        tally.compare(&format!("seed {seed}: {text:?}"), ours, &theirs, *total);
+    }
+    assert!(tally.something_excluded > 60, "{tally:?}");
+}
+
+/// Makes real files, directories and links, and returns how many.
+#[cfg(unix)]
+fn make_tree(root: &Path, ignore: &str, tree: &[(String, bool)], dice: &mut Dice) -> usize {
+    fs::create_dir(root).expect("root");
+    fs::write(root.join("Dockerfile"), "FROM scratch").expect("Dockerfile");
+    fs::write(root.join(".dockerignore"), ignore).expect("ignore file");
+    for (path, is_directory) in tree {
+        let path = root.join(path);
+        match (is_directory, dice.below(4)) {
+            (true, _) => fs::create_dir(path).expect("directory"),
+            (false, 0) => std::os::unix::fs::symlink("/nowhere", path).expect("link"),
+            (false, _) => fs::write(path, "text").expect("file"),
+        }
+    }
+    tree.len() + 2
+}

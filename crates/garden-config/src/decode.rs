@@ -1,0 +1,238 @@
+//! Reading a mapping field by field. A reader that finds something wrong reports it and goes on with
+//! `None`, so that one run reports everything; [`Problems::into_result`] then discards the value.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use crate::node::{Mapping, Node, Value};
+use crate::problem::{Issue, Problems};
+use crate::{Position, suggest};
+
+/// The fields of one mapping. A field is known once it was asked for; [`Fields::finish`] reports the rest.
+pub(crate) struct Fields<'a> {
+    /// What the mapping is, as messages say it: "a kubernetes provider".
+    what: &'a str,
+    mapping: &'a Mapping,
+    position: Position,
+    problems: &'a Problems,
+    problems_before: usize,
+    known: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Fields<'a> {
+    /// Opens `node`, reporting it if it is no mapping.
+    pub(crate) fn open(node: &'a Node, what: &'a str, problems: &'a Problems) -> Option<Self> {
+        let problems_before = problems.count();
+        if let Value::Mapping(mapping) = &node.value {
+            let known = RefCell::default();
+            return Some(Self { what, mapping, position: node.position, problems, problems_before, known });
+        }
+        problems.report(node.position, format!("{what} must be a mapping, not {}", node.kind()), None);
+        None
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Returns the field's value, even if it is `null`.
+    pub(crate) fn raw(&self, name: &'static str) -> Option<&'a Node> {
+        let mut known = self.known.borrow_mut();
+        if !known.contains(&name) {
+            known.push(name);
+        }
+        self.mapping.get(name)
+    }
+
+    /// Returns the field's value; `null` counts as left out.
+    pub(crate) fn node(&self, name: &'static str) -> Option<&'a Node> {
+        self.raw(name).filter(|node| !node.is_null())
+    }
+
+    /// Accepts fields that are not read here.
+    pub(crate) fn set_aside(&self, names: &[&'static str]) {
+        self.known.borrow_mut().extend(names);
+    }
+
+    pub(crate) fn text(&self, name: &'static str) -> Option<&'a str> {
+        text(self.node(name)?, &field(name), self.problems)
+    }
+
+    pub(crate) fn required_text(&self, name: &'static str) -> Option<&'a str> {
+        if self.node(name).is_none() {
+            self.problems.report(self.position, format!("{} needs the field `{name}`", self.what), None);
+        }
+        self.text(name)
+    }
+
+    pub(crate) fn flag(&self, name: &'static str) -> Option<bool> {
+        let node = self.node(name)?;
+        if let Value::Bool(flag) = node.value {
+            return Some(flag);
+        }
+        if !is_template(node, &field(name), self.problems) {
+            let message = format!("`{name}` must be `true` or `false`, not {}", node.kind());
+            self.problems.report(node.position, message, None);
+        }
+        None
+    }
+
+    /// Reads a whole number within `range`.
+    pub(crate) fn integer<T: TryFrom<i64>>(
+        &self,
+        name: &'static str,
+        range: RangeInclusive<i64>,
+    ) -> Option<T> {
+        let node = self.node(name)?;
+        let number = match &node.value {
+            Value::Number(digits) => digits.parse().ok(),
+            _ if is_template(node, &field(name), self.problems) => return None,
+            _ => None,
+        };
+        let value =
+            number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
+        if value.is_none() {
+            let bounds = match (*range.start(), *range.end()) {
+                (i64::MIN, _) => String::new(),
+                (least, most) if most >= i64::from(u32::MAX) => format!(" of at least {least}"),
+                (least, most) => format!(" from {least} to {most}"),
+            };
+            let message = format!("`{name}` must be a whole number{bounds}");
+            self.problems.report(node.position, message, None);
+        }
+        value
+    }
+
+    /// Reads one of a few words.
+    pub(crate) fn choice<T: Copy>(&self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let word = self.text(name)?;
+        let choice = choices.iter().find(|(choice, _)| *choice == word).map(|(_, value)| *value);
+        if choice.is_none() {
+            let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+            let position = self.mapping.position_of(name).unwrap_or(self.position);
+            self.problems.report(
+                position,
+                format!("`{name}` cannot be `{word}`"),
+                suggest::help(word, &words),
+            );
+        }
+        choice
+    }
+
+    /// Returns the items of a list; Garden's lists skip empty items.
+    pub(crate) fn list(&self, name: &'static str) -> Vec<&'a Node> {
+        self.node(name).map(|node| items(node, &field(name), self.problems)).unwrap_or_default()
+    }
+
+    /// Reads a list of texts.
+    pub(crate) fn texts(&self, name: &'static str) -> Vec<String> {
+        let items = self.list(name).into_iter();
+        items
+            .filter_map(|item| text(item, &format!("each of `{name}`"), self.problems))
+            .map(Into::into)
+            .collect()
+    }
+
+    /// Reads a mapping from names to texts.
+    pub(crate) fn text_map(&self, name: &'static str) -> BTreeMap<String, String> {
+        let Some(node) = self.node(name) else { return BTreeMap::new() };
+        let Some(mapping) = node.as_mapping() else {
+            let message = format!("`{name}` must be a mapping, not {}", node.kind());
+            self.problems.report(node.position, message, None);
+            return BTreeMap::new();
+        };
+        let entries = mapping.0.iter().filter_map(|entry| {
+            Some((entry.key.clone(), text(&entry.value, &field(&entry.key), self.problems)?.to_owned()))
+        });
+        entries.collect()
+    }
+
+    /// Reports `issue` at the field that it names.
+    pub(crate) fn report(&self, issue: Issue) {
+        let position = self.mapping.position_of(&issue.field).unwrap_or(self.position);
+        self.problems.report(position, issue.message, issue.hint);
+    }
+
+    /// Reports the fields that nobody knows.
+    pub(crate) fn finish(self) {
+        let known = self.known.borrow();
+        for entry in &self.mapping.0 {
+            if !known.contains(&entry.key.as_str()) {
+                let message = format!("`{}` is not a field of {}", entry.key, self.what);
+                self.problems.report(entry.key_position, message, suggest::help(&entry.key, &known));
+            }
+        }
+    }
+
+    /// Like [`Fields::finish`]; then reports the rules that the value read from these fields breaks.
+    /// If a field could not be read, a default stands in its place and the rules mean nothing.
+    pub(crate) fn finish_with(self, issues: impl FnOnce() -> Vec<Issue>) {
+        if self.problems.count() == self.problems_before {
+            for issue in issues() {
+                self.report(issue);
+            }
+        }
+        self.finish();
+    }
+}
+
+/// How messages name a field.
+fn field(name: &str) -> String {
+    format!("`{name}`")
+}
+
+/// Reads a text; `label` names it in messages.
+pub(crate) fn text<'a>(node: &'a Node, label: &str, problems: &Problems) -> Option<&'a str> {
+    if let Value::String(text) = &node.value {
+        return (!is_template(node, label, problems)).then_some(text);
+    }
+    let hint = match &node.value {
+        Value::Number(written) => Some(format!("write it in quotes: `\"{written}\"`")),
+        Value::Bool(value) => Some(format!("write it in quotes: `\"{value}\"`")),
+        _ => None,
+    };
+    problems.report(node.position, format!("{label} must be text, not {}", node.kind()), hint);
+    None
+}
+
+/// Returns the items of a list that are not empty; `label` names the list in messages.
+pub(crate) fn items<'a>(node: &'a Node, label: &str, problems: &Problems) -> Vec<&'a Node> {
+    if let Value::Sequence(items) = &node.value {
+        return items.iter().filter(|item| !item.is_null()).collect();
+    }
+    if !is_template(node, label, problems) {
+        problems.report(node.position, format!("{label} must be a list, not {}", node.kind()), None);
+    }
+    Vec::new()
+}
+
+/// Reports a value that is, or holds, a template.
+fn is_template(node: &Node, label: &str, problems: &Problems) -> bool {
+    let template = node.as_text().is_some_and(|text| text.contains("${"));
+    if template {
+        let hint = "templates are not resolved yet: write the value itself".to_owned();
+        problems.report(node.position, format!("{label} holds a template"), Some(hint));
+    }
+    template
+}
+
+/// Reports every key that stands more than once in one mapping, in all of `node`.
+pub(crate) fn report_duplicate_keys(node: &Node, problems: &Problems) {
+    match &node.value {
+        Value::Sequence(items) => items.iter().for_each(|item| report_duplicate_keys(item, problems)),
+        Value::Mapping(mapping) => {
+            let mut lines: BTreeMap<&str, usize> = BTreeMap::new();
+            for entry in &mapping.0 {
+                if let Some(line) = lines.get(entry.key.as_str()) {
+                    let hint = format!("it was set on line {line}; keep one of the two");
+                    problems.report(entry.key_position, format!("`{}` is set twice", entry.key), Some(hint));
+                } else {
+                    lines.insert(&entry.key, entry.key_position.line);
+                }
+                report_duplicate_keys(&entry.value, problems);
+            }
+        }
+        _ => {}
+    }
+}
