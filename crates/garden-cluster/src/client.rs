@@ -1,0 +1,177 @@
+use std::fmt::Debug;
+
+use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
+use http::Request;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ClusterError;
+use crate::ownership::MANAGER;
+
+/// A Kubernetes cluster, reached through its API server.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+impl Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("default_namespace", &self.client.default_namespace()).finish()
+    }
+}
+
+impl Cluster {
+    /// Uses a client that the caller has set up.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// Connects to the cluster that the provider's `kubeconfig` and `context` name; without them to
+    /// the current context of the environment's kubeconfig, or to the cluster this program runs in.
+    ///
+    /// # Errors
+    /// [`ClusterError::Kubeconfig`] if the configuration cannot be read or has no such context. No
+    /// request is made yet.
+    pub async fn connect(provider: &ProviderConfig) -> Result<Self, ClusterError> {
+        let unusable = |reason: String| ClusterError::Kubeconfig { reason };
+        let options = KubeConfigOptions { context: provider.context.clone(), ..KubeConfigOptions::default() };
+        let config = match (&provider.kubeconfig, &provider.context) {
+            (Some(path), _) => {
+                let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unusable(describe(&error)))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| describe(&error))
+            }
+            (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| describe(&error)),
+            (None, None) => Config::infer().await.map_err(|error| describe(&error)),
+        };
+        let config = config.map_err(unusable)?;
+        let client = Client::try_from(config).map_err(|error| unusable(describe(&error)))?;
+        Ok(Self { client })
+    }
+
+    /// Returns the client, for calls that only one build mode makes.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Returns the typed API of a namespace.
+    pub fn api<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Creates or updates `object` by server-side apply, and returns it as the server has it.
+    ///
+    /// Safe to repeat: an apply that was already carried out changes nothing.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn apply<K>(&self, object: &K) -> Result<K, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        let namespace = object.namespace().unwrap_or_default();
+        self.api::<K>(&namespace)
+            .patch(&object.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(object))
+            .await
+            .map_err(|error| ClusterError::of(format!("create {}", name_of(object)), error))
+    }
+
+    /// Deletes an object at once; that it is gone already is success.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn delete<K>(&self, namespace: &str, name: &str) -> Result<(), ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
+    {
+        let now = DeleteParams::default().grace_period(0);
+        match self.api::<K>(namespace).delete(name, &now).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => {
+                Err(ClusterError::of(format!("delete {} {namespace}/{name}", K::kind(&())), error))
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Makes sure that a namespace exists.
+    ///
+    /// An existing namespace is left as it is. A user who may not look at namespaces is taken to
+    /// have been given one: whether it exists shows when something is created in it.
+    ///
+    /// # Errors
+    /// If it does not exist and may not be created, or is being deleted.
+    pub async fn ensure_namespace(&self, wanted: &NamespaceConfig) -> Result<(), ClusterError> {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let action = || format!("create Namespace {}", wanted.name);
+        match namespaces.get_opt(&wanted.name).await {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => {}
+            Err(kube::Error::Api(status)) if status.code == 403 => return Ok(()),
+            Err(error) => return Err(ClusterError::of(action(), error)),
+        }
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(wanted.name.clone());
+        namespace.metadata.annotations = Some(wanted.annotations.clone());
+        namespace.metadata.labels = Some(wanted.labels.clone());
+        match namespaces.create(&PostParams::default(), &namespace).await {
+            // Somebody else created it in the meantime.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
+            Err(error) => Err(ClusterError::of(action(), error)),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Asks the API server what time it is, to the second.
+    ///
+    /// Leases are written and judged in this time, so that clients with wrong clocks do not sweep
+    /// each other's builds. Go's HTTP server puts a `Date` header on every response.
+    ///
+    /// # Errors
+    /// If the API server cannot be reached.
+    pub async fn server_time(&self) -> Result<Timestamp, ClusterError> {
+        let action = "read the server's clock";
+        let request = Request::get("/version")
+            .body(kube::client::Body::empty())
+            .map_err(|error| ClusterError::of(action, kube::Error::HttpError(error)))?;
+        let response =
+            self.client.send(request).await.map_err(|error| ClusterError::of(action, error))?;
+        let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let parsed = date.and_then(|date| k8s_openapi::jiff::fmt::rfc2822::parse(date).ok());
+        Ok(parsed.map_or_else(Timestamp::now, |date| date.timestamp()))
+    }
+}
+
+/// Names an object for messages: `Pod my-project/kaniko-api-1a2b3c`.
+pub(crate) fn name_of<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    match object.namespace() {
+        Some(namespace) => format!("{} {namespace}/{}", K::kind(&()), object.name_any()),
+        None => format!("{} {}", K::kind(&()), object.name_any()),
+    }
+}
+
+/// An error with its causes, in one line: kube's kubeconfig errors hide the path in the source.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

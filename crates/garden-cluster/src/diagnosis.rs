@@ -1,0 +1,268 @@
+use std::fmt;
+use std::time::Duration;
+
+use garden_build_core::{Error, ErrorKind};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+
+/// How long a pod may be unschedulable before the build fails: long enough for a scheduler that is
+/// only busy, and for an autoscaler to say that it adds a node.
+const SCHEDULING_GRACE: Duration = Duration::from_secs(8);
+
+/// How long pulling the builder's image may fail in a way that may pass, such as a time-out.
+const PULL_GRACE: Duration = Duration::from_secs(8);
+
+/// How long mounting volumes may fail: the kubelet retries, and a secret may arrive after its pod.
+const MOUNT_GRACE: Duration = Duration::from_secs(30);
+
+/// How long an autoscaler may take to add a node.
+const SCALE_UP_GRACE: Duration = Duration::from_secs(15 * 60);
+
+/// Why a pod cannot run, or died.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Diagnosis {
+    /// The class of the failure.
+    pub kind: ErrorKind,
+    /// What happened, naming the pod.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Whether the same may succeed when it is tried again.
+    pub retryable: bool,
+}
+
+impl Diagnosis {
+    fn new(kind: ErrorKind, message: String, hint: &str) -> Self {
+        Self { kind, message, hint: Some(hint.to_owned()), retryable: false }
+    }
+
+    fn retryable(self) -> Self {
+        Self { retryable: true, ..self }
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<Diagnosis> for Error {
+    fn from(diagnosis: Diagnosis) -> Self {
+        let mut error = Self::new(diagnosis.kind, diagnosis.message);
+        if let Some(hint) = diagnosis.hint {
+            error = error.with_hint(hint);
+        }
+        if diagnosis.retryable { error.retryable() } else { error }
+    }
+}
+
+/// Something that keeps a pod from starting, and how long it may last before it is taken for final.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trouble {
+    /// What it is.
+    pub diagnosis: Diagnosis,
+    /// How long it may last.
+    pub grace: Duration,
+}
+
+/// How far a pod has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PodState {
+    /// It has not started yet, and nothing is known to be wrong. The text says what it waits for.
+    Starting(&'static str),
+    /// It has not started yet, and something is in its way.
+    Stuck(Trouble),
+    /// The container runs.
+    Running,
+    /// The container ended by itself.
+    Exited {
+        /// The container's exit code.
+        exit_code: i32,
+        /// What the container left as its termination message.
+        message: String,
+    },
+    /// The cluster ended the pod.
+    Killed(Diagnosis),
+}
+
+/// Says how far the pod has come, from its status and from the events about it.
+///
+/// Looks at the single container `container`, and at every init container.
+pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
+    let status = pod.status.clone().unwrap_or_default();
+    let named = |what: &str| format!("{} {what}", pod_name(pod));
+    let reason = status.reason.as_deref().unwrap_or_default();
+    let message = status.message.as_deref().unwrap_or_default();
+
+    // The pod's own end comes before its containers': an evicted pod's containers may say anything.
+    match reason {
+        "Evicted" => {
+            return PodState::Killed(
+                Diagnosis::new(
+                    ErrorKind::Evicted,
+                    named(&format!("was evicted from its node: {message}")),
+                    "raise `resources.builder.requests` (memory, ephemeralStorage) so that it gets a node with room",
+                )
+                .retryable(),
+            );
+        }
+        "DeadlineExceeded" => {
+            return PodState::Killed(Diagnosis::new(
+                ErrorKind::Timeout,
+                named("was stopped by the cluster at its deadline"),
+                "raise the request's timeout if the build needs longer",
+            ));
+        }
+        "NodeLost" | "NodeShutdown" | "Terminated" | "Preempting" | "Shutdown" => {
+            return PodState::Killed(
+                Diagnosis::new(
+                    ErrorKind::BuilderLost,
+                    named(&format!("was stopped with its node ({reason}): {message}")),
+                    "build again",
+                )
+                .retryable(),
+            );
+        }
+        _ => {}
+    }
+
+    let init = status.init_container_statuses.as_deref().unwrap_or_default();
+    let main = status.container_statuses.as_deref().unwrap_or_default();
+    for container_status in main.iter().filter(|found| found.name == container) {
+        if let Some(ended) = ended(pod, container_status) {
+            return ended;
+        }
+        let running = container_status.state.as_ref().is_some_and(|state| state.running.is_some());
+        if running {
+            return PodState::Running;
+        }
+    }
+    for container_status in init.iter().chain(main) {
+        if let Some(trouble) = waiting_trouble(pod, container_status) {
+            return PodState::Stuck(trouble);
+        }
+    }
+    if let Some(trouble) = scheduling_trouble(pod, events).or_else(|| mount_trouble(pod, events)) {
+        return PodState::Stuck(trouble);
+    }
+    let scheduled = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    PodState::Starting(if scheduled { "its node to pull the image and start it" } else { "a node" })
+}
+
+fn ended(pod: &Pod, status: &ContainerStatus) -> Option<PodState> {
+    let terminated = status.state.as_ref()?.terminated.as_ref()?;
+    let reason = terminated.reason.as_deref().unwrap_or_default();
+    let message = terminated.message.clone().unwrap_or_default();
+    let name = pod_name(pod);
+    Some(match reason {
+        "OOMKilled" => PodState::Killed(Diagnosis::new(
+            ErrorKind::OutOfMemory,
+            format!("{name} ran out of memory{}", memory_limit(pod)),
+            "raise `resources.builder.limits.memory`, or make the build need less",
+        )),
+        // The runtime could not even start the process.
+        "StartError" | "ContainerCannotRun" => PodState::Killed(Diagnosis::new(
+            ErrorKind::BuilderStart,
+            format!("{name} could not be started: {message}"),
+            "check that the builder's image is the right one for its nodes",
+        )),
+        "ContainerStatusUnknown" => PodState::Killed(
+            Diagnosis::new(ErrorKind::BuilderLost, format!("{name} was lost with its node"), "build again")
+                .retryable(),
+        ),
+        _ => PodState::Exited { exit_code: terminated.exit_code, message },
+    })
+}
+
+fn waiting_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or_default();
+    let message = waiting.message.as_deref().unwrap_or_default();
+    let name = pod_name(pod);
+    let (kind, grace, what, hint) = match reason {
+        "InvalidImageName" | "ErrImageNeverPull" => (
+            ErrorKind::ImagePull,
+            Duration::ZERO,
+            format!("{name} cannot use the image `{}`: {message}", status.image),
+            "check the builder's image option",
+        ),
+        "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable" => (
+            ErrorKind::ImagePull,
+            if is_final_pull_failure(message) { Duration::ZERO } else { PULL_GRACE },
+            format!("{name} cannot pull the image `{}`: {message}", status.image),
+            "check the builder's image option, and that nodes can reach its registry (private images need an imagePullSecret)",
+        ),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "CrashLoopBackOff" => (
+            ErrorKind::BuilderStart,
+            MOUNT_GRACE,
+            format!("{name} could not be started ({reason}): {message}"),
+            "check the builder's image and options against what the cluster allows",
+        ),
+        _ => return None,
+    };
+    Some(Trouble { diagnosis: Diagnosis::new(kind, what, hint), grace })
+}
+
+/// Registries that answered with a definite no will not change their mind within a build.
+fn is_final_pull_failure(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["not found", "manifest unknown", "unauthorized", "denied", "forbidden", "invalid reference"]
+        .iter()
+        .any(|sign| message.contains(sign))
+}
+
+fn scheduling_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let unscheduled = conditions.iter().find(|condition| {
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable")
+    })?;
+    // Cluster Autoscaler and Karpenter announce the node that they are about to add.
+    let node_is_coming =
+        events.iter().any(|event| matches!(event.reason.as_deref(), Some("TriggeredScaleUp" | "Nominated")));
+    let message = unscheduled.message.as_deref().unwrap_or_default();
+    Some(Trouble {
+        diagnosis: Diagnosis::new(
+            ErrorKind::Unschedulable,
+            format!("no node can take {}: {message}", pod_name(pod)),
+            "check the build mode's `nodeSelector` and `tolerations`, and `resources.builder.requests`, against the cluster's nodes",
+        ),
+        grace: if node_is_coming { SCALE_UP_GRACE } else { SCHEDULING_GRACE },
+    })
+}
+
+fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
+    let event = events
+        .iter()
+        .rev()
+        .find(|event| matches!(event.reason.as_deref(), Some("FailedMount" | "FailedCreatePodSandBox")))?;
+    let reason = event.reason.as_deref().unwrap_or_default();
+    let message = event.message.as_deref().unwrap_or_default();
+    Some(Trouble {
+        diagnosis: Diagnosis::new(
+            ErrorKind::BuilderStart,
+            format!("{} could not be started ({reason}): {message}", pod_name(pod)),
+            "this is the node's or its network's own trouble; ask the cluster's operator",
+        ),
+        grace: MOUNT_GRACE,
+    })
+}
+
+fn memory_limit(pod: &Pod) -> String {
+    let limit = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.containers.first())
+        .and_then(|container| container.resources.as_ref())
+        .and_then(|resources| resources.limits.as_ref())
+        .and_then(|limits| limits.get("memory"));
+    limit.map(|limit| format!(" (limit: {})", limit.0)).unwrap_or_default()
+}
+
+fn pod_name(pod: &Pod) -> String {
+    crate::client::name_of(pod)
+}
+
+#[cfg(test)]
+mod tests;

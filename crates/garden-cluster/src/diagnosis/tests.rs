@@ -1,0 +1,139 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn pod(status: Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": { "name": "kaniko-api", "namespace": "demo" },
+        "spec": { "containers": [{ "name": "kaniko", "resources": { "limits": { "memory": "64Mi" } } }] },
+        "status": status,
+    }))
+    .expect("a pod")
+}
+
+fn container(state: Value) -> Value {
+    json!({ "containerStatuses": [{
+        "name": "kaniko", "image": "example/kaniko", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+    }] })
+}
+
+fn event(reason: &str, message: &str) -> Event {
+    serde_json::from_value(json!({
+        "metadata": {}, "involvedObject": {}, "reason": reason, "message": message,
+    }))
+    .expect("an event")
+}
+
+fn stuck(status: Value, events: &[Event]) -> Trouble {
+    match diagnose(&pod(status), "kaniko", events) {
+        PodState::Stuck(trouble) => trouble,
+        other => panic!("not stuck: {other:?}"),
+    }
+}
+
+fn killed(status: Value) -> Diagnosis {
+    match diagnose(&pod(status), "kaniko", &[]) {
+        PodState::Killed(diagnosis) => diagnosis,
+        other => panic!("not killed: {other:?}"),
+    }
+}
+
+fn unschedulable() -> Value {
+    json!({ "conditions": [{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+    }] })
+}
+
+#[test]
+fn a_new_pod_waits_for_a_node() {
+    assert_eq!(diagnose(&pod(json!({})), "kaniko", &[]), PodState::Starting("a node"));
+}
+
+#[test]
+fn unschedulable_names_the_scheduler_s_reason_and_the_options() {
+    let trouble = stuck(unschedulable(), &[]);
+    assert_eq!(trouble.diagnosis.kind, ErrorKind::Unschedulable);
+    assert!(trouble.diagnosis.message.contains("didn't match Pod's node affinity/selector"));
+    assert!(trouble.diagnosis.hint.as_deref().is_some_and(|hint| hint.contains("nodeSelector")));
+    assert_eq!(trouble.grace, SCHEDULING_GRACE);
+}
+
+#[test]
+fn an_announced_node_is_waited_for() {
+    let trouble = stuck(unschedulable(), &[event("TriggeredScaleUp", "pod triggered scale-up")]);
+    assert_eq!(trouble.grace, SCALE_UP_GRACE);
+}
+
+#[test]
+fn a_missing_image_is_final_at_once_and_an_unreachable_registry_is_not() {
+    for (message, grace) in [
+        ("rpc error: example/kaniko: not found", Duration::ZERO),
+        ("failed to authorize: 401 Unauthorized", Duration::ZERO),
+        ("dial tcp: i/o timeout", PULL_GRACE),
+    ] {
+        for reason in ["ErrImagePull", "ImagePullBackOff"] {
+            let trouble =
+                stuck(container(json!({ "waiting": { "reason": reason, "message": message } })), &[]);
+            assert_eq!(trouble.diagnosis.kind, ErrorKind::ImagePull);
+            assert_eq!(trouble.grace, grace, "{message}");
+            assert!(trouble.diagnosis.message.contains("example/kaniko"));
+        }
+    }
+}
+
+#[test]
+fn an_init_container_that_cannot_be_pulled_is_seen() {
+    let status = json!({ "initContainerStatuses": [{
+        "name": "init", "image": "example/init", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "waiting": { "reason": "InvalidImageName", "message": "bad" } },
+    }] });
+    assert_eq!(stuck(status, &[]).diagnosis.kind, ErrorKind::ImagePull);
+}
+
+#[test]
+fn out_of_memory_is_named_with_the_limit() {
+    let diagnosis =
+        killed(container(json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } })));
+    assert_eq!(diagnosis.kind, ErrorKind::OutOfMemory);
+    assert!(diagnosis.message.contains("limit: 64Mi"), "{diagnosis}");
+}
+
+#[test]
+fn exit_137_without_the_runtime_s_word_is_not_called_out_of_memory() {
+    let status = container(json!({ "terminated": { "exitCode": 137, "reason": "Error" } }));
+    let state = diagnose(&pod(status), "kaniko", &[]);
+    assert_eq!(state, PodState::Exited { exit_code: 137, message: String::new() });
+}
+
+#[test]
+fn eviction_wins_over_what_the_container_says() {
+    let mut status = container(json!({ "terminated": { "exitCode": 137, "reason": "Error" } }));
+    status["reason"] = json!("Evicted");
+    status["message"] = json!("The node was low on resource: ephemeral-storage.");
+    let diagnosis = killed(status);
+    assert_eq!(diagnosis.kind, ErrorKind::Evicted);
+    assert!(diagnosis.retryable);
+    assert!(diagnosis.message.contains("ephemeral-storage"));
+}
+
+#[test]
+fn the_cluster_s_deadline_is_a_timeout() {
+    assert_eq!(killed(json!({ "reason": "DeadlineExceeded" })).kind, ErrorKind::Timeout);
+}
+
+#[test]
+fn a_volume_that_does_not_mount_is_named() {
+    let trouble = stuck(json!({}), &[event("FailedMount", r#"secret "auth" not found"#)]);
+    assert_eq!(trouble.diagnosis.kind, ErrorKind::BuilderStart);
+    assert!(trouble.diagnosis.message.contains(r#"secret "auth" not found"#));
+}
+
+#[test]
+fn running_and_exited_are_told_apart_with_the_termination_message() {
+    let running = container(json!({ "running": {} }));
+    assert_eq!(diagnose(&pod(running), "kaniko", &[]), PodState::Running);
+    let exited = container(json!({ "terminated": { "exitCode": 0, "reason": "Completed", "message": "sha256:…" } }));
+    let state = diagnose(&pod(exited), "kaniko", &[]);
+    assert_eq!(state, PodState::Exited { exit_code: 0, message: "sha256:…".to_owned() });
+}

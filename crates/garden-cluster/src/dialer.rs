@@ -1,0 +1,120 @@
+use std::io;
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use garden_registry::{Dial, Stream, TcpDialer};
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::ListParams;
+
+use crate::port_forward::port_forward;
+use crate::{Cluster, ClusterError};
+
+/// Opens connections to hosts that this machine reaches itself and, through the API server, to
+/// Services of the cluster, which are named `<service>.<namespace>.svc` or `….svc.cluster.local`.
+#[derive(Clone, Debug)]
+pub struct ClusterDialer {
+    cluster: Cluster,
+    direct: Arc<TcpDialer>,
+    in_cluster: bool,
+}
+
+impl ClusterDialer {
+    /// Dials through `cluster` where this is needed: not from a program that runs in the cluster.
+    pub fn new(cluster: Cluster) -> Self {
+        // The kubelet sets this variable in every container.
+        let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+        Self { cluster, direct: Arc::new(TcpDialer::default()), in_cluster }
+    }
+}
+
+impl Dial for ClusterDialer {
+    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let Some((service, namespace)) = service_of(host).filter(|_| !self.in_cluster) else {
+            return self.direct.dial(host, port);
+        };
+        let (cluster, service, namespace) = (self.cluster.clone(), service.to_owned(), namespace.to_owned());
+        Box::pin(async move {
+            let stream = dial_service(&cluster, &namespace, &service, port).await.map_err(io::Error::other)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+}
+
+/// Splits the DNS name of a Service into the Service's name and namespace.
+fn service_of(host: &str) -> Option<(&str, &str)> {
+    let mut labels = host.split('.');
+    let (service, namespace) = (labels.next()?, labels.next()?);
+    (labels.next()? == "svc").then_some((service, namespace))
+}
+
+async fn dial_service(
+    cluster: &Cluster,
+    namespace: &str,
+    service: &str,
+    port: u16,
+) -> Result<tokio::io::DuplexStream, ClusterError> {
+    let action = format!("find the pods of Service {namespace}/{service}");
+    let slices_of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
+    let (services, slices) = (cluster.api::<Service>(namespace), cluster.api::<EndpointSlice>(namespace));
+    let (found, slices) = tokio::join!(services.get(service), slices.list(&slices_of_service));
+    let found = found.map_err(|error| ClusterError::of(&action, error))?;
+    let slices = slices.map_err(|error| ClusterError::of(&action, error))?;
+    let Some((pod, pod_port)) = ready_pod(&found, &slices.items, port) else {
+        return Err(ClusterError::StreamCut {
+            target: format!("Service {namespace}/{service}"),
+            reason: format!("no pod of it is ready on port {port}"),
+        });
+    };
+    port_forward(cluster, namespace, &pod, pod_port).await
+}
+
+/// Chooses a ready pod of the Service, and the pod's own number of the Service's `port`.
+fn ready_pod(service: &Service, slices: &[EndpointSlice], port: u16) -> Option<(String, u16)> {
+    let ports = service.spec.as_ref()?.ports.as_ref()?;
+    let wanted = ports.iter().find(|candidate| candidate.port == i32::from(port))?;
+    slices.iter().find_map(|slice| {
+        let ports = slice.ports.as_deref().unwrap_or_default();
+        let same_name = |name: &Option<String>| name.as_deref().unwrap_or("") == wanted.name.as_deref().unwrap_or("");
+        let port = ports.iter().find(|candidate| same_name(&candidate.name))?.port?;
+        let ready = slice.endpoints.iter().flatten().find(|endpoint| {
+            endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
+        })?;
+        Some((ready.target_ref.as_ref()?.name.clone()?, u16::try_from(port).ok()?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_service_names_go_through_the_api_server() {
+        assert_eq!(service_of("registry.testbed.svc.cluster.local"), Some(("registry", "testbed")));
+        assert_eq!(service_of("registry.testbed.svc"), Some(("registry", "testbed")));
+        for host in ["registry.example.com", "localhost", "127.0.0.1", "svc", "a.svc"] {
+            assert_eq!(service_of(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_ready_pod_and_its_own_port_are_chosen() {
+        let service: Service = serde_json::from_value(json!({
+            "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": "web" }] },
+        }))
+        .expect("a service");
+        let endpoint = |pod: &str, ready: bool| {
+            json!({ "addresses": ["10.0.0.1"], "conditions": { "ready": ready }, "targetRef": { "kind": "Pod", "name": pod } })
+        };
+        let slice: EndpointSlice = serde_json::from_value(json!({
+            "addressType": "IPv4",
+            "ports": [{ "name": "http", "port": 5000 }],
+            "endpoints": [endpoint("starting", false), endpoint("serving", true)],
+        }))
+        .expect("an endpoint slice");
+        assert_eq!(ready_pod(&service, std::slice::from_ref(&slice), 80), Some(("serving".to_owned(), 5000)));
+        assert_eq!(ready_pod(&service, &[slice], 81), None);
+    }
+}

@@ -1,0 +1,136 @@
+use garden_build_core::{Error, ErrorKind};
+
+use crate::Diagnosis;
+
+/// Why the cluster did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClusterError {
+    /// The kubeconfig cannot be read, or does not have the configured context.
+    #[error("the cluster's configuration cannot be used: {reason}")]
+    Kubeconfig {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The API server answered a request with a failure.
+    #[error("the cluster refused to {action}: {}", .status.message)]
+    Refused {
+        /// What was asked for, such as `create Pod my-project/kaniko-api-1a2b3c`.
+        action: String,
+        /// The API server's answer.
+        status: Box<kube::core::Status>,
+    },
+    /// The API server could not be reached, or broke off.
+    #[error("the cluster's API server could not be reached to {action}")]
+    Unreachable {
+        /// What was asked for.
+        action: String,
+        /// What the connection said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// A stream to a pod ended before everything was sent.
+    #[error("the stream to {target} was cut: {reason}")]
+    StreamCut {
+        /// The pod, and which of its streams.
+        target: String,
+        /// How it ended.
+        reason: String,
+    },
+    /// A registry secret cannot be used.
+    #[error("imagePullSecrets: {reason}")]
+    PullSecret {
+        /// Which secret, and what is wrong with it.
+        reason: String,
+    },
+    /// A pod cannot run, or died.
+    #[error("{0}")]
+    Pod(Diagnosis),
+}
+
+impl ClusterError {
+    /// Says that the request for `action` failed with `error`.
+    pub(crate) fn of(action: impl Into<String>, error: kube::Error) -> Self {
+        let action = action.into();
+        match error {
+            kube::Error::Api(status) => Self::Refused { action, status },
+            error => Self::Unreachable { action, source: Box::new(error) },
+        }
+    }
+}
+
+impl From<ClusterError> for Error {
+    fn from(error: ClusterError) -> Self {
+        let message = error.to_string();
+        match error {
+            ClusterError::Kubeconfig { .. } => Self::new(ErrorKind::Config, message)
+                .with_hint("set the provider's `kubeconfig` and `context`, or KUBECONFIG"),
+            ClusterError::Refused { action, status } => refused(message, &action, &status),
+            ClusterError::Unreachable { source, .. } => Self::new(ErrorKind::Unreachable, message)
+                .with_hint("check that the cluster is up and that the kubeconfig's credentials are current")
+                .with_source(source)
+                .retryable(),
+            ClusterError::StreamCut { .. } => Self::new(ErrorKind::Unreachable, message)
+                .with_hint("the connection to the cluster broke; build again")
+                .retryable(),
+            ClusterError::PullSecret { .. } => Self::new(ErrorKind::Config, message),
+            ClusterError::Pod(diagnosis) => diagnosis.into(),
+        }
+    }
+}
+
+/// Maps a refusal of the API server. Both RBAC and admission answer 403, and only the words of the
+/// message tell them apart: RBAC's always name the user and the verb (`User "x" cannot create ...`).
+fn refused(message: String, action: &str, status: &kube::core::Status) -> Error {
+    let text = status.message.as_str();
+    match status.code {
+        401 => Error::new(ErrorKind::Unauthorized, message)
+            .with_hint("the kubeconfig's credentials are not accepted; log in to the cluster again"),
+        403 if text.contains("exceeded quota") => Error::new(ErrorKind::Rejected, message)
+            .with_hint("lower `resources.builder`, or raise the namespace's ResourceQuota"),
+        403 if text.contains("PodSecurity") => Error::new(ErrorKind::Rejected, message).with_hint(
+            "builder pods need the `baseline` Pod Security level or lower; label the namespace accordingly or build in another",
+        ),
+        403 if text.contains(" cannot ") => Error::new(ErrorKind::PermissionDenied, message)
+            .with_hint(format!("ask for a role that may {action}")),
+        403 | 409 | 422 => Error::new(ErrorKind::Rejected, message)
+            .with_hint("the cluster's admission rules or validation do not allow this object"),
+        404 => Error::new(ErrorKind::NotFound, message),
+        429 | 500.. => Error::new(ErrorKind::Unreachable, message).retryable(),
+        _ => Error::new(ErrorKind::Unexpected, message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(code: u16, message: &str) -> Error {
+        let status = kube::core::Status { code, message: message.to_owned(), ..Default::default() };
+        ClusterError::of("create Pod a/b", kube::Error::Api(status.boxed())).into()
+    }
+
+    #[test]
+    fn tells_rbac_quota_and_admission_apart() {
+        let cases = [
+            (403, r#"pods is forbidden: User "dev" cannot create resource "pods""#, ErrorKind::PermissionDenied),
+            (403, r#"pods "b" is forbidden: exceeded quota: small"#, ErrorKind::Rejected),
+            (403, r#"pods "b" is forbidden: violates PodSecurity "restricted:latest""#, ErrorKind::Rejected),
+            (422, "spec.containers[0].image: Required value", ErrorKind::Rejected),
+            (401, "Unauthorized", ErrorKind::Unauthorized),
+            (404, r#"namespaces "a" not found"#, ErrorKind::NotFound),
+            (503, "apiserver is shutting down", ErrorKind::Unreachable),
+        ];
+        for (code, message, kind) in cases {
+            let error = refusal(code, message);
+            assert_eq!(*error.kind(), kind, "{message}");
+            assert!(error.message().contains("create Pod a/b") && error.message().contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_quota_error_says_which_field_to_lower() {
+        let error = refusal(403, "exceeded quota: small");
+        assert!(error.hint().is_some_and(|hint| hint.contains("resources.builder")));
+    }
+}

@@ -1,0 +1,79 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+
+/// The value of `app.kubernetes.io/managed-by` on everything that we create, and our field manager.
+pub(crate) const MANAGER: &str = "garden-build";
+pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+pub(crate) const BUILD_LABEL: &str = "garden-build/build";
+pub(crate) const LEASE_ANNOTATION: &str = "garden-build/lease-expires";
+
+/// Returns an identifier for a build that no other build has: ten lower-case hexadecimal digits.
+pub fn build_id() -> String {
+    let mut id = uuid::Uuid::new_v4().simple().to_string();
+    id.truncate(10);
+    id
+}
+
+/// What marks an object as belonging to one build, so that the build's client can find it, and
+/// others can once the client is dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ownership {
+    /// The build's identifier; see [`build_id`].
+    pub build: String,
+    /// When the object may be swept unless the build renews its lease, in the API server's time.
+    pub lease_expires: Timestamp,
+}
+
+impl Ownership {
+    /// Returns the labels of an owned object.
+    pub fn labels(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned()),
+            (BUILD_LABEL.to_owned(), self.build.clone()),
+        ])
+    }
+
+    /// Returns the annotations of an owned object.
+    pub fn annotations(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([(LEASE_ANNOTATION.to_owned(), self.lease_expires.to_string())])
+    }
+
+    /// Reads the ownership of an object; `None` if it is not one of ours.
+    pub(crate) fn of(metadata: &ObjectMeta) -> Option<Self> {
+        let labels = metadata.labels.as_ref()?;
+        if labels.get(MANAGED_BY_LABEL)? != MANAGER {
+            return None;
+        }
+        let build = labels.get(BUILD_LABEL)?.clone();
+        let lease_expires = metadata.annotations.as_ref()?.get(LEASE_ANNOTATION)?.parse().ok()?;
+        Some(Self { build, lease_expires })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_read_back_from_what_it_wrote_and_from_nothing_else() {
+        let ownership = Ownership { build: build_id(), lease_expires: Timestamp::UNIX_EPOCH };
+        let mut metadata = ObjectMeta {
+            labels: Some(ownership.labels()),
+            annotations: Some(ownership.annotations()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(Ownership::of(&metadata), Some(ownership));
+
+        metadata.labels.get_or_insert_default().insert(MANAGED_BY_LABEL.to_owned(), "helm".to_owned());
+        assert_eq!(Ownership::of(&metadata), None);
+    }
+
+    #[test]
+    fn build_ids_are_unique_and_fit_into_names_and_labels() {
+        let ids: std::collections::BTreeSet<String> = (0..100).map(|_| build_id()).collect();
+        assert_eq!(ids.len(), 100);
+        assert!(ids.iter().all(|id| id.len() == 10 && id.bytes().all(|byte| byte.is_ascii_hexdigit())));
+    }
+}

@@ -1,0 +1,58 @@
+use futures::future::try_join_all;
+use garden_config::SecretRef;
+use garden_registry::Credentials;
+use k8s_openapi::api::core::v1::Secret;
+
+use crate::{Cluster, ClusterError};
+
+/// Data keys of the two kinds of registry secret.
+/// Source: Kubernetes, "Secrets", section "Docker config Secrets".
+const DOCKER_CONFIG_JSON: &str = ".dockerconfigjson";
+const LEGACY_DOCKERCFG: &str = ".dockercfg";
+
+/// Reads the registry credentials of `secrets` and merges them; of two for the same registry, the
+/// later one wins. Read anew for every build, so a changed secret needs no further step.
+///
+/// # Errors
+/// If a secret does not exist, may not be read, or holds no registry credentials; the message names
+/// the secret, never its content.
+pub async fn read_pull_secrets(
+    cluster: &Cluster,
+    secrets: &[SecretRef],
+) -> Result<Credentials, ClusterError> {
+    let read = try_join_all(secrets.iter().map(|secret| read_one(cluster, secret))).await?;
+    let mut merged = Credentials::default();
+    for credentials in read {
+        merged.merge(credentials);
+    }
+    Ok(merged)
+}
+
+async fn read_one(cluster: &Cluster, reference: &SecretRef) -> Result<Credentials, ClusterError> {
+    let SecretRef { name, namespace, .. } = reference;
+    let unusable = |reason: String| ClusterError::PullSecret { reason };
+    let secret = cluster
+        .api::<Secret>(namespace)
+        .get_opt(name)
+        .await
+        .map_err(|error| ClusterError::of(format!("read Secret {namespace}/{name}"), error))?
+        .ok_or_else(|| {
+            unusable(format!(
+                "Secret {namespace}/{name} does not exist; create it with \
+                 `kubectl --namespace {namespace} create secret docker-registry {name} …`"
+            ))
+        })?;
+    let data = secret.data.unwrap_or_default();
+    let origin = format!("Secret {namespace}/{name}");
+    let credentials = if let Some(json) = data.get(DOCKER_CONFIG_JSON) {
+        Credentials::from_docker_config_json(&json.0, &origin)
+    } else if let Some(json) = data.get(LEGACY_DOCKERCFG) {
+        Credentials::from_legacy_dockercfg(&json.0, &origin)
+    } else {
+        return Err(unusable(format!(
+            "{origin} holds no registry credentials: it needs the key `{DOCKER_CONFIG_JSON}` or `{LEGACY_DOCKERCFG}`, \
+             as `kubectl create secret docker-registry` makes it"
+        )));
+    };
+    credentials.map_err(|error| unusable(error.to_string()))
+}

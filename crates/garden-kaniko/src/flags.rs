@@ -1,0 +1,149 @@
+//! The executor's command line: what a build needs, and what the user adds.
+
+use std::collections::BTreeSet;
+
+/// One flag of the executor, as the user wrote it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flag {
+    name: String,
+    words: Vec<String>,
+}
+
+/// An `extraFlags` entry that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlagError {
+    /// Not a flag, and not the value of the flag before it.
+    #[error("`extraFlags`: `{0}` is not a flag: flags begin with `--`")]
+    NotAFlag(String),
+    /// A flag that garden-build sets itself.
+    #[error("`extraFlags`: `--{0}` cannot be set: garden-build sets it for every build")]
+    Reserved(String),
+}
+
+/// Flags that make the build what it is: what it reads, where it pushes, how we hear of it.
+/// The short forms are kaniko's own: `-c`, `-d` and `-f`.
+const RESERVED: [&str; 15] = [
+    "c",
+    "context",
+    "context-sub-path",
+    "d",
+    "destination",
+    "digest-file",
+    "dockerfile",
+    "f",
+    "help",
+    "kaniko-dir",
+    "log-format",
+    "no-push",
+    "tar-path",
+    "tarPath",
+    "version",
+];
+
+impl Flag {
+    fn new(name: &str, value: &str) -> Self {
+        Self { name: name.to_owned(), words: vec![format!("--{name}={value}")] }
+    }
+}
+
+/// Reads a list of `extraFlags`. A flag's value stands after `=`, or is the next entry.
+///
+/// # Errors
+/// If an entry is neither, or names a flag that a build sets itself.
+pub fn parse(entries: &[String]) -> Result<Vec<Flag>, FlagError> {
+    let mut flags: Vec<Flag> = Vec::new();
+    for entry in entries {
+        let Some(flag) = entry.strip_prefix("--").or_else(|| entry.strip_prefix('-')).filter(|flag| !flag.is_empty())
+        else {
+            // `--name value`: a flag that has no value yet takes the next word.
+            match flags.last_mut() {
+                Some(flag) if flag.words.len() == 1 && !flag.words[0].contains('=') => {
+                    flag.words.push(entry.clone());
+                    continue;
+                }
+                _ => return Err(FlagError::NotAFlag(entry.clone())),
+            }
+        };
+        let name = flag.split('=').next().unwrap_or(flag);
+        if RESERVED.contains(&name) {
+            return Err(FlagError::Reserved(name.to_owned()));
+        }
+        flags.push(Flag { name: name.to_owned(), words: vec![entry.clone()] });
+    }
+    Ok(flags)
+}
+
+/// Merges lists of flags, the most specific first: a flag that a list names, whether once or
+/// several times, hides the flag of that very name in all lists after it, and no other.
+pub fn merge(lists: &[Vec<Flag>]) -> Vec<String> {
+    let mut named = BTreeSet::new();
+    let mut words = Vec::new();
+    for list in lists {
+        words.extend(list.iter().filter(|flag| !named.contains(&flag.name)).flat_map(|flag| flag.words.clone()));
+        named.extend(list.iter().map(|flag| flag.name.clone()));
+    }
+    words
+}
+
+/// Returns the flags that a build has unless the user sets them: layers are cached, beside the image.
+pub fn defaults(image_name: &str) -> Vec<Flag> {
+    vec![
+        Flag::new("cache", "true"),
+        Flag::new("cache-repo", &format!("{image_name}/cache")),
+        Flag::new("push-retry", "3"),
+        Flag::new("image-download-retry", "3"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn merged(request: &[&str], provider: &[&str]) -> Vec<String> {
+        let parse = |entries: &[&str]| {
+            parse(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>()).expect("valid")
+        };
+        let cache_only = vec![Flag::new("cache", "true")];
+        merge(&[parse(request), parse(provider), cache_only])
+    }
+
+    #[test]
+    fn follows_the_vectors_of_garden() {
+        assert_eq!(merged(&[], &[]), ["--cache=true"]);
+        assert_eq!(merged(&["--here=first", "--here=again"], &[]), ["--here=first", "--here=again", "--cache=true"]);
+        assert_eq!(merged(&["--cat=slow"], &["--cat=fast"]), ["--cat=slow", "--cache=true"]);
+        assert_eq!(merged(&["--cache=truecat"], &[]), ["--cache=truecat"]);
+    }
+
+    #[test]
+    fn a_flag_never_disables_an_unrelated_default() {
+        assert_eq!(
+            merged(&[], &["--cache-repo=example/cache", "--cache-ttl=1h"]),
+            ["--cache-repo=example/cache", "--cache-ttl=1h", "--cache=true"]
+        );
+    }
+
+    #[test]
+    fn the_provider_s_setting_is_stronger_than_a_default_even_if_the_request_has_flags() {
+        assert_eq!(merged(&["--x"], &["--cache=false"]), ["--x", "--cache=false"]);
+    }
+
+    #[test]
+    fn values_may_stand_in_the_next_entry() {
+        assert_eq!(
+            merged(&["--cache-repo", "example/cache", "--use-new-run"], &["--cache-repo=other"]),
+            ["--cache-repo", "example/cache", "--use-new-run", "--cache=true"]
+        );
+    }
+
+    #[test]
+    fn refuses_stray_values_and_flags_that_would_break_the_build() {
+        let parse_one = |entries: &[&str]| parse(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>());
+        assert_eq!(parse_one(&["example"]), Err(FlagError::NotAFlag("example".to_owned())));
+        assert_eq!(parse_one(&["--a=b", "c"]), Err(FlagError::NotAFlag("c".to_owned())));
+        assert_eq!(parse_one(&["--no-push"]), Err(FlagError::Reserved("no-push".to_owned())));
+        assert_eq!(parse_one(&["--destination=elsewhere"]), Err(FlagError::Reserved("destination".to_owned())));
+        assert!(parse_one(&["--no-push-cache"]).is_ok());
+    }
+}

@@ -1,0 +1,213 @@
+use garden_build_core::{EventSink, Step, Stream};
+use serde::Deserialize;
+
+/// Instructions of a Dockerfile. The executor announces each with a line that begins with it.
+/// Source: Dockerfile reference, "Overview".
+const INSTRUCTIONS: [&str; 17] = [
+    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD",
+    "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+];
+
+/// How many lines of the log an error shows.
+const TAIL: usize = 20;
+
+/// Reads the executor's log line by line and reports it as events: each Dockerfile instruction, and
+/// the push, is a step.
+///
+/// Source of the messages: kaniko, `pkg/executor/build.go` and `push.go`.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    events: EventSink,
+    stage: String,
+    step: Option<Step>,
+    from_cache: Vec<String>,
+    /// The instruction under way, kept after its step has ended for the sake of errors.
+    instruction: Option<String>,
+    tail: Vec<String>,
+    steps_cached: usize,
+    steps_run: usize,
+}
+
+/// One line of `--log-format=json`.
+#[derive(Deserialize)]
+struct Record {
+    level: String,
+    msg: String,
+}
+
+impl Progress {
+    pub(crate) fn new(events: EventSink) -> Self {
+        Self {
+            events,
+            stage: String::new(),
+            step: None,
+            from_cache: Vec::new(),
+            instruction: None,
+            tail: Vec::new(),
+            steps_cached: 0,
+            steps_run: 0,
+        }
+    }
+
+    /// Takes the next line.
+    pub(crate) fn line(&mut self, line: &str) {
+        match serde_json::from_str::<Record>(line) {
+            Ok(record) => self.builder_says(&record),
+            Err(_) => self.log(Stream::Output, line),
+        }
+    }
+
+    /// Returns the instruction that was under way last.
+    pub(crate) fn instruction(&self) -> Option<&str> {
+        self.instruction.as_deref()
+    }
+
+    /// Returns the last lines, oldest first.
+    pub(crate) fn tail(&self) -> &[String] {
+        &self.tail
+    }
+
+    /// Returns how many instructions came from the cache, and how many were run.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.steps_cached, self.steps_run)
+    }
+
+    /// Ends the step under way as done, or as failed with `error`.
+    pub(crate) fn end(&mut self, error: Option<&str>) {
+        if let Some(step) = self.step.take() {
+            match error {
+                None => step.done(),
+                Some(error) => step.failed(error),
+            }
+        }
+    }
+
+    fn builder_says(&mut self, record: &Record) {
+        let message = record.msg.trim_end();
+        if let Some(command) = message.strip_prefix("Using caching version of cmd: ") {
+            self.from_cache.push(command.to_owned());
+        } else if let Some(stage) = message.strip_prefix("Building stage ") {
+            self.end(None);
+            self.from_cache.clear();
+            self.stage = stage.split(" [idx").next().unwrap_or(stage).trim_matches('\'').to_owned();
+            self.instruction = None;
+        } else if is_instruction(message) {
+            self.instruction_begins(message);
+            return;
+        } else if message.starts_with("Pushing image to ") {
+            self.end(None);
+            self.instruction = None;
+            self.step = Some(self.events.step(message));
+            return;
+        }
+        if matches!(record.level.as_str(), "warning" | "error" | "fatal" | "panic") {
+            self.events.warn(message, None);
+        }
+        self.log(Stream::Builder, message);
+    }
+
+    fn instruction_begins(&mut self, instruction: &str) {
+        self.end(None);
+        self.instruction = Some(instruction.to_owned());
+        let step = self.events.step(format!("[{}] {instruction}", self.stage));
+        let cached = self.from_cache.iter().position(|command| command == instruction);
+        if let Some(position) = cached {
+            self.from_cache.remove(position);
+            self.steps_cached += 1;
+            step.cached();
+        } else {
+            self.steps_run += 1;
+            self.step = Some(step);
+        }
+    }
+
+    fn log(&mut self, stream: Stream, line: &str) {
+        match &self.step {
+            Some(step) => step.log(stream, line),
+            None => self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() }),
+        }
+        if self.tail.len() == TAIL {
+            self.tail.remove(0);
+        }
+        self.tail.push(line.to_owned());
+    }
+}
+
+fn is_instruction(message: &str) -> bool {
+    message.split_once(' ').is_some_and(|(word, _)| INSTRUCTIONS.contains(&word))
+}
+
+#[cfg(test)]
+mod tests {
+    use garden_build_core::{Event, event_channel};
+
+    use super::*;
+
+    fn info(message: &str) -> String {
+        serde_json::json!({ "level": "info", "msg": message, "time": "2026-01-01T00:00:00Z" }).to_string()
+    }
+
+    /// What a real executor 1.24.0 printed for a two-stage Dockerfile, shortened.
+    fn log() -> Vec<String> {
+        vec![
+            info("Building stage 'busybox:1.36' [idx: '0', base-idx: '-1']"),
+            info("Using caching version of cmd: RUN make"),
+            info("COPY . /src"),
+            info("Taking snapshot of files..."),
+            info("RUN make"),
+            info("Found cached layer, extracting to filesystem"),
+            info("Building stage 'scratch' [idx: '1', base-idx: '-1']"),
+            info("RUN false"),
+            "compiling".to_owned(),
+            "boom".to_owned(),
+        ]
+    }
+
+    async fn shown(progress: Progress, mut stream: garden_build_core::EventStream) -> Vec<String> {
+        drop(progress);
+        let mut shown = Vec::new();
+        while let Some(event) = stream.next().await {
+            if !matches!(event, Event::Log { stream: Stream::Builder, .. }) {
+                shown.push(event.to_string());
+            }
+        }
+        shown
+    }
+
+    #[tokio::test]
+    async fn every_instruction_is_a_step_and_cached_ones_say_so() {
+        let (sink, stream) = event_channel();
+        let mut progress = Progress::new(sink);
+        for line in log() {
+            progress.line(&line);
+        }
+        assert_eq!(progress.instruction(), Some("RUN false"));
+        assert_eq!(progress.counts(), (1, 2));
+        assert_eq!(progress.tail().last().map(String::as_str), Some("boom"));
+        progress.end(Some("exit code 1"));
+        assert_eq!(
+            shown(progress, stream).await,
+            [
+                "=> [busybox:1.36] COPY . /src",
+                "=> [busybox:1.36] COPY . /src: done",
+                "=> [busybox:1.36] RUN make",
+                "=> [busybox:1.36] RUN make: cached",
+                "=> [scratch] RUN false",
+                "   compiling",
+                "   boom",
+                "=> [scratch] RUN false: FAILED: exit code 1",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn the_tail_is_bounded() {
+        let (sink, _stream) = event_channel();
+        let mut progress = Progress::new(sink);
+        for number in 0..1000 {
+            progress.line(&number.to_string());
+        }
+        assert_eq!(progress.tail().len(), TAIL);
+        assert_eq!(progress.tail()[0], "980");
+    }
+}

@@ -1,0 +1,263 @@
+//! The objects of one build, as functions from typed options to Kubernetes objects.
+
+use std::collections::BTreeMap;
+
+use garden_build_core::BuildJob;
+use garden_cluster::Ownership;
+use garden_config::{DeploymentRegistry, KanikoOptions, Resources, Toleration};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::core::v1::{
+    Container, KeyToPath, LocalObjectReference, Pod, PodSpec, ResourceRequirements, Secret, SecretVolumeSource, Volume,
+    VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::delivery::Delivery;
+use crate::flags::{self, FlagError};
+
+/// The name of the executor's container.
+pub const CONTAINER: &str = "kaniko";
+
+const DOCKER_CONFIG_KEY: &str = ".dockerconfigjson";
+const CA_KEY: &str = "ca.pem";
+/// Where the executor looks for `config.json`; published images set `DOCKER_CONFIG` to it.
+const DOCKER_CONFIG_DIRECTORY: &str = "/kaniko/.docker";
+/// Below `/kaniko`, which the executor leaves out of every image.
+const CA_DIRECTORY: &str = "/kaniko/registry-ca";
+/// The container's termination message; the kubelet reads it from here when the container ends.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+/// How much longer than the client the cluster lets a build run, so that the client, if it lives,
+/// is the one to say that the time is up.
+const DEADLINE_MARGIN_SECONDS: i64 = 60;
+/// Longer names of images are cut in the name of the pod, which may have 63 characters.
+const LONGEST_NAME_PART: usize = 40;
+
+/// What the provider's configuration says about every kaniko pod.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The options of the mode.
+    pub options: KanikoOptions,
+    /// The resources of each pod.
+    pub resources: Resources,
+    /// Where images are pushed to.
+    pub registry: DeploymentRegistry,
+    /// The certificate authority of that registry, as PEM, if it has a private one.
+    pub registry_ca: Option<String>,
+    /// The namespace that the pods run in.
+    pub namespace: String,
+}
+
+/// Returns the name of the build's pod: `kaniko-<image>-<build>`.
+pub fn pod_name(job: &BuildJob) -> String {
+    let mut part: String = job
+        .request
+        .name()
+        .to_ascii_lowercase()
+        .chars()
+        .map(|character| if character.is_ascii_alphanumeric() { character } else { '-' })
+        .take(LONGEST_NAME_PART)
+        .collect();
+    part = part.trim_matches('-').to_owned();
+    format!("kaniko-{part}-{}", job.id)
+}
+
+/// Returns the name of the secret that the build's pod reads registry credentials from.
+pub fn secret_name(job: &BuildJob) -> String {
+    format!("garden-docker-auth-{}", job.id)
+}
+
+/// Returns the secret with the merged registry credentials and the registry's private certificate
+/// authority, or `None` if the build needs neither.
+///
+/// It has the type that lets it serve as the pod's own imagePullSecret too.
+pub fn secret(
+    settings: &Settings,
+    job: &BuildJob,
+    ownership: &Ownership,
+    docker_config: Option<&SecretString>,
+) -> Option<Secret> {
+    if docker_config.is_none() && settings.registry_ca.is_none() {
+        return None;
+    }
+    let config = docker_config.map_or(r#"{"auths":{}}"#, |config| config.expose_secret());
+    let mut data = BTreeMap::from([(DOCKER_CONFIG_KEY.to_owned(), ByteString(config.as_bytes().to_vec()))]);
+    if let Some(ca) = &settings.registry_ca {
+        data.insert(CA_KEY.to_owned(), ByteString(ca.as_bytes().to_vec()));
+    }
+    Some(Secret {
+        metadata: metadata(secret_name(job), settings, ownership),
+        type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
+        data: Some(data),
+        ..Secret::default()
+    })
+}
+
+/// Makes `pod` the owner of `secret`, so that the cluster removes the secret with the pod.
+pub fn own_secret(secret: &mut Secret, pod: &Pod) {
+    secret.metadata.owner_references = Some(vec![OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        name: pod.metadata.name.clone().unwrap_or_default(),
+        uid: pod.metadata.uid.clone().unwrap_or_default(),
+        ..OwnerReference::default()
+    }]);
+}
+
+/// Returns the build's pod. It waits for the context on its stdin.
+///
+/// # Errors
+/// If `extraFlags` of the provider or of the request cannot be used.
+pub fn pod(
+    settings: &Settings,
+    job: &BuildJob,
+    ownership: &Ownership,
+    has_credentials: bool,
+) -> Result<Pod, FlagError> {
+    let (volumes, volume_mounts) = volumes(settings, job, has_credentials);
+    let container = Container {
+        name: CONTAINER.to_owned(),
+        image: Some(settings.options.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        args: Some(arguments(settings, job)?),
+        // The first client that attaches is the only one: when it goes, the executor sees the end
+        // of its input and fails, instead of waiting for ever.
+        stdin: Some(true),
+        stdin_once: Some(true),
+        termination_message_path: Some(TERMINATION_LOG.to_owned()),
+        resources: Some(resources(&settings.resources)),
+        volume_mounts: Some(volume_mounts),
+        ..Container::default()
+    };
+    let mut metadata = metadata(pod_name(job), settings, ownership);
+    let mut annotations = settings.options.annotations.clone();
+    annotations.extend(metadata.annotations.take().unwrap_or_default());
+    metadata.annotations = Some(annotations);
+    let time_limit = i64::try_from(job.request.time_limit().as_secs()).unwrap_or(i64::MAX);
+    Ok(Pod {
+        metadata,
+        spec: Some(PodSpec {
+            containers: vec![container],
+            restart_policy: Some("Never".to_owned()),
+            active_deadline_seconds: Some(time_limit.saturating_add(DEADLINE_MARGIN_SECONDS)),
+            termination_grace_period_seconds: Some(1),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            node_selector: Some(settings.options.node_selector.clone()),
+            tolerations: Some(tolerations(&settings.options.tolerations)),
+            image_pull_secrets: has_credentials
+                .then(|| vec![LocalObjectReference { name: secret_name(job) }]),
+            volumes: Some(volumes),
+            ..PodSpec::default()
+        }),
+        ..Pod::default()
+    })
+}
+
+fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagError> {
+    let request = &job.request;
+    let mut arguments = vec![
+        "--context=tar://stdin".to_owned(),
+        format!("--dockerfile={}", Delivery::of(&job.context).dockerfile_path()),
+        format!("--destination={}", job.destination),
+        format!("--digest-file={TERMINATION_LOG}"),
+        // Lines of JSON tell the executor's own words from what the Dockerfile's commands print.
+        "--log-format=json".to_owned(),
+        // The executor's guess whether it runs in a container fails under some runtimes.
+        "--force".to_owned(),
+    ];
+    let registry = job.destination.registry();
+    if settings.registry.insecure {
+        arguments.push(format!("--insecure-registry={registry}"));
+    }
+    if settings.registry_ca.is_some() {
+        arguments.push(format!("--registry-certificate={registry}={CA_DIRECTORY}/{CA_KEY}"));
+    }
+    arguments.extend(request.target_stage().map(|target| format!("--target={target}")));
+    arguments.extend(request.platform_list().first().map(|platform| format!("--custom-platform={platform}")));
+    arguments.extend(request.arguments().iter().map(|(name, value)| format!("--build-arg={name}={value}")));
+    arguments.extend(flags::merge(&[
+        flags::parse(request.flags())?,
+        flags::parse(&settings.options.extra_flags)?,
+        flags::defaults(&job.destination.name()),
+    ]));
+    Ok(arguments)
+}
+
+fn volumes(settings: &Settings, job: &BuildJob, has_credentials: bool) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let parts = [
+        (has_credentials, "docker-config", DOCKER_CONFIG_DIRECTORY, DOCKER_CONFIG_KEY, "config.json"),
+        (settings.registry_ca.is_some(), "registry-ca", CA_DIRECTORY, CA_KEY, CA_KEY),
+    ];
+    parts
+        .into_iter()
+        .filter(|(wanted, ..)| *wanted)
+        .map(|(_, name, directory, key, file)| {
+            let secret = SecretVolumeSource {
+                secret_name: Some(secret_name(job)),
+                items: Some(vec![KeyToPath { key: key.to_owned(), path: file.to_owned(), ..KeyToPath::default() }]),
+                ..SecretVolumeSource::default()
+            };
+            let volume = Volume { name: name.to_owned(), secret: Some(secret), ..Volume::default() };
+            let mount = VolumeMount {
+                name: name.to_owned(),
+                mount_path: directory.to_owned(),
+                read_only: Some(true),
+                ..VolumeMount::default()
+            };
+            (volume, mount)
+        })
+        .unzip()
+}
+
+fn resources(resources: &Resources) -> ResourceRequirements {
+    let quantities = |amounts: &garden_config::ResourceAmounts| {
+        let mut quantities = BTreeMap::from([
+            ("cpu".to_owned(), Quantity(amounts.cpu_quantity())),
+            ("memory".to_owned(), Quantity(amounts.memory_quantity())),
+        ]);
+        if let Some(storage) = amounts.ephemeral_storage_quantity() {
+            quantities.insert("ephemeral-storage".to_owned(), Quantity(storage));
+        }
+        quantities
+    };
+    ResourceRequirements {
+        limits: Some(quantities(&resources.limits)),
+        requests: Some(quantities(&resources.requests)),
+        ..ResourceRequirements::default()
+    }
+}
+
+/// The guide promises this toleration on every kaniko pod, so that nodes can be set apart for builds.
+fn tolerations(configured: &[Toleration]) -> Vec<core::Toleration> {
+    let builder = core::Toleration {
+        key: Some("garden-build".to_owned()),
+        operator: Some("Equal".to_owned()),
+        value: Some("true".to_owned()),
+        effect: Some("NoSchedule".to_owned()),
+        ..core::Toleration::default()
+    };
+    let configured = configured.iter().map(|toleration| core::Toleration {
+        key: toleration.key.clone(),
+        operator: Some(toleration.operator.as_str().to_owned()),
+        value: toleration.value.clone(),
+        effect: toleration.effect.map(|effect| effect.as_str().to_owned()),
+        toleration_seconds: toleration.toleration_seconds,
+    });
+    configured.chain([builder]).collect()
+}
+
+fn metadata(name: String, settings: &Settings, ownership: &Ownership) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(settings.namespace.clone()),
+        labels: Some(ownership.labels()),
+        annotations: Some(ownership.annotations()),
+        ..ObjectMeta::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+use garden_build_core::BuildRequest;
+use garden_build_core::context::Context;
+use k8s_openapi::jiff::Timestamp;
+
+use super::*;
+
+fn settings() -> Settings {
+    let mut registry = DeploymentRegistry::new("registry.example:5000").expect("valid");
+    registry.namespace = Some("team".to_owned());
+    Settings {
+        options: KanikoOptions::default(),
+        resources: Resources::builder(),
+        registry,
+        registry_ca: None,
+        namespace: "my-project".to_owned(),
+    }
+}
+
+fn job(request: impl FnOnce(BuildRequest) -> BuildRequest) -> BuildJob {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").expect("writable");
+    let request = request(BuildRequest::new("web/API_server", directory.path()));
+    let context = Context::scan(&request, &|| false).expect("a context");
+    let destination = "registry.example:5000/team/api:v-1".parse().expect("valid");
+    BuildJob { id: "0123456789".to_owned(), request, context, destination }
+}
+
+fn ownership() -> Ownership {
+    Ownership { build: "0123456789".to_owned(), lease_expires: Timestamp::UNIX_EPOCH }
+}
+
+fn arguments_of(settings: &Settings, job: &BuildJob) -> Vec<String> {
+    arguments(settings, job).expect("valid flags")
+}
+
+#[test]
+fn the_plainest_pod() {
+    let mut settings = settings();
+    settings.options.image = "example/kaniko:1".to_owned();
+    insta::assert_yaml_snapshot!(pod(&settings, &job(|request| request), &ownership(), false).expect("a pod"));
+}
+
+#[test]
+fn every_option_of_the_guide_is_in_the_pod() {
+    let mut settings = settings();
+    settings.options.image = "example/kaniko:1".to_owned();
+    settings.options.node_selector.insert("pool".to_owned(), "build".to_owned());
+    settings.options.annotations.insert("team".to_owned(), "web".to_owned());
+    settings.options.tolerations.push(Toleration::equal("dedicated", "ci"));
+    settings.options.extra_flags = vec!["--cache-repo=registry.example/cache".to_owned(), "--use-new-run".to_owned()];
+    settings.resources.limits.ephemeral_storage = Some(2048);
+    settings.registry.insecure = true;
+    settings.registry_ca = Some("a certificate".to_owned());
+    let job = job(|request| request.target("app").build_arg("A", "1 2").platform("linux/arm64").extra_flag("--cache=false"));
+    insta::assert_yaml_snapshot!(pod(&settings, &job, &ownership(), true).expect("a pod"));
+}
+
+#[test]
+fn the_garden_build_toleration_is_always_there() {
+    let pod = pod(&settings(), &job(|request| request), &ownership(), false).expect("a pod");
+    let tolerations = pod.spec.and_then(|spec| spec.tolerations).expect("tolerations");
+    let builder = tolerations.last().expect("one at least");
+    assert_eq!(
+        (builder.key.as_deref(), builder.operator.as_deref(), builder.value.as_deref(), builder.effect.as_deref()),
+        (Some("garden-build"), Some("Equal"), Some("true"), Some("NoSchedule"))
+    );
+}
+
+#[test]
+fn the_user_s_annotations_cannot_hide_the_lease() {
+    let mut settings = settings();
+    settings.options.annotations.insert("garden-build/lease-expires".to_owned(), "never".to_owned());
+    let pod = pod(&settings, &job(|request| request), &ownership(), false).expect("a pod");
+    let annotations = pod.metadata.annotations.expect("annotations");
+    assert_eq!(annotations.get("garden-build/lease-expires"), ownership().annotations().values().next());
+}
+
+#[test]
+fn names_are_valid_for_any_image_name() {
+    let name = pod_name(&job(|request| request));
+    assert_eq!(name, "kaniko-web-api-server-0123456789");
+    let long = BuildRequest::new("x".repeat(200), ".");
+    let job = BuildJob { request: long, ..job(|request| request) };
+    assert!(pod_name(&job).len() <= 63);
+}
+
+#[test]
+fn a_build_without_credentials_and_authority_needs_no_secret() {
+    assert_eq!(secret(&settings(), &job(|request| request), &ownership(), None), None);
+}
+
+#[test]
+fn the_secret_can_serve_as_the_pod_s_own_pull_secret_and_dies_with_the_pod() {
+    let job = job(|request| request);
+    let config = SecretString::from(r#"{"auths":{}}"#);
+    let mut secret = secret(&settings(), &job, &ownership(), Some(&config)).expect("a secret");
+    assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
+    let mut pod = pod(&settings(), &job, &ownership(), true).expect("a pod");
+    pod.metadata.uid = Some("the-uid".to_owned());
+    own_secret(&mut secret, &pod);
+    let owner = &secret.metadata.owner_references.expect("an owner")[0];
+    assert_eq!((owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()), ("Pod", pod_name(&job).as_str(), "the-uid"));
+}
+
+#[test]
+fn plain_http_concerns_the_deployment_registry_only() {
+    let mut settings = settings();
+    settings.registry.insecure = true;
+    let arguments = arguments_of(&settings, &job(|request| request));
+    assert!(arguments.contains(&"--insecure-registry=registry.example:5000".to_owned()));
+    assert!(!arguments.iter().any(|argument| argument == "--insecure" || argument == "--insecure-pull"));
+}
+
+#[test]
+fn a_cache_repository_of_the_user_s_leaves_the_cache_on() {
+    let mut settings = settings();
+    settings.options.extra_flags = vec!["--cache-repo".to_owned(), "registry.example/cache".to_owned()];
+    let arguments = arguments_of(&settings, &job(|request| request));
+    assert!(arguments.contains(&"--cache=true".to_owned()));
+    assert!(!arguments.contains(&"--cache-repo=registry.example:5000/team/api/cache".to_owned()));
+}

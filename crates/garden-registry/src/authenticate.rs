@@ -1,0 +1,162 @@
+//! Decides how a registry is told who is asking.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+use crate::challenge::{Challenge, challenges};
+use crate::credentials::{Credentials, Found, Login};
+use crate::endpoint::Endpoint;
+use crate::error::{Identity, Refusal, RegistryError};
+use crate::token::{Issued, TokenCache, TokenServer, basic, bearer};
+use crate::transport::Operation;
+
+/// How a registry wants us to authenticate, learned from its first refusal.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Scheme {
+    Basic,
+    Bearer,
+}
+
+/// What an operation needs to be allowed to do.
+///
+/// Source: distribution project, "Token Scope Documentation".
+pub(crate) struct Access<'a> {
+    pub(crate) repository: &'a str,
+    pub(crate) actions: &'static str,
+}
+
+impl Access<'_> {
+    fn scope(&self) -> String {
+        format!("repository:{}:{}", self.repository, self.actions)
+    }
+}
+
+pub(crate) struct Authenticator {
+    credentials: Credentials,
+    scheme: Mutex<Option<Scheme>>,
+    tokens: TokenCache,
+}
+
+impl Authenticator {
+    pub(crate) fn new(credentials: Credentials) -> Self {
+        Self { credentials, scheme: Mutex::new(None), tokens: TokenCache::default() }
+    }
+
+    /// Returns the header with which the registry will let us through, if that is known already.
+    pub(crate) fn remembered(&self, endpoint: &Endpoint, access: &Access<'_>) -> Option<HeaderValue> {
+        let scheme = self.scheme.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match scheme? {
+            Scheme::Basic => self
+                .login(endpoint, access)
+                .and_then(Login::basic)
+                .and_then(|(name, secret)| basic(name, secret)),
+            Scheme::Bearer => self.tokens.header(&access.scope()),
+        }
+    }
+
+    /// Returns the header that answers the registry's 401, or why there is none.
+    ///
+    /// Bearer is preferred where both are offered, as it shows the password to the token server only.
+    pub(crate) async fn answer(
+        &self,
+        headers: &HeaderMap,
+        access: &Access<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<HeaderValue, RegistryError> {
+        let endpoint = operation.endpoint;
+        let offered = challenges(headers);
+        let by_scheme = |scheme| offered.iter().find(|challenge: &&Challenge| challenge.scheme == scheme);
+        let login = self.login(endpoint, access);
+        let (scheme, header) = if let Some(challenge) = by_scheme("bearer") {
+            let header = self.bearer(challenge, login, access, operation).await?;
+            (Scheme::Bearer, header)
+        } else if by_scheme("basic").is_some() {
+            let header = login.and_then(Login::basic).and_then(|(name, secret)| basic(name, secret));
+            (Scheme::Basic, header.ok_or_else(|| self.unauthorized(endpoint, access, None))?)
+        } else {
+            let schemes: Vec<_> = offered.iter().map(|challenge| challenge.scheme.as_str()).collect();
+            let offer = if schemes.is_empty() { "nothing".to_owned() } else { schemes.join(", ") };
+            return Err(RegistryError::Authentication {
+                registry: endpoint.name.clone(),
+                reason: format!("it answered 401 and offers {offer}, but neither Basic nor Bearer"),
+            });
+        };
+        *self.scheme.lock().unwrap_or_else(PoisonError::into_inner) = Some(scheme);
+        Ok(header)
+    }
+
+    async fn bearer(
+        &self,
+        challenge: &Challenge,
+        login: Option<&Login>,
+        access: &Access<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<HeaderValue, RegistryError> {
+        let endpoint = operation.endpoint;
+        if let Some(Login::RegistryToken { token }) = login {
+            return bearer(token).ok_or_else(|| self.unauthorized(endpoint, access, None));
+        }
+        let server = TokenServer::from_challenge(challenge, endpoint)?;
+        let ours = access.scope();
+        // The registry knows better under what name it keeps the repository, and some token servers
+        // read the first scope only.
+        let mut scopes: Vec<String> = Vec::new();
+        scopes.extend(
+            challenge.parameter("scope").into_iter().flat_map(str::split_whitespace).map(str::to_owned),
+        );
+        if !scopes.contains(&ours) {
+            scopes.push(ours.clone());
+        }
+        match server.issue(&scopes, login, operation).await? {
+            Issued::Token(token) => Ok(self.tokens.keep(&ours, token)),
+            Issued::Refused { status: StatusCode::FORBIDDEN, reason } => {
+                Err(self.forbidden(endpoint, access, reason))
+            }
+            Issued::Refused { reason, .. } => Err(self.unauthorized(endpoint, access, reason)),
+        }
+    }
+
+    pub(crate) fn unauthorized(
+        &self,
+        endpoint: &Endpoint,
+        access: &Access<'_>,
+        reason: Option<String>,
+    ) -> RegistryError {
+        RegistryError::Unauthorized(self.refusal(endpoint, access, reason))
+    }
+
+    pub(crate) fn forbidden(
+        &self,
+        endpoint: &Endpoint,
+        access: &Access<'_>,
+        reason: Option<String>,
+    ) -> RegistryError {
+        RegistryError::Forbidden(self.refusal(endpoint, access, reason))
+    }
+
+    /// Returns what no message may hold, where the server chooses the words.
+    pub(crate) fn secret(&self, endpoint: &Endpoint, access: &Access<'_>) -> &str {
+        self.login(endpoint, access).map_or("", Login::secret)
+    }
+
+    fn refusal(&self, endpoint: &Endpoint, access: &Access<'_>, reason: Option<String>) -> Box<Refusal> {
+        let identity: Identity = self.credentials.identity(&endpoint.name, access.repository);
+        let (registry, repository) = (endpoint.name.clone(), access.repository.to_owned());
+        Box::new(Refusal { registry, repository, identity, reason })
+    }
+
+    fn login(&self, endpoint: &Endpoint, access: &Access<'_>) -> Option<&Login> {
+        match self.credentials.find(&endpoint.name, access.repository)? {
+            Found::Login(_, entry) => Some(&entry.value),
+            Found::Helper(..) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").field("credentials", &self.credentials).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,276 @@
+//! The credentials of all registries that a build has to do with.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::docker_config;
+use crate::docker_config::CredentialsError;
+use crate::error::Identity;
+use crate::key::Key;
+
+/// Credentials for any number of registries, merged from any number of Docker configurations.
+///
+/// Neither its `Debug` form nor an error ever shows a credential; they name the entry's key and its
+/// origin, which is a text such as `secret default/regcred` that the reader of a message understands.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    pub(crate) logins: BTreeMap<Key, Entry<Login>>,
+    pub(crate) helpers: BTreeMap<Key, Entry<String>>,
+    pub(crate) warnings: Vec<CredentialsWarning>,
+}
+
+/// Something in a Docker configuration that cannot be honoured, though the rest can.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum CredentialsWarning {
+    /// `credsStore` keeps credentials on the machine where the configuration was written.
+    CredentialsStoreDropped {
+        /// Where the configuration was read.
+        origin: String,
+        /// The store's name.
+        store: String,
+    },
+}
+
+impl fmt::Display for CredentialsWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::CredentialsStoreDropped { origin, store } = self;
+        write!(
+            f,
+            "`credsStore: {store}` of {origin} is ignored: credentials in it are not in the configuration"
+        )
+    }
+}
+
+/// A value, and where it was read.
+#[derive(Clone)]
+pub(crate) struct Entry<T> {
+    pub(crate) value: T,
+    pub(crate) origin: Arc<str>,
+}
+
+/// How an entry lets one authenticate.
+#[derive(Clone)]
+pub(crate) enum Login {
+    /// User name and password.
+    Password { username: String, password: SecretString },
+    /// A refresh token (docker/cli's `identitytoken`), to be exchanged at the registry's token server.
+    IdentityToken { username: Option<String>, token: SecretString },
+    /// A bearer token for the registry itself (docker/cli's `registrytoken`).
+    RegistryToken { token: SecretString },
+}
+
+impl Login {
+    /// Returns the user name and password with which to authenticate by the Basic scheme.
+    ///
+    /// `<token>` as the user name marks the password as an identity token, in docker/cli
+    /// (`command/registry`) as in go-containerregistry.
+    pub(crate) fn basic(&self) -> Option<(&str, &SecretString)> {
+        match self {
+            Self::Password { username, password } => Some((username, password)),
+            Self::IdentityToken { username, token } => {
+                Some((username.as_deref().unwrap_or("<token>"), token))
+            }
+            Self::RegistryToken { .. } => None,
+        }
+    }
+
+    /// Returns what must never be shown.
+    pub(crate) fn secret(&self) -> &str {
+        match self {
+            Self::Password { password: secret, .. }
+            | Self::IdentityToken { token: secret, .. }
+            | Self::RegistryToken { token: secret } => secret.expose_secret(),
+        }
+    }
+}
+
+/// What is known for a repository.
+pub(crate) enum Found<'a> {
+    Login(&'a Key, &'a Entry<Login>),
+    Helper(&'a Key, &'a Entry<String>),
+}
+
+impl Credentials {
+    /// Creates an empty set, with which everything is asked for anonymously.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Creates the credentials of one user at `registry`, which may be any key that a Docker
+    /// configuration may have: a host, `*.host`, `host/path`.
+    pub fn with_password(registry: &str, username: &str, password: SecretString, origin: &str) -> Self {
+        let entry = Entry {
+            value: Login::Password { username: username.to_owned(), password },
+            origin: Arc::from(origin),
+        };
+        let logins = Key::parse(registry).map(|key| (key, entry)).into_iter().collect();
+        Self { logins, ..Self::default() }
+    }
+
+    /// Reads a Docker `config.json`, which is what a secret of type
+    /// `kubernetes.io/dockerconfigjson` has under `.dockerconfigjson`.
+    ///
+    /// # Errors
+    /// If it is not such a configuration; the error names `origin` and the entry, not the content.
+    pub fn from_docker_config_json(bytes: &[u8], origin: &str) -> Result<Self, CredentialsError> {
+        docker_config::parse(bytes, origin)
+    }
+
+    /// Reads the older form that has only the entries, which is what a secret of type
+    /// `kubernetes.io/dockercfg` has under `.dockercfg`.
+    ///
+    /// # Errors
+    /// If it is not such a configuration; the error names `origin` and the entry, not the content.
+    pub fn from_legacy_dockercfg(bytes: &[u8], origin: &str) -> Result<Self, CredentialsError> {
+        docker_config::parse_legacy(bytes, origin)
+    }
+
+    /// Adds `later`, whose entries win over those with the same key.
+    ///
+    /// A login also replaces an earlier helper for its key, and the other way round, because a
+    /// builder that finds both asks the helper only.
+    pub fn merge(&mut self, later: Self) {
+        for (key, login) in later.logins {
+            self.helpers.remove(&key);
+            self.logins.insert(key, login);
+        }
+        for (key, helper) in later.helpers {
+            if self.logins.get(&key).is_some_and(|login| login.origin != helper.origin) {
+                self.logins.remove(&key);
+            }
+            self.helpers.insert(key, helper);
+        }
+        self.warnings.extend(later.warnings);
+    }
+
+    /// Tells whether there is neither a login nor a helper.
+    pub fn is_empty(&self) -> bool {
+        self.logins.is_empty() && self.helpers.is_empty()
+    }
+
+    /// Returns what could not be honoured.
+    pub fn warnings(&self) -> &[CredentialsWarning] {
+        &self.warnings
+    }
+
+    /// Tells as whom [`RegistryClient`](crate::RegistryClient) asks for `repository` at `registry`.
+    pub fn identity(&self, registry: &str, repository: &str) -> Identity {
+        match self.find(registry, repository) {
+            None => Identity::Anonymous,
+            Some(Found::Login(key, entry)) => {
+                Identity::Credentials { origin: entry.origin.to_string(), key: key.to_string() }
+            }
+            Some(Found::Helper(key, entry)) => Identity::Helper {
+                origin: entry.origin.to_string(),
+                key: key.to_string(),
+                helper: entry.value.clone(),
+            },
+        }
+    }
+
+    /// Renders the `config.json` of a builder.
+    ///
+    /// Kaniko and `BuildKit` look entries up by the exact host (kaniko also by the exact repository)
+    /// and know neither wildcards nor path prefixes. So each of `names_in_use`, `host[:port]` or
+    /// `host[:port]/repository`, gets an entry of its own where a wildcard or a prefix provides it. If
+    /// several names of one host have different credentials, those of the first stand for the host,
+    /// and the others for their repositories. Everything else is kept as it is. The same input gives
+    /// the same bytes.
+    pub fn to_docker_config_json(&self, names_in_use: &[&str]) -> SecretString {
+        docker_config::render(self, names_in_use)
+    }
+
+    /// Finds the most specific login for a repository, else the most specific helper.
+    pub(crate) fn find(&self, registry: &str, repository: &str) -> Option<Found<'_>> {
+        let login = best(&self.logins, registry, repository).map(|(key, login)| Found::Login(key, login));
+        login.or_else(|| {
+            best(&self.helpers, registry, repository).map(|(key, helper)| Found::Helper(key, helper))
+        })
+    }
+}
+
+fn best<'a, T>(entries: &'a BTreeMap<Key, T>, registry: &str, repository: &str) -> Option<(&'a Key, &'a T)> {
+    let matching = entries.iter().filter(|(key, _)| key.matches(registry, repository));
+    matching.max_by_key(|(key, _)| key.specificity())
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let logins = self.logins.iter().map(|(key, entry)| format!("{key} from {}", entry.origin));
+        let helpers = self.helpers.iter().map(|(key, entry)| format!("{key} from {}", entry.origin));
+        f.debug_struct("Credentials")
+            .field("logins", &logins.collect::<Vec<_>>())
+            .field("helpers", &helpers.collect::<Vec<_>>())
+            .field("warnings", &self.warnings)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn credentials(key: &str, origin: &str) -> Credentials {
+        Credentials::with_password(key, "user", SecretString::from("s3cret"), origin)
+    }
+
+    fn merged(entries: &[(&str, &str)]) -> Credentials {
+        let mut all = Credentials::new();
+        for (key, origin) in entries {
+            all.merge(credentials(key, origin));
+        }
+        all
+    }
+
+    fn origin(all: &Credentials, registry: &str, repository: &str) -> Option<String> {
+        match all.identity(registry, repository) {
+            Identity::Credentials { origin, .. } => Some(origin),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_later_secret_wins_for_a_key_however_it_is_written() {
+        let all = merged(&[("https://index.docker.io/v1/", "first"), ("docker.io", "second")]);
+        assert_eq!(origin(&all, "docker.io", "a/b").as_deref(), Some("second"));
+        assert_eq!(all.logins.len(), 1);
+    }
+
+    #[test]
+    fn the_most_specific_entry_is_found() {
+        let entries =
+            [("*.example", "glob"), ("registry.example", "host"), ("registry.example/team", "team")];
+        let all = merged(&entries);
+        assert_eq!(origin(&all, "registry.example", "team/api").as_deref(), Some("team"));
+        assert_eq!(origin(&all, "registry.example", "other/api").as_deref(), Some("host"));
+        assert_eq!(origin(&all, "other.example", "team/api").as_deref(), Some("glob"));
+        assert_eq!(origin(&all, "elsewhere.test", "team/api"), None);
+    }
+
+    #[test]
+    fn a_login_replaces_an_earlier_helper_and_the_other_way_round() {
+        let helper = br#"{"credHelpers": {"registry.example": "ecr-login"}}"#;
+        let helper = Credentials::from_docker_config_json(helper, "helpers").expect("valid");
+        let identity = |all: &Credentials| all.identity("registry.example", "a");
+
+        let mut all = helper.clone();
+        all.merge(credentials("registry.example", "logins"));
+        assert!(all.helpers.is_empty());
+        assert!(matches!(identity(&all), Identity::Credentials { .. }));
+
+        all.merge(helper);
+        assert!(all.logins.is_empty());
+        assert!(matches!(identity(&all), Identity::Helper { helper, .. } if helper == "ecr-login"));
+    }
+
+    #[test]
+    fn debug_shows_keys_and_origins_only() {
+        let shown = format!("{:?}", credentials("registry.example", "secret default/regcred"));
+        assert!(shown.contains("registry.example from secret default/regcred"), "{shown}");
+        assert!(!shown.contains("s3cret") && !shown.contains("user"), "{shown}");
+    }
+}

@@ -1,0 +1,183 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::tls::TlsProblem;
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// As whom a registry was asked. Names where a credential came from, never what it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Identity {
+    /// No credentials are known for the repository.
+    Anonymous,
+    /// The entry `key` of `origin` (a secret's namespace and name, say).
+    Credentials {
+        /// Where the credentials were read.
+        origin: String,
+        /// The registry key under which they stand there.
+        key: String,
+    },
+    /// As nobody, because the credentials are known only to a credential helper, which this client
+    /// does not run.
+    Helper {
+        /// Where the helper is named.
+        origin: String,
+        /// The registry key under which it stands there.
+        key: String,
+        /// The helper, without `docker-credential-`.
+        helper: String,
+    },
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("no credentials"),
+            Self::Credentials { origin, key } => write!(f, "the credentials for `{key}` in {origin}"),
+            Self::Helper { origin, key, helper } => {
+                write!(f, "no credentials, as {origin} leaves `{key}` to the credential helper `{helper}`")
+            }
+        }
+    }
+}
+
+/// Who refused whom what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// The registry: `host` or `host:port`.
+    pub registry: String,
+    /// The repository that was asked for.
+    pub repository: String,
+    /// As whom it was asked.
+    pub identity: Identity,
+    /// What the registry or its token server said, or what we know about it.
+    pub reason: Option<String>,
+}
+
+impl Refusal {
+    fn because(&self) -> String {
+        self.reason.as_ref().map_or_else(String::new, |reason| format!(" ({reason})"))
+    }
+}
+
+/// What went wrong between us and a registry.
+///
+/// No variant holds a credential, a token or a URL's query, in which tokens travel.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// The name given is not that of a registry.
+    #[error("`{registry}` is not the name of a registry: {reason}")]
+    InvalidRegistry {
+        /// The name, without what may be a password.
+        registry: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The certificate authorities given cannot be used.
+    #[error("the registry's CA certificates cannot be used: {reason}")]
+    InvalidCaCertificates {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// The image is one of another registry than the client's, whose credentials it must not get.
+    #[error("`{reference}` is not an image of registry {registry}")]
+    WrongRegistry {
+        /// The client's registry.
+        registry: String,
+        /// The image.
+        reference: String,
+    },
+    /// The registry wants credentials, or better ones.
+    #[error(
+        "registry {} refuses access to repository `{}` with {}{}",
+        .0.registry, .0.repository, .0.identity, .0.because()
+    )]
+    Unauthorized(Box<Refusal>),
+    /// The registry knows who we are and does not allow it.
+    #[error(
+        "registry {} does not allow access to repository `{}` with {}{}",
+        .0.registry, .0.repository, .0.identity, .0.because()
+    )]
+    Forbidden(Box<Refusal>),
+    /// A server could not be reached, or broke off.
+    #[error("{server} cannot be reached: {}", crate::cause::root_cause(.source.as_ref()))]
+    Unreachable {
+        /// What the server is to us, and its scheme, host and port.
+        server: String,
+        /// What failed.
+        source: BoxError,
+    },
+    /// A server took too long.
+    #[error("{server} did not answer within {} s", .after.as_secs_f32())]
+    Timeout {
+        /// What the server is to us, and its scheme, host and port.
+        server: String,
+        /// The time that the whole operation was allowed.
+        after: Duration,
+    },
+    /// No TLS connection came about.
+    #[error("no TLS connection to {server}: {}", crate::cause::root_cause(.source.as_ref()))]
+    Tls {
+        /// What the server is to us, and its scheme, host and port.
+        server: String,
+        /// What is wrong, as far as it is known.
+        problem: TlsProblem,
+        /// What failed.
+        source: BoxError,
+    },
+    /// A server is overloaded or being restarted, also after some tries.
+    #[error("{server} is busy: it answered {status}{}", and_wait(*.retry_after))]
+    Busy {
+        /// What the server is to us, and its scheme, host and port.
+        server: String,
+        /// Its last answer.
+        status: StatusCode,
+        /// How long it asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The registry asks for authentication in a way that cannot work, or that would expose credentials.
+    #[error("authentication at registry {registry} is not possible: {reason}")]
+    Authentication {
+        /// The registry.
+        registry: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A redirect that leads nowhere, in a circle, or from TLS to plain HTTP.
+    #[error("a redirect by {server} cannot be followed: {reason}")]
+    Redirect {
+        /// What the server is to us, and its scheme, host and port.
+        server: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// An answer is larger than any that makes sense.
+    #[error("{server} answered with more than {limit} bytes")]
+    TooLarge {
+        /// What the server is to us, and its scheme, host and port.
+        server: String,
+        /// The largest answer that is read, in bytes.
+        limit: usize,
+    },
+    /// An answer that the protocol does not foresee.
+    #[error("{server} answered {status} for repository `{repository}`: {reason}")]
+    Unexpected {
+        /// What the server is to us, and its scheme, host and port.
+        server: String,
+        /// The repository that was asked for.
+        repository: String,
+        /// The answer's status.
+        status: StatusCode,
+        /// What is unexpected, or what the server said.
+        reason: String,
+    },
+}
+
+fn and_wait(wait: Option<Duration>) -> String {
+    wait.map_or_else(String::new, |wait| format!(" and asks to wait {} s", wait.as_secs()))
+}

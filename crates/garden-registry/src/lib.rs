@@ -1,0 +1,35 @@
+//! The registry client of garden-build, and the credentials it shares with the builders.
+//!
+//! * [`RegistryClient::resolve`] answers whether an image exists and which digest its tag stands
+//!   for, over plain HTTP or TLS, anonymously or with basic or token authentication.
+//! * [`Credentials`] are read from Kubernetes registry secrets, merged, looked up for a repository,
+//!   and rendered as the `config.json` of a builder.
+//! * [`Dial`] opens the connections, so that a registry that only the cluster can reach is reached
+//!   through whatever leads there.
+//!
+//! A credential goes nowhere but to its registry and to the token server that this registry names,
+//! never over plain HTTP unless the registry itself was declared to speak it, and never into a
+//! message: see [`RegistryError`].
+
+mod authenticate;
+mod cause;
+mod challenge;
+mod client;
+mod connect;
+mod credentials;
+mod docker_config;
+mod endpoint;
+mod error;
+mod key;
+mod report;
+mod server_message;
+mod tls;
+mod token;
+mod transport;
+
+pub use client::{RegistryClient, RegistryClientBuilder, Resolution};
+pub use connect::{Dial, Stream, TcpDialer};
+pub use credentials::{Credentials, CredentialsWarning};
+pub use docker_config::CredentialsError;
+pub use error::{Identity, Refusal, RegistryError};
+pub use tls::TlsProblem;

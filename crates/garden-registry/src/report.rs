@@ -1,0 +1,165 @@
+//! What a caller of garden-build is told about a failure, and what to do about it.
+
+use garden_build_core::{Error, ErrorKind};
+
+use crate::docker_config::CredentialsError;
+use crate::error::{Identity, Refusal, RegistryError};
+use crate::tls::TlsProblem;
+
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        let kind = kind(&error);
+        let retryable = matches!(kind, ErrorKind::Unreachable);
+        let hint = hint(&error);
+        let mut report = Error::new(kind, error.to_string()).with_source(error);
+        if retryable {
+            report = report.retryable();
+        }
+        match hint {
+            Some(hint) => report.with_hint(hint),
+            None => report,
+        }
+    }
+}
+
+impl From<CredentialsError> for Error {
+    fn from(error: CredentialsError) -> Self {
+        Error::new(ErrorKind::Config, error.to_string())
+            .with_hint("create the secret with `kubectl create secret docker-registry`, or from a Docker config.json")
+            .with_source(error)
+    }
+}
+
+fn kind(error: &RegistryError) -> ErrorKind {
+    match error {
+        RegistryError::InvalidRegistry { .. }
+        | RegistryError::InvalidCaCertificates { .. }
+        | RegistryError::WrongRegistry { .. } => ErrorKind::Config,
+        RegistryError::Unauthorized(_) => ErrorKind::Unauthorized,
+        RegistryError::Forbidden(_) => ErrorKind::PermissionDenied,
+        RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } | RegistryError::Busy { .. } => {
+            ErrorKind::Unreachable
+        }
+        // A certificate does not become valid by trying again.
+        RegistryError::Tls { .. }
+        | RegistryError::Authentication { .. }
+        | RegistryError::Redirect { .. }
+        | RegistryError::TooLarge { .. }
+        | RegistryError::Unexpected { .. } => ErrorKind::Unexpected,
+    }
+}
+
+fn hint(error: &RegistryError) -> Option<String> {
+    let hint = match error {
+        RegistryError::InvalidRegistry { .. } => {
+            "set deploymentRegistry.hostname to the registry's host name and, if it has one, \
+             deploymentRegistry.port to its port"
+        }
+        RegistryError::InvalidCaCertificates { .. } => {
+            "set deploymentRegistry.caCertificate to one or more certificates in PEM form"
+        }
+        RegistryError::Unauthorized(refusal) => return Some(unauthorized(refusal)),
+        RegistryError::Forbidden(refusal) => return Some(forbidden(refusal)),
+        RegistryError::Tls { problem, .. } => match problem {
+            TlsProblem::UnknownAuthority => {
+                "set deploymentRegistry.caCertificate to the certificate of the authority that signed the server's"
+            }
+            TlsProblem::WrongName => {
+                "name the registry as its certificate does, or have the name added to the certificate's \
+                 subject alternative names"
+            }
+            TlsProblem::OutOfDate => "renew the server's certificate, or check this machine's clock",
+            TlsProblem::AuthorityAsServer => {
+                "give the server a certificate that is not an authority's own: make it with \
+                 `basicConstraints=critical,CA:FALSE`, or sign it with an authority"
+            }
+            TlsProblem::NotTls => {
+                "the server seems to speak plain HTTP: if this is intended, set deploymentRegistry.insecure: true"
+            }
+            TlsProblem::Handshake => return None,
+        },
+        RegistryError::Unreachable { server, .. } if server.contains("http://") => {
+            "check host and port, and whether the server speaks TLS: then remove deploymentRegistry.insecure"
+        }
+        RegistryError::Unreachable { .. } => {
+            "check host and port, and whether a proxy or a firewall is in between"
+        }
+        RegistryError::Unexpected { server, status, .. } if *status == 400 && server.contains("http://") => {
+            "if the registry speaks TLS, remove deploymentRegistry.insecure"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn unauthorized(refusal: &Refusal) -> String {
+    let Refusal { registry, repository, identity, .. } = refusal;
+    match identity {
+        Identity::Anonymous => format!(
+            "add an imagePullSecret for {registry} to the provider's imagePullSecrets, with credentials that may \
+             access `{repository}`"
+        ),
+        Identity::Credentials { origin, key } => {
+            format!("check the entry `{key}` of {origin}: {registry} does not accept it for `{repository}`")
+        }
+        Identity::Helper { origin, helper, .. } => format!(
+            "`{helper}` runs only in the builder: add an imagePullSecret with an `auth` entry for {registry} beside \
+             {origin}"
+        ),
+    }
+}
+
+fn forbidden(refusal: &Refusal) -> String {
+    match &refusal.identity {
+        Identity::Credentials { origin, key } => format!(
+            "give the user in the entry `{key}` of {origin} access to `{}` at {}",
+            refusal.repository, refusal.registry
+        ),
+        _ => unauthorized(refusal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(identity: Identity) -> Box<Refusal> {
+        let (registry, repository) = ("registry.example".to_owned(), "team/api".to_owned());
+        Box::new(Refusal { registry, repository, identity, reason: None })
+    }
+
+    #[test]
+    fn a_refusal_names_registry_repository_and_remedy() {
+        let origin = "secret default/regcred".to_owned();
+        let key = "*.example".to_owned();
+        let helper =
+            Identity::Helper { origin: origin.clone(), key: key.clone(), helper: "ecr-login".to_owned() };
+        for (identity, expected) in [
+            (Identity::Anonymous, "add an imagePullSecret for registry.example"),
+            (Identity::Credentials { origin, key }, "the entry `*.example` of secret default/regcred"),
+            (helper, "`ecr-login` runs only in the builder"),
+        ] {
+            let error = Error::from(RegistryError::Unauthorized(refusal(identity.clone())));
+            assert_eq!(*error.kind(), ErrorKind::Unauthorized);
+            assert!(!error.is_retryable());
+            let shown = error.to_string();
+            assert!(shown.contains("registry.example") && shown.contains("`team/api`"), "{shown}");
+            assert!(error.hint().is_some_and(|hint| hint.contains(expected)), "{shown}");
+            let forbidden = Error::from(RegistryError::Forbidden(refusal(identity)));
+            assert_eq!(*forbidden.kind(), ErrorKind::PermissionDenied);
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_retryable() {
+        let server = || "registry https://registry.example:443".to_owned();
+        let source = || std::io::Error::other("broken").into();
+        let unreachable = Error::from(RegistryError::Unreachable { server: server(), source: source() });
+        assert!(unreachable.is_retryable());
+        assert!(unreachable.message().ends_with("cannot be reached: broken"), "{unreachable}");
+        let problem = TlsProblem::UnknownAuthority;
+        let tls = Error::from(RegistryError::Tls { server: server(), problem, source: source() });
+        assert!(!tls.is_retryable());
+        assert!(tls.hint().is_some_and(|hint| hint.contains("deploymentRegistry.caCertificate")));
+    }
+}

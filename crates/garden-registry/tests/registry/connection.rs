@@ -1,0 +1,172 @@
+//! How a registry is reached, and what is said if it is not.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use garden_build_core::{Error, ErrorKind};
+use garden_registry::{Dial, RegistryClient, RegistryError, Resolution, Stream, TlsProblem};
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use crate::support::{Authority, FakeServer, digest, found, image};
+
+fn tls_problem(error: &RegistryError) -> Option<TlsProblem> {
+    match error {
+        RegistryError::Tls { problem, .. } => Some(*problem),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_if_it_was_named() {
+    let authority = Authority::new();
+    let server = FakeServer::start_tls(&authority, |_| found()).await;
+    let client = server.client().ca_certificates(authority.pem).build().expect("valid");
+    assert_eq!(client.resolve(&server.image()).await.expect("an answer"), Resolution::Exists(digest()));
+}
+
+#[tokio::test]
+async fn an_unknown_authority_is_refused_with_the_remedy() {
+    let server = FakeServer::start_tls(&Authority::new(), |_| found()).await;
+    let stranger = Authority::new();
+    for pem in [String::new(), stranger.pem] {
+        let client = server.client().ca_certificates(pem).build().expect("valid");
+        let error = client.resolve(&server.image()).await.expect_err("not trusted");
+        assert_eq!(tls_problem(&error), Some(TlsProblem::UnknownAuthority), "{error}");
+        let error = Error::from(error);
+        assert!(!error.is_retryable());
+        assert!(
+            error.hint().is_some_and(|hint| hint.contains("deploymentRegistry.caCertificate")),
+            "{error}"
+        );
+    }
+    assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_and_an_authority_as_server_are_told_apart() {
+    let elsewhere = Authority::for_names(&["other.example"]);
+    let server = FakeServer::start_tls(&elsewhere, |_| found()).await;
+    let client = server.client().ca_certificates(elsewhere.pem).build().expect("valid");
+    let error = client.resolve(&server.image()).await.expect_err("another name");
+    assert_eq!(tls_problem(&error), Some(TlsProblem::WrongName), "{error}");
+
+    let authority = Authority::as_server();
+    let server = FakeServer::start_tls(&authority, |_| found()).await;
+    let client = server.client().ca_certificates(authority.pem).build().expect("valid");
+    let error = client.resolve(&server.image()).await.expect_err("an authority");
+    assert_eq!(tls_problem(&error), Some(TlsProblem::AuthorityAsServer), "{error}");
+}
+
+#[tokio::test]
+async fn plain_http_in_answer_to_tls_is_recognised() {
+    let server = FakeServer::start(|_| found()).await;
+    let error = server.client().build().expect("valid").resolve(&server.image()).await.expect_err("no TLS");
+    assert_eq!(tls_problem(&error), Some(TlsProblem::NotTls), "{error}");
+    let error = Error::from(error);
+    assert!(error.hint().is_some_and(|hint| hint.contains("deploymentRegistry.insecure: true")), "{error}");
+}
+
+#[tokio::test]
+async fn tls_in_answer_to_plain_http_has_a_remedy_too() {
+    let server = FakeServer::start_tls(&Authority::new(), |_| found()).await;
+    let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("TLS");
+    let error = Error::from(error);
+    assert!(error.hint().is_some_and(|hint| hint.contains("remove deploymentRegistry.insecure")), "{error}");
+}
+
+#[tokio::test]
+async fn damaged_certificates_are_refused_before_anything_is_sent() {
+    for pem in ["nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let error = RegistryClient::builder("registry.example").ca_certificates(pem).build().expect_err(pem);
+        assert!(matches!(error, RegistryError::InvalidCaCertificates { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_retryable_and_named() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let name = listener.local_addr().expect("bound").to_string();
+    drop(listener);
+    let client = RegistryClient::builder(&name).build().expect("valid");
+    let error = Error::from(client.resolve(&image(&name)).await.expect_err("refused"));
+    assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Unreachable, true));
+    assert!(error.message().contains(&name) && error.message().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let name = listener.local_addr().expect("bound").to_string();
+    for insecure in [true, false] {
+        let builder = RegistryClient::builder(&name).insecure(insecure).timeout(Duration::from_millis(200));
+        let began = Instant::now();
+        let error = builder.build().expect("valid").resolve(&image(&name)).await.expect_err("no answer");
+        assert!(matches!(error, RegistryError::Timeout { .. }), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(2));
+        assert!(Error::from(error).is_retryable());
+    }
+}
+
+/// Reaches a server without any network.
+#[derive(Debug)]
+struct Pipe {
+    dialled: Mutex<Vec<(String, u16)>>,
+    far_ends: mpsc::UnboundedSender<DuplexStream>,
+}
+
+impl Dial for Pipe {
+    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        self.dialled.lock().expect("no panic").push((host.to_owned(), port));
+        let (near, far) = tokio::io::duplex(1024);
+        let sent = self.far_ends.send(far).map_err(io::Error::other);
+        async move { sent.map(|()| Box::new(near) as Box<dyn Stream>) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_dialer_reaches_what_the_network_does_not() {
+    let server = FakeServer::start(|_| found()).await;
+    let (far_ends, mut connections) = mpsc::unbounded_channel();
+    let pipe = Arc::new(Pipe { dialled: Mutex::default(), far_ends });
+    let name = "garden-docker-registry.garden-system.svc:5000";
+    let client = RegistryClient::builder(name).insecure(true).dialer(pipe.clone()).build().expect("valid");
+    let serving = async {
+        while let Some(connection) = connections.recv().await {
+            server.serve(connection);
+        }
+    };
+    let asking = async {
+        for _ in 0..2 {
+            let resolution = client.resolve(&image(name)).await.expect("an answer");
+            assert_eq!(resolution, Resolution::Exists(digest()));
+        }
+    };
+    tokio::select! { () = serving => {}, () = asking => {} }
+    let (host, port) = name.split_once(':').expect("a port");
+    let expected = (host.to_owned(), port.parse().expect("a number"));
+    assert_eq!(*pipe.dialled.lock().expect("no panic"), [expected], "a connection is used again");
+    assert_eq!(server.seen().len(), 2);
+    assert_eq!(server.seen()[0].header("host"), Some(name));
+}
+
+/// A dialer that has nothing to offer.
+#[derive(Debug)]
+struct Broken;
+
+impl Dial for Broken {
+    fn dial(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        async { Err(io::Error::other("the pod garden-system/registry is gone")) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn what_a_dialer_says_reaches_the_user() {
+    let client = RegistryClient::builder("registry.example").dialer(Arc::new(Broken)).build().expect("valid");
+    let error = client.resolve(&image("registry.example")).await.expect_err("unreachable");
+    assert!(error.to_string().ends_with("the pod garden-system/registry is gone"), "{error}");
+}

@@ -1,0 +1,23 @@
+//! Prints everything that building `examples/app` would create in the cluster, as YAML-compatible
+//! JSON with secrets redacted. Touches neither the cluster nor the registry.
+//!
+//! ```sh
+//! cargo run --example plan -- [ENVIRONMENT]
+//! ```
+
+use garden_build::{BuildRequest, Builder};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let environment = std::env::args().nth(1).unwrap_or_else(|| "testbed".to_owned());
+    let provider = garden_build::config::load("examples/app/project.garden.yml")?.provider(&environment)?;
+    let builder = Builder::connect(provider).await?;
+
+    let plan = builder.plan(BuildRequest::new("app", "examples/app").build_arg("RELEASE", "1.0")).await?;
+    println!("# would push {}", plan.reference);
+    for planned in plan.objects {
+        println!("---\n# {}", planned.description);
+        println!("{}", serde_json::to_string_pretty(&planned.object)?);
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Builds `examples/app` in the cluster that KUBECONFIG names and prints what happens.
+//!
+//! ```sh
+//! cargo run --example quickstart -- [ENVIRONMENT]
+//! ```
+//!
+//! ENVIRONMENT is one of `examples/app/project.garden.yml`: `testbed` (the default) or `dev`, whose
+//! registry you set to yours first.
+
+use garden_build::{BuildRequest, Builder};
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let environment = std::env::args().nth(1).unwrap_or_else(|| "testbed".to_owned());
+    let provider = garden_build::config::load("examples/app/project.garden.yml")?.provider(&environment)?;
+    let builder = Builder::connect(provider).await?;
+
+    let mut build = builder.start(BuildRequest::new("app", "examples/app")).await?;
+    while let Some(event) = build.next_event().await {
+        println!("{event}");
+    }
+    let image = build.await?;
+    println!("{}@{}", image.reference, image.digest);
+    Ok(())
+}

@@ -1,0 +1,74 @@
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+
+use garden_build_core::{Error, ErrorKind, Event, EventStream, Result};
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::BuiltImage;
+
+/// A running build.
+///
+/// Await it for its result; read [`next_event`](Self::next_event) before or meanwhile to see what
+/// happens. Dropping it cancels the build, which then removes what it has created in the cluster,
+/// within seconds, for as long as the runtime lives. [`detach`](Self::detach) lets it run on.
+#[derive(Debug)]
+pub struct Build {
+    events: EventStream,
+    task: JoinHandle<Result<BuiltImage>>,
+    cancel: DropGuard,
+}
+
+impl Build {
+    /// Runs `work` as a build that reports to `events` and stops when `cancel` is cancelled.
+    pub(crate) fn spawn(
+        events: EventStream,
+        cancel: CancellationToken,
+        work: impl Future<Output = Result<BuiltImage>> + Send + 'static,
+    ) -> Self {
+        Self { events, task: tokio::spawn(work), cancel: cancel.drop_guard() }
+    }
+
+    /// Waits for the next event; `None` when the build has ended.
+    ///
+    /// Events never hold up the build: a caller that reads too slowly, or not at all, loses log
+    /// lines and is told how many.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        self.events.next().await
+    }
+
+    /// Cancels the build and waits until it has cleaned up.
+    ///
+    /// # Errors
+    /// With [`ErrorKind::Cancelled`], unless the build ended before.
+    pub async fn cancel(self) -> Result<BuiltImage> {
+        drop(self.cancel);
+        ended(self.task).await
+    }
+
+    /// Lets the build run to its end without anyone waiting for it.
+    pub fn detach(self) {
+        self.cancel.disarm();
+    }
+}
+
+impl IntoFuture for Build {
+    type Output = Result<BuiltImage>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    /// Waits for the result. Dropping the future cancels the build.
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { events, task, cancel } = self;
+        Box::pin(async move {
+            let outcome = ended(task).await;
+            drop((events, cancel));
+            outcome
+        })
+    }
+}
+
+async fn ended(task: JoinHandle<Result<BuiltImage>>) -> Result<BuiltImage> {
+    task.await.unwrap_or_else(|error| {
+        Err(Error::new(ErrorKind::Unexpected, "the build's task ended before the build").with_source(error))
+    })
+}

@@ -1,0 +1,291 @@
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use garden_build_core::context::Context;
+use garden_build_core::{
+    Backend, BuildContext, BuildJob, BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference, PlannedObject,
+    Pushed, Result, SweepReport, Version, event_channel,
+};
+use garden_cluster::{Cluster, build_id};
+use garden_config::{Notice, ProviderConfig};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::Build;
+use crate::mode;
+use crate::target::{Known, Target};
+
+/// Builds images as a provider's configuration says. Cheap to clone; clones share everything.
+#[derive(Clone, Debug)]
+pub struct Builder(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    backend: Arc<dyn Backend>,
+    target: Target,
+    notices: Vec<Notice>,
+}
+
+/// An image that is in the deployment registry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[non_exhaustive]
+pub struct BuiltImage {
+    /// The image's name; its tag is the version.
+    pub reference: ImageReference,
+    /// What the tag stood for when the build ended.
+    pub digest: Digest,
+    /// What it took.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What it took to have an image in the registry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The image was there already; nothing was built.
+    AlreadyExists,
+    /// The image was built and pushed.
+    Built {
+        /// How many steps of the Dockerfile came from a cache.
+        steps_cached: usize,
+        /// How many steps of the Dockerfile were run.
+        steps_run: usize,
+    },
+}
+
+/// What a build would do now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The name that the image has or would get.
+    pub reference: ImageReference,
+    /// The image's version.
+    pub version: Version,
+    /// The digest of the image, if it exists; a build would then do nothing.
+    pub existing: Option<Digest>,
+}
+
+/// Everything that a build would create.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The name that the image would get.
+    pub reference: ImageReference,
+    /// The objects that would be created in the cluster, with secrets redacted.
+    pub objects: Vec<PlannedObject>,
+}
+
+impl Builder {
+    /// Connects to the cluster that `provider` names.
+    ///
+    /// # Errors
+    /// If the configuration is incomplete or asks for what is not supported, or the kubeconfig
+    /// cannot be used. The cluster itself is not asked yet.
+    pub async fn connect(provider: ProviderConfig) -> Result<Self> {
+        let cluster = Cluster::connect(&provider).await?;
+        Self::new(&provider, cluster)
+    }
+
+    /// Uses a Kubernetes client that the caller has set up; the provider's `kubeconfig` and `context`
+    /// then count for nothing.
+    ///
+    /// # Errors
+    /// If the configuration is incomplete or asks for what is not supported.
+    pub fn with_client(provider: ProviderConfig, client: kube::Client) -> Result<Self> {
+        Self::new(&provider, Cluster::new(client))
+    }
+
+    fn new(provider: &ProviderConfig, cluster: Cluster) -> Result<Self> {
+        provider.check()?;
+        let Some(registry) = provider.deployment_registry.clone() else {
+            return Err(Error::new(ErrorKind::Config, "`deploymentRegistry` is not set")
+                .with_hint("name the registry that images are pushed to; the one in the cluster is not supported yet"));
+        };
+        let registry_ca = match &registry.ca_certificate {
+            None => None,
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+                let message = format!("`deploymentRegistry.caCertificate`: {} cannot be read: {error}", path.display());
+                Error::new(ErrorKind::Config, message)
+            })?),
+        };
+        let backend = mode::backend(provider, &cluster, &registry, registry_ca.as_deref())?;
+        let target = Target::new(cluster, registry, registry_ca, provider.image_pull_secrets.clone());
+        Ok(Self(Arc::new(Inner { backend, target, notices: provider.notices.clone() })))
+    }
+
+    /// Starts a build.
+    ///
+    /// # Errors
+    /// If the build mode cannot do what the request asks for. Everything else is reported by the
+    /// returned [`Build`].
+    pub async fn start(&self, request: BuildRequest) -> Result<Build> {
+        let inner = Arc::clone(&self.0);
+        inner.backend.capabilities().check(inner.backend.name(), &request)?;
+        let (events, stream) = event_channel();
+        let cancel = CancellationToken::new();
+        let time_limit = request.time_limit();
+        let cx = BuildContext {
+            events,
+            cancel: cancel.clone(),
+            deadline: tokio::time::Instant::now() + time_limit,
+            time_limit,
+        };
+        Ok(Build::spawn(stream, cancel, async move { inner.build(request, &cx).await }))
+    }
+
+    /// Builds an image and waits for it.
+    ///
+    /// # Errors
+    /// If the image was not built and pushed; the [`Error`] says why and what to do.
+    pub async fn build(&self, request: BuildRequest) -> Result<BuiltImage> {
+        self.start(request).await?.await
+    }
+
+    /// Tells what a build would do. Changes nothing.
+    ///
+    /// # Errors
+    /// If the context cannot be read or the registry cannot be asked.
+    pub async fn status(&self, request: BuildRequest) -> Result<Status> {
+        let prepared = self.0.prepare(request, &CancellationToken::new()).await?;
+        let existing = match self.0.target.look_up(&prepared.reference).await? {
+            Known::Exists(digest) => Some(digest),
+            Known::Missing => None,
+            Known::Unknown(error) => return Err(error),
+        };
+        Ok(Status { reference: prepared.reference, version: prepared.version, existing })
+    }
+
+    /// Returns everything that a build would create, with secrets redacted. Changes nothing and
+    /// asks neither cluster nor registry.
+    ///
+    /// # Errors
+    /// If the context cannot be read, or an option makes the build impossible.
+    pub async fn plan(&self, request: BuildRequest) -> Result<Plan> {
+        self.0.backend.capabilities().check(self.0.backend.name(), &request)?;
+        let job = self.0.prepare(request, &CancellationToken::new()).await?.into_job();
+        let objects = self.0.backend.plan(&job)?;
+        Ok(Plan { reference: job.destination, objects })
+    }
+
+    /// Removes what builds have left behind whose client died. Every build does so on its way, too.
+    ///
+    /// # Errors
+    /// If the cluster refuses to list or delete.
+    pub async fn sweep(&self) -> Result<SweepReport> {
+        self.0.backend.sweep().await
+    }
+}
+
+/// A request whose context was read, and so has a version and a name.
+struct Prepared {
+    request: BuildRequest,
+    context: Context,
+    version: Version,
+    reference: ImageReference,
+}
+
+impl Prepared {
+    fn into_job(self) -> BuildJob {
+        BuildJob { id: build_id(), request: self.request, context: self.context, destination: self.reference }
+    }
+}
+
+impl Inner {
+    /// The story of one build.
+    async fn build(&self, request: BuildRequest, cx: &BuildContext) -> Result<BuiltImage> {
+        let started = Instant::now();
+        for notice in &self.notices {
+            cx.events.warn(notice.message.clone(), notice.hint.clone());
+        }
+        let (prepared, known) = tokio::select! {
+            biased;
+            error = cx.stopped() => return Err(error),
+            found = self.find(request, cx) => found?,
+        };
+        let (reference, digest, outcome) = match known {
+            Known::Exists(digest) => (prepared.reference, digest, Outcome::AlreadyExists),
+            Known::Missing | Known::Unknown(_) => {
+                let job = prepared.into_job();
+                let (digest, outcome) = self.build_missing(&job, cx).await?;
+                (job.destination, digest, outcome)
+            }
+        };
+        Ok(BuiltImage { reference, digest, outcome, duration: started.elapsed() })
+    }
+
+    /// Names the image by its content, and looks whether it exists.
+    async fn find(&self, request: BuildRequest, cx: &BuildContext) -> Result<(Prepared, Known)> {
+        let step = cx.events.step(format!("read the build context {}", request.directory().display()));
+        let prepared = step.end(self.prepare(request, &cx.cancel).await)?;
+
+        let step = cx.events.step(format!("look for {}", prepared.reference));
+        let known = self.target.look_up(&prepared.reference).await;
+        match &known {
+            Ok(Known::Exists(_)) => step.cached(),
+            Ok(Known::Missing) => step.done(),
+            Ok(Known::Unknown(error)) => {
+                step.done();
+                cx.events.warn(
+                    format!("whether the image exists could not be found out from here, so it is built: {}", error.message()),
+                    error.hint().map(str::to_owned),
+                );
+            }
+            Err(error) => step.failed(error.message()),
+        }
+        Ok((prepared, known?))
+    }
+
+    async fn prepare(&self, request: BuildRequest, cancel: &CancellationToken) -> Result<Prepared> {
+        let (scanned, cancel) = (request.clone(), cancel.clone());
+        let scan = move || Context::scan(&scanned, &|| cancel.is_cancelled());
+        let context = tokio::task::spawn_blocking(scan).await.map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
+        })??;
+        let version = Version::derive(&request, context.manifest().digest(), context.dockerfile().contents());
+        let reference = self.target.reference(request.name(), &version)?;
+        Ok(Prepared { request, context, version, reference })
+    }
+
+    async fn build_missing(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Digest, Outcome)> {
+        match self.backend.build(job, cx).await {
+            Ok(Pushed { digest, steps_cached, steps_run, .. }) => {
+                let digest = self.confirm(&job.destination, digest, &cx.events).await?;
+                Ok((digest, Outcome::Built { steps_cached, steps_run }))
+            }
+            // Registries with immutable tags refuse a version that somebody else has pushed
+            // meanwhile; it is the same version, so that is success.
+            Err(error) if *error.kind() == ErrorKind::PushFailed => {
+                match self.target.look_up(&job.destination).await {
+                    Ok(Known::Exists(digest)) => Ok((digest, Outcome::AlreadyExists)),
+                    _ => Err(error),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes sure that the tag stands for what is returned.
+    async fn confirm(&self, reference: &ImageReference, pushed: Digest, events: &EventSink) -> Result<Digest> {
+        let step = events.step(format!("confirm {reference}"));
+        match step.end(self.target.look_up(reference).await)? {
+            Known::Exists(digest) if digest == pushed => Ok(digest),
+            Known::Exists(digest) => {
+                events.warn(
+                    format!("{reference} was pushed by another build at the same time; it stands for that build's image now"),
+                    None,
+                );
+                Ok(digest)
+            }
+            Known::Missing => Err(Error::new(
+                ErrorKind::PushFailed,
+                format!("the builder pushed {pushed}, but the registry does not have {reference}"),
+            )
+            .with_hint("check that `deploymentRegistry` names the same registry from here and from the cluster")),
+            // The builder's word is all there is; the warning before the build has said so.
+            Known::Unknown(_) => Ok(pushed),
+        }
+    }
+}

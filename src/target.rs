@@ -1,0 +1,79 @@
+//! The deployment registry, as the builder asks it.
+
+use std::sync::Arc;
+
+use garden_build_core::{Digest, Error, ErrorKind, ImageReference, Result, Version};
+use garden_cluster::{Cluster, ClusterDialer, read_pull_secrets};
+use garden_config::{DeploymentRegistry, SecretRef};
+use garden_registry::{Identity, RegistryClient, RegistryError, Resolution};
+
+/// Where images go: names them, and tells whether they are there.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    cluster: Cluster,
+    registry: DeploymentRegistry,
+    registry_ca: Option<String>,
+    pull_secrets: Vec<SecretRef>,
+}
+
+/// What this machine can tell about an image.
+#[derive(Debug)]
+pub(crate) enum Known {
+    Exists(Digest),
+    Missing,
+    /// This machine cannot ask, but the builder in the cluster may be able to.
+    Unknown(Error),
+}
+
+impl Target {
+    pub(crate) fn new(
+        cluster: Cluster,
+        registry: DeploymentRegistry,
+        registry_ca: Option<String>,
+        pull_secrets: Vec<SecretRef>,
+    ) -> Self {
+        Self { cluster, registry, registry_ca, pull_secrets }
+    }
+
+    /// Returns the name of the image `name` in `version`.
+    pub(crate) fn reference(&self, name: &str, version: &Version) -> Result<ImageReference> {
+        let repository = self.registry.repository(name);
+        ImageReference::tagged(&self.registry.host(), &repository, version.as_str()).map_err(|error| {
+            Error::new(ErrorKind::Config, error.to_string())
+                .with_hint("names of images are lower-case letters and digits, separated by `.`, `_`, `-` or `/`")
+        })
+    }
+
+    /// Asks the registry which digest the image's tag stands for.
+    ///
+    /// Credentials are read from the cluster each time, so that changed ones count at once.
+    pub(crate) async fn look_up(&self, reference: &ImageReference) -> Result<Known> {
+        let credentials = read_pull_secrets(&self.cluster, &self.pull_secrets).await?;
+        let mut client = RegistryClient::builder(reference.registry())
+            .insecure(self.registry.insecure)
+            .credentials(credentials)
+            .dialer(Arc::new(ClusterDialer::new(self.cluster.clone())));
+        if let Some(ca) = &self.registry_ca {
+            client = client.ca_certificates(ca.as_bytes());
+        }
+        match client.build()?.resolve(reference).await {
+            Ok(Resolution::Exists(digest)) => Ok(Known::Exists(digest)),
+            Ok(Resolution::Missing) => Ok(Known::Missing),
+            Err(error) if only_the_builder_may_know(&error) => Ok(Known::Unknown(error.into())),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Tells the failures apart that concern only this machine: clouds give their own nodes and pods
+/// access that needs no secret, and private networks may be closed to us. Credentials that were
+/// refused, and TLS that does not fit, will not do for the builder either.
+fn only_the_builder_may_know(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Unauthorized(refusal) | RegistryError::Forbidden(refusal) => {
+            !matches!(refusal.identity, Identity::Credentials { .. })
+        }
+        RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,150 @@
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use garden_build::ErrorKind;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::site::{Project, in_project, variable};
+
+fn running(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
+}
+
+/// A project whose build takes for ever and has a secret.
+async fn endless(project: &mut Project) {
+    project.dockerfile("RUN sleep 600\n");
+    project.create_registry_secret("pull", "registry.example", "user", "password").await;
+    use_pull_secret(project);
+}
+
+fn use_pull_secret(project: &mut Project) {
+    let secret = garden_build::config::SecretRef::new("pull").in_namespace(&project.namespace);
+    project.provider.image_pull_secrets.push(secret);
+}
+
+#[tokio::test]
+async fn cancelling_leaves_no_pod_and_no_secret() {
+    in_project("cancel", async |project| {
+        endless(project).await;
+        let build = project.builder().start(project.request()).await.unwrap();
+        project.builder_pod(running).await;
+        assert_eq!(project.leftovers().await.len(), 2, "a pod and a secret");
+        let cancelled = Instant::now();
+        let error = build.cancel().await.expect_err("cancelled");
+        assert_eq!(*error.kind(), ErrorKind::Cancelled);
+        assert!(cancelled.elapsed() < Duration::from_secs(5));
+        project.assert_nothing_left(Duration::from_secs(5)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn dropping_leaves_no_pod_and_no_secret() {
+    in_project("drop", async |project| {
+        endless(project).await;
+        let build = project.builder().start(project.request()).await.unwrap();
+        project.builder_pod(running).await;
+        drop(build);
+        project.assert_nothing_left(Duration::from_secs(5)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn dropping_while_objects_are_being_created_leaves_nothing() {
+    in_project("drop-early", async |project| {
+        endless(project).await;
+        for delay in [0, 5, 10, 20, 40, 80] {
+            let build = project.builder().start(project.request()).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            drop(build);
+        }
+        // Nothing may appear late either.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        project.assert_nothing_left(Duration::from_secs(2)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_detached_build_runs_to_its_end() {
+    in_project("detach", async |project| {
+        project.dockerfile("RUN sleep 2\n");
+        project.builder().start(project.request()).await.unwrap().detach();
+        let started = Instant::now();
+        while project.builder().status(project.request()).await.unwrap().existing.is_none() {
+            assert!(started.elapsed() < Duration::from_secs(60), "the image never appeared");
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        project.assert_nothing_left(Duration::from_secs(5)).await;
+    })
+    .await;
+}
+
+/// In the process that is going to be killed, names the namespace to build in.
+const VICTIM: &str = "GARDEN_TEST_VICTIM_NAMESPACE";
+
+#[tokio::test]
+async fn what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not() {
+    if let Ok(namespace) = std::env::var(VICTIM) {
+        return build_until_killed(namespace).await;
+    }
+    in_project("killed", async |project| {
+        endless(project).await;
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "cleanup::what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not"])
+            .env(VICTIM, &project.namespace)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let orphan = project.builder_pod(running).await.metadata.name.unwrap();
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+
+        // A second client builds meanwhile, for longer than a lease lasts.
+        let builder = project.builder();
+        let living = builder.start(project.request().build_arg("OTHER", "build")).await.unwrap();
+        let another = |pod: &Pod| pod.metadata.name.as_deref() != Some(&orphan) && running(pod);
+        let survivor = project.builder_pod(another).await.metadata.name.unwrap();
+
+        let started = Instant::now();
+        let removed = loop {
+            let removed = builder.sweep().await.unwrap().removed;
+            if !removed.is_empty() {
+                break removed;
+            }
+            assert!(started.elapsed() < Duration::from_secs(120), "never swept");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        assert!(removed.iter().any(|name| name.contains(&orphan)), "{removed:?}");
+        assert!(removed.iter().any(|name| name.starts_with("Secret ")), "{removed:?}");
+        assert!(!removed.iter().any(|name| name.contains(&survivor)), "{removed:?}");
+
+        // The first lease of the living build would have ended by now, had it not been renewed.
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(builder.sweep().await.unwrap().removed.is_empty());
+        assert!(project.pods().get(&survivor).await.is_ok());
+        drop(living);
+        project.assert_nothing_left(Duration::from_secs(5)).await;
+    })
+    .await;
+}
+
+async fn build_until_killed(namespace: String) {
+    let directory = tempfile::TempDir::new().unwrap();
+    let client = kube::Client::try_default().await.unwrap();
+    let mut provider = garden_build::config::ProviderConfig::kubernetes("victim");
+    let mut kaniko = garden_build::config::KanikoOptions::default();
+    kaniko.image = variable("GARDEN_TEST_KANIKO_IMAGE");
+    kaniko.namespace = garden_build::config::KanikoNamespace::Project;
+    provider.build_mode = garden_build::config::BuildMode::Kaniko(kaniko);
+    provider.namespace.name.clone_from(&namespace);
+    provider.builder_resources.requests.cpu = 50;
+    provider.builder_resources.requests.memory = 64;
+    let mut project = Project { namespace, client, provider, directory };
+    project.use_registry(&variable("GARDEN_TEST_REGISTRY"));
+    project.registry().insecure = true;
+    project.dockerfile("RUN sleep 600\n");
+    use_pull_secret(&mut project);
+    project.builder().build(project.request()).await.expect_err("killed before it ends");
+}

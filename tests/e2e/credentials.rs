@@ -1,0 +1,175 @@
+use garden_build::config::SecretRef;
+use garden_build::{ErrorKind, Outcome};
+use kube::api::ListParams;
+
+use crate::site::{Project, build_with_events, in_project, shown, variable};
+
+fn basic_registry() -> (String, String, String) {
+    (
+        variable("GARDEN_TEST_REGISTRY_BASIC"),
+        variable("GARDEN_TEST_REGISTRY_BASIC_USERNAME"),
+        variable("GARDEN_TEST_REGISTRY_BASIC_PASSWORD"),
+    )
+}
+
+fn use_pull_secret(project: &mut Project, name: &str, namespace: &str) {
+    project.provider.image_pull_secrets.push(SecretRef::new(name).in_namespace(namespace));
+}
+
+#[tokio::test]
+async fn a_private_base_image_is_pulled_with_a_secret_from_another_namespace() {
+    in_project("owner", async |owner| {
+        let (host, username, password) = basic_registry();
+        owner.create_registry_secret("pull", &host, &username, &password).await;
+        let secret_namespace = owner.namespace.clone();
+        in_project("private-base", async |project| {
+            project.file("Dockerfile", format!("FROM {host}/private/busybox:1.36\nRUN echo private > /x\nCMD [\"cat\", \"/x\"]\n"));
+            // The base comes from the private registry, the image goes to the open one.
+            project.kaniko().extra_flags.push(format!("--insecure-registry={host}"));
+            use_pull_secret(project, "pull", &secret_namespace);
+            let image = project.builder().build(project.request()).await.unwrap();
+            assert_eq!(project.run(&image.reference.to_string(), &[], None).await, "private\n");
+            assert!(project.leftovers().await.is_empty());
+        })
+        .await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_image_is_pushed_to_a_registry_with_basic_authentication() {
+    in_project("basic", async |project| {
+        let (host, username, password) = basic_registry();
+        project.create_registry_secret("push", &host, &username, &password).await;
+        project.use_registry(&host);
+        project.registry().insecure = true;
+        let namespace = project.namespace.clone();
+        use_pull_secret(project, "push", &namespace);
+        project.dockerfile("CMD [\"echo\", \"from the private registry\"]\n");
+        let image = project.builder().build(project.request()).await.unwrap();
+        let printed = project.run(&image.reference.to_string(), &[], Some("push")).await;
+        assert_eq!(printed, "from the private registry\n");
+        let again = project.builder().build(project.request()).await.unwrap();
+        assert_eq!(again.outcome, Outcome::AlreadyExists);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_refused_before_anything_is_created() {
+    in_project("wrong-password", async |project| {
+        let (host, username, _) = basic_registry();
+        project.create_registry_secret("push", &host, &username, "not-the-password").await;
+        project.use_registry(&host);
+        project.registry().insecure = true;
+        let namespace = project.namespace.clone();
+        use_pull_secret(project, "push", &namespace);
+        project.dockerfile("RUN true\n");
+        let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
+        let error = outcome.expect_err("refused");
+        assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
+        assert!(error.message().contains(&host), "{error}");
+        let told = format!("{error}{}", error.hint().unwrap_or_default());
+        assert!(told.contains(&format!("{namespace}/push")), "names the secret to mend: {told}");
+        assert!(!format!("{error:?}{}", shown(&events)).contains("not-the-password"));
+        assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_secret_that_does_not_exist_is_named() {
+    in_project("no-secret", async |project| {
+        use_pull_secret(project, "no-such-secret", "default");
+        project.dockerfile("RUN true\n");
+        let error = project.builder().build(project.request()).await.expect_err("refused");
+        assert_eq!(*error.kind(), ErrorKind::Config, "{error:?}");
+        assert!(error.message().contains("default/no-such-secret"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_secret_value_shows_in_pods_logs_events_or_plans() {
+    in_project("no-leak", async |project| {
+        let (host, username, password) = basic_registry();
+        project.create_registry_secret("push", &host, &username, &password).await;
+        project.use_registry(&host);
+        project.registry().insecure = true;
+        let namespace = project.namespace.clone();
+        use_pull_secret(project, "push", &namespace);
+        project.dockerfile("RUN env; sleep 3; cat /proc/*/cmdline | tr '\\0' ' '\nRUN exit 1\n");
+        let plan = project.builder().plan(project.request()).await.unwrap();
+
+        let builder = project.builder();
+        let building = build_with_events(&builder, project.request());
+        let looking = async {
+            let pod = project.builder_pod(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))).await;
+            serde_json::to_string(&pod).unwrap()
+        };
+        let ((outcome, events), pod) = tokio::join!(building, looking);
+        let error = outcome.expect_err("the last step fails");
+        let kube_events = kube::Api::<k8s_openapi::api::core::v1::Event>::namespaced(project.client.clone(), &namespace);
+        let kube_events = serde_json::to_string(&kube_events.list(&ListParams::default()).await.unwrap().items).unwrap();
+
+        let encoded = data_encoding(&format!("{username}:{password}"));
+        let plan = serde_json::to_string(&plan).unwrap();
+        let everything = [
+            ("the plan", plan),
+            ("the pod", pod),
+            ("our events", format!("{events:?}")),
+            ("the error", format!("{error:?}{error}")),
+            ("the cluster's events", kube_events),
+        ];
+        for (place, text) in &everything {
+            assert!(!text.is_empty());
+            assert!(!text.contains(&password), "the password is in {place}");
+            assert!(!text.contains(&encoded), "the encoded password is in {place}");
+        }
+        assert!(everything[0].1.contains("redacted"), "the plan does show that there is a secret");
+    })
+    .await;
+}
+
+/// Base64, as `auth` entries have it.
+fn data_encoding(text: &str) -> String {
+    let encoded = serde_json::to_value(k8s_openapi::ByteString(text.as_bytes().to_vec())).unwrap();
+    encoded.as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_registry_with_a_private_certificate_authority_is_trusted_by_client_and_builder() {
+    in_project("private-ca", async |project| {
+        let host = variable("GARDEN_TEST_REGISTRY_TLS");
+        project.use_registry(&host);
+        project.dockerfile("CMD [\"echo\", \"over TLS\"]\n");
+
+        let error = project.builder().build(project.request()).await.expect_err("an unknown authority");
+        let told = format!("{error}");
+        assert!(told.contains("caCertificate"), "names the option: {told}");
+
+        project.registry().ca_certificate = Some(variable("GARDEN_TEST_REGISTRY_TLS_CA").into());
+        let image = project.builder().build(project.request()).await.unwrap();
+        assert_eq!(project.run(&image.reference.to_string(), &[], None).await, "over TLS\n");
+        assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_registry_that_only_the_cluster_reaches_is_asked_through_the_api_server() {
+    in_project("inside", async |project| {
+        let host = variable("GARDEN_TEST_REGISTRY_CLUSTER");
+        let resolved = tokio::net::lookup_host(&host).await;
+        assert!(resolved.is_err(), "this machine must not reach {host} itself, or the test proves nothing");
+        project.use_registry(&host);
+        project.registry().insecure = true;
+        project.dockerfile("RUN echo inside\n");
+        let first = project.builder().build(project.request()).await.unwrap();
+        assert!(matches!(first.outcome, Outcome::Built { .. }));
+        let second = project.builder().build(project.request()).await.unwrap();
+        assert_eq!(second.outcome, Outcome::AlreadyExists);
+        assert_eq!(second.digest, first.digest);
+    })
+    .await;
+}

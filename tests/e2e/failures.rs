@@ -1,0 +1,164 @@
+use std::time::{Duration, Instant};
+
+use garden_build::{Error, ErrorKind};
+use k8s_openapi::api::core::v1::ResourceQuota;
+use kube::Api;
+use kube::api::{DeleteParams, PostParams};
+use serde_json::json;
+
+use crate::site::{Project, in_project};
+
+async fn failure(project: &Project) -> Error {
+    project.builder().build(project.request()).await.expect_err("the build must fail")
+}
+
+#[tokio::test]
+async fn a_failing_step_is_named_with_its_exit_code_and_the_end_of_the_log() {
+    in_project("run-fails", async |project| {
+        project.dockerfile("RUN echo before; echo the reason >&2; exit 42\n");
+        let error = failure(project).await;
+        let ErrorKind::BuildFailed { step: Some(step), exit_code } = error.kind() else { panic!("{error:?}") };
+        assert!(step.starts_with("RUN echo before"), "{step}");
+        assert_eq!(*exit_code, Some(42));
+        assert!(error.log_tail().iter().any(|line| line == "the reason"), "{:?}", error.log_tail());
+        assert!(!error.is_retryable());
+        assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dockerfile_that_does_not_parse_is_reported_with_the_parser_s_words() {
+    in_project("syntax", async |project| {
+        project.dockerfile("FRUM nothing\n");
+        let error = failure(project).await;
+        assert!(matches!(error.kind(), ErrorKind::BuildFailed { .. }), "{error:?}");
+        assert!(error.message().contains("FRUM"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_missing_dockerfile_is_found_before_the_cluster_is_asked_for_anything() {
+    in_project("no-dockerfile", async |project| {
+        project.file("app.txt", "x");
+        let error = failure(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Context);
+        assert!(error.message().contains("Dockerfile"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_selector_that_matches_nothing_fails_within_15_seconds_with_that_cause() {
+    in_project("unschedulable", async |project| {
+        project.dockerfile("RUN true\n");
+        project.kaniko().node_selector.insert("no-such-label".to_owned(), "true".to_owned());
+        let started = Instant::now();
+        let error = failure(project).await;
+        assert!(started.elapsed() < Duration::from_secs(15), "took {:?}", started.elapsed());
+        assert_eq!(*error.kind(), ErrorKind::Unschedulable);
+        assert!(error.message().contains("affinity/selector"), "{error}");
+        assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_executor_image_that_cannot_be_pulled_fails_within_15_seconds_with_that_cause() {
+    in_project("no-image", async |project| {
+        project.dockerfile("RUN true\n");
+        project.kaniko().image = format!("{}/no/such/image:1", crate::site::variable("GARDEN_TEST_REGISTRY"));
+        let started = Instant::now();
+        let error = failure(project).await;
+        assert!(started.elapsed() < Duration::from_secs(15), "took {:?}", started.elapsed());
+        assert_eq!(*error.kind(), ErrorKind::ImagePull);
+        assert!(error.message().contains("no/such/image:1"), "{error}");
+        assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_that_needs_too_much_memory_is_called_out_of_memory() {
+    in_project("oom", async |project| {
+        project.dockerfile("RUN head -c 1000000000 /dev/zero | tail\n");
+        project.provider.builder_resources.limits.memory = 96;
+        let error = failure(project).await;
+        assert_eq!(*error.kind(), ErrorKind::OutOfMemory, "{error:?}");
+        assert!(error.message().contains("limit: 96Mi"), "{error}");
+        assert!(error.hint().unwrap().contains("resources.builder.limits.memory"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_pod_deleted_from_outside_is_noticed_at_once() {
+    in_project("deleted", async |project| {
+        project.dockerfile("RUN sleep 600\n");
+        let build = project.builder().start(project.request()).await.unwrap();
+        let running = |pod: &k8s_openapi::api::core::v1::Pod| {
+            pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
+        };
+        let pod = project.builder_pod(running).await;
+        project.pods().delete(pod.metadata.name.as_deref().unwrap(), &DeleteParams::default()).await.unwrap();
+        let deleted = Instant::now();
+        let error = build.await.expect_err("the pod is gone");
+        assert!(deleted.elapsed() < Duration::from_secs(5), "took {:?}", deleted.elapsed());
+        assert_eq!(*error.kind(), ErrorKind::BuilderLost, "{error:?}");
+        assert!(error.is_retryable());
+        project.assert_nothing_left(Duration::from_secs(5)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quota_that_is_exceeded_is_named() {
+    in_project("quota", async |project| {
+        let quotas: Api<ResourceQuota> = Api::namespaced(project.client.clone(), &project.namespace);
+        let quota = json!({ "metadata": { "name": "small" }, "spec": { "hard": { "requests.memory": "1Mi" } } });
+        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+        project.dockerfile("RUN true\n");
+        let error = failure(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
+        assert!(error.message().contains("exceeded quota: small"), "{error}");
+        assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_flag_that_the_executor_does_not_know_is_reported_in_its_words() {
+    in_project("flag", async |project| {
+        project.dockerfile("RUN true\n");
+        project.kaniko().extra_flags.push("--no-such-flag".to_owned());
+        let error = failure(project).await;
+        assert!(error.message().contains("--no-such-flag"), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_base_image_that_does_not_exist_is_named() {
+    in_project("no-base", async |project| {
+        let registry = crate::site::variable("GARDEN_TEST_REGISTRY");
+        project.file("Dockerfile", format!("FROM {registry}/no/such/base:1\nRUN true\n"));
+        let error = failure(project).await;
+        assert_eq!(*error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(error.message().contains("no/such/base"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_that_takes_too_long_is_stopped_and_cleaned_up() {
+    in_project("timeout", async |project| {
+        project.dockerfile("RUN sleep 600\n");
+        let request = project.request().timeout(Duration::from_secs(8));
+        let error = project.builder().build(request).await.expect_err("too long");
+        assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");
+        assert!(error.message().contains("8 s"), "{error}");
+        project.assert_nothing_left(Duration::from_secs(5)).await;
+    })
+    .await;
+}

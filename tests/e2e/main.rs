@@ -1,0 +1,17 @@
+//! End to end: real cluster, real kaniko, real registries.
+//!
+//! Run by `cargo xtask test`, which brings a cluster; or against any cluster with
+//! `cargo test --test e2e` and the variables that `cargo xtask testbed env` prints. Assertions
+//! look at the cluster and at the registry, not at what the library says of them.
+
+// Test code may fail loudly.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod building;
+mod cleanup;
+mod context;
+mod credentials;
+mod failures;
+mod proxy;
+mod registry;
+mod site;

@@ -1,0 +1,213 @@
+//! The cluster and registries under test, and a project of its own for each test.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use garden_build::config::{BuildMode, DeploymentRegistry, KanikoNamespace, KanikoOptions, ProviderConfig};
+use garden_build::{BuildRequest, Builder, BuiltImage, Error, Event};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
+use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// Reads a variable that `cargo xtask testbed env` prints.
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `cargo xtask test`, or `eval \"$(cargo xtask testbed env)\"` first")
+    })
+}
+
+/// A project with a namespace, an open registry and a context directory of its own.
+pub struct Project {
+    pub namespace: String,
+    pub client: Client,
+    pub provider: ProviderConfig,
+    pub directory: TempDir,
+}
+
+/// Runs a test in a project of its own, whose namespace is deleted afterwards.
+pub async fn in_project(name: &str, test: impl AsyncFnOnce(&mut Project)) {
+    let mut project = Project::new(name).await;
+    test(&mut project).await;
+    let namespaces: Api<Namespace> = Api::all(project.client.clone());
+    namespaces.delete(&project.namespace, &DeleteParams::default()).await.unwrap();
+}
+
+impl Project {
+    async fn new(name: &str) -> Self {
+        // Names the variable that is missing, before anything is tried.
+        let _kubeconfig = variable("KUBECONFIG");
+        let client = Client::try_default().await.expect("KUBECONFIG names a cluster");
+        let suffix = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() % 1_000_000_000;
+        let namespace = format!("e2e-{name}-{suffix}");
+
+        let mut kaniko = KanikoOptions::default();
+        kaniko.image = variable("GARDEN_TEST_KANIKO_IMAGE");
+        kaniko.namespace = KanikoNamespace::Project;
+        let mut provider = ProviderConfig::kubernetes(name);
+        provider.namespace.name.clone_from(&namespace);
+        provider.build_mode = BuildMode::Kaniko(kaniko);
+        provider.builder_resources.requests.cpu = 50;
+        provider.builder_resources.requests.memory = 64;
+        let mut project = Self { namespace, client, provider, directory: TempDir::new().unwrap() };
+        project.use_registry(&variable("GARDEN_TEST_REGISTRY"));
+        project.registry().insecure = true;
+        project.create_namespace().await;
+        project
+    }
+
+    async fn create_namespace(&self) {
+        let namespace = serde_json::from_value(json!({ "metadata": { "name": self.namespace } })).unwrap();
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    }
+
+    /// Pushes to the registry at `host`, below a namespace that no other test uses.
+    pub fn use_registry(&mut self, host: &str) {
+        let mut registry = DeploymentRegistry::new(host).unwrap();
+        registry.namespace = Some(self.namespace.clone());
+        self.provider.deployment_registry = Some(registry);
+    }
+
+    pub fn registry(&mut self) -> &mut DeploymentRegistry {
+        self.provider.deployment_registry.as_mut().unwrap()
+    }
+
+    pub fn kaniko(&mut self) -> &mut KanikoOptions {
+        match &mut self.provider.build_mode {
+            BuildMode::Kaniko(options) => options,
+            other => panic!("not kaniko: {other:?}"),
+        }
+    }
+
+    pub fn builder(&self) -> Builder {
+        Builder::with_client(self.provider.clone(), self.client.clone()).unwrap()
+    }
+
+    pub fn request(&self) -> BuildRequest {
+        BuildRequest::new("api", self.directory.path())
+    }
+
+    pub fn file(&self, path: &str, contents: impl AsRef<[u8]>) {
+        let path = self.directory.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, contents).unwrap();
+    }
+
+    /// Writes a Dockerfile on top of the testbed's busybox.
+    pub fn dockerfile(&self, instructions: &str) {
+        self.file("Dockerfile", format!("FROM {}\n{instructions}", variable("GARDEN_TEST_BASE_IMAGE")));
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Waits until the builder's pod satisfies `condition`, and returns it.
+    pub async fn builder_pod(&self, condition: impl Fn(&Pod) -> bool) -> Pod {
+        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=garden-build");
+        let started = Instant::now();
+        loop {
+            let pods = self.pods().list(&ours).await.unwrap();
+            if let Some(pod) = pods.items.into_iter().find(|pod| condition(pod)) {
+                return pod;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "no such builder pod appeared");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What is in the namespace that we created: pods and secrets, by name.
+    pub async fn leftovers(&self) -> Vec<String> {
+        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=garden-build");
+        let pods = self.pods().list(&ours).await.unwrap();
+        let secrets = self.secrets().list(&ours).await.unwrap();
+        let pods = pods.items.iter().map(|pod| format!("Pod {}", pod.name_any()));
+        pods.chain(secrets.items.iter().map(|secret| format!("Secret {}", secret.name_any()))).collect()
+    }
+
+    /// Asserts that nothing of ours is in the namespace, `within` seconds from now at the latest.
+    pub async fn assert_nothing_left(&self, within: Duration) {
+        let started = Instant::now();
+        loop {
+            let leftovers = self.leftovers().await;
+            if leftovers.is_empty() {
+                return;
+            }
+            assert!(started.elapsed() < within, "left behind after {within:?}: {leftovers:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub async fn create_registry_secret(&self, name: &str, host: &str, username: &str, password: &str) {
+        let config = json!({ "auths": { host: { "username": username, "password": password } } });
+        let secret = Secret {
+            metadata: kube::core::ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
+            type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
+            data: Some(BTreeMap::from([(
+                ".dockerconfigjson".to_owned(),
+                ByteString(config.to_string().into_bytes()),
+            )])),
+            ..Secret::default()
+        };
+        self.secrets().create(&PostParams::default(), &secret).await.unwrap();
+    }
+
+    /// Runs `image` as a pod with `command` (its own if empty), and returns what it printed.
+    pub async fn run(&self, image: &str, command: &[&str], pull_secret: Option<&str>) -> String {
+        let name = format!("run-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() % 1_000_000_000);
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": { "name": name },
+            "spec": {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 0,
+                "imagePullSecrets": pull_secret.map(|name| vec![json!({ "name": name })]),
+                "containers": [{
+                    "name": "main",
+                    "image": image,
+                    "command": if command.is_empty() { json!(null) } else { json!(command) },
+                }],
+            },
+        }))
+        .unwrap();
+        self.pods().create(&PostParams::default(), &pod).await.unwrap();
+        let started = Instant::now();
+        loop {
+            let pod = self.pods().get(&name).await.unwrap();
+            let status = pod.status.unwrap_or_default();
+            match status.phase.as_deref() {
+                Some("Succeeded") => break,
+                Some("Failed") => panic!("{image} failed: {status:?}"),
+                _ => assert!(started.elapsed() < Duration::from_secs(60), "{image} does not run: {status:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        self.pods().logs(&name, &LogParams::default()).await.unwrap()
+    }
+}
+
+/// Builds and returns the result with every event, as text and as data.
+pub async fn build_with_events(builder: &Builder, request: BuildRequest) -> (Result<BuiltImage, Error>, Vec<Event>) {
+    let mut build = builder.start(request).await.unwrap();
+    let mut events = Vec::new();
+    while let Some(event) = build.next_event().await {
+        events.push(event);
+    }
+    (build.await, events)
+}
+
+pub fn shown(events: &[Event]) -> String {
+    events.iter().map(|event| format!("{event}\n")).collect()
+}
