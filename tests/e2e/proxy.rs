@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Returns a client whose connections are cut once this many bytes were sent on one of them.
-pub async fn client_cut_after(bytes: u64) -> (Client, Arc<AtomicU64>) {
+pub(crate) async fn client_cut_after(bytes: u64) -> (Client, Arc<AtomicU64>) {
     let mut config = Config::infer().await.unwrap();
     let server = config.cluster_url.clone();
     let address = format!("{}:{}", server.host().unwrap(), server.port_u16().unwrap_or(443));

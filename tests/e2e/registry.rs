@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Returns the digest that the plain-HTTP registry at `host` has for `repository:tag`.
-pub async fn digest(host: &str, repository: &str, tag: &str) -> Option<String> {
+pub(crate) async fn digest(host: &str, repository: &str, tag: &str) -> Option<String> {
     let mut stream = TcpStream::connect(host).await.unwrap();
     let request = format!(
         "HEAD /v2/{repository}/manifests/{tag} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\

@@ -15,22 +15,22 @@ use serde_json::json;
 use tempfile::TempDir;
 
 /// Reads a variable that `cargo xtask testbed env` prints.
-pub fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run `cargo xtask test`, or `eval \"$(cargo xtask testbed env)\"` first")
     })
 }
 
 /// A project with a namespace, an open registry and a context directory of its own.
-pub struct Project {
-    pub namespace: String,
-    pub client: Client,
-    pub provider: ProviderConfig,
-    pub directory: TempDir,
+pub(crate) struct Project {
+    pub(crate) namespace: String,
+    pub(crate) client: Client,
+    pub(crate) provider: ProviderConfig,
+    pub(crate) directory: TempDir,
 }
 
 /// Runs a test in a project of its own, whose namespace is deleted afterwards.
-pub async fn in_project(name: &str, test: impl AsyncFnOnce(&mut Project)) {
+pub(crate) async fn in_project(name: &str, test: impl AsyncFnOnce(&mut Project)) {
     let mut project = Project::new(name).await;
     test(&mut project).await;
     let namespaces: Api<Namespace> = Api::all(project.client.clone());
@@ -67,56 +67,56 @@ impl Project {
     }
 
     /// Pushes to the registry at `host`, below a namespace that no other test uses.
-    pub fn use_registry(&mut self, host: &str) {
+    pub(crate) fn use_registry(&mut self, host: &str) {
         let mut registry = DeploymentRegistry::new(host).unwrap();
         registry.namespace = Some(self.namespace.clone());
         self.provider.deployment_registry = Some(registry);
     }
 
-    pub fn registry(&mut self) -> &mut DeploymentRegistry {
+    pub(crate) fn registry(&mut self) -> &mut DeploymentRegistry {
         self.provider.deployment_registry.as_mut().unwrap()
     }
 
-    pub fn kaniko(&mut self) -> &mut KanikoOptions {
+    pub(crate) fn kaniko(&mut self) -> &mut KanikoOptions {
         match &mut self.provider.build_mode {
             BuildMode::Kaniko(options) => options,
             other => panic!("not kaniko: {other:?}"),
         }
     }
 
-    pub fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> Builder {
         Builder::with_client(self.provider.clone(), self.client.clone()).unwrap()
     }
 
-    pub fn request(&self) -> BuildRequest {
+    pub(crate) fn request(&self) -> BuildRequest {
         BuildRequest::new("api", self.directory.path())
     }
 
-    pub fn file(&self, path: &str, contents: impl AsRef<[u8]>) {
+    pub(crate) fn file(&self, path: &str, contents: impl AsRef<[u8]>) {
         let path = self.directory.path().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, contents).unwrap();
     }
 
     /// Writes a Dockerfile on top of the testbed's busybox.
-    pub fn dockerfile(&self, instructions: &str) {
+    pub(crate) fn dockerfile(&self, instructions: &str) {
         self.file("Dockerfile", format!("FROM {}\n{instructions}", variable("GARDEN_TEST_BASE_IMAGE")));
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    pub fn pods(&self) -> Api<Pod> {
+    pub(crate) fn pods(&self) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub fn secrets(&self) -> Api<Secret> {
+    pub(crate) fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Waits until the builder's pod satisfies `condition`, and returns it.
-    pub async fn builder_pod(&self, condition: impl Fn(&Pod) -> bool) -> Pod {
+    pub(crate) async fn builder_pod(&self, condition: impl Fn(&Pod) -> bool) -> Pod {
         let ours = ListParams::default().labels("app.kubernetes.io/managed-by=garden-build");
         let started = Instant::now();
         loop {
@@ -130,7 +130,7 @@ impl Project {
     }
 
     /// What is in the namespace that we created: pods and secrets, by name.
-    pub async fn leftovers(&self) -> Vec<String> {
+    pub(crate) async fn leftovers(&self) -> Vec<String> {
         let ours = ListParams::default().labels("app.kubernetes.io/managed-by=garden-build");
         let pods = self.pods().list(&ours).await.unwrap();
         let secrets = self.secrets().list(&ours).await.unwrap();
@@ -139,7 +139,7 @@ impl Project {
     }
 
     /// Asserts that nothing of ours is in the namespace, `within` seconds from now at the latest.
-    pub async fn assert_nothing_left(&self, within: Duration) {
+    pub(crate) async fn assert_nothing_left(&self, within: Duration) {
         let started = Instant::now();
         loop {
             let leftovers = self.leftovers().await;
@@ -151,7 +151,7 @@ impl Project {
         }
     }
 
-    pub async fn create_registry_secret(&self, name: &str, host: &str, username: &str, password: &str) {
+    pub(crate) async fn create_registry_secret(&self, name: &str, host: &str, username: &str, password: &str) {
         let config = json!({ "auths": { host: { "username": username, "password": password } } });
         let secret = Secret {
             metadata: kube::core::ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
@@ -166,7 +166,7 @@ impl Project {
     }
 
     /// Runs `image` as a pod with `command` (its own if empty), and returns what it printed.
-    pub async fn run(&self, image: &str, command: &[&str], pull_secret: Option<&str>) -> String {
+    pub(crate) async fn run(&self, image: &str, command: &[&str], pull_secret: Option<&str>) -> String {
         let name = format!("run-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() % 1_000_000_000);
         let pod: Pod = serde_json::from_value(json!({
             "metadata": { "name": name },
@@ -199,7 +199,7 @@ impl Project {
 }
 
 /// Builds and returns the result with every event, as text and as data.
-pub async fn build_with_events(builder: &Builder, request: BuildRequest) -> (Result<BuiltImage, Error>, Vec<Event>) {
+pub(crate) async fn build_with_events(builder: &Builder, request: BuildRequest) -> (Result<BuiltImage, Error>, Vec<Event>) {
     let mut build = builder.start(request).await.unwrap();
     let mut events = Vec::new();
     while let Some(event) = build.next_event().await {
@@ -208,6 +208,6 @@ pub async fn build_with_events(builder: &Builder, request: BuildRequest) -> (Res
     (build.await, events)
 }
 
-pub fn shown(events: &[Event]) -> String {
+pub(crate) fn shown(events: &[Event]) -> String {
     events.iter().map(|event| format!("{event}\n")).collect()
 }

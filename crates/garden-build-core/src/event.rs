@@ -356,7 +356,9 @@ mod tests {
         drop(sink.step("upload"));
         drop(sink);
         let last = drain(stream).await.pop();
-        assert!(matches!(last, Some(Event::StepFinished { error: Some(error), .. }) if error == "interrupted"));
+        assert!(
+            matches!(last, Some(Event::StepFinished { error: Some(error), .. }) if error == "interrupted")
+        );
     }
 
     #[tokio::test]

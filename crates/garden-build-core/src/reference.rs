@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn keeps_ports_tags_and_nested_repositories_apart() {
-        let reference = ImageReference::tagged("registry.example:5000", "team/project/api", "v-1").expect("valid");
+        let reference =
+            ImageReference::tagged("registry.example:5000", "team/project/api", "v-1").expect("valid");
         assert_eq!(reference.registry(), "registry.example:5000");
         assert_eq!(reference.repository(), "team/project/api");
         assert_eq!(reference.tag(), Some("v-1"));

@@ -168,7 +168,8 @@ fn damage(stream: &[u8], first_bytes: usize) -> (u64, u64, u64) {
 fn small_context() -> (tempfile::TempDir, Context) {
     let directory = tempfile::tempdir().expect("temporary directory");
     fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . .\n").expect("file");
-    fs::write(directory.path().join("main.rs"), "fn main() { println!(\"hello\") }\n".repeat(9)).expect("file");
+    fs::write(directory.path().join("main.rs"), "fn main() { println!(\"hello\") }\n".repeat(9))
+        .expect("file");
     let context = Context::scan(&BuildRequest::new("test", directory.path()), &|| false).expect("context");
     (directory, context)
 }

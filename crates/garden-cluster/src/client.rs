@@ -1,18 +1,23 @@
 use std::fmt::Debug;
+use std::time::Duration;
 
 use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
 use http::Request;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::ClusterError;
 use crate::ownership::MANAGER;
+
+/// How long a new namespace may take to get its default service account.
+const NEW_NAMESPACE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A Kubernetes cluster, reached through its API server.
 #[derive(Clone)]
@@ -86,6 +91,26 @@ impl Cluster {
             .patch(&object.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(object))
             .await
             .map_err(|error| ClusterError::of(format!("create {}", name_of(object)), error))
+    }
+
+    /// Creates a pod like [`apply`](Self::apply). In a namespace that is only seconds old, waits for the
+    /// service account that the cluster puts into every namespace, without which it takes no pods.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn apply_pod(&self, pod: &Pod) -> Result<Pod, ClusterError> {
+        let started = Instant::now();
+        loop {
+            match self.apply(pod).await {
+                Err(ClusterError::Refused { status, .. })
+                    if status.message.contains("error looking up service account")
+                        && started.elapsed() < NEW_NAMESPACE_PATIENCE =>
+                {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Deletes an object at once; that it is gone already is success.

@@ -168,7 +168,8 @@ async fn closed(stream: &mut SplitStream<Socket>) -> String {
                 let reason = frame.map(|frame| frame.reason.to_string()).filter(|reason| !reason.is_empty());
                 return reason.unwrap_or_else(|| "the connection was closed".to_owned());
             }
-            Some(Ok(Message::Binary(message))) if message.first() == Some(&STATUS) => {
+            // An empty message on a channel only says that the server has opened it.
+            Some(Ok(Message::Binary(message))) if message.first() == Some(&STATUS) && message.len() > 1 => {
                 let status: Option<kube::core::Status> = serde_json::from_slice(&message[1..]).ok();
                 return status.map_or_else(
                     || String::from_utf8_lossy(&message[1..]).into_owned(),

@@ -87,7 +87,7 @@ impl KanikoBackend {
             if let Some(secret) = &secret {
                 self.cluster.apply(secret).await?;
             }
-            let pod = self.cluster.apply(&pod).await?;
+            let pod = self.cluster.apply_pod(&pod).await?;
             if let Some(mut secret) = secret {
                 spec::own_secret(&mut secret, &pod);
                 self.cluster.apply(&secret).await?;
@@ -126,7 +126,7 @@ impl KanikoBackend {
         let started = waited.await.map_err(Error::from);
         step.end(started)?;
 
-        let mut progress = Progress::new(cx.events.clone());
+        let mut progress = Progress::new(cx.events.clone(), &job.destination);
         let container_ended = CancellationToken::new();
         let log = async {
             tokio::select! {

@@ -1,4 +1,4 @@
-use garden_build_core::{EventSink, Step, Stream};
+use garden_build_core::{EventSink, ImageReference, Step, Stream};
 use serde::Deserialize;
 
 /// Instructions of a Dockerfile. The executor announces each with a line that begins with it.
@@ -18,6 +18,9 @@ const TAIL: usize = 20;
 #[derive(Debug)]
 pub(crate) struct Progress {
     events: EventSink,
+    /// What the executor says when it begins to push the image. Cached layers are pushed in much the
+    /// same words, but beside the instructions.
+    push: String,
     stage: String,
     step: Option<Step>,
     from_cache: Vec<String>,
@@ -26,6 +29,8 @@ pub(crate) struct Progress {
     tail: Vec<String>,
     steps_cached: usize,
     steps_run: usize,
+    /// The executor prints all its flags after some errors. They would bury the error.
+    prints_usage: bool,
 }
 
 /// One line of `--log-format=json`.
@@ -36,9 +41,10 @@ struct Record {
 }
 
 impl Progress {
-    pub(crate) fn new(events: EventSink) -> Self {
+    pub(crate) fn new(events: EventSink, destination: &ImageReference) -> Self {
         Self {
             events,
+            push: format!("Pushing image to {destination}"),
             stage: String::new(),
             step: None,
             from_cache: Vec::new(),
@@ -46,11 +52,17 @@ impl Progress {
             tail: Vec::new(),
             steps_cached: 0,
             steps_run: 0,
+            prints_usage: false,
         }
     }
 
     /// Takes the next line.
     pub(crate) fn line(&mut self, line: &str) {
+        let after_error = self.tail.last().is_some_and(|last| last.starts_with("Error: "));
+        self.prints_usage |= after_error && line == "Usage:";
+        if self.prints_usage {
+            return;
+        }
         match serde_json::from_str::<Record>(line) {
             Ok(record) => self.builder_says(&record),
             Err(_) => self.log(Stream::Output, line),
@@ -94,7 +106,7 @@ impl Progress {
         } else if is_instruction(message) {
             self.instruction_begins(message);
             return;
-        } else if message.starts_with("Pushing image to ") {
+        } else if message == self.push {
             self.end(None);
             self.instruction = None;
             self.step = Some(self.events.step(message));
@@ -143,6 +155,10 @@ mod tests {
 
     use super::*;
 
+    fn new(sink: EventSink) -> Progress {
+        Progress::new(sink, &"registry.example/api:v-1".parse().expect("valid"))
+    }
+
     fn info(message: &str) -> String {
         serde_json::json!({ "level": "info", "msg": message, "time": "2026-01-01T00:00:00Z" }).to_string()
     }
@@ -156,10 +172,12 @@ mod tests {
             info("Taking snapshot of files..."),
             info("RUN make"),
             info("Found cached layer, extracting to filesystem"),
+            info("Pushing image to registry.example/api/cache:0123"),
             info("Building stage 'scratch' [idx: '1', base-idx: '-1']"),
             info("RUN false"),
             "compiling".to_owned(),
             "boom".to_owned(),
+            info("Pushing image to registry.example/api:v-1"),
         ]
     }
 
@@ -177,14 +195,13 @@ mod tests {
     #[tokio::test]
     async fn every_instruction_is_a_step_and_cached_ones_say_so() {
         let (sink, stream) = event_channel();
-        let mut progress = Progress::new(sink);
+        let mut progress = new(sink);
         for line in log() {
             progress.line(&line);
         }
-        assert_eq!(progress.instruction(), Some("RUN false"));
         assert_eq!(progress.counts(), (1, 2));
         assert_eq!(progress.tail().last().map(String::as_str), Some("boom"));
-        progress.end(Some("exit code 1"));
+        progress.end(Some("refused"));
         assert_eq!(
             shown(progress, stream).await,
             [
@@ -195,15 +212,27 @@ mod tests {
                 "=> [scratch] RUN false",
                 "   compiling",
                 "   boom",
-                "=> [scratch] RUN false: FAILED: exit code 1",
+                "=> [scratch] RUN false: done",
+                "=> Pushing image to registry.example/api:v-1",
+                "=> Pushing image to registry.example/api:v-1: FAILED: refused",
             ]
         );
     }
 
     #[tokio::test]
+    async fn the_list_of_flags_does_not_bury_the_error() {
+        let (sink, _stream) = event_channel();
+        let mut progress = new(sink);
+        for line in ["Error: unknown flag: --x", "Usage:", "  executor [flags]", "Flags:"] {
+            progress.line(line);
+        }
+        assert_eq!(progress.tail(), ["Error: unknown flag: --x"]);
+    }
+
+    #[tokio::test]
     async fn the_tail_is_bounded() {
         let (sink, _stream) = event_channel();
-        let mut progress = Progress::new(sink);
+        let mut progress = new(sink);
         for number in 0..1000 {
             progress.line(&number.to_string());
         }

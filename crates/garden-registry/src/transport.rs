@@ -12,7 +12,7 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout_at};
 
 use crate::cause::chain;
@@ -26,6 +26,9 @@ const REDIRECTS: usize = 5;
 
 /// The longest `Retry-After` that is waited for. Asked to wait longer, we say so at once instead.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// How long a connection is kept for the next question. What a dialer forwards costs a server something.
+const IDLE: Duration = Duration::from_secs(20);
 
 /// What is to be sent.
 #[derive(Clone)]
@@ -91,7 +94,11 @@ impl Transport {
             .https_or_http()
             .enable_http1()
             .wrap_connector(Connector(dialer));
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), timeout })
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .build(connector);
+        Ok(Self { client, timeout })
     }
 
     /// Begins an operation at the registry behind `endpoint`, which may take as long as the client allows.

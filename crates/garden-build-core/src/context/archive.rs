@@ -282,7 +282,8 @@ mod tests {
         for entry in tar::Archive::new(bytes.as_slice()).entries().expect("entries") {
             let mut entry = entry.expect("entry");
             let path = String::from_utf8(entry.path_bytes().into_owned()).expect("UTF-8");
-            let link = entry.link_name_bytes().map(|link| String::from_utf8(link.into_owned()).expect("UTF-8"));
+            let link =
+                entry.link_name_bytes().map(|link| String::from_utf8(link.into_owned()).expect("UTF-8"));
             let mut text = String::new();
             entry.read_to_string(&mut text).expect("text");
             found.push((path, link.unwrap_or(text)));
@@ -313,7 +314,8 @@ mod tests {
         let mut tar = TarStream::new(io::sink());
         let seen = std::sync::atomic::AtomicUsize::new(0);
         let cancelled = || seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= 7;
-        let error = tar.add_context(&context, &cancelled, &mut |done| progress.set(done)).expect_err("cancelled");
+        let error =
+            tar.add_context(&context, &cancelled, &mut |done| progress.set(done)).expect_err("cancelled");
         assert!(matches!(error, ContextError::Cancelled));
         assert!(progress.get() > 0 && progress.get() < context.manifest().total_bytes());
     }

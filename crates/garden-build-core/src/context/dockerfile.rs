@@ -49,7 +49,8 @@ impl Dockerfile {
                 return Ok(found(&lower, contents));
             }
         }
-        let similar = similar_name(&root.join(directory), name).map(|similar| format!("{directory}{similar}"));
+        let similar =
+            similar_name(&root.join(directory), name).map(|similar| format!("{directory}{similar}"));
         Err(ContextError::DockerfileMissing { path: path.to_owned(), similar, root: root.to_owned() })
     }
 }

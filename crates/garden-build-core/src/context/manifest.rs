@@ -153,7 +153,8 @@ mod tests {
 
     #[test]
     fn counts_files_and_their_bytes_only() {
-        let manifest = Manifest::new(vec![directory("d"), file("d/a", "123"), link("d/b", "a"), file("e", "4")]);
+        let manifest =
+            Manifest::new(vec![directory("d"), file("d/a", "123"), link("d/b", "a"), file("e", "4")]);
         assert_eq!((manifest.file_count(), manifest.total_bytes(), manifest.entries().len()), (2, 4, 4));
     }
 

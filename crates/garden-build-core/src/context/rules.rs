@@ -28,7 +28,8 @@ impl IgnoreRules {
     /// Reads the `text` of the ignore file called `file`, a name for messages.
     ///
     /// # Errors
-    /// If `BuildKit` would refuse a line, or if a line uses one of Go's Unicode classes (`\pL`).
+    /// If `BuildKit` would refuse a line, or would take one for something that is
+    /// [`Unsupported`](super::PatternProblem::Unsupported).
     pub fn parse(file: &str, text: &[u8]) -> Result<Self, ContextError> {
         let mut patterns = Vec::new();
         for line in ignore_file::patterns(file, text)? {
@@ -166,5 +167,41 @@ impl<'r, T> Sieve<'r, T> {
     fn enter(&mut self, path: &str, unsent: Option<T>) {
         let matched = std::mem::take(&mut self.matched);
         self.above.push(Above { prefix: format!("{path}/"), matched, unsent });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(lines: &str, directory: &str) -> Verdict {
+        let rules = IgnoreRules::parse(".dockerignore", lines.as_bytes()).expect(lines);
+        Sieve::<()>::new(&rules).sift(directory, true)
+    }
+
+    #[test]
+    fn an_excluded_directory_is_searched_only_if_something_in_it_may_be_kept() {
+        for (lines, directory, expected) in [
+            ("a", "b", Verdict::Keep),
+            ("a", "a", Verdict::Drop),
+            ("*\n!a/b/c", "a", Verdict::Search),
+            ("*\n!a/b/c", "b", Verdict::Drop),
+            ("*\n!a-b", "a", Verdict::Drop),
+            ("*\n!a/b/**", "a", Verdict::Search),
+            ("*\n!a/b/*", "c", Verdict::Drop),
+            // A wildcard before the end may match anywhere, as far as BuildKit can tell.
+            ("*\n!a/*.c", "b", Verdict::Search),
+            ("!a/b\n*", "a", Verdict::Search),
+        ] {
+            assert_eq!(verdict(lines, directory), expected, "{directory} under {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_listed_once_however_much_of_it_is_kept() {
+        let rules = IgnoreRules::parse(".dockerignore", b"*\n!a/b/c\n!a/d").expect("rules");
+        let tree =
+            [("a", true), ("a/b", true), ("a/b/c", false), ("a/b/x", false), ("a/d", false), ("a/e", true)];
+        assert_eq!(rules.kept(tree), ["a", "a/b", "a/b/c", "a/d"]);
     }
 }

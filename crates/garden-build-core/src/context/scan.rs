@@ -19,7 +19,11 @@ pub(super) const BUFFER: usize = 128 * 1024;
 const MAX_THREADS: usize = 16;
 
 /// Finds what `rules` keep in `root`, and digests it.
-pub(super) fn scan(root: &Path, rules: &IgnoreRules, cancelled: Cancelled<'_>) -> Result<Manifest, ContextError> {
+pub(super) fn scan(
+    root: &Path,
+    rules: &IgnoreRules,
+    cancelled: Cancelled<'_>,
+) -> Result<Manifest, ContextError> {
     let mut walk = Walk { sieve: Sieve::new(rules), kept: Vec::new(), cancelled };
     walk.directory(root, &Name::root(), false)?;
     digest_files(root, walk.kept, cancelled).map(Manifest::new)
@@ -145,7 +149,11 @@ fn special_kind(_: FileType) -> &'static str {
 }
 
 /// Digests all files of `found` on several threads. The result does not depend on their number.
-fn digest_files(root: &Path, found: Vec<Found>, cancelled: Cancelled<'_>) -> Result<Vec<Entry>, ContextError> {
+fn digest_files(
+    root: &Path,
+    found: Vec<Found>,
+    cancelled: Cancelled<'_>,
+) -> Result<Vec<Entry>, ContextError> {
     let files: Vec<&str> = found
         .iter()
         .filter_map(|found| match found {

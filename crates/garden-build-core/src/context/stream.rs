@@ -126,7 +126,9 @@ mod tests {
     async fn hands_out_everything_in_order_and_in_chunks() {
         let expected: Vec<u8> = (0..700_000_u32).map(|number| number.to_le_bytes()[1]).collect();
         let written = expected.clone();
-        let mut stream = byte_stream(move |writer| written.chunks(999).try_for_each(|piece| writer.write_all(piece)).map_err(failed));
+        let mut stream = byte_stream(move |writer| {
+            written.chunks(999).try_for_each(|piece| writer.write_all(piece)).map_err(failed)
+        });
         let mut received = Vec::new();
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.expect("chunk");
@@ -161,12 +163,13 @@ mod tests {
         let written = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&written);
         let mut stream = byte_stream(move |writer| {
-            (0..100).try_for_each(|_| {
-                writer.write_all(&[0; CHUNK])?;
-                counter.fetch_add(1, Ordering::SeqCst);
-                Ok(())
-            })
-            .map_err(failed)
+            (0..100)
+                .try_for_each(|_| {
+                    writer.write_all(&[0; CHUNK])?;
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    Ok(())
+                })
+                .map_err(failed)
         });
         stream.next().await.expect("item").expect("chunk");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -39,7 +39,9 @@ fn build() -> PathBuf {
         .arg(".")
         .current_dir(&source)
         .status()
-        .unwrap_or_else(|error| panic!("this test compares with a Go program and needs `go` on PATH: {error}"));
+        .unwrap_or_else(|error| {
+            panic!("this test compares with a Go program and needs `go` on PATH: {error}")
+        });
     assert!(status.success(), "`go build` failed in {}", source.display());
     std::fs::rename(&fresh, &program).expect("the oracle is put into place");
     program

@@ -44,11 +44,17 @@ async fn a_redirect_within_the_registry_does() {
 
 #[tokio::test]
 async fn who_was_redirected_to_gets_no_credentials_by_asking_for_them() {
-    let storage = FakeServer::start(|_| challenge("Basic realm=x")).await;
-    let server = redirecting(307, format!("http://{}/", storage.name())).await;
-    let client = server.plain().credentials(credentials(&server.name())).build().expect("valid");
-    let error = client.resolve(&server.image()).await.expect_err("refused");
-    assert!(!storage.seen().iter().any(is_authorised), "{error}");
+    let realm = FakeServer::start(|_| body(200, r#"{"token":"t1"}"#)).await;
+    let bearer = format!(r#"Bearer realm="http://{}/""#, realm.name());
+    for text in ["Basic realm=x".to_owned(), bearer] {
+        let storage = FakeServer::start(move |_| challenge(&text)).await;
+        let location = format!("http://{}/", storage.name());
+        let server = FakeServer::start(move |_| with(status(307), "location", &location)).await;
+        let client = server.plain().credentials(credentials(&server.name())).build().expect("valid");
+        let error = client.resolve(&server.image()).await.expect_err("refused");
+        assert!(matches!(error, RegistryError::Redirect { .. }), "{error}");
+        assert_eq!((server.seen().len(), storage.seen().len(), realm.seen().len()), (1, 1, 0));
+    }
 }
 
 #[tokio::test]

@@ -21,17 +21,18 @@ pub enum PatternProblem {
     Malformed,
     /// It is a `!` with nothing behind it. `BuildKit` refuses it, too.
     NothingToInclude,
-    /// It uses a Unicode class (`\pL`), which `BuildKit` accepts by accident and we do not.
-    UnicodeClass,
+    /// It uses a part of Go's regular expressions that `BuildKit` lets through by accident, and that
+    /// is not worth having: an alternative, a counted repetition, or a Unicode class.
+    Unsupported(&'static str),
 }
 
 impl fmt::Display for PatternProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "a bracket, range or backslash in it is not well-formed",
-            Self::NothingToInclude => "there is nothing behind the `!`",
-            Self::UnicodeClass => "the Unicode classes `\\p` and `\\P` are not supported",
-        })
+        match self {
+            Self::Malformed => f.write_str("a bracket, range or backslash in it is not well-formed"),
+            Self::NothingToInclude => f.write_str("there is nothing behind the `!`"),
+            Self::Unsupported(what) => write!(f, "{what} is not supported"),
+        }
     }
 }
 
@@ -134,7 +135,8 @@ impl Kind {
                     expression.push_str("[^/]");
                     needs_expression = true;
                 }
-                '.' | '+' | '(' | ')' | '|' | '{' | '}' | '$' => {
+                // moby means to escape `|{}`, too, but its bitmap loses characters above U+003F.
+                '.' | '+' | '(' | ')' | '$' => {
                     expression.push('\\');
                     expression.push(character);
                 }

@@ -1,10 +1,14 @@
 //! The part of Go's regular expressions that a `.dockerignore` pattern can reach.
 //!
-//! moby translates a pattern into a regular expression and escapes only `.+()|{}$`. Everything else
-//! of Go's syntax therefore leaks through, and what a pattern means is what Go's `regexp` makes of
-//! the translation. So the same translation is read here by the same rules (Go 1.24,
+//! moby translates a pattern into a regular expression and escapes only `.+()$`. Everything else of
+//! Go's syntax therefore leaks through, and what a pattern means is what Go's `regexp` makes of the
+//! translation. So the same translation is read here by the same rules (Go 1.24,
 //! `regexp/syntax/parse.go`): it is a sequence of single-character tests, starred or not, of
 //! `(.*/)?` and of assertions, and it is matched in time linear in the length of the path.
+//!
+//! Three constructs are refused, because nobody can mean them in an ignore file: alternatives (`|`,
+//! which would undo the anchoring of the whole pattern), counted repetitions (`?{2}`) and Unicode
+//! classes (`\pL`).
 
 use super::PatternProblem;
 
@@ -96,6 +100,14 @@ impl Regular {
                 '.' => one_byte(&mut rest, Item::One(Set::dot())),
                 '[' => Item::One(class(&mut rest)?),
                 '\\' => escape(&mut rest)?,
+                '|' => {
+                    return Err(PatternProblem::Unsupported(
+                        "a `|` beside wildcards; `\\|` matches the character",
+                    ));
+                }
+                '{' if is_repetition(rest) => {
+                    return Err(PatternProblem::Unsupported("a counted repetition like `{2}`"));
+                }
                 other => {
                     rest = &rest[other.len_utf8()..];
                     Item::One(Set::one(other))
@@ -273,7 +285,7 @@ fn shorthand(rest: &mut &str, set: &mut Set) -> Result<bool, PatternProblem> {
         's' => PERL_SPACE,
         'w' => WORD,
         // Go has the tables of all Unicode categories at hand; we do not, and nobody ignores files by them.
-        'p' => return Err(PatternProblem::UnicodeClass),
+        'p' => return Err(PatternProblem::Unsupported("a Unicode class like `\\pL`")),
         _ => return Ok(false),
     };
     set.add(ranges, letter.is_ascii_uppercase());
@@ -296,7 +308,10 @@ fn escaped_character(rest: &mut &str) -> Result<char, PatternProblem> {
             }
             (number(rest, 1, digits, 8)?, 1 + digits)
         }
-        // `\x{…}` cannot come here: the translation escapes the brace.
+        'x' if after.starts_with('{') => {
+            let digits = after.find('}').ok_or(PatternProblem::Malformed)? - 1;
+            (number(rest, 3, digits, 16)?, digits + 4)
+        }
         'x' => (number(rest, 2, 2, 16)?, 4),
         'a' => ('\x07', 2),
         'f' => ('\x0c', 2),
@@ -309,6 +324,20 @@ fn escaped_character(rest: &mut &str) -> Result<char, PatternProblem> {
     };
     *rest = &rest[length..];
     Ok(character)
+}
+
+/// Whether `text` starts with `{2}`, `{2,}` or `{2,3}`. Any other brace is an ordinary character.
+fn is_repetition(text: &str) -> bool {
+    let is_number = |text: &str| {
+        !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_digit())
+            && (text.len() == 1 || !text.starts_with('0'))
+    };
+    let Some((inside, _)) = text[1..].split_once('}') else { return false };
+    match inside.split_once(',') {
+        None => is_number(inside),
+        Some((least, most)) => is_number(least) && (most.is_empty() || is_number(most)),
+    }
 }
 
 fn number(text: &str, start: usize, length: usize, radix: u32) -> Result<char, PatternProblem> {
@@ -362,6 +391,7 @@ mod tests {
     fn reads_escapes_as_go_does() {
         for (expression, path) in [
             (r"^\x41\101\0101$", "AA\u{8}1"),
+            (r"^\x{e9}\x{06F}$", "éo"),
             (r"^[\d]\D\w\W$", "7xa-"),
             (r"^\bab\b$", "ab"),
             (r"^a\Bb$", "ab"),
@@ -382,9 +412,23 @@ mod tests {
 
     #[test]
     fn refuses_what_go_refuses() {
-        for bad in [r"^[z-a]$", r"^[a$", r"^[[:nope:]]$", r"^\1$", r"^\E$", r"^\é$", r"^\x4$", r"^\C$", r"^[\b]$"] {
+        for bad in
+            [r"^[z-a]$", r"^[a$", r"^[[:nope:]]$", r"^\1$", r"^\E$", r"^\é$", r"^\x4$", r"^\C$", r"^[\b]$"]
+        {
             assert_eq!(Regular::parse(bad), Err(PatternProblem::Malformed), "{bad}");
         }
-        assert_eq!(Regular::parse(r"^\pL$"), Err(PatternProblem::UnicodeClass));
+    }
+
+    #[test]
+    fn refuses_alternatives_repetitions_and_unicode_classes_but_not_their_characters() {
+        for unsupported in [r"^a|b$", r"^[^/]{2}$", r"^a{0,}$", r"^a{1,10}$", r"^\pL$", r"^[\P{Greek}]$"] {
+            let problem = Regular::parse(unsupported);
+            assert!(matches!(problem, Err(PatternProblem::Unsupported(_))), "{unsupported}");
+        }
+        for (expression, path) in
+            [(r"^a\|[|]$", "a||"), (r"^{a,b}$", "{a,b}"), (r"^a{01}$", "a{01}"), (r"^a{,2}{$", "a{,2}{")]
+        {
+            assert!(matches(expression, path), "{expression}");
+        }
     }
 }

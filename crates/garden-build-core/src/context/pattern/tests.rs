@@ -54,7 +54,8 @@ fn one_star_and_question_mark_stay_in_one_name_and_match_a_leading_dot() {
 fn punctuation_is_literal() {
     check("{a,b}", &["{a,b}"], &["a"]);
     check("a.|)$(}+{bc", &["a.|)$(}+{bc"], &[]);
-    check("*.|)$(}+{bc", &["a.|)$(}+{bc"], &[]);
+    check("*.{js,ts}", &["a.{js,ts}"], &["a.js"]);
+    check("*.)$(}+{bc", &["a.)$(}+{bc"], &[]);
     check("a\\*b", &["a*b"], &["axb"]);
     check("a\\\\", &["a\\"], &["a"]);
     check("\\#x", &["#x"], &["\\#x"]);
@@ -105,8 +106,8 @@ fn a_malformed_pattern_names_file_line_and_pattern() {
 }
 
 #[test]
-fn unicode_classes_are_refused_as_not_supported() {
-    for pattern in ["\\pL", "[\\PN]", "\\p{Greek}"] {
+fn accidents_of_go_that_nobody_can_mean_are_refused_as_not_supported() {
+    for pattern in ["\\pL", "[\\PN]", "\\p{Greek}", "a|*", "?{2}"] {
         let error = IgnoreRules::parse(".dockerignore", pattern.as_bytes()).expect_err(pattern);
         assert!(error.to_string().contains("not supported"), "{error}");
     }
