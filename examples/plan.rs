@@ -5,6 +5,8 @@
 //! cargo run --example plan -- [ENVIRONMENT]
 //! ```
 
+#![expect(clippy::print_stdout, reason = "only libraries must not print")]
+
 use garden_build::{BuildRequest, Builder};
 
 #[tokio::main]

@@ -7,6 +7,8 @@
 //! ENVIRONMENT is one of `examples/app/project.garden.yml`: `testbed` (the default) or `dev`, whose
 //! registry you set to yours first.
 
+#![expect(clippy::print_stdout, reason = "only libraries must not print")]
+
 use garden_build::{BuildRequest, Builder};
 
 #[tokio::main]

@@ -3,8 +3,8 @@ use std::time::{Duration, Instant};
 
 use garden_build_core::context::Context;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference, PlannedObject,
-    Pushed, Result, SweepReport, Version, event_channel,
+    Backend, BuildContext, BuildJob, BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference,
+    PlannedObject, Pushed, Result, SweepReport, Version, event_channel,
 };
 use garden_cluster::{Cluster, build_id};
 use garden_config::{Notice, ProviderConfig};
@@ -86,7 +86,7 @@ impl Builder {
     /// cannot be used. The cluster itself is not asked yet.
     pub async fn connect(provider: ProviderConfig) -> Result<Self> {
         let cluster = Cluster::connect(&provider).await?;
-        Self::new(&provider, cluster)
+        Self::new(provider, cluster)
     }
 
     /// Uses a Kubernetes client that the caller has set up; the provider's `kubeconfig` and `context`
@@ -95,25 +95,27 @@ impl Builder {
     /// # Errors
     /// If the configuration is incomplete or asks for what is not supported.
     pub fn with_client(provider: ProviderConfig, client: kube::Client) -> Result<Self> {
-        Self::new(&provider, Cluster::new(client))
+        Self::new(provider, Cluster::new(client))
     }
 
-    fn new(provider: &ProviderConfig, cluster: Cluster) -> Result<Self> {
+    fn new(provider: ProviderConfig, cluster: Cluster) -> Result<Self> {
         provider.check()?;
         let Some(registry) = provider.deployment_registry.clone() else {
-            return Err(Error::new(ErrorKind::Config, "`deploymentRegistry` is not set")
-                .with_hint("name the registry that images are pushed to; the one in the cluster is not supported yet"));
+            return Err(Error::new(ErrorKind::Config, "`deploymentRegistry` is not set").with_hint(
+                "name the registry that images are pushed to; the one in the cluster is not supported yet",
+            ));
         };
         let registry_ca = match &registry.ca_certificate {
             None => None,
             Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-                let message = format!("`deploymentRegistry.caCertificate`: {} cannot be read: {error}", path.display());
+                let message =
+                    format!("`deploymentRegistry.caCertificate`: {} cannot be read: {error}", path.display());
                 Error::new(ErrorKind::Config, message)
             })?),
         };
-        let backend = mode::backend(provider, &cluster, &registry, registry_ca.as_deref())?;
-        let target = Target::new(cluster, registry, registry_ca, provider.image_pull_secrets.clone());
-        Ok(Self(Arc::new(Inner { backend, target, notices: provider.notices.clone() })))
+        let backend = mode::backend(&provider, &cluster, &registry, registry_ca.as_deref())?;
+        let target = Target::new(cluster, registry, registry_ca, provider.image_pull_secrets);
+        Ok(Self(Arc::new(Inner { backend, target, notices: provider.notices })))
     }
 
     /// Starts a build.
@@ -121,6 +123,7 @@ impl Builder {
     /// # Errors
     /// If the build mode cannot do what the request asks for. Everything else is reported by the
     /// returned [`Build`].
+    #[expect(clippy::unused_async, reason = "other modes have to ask the cluster before they accept")]
     pub async fn start(&self, request: BuildRequest) -> Result<Build> {
         let inner = Arc::clone(&self.0);
         inner.backend.capabilities().check(inner.backend.name(), &request)?;
@@ -229,7 +232,10 @@ impl Inner {
             Ok(Known::Unknown(error)) => {
                 step.done();
                 cx.events.warn(
-                    format!("whether the image exists could not be found out from here, so it is built: {}", error.message()),
+                    format!(
+                        "whether the image exists could not be found out from here, so it is built: {}",
+                        error.message()
+                    ),
                     error.hint().map(str::to_owned),
                 );
             }
@@ -268,7 +274,12 @@ impl Inner {
     }
 
     /// Makes sure that the tag stands for what is returned.
-    async fn confirm(&self, reference: &ImageReference, pushed: Digest, events: &EventSink) -> Result<Digest> {
+    async fn confirm(
+        &self,
+        reference: &ImageReference,
+        pushed: Digest,
+        events: &EventSink,
+    ) -> Result<Digest> {
         let step = events.step(format!("confirm {reference}"));
         match step.end(self.target.look_up(reference).await)? {
             Known::Exists(digest) if digest == pushed => Ok(digest),
@@ -283,7 +294,9 @@ impl Inner {
                 ErrorKind::PushFailed,
                 format!("the builder pushed {pushed}, but the registry does not have {reference}"),
             )
-            .with_hint("check that `deploymentRegistry` names the same registry from here and from the cluster")),
+            .with_hint(
+                "check that `deploymentRegistry` names the same registry from here and from the cluster",
+            )),
             // The builder's word is all there is; the warning before the build has said so.
             Known::Unknown(_) => Ok(pushed),
         }

@@ -31,5 +31,10 @@ pub(crate) fn backend(
         registry_ca: registry_ca.map(str::to_owned),
         namespace: namespace.name.clone(),
     };
-    Ok(Arc::new(KanikoBackend::new(cluster.clone(), settings, namespace, provider.image_pull_secrets.clone())))
+    Ok(Arc::new(KanikoBackend::new(
+        cluster.clone(),
+        settings,
+        namespace,
+        provider.image_pull_secrets.clone(),
+    )))
 }

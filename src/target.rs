@@ -39,8 +39,9 @@ impl Target {
     pub(crate) fn reference(&self, name: &str, version: &Version) -> Result<ImageReference> {
         let repository = self.registry.repository(name);
         ImageReference::tagged(&self.registry.host(), &repository, version.as_str()).map_err(|error| {
-            Error::new(ErrorKind::Config, error.to_string())
-                .with_hint("names of images are lower-case letters and digits, separated by `.`, `_`, `-` or `/`")
+            Error::new(ErrorKind::Config, error.to_string()).with_hint(
+                "names of images are lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
+            )
         })
     }
 

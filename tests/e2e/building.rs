@@ -42,7 +42,8 @@ async fn an_image_is_built_pushed_and_runs_in_a_pod() {
         let image = image.unwrap();
 
         let host = variable("GARDEN_TEST_REGISTRY");
-        let in_registry = registry::digest(&host, image.reference.repository(), image.reference.tag().unwrap()).await;
+        let in_registry =
+            registry::digest(&host, image.reference.repository(), image.reference.tag().unwrap()).await;
         assert_eq!(in_registry, Some(image.digest.to_string()));
         assert!(matches!(image.outcome, Outcome::Built { steps_run: 4.., .. }), "{:?}", image.outcome);
 
@@ -54,7 +55,8 @@ async fn an_image_is_built_pushed_and_runs_in_a_pod() {
             assert!(shown.contains(expected), "{expected} is not among the events:\n{shown}");
         }
         let started = events.iter().filter(|event| matches!(event, Event::StepStarted { .. })).count();
-        let finished = events.iter().filter(|event| matches!(event, Event::StepFinished { error: None, .. })).count();
+        let finished =
+            events.iter().filter(|event| matches!(event, Event::StepFinished { error: None, .. })).count();
         assert_eq!(started, finished, "every step ends, and well:\n{shown}");
         assert!(project.leftovers().await.is_empty());
     })

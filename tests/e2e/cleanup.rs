@@ -92,7 +92,10 @@ async fn what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not()
     in_project("killed", async |project| {
         endless(project).await;
         let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "cleanup::what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not"])
+            .args([
+                "--exact",
+                "cleanup::what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not",
+            ])
             .env(VICTIM, &project.namespace)
             .stdout(Stdio::null())
             .spawn()

@@ -23,7 +23,10 @@ async fn a_private_base_image_is_pulled_with_a_secret_from_another_namespace() {
         owner.create_registry_secret("pull", &host, &username, &password).await;
         let secret_namespace = owner.namespace.clone();
         in_project("private-base", async |project| {
-            project.file("Dockerfile", format!("FROM {host}/private/busybox:1.36\nRUN echo private > /x\nCMD [\"cat\", \"/x\"]\n"));
+            project.file(
+                "Dockerfile",
+                format!("FROM {host}/private/busybox:1.36\nRUN echo private > /x\nCMD [\"cat\", \"/x\"]\n"),
+            );
             // The base comes from the private registry, the image goes to the open one.
             project.kaniko().extra_flags.push(format!("--insecure-registry={host}"));
             use_pull_secret(project, "pull", &secret_namespace);
@@ -104,13 +107,19 @@ async fn no_secret_value_shows_in_pods_logs_events_or_plans() {
         let builder = project.builder();
         let building = build_with_events(&builder, project.request());
         let looking = async {
-            let pod = project.builder_pod(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))).await;
+            let pod = project
+                .builder_pod(|pod| {
+                    pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))
+                })
+                .await;
             serde_json::to_string(&pod).unwrap()
         };
         let ((outcome, events), pod) = tokio::join!(building, looking);
         let error = outcome.expect_err("the last step fails");
-        let kube_events = kube::Api::<k8s_openapi::api::core::v1::Event>::namespaced(project.client.clone(), &namespace);
-        let kube_events = serde_json::to_string(&kube_events.list(&ListParams::default()).await.unwrap().items).unwrap();
+        let kube_events =
+            kube::Api::<k8s_openapi::api::core::v1::Event>::namespaced(project.client.clone(), &namespace);
+        let kube_events =
+            serde_json::to_string(&kube_events.list(&ListParams::default()).await.unwrap().items).unwrap();
 
         let encoded = data_encoding(&format!("{username}:{password}"));
         let plan = serde_json::to_string(&plan).unwrap();

@@ -17,7 +17,9 @@ async fn a_failing_step_is_named_with_its_exit_code_and_the_end_of_the_log() {
     in_project("run-fails", async |project| {
         project.dockerfile("RUN echo before; echo the reason >&2; exit 42\n");
         let error = failure(project).await;
-        let ErrorKind::BuildFailed { step: Some(step), exit_code } = error.kind() else { panic!("{error:?}") };
+        let ErrorKind::BuildFailed { step: Some(step), exit_code } = error.kind() else {
+            panic!("{error:?}")
+        };
         assert!(step.starts_with("RUN echo before"), "{step}");
         assert_eq!(*exit_code, Some(42));
         assert!(error.log_tail().iter().any(|line| line == "the reason"), "{:?}", error.log_tail());
@@ -116,7 +118,8 @@ async fn a_pod_deleted_from_outside_is_noticed_at_once() {
 async fn a_quota_that_is_exceeded_is_named() {
     in_project("quota", async |project| {
         let quotas: Api<ResourceQuota> = Api::namespaced(project.client.clone(), &project.namespace);
-        let quota = json!({ "metadata": { "name": "small" }, "spec": { "hard": { "requests.memory": "1Mi" } } });
+        let quota =
+            json!({ "metadata": { "name": "small" }, "spec": { "hard": { "requests.memory": "1Mi" } } });
         quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
         project.dockerfile("RUN true\n");
         let error = failure(project).await;

@@ -5,7 +5,7 @@
 //! look at the cluster and at the registry, not at what the library says of them.
 
 // Test code may fail loudly.
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod building;
 mod cleanup;

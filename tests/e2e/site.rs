@@ -151,7 +151,13 @@ impl Project {
         }
     }
 
-    pub(crate) async fn create_registry_secret(&self, name: &str, host: &str, username: &str, password: &str) {
+    pub(crate) async fn create_registry_secret(
+        &self,
+        name: &str,
+        host: &str,
+        username: &str,
+        password: &str,
+    ) {
         let config = json!({ "auths": { host: { "username": username, "password": password } } });
         let secret = Secret {
             metadata: kube::core::ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
@@ -199,7 +205,10 @@ impl Project {
 }
 
 /// Builds and returns the result with every event, as text and as data.
-pub(crate) async fn build_with_events(builder: &Builder, request: BuildRequest) -> (Result<BuiltImage, Error>, Vec<Event>) {
+pub(crate) async fn build_with_events(
+    builder: &Builder,
+    request: BuildRequest,
+) -> (Result<BuiltImage, Error>, Vec<Event>) {
     let mut build = builder.start(request).await.unwrap();
     let mut events = Vec::new();
     while let Some(event) = build.next_event().await {

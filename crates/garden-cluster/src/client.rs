@@ -124,9 +124,7 @@ impl Cluster {
         let now = DeleteParams::default().grace_period(0);
         match self.api::<K>(namespace).delete(name, &now).await {
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => {
-                Err(ClusterError::of(format!("delete {} {namespace}/{name}", K::kind(&())), error))
-            }
+            Err(error) => Err(ClusterError::of(format!("delete {} {namespace}/{name}", K::kind(&())), error)),
             Ok(_) => Ok(()),
         }
     }
@@ -171,8 +169,7 @@ impl Cluster {
         let request = Request::get("/version")
             .body(kube::client::Body::empty())
             .map_err(|error| ClusterError::of(action, kube::Error::HttpError(error)))?;
-        let response =
-            self.client.send(request).await.map_err(|error| ClusterError::of(action, error))?;
+        let response = self.client.send(request).await.map_err(|error| ClusterError::of(action, error))?;
         let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
         let parsed = date.and_then(|date| k8s_openapi::jiff::fmt::rfc2822::parse(date).ok());
         Ok(parsed.map_or_else(Timestamp::now, |date| date.timestamp()))

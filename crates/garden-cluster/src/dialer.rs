@@ -24,7 +24,7 @@ impl ClusterDialer {
     pub fn new(cluster: Cluster) -> Self {
         // The kubelet sets this variable in every container.
         let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        Self { cluster, direct: Arc::new(TcpDialer::default()), in_cluster }
+        Self { cluster, direct: Arc::new(TcpDialer), in_cluster }
     }
 }
 
@@ -35,7 +35,8 @@ impl Dial for ClusterDialer {
         };
         let (cluster, service, namespace) = (self.cluster.clone(), service.to_owned(), namespace.to_owned());
         Box::pin(async move {
-            let stream = dial_service(&cluster, &namespace, &service, port).await.map_err(io::Error::other)?;
+            let stream =
+                dial_service(&cluster, &namespace, &service, port).await.map_err(io::Error::other)?;
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     }
@@ -75,7 +76,8 @@ fn ready_pod(service: &Service, slices: &[EndpointSlice], port: u16) -> Option<(
     let wanted = ports.iter().find(|candidate| candidate.port == i32::from(port))?;
     slices.iter().find_map(|slice| {
         let ports = slice.ports.as_deref().unwrap_or_default();
-        let same_name = |name: &Option<String>| name.as_deref().unwrap_or("") == wanted.name.as_deref().unwrap_or("");
+        let same_name =
+            |name: &Option<String>| name.as_deref().unwrap_or("") == wanted.name.as_deref().unwrap_or("");
         let port = ports.iter().find(|candidate| same_name(&candidate.name))?.port?;
         let ready = slice.endpoints.iter().flatten().find(|endpoint| {
             endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
@@ -105,9 +107,7 @@ mod tests {
             "spec": { "ports": [{ "name": "http", "port": 80, "targetPort": "web" }] },
         }))
         .expect("a service");
-        let endpoint = |pod: &str, ready: bool| {
-            json!({ "addresses": ["10.0.0.1"], "conditions": { "ready": ready }, "targetRef": { "kind": "Pod", "name": pod } })
-        };
+        let endpoint = |pod: &str, ready: bool| json!({ "addresses": ["10.0.0.1"], "conditions": { "ready": ready }, "targetRef": { "kind": "Pod", "name": pod } });
         let slice: EndpointSlice = serde_json::from_value(json!({
             "addressType": "IPv4",
             "ports": [{ "name": "http", "port": 5000 }],

@@ -113,7 +113,11 @@ mod tests {
     #[test]
     fn tells_rbac_quota_and_admission_apart() {
         let cases = [
-            (403, r#"pods is forbidden: User "dev" cannot create resource "pods""#, ErrorKind::PermissionDenied),
+            (
+                403,
+                r#"pods is forbidden: User "dev" cannot create resource "pods""#,
+                ErrorKind::PermissionDenied,
+            ),
             (403, r#"pods "b" is forbidden: exceeded quota: small"#, ErrorKind::Rejected),
             (403, r#"pods "b" is forbidden: violates PodSecurity "restricted:latest""#, ErrorKind::Rejected),
             (422, "spec.containers[0].image: Required value", ErrorKind::Rejected),
@@ -124,7 +128,10 @@ mod tests {
         for (code, message, kind) in cases {
             let error = refusal(code, message);
             assert_eq!(*error.kind(), kind, "{message}");
-            assert!(error.message().contains("create Pod a/b") && error.message().contains(message), "{error}");
+            assert!(
+                error.message().contains("create Pod a/b") && error.message().contains(message),
+                "{error}"
+            );
         }
     }
 

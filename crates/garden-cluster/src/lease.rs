@@ -57,7 +57,9 @@ impl Lease {
             tokio::time::sleep(RENEWAL).await;
             let expires = self.ownership().lease_expires.to_string();
             let patch = json!({ "metadata": { "annotations": { LEASE_ANNOTATION: expires } } });
-            if let Err(error) = pods.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            if let Err(error) =
+                pods.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await
+            {
                 tracing::warn!(%error, namespace, name, "could not renew the lease of a build");
             }
         }
@@ -65,5 +67,6 @@ impl Lease {
 }
 
 fn later(time: Timestamp, duration: Duration) -> Timestamp {
-    time.checked_add(SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
+    time.checked_add(SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX))
+        .unwrap_or(Timestamp::MAX)
 }

@@ -22,8 +22,8 @@ mod stdin;
 mod sweep;
 
 pub use client::Cluster;
-pub use dialer::ClusterDialer;
 pub use diagnosis::{Diagnosis, PodState, Trouble, diagnose};
+pub use dialer::ClusterDialer;
 pub use error::ClusterError;
 pub use lease::Lease;
 pub use log::follow_log;

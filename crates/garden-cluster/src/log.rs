@@ -40,12 +40,14 @@ pub async fn follow_log(
             ..LogParams::default()
         };
         let complete = match pods.log_stream(pod, &parameters).await {
-            Ok(stream) => read_lines(stream, &mut |line| {
-                if let Some(text) = position.accept(line) {
-                    on_line(text);
-                }
-            })
-            .await,
+            Ok(stream) => {
+                read_lines(stream, &mut |line| {
+                    if let Some(text) = position.accept(line) {
+                        on_line(text);
+                    }
+                })
+                .await
+            }
             Err(error) => Err(std::io::Error::other(error)),
         };
         match complete {
@@ -71,10 +73,7 @@ async fn ends_soon(container_ended: &CancellationToken) -> bool {
     tokio::time::timeout(Duration::from_secs(2), container_ended.cancelled()).await.is_ok()
 }
 
-async fn read_lines(
-    stream: impl AsyncBufRead,
-    on_line: &mut impl FnMut(&[u8]),
-) -> std::io::Result<()> {
+async fn read_lines(stream: impl AsyncBufRead, on_line: &mut impl FnMut(&[u8])) -> std::io::Result<()> {
     let mut stream = std::pin::pin!(stream);
     let mut line = Vec::new();
     loop {
@@ -184,14 +183,19 @@ mod tests {
     #[test]
     fn empty_lines_and_lines_without_a_time_are_kept() {
         let mut position = Position::default();
-        assert_eq!(accepted(&mut position, &["2026-01-01T00:00:00Z ", "rest of a line"]), ["", "rest of a line"]);
+        assert_eq!(
+            accepted(&mut position, &["2026-01-01T00:00:00Z ", "rest of a line"]),
+            ["", "rest of a line"]
+        );
     }
 
     #[tokio::test]
     async fn a_line_without_end_is_cut_into_pieces() {
         let endless = vec![b'x'; LONGEST_LINE * 2 + 5];
         let mut lengths = Vec::new();
-        read_lines(futures::io::Cursor::new(endless), &mut |line| lengths.push(line.len())).await.expect("readable");
+        read_lines(futures::io::Cursor::new(endless), &mut |line| lengths.push(line.len()))
+            .await
+            .expect("readable");
         assert_eq!(lengths, [LONGEST_LINE, LONGEST_LINE, 5]);
     }
 
@@ -199,7 +203,9 @@ mod tests {
     async fn lines_are_split_at_line_ends_only() {
         let mut lines = Vec::new();
         let text = futures::io::Cursor::new(b"a b\n\nlast".to_vec());
-        read_lines(text, &mut |line| lines.push(String::from_utf8_lossy(line).into_owned())).await.expect("readable");
+        read_lines(text, &mut |line| lines.push(String::from_utf8_lossy(line).into_owned()))
+            .await
+            .expect("readable");
         assert_eq!(lines, ["a b", "", "last"]);
     }
 }

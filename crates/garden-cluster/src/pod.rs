@@ -36,7 +36,10 @@ pub struct BuildPod {
 
 impl std::fmt::Debug for BuildPod {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BuildPod").field("namespace", &self.namespace).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("BuildPod")
+            .field("namespace", &self.namespace)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 

@@ -39,7 +39,8 @@ pub(crate) async fn port_forward(
     let request = kube::core::Request::new(path)
         .portforward(pod, &[port])
         .map_err(|error| ClusterError::of(action(), kube::Error::BuildRequest(error)))?;
-    let connection = cluster.client().connect(request).await.map_err(|error| ClusterError::of(action(), error))?;
+    let connection =
+        cluster.client().connect(request).await.map_err(|error| ClusterError::of(action(), error))?;
     let (sink, stream) = connection.into_stream().split();
     let (near, far) = duplex(WINDOW);
     let (from_caller, to_caller) = split(far);
@@ -49,7 +50,11 @@ pub(crate) async fn port_forward(
 }
 
 /// Ends when the caller drops its end, and ends the other direction with it.
-async fn send(mut from_caller: ReadHalf<DuplexStream>, mut sink: SplitSink<Socket, Message>, receiving: AbortHandle) {
+async fn send(
+    mut from_caller: ReadHalf<DuplexStream>,
+    mut sink: SplitSink<Socket, Message>,
+    receiving: AbortHandle,
+) {
     let mut buffer = vec![0; WINDOW];
     buffer[0] = DATA;
     while let Ok(length @ 1..) = from_caller.read(&mut buffer[1..]).await {

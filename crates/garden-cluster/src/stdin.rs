@@ -173,7 +173,13 @@ async fn closed(stream: &mut SplitStream<Socket>) -> String {
                 let status: Option<kube::core::Status> = serde_json::from_slice(&message[1..]).ok();
                 return status.map_or_else(
                     || String::from_utf8_lossy(&message[1..]).into_owned(),
-                    |status| if status.message.is_empty() { "the session ended".to_owned() } else { status.message },
+                    |status| {
+                        if status.message.is_empty() {
+                            "the session ended".to_owned()
+                        } else {
+                            status.message
+                        }
+                    },
                 );
             }
             Some(Ok(_)) => {}

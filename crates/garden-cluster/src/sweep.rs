@@ -95,7 +95,8 @@ mod tests {
             found(Kind::Secret, "never-got-a-pod", 5),
             found(Kind::Secret, "about-to-get-a-pod", 90),
         ];
-        let names: Vec<&str> = abandoned(&objects, at(50)).iter().map(|object| object.name.as_str()).collect();
+        let names: Vec<&str> =
+            abandoned(&objects, at(50)).iter().map(|object| object.name.as_str()).collect();
         assert_eq!(names, ["Pod-dead", "Secret-dead", "Secret-never-got-a-pod"]);
     }
 

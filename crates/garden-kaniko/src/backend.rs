@@ -1,33 +1,22 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, Capabilities, Digest, Error, ErrorKind, PlannedObject, Pushed, Result, SweepReport,
+    Backend, BuildContext, BuildJob, Capabilities, Error, ErrorKind, PlannedObject, Pushed, Result,
+    SweepReport,
 };
-use garden_cluster::{BuildPod, Cluster, Lease, Ownership, PodEnd, StdinUpload, follow_log, read_pull_secrets, sweep};
+use garden_cluster::{Cluster, Lease, Ownership, read_pull_secrets, sweep};
 use garden_config::{Namespace, SecretRef};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use secrecy::SecretString;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
 
-use crate::delivery::Delivery;
-use crate::flags::FlagError;
-use crate::progress::Progress;
+use crate::run::Run;
 use crate::spec::{self, Settings};
-use crate::failure;
 
 /// How long creating or deleting a few objects may take; kube's own retries would go on for minutes.
 const API_PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long the rest of the log may take once the container has ended.
-const LOG_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long a container whose stdin broke gets to tell why.
-const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Builds each image in a pod of its own.
 #[derive(Clone, Debug)]
@@ -40,21 +29,26 @@ pub struct KanikoBackend {
 
 impl KanikoBackend {
     /// Builds in pods of `cluster`, in `namespace`, with the registry credentials of `pull_secrets`.
-    pub fn new(cluster: Cluster, settings: Settings, namespace: Namespace, pull_secrets: Vec<SecretRef>) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        settings: Settings,
+        namespace: Namespace,
+        pull_secrets: Vec<SecretRef>,
+    ) -> Self {
         Self { cluster, settings, namespace, pull_secrets }
     }
 
     /// The story of one build.
     async fn build_in_pod(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         // What can be refused without the cluster is refused before it is asked for anything.
-        spec::pod(&self.settings, job, &self.planned_ownership(job), self.has_credentials()).map_err(flag_error)?;
+        spec::pod(&self.settings, job, &planned_ownership(job), self.has_credentials())?;
 
         let step = cx.events.step(format!("prepare Namespace {}", self.namespace.name));
-        let (lease, docker_config) = step.end(until_stopped(cx, self.prepare(job)).await)?;
+        let (lease, docker_config) = step.end(until_stopped(cx, self.prepare(job, cx)).await)?;
         // Not interrupted: an object whose creation is still under way cannot be deleted for sure.
         let created = self.create(job, &lease.ownership(), docker_config.as_ref()).await;
         let outcome = match created {
-            Ok(()) => until_stopped(cx, self.run(job, cx, &lease)).await,
+            Ok(()) => until_stopped(cx, Box::pin(self.run(job, cx, &lease))).await,
             Err(error) => Err(error),
         };
         self.remove(job, cx).await;
@@ -62,7 +56,7 @@ impl KanikoBackend {
     }
 
     /// Makes sure of the namespace, and reads the server's clock and the registry credentials.
-    async fn prepare(&self, job: &BuildJob) -> Result<(Lease, Option<SecretString>)> {
+    async fn prepare(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Lease, Option<SecretString>)> {
         let (namespace, lease, credentials) = tokio::join!(
             self.cluster.ensure_namespace(&self.namespace),
             Lease::start(&self.cluster, &job.id),
@@ -70,6 +64,9 @@ impl KanikoBackend {
         );
         namespace?;
         let credentials = credentials?;
+        for warning in credentials.warnings() {
+            cx.events.warn(warning.to_string(), None);
+        }
         let docker_config =
             self.has_credentials().then(|| credentials.to_docker_config_json(&[job.destination.registry()]));
         Ok((lease?, docker_config))
@@ -81,7 +78,7 @@ impl KanikoBackend {
         ownership: &Ownership,
         docker_config: Option<&SecretString>,
     ) -> Result<()> {
-        let pod = spec::pod(&self.settings, job, ownership, docker_config.is_some()).map_err(flag_error)?;
+        let pod = spec::pod(&self.settings, job, ownership, docker_config.is_some())?;
         let secret = spec::secret(&self.settings, job, ownership, docker_config);
         let creating = async {
             if let Some(secret) = &secret {
@@ -95,7 +92,11 @@ impl KanikoBackend {
             Ok(())
         };
         timeout(API_PATIENCE, creating).await.unwrap_or_else(|_| {
-            let message = format!("the cluster did not create Pod {} in {} s", spec::pod_name(job), API_PATIENCE.as_secs());
+            let message = format!(
+                "the cluster did not create Pod {} in {} s",
+                spec::pod_name(job),
+                API_PATIENCE.as_secs()
+            );
             Err(Error::new(ErrorKind::Unreachable, message).retryable())
         })
     }
@@ -105,85 +106,15 @@ impl KanikoBackend {
         let namespace = &self.namespace.name;
         let sweeping = async {
             match sweep(&self.cluster, namespace).await {
-                Ok(report) if report.removed.is_empty() => {}
-                Ok(report) => tracing::info!(removed = ?report.removed, "swept what dead builds had left behind"),
-                Err(error) => tracing::warn!(%error, "could not sweep what dead builds may have left behind"),
+                Ok(report) => tracing::debug!(removed = ?report.removed, "swept after builds that died"),
+                Err(error) => tracing::warn!(%error, "could not sweep after builds that died"),
             }
             lease.keep_renewing(&self.cluster, namespace, &name).await
         };
+        let run = Run { cluster: &self.cluster, namespace, name: &name, job, cx };
         tokio::select! {
-            pushed = self.drive(job, cx, &name) => pushed,
+            pushed = run.finish() => pushed,
             never = sweeping => match never {},
-        }
-    }
-
-    async fn drive(&self, job: &BuildJob, cx: &BuildContext, name: &str) -> Result<Pushed> {
-        let namespace = &self.namespace.name;
-        let mut pod = BuildPod::watch(&self.cluster, namespace, name, spec::CONTAINER);
-
-        let step = cx.events.step(format!("start Pod {namespace}/{name}"));
-        let waited = pod.started(|what| step.log(garden_build_core::Stream::Builder, format!("waiting for {what}")));
-        let started = waited.await.map_err(Error::from);
-        step.end(started)?;
-
-        let mut progress = Progress::new(cx.events.clone(), &job.destination);
-        let container_ended = CancellationToken::new();
-        let log = async {
-            tokio::select! {
-                () = follow_log(&self.cluster, namespace, name, spec::CONTAINER, &container_ended, |line| progress.line(line)) => {}
-                () = async { container_ended.cancelled().await; tokio::time::sleep(LOG_PATIENCE).await } => {}
-            }
-        };
-        let building = async {
-            let end = self.feed(job, cx, &mut pod, name).await;
-            container_ended.cancel();
-            end
-        };
-        let (end, ()) = tokio::join!(building, log);
-        judge(end, &mut progress)
-    }
-
-    /// Streams the context into the pod, and waits for the pod to end.
-    async fn feed(&self, job: &BuildJob, cx: &BuildContext, pod: &mut BuildPod, name: &str) -> Result<PodEnd> {
-        let error = tokio::select! {
-            end = pod.ended() => return Ok(end?),
-            error = self.upload(job, cx, name) => error,
-        };
-        if *error.kind() == ErrorKind::Context {
-            return Err(error);
-        }
-        // A broken pipe is often only the echo of why the container ended.
-        match timeout(LAST_WORDS_PATIENCE, pod.ended()).await {
-            Ok(end) => Ok(end?),
-            Err(_) => Err(error),
-        }
-    }
-
-    /// Returns only if the context could not be sent; else holds the connection.
-    async fn upload(&self, job: &BuildJob, cx: &BuildContext, name: &str) -> Error {
-        let manifest = job.context.manifest();
-        let step = cx.events.step(format!(
-            "send the build context ({} files, {} bytes)",
-            manifest.file_count(),
-            manifest.total_bytes()
-        ));
-        let read = Arc::new(AtomicU64::new(0));
-        let stream = Delivery::of(&job.context).stream(Arc::clone(&read));
-        let report = || step.progress(read.load(Ordering::Relaxed), Some(manifest.total_bytes()));
-        let sent = async {
-            let upload = StdinUpload::open(&self.cluster, &self.namespace.name, name, spec::CONTAINER).await?;
-            upload.send(stream, report).await
-        };
-        match sent.await {
-            Ok(uploaded) => {
-                step.done();
-                match uploaded.hold().await {}
-            }
-            Err(error) => {
-                let error: Error = error;
-                step.failed(error.message());
-                error
-            }
         }
     }
 
@@ -214,10 +145,6 @@ impl KanikoBackend {
     fn has_credentials(&self) -> bool {
         !self.pull_secrets.is_empty()
     }
-
-    fn planned_ownership(&self, job: &BuildJob) -> Ownership {
-        Ownership { build: job.id.clone(), lease_expires: Timestamp::now() }
-    }
 }
 
 impl Backend for KanikoBackend {
@@ -230,10 +157,10 @@ impl Backend for KanikoBackend {
     }
 
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
-        let ownership = self.planned_ownership(job);
+        let ownership = planned_ownership(job);
         let redacted = SecretString::from("<redacted>");
         let config = self.has_credentials().then_some(&redacted);
-        let pod = spec::pod(&self.settings, job, &ownership, config.is_some()).map_err(flag_error)?;
+        let pod = spec::pod(&self.settings, job, &ownership, config.is_some())?;
         let secret = spec::secret(&self.settings, job, &ownership, config).map(|mut secret| {
             // Shown as text, not as base64: it is for reading.
             let keys = secret.data.take().unwrap_or_default().into_keys();
@@ -251,7 +178,8 @@ impl Backend for KanikoBackend {
             let description = format!("Secret {namespace}/{}", spec::secret_name(job));
             objects.push(described(description, serde_json::to_value(secret))?);
         }
-        objects.push(described(format!("Pod {namespace}/{}", spec::pod_name(job)), serde_json::to_value(pod))?);
+        objects
+            .push(described(format!("Pod {namespace}/{}", spec::pod_name(job)), serde_json::to_value(pod))?);
         Ok(objects)
     }
 
@@ -273,30 +201,7 @@ async fn until_stopped<T>(cx: &BuildContext, work: impl Future<Output = Result<T
     }
 }
 
-/// Says what the pod's end means for the build.
-fn judge(end: Result<PodEnd>, progress: &mut Progress) -> Result<Pushed> {
-    let outcome = match end {
-        Ok(PodEnd { exit_code: 0, message }) => pushed(&message, progress),
-        Ok(PodEnd { exit_code, .. }) => Err(failure::explain(exit_code, progress.instruction(), progress.tail())),
-        Err(error) if error.log_tail().is_empty() => Err(error.with_log_tail(progress.tail().to_vec())),
-        Err(error) => Err(error),
-    };
-    progress.end(outcome.as_ref().err().map(Error::message));
-    outcome
-}
-
-/// The executor overwrites its digest file at every push of a cached layer too, but pushes the
-/// image last: what an executor that succeeded left there is the image's digest.
-fn pushed(message: &str, progress: &Progress) -> Result<Pushed> {
-    let digest: Digest = message.trim().parse().map_err(|error| {
-        Error::new(ErrorKind::Unexpected, "the executor succeeded but did not report the image's digest")
-            .with_hint("check that the image of `kaniko.image` is a kaniko executor")
-            .with_source(error)
-    })?;
-    let (cached, run) = progress.counts();
-    Ok(Pushed::new(digest, cached, run))
-}
-
-fn flag_error(error: FlagError) -> Error {
-    Error::new(ErrorKind::Config, error.to_string())
+/// What a plan shows in place of a lease that has not begun.
+fn planned_ownership(job: &BuildJob) -> Ownership {
+    Ownership { build: job.id.clone(), lease_expires: Timestamp::now() }
 }

@@ -47,7 +47,10 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
         Some(step) => format!("the build failed at `{step}`: {words}"),
         None => format!("the build failed: {words}"),
     };
-    Error::new(ErrorKind::BuildFailed { step: instruction.map(str::to_owned), exit_code: Some(exit_code) }, message)
+    Error::new(
+        ErrorKind::BuildFailed { step: instruction.map(str::to_owned), exit_code: Some(exit_code) },
+        message,
+    )
 }
 
 /// The line with which the executor ends, as opposed to what the Dockerfile's command printed.
@@ -109,7 +112,10 @@ mod tests {
     #[test]
     fn causes_outside_the_dockerfile_are_told_apart() {
         assert_eq!(
-            kind_of("error checking push permissions -- make sure you entered the correct tag name: checking push permission for \"r/x\": POST https://r/v2/x/blobs/uploads/: UNAUTHORIZED: authentication required", None),
+            kind_of(
+                "error checking push permissions -- make sure you entered the correct tag name: checking push permission for \"r/x\": POST https://r/v2/x/blobs/uploads/: UNAUTHORIZED: authentication required",
+                None
+            ),
             ErrorKind::Unauthorized
         );
         assert_eq!(
@@ -117,11 +123,17 @@ mod tests {
             ErrorKind::PushFailed
         );
         assert_eq!(
-            kind_of("error building image: GET https://r/v2/x/manifests/1: MANIFEST_UNKNOWN: manifest unknown", None),
+            kind_of(
+                "error building image: GET https://r/v2/x/manifests/1: MANIFEST_UNKNOWN: manifest unknown",
+                None
+            ),
             ErrorKind::NotFound
         );
         assert_eq!(
-            kind_of("error building image: GET https://r/v2/x/manifests/1: UNAUTHORIZED: authentication required", None),
+            kind_of(
+                "error building image: GET https://r/v2/x/manifests/1: UNAUTHORIZED: authentication required",
+                None
+            ),
             ErrorKind::Unauthorized
         );
         assert_eq!(kind_of("error resolving source context: unexpected EOF", None), ErrorKind::Unreachable);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use garden_build_core::{Error, ErrorKind};
+
 /// One flag of the executor, as the user wrote it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Flag {
@@ -41,6 +43,12 @@ const RESERVED: [&str; 15] = [
     "version",
 ];
 
+impl From<FlagError> for Error {
+    fn from(error: FlagError) -> Self {
+        Self::new(ErrorKind::Config, error.to_string())
+    }
+}
+
 impl Flag {
     fn new(name: &str, value: &str) -> Self {
         Self { name: name.to_owned(), words: vec![format!("--{name}={value}")] }
@@ -54,7 +62,8 @@ impl Flag {
 pub fn parse(entries: &[String]) -> Result<Vec<Flag>, FlagError> {
     let mut flags: Vec<Flag> = Vec::new();
     for entry in entries {
-        let Some(flag) = entry.strip_prefix("--").or_else(|| entry.strip_prefix('-')).filter(|flag| !flag.is_empty())
+        let Some(flag) =
+            entry.strip_prefix("--").or_else(|| entry.strip_prefix('-')).filter(|flag| !flag.is_empty())
         else {
             // `--name value`: a flag that has no value yet takes the next word.
             match flags.last_mut() {
@@ -80,7 +89,9 @@ pub fn merge(lists: &[Vec<Flag>]) -> Vec<String> {
     let mut named = BTreeSet::new();
     let mut words = Vec::new();
     for list in lists {
-        words.extend(list.iter().filter(|flag| !named.contains(&flag.name)).flat_map(|flag| flag.words.clone()));
+        words.extend(
+            list.iter().filter(|flag| !named.contains(&flag.name)).flat_map(|flag| flag.words.clone()),
+        );
         named.extend(list.iter().map(|flag| flag.name.clone()));
     }
     words
@@ -111,7 +122,10 @@ mod tests {
     #[test]
     fn follows_the_vectors_of_garden() {
         assert_eq!(merged(&[], &[]), ["--cache=true"]);
-        assert_eq!(merged(&["--here=first", "--here=again"], &[]), ["--here=first", "--here=again", "--cache=true"]);
+        assert_eq!(
+            merged(&["--here=first", "--here=again"], &[]),
+            ["--here=first", "--here=again", "--cache=true"]
+        );
         assert_eq!(merged(&["--cat=slow"], &["--cat=fast"]), ["--cat=slow", "--cache=true"]);
         assert_eq!(merged(&["--cache=truecat"], &[]), ["--cache=truecat"]);
     }
@@ -139,11 +153,15 @@ mod tests {
 
     #[test]
     fn refuses_stray_values_and_flags_that_would_break_the_build() {
-        let parse_one = |entries: &[&str]| parse(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>());
+        let parse_one =
+            |entries: &[&str]| parse(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>());
         assert_eq!(parse_one(&["example"]), Err(FlagError::NotAFlag("example".to_owned())));
         assert_eq!(parse_one(&["--a=b", "c"]), Err(FlagError::NotAFlag("c".to_owned())));
         assert_eq!(parse_one(&["--no-push"]), Err(FlagError::Reserved("no-push".to_owned())));
-        assert_eq!(parse_one(&["--destination=elsewhere"]), Err(FlagError::Reserved("destination".to_owned())));
+        assert_eq!(
+            parse_one(&["--destination=elsewhere"]),
+            Err(FlagError::Reserved("destination".to_owned()))
+        );
         assert!(parse_one(&["--no-push-cache"]).is_ok());
     }
 }

@@ -4,8 +4,23 @@ use serde::Deserialize;
 /// Instructions of a Dockerfile. The executor announces each with a line that begins with it.
 /// Source: Dockerfile reference, "Overview".
 const INSTRUCTIONS: [&str; 17] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD",
-    "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// How many lines of the log an error shows.
@@ -101,7 +116,8 @@ impl Progress {
         } else if let Some(stage) = message.strip_prefix("Building stage ") {
             self.end(None);
             self.from_cache.clear();
-            self.stage = stage.split(" [idx").next().unwrap_or(stage).trim_matches('\'').to_owned();
+            let base = stage.split(" [idx").next().unwrap_or(stage);
+            base.trim_matches('\'').clone_into(&mut self.stage);
             self.instruction = None;
         } else if is_instruction(message) {
             self.instruction_begins(message);
@@ -136,7 +152,9 @@ impl Progress {
     fn log(&mut self, stream: Stream, line: &str) {
         match &self.step {
             Some(step) => step.log(stream, line),
-            None => self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() }),
+            None => {
+                self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() });
+            }
         }
         if self.tail.len() == TAIL {
             self.tail.remove(0);

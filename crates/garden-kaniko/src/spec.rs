@@ -8,8 +8,8 @@ use garden_config::{DeploymentRegistry, KanikoOptions, Resources, Toleration};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::core::v1::{
-    Container, KeyToPath, LocalObjectReference, Pod, PodSpec, ResourceRequirements, Secret, SecretVolumeSource, Volume,
-    VolumeMount,
+    Container, KeyToPath, LocalObjectReference, Pod, PodSpec, ResourceRequirements, Secret,
+    SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -197,7 +197,11 @@ fn volumes(settings: &Settings, job: &BuildJob, has_credentials: bool) -> (Vec<V
         .map(|(_, name, directory, key, file)| {
             let secret = SecretVolumeSource {
                 secret_name: Some(secret_name(job)),
-                items: Some(vec![KeyToPath { key: key.to_owned(), path: file.to_owned(), ..KeyToPath::default() }]),
+                items: Some(vec![KeyToPath {
+                    key: key.to_owned(),
+                    path: file.to_owned(),
+                    ..KeyToPath::default()
+                }]),
                 ..SecretVolumeSource::default()
             };
             let volume = Volume { name: name.to_owned(), secret: Some(secret), ..Volume::default() };

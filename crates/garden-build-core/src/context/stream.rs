@@ -165,7 +165,7 @@ mod tests {
         let mut stream = byte_stream(move |writer| {
             (0..100)
                 .try_for_each(|_| {
-                    writer.write_all(&[0; CHUNK])?;
+                    writer.write_all(&vec![0; CHUNK])?;
                     counter.fetch_add(1, Ordering::SeqCst);
                     Ok(())
                 })
@@ -181,7 +181,7 @@ mod tests {
         let (report, ended) = std_mpsc::channel();
         let stream = byte_stream(move |writer| {
             let error = loop {
-                if let Err(error) = writer.write_all(&[0; CHUNK]) {
+                if let Err(error) = writer.write_all(&vec![0; CHUNK]) {
                     break error;
                 }
             };

@@ -208,7 +208,7 @@ mod unix {
 
     /// The superuser can read everything, so there this would test nothing.
     fn permissions_count(project: &Project) -> bool {
-        fs::set_permissions(project.path("secret"), fs::Permissions::from_mode(0)).expect("mode");
+        fs::set_permissions(project.path("secret"), fs::Permissions::from_mode(0o000)).expect("mode");
         fs::read_dir(project.path("secret")).is_err()
     }
 

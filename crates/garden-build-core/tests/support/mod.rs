@@ -5,26 +5,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Runs the oracle with `arguments` and `input`; returns whether it succeeded, and its output.
-pub(crate) fn oracle(arguments: &[&str], input: &[u8]) -> (bool, String) {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let (success, output) = run(Command::new(PROGRAM.get_or_init(build)).args(arguments), input);
-    (success, String::from_utf8(output).expect("the oracle prints UTF-8"))
+/// Runs the oracle with `arguments` and `input`. Returns what it prints, or why it fails.
+pub(crate) fn oracle(arguments: &[&str], input: &[u8]) -> Result<String, String> {
+    run(Command::new(program()).args(arguments), input)
 }
 
-/// Runs `command` with `input`. A reader that ends early is no error here.
-pub(crate) fn run(command: &mut Command, input: &[u8]) -> (bool, Vec<u8>) {
+/// Returns the oracle's path, after building it if need be.
+pub(crate) fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(build)
+}
+
+/// Runs `command` with `input`. Returns what it prints, or why it fails.
+pub(crate) fn run(command: &mut Command, input: &[u8]) -> Result<String, String> {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?} is needed for this test: {error}"));
     let mut stdin = child.stdin.take().expect("piped");
     let output = std::thread::scope(|scope| {
+        // A reader that has seen enough may end before it has read everything.
         scope.spawn(move || stdin.write_all(input));
         child.wait_with_output().expect("output")
     });
-    (output.status.success(), output.stdout)
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
 fn build() -> PathBuf {

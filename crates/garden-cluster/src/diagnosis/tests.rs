@@ -1,3 +1,5 @@
+#![expect(clippy::needless_pass_by_value, reason = "statuses are written where they are used")]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -93,8 +95,7 @@ fn an_init_container_that_cannot_be_pulled_is_seen() {
 
 #[test]
 fn out_of_memory_is_named_with_the_limit() {
-    let diagnosis =
-        killed(container(json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } })));
+    let diagnosis = killed(container(json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } })));
     assert_eq!(diagnosis.kind, ErrorKind::OutOfMemory);
     assert!(diagnosis.message.contains("limit: 64Mi"), "{diagnosis}");
 }
@@ -133,7 +134,8 @@ fn a_volume_that_does_not_mount_is_named() {
 fn running_and_exited_are_told_apart_with_the_termination_message() {
     let running = container(json!({ "running": {} }));
     assert_eq!(diagnose(&pod(running), "kaniko", &[]), PodState::Running);
-    let exited = container(json!({ "terminated": { "exitCode": 0, "reason": "Completed", "message": "sha256:…" } }));
+    let exited =
+        container(json!({ "terminated": { "exitCode": 0, "reason": "Completed", "message": "sha256:…" } }));
     let state = diagnose(&pod(exited), "kaniko", &[]);
     assert_eq!(state, PodState::Exited { exit_code: 0, message: "sha256:…".to_owned() });
 }

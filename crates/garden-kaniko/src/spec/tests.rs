@@ -37,7 +37,9 @@ fn arguments_of(settings: &Settings, job: &BuildJob) -> Vec<String> {
 fn the_plainest_pod() {
     let mut settings = settings();
     settings.options.image = "example/kaniko:1".to_owned();
-    insta::assert_yaml_snapshot!(pod(&settings, &job(|request| request), &ownership(), false).expect("a pod"));
+    insta::assert_yaml_snapshot!(
+        pod(&settings, &job(|request| request), &ownership(), false).expect("a pod")
+    );
 }
 
 #[test]
@@ -47,11 +49,14 @@ fn every_option_of_the_guide_is_in_the_pod() {
     settings.options.node_selector.insert("pool".to_owned(), "build".to_owned());
     settings.options.annotations.insert("team".to_owned(), "web".to_owned());
     settings.options.tolerations.push(Toleration::equal("dedicated", "ci"));
-    settings.options.extra_flags = vec!["--cache-repo=registry.example/cache".to_owned(), "--use-new-run".to_owned()];
+    settings.options.extra_flags =
+        vec!["--cache-repo=registry.example/cache".to_owned(), "--use-new-run".to_owned()];
     settings.resources.limits.ephemeral_storage = Some(2048);
     settings.registry.insecure = true;
     settings.registry_ca = Some("a certificate".to_owned());
-    let job = job(|request| request.target("app").build_arg("A", "1 2").platform("linux/arm64").extra_flag("--cache=false"));
+    let job = job(|request| {
+        request.target("app").build_arg("A", "1 2").platform("linux/arm64").extra_flag("--cache=false")
+    });
     insta::assert_yaml_snapshot!(pod(&settings, &job, &ownership(), true).expect("a pod"));
 }
 
@@ -61,7 +66,12 @@ fn the_garden_build_toleration_is_always_there() {
     let tolerations = pod.spec.and_then(|spec| spec.tolerations).expect("tolerations");
     let builder = tolerations.last().expect("one at least");
     assert_eq!(
-        (builder.key.as_deref(), builder.operator.as_deref(), builder.value.as_deref(), builder.effect.as_deref()),
+        (
+            builder.key.as_deref(),
+            builder.operator.as_deref(),
+            builder.value.as_deref(),
+            builder.effect.as_deref()
+        ),
         (Some("garden-build"), Some("Equal"), Some("true"), Some("NoSchedule"))
     );
 }
@@ -99,7 +109,10 @@ fn the_secret_can_serve_as_the_pod_s_own_pull_secret_and_dies_with_the_pod() {
     pod.metadata.uid = Some("the-uid".to_owned());
     own_secret(&mut secret, &pod);
     let owner = &secret.metadata.owner_references.expect("an owner")[0];
-    assert_eq!((owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()), ("Pod", pod_name(&job).as_str(), "the-uid"));
+    assert_eq!(
+        (owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()),
+        ("Pod", pod_name(&job).as_str(), "the-uid")
+    );
 }
 
 #[test]
