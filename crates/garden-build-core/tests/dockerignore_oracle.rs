@@ -133,7 +133,7 @@ fn strings(value: &Value) -> Vec<&str> {
 
 /// Asks the oracle all `questions`, one a line.
 fn ask(mode: &str, questions: &[Value]) -> Vec<Value> {
-    let input: String = questions.iter().map(|question| format!("{question}\n")).collect();
+    let input = questions.iter().map(Value::to_string).collect::<Vec<_>>().join("\n");
     let output = support::oracle(&[mode], input.as_bytes()).expect("answers");
     let answers: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(answers.len(), questions.len());
