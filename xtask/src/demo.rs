@@ -1,0 +1,173 @@
+//! `cargo xtask demo`: builds a small application in a real cluster and runs it there.
+
+mod display;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use garden_build::config::{DeploymentRegistry, ProviderConfig, SecretRef};
+use garden_build::{BuildRequest, Builder, BuiltImage, Outcome};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, LogParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::testbed;
+use display::Display;
+
+const RUN_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Where the demo's image goes, on a cluster of your own.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The registry to push to, with the path below it: HOST[:PORT]/NAMESPACE.
+    #[arg(long)]
+    registry: Option<String>,
+    /// The registry speaks plain HTTP.
+    #[arg(long, requires = "registry")]
+    insecure: bool,
+    /// An imagePullSecret that may push there: NAMESPACE/NAME.
+    #[arg(long)]
+    pull_secret: Option<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let environment = testbed::up()?;
+    let kubeconfig = environment.variables.get("KUBECONFIG").context("the cluster has no kubeconfig")?;
+    let provider = provider(options, environment.owned, kubeconfig)?;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(show(provider))?;
+
+    println!("\nGo on:");
+    println!("  examples/quickstart.rs             the same in ten lines of Rust");
+    println!("  cargo run --example plan           what a build would create, without creating it");
+    if environment.owned {
+        println!("  eval \"$(cargo xtask testbed env)\"  use this cluster from your shell");
+        println!("  cargo xtask testbed down           stop it");
+    }
+    Ok(())
+}
+
+/// Reads the demo's project file, for the testbed or for the user's own cluster.
+fn provider(options: &Options, testbed: bool, kubeconfig: &str) -> Result<ProviderConfig> {
+    let project = garden_build::config::load(application().join("project.garden.yml"))?;
+    let mut provider = project.provider(if testbed { "testbed" } else { "dev" })?;
+    provider.kubeconfig = Some(kubeconfig.into());
+    if let Some(registry) = &options.registry {
+        let mut registry = DeploymentRegistry::new(registry)?;
+        registry.insecure = options.insecure;
+        provider.deployment_registry = Some(registry);
+        provider.image_pull_secrets.clear();
+    } else if !testbed {
+        bail!(
+            "this cluster needs a registry to push to: cargo xtask demo --registry HOST[:PORT]/NAMESPACE \
+             [--insecure] [--pull-secret NAMESPACE/NAME]; or unset KUBECONFIG to use a cluster made here"
+        );
+    }
+    if let Some(secret) = &options.pull_secret {
+        let (namespace, name) = secret.split_once('/').context("--pull-secret is NAMESPACE/NAME")?;
+        provider.image_pull_secrets.push(SecretRef::new(name).in_namespace(namespace));
+    }
+    Ok(provider)
+}
+
+async fn show(provider: ProviderConfig) -> Result<()> {
+    let builder = Builder::connect(provider.clone()).await?;
+    // A copy, because the demo changes a file; and a release that no earlier demo has built.
+    let copy = copy_of(&application())?;
+    let release = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
+    let request = || BuildRequest::new("app", copy.path()).build_arg("RELEASE", &release);
+
+    println!("\n--- build examples/app in the cluster, with {}", provider.build_mode.as_str());
+    build(&builder, request()).await?;
+    println!("\n--- build it again, unchanged");
+    build(&builder, request()).await?;
+    println!("\n--- change one file and build it again");
+    let script = copy.path().join("serve.sh");
+    fs::write(&script, fs::read_to_string(&script)? + "echo '--- that was all'\n")?;
+    let image = build(&builder, request()).await?;
+
+    println!("\n--- run {} as a pod in the cluster; it says:", image.reference);
+    let printed = run_as_pod(&provider, &image.reference.at(image.digest)).await?;
+    for line in printed.lines() {
+        println!("   {line}");
+    }
+    Ok(())
+}
+
+async fn build(builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
+    let mut build = builder.start(request).await?;
+    let mut display = Display::new();
+    while let Some(event) = build.next_event().await {
+        display.show(&event);
+    }
+    display.end();
+    let image = build.await?;
+    let seconds = image.duration.as_secs_f64();
+    println!("{}@{}", image.reference, image.digest);
+    match image.outcome {
+        Outcome::AlreadyExists => println!("nothing was built: the image exists already ({seconds:.3} s)"),
+        Outcome::Built { steps_cached, steps_run } => {
+            println!("built in {seconds:.1} s: {steps_run} steps run, {steps_cached} from the cache");
+        }
+        _ => println!("took {seconds:.1} s"),
+    }
+    Ok(image)
+}
+
+async fn run_as_pod(provider: &ProviderConfig, image: &str) -> Result<String> {
+    let pods: Api<Pod> = Api::namespaced(client(provider).await?, &provider.namespace.name);
+    let name = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
+    let pod = serde_json::from_value(json!({
+        "metadata": { "name": name },
+        "spec": { "restartPolicy": "Never", "containers": [{ "name": "app", "image": image }] },
+    }))?;
+    pods.create(&PostParams::default(), &pod).await?;
+    let printed = tokio::time::timeout(RUN_PATIENCE, printed_by(&pods, &name)).await;
+    pods.delete(&name, &DeleteParams::default().grace_period(0)).await?;
+    printed.with_context(|| format!("{image} did not run within {} s", RUN_PATIENCE.as_secs()))?
+}
+
+async fn printed_by(pods: &Api<Pod>, name: &str) -> Result<String> {
+    let ended = |pod: Option<&Pod>| {
+        let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
+    };
+    kube::runtime::wait::await_condition(pods.clone(), name, ended).await?;
+    Ok(pods.logs(name, &LogParams::default()).await?)
+}
+
+async fn client(provider: &ProviderConfig) -> Result<Client> {
+    let path = provider.kubeconfig.as_ref().context("the provider has no kubeconfig")?;
+    let options = KubeConfigOptions { context: provider.context.clone(), ..KubeConfigOptions::default() };
+    Ok(Client::try_from(Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?)?)
+}
+
+fn application() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples").join("app")
+}
+
+fn copy_of(directory: &Path) -> Result<TempDir> {
+    let copy = TempDir::new()?;
+    copy_into(directory, copy.path())?;
+    Ok(copy)
+}
+
+fn copy_into(from: &Path, to: &Path) -> Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            fs::create_dir(&target)?;
+            copy_into(&entry.path(), &target)?;
+        } else {
+            // Keeps the executable bit, which is part of the context.
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! Development tasks of the workspace, run as `cargo xtask <task>`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
+
+mod demo;
+mod test;
+mod testbed;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Development tasks of the garden-build workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Build a small application in a real cluster, and run it there.
+    Demo(demo::Options),
+    /// Run all checks and tests, the end-to-end ones too.
+    Test,
+    /// A real one-node Kubernetes on this machine, for demos and end-to-end tests.
+    #[command(subcommand)]
+    Testbed(testbed::Command),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test => test::run(),
+        Task::Testbed(command) => testbed::run(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

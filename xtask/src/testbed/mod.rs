@@ -1,0 +1,251 @@
+//! A real one-node Kubernetes on this machine; `testbed/README.md` says what runs in it.
+
+mod archive;
+mod certificates;
+mod components;
+mod host;
+mod images;
+mod network;
+mod node;
+mod progress;
+mod ready;
+mod registries;
+mod state;
+mod tools;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+
+use node::Node;
+use progress::step;
+use ready::{Cluster, wait_until};
+use state::State;
+use tools::Programs;
+
+/// Long enough for a machine that also compiles; a healthy start takes a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// What `cargo xtask testbed` can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the testbed; does nothing when it runs already.
+    Up,
+    /// Stop the testbed and remove everything but its logs and the cache.
+    Down,
+    /// Say whether the testbed runs, and where its files are.
+    Status,
+    /// Print shell commands that point tests at the testbed: eval "$(cargo xtask testbed env)"
+    Env,
+    /// The node's first process; `up` starts it.
+    #[command(hide = true)]
+    Node {
+        /// The testbed's state directory.
+        #[arg(long)]
+        state: PathBuf,
+    },
+}
+
+/// A cluster to test against.
+#[derive(Debug, Clone)]
+pub(crate) struct Environment {
+    /// `KUBECONFIG` and the `GARDEN_TEST_*` variables that tests read.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// False when it is the user's own cluster, named by `KUBECONFIG`.
+    pub(crate) owned: bool,
+}
+
+pub(crate) fn run(command: &Command) -> Result<()> {
+    match command {
+        Command::Up => {
+            let environment = up()?;
+            if environment.owned {
+                println!("point this shell at it: eval \"$(cargo xtask testbed env)\"");
+            }
+            Ok(())
+        }
+        Command::Down => down(),
+        Command::Status => status(),
+        Command::Env => print_environment(),
+        Command::Node { state } => node::supervise(state),
+    }
+}
+
+/// Makes sure that a cluster runs: the user's own if `KUBECONFIG` names one, the testbed
+/// otherwise. Blocks, so it cannot be called from asynchronous code.
+pub(crate) fn up() -> Result<Environment> {
+    let state = State::from_environment()?;
+    if let Some(environment) = foreign_cluster(&state) {
+        let version = Cluster::of_environment()
+            .and_then(|cluster| cluster.version())
+            .context("KUBECONFIG is set, but its cluster does not answer; unset it to use the testbed")?;
+        println!("using the cluster of KUBECONFIG (Kubernetes {version}); the testbed is not needed");
+        return Ok(environment);
+    }
+    host::check_prerequisites()?;
+    let _lock = state.lock()?;
+    let start = Instant::now();
+    let programs = tools::build()?;
+    if is_healthy(&state, &programs.fingerprint) {
+        println!("the testbed is running");
+        return testbed_environment(&state);
+    }
+    host::install_packages()?;
+    refuse_beside_another(&state)?;
+    clear(&state)?;
+    start_node(&state, &programs)?;
+    state.write("ready", &programs.fingerprint)?;
+    println!("the testbed is ready after {:.1} s", start.elapsed().as_secs_f64());
+    testbed_environment(&state)
+}
+
+/// Stops the testbed and removes what it left, whether or not it was whole.
+pub(crate) fn down() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("only root can stop the testbed");
+    }
+    let state = State::from_environment()?;
+    let _lock = state.lock()?;
+    refuse_beside_another(&state)?;
+    step("stopping the testbed", || clear(&state))?;
+    println!("logs are kept in {}", state.logs().display());
+    Ok(())
+}
+
+/// Whether a testbed that `up` finished runs and answers.
+pub(crate) fn is_running() -> bool {
+    State::from_environment().is_ok_and(|state| {
+        fs::read_to_string(state.ready_marker()).is_ok_and(|fingerprint| is_healthy(&state, &fingerprint))
+    })
+}
+
+/// Clearing up takes away addresses and cgroups that another testbed would be using.
+fn refuse_beside_another(state: &State) -> Result<()> {
+    match node::other_testbed(state) {
+        Some(other) => bail!(
+            "a testbed runs already, with its state in {other}; \
+             stop it first: GARDEN_TESTBED_STATE={other} cargo xtask testbed down"
+        ),
+        None => Ok(()),
+    }
+}
+
+fn start_node(state: &State, programs: &Programs) -> Result<()> {
+    let _ = fs::remove_dir_all(state.logs());
+    let images = images::all(programs)?;
+    step("writing certificates, configuration and images", || {
+        certificates::write(state)?;
+        components::write_configuration(state)?;
+        registries::write_configuration(state)?;
+        images.iter().try_for_each(|image| image.archive().map(|_| ()))
+    })?;
+    host::remember_kernel_settings(state)?;
+    let mut components = registries::components(state);
+    components.extend(components::all(state, programs)?);
+
+    println!("logs: {}", state.logs().display());
+    let mut node = step("starting the node", || Node::start(state, &components))?;
+    step("importing images", || {
+        let socket = state.containerd_socket();
+        wait_until(
+            PATIENCE,
+            || node.check_alive(),
+            || {
+                ready::registries_listen()?;
+                if socket.exists() { Ok(()) } else { bail!("containerd does not listen") }
+            },
+        )?;
+        registries::import(state, &images)?;
+        registries::push_base_images(state)
+    })?;
+    let cluster = Cluster::of_testbed(&state.kubeconfig())?;
+    step("waiting for the API server", || {
+        wait_until(PATIENCE, || node.check_alive(), || cluster.api_is_ready())
+    })?;
+    cluster.apply_manifests()?;
+    step("waiting for the node, DNS and the registry in the cluster", || {
+        wait_until(PATIENCE, || node.check_alive(), || is_complete(&cluster))
+    })
+}
+
+fn is_complete(cluster: &Cluster) -> Result<()> {
+    cluster.node_is_ready()?;
+    cluster.default_service_account_exists()?;
+    ready::dns_answers()?;
+    ready::registries_listen()?;
+    cluster.in_cluster_registry_is_available()
+}
+
+/// A testbed of the same pins that is complete. After a crash half-way there is no marker.
+fn is_healthy(state: &State, fingerprint: &str) -> bool {
+    let same_pins = fs::read_to_string(state.ready_marker()).is_ok_and(|marker| marker == fingerprint);
+    same_pins
+        && !node::processes(state).is_empty()
+        && Cluster::of_testbed(&state.kubeconfig())
+            .is_ok_and(|cluster| cluster.api_is_ready().is_ok() && is_complete(&cluster).is_ok())
+}
+
+fn clear(state: &State) -> Result<()> {
+    node::stop(state)?;
+    host::restore_kernel_settings(state);
+    state.remove_all_but_logs()
+}
+
+fn status() -> Result<()> {
+    let state = State::from_environment()?;
+    let processes = node::processes(&state);
+    let running = is_running();
+    println!(
+        "testbed:    {}",
+        match (running, processes.is_empty()) {
+            (true, _) => "running",
+            (false, true) => "not running",
+            (false, false) => "started, but not healthy; `cargo xtask testbed up` repairs it",
+        }
+    );
+    if !processes.is_empty() {
+        println!("processes:  {processes:?} and everything below them");
+        println!("kubeconfig: {}", state.kubeconfig().display());
+    }
+    println!("logs:       {}", state.logs().display());
+    println!("state:      {}", state.root().display());
+    println!("cache:      {}", tools::cache_directory()?.display());
+    Ok(())
+}
+
+fn print_environment() -> Result<()> {
+    let state = State::from_environment()?;
+    let environment = match foreign_cluster(&state) {
+        Some(environment) => environment,
+        None if is_running() => testbed_environment(&state)?,
+        None => bail!("the testbed is not running: start it with `cargo xtask testbed up`"),
+    };
+    for (name, value) in environment.variables {
+        println!("export {name}='{}'", value.replace('\'', r"'\''"));
+    }
+    Ok(())
+}
+
+fn testbed_environment(state: &State) -> Result<Environment> {
+    let mut variables = registries::variables(state)?;
+    variables.insert("KUBECONFIG".to_owned(), state.kubeconfig().to_string_lossy().into_owned());
+    variables.insert("GARDEN_TEST_NODE".to_owned(), network::NODE_NAME.to_owned());
+    Ok(Environment { variables, owned: true })
+}
+
+/// The user's own cluster, with the test variables that the user has set for it.
+fn foreign_cluster(state: &State) -> Option<Environment> {
+    let kubeconfig = env::var("KUBECONFIG").ok().filter(|value| !value.is_empty())?;
+    if Path::new(&kubeconfig) == state.kubeconfig() {
+        return None;
+    }
+    let mut variables: BTreeMap<_, _> =
+        env::vars().filter(|(name, _)| name.starts_with("GARDEN_TEST_")).collect();
+    variables.insert("KUBECONFIG".to_owned(), kubeconfig);
+    Some(Environment { variables, owned: false })
+}
