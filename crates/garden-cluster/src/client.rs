@@ -16,6 +16,10 @@ use tokio::time::Instant;
 use crate::ClusterError;
 use crate::ownership::MANAGER;
 
+/// How long the API server may take to answer. kube's own retries would go on for minutes, and its
+/// connections wait for ever.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
 /// How long a new namespace may take to get its default service account.
 const NEW_NAMESPACE_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -87,10 +91,10 @@ impl Cluster {
             + Debug,
     {
         let namespace = object.namespace().unwrap_or_default();
-        self.api::<K>(&namespace)
-            .patch(&object.name_any(), &PatchParams::apply(MANAGER).force(), &Patch::Apply(object))
+        let (name, parameters) = (object.name_any(), PatchParams::apply(MANAGER).force());
+        let api = self.api::<K>(&namespace);
+        answer(&format!("create {}", name_of(object)), api.patch(&name, &parameters, &Patch::Apply(object)))
             .await
-            .map_err(|error| ClusterError::of(format!("create {}", name_of(object)), error))
     }
 
     /// Creates a pod like [`apply`](Self::apply). In a namespace that is only seconds old, waits for the
@@ -121,11 +125,12 @@ impl Cluster {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
     {
-        let now = DeleteParams::default().grace_period(0);
-        match self.api::<K>(namespace).delete(name, &now).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(ClusterError::of(format!("delete {} {namespace}/{name}", K::kind(&())), error)),
-            Ok(_) => Ok(()),
+        let at_once = DeleteParams::default().grace_period(0);
+        let api = self.api::<K>(namespace);
+        let deleting = api.delete(name, &at_once);
+        match answer(&format!("delete {} {namespace}/{name}", K::kind(&())), deleting).await {
+            Err(error) if error.code() != Some(404) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -138,22 +143,17 @@ impl Cluster {
     /// If it does not exist and may not be created, or is being deleted.
     pub async fn ensure_namespace(&self, wanted: &NamespaceConfig) -> Result<(), ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        let action = || format!("create Namespace {}", wanted.name);
-        match namespaces.get_opt(&wanted.name).await {
-            Ok(Some(_)) => return Ok(()),
+        match answer(&format!("read Namespace {}", wanted.name), namespaces.get_opt(&wanted.name)).await {
             Ok(None) => {}
-            Err(kube::Error::Api(status)) if status.code == 403 => return Ok(()),
-            Err(error) => return Err(ClusterError::of(action(), error)),
+            Err(error) if error.code() != Some(403) => return Err(error),
+            Ok(Some(_)) | Err(_) => return Ok(()),
         }
-        let mut namespace = Namespace::default();
-        namespace.metadata.name = Some(wanted.name.clone());
-        namespace.metadata.annotations = Some(wanted.annotations.clone());
-        namespace.metadata.labels = Some(wanted.labels.clone());
-        match namespaces.create(&PostParams::default(), &namespace).await {
-            // Somebody else created it in the meantime.
-            Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
-            Err(error) => Err(ClusterError::of(action(), error)),
-            Ok(_) => Ok(()),
+        let (parameters, namespace) = (PostParams::default(), new_namespace(wanted));
+        let creating = namespaces.create(&parameters, &namespace);
+        match answer(&format!("create Namespace {}", wanted.name), creating).await {
+            // 409: somebody else created it in the meantime.
+            Err(error) if error.code() != Some(409) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -169,10 +169,30 @@ impl Cluster {
         let request = Request::get("/version")
             .body(kube::client::Body::empty())
             .map_err(|error| ClusterError::of(action, kube::Error::HttpError(error)))?;
-        let response = self.client.send(request).await.map_err(|error| ClusterError::of(action, error))?;
+        let response = answer(action, self.client.send(request)).await?;
         let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
         let parsed = date.and_then(|date| k8s_openapi::jiff::fmt::rfc2822::parse(date).ok());
         Ok(parsed.map_or_else(Timestamp::now, |date| date.timestamp()))
+    }
+}
+
+/// Returns the namespace that [`Cluster::ensure_namespace`] creates where there is none.
+pub fn new_namespace(wanted: &NamespaceConfig) -> Namespace {
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(wanted.name.clone());
+    namespace.metadata.annotations = Some(wanted.annotations.clone());
+    namespace.metadata.labels = Some(wanted.labels.clone());
+    namespace
+}
+
+/// Waits for the API server's answer to a request for `action`.
+pub(crate) async fn answer<T>(
+    action: &str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, ClusterError> {
+    match tokio::time::timeout(ANSWER_PATIENCE, call).await {
+        Ok(answer) => answer.map_err(|error| ClusterError::of(action, error)),
+        Err(_) => Err(ClusterError::NoAnswer { action: action.to_owned(), after: ANSWER_PATIENCE }),
     }
 }
 

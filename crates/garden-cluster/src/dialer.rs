@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 
+use crate::client::answer;
 use crate::port_forward::port_forward;
 use crate::{Cluster, ClusterError};
 
@@ -58,9 +59,10 @@ async fn dial_service(
     let action = format!("find the pods of Service {namespace}/{service}");
     let slices_of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
     let (services, slices) = (cluster.api::<Service>(namespace), cluster.api::<EndpointSlice>(namespace));
-    let (found, slices) = tokio::join!(services.get(service), slices.list(&slices_of_service));
-    let found = found.map_err(|error| ClusterError::of(&action, error))?;
-    let slices = slices.map_err(|error| ClusterError::of(&action, error))?;
+    let (found, slices) = tokio::try_join!(
+        answer(&action, services.get(service)),
+        answer(&action, slices.list(&slices_of_service)),
+    )?;
     let Some((pod, pod_port)) = ready_pod(&found, &slices.items, port) else {
         return Err(ClusterError::StreamCut {
             target: format!("Service {namespace}/{service}"),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use garden_build_core::{Error, ErrorKind};
 
 use crate::Diagnosis;
@@ -29,6 +31,14 @@ pub enum ClusterError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// The API server did not answer in time.
+    #[error("the cluster's API server did not answer within {} s when asked to {action}", .after.as_secs())]
+    NoAnswer {
+        /// What was asked for.
+        action: String,
+        /// How long we waited.
+        after: Duration,
+    },
     /// A stream to a pod ended before everything was sent.
     #[error("the stream to {target} was cut: {reason}")]
     StreamCut {
@@ -49,6 +59,14 @@ pub enum ClusterError {
 }
 
 impl ClusterError {
+    /// Returns the HTTP status with which the API server refused, if it did.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(status.code),
+            _ => None,
+        }
+    }
+
     /// Says that the request for `action` failed with `error`.
     pub(crate) fn of(action: impl Into<String>, error: kube::Error) -> Self {
         let action = action.into();
@@ -69,6 +87,9 @@ impl From<ClusterError> for Error {
             ClusterError::Unreachable { source, .. } => Self::new(ErrorKind::Unreachable, message)
                 .with_hint("check that the cluster is up and that the kubeconfig's credentials are current")
                 .with_source(source)
+                .retryable(),
+            ClusterError::NoAnswer { .. } => Self::new(ErrorKind::Unreachable, message)
+                .with_hint("check that the cluster is up and not overloaded")
                 .retryable(),
             ClusterError::StreamCut { .. } => Self::new(ErrorKind::Unreachable, message)
                 .with_hint("the connection to the cluster broke; build again")

@@ -21,7 +21,7 @@ mod pull_secrets;
 mod stdin;
 mod sweep;
 
-pub use client::Cluster;
+pub use client::{Cluster, new_namespace};
 pub use diagnosis::{Diagnosis, PodState, Trouble, diagnose};
 pub use dialer::ClusterDialer;
 pub use error::ClusterError;

@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, 
 use tokio::task::AbortHandle;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::client::answer;
 use crate::stdin::Socket;
 use crate::{Cluster, ClusterError};
 
@@ -39,8 +40,7 @@ pub(crate) async fn port_forward(
     let request = kube::core::Request::new(path)
         .portforward(pod, &[port])
         .map_err(|error| ClusterError::of(action(), kube::Error::BuildRequest(error)))?;
-    let connection =
-        cluster.client().connect(request).await.map_err(|error| ClusterError::of(action(), error))?;
+    let connection = answer(&action(), cluster.client().connect(request)).await?;
     let (sink, stream) = connection.into_stream().split();
     let (near, far) = duplex(WINDOW);
     let (from_caller, to_caller) = split(far);

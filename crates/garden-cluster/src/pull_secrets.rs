@@ -3,6 +3,7 @@ use garden_config::SecretRef;
 use garden_registry::Credentials;
 use k8s_openapi::api::core::v1::Secret;
 
+use crate::client::answer;
 use crate::{Cluster, ClusterError};
 
 /// Data keys of the two kinds of registry secret.
@@ -31,11 +32,9 @@ pub async fn read_pull_secrets(
 async fn read_one(cluster: &Cluster, reference: &SecretRef) -> Result<Credentials, ClusterError> {
     let SecretRef { name, namespace, .. } = reference;
     let unusable = |reason: String| ClusterError::PullSecret { reason };
-    let secret = cluster
-        .api::<Secret>(namespace)
-        .get_opt(name)
-        .await
-        .map_err(|error| ClusterError::of(format!("read Secret {namespace}/{name}"), error))?
+    let secrets = cluster.api::<Secret>(namespace);
+    let secret = answer(&format!("read Secret {namespace}/{name}"), secrets.get_opt(name))
+        .await?
         .ok_or_else(|| {
             unusable(format!(
                 "Secret {namespace}/{name} does not exist; create it with \

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::client::answer;
 use crate::{Cluster, ClusterError};
 
 pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -73,8 +74,7 @@ impl StdinUpload {
         let request = kube::core::Request::new(path)
             .attach(pod, &parameters)
             .map_err(|error| ClusterError::of(action(), kube::Error::BuildRequest(error)))?;
-        let connection =
-            cluster.client().connect(request).await.map_err(|error| ClusterError::of(action(), error))?;
+        let connection = answer(&action(), cluster.client().connect(request)).await?;
         let can_close = connection.supports_stream_close();
         Ok(Self { socket: connection.into_stream(), target, can_close })
     }

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 
+use crate::client::answer;
 use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
 use crate::{Cluster, ClusterError, Ownership};
 
@@ -15,12 +16,14 @@ use crate::{Cluster, ClusterError, Ownership};
 /// If the objects cannot be listed or deleted. That the namespace does not exist is no error.
 pub async fn sweep(cluster: &Cluster, namespace: &str) -> Result<SweepReport, ClusterError> {
     let owned = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
-    let action = |kind: &str| format!("list {kind} in {namespace}");
-    let (pod_api, secret_api) = (cluster.api::<Pod>(namespace), cluster.api::<Secret>(namespace));
-    let (pods, secrets, now) =
-        tokio::join!(pod_api.list_metadata(&owned), secret_api.list_metadata(&owned), cluster.server_time());
-    let pods = pods.map_err(|error| ClusterError::of(action("Pods"), error))?;
-    let secrets = secrets.map_err(|error| ClusterError::of(action("Secrets"), error))?;
+    let (pods, secrets) = (cluster.api::<Pod>(namespace), cluster.api::<Secret>(namespace));
+    let (list_pods, list_secrets) =
+        (format!("list Pods in {namespace}"), format!("list Secrets in {namespace}"));
+    let (pods, secrets, now) = tokio::try_join!(
+        answer(&list_pods, pods.list_metadata(&owned)),
+        answer(&list_secrets, secrets.list_metadata(&owned)),
+        cluster.server_time(),
+    )?;
 
     let objects: Vec<Found> = pods
         .items
@@ -30,7 +33,7 @@ pub async fn sweep(cluster: &Cluster, namespace: &str) -> Result<SweepReport, Cl
         .collect();
 
     let mut removed = Vec::new();
-    for object in abandoned(&objects, now?) {
+    for object in abandoned(&objects, now) {
         match object.kind {
             Kind::Pod => cluster.delete::<Pod>(namespace, &object.name).await?,
             Kind::Secret => cluster.delete::<Secret>(namespace, &object.name).await?,

@@ -1,22 +1,16 @@
-use std::time::Duration;
-
 use futures::future::BoxFuture;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, Capabilities, Error, ErrorKind, PlannedObject, Pushed, Result,
     SweepReport,
 };
-use garden_cluster::{Cluster, Lease, Ownership, read_pull_secrets, sweep};
+use garden_cluster::{Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep};
 use garden_config::{Namespace, SecretRef};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use secrecy::SecretString;
-use tokio::time::timeout;
 
 use crate::run::Run;
 use crate::spec::{self, Settings};
-
-/// How long creating or deleting a few objects may take; kube's own retries would go on for minutes.
-const API_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Builds each image in a pod of its own.
 #[derive(Clone, Debug)]
@@ -80,25 +74,15 @@ impl KanikoBackend {
     ) -> Result<()> {
         let pod = spec::pod(&self.settings, job, ownership, docker_config.is_some())?;
         let secret = spec::secret(&self.settings, job, ownership, docker_config);
-        let creating = async {
-            if let Some(secret) = &secret {
-                self.cluster.apply(secret).await?;
-            }
-            let pod = self.cluster.apply_pod(&pod).await?;
-            if let Some(mut secret) = secret {
-                spec::own_secret(&mut secret, &pod);
-                self.cluster.apply(&secret).await?;
-            }
-            Ok(())
-        };
-        timeout(API_PATIENCE, creating).await.unwrap_or_else(|_| {
-            let message = format!(
-                "the cluster did not create Pod {} in {} s",
-                spec::pod_name(job),
-                API_PATIENCE.as_secs()
-            );
-            Err(Error::new(ErrorKind::Unreachable, message).retryable())
-        })
+        if let Some(secret) = &secret {
+            self.cluster.apply(secret).await?;
+        }
+        let pod = self.cluster.apply_pod(&pod).await?;
+        if let Some(mut secret) = secret {
+            spec::own_secret(&mut secret, &pod);
+            self.cluster.apply(&secret).await?;
+        }
+        Ok(())
     }
 
     async fn run(&self, job: &BuildJob, cx: &BuildContext, lease: &Lease) -> Result<Pushed> {
@@ -123,23 +107,16 @@ impl KanikoBackend {
         let (pod, secret) = (spec::pod_name(job), spec::secret_name(job));
         let namespace = &self.namespace.name;
         let has_secret = self.has_credentials() || self.settings.registry_ca.is_some();
-        let deleting = async {
-            let pod = self.cluster.delete::<Pod>(namespace, &pod);
-            let secret = async {
+        let (pod_deleted, secret_deleted) =
+            tokio::join!(self.cluster.delete::<Pod>(namespace, &pod), async {
                 if has_secret { self.cluster.delete::<Secret>(namespace, &secret).await } else { Ok(()) }
-            };
-            let (pod, secret) = tokio::join!(pod, secret);
-            pod.and(secret)
-        };
-        let problem = match timeout(API_PATIENCE, deleting).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "the cluster did not answer".to_owned(),
-        };
-        cx.events.warn(
-            format!("Pod {namespace}/{pod} could not be deleted: {problem}"),
-            Some("the next build in this namespace will remove it".to_owned()),
-        );
+            });
+        if let Err(error) = pod_deleted.and(secret_deleted) {
+            cx.events.warn(
+                format!("not everything of the build could be removed: {error}"),
+                Some("the next build in this namespace removes the rest".to_owned()),
+            );
+        }
     }
 
     fn has_credentials(&self) -> bool {
@@ -173,7 +150,8 @@ impl Backend for KanikoBackend {
             })
         };
         let namespace = &self.namespace.name;
-        let mut objects = Vec::new();
+        let description = format!("Namespace {namespace}, unless it exists");
+        let mut objects = vec![described(description, serde_json::to_value(new_namespace(&self.namespace)))?];
         if let Some(secret) = secret {
             let description = format!("Secret {namespace}/{}", spec::secret_name(job));
             objects.push(described(description, serde_json::to_value(secret))?);
