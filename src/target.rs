@@ -66,15 +66,16 @@ impl Target {
     }
 }
 
-/// Tells the failures apart that concern only this machine: clouds give their own nodes and pods
-/// access that needs no secret, and private networks may be closed to us. Credentials that were
-/// refused, and TLS that does not fit, will not do for the builder either.
+/// Tells the failures apart that concern only this machine or this question. Clouds give their own
+/// nodes and pods access that needs no secret, private networks may be closed to us, and some
+/// registries deny what does not exist yet. Credentials that are wrong, and TLS that does not fit,
+/// will not do for the builder either.
 fn only_the_builder_may_know(error: &RegistryError) -> bool {
     match error {
-        RegistryError::Unauthorized(refusal) | RegistryError::Forbidden(refusal) => {
-            !matches!(refusal.identity, Identity::Credentials { .. })
+        RegistryError::Unauthorized(refusal) => !matches!(refusal.identity, Identity::Credentials { .. }),
+        RegistryError::Forbidden(_) | RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } => {
+            true
         }
-        RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } => true,
         _ => false,
     }
 }

@@ -12,6 +12,17 @@ fn basic_registry() -> (String, String, String) {
     )
 }
 
+/// Pushes to the registry with basic authentication, with `password` in a secret called `push`.
+async fn push_to_basic_registry(project: &mut Project, password: &str) -> String {
+    let (host, username, _) = basic_registry();
+    project.create_registry_secret("push", &host, &username, password).await;
+    project.use_registry(&host);
+    project.registry().insecure = true;
+    let namespace = project.namespace.clone();
+    use_pull_secret(project, "push", &namespace);
+    host
+}
+
 fn use_pull_secret(project: &mut Project, name: &str, namespace: &str) {
     project.provider.image_pull_secrets.push(SecretRef::new(name).in_namespace(namespace));
 }
@@ -42,12 +53,8 @@ async fn a_private_base_image_is_pulled_with_a_secret_from_another_namespace() {
 #[tokio::test]
 async fn an_image_is_pushed_to_a_registry_with_basic_authentication() {
     in_project("basic", async |project| {
-        let (host, username, password) = basic_registry();
-        project.create_registry_secret("push", &host, &username, &password).await;
-        project.use_registry(&host);
-        project.registry().insecure = true;
-        let namespace = project.namespace.clone();
-        use_pull_secret(project, "push", &namespace);
+        let (_, _, password) = basic_registry();
+        push_to_basic_registry(project, &password).await;
         project.dockerfile("CMD [\"echo\", \"from the private registry\"]\n");
         let image = project.builder().build(project.request()).await.unwrap();
         let printed = project.run(&image.reference.to_string(), &[], Some("push")).await;
@@ -61,19 +68,14 @@ async fn an_image_is_pushed_to_a_registry_with_basic_authentication() {
 #[tokio::test]
 async fn a_wrong_password_is_refused_before_anything_is_created() {
     in_project("wrong-password", async |project| {
-        let (host, username, _) = basic_registry();
-        project.create_registry_secret("push", &host, &username, "not-the-password").await;
-        project.use_registry(&host);
-        project.registry().insecure = true;
-        let namespace = project.namespace.clone();
-        use_pull_secret(project, "push", &namespace);
+        let host = push_to_basic_registry(project, "not-the-password").await;
         project.dockerfile("RUN true\n");
         let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
         let error = outcome.expect_err("refused");
         assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
         assert!(error.message().contains(&host), "{error}");
         let told = format!("{error}{}", error.hint().unwrap_or_default());
-        assert!(told.contains(&format!("{namespace}/push")), "names the secret to mend: {told}");
+        assert!(told.contains(&format!("{}/push", project.namespace)), "names the secret to mend: {told}");
         assert!(!format!("{error:?}{}", shown(&events)).contains("not-the-password"));
         assert!(project.leftovers().await.is_empty());
     })
@@ -95,12 +97,8 @@ async fn a_secret_that_does_not_exist_is_named() {
 #[tokio::test]
 async fn no_secret_value_shows_in_pods_logs_events_or_plans() {
     in_project("no-leak", async |project| {
-        let (host, username, password) = basic_registry();
-        project.create_registry_secret("push", &host, &username, &password).await;
-        project.use_registry(&host);
-        project.registry().insecure = true;
-        let namespace = project.namespace.clone();
-        use_pull_secret(project, "push", &namespace);
+        let (_, username, password) = basic_registry();
+        push_to_basic_registry(project, &password).await;
         project.dockerfile("RUN env; sleep 3; cat /proc/*/cmdline | tr '\\0' ' '\nRUN exit 1\n");
         let plan = project.builder().plan(project.request()).await.unwrap();
 
@@ -116,8 +114,10 @@ async fn no_secret_value_shows_in_pods_logs_events_or_plans() {
         };
         let ((outcome, events), pod) = tokio::join!(building, looking);
         let error = outcome.expect_err("the last step fails");
-        let kube_events =
-            kube::Api::<k8s_openapi::api::core::v1::Event>::namespaced(project.client.clone(), &namespace);
+        let kube_events = kube::Api::<k8s_openapi::api::core::v1::Event>::namespaced(
+            project.client.clone(),
+            &project.namespace,
+        );
         let kube_events =
             serde_json::to_string(&kube_events.list(&ListParams::default()).await.unwrap().items).unwrap();
 
@@ -179,6 +179,24 @@ async fn a_registry_that_only_the_cluster_reaches_is_asked_through_the_api_serve
         let second = project.builder().build(project.request()).await.unwrap();
         assert_eq!(second.outcome, Outcome::AlreadyExists);
         assert_eq!(second.digest, first.digest);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_credentials_that_nobody_has_is_left_to_the_builder_to_try() {
+    in_project("anonymous", async |project| {
+        let (host, ..) = basic_registry();
+        project.use_registry(&host);
+        project.registry().insecure = true;
+        project.dockerfile("RUN true\n");
+        let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
+        // Nodes of a cloud may have access that we do not see; here they have none.
+        let error = outcome.expect_err("refused");
+        assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
+        assert!(error.message().contains("could not be pushed"), "{error}");
+        assert!(shown(&events).contains("could not be found out from here"), "{}", shown(&events));
+        assert!(project.leftovers().await.is_empty());
     })
     .await;
 }

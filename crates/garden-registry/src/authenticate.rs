@@ -118,6 +118,25 @@ impl Authenticator {
         }
     }
 
+    /// Says what a registry's 401 means after `presented` was shown to it.
+    ///
+    /// A token that its token server issued for our login proves the login right; what is missing is
+    /// access. Docker Hub, for one, also answers so for a repository that does not exist yet.
+    pub(crate) fn refused(
+        &self,
+        endpoint: &Endpoint,
+        access: &Access<'_>,
+        presented: Option<&HeaderValue>,
+        reason: Option<String>,
+    ) -> RegistryError {
+        let token_was_issued = presented.is_some_and(|header| header.as_bytes().starts_with(b"Bearer "));
+        match self.login(endpoint, access) {
+            Some(Login::RegistryToken { .. }) | None => self.unauthorized(endpoint, access, reason),
+            Some(_) if token_was_issued => self.forbidden(endpoint, access, reason),
+            Some(_) => self.unauthorized(endpoint, access, reason),
+        }
+    }
+
     pub(crate) fn unauthorized(
         &self,
         endpoint: &Endpoint,

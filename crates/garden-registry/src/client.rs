@@ -167,7 +167,7 @@ impl RegistryClient {
         let access = Access { repository: &repository, actions: "pull" };
         let operation = self.0.transport.begin(endpoint);
 
-        let answer = self.ask(Method::HEAD, reference, &access, &operation).await?.0;
+        let (answer, presented) = self.ask(Method::HEAD, reference, &access, &operation).await?;
         match answer.status {
             StatusCode::OK => {
                 if let Some(digest) = content_digest(&answer) {
@@ -181,7 +181,7 @@ impl RegistryClient {
             }
             StatusCode::NOT_FOUND => return Ok(Resolution::Missing),
             StatusCode::UNAUTHORIZED => {
-                return Err(self.0.authenticator.unauthorized(endpoint, &access, None));
+                return Err(self.0.authenticator.refused(endpoint, &access, presented.as_ref(), None));
             }
             _ => {}
         }
@@ -210,13 +210,15 @@ impl RegistryClient {
             let digest = Digest::of(&body);
             return check(digest, image).map_err(unexpected);
         }
-        let presented = presented.as_ref().and_then(|header| header.to_str().ok()?.split_once(' '));
-        let presented = presented.map_or("", |(_, presented)| presented);
-        let said = ServerMessage::read(&body, &[presented, authenticator.secret(endpoint, access)]);
+        let shown = presented.as_ref().and_then(|header| header.to_str().ok()?.split_once(' '));
+        let shown = shown.map_or("", |(_, shown)| shown);
+        let said = ServerMessage::read(&body, &[shown, authenticator.secret(endpoint, access)]);
         match status {
             StatusCode::NOT_FOUND => Ok(Resolution::Missing),
             _ if said.says_missing() => Ok(Resolution::Missing),
-            StatusCode::UNAUTHORIZED => Err(authenticator.unauthorized(endpoint, access, said.text())),
+            StatusCode::UNAUTHORIZED => {
+                Err(authenticator.refused(endpoint, access, presented.as_ref(), said.text()))
+            }
             StatusCode::FORBIDDEN => Err(authenticator.forbidden(endpoint, access, said.text())),
             _ => Err(unexpected(said.text().unwrap_or_else(|| "it does not say why".to_owned()))),
         }

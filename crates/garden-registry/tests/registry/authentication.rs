@@ -207,12 +207,12 @@ async fn a_token_is_renewed_when_it_ends_and_when_it_is_refused() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_registry_does_not_take_is_renewed_only_once() {
+async fn a_token_that_gives_no_access_is_renewed_only_once_and_not_called_a_wrong_password() {
     let realm = FakeServer::start(token).await;
     let server = bearer_registry(&realm, "another").await;
     let client = server.plain().credentials(credentials(&server.name())).build().expect("valid");
     let error = client.resolve(&server.image()).await.expect_err("401");
-    assert!(matches!(error, RegistryError::Unauthorized(_)), "{error}");
+    assert!(matches!(error, RegistryError::Forbidden(_)), "{error}");
     assert_eq!((server.seen().len(), realm.seen().len()), (2, 1));
 }
 
