@@ -30,5 +30,5 @@ pub use log::follow_log;
 pub use ownership::{Ownership, build_id};
 pub use pod::{BuildPod, PodEnd};
 pub use pull_secrets::read_pull_secrets;
-pub use stdin::StdinUpload;
+pub use stdin::{StdinUpload, UploadedStdin};
 pub use sweep::sweep;
