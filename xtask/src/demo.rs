@@ -25,14 +25,14 @@ const RUN_PATIENCE: Duration = Duration::from_secs(120);
 /// Where the demo's image goes, on a cluster of your own.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// The registry to push to, with the path below it: HOST[:PORT]/NAMESPACE.
-    #[arg(long)]
+    /// The registry to push to, and the path below it.
+    #[arg(long, value_name = "HOST[:PORT]/NAMESPACE")]
     registry: Option<String>,
     /// The registry speaks plain HTTP.
     #[arg(long, requires = "registry")]
     insecure: bool,
-    /// An imagePullSecret that may push there: NAMESPACE/NAME.
-    #[arg(long)]
+    /// An imagePullSecret that may push there.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
     pull_secret: Option<String>,
 }
 
