@@ -1,0 +1,275 @@
+//! How events get from a build to its caller, without one waiting for the other.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::Result;
+use crate::event::{Event, StepId, Stream};
+
+/// Log lines and progress counters that wait for a slow consumer before the oldest are dropped.
+const CAPACITY: usize = 4096;
+
+/// Creates a pair through which a build reports to its caller.
+///
+/// The sink never waits: when the caller is slow, the oldest log lines and counters make room and
+/// the caller is told how many it missed.
+pub fn event_channel() -> (EventSink, EventStream) {
+    let shared = Arc::new(Shared::default());
+    (EventSink(Arc::new(Sender(Arc::clone(&shared)))), EventStream(shared))
+}
+
+#[derive(Default, Debug)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Notify,
+    next_step: AtomicU64,
+}
+
+#[derive(Default, Debug)]
+struct Queue {
+    events: VecDeque<Event>,
+    /// How many of `events` may be dropped.
+    droppable: usize,
+    /// How many were dropped since the consumer last looked.
+    missed: u64,
+    closed: bool,
+}
+
+impl Queue {
+    fn push(&mut self, event: Event) {
+        if event.is_droppable() {
+            if self.droppable == CAPACITY {
+                self.drop_oldest();
+            }
+            self.droppable += 1;
+        }
+        self.events.push_back(event);
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.events.iter().position(Event::is_droppable) {
+            self.events.remove(oldest);
+            self.droppable -= 1;
+            self.missed += 1;
+        }
+    }
+
+    fn pop(&mut self) -> Option<Event> {
+        if self.missed > 0 {
+            let count = std::mem::take(&mut self.missed);
+            return Some(Event::Missed { count });
+        }
+        let event = self.events.pop_front()?;
+        if event.is_droppable() {
+            self.droppable -= 1;
+        }
+        Some(event)
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Every method leaves the queue consistent, so a panic elsewhere does not spoil it.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Closes the queue when the last sink is gone.
+#[derive(Debug)]
+struct Sender(Arc<Shared>);
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.0.queue().closed = true;
+        self.0.changed.notify_one();
+    }
+}
+
+/// Where a build reports what happens. Cheap to clone; never blocks.
+#[derive(Clone, Debug)]
+pub struct EventSink(Arc<Sender>);
+
+impl EventSink {
+    /// Reports `event`.
+    pub fn emit(&self, event: Event) {
+        let shared = &self.0.0;
+        shared.queue().push(event);
+        shared.changed.notify_one();
+    }
+
+    /// Reports that a step began; the returned [`Step`] reports the rest of its life.
+    pub fn step(&self, name: impl Into<String>) -> Step {
+        let id = StepId(self.0.0.next_step.fetch_add(1, Ordering::Relaxed));
+        let name = name.into();
+        self.emit(Event::StepStarted { step: id, name: name.clone() });
+        Step { sink: self.clone(), id, name, finished: false }
+    }
+
+    /// Reports a warning, and what to do about it.
+    pub fn warn(&self, message: impl Into<String>, hint: Option<String>) {
+        self.emit(Event::Warning { message: message.into(), hint });
+    }
+}
+
+/// A step under way. Dropped without having been finished, it reports that it was interrupted, so
+/// that no consumer waits for the end of a step that nobody will report.
+#[derive(Debug)]
+pub struct Step {
+    sink: EventSink,
+    id: StepId,
+    name: String,
+    finished: bool,
+}
+
+impl Step {
+    /// Returns the step's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reports a line of output of this step.
+    pub fn log(&self, stream: Stream, line: impl Into<String>) {
+        self.sink.emit(Event::Log { step: Some(self.id), stream, line: line.into() });
+    }
+
+    /// Reports how many bytes are done, of how many.
+    pub fn progress(&self, current: u64, total: Option<u64>) {
+        self.sink.emit(Event::Progress { step: self.id, current, total });
+    }
+
+    /// Reports that the step succeeded.
+    pub fn done(self) {
+        self.finish(false, None);
+    }
+
+    /// Reports that the step's result came from a cache.
+    pub fn cached(self) {
+        self.finish(true, None);
+    }
+
+    /// Reports that the step failed.
+    pub fn failed(self, error: impl Into<String>) {
+        self.finish(false, Some(error.into()));
+    }
+
+    /// Reports that the step ended as `outcome` says, and passes it on.
+    ///
+    /// # Errors
+    /// The `outcome`'s own.
+    pub fn end<T>(self, outcome: Result<T>) -> Result<T> {
+        match &outcome {
+            Ok(_) => self.done(),
+            Err(error) => self.failed(error.message()),
+        }
+        outcome
+    }
+
+    fn finish(mut self, cached: bool, error: Option<String>) {
+        self.report_end(cached, error);
+    }
+
+    fn report_end(&mut self, cached: bool, error: Option<String>) {
+        self.finished = true;
+        self.sink.emit(Event::StepFinished { step: self.id, name: self.name.clone(), cached, error });
+    }
+}
+
+impl Drop for Step {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.report_end(false, Some("interrupted".to_owned()));
+        }
+    }
+}
+
+/// What a build reports, in order.
+#[derive(Debug)]
+pub struct EventStream(Arc<Shared>);
+
+impl EventStream {
+    /// Waits for the next event; `None` when the build has ended and everything was read.
+    ///
+    /// Cancel safe: dropping the future loses no event.
+    pub async fn next(&mut self) -> Option<Event> {
+        loop {
+            let changed = self.0.changed.notified();
+            {
+                let mut queue = self.0.queue();
+                if let Some(event) = queue.pop() {
+                    return Some(event);
+                }
+                if queue.closed {
+                    return None;
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(number: usize) -> Event {
+        Event::Log { step: None, stream: Stream::Output, line: number.to_string() }
+    }
+
+    async fn drain(mut stream: EventStream) -> Vec<Event> {
+        let mut events = Vec::new();
+        while let Some(event) = stream.next().await {
+            events.push(event);
+        }
+        events
+    }
+
+    #[tokio::test]
+    async fn delivers_in_order_and_ends_when_the_last_sink_is_gone() {
+        let (sink, stream) = event_channel();
+        sink.clone().step("scan").done();
+        sink.emit(line(1));
+        drop(sink);
+        let shown: Vec<String> = drain(stream).await.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["=> scan", "=> scan: done", "   1"]);
+    }
+
+    #[tokio::test]
+    async fn a_slow_consumer_loses_the_oldest_lines_but_no_step_and_is_told() {
+        let (sink, stream) = event_channel();
+        let step = sink.step("build");
+        for number in 0..CAPACITY + 10 {
+            sink.emit(line(number));
+        }
+        step.done();
+        drop(sink);
+        let events = drain(stream).await;
+        assert_eq!(events[0], Event::Missed { count: 10 });
+        assert!(matches!(events[1], Event::StepStarted { .. }));
+        assert_eq!(events[2], line(10));
+        assert!(matches!(events.last(), Some(Event::StepFinished { error: None, .. })));
+        assert_eq!(events.len(), CAPACITY + 3);
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_step_is_reported_as_interrupted() {
+        let (sink, stream) = event_channel();
+        drop(sink.step("upload"));
+        drop(sink);
+        let last = drain(stream).await.pop();
+        assert!(
+            matches!(last, Some(Event::StepFinished { error: Some(error), .. }) if error == "interrupted")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_waiting_consumer_is_woken() {
+        let (sink, mut stream) = event_channel();
+        let waiting = tokio::spawn(async move { stream.next().await });
+        tokio::task::yield_now().await;
+        sink.emit(line(7));
+        assert_eq!(waiting.await.expect("no panic"), Some(line(7)));
+    }
+}
