@@ -12,6 +12,7 @@ mod cleanup;
 mod context;
 mod credentials;
 mod failures;
+mod permissions;
 mod proxy;
 mod registry;
 mod site;

@@ -5,6 +5,7 @@
 //! wildcards is a test of the path's end, so it matches `barfoo`, while `**foo*` is a regular
 //! expression and does not.
 
+mod class;
 mod regular;
 #[cfg(test)]
 mod tests;
