@@ -24,17 +24,17 @@ impl Display {
         match event {
             Event::StepStarted { step, name } => {
                 self.started.insert(*step, Instant::now());
-                self.bar.set_message(name.clone());
-                self.line(&format!("=> {name}"));
+                self.bar.set_message(short(name));
+                self.line(&format!("=> {}", short(name)));
             }
             Event::StepFinished { step, name, cached, error } => {
                 let seconds = self.started.remove(step).map_or(0.0, |start| start.elapsed().as_secs_f64());
                 let end = match (error, cached) {
                     (Some(error), _) => format!("FAILED: {error}"),
-                    (None, true) => "found, nothing to do".to_owned(),
+                    (None, true) => "cached".to_owned(),
                     (None, false) => format!("done in {seconds:.2} s"),
                 };
-                self.line(&format!("=> {name}: {end}"));
+                self.line(&format!("=> {}: {end}", short(name)));
             }
             Event::Progress { current, total, .. } => {
                 let total = total.map_or_else(String::new, |total| format!(" of {total}"));
@@ -57,5 +57,14 @@ impl Display {
         } else {
             self.bar.println(text);
         }
+    }
+}
+
+/// One line of a terminal has no room for a whole RUN instruction.
+fn short(name: &str) -> String {
+    const LONGEST: usize = 90;
+    match name.char_indices().nth(LONGEST) {
+        None => name.to_owned(),
+        Some((end, _)) => format!("{}…", &name[..end]),
     }
 }
