@@ -112,7 +112,7 @@ async fn a_namespace_that_does_not_exist_is_created() {
         let namespaces = kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(project.client.clone());
         let created = namespaces.get(&namespace).await.unwrap();
         assert_eq!(created.metadata.labels.unwrap().get("team").map(String::as_str), Some("e2e"));
-        namespaces.delete(&namespace, &Default::default()).await.unwrap();
+        namespaces.delete(&namespace, &kube::api::DeleteParams::default()).await.unwrap();
     })
     .await;
 }

@@ -25,9 +25,10 @@ async fn client_with_the_documented_role(project: &Project) -> Client {
     bindings.create(&parameters, &binding).await.unwrap();
 
     let name = account.metadata.name.unwrap();
-    let issued = accounts.create_token_request(&name, &parameters, &TokenRequest::default()).await.unwrap();
+    let token = accounts.create_token_request(&name, &parameters, &TokenRequest::default()).await.unwrap();
     let mut config = Config::infer().await.unwrap();
-    config.auth_info = AuthInfo { token: Some(issued.status.unwrap().token.into()), ..AuthInfo::default() };
+    let token = token.status.unwrap().token.unwrap();
+    config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
     Client::try_from(config).unwrap()
 }
 

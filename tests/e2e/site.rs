@@ -218,5 +218,5 @@ pub(crate) async fn build_with_events(
 }
 
 pub(crate) fn shown(events: &[Event]) -> String {
-    events.iter().map(|event| format!("{event}\n")).collect()
+    events.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -17,6 +17,8 @@ pub(crate) fn run() -> Result<()> {
     let start = Instant::now();
     cargo("formatting", &["fmt", "--all", "--check"])?;
     cargo("lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    // Cargo leaves targets that need a cluster out of --all-targets.
+    cargo("lints of the end-to-end tests", &["clippy", "--test", "e2e", "--", "-D", "warnings"])?;
     documentation()?;
     dependency_rules()?;
     cargo("unit and integration tests", &["test", "--workspace"])?;
