@@ -1,0 +1,101 @@
+//! What the facade answers without asking anyone: the cluster here fails the test if it is asked.
+
+#![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
+
+use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig, SecretRef};
+use garden_build::{BuildRequest, Builder, ErrorKind};
+use http::{Request, Response};
+use kube::Client;
+use kube::client::Body;
+
+fn nobody() -> Client {
+    let service = tower::service_fn(|request: Request<Body>| async move {
+        Err::<Response<Body>, _>(format!("asked the cluster for {}", request.uri()))
+    });
+    Client::new(service, "default")
+}
+
+fn provider() -> ProviderConfig {
+    let mut provider = ProviderConfig::kubernetes("demo");
+    provider.build_mode = BuildMode::Kaniko(KanikoOptions::default());
+    provider.deployment_registry = Some(DeploymentRegistry::new("registry.example/team").unwrap());
+    provider
+}
+
+fn context() -> tempfile::TempDir {
+    let directory = tempfile::TempDir::new().unwrap();
+    std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+    directory
+}
+
+#[tokio::test]
+async fn a_build_mode_that_is_still_to_come_is_refused_by_name() {
+    let mut provider = provider();
+    provider.build_mode = BuildMode::LocalDocker;
+    let error = Builder::with_client(provider, nobody()).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("local-docker"), "{error}");
+}
+
+#[tokio::test]
+async fn a_missing_registry_is_asked_for() {
+    let mut provider = provider();
+    provider.deployment_registry = None;
+    let error = Builder::with_client(provider, nobody()).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("deploymentRegistry"), "{error}");
+}
+
+#[tokio::test]
+async fn options_set_in_rust_are_checked_like_those_of_a_file() {
+    let mut provider = provider();
+    provider.namespace.name = "Not_A_Namespace".to_owned();
+    let error = Builder::with_client(provider, nobody()).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("Not_A_Namespace"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_mode_cannot_do_is_refused_before_anything_is_read() {
+    let builder = Builder::with_client(provider(), nobody()).unwrap();
+    let request =
+        BuildRequest::new("api", "/no/such/directory").platform("linux/amd64").platform("linux/arm64");
+    let error = builder.start(request).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("platforms"), "{error}");
+}
+
+#[tokio::test]
+async fn an_image_name_that_no_registry_takes_is_refused() {
+    let directory = context();
+    let builder = Builder::with_client(provider(), nobody()).unwrap();
+    let error = builder.plan(BuildRequest::new("API Server", directory.path())).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("API Server"), "{error}");
+}
+
+#[tokio::test]
+async fn a_plan_shows_every_object_and_asks_nobody() {
+    let directory = context();
+    let mut provider = provider();
+    provider.image_pull_secrets.push(SecretRef::new("regcred"));
+    let builder = Builder::with_client(provider, nobody()).unwrap();
+    let plan = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap();
+
+    let tag = plan.reference.tag().unwrap();
+    assert!(tag.starts_with("v-"));
+    assert_eq!(plan.reference.to_string(), format!("registry.example/team/api:{tag}"));
+    let kinds: Vec<_> = plan.objects.iter().map(|planned| planned.object["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Namespace", "Secret", "Pod"]);
+    assert_eq!(plan.objects[1].object["stringData"][".dockerconfigjson"], "<redacted>");
+    let arguments = plan.objects[2].object["spec"]["containers"][0]["args"].as_array().unwrap();
+    assert!(arguments.iter().any(|argument| argument == &format!("--destination={}", plan.reference)));
+}
+
+#[tokio::test]
+async fn a_context_that_cannot_be_read_is_a_failure_of_the_build_not_of_the_cluster() {
+    let builder = Builder::with_client(provider(), nobody()).unwrap();
+    let error = builder.build(BuildRequest::new("api", "/no/such/directory")).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Context);
+    assert!(error.message().contains("/no/such/directory"), "{error}");
+}
