@@ -1,12 +1,12 @@
 use std::sync::{Arc, Mutex};
 
-use garden_build::{BuildRequest, Builder, Event, Outcome};
+use garden_build::{BuildRequest, Builder, Event, Outcome, Stream};
 use kube::client::{Body, ClientBuilder};
 use kube::{Client, Config};
 use tower::util::MapRequestLayer;
 
-use crate::registry;
 use crate::site::{Project, build_with_events, in_project, shown, variable};
+use crate::{proxy, registry};
 
 /// A client that notes the method and path of every call.
 async fn recording_client() -> (Client, Arc<Mutex<Vec<String>>>) {
@@ -135,6 +135,31 @@ async fn ten_builds_at_once_give_ten_images() {
         }
         let printed = project.run(&images[7].reference.to_string(), &[], None).await;
         assert_eq!(printed, "number 7\n");
+        assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_goes_on_when_every_connection_to_the_cluster_is_lost() {
+    in_project("reconnects", async |project| {
+        project.dockerfile("RUN for i in 1 2 3 4 5 6 7 8; do echo line $i; sleep 1; done\n");
+        let proxied = proxy::client_cut_after(u64::MAX).await;
+        let builder = Builder::with_client(project.provider.clone(), proxied.client.clone()).unwrap();
+        let mut build = builder.start(project.request()).await.unwrap();
+        let mut lines = Vec::new();
+        while let Some(event) = build.next_event().await {
+            if let Event::Log { stream: Stream::Output, line, .. } = event {
+                lines.push(line);
+                if matches!(lines.len(), 2 | 5) {
+                    proxied.cut_all();
+                }
+            }
+        }
+        build.await.unwrap();
+        assert!(proxied.cuts() >= 2);
+        let expected: Vec<String> = (1..=8).map(|number| format!("line {number}")).collect();
+        assert_eq!(lines, expected, "no gaps and no repeats");
         assert!(project.leftovers().await.is_empty());
     })
     .await;

@@ -2,7 +2,6 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use garden_build::{Builder, ErrorKind};
@@ -92,10 +91,10 @@ async fn a_stream_that_is_cut_never_yields_an_image() {
     in_project("cut", async |project| {
         project.dockerfile("COPY . /context\n");
         project.file("big", noise(4 << 20));
-        let (client, cuts) = proxy::client_cut_after(1 << 20).await;
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let proxied = proxy::client_cut_after(1 << 20).await;
+        let builder = Builder::with_client(project.provider.clone(), proxied.client.clone()).unwrap();
         let error = builder.build(project.request()).await.expect_err("the context did not arrive");
-        assert!(cuts.load(Ordering::SeqCst) > 0, "the proxy did cut");
+        assert!(proxied.cuts() > 0, "the proxy did cut");
         assert_eq!(*error.kind(), ErrorKind::Unreachable, "{error:?}");
         assert!(error.is_retryable());
         project.assert_nothing_left(Duration::from_secs(10)).await;

@@ -1,32 +1,48 @@
 //! A TCP proxy in front of the API server that cuts connections.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use kube::{Client, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
-/// Returns a client whose connections are cut once this many bytes were sent on one of them.
-pub(crate) async fn client_cut_after(bytes: u64) -> (Client, Arc<AtomicU64>) {
+/// A client whose connections can be cut.
+pub(crate) struct Proxied {
+    pub(crate) client: Client,
+    cuts: watch::Sender<u64>,
+}
+
+/// Returns a client whose connections are cut once `limit` bytes were sent on one of them.
+pub(crate) async fn client_cut_after(limit: u64) -> Proxied {
     let mut config = Config::infer().await.unwrap();
     let server = config.cluster_url.clone();
     let address = format!("{}:{}", server.host().unwrap(), server.port_u16().unwrap_or(443));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let proxy = listener.local_addr().unwrap();
-    let cuts = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&cuts);
+    config.cluster_url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+    config.tls_server_name = Some(server.host().unwrap().to_owned());
+    let cuts = watch::Sender::new(0);
+    let cutting = cuts.clone();
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
-            tokio::spawn(forward(near, address.clone(), bytes, Arc::clone(&counted)));
+            tokio::spawn(forward(near, address.clone(), limit, cutting.clone()));
         }
     });
-    config.cluster_url = format!("https://{proxy}").parse().unwrap();
-    config.tls_server_name = Some(server.host().unwrap().to_owned());
-    (Client::try_from(config).unwrap(), cuts)
+    Proxied { client: Client::try_from(config).unwrap(), cuts }
 }
 
-async fn forward(near: TcpStream, address: String, limit: u64, cuts: Arc<AtomicU64>) {
+impl Proxied {
+    /// Cuts every connection that is open now.
+    pub(crate) fn cut_all(&self) {
+        self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// How often connections were cut.
+    pub(crate) fn cuts(&self) -> u64 {
+        *self.cuts.borrow()
+    }
+}
+
+async fn forward(near: TcpStream, address: String, limit: u64, cuts: watch::Sender<u64>) {
+    let mut cut = cuts.subscribe();
     let far = TcpStream::connect(address).await.unwrap();
     let (mut near_read, mut near_write) = near.into_split();
     let (mut far_read, mut far_write) = far.into_split();
@@ -36,7 +52,7 @@ async fn forward(near: TcpStream, address: String, limit: u64, cuts: Arc<AtomicU
         while let Ok(length @ 1..) = near_read.read(&mut buffer).await {
             sent += length as u64;
             if sent > limit {
-                cuts.fetch_add(1, Ordering::SeqCst);
+                cuts.send_modify(|cuts| *cuts += 1);
                 return;
             }
             if far_write.write_all(&buffer[..length]).await.is_err() {
@@ -47,5 +63,6 @@ async fn forward(near: TcpStream, address: String, limit: u64, cuts: Arc<AtomicU
     tokio::select! {
         () = upstream => {}
         _ = tokio::io::copy(&mut far_read, &mut near_write) => {}
+        _ = cut.changed() => {}
     }
 }
