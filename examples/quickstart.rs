@@ -4,7 +4,7 @@
 //! cargo run --example quickstart -- [ENVIRONMENT]
 //! ```
 //!
-//! ENVIRONMENT is one of `examples/app/project.garden.yml`: `testbed` (the default) or `dev`, whose
+//! Run it in the root of the repository. ENVIRONMENT is one of `examples/app/project.garden.yml`: `testbed` (the default) or `dev`, whose
 //! registry you set to yours first.
 
 #![expect(clippy::print_stdout, reason = "only libraries must not print")]

@@ -38,25 +38,28 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let environment = testbed::up()?;
-    let kubeconfig = environment.variables.get("KUBECONFIG").context("the cluster has no kubeconfig")?;
-    let provider = provider(options, environment.owned, kubeconfig)?;
+    let mut provider = provider(options, environment.owned)?;
+    if environment.owned {
+        provider.kubeconfig = environment.variables.get("KUBECONFIG").map(Into::into);
+    }
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(show(provider))?;
 
     println!("\nGo on:");
-    println!("  examples/quickstart.rs             the same in ten lines of Rust");
+    if environment.owned {
+        println!("  eval \"$(cargo xtask testbed env)\"  use this cluster from your shell; then");
+    }
+    println!("  cargo run --example quickstart     the same in ten lines of Rust");
     println!("  cargo run --example plan           what a build would create, without creating it");
     if environment.owned {
-        println!("  eval \"$(cargo xtask testbed env)\"  use this cluster from your shell");
-        println!("  cargo xtask testbed down           stop it");
+        println!("  cargo xtask testbed down           stop the cluster");
     }
     Ok(())
 }
 
 /// Reads the demo's project file, for the testbed or for the user's own cluster.
-fn provider(options: &Options, testbed: bool, kubeconfig: &str) -> Result<ProviderConfig> {
+fn provider(options: &Options, testbed: bool) -> Result<ProviderConfig> {
     let project = garden_build::config::load(application().join("project.garden.yml"))?;
     let mut provider = project.provider(if testbed { "testbed" } else { "dev" })?;
-    provider.kubeconfig = Some(kubeconfig.into());
     if let Some(registry) = &options.registry {
         let mut registry = DeploymentRegistry::new(registry)?;
         registry.insecure = options.insecure;
@@ -129,7 +132,10 @@ async fn run_as_pod(provider: &ProviderConfig, image: &str) -> Result<String> {
     pods.create(&PostParams::default(), &pod).await?;
     let printed = tokio::time::timeout(RUN_PATIENCE, printed_by(&pods, &name)).await;
     pods.delete(&name, &DeleteParams::default().grace_period(0)).await?;
-    printed.with_context(|| format!("{image} did not run within {} s", RUN_PATIENCE.as_secs()))?
+    printed.with_context(|| {
+        let patience = RUN_PATIENCE.as_secs();
+        format!("{image} did not run within {patience} s; can the cluster's nodes pull it without a secret?")
+    })?
 }
 
 async fn printed_by(pods: &Api<Pod>, name: &str) -> Result<String> {
@@ -137,14 +143,18 @@ async fn printed_by(pods: &Api<Pod>, name: &str) -> Result<String> {
         let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref());
         matches!(phase, Some("Succeeded" | "Failed"))
     };
-    kube::runtime::wait::await_condition(pods.clone(), name, ended).await?;
-    Ok(pods.logs(name, &LogParams::default()).await?)
+    let pod = kube::runtime::wait::await_condition(pods.clone(), name, ended).await?;
+    let printed = pods.logs(name, &LogParams::default()).await?;
+    if pod.and_then(|pod| pod.status?.phase).as_deref() == Some("Failed") {
+        bail!("the pod failed after it had printed:\n{printed}");
+    }
+    Ok(printed)
 }
 
 async fn client(provider: &ProviderConfig) -> Result<Client> {
-    let path = provider.kubeconfig.as_ref().context("the provider has no kubeconfig")?;
-    let options = KubeConfigOptions { context: provider.context.clone(), ..KubeConfigOptions::default() };
-    Ok(Client::try_from(Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?)?)
+    let Some(path) = &provider.kubeconfig else { return Ok(Client::try_default().await?) };
+    let kubeconfig = Kubeconfig::read_from(path)?;
+    Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
 }
 
 fn application() -> PathBuf {

@@ -160,7 +160,8 @@ impl Cluster {
     /// Asks the API server what time it is, to the second.
     ///
     /// Leases are written and judged in this time, so that clients with wrong clocks do not sweep
-    /// each other's builds. Go's HTTP server puts a `Date` header on every response.
+    /// each other's builds. Go's HTTP server puts a `Date` header on every response; where a proxy
+    /// has removed it, this machine's time is returned.
     ///
     /// # Errors
     /// If the API server cannot be reached.

@@ -7,6 +7,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::client::answer;
 use crate::ownership::LEASE_ANNOTATION;
 use crate::{Cluster, ClusterError, Ownership};
 
@@ -57,8 +58,8 @@ impl Lease {
             tokio::time::sleep(RENEWAL).await;
             let expires = self.ownership().lease_expires.to_string();
             let patch = json!({ "metadata": { "annotations": { LEASE_ANNOTATION: expires } } });
-            if let Err(error) =
-                pods.patch_metadata(name, &PatchParams::default(), &Patch::Merge(&patch)).await
+            let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
+            if let Err(error) = answer("renew a lease", pods.patch_metadata(name, &parameters, &patch)).await
             {
                 tracing::warn!(%error, namespace, name, "could not renew the lease of a build");
             }

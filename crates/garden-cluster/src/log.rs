@@ -4,12 +4,19 @@ use futures::{AsyncBufRead, AsyncBufReadExt};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::LogParams;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::Cluster;
 
 /// Longer lines are cut into pieces of this many bytes, so that no log can fill the memory.
 const LONGEST_LINE: usize = 64 * 1024;
+
+/// How far apart the end of a container and the end of its log stream may lie.
+const END_GRACE: Duration = Duration::from_secs(2);
+
+/// A stream that is silent for so long is opened anew, in case its connection has died.
+const LONGEST_SILENCE: Duration = Duration::from_secs(300);
 
 /// How long to wait before a log stream that broke is opened again.
 const RESUME_AFTER: Duration = Duration::from_millis(300);
@@ -39,19 +46,24 @@ pub async fn follow_log(
             since_time: position.resume_from(),
             ..LogParams::default()
         };
-        let complete = match pods.log_stream(pod, &parameters).await {
-            Ok(stream) => {
-                read_lines(stream, &mut |line| {
-                    if let Some(text) = position.accept(line) {
-                        on_line(text);
-                    }
-                })
-                .await
-            }
-            Err(error) => Err(std::io::Error::other(error)),
+        let reading = async {
+            let stream = pods.log_stream(pod, &parameters).await.map_err(std::io::Error::other)?;
+            read_lines(stream, &mut |line| {
+                if let Some(text) = position.accept(line) {
+                    on_line(text);
+                }
+            })
+            .await
+        };
+        let complete = tokio::select! {
+            complete = reading => complete,
+            // A connection can die without a word; then the end of the container is not followed by
+            // the end of the stream.
+            () = overdue(container_ended), if !was_ended => Err(std::io::ErrorKind::TimedOut.into()),
         };
         match complete {
-            Ok(()) if was_ended || ends_soon(container_ended).await => return,
+            // A clean end usually means that the container has ended, and its pod is about to say so.
+            Ok(()) if was_ended || timeout(END_GRACE, container_ended.cancelled()).await.is_ok() => return,
             Err(error) if was_ended => {
                 tracing::debug!(%error, pod, "the rest of the builder's log could not be read");
                 return;
@@ -67,17 +79,16 @@ pub async fn follow_log(
     }
 }
 
-/// A clean end of the stream usually means that the container has ended, and its pod's status is
-/// about to say so.
-async fn ends_soon(container_ended: &CancellationToken) -> bool {
-    tokio::time::timeout(Duration::from_secs(2), container_ended.cancelled()).await.is_ok()
+async fn overdue(container_ended: &CancellationToken) {
+    container_ended.cancelled().await;
+    tokio::time::sleep(END_GRACE).await;
 }
 
 async fn read_lines(stream: impl AsyncBufRead, on_line: &mut impl FnMut(&[u8])) -> std::io::Result<()> {
     let mut stream = std::pin::pin!(stream);
     let mut line = Vec::new();
     loop {
-        let buffer = stream.fill_buf().await?;
+        let buffer = timeout(LONGEST_SILENCE, stream.fill_buf()).await??;
         if buffer.is_empty() {
             if !line.is_empty() {
                 on_line(&line);

@@ -29,6 +29,8 @@ const PACKAGES: &[&str] = &[
 const SERVICES: &[(&str, &str)] =
     &[("containerd", "containerd"), ("docker-registry", "docker-registry"), ("etcd-server", "etcd")];
 
+const POLICY: &str = "#!/bin/sh\n# Made by `cargo xtask testbed`; may be removed.\nexit 101\n";
+
 /// Kernel settings of the whole machine that the kubelet overwrites.
 const KERNEL_SETTINGS: &[&str] = &[
     "kernel/keys/root_maxbytes",
@@ -43,12 +45,12 @@ const KERNEL_SETTINGS: &[&str] = &[
 pub(super) fn check_prerequisites() -> Result<()> {
     let mut missing = Vec::new();
     if !rustix::process::geteuid().is_root() {
-        missing.push("root, to create network namespaces and mounts: run it as root (sudo -E cargo xtask …)");
+        missing.push("root, to create network namespaces and mounts: run it as root: sudo -E env \"PATH=$PATH\" cargo xtask …");
     }
     if !on_path("apt-get") || !on_path("dpkg-query") {
         missing.push("Debian or a derivative (apt-get, dpkg), where containerd, runc and etcd come from");
     }
-    if !on_path("go") {
+    if !go_is_recent() {
         missing.push("Go 1.24 or later on the PATH, to build Kubernetes from its pinned modules");
     }
     if missing.is_empty() {
@@ -58,6 +60,16 @@ pub(super) fn check_prerequisites() -> Result<()> {
         "the testbed cannot run here. Missing:\n  - {}\nOr set KUBECONFIG to use a cluster that you already have.",
         missing.join("\n  - ")
     )
+}
+
+/// Asked outside of any module: an old Go could not even read ours.
+fn go_is_recent() -> bool {
+    let version = Command::new("go").args(["env", "GOVERSION"]).current_dir("/").output();
+    let Ok(version) = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()) else {
+        return false;
+    };
+    let minor = version.trim().strip_prefix("go1.").and_then(|rest| rest.split('.').next());
+    minor.and_then(|minor| minor.parse::<u32>().ok()).is_some_and(|minor| minor >= 24)
 }
 
 /// Installs the Debian packages that are not there yet, without starting their services.
@@ -121,7 +133,9 @@ fn is_installed(package: &str) -> bool {
 
 fn apt_get(packages: &[&str]) -> Result<()> {
     run(Command::new("apt-get")
-        .args(["-q", "install", "-y", "--no-install-recommends"])
+        // Debian's containerd excludes Docker's own: never remove what the machine has.
+        .args(["-q", "install", "-y", "--no-install-recommends", "--no-remove"])
+        .args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold"])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive"))
 }
@@ -135,10 +149,11 @@ struct ServicesHeldBack {
 impl ServicesHeldBack {
     fn hold() -> Result<Self> {
         let policy = Path::new("/usr/sbin/policy-rc.d");
-        if policy.exists() {
+        // Ours can be there still, if an earlier run was killed.
+        if fs::read_to_string(policy).is_ok_and(|text| text != POLICY) {
             return Ok(Self { created: None });
         }
-        fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+        fs::write(policy, POLICY)?;
         fs::set_permissions(policy, fs::Permissions::from_mode(0o755))?;
         Ok(Self { created: Some(policy.to_owned()) })
     }

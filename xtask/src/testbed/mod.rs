@@ -76,6 +76,23 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     }
 }
 
+/// Fails at once where [`up`] could not succeed, or its cluster could not be tested against.
+pub(crate) fn check() -> Result<()> {
+    let Some(environment) = foreign_cluster(&State::from_environment()?) else {
+        return host::check_prerequisites();
+    };
+    let missing: Vec<&str> =
+        registries::VARIABLES.into_iter().filter(|name| !environment.variables.contains_key(*name)).collect();
+    if !missing.is_empty() {
+        bail!(
+            "KUBECONFIG names a cluster of yours, but the tests do not know its registries; CONTRIBUTING.md says \
+             what to set:\n  {}\nOr unset KUBECONFIG to test on a cluster made here.",
+            missing.join("\n  ")
+        );
+    }
+    Ok(())
+}
+
 /// Makes sure that a cluster runs: the user's own if `KUBECONFIG` names one, the testbed
 /// otherwise. Blocks, so it cannot be called from asynchronous code.
 pub(crate) fn up() -> Result<Environment> {
@@ -90,14 +107,16 @@ pub(crate) fn up() -> Result<Environment> {
     host::check_prerequisites()?;
     let _lock = state.lock()?;
     let start = Instant::now();
+    // What takes a moment to fail comes before what takes minutes to succeed.
+    refuse_beside_another(&state)?;
+    host::install_packages()?;
     let programs = tools::build()?;
     if is_healthy(&state, &programs.fingerprint) {
         println!("the testbed is running");
         return testbed_environment(&state);
     }
-    host::install_packages()?;
-    refuse_beside_another(&state)?;
     clear(&state)?;
+    state.claim()?;
     start_node(&state, &programs)?;
     state.write("ready", &programs.fingerprint)?;
     println!("the testbed is ready after {:.1} s", start.elapsed().as_secs_f64());
@@ -205,6 +224,7 @@ fn status() -> Result<()> {
         match (running, processes.is_empty()) {
             (true, _) => "running",
             (false, true) => "not running",
+            (false, false) if !rustix::process::geteuid().is_root() => "started; only root can tell more",
             (false, false) => "started, but not healthy; `cargo xtask testbed up` repairs it",
         }
     );

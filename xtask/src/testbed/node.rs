@@ -256,9 +256,24 @@ fn cgroup_hierarchies() -> Vec<PathBuf> {
 }
 
 fn create_cgroups() -> Result<()> {
+    enable_controllers()?;
     for hierarchy in cgroup_hierarchies() {
         let cgroup = hierarchy.join(CGROUP);
         fs::create_dir_all(&cgroup).with_context(|| format!("creating {}", cgroup.display()))?;
+    }
+    Ok(())
+}
+
+/// In version 2, a cgroup has only the controllers that its parent passes on, and the kubelet
+/// refuses to start without these.
+fn enable_controllers() -> Result<()> {
+    let root = Path::new("/sys/fs/cgroup");
+    let Ok(offered) = fs::read_to_string(root.join("cgroup.controllers")) else { return Ok(()) };
+    for controller in ["cpu", "cpuset", "hugetlb", "memory", "pids"] {
+        if offered.split_whitespace().any(|name| name == controller) {
+            fs::write(root.join("cgroup.subtree_control"), format!("+{controller}"))
+                .with_context(|| format!("enabling the cgroup controller {controller}"))?;
+        }
     }
     Ok(())
 }

@@ -124,20 +124,33 @@ fn ctr(state: &State, subcommand: &[&str]) -> Command {
     command
 }
 
-/// The `GARDEN_TEST_*` variables that tests find the registries and images by.
+/// What tests find the registries and images by.
+pub(super) const VARIABLES: [&str; 9] = [
+    "GARDEN_TEST_REGISTRY",
+    "GARDEN_TEST_REGISTRY_BASIC",
+    "GARDEN_TEST_REGISTRY_BASIC_USERNAME",
+    "GARDEN_TEST_REGISTRY_BASIC_PASSWORD",
+    "GARDEN_TEST_REGISTRY_TLS",
+    "GARDEN_TEST_REGISTRY_TLS_CA",
+    "GARDEN_TEST_REGISTRY_CLUSTER",
+    "GARDEN_TEST_KANIKO_IMAGE",
+    "GARDEN_TEST_BASE_IMAGE",
+];
+
+/// The [`VARIABLES`] for the testbed.
 pub(super) fn variables(state: &State) -> Result<BTreeMap<String, String>> {
-    let variables = [
-        ("GARDEN_TEST_REGISTRY", OPEN.to_string()),
-        ("GARDEN_TEST_REGISTRY_BASIC", BASIC.to_string()),
-        ("GARDEN_TEST_REGISTRY_BASIC_USERNAME", USERNAME.to_owned()),
-        ("GARDEN_TEST_REGISTRY_BASIC_PASSWORD", password(state)?),
-        ("GARDEN_TEST_REGISTRY_TLS", TLS.to_string()),
-        ("GARDEN_TEST_REGISTRY_TLS_CA", state.registry_ca().to_string_lossy().into_owned()),
-        ("GARDEN_TEST_REGISTRY_CLUSTER", IN_CLUSTER.to_owned()),
-        ("GARDEN_TEST_KANIKO_IMAGE", images::KANIKO.to_owned()),
-        ("GARDEN_TEST_BASE_IMAGE", format!("{OPEN}/library/busybox:1.36")),
+    let values = [
+        OPEN.to_string(),
+        BASIC.to_string(),
+        USERNAME.to_owned(),
+        password(state)?,
+        TLS.to_string(),
+        state.registry_ca().to_string_lossy().into_owned(),
+        IN_CLUSTER.to_owned(),
+        images::KANIKO.to_owned(),
+        format!("{OPEN}/library/busybox:1.36"),
     ];
-    Ok(variables.map(|(name, value)| (name.to_owned(), value)).into())
+    Ok(VARIABLES.map(str::to_owned).into_iter().zip(values).collect())
 }
 
 fn password(state: &State) -> Result<String> {

@@ -6,7 +6,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+const MARKER: &str = "is-a-testbed";
 
 /// The state directory. It goes away with the testbed, except for the logs.
 #[derive(Debug, Clone)]
@@ -88,18 +90,29 @@ impl State {
         Ok(file)
     }
 
+    /// Marks the directory as a testbed's, which may be cleared.
+    pub(super) fn claim(&self) -> Result<()> {
+        self.write(MARKER, "cargo xtask testbed down removes everything here but the logs\n").map(|_| ())
+    }
+
     /// Removes everything but the logs; they are kept for whoever asks what went wrong.
+    ///
+    /// Fails, and removes nothing, where the directory holds what no testbed has put there.
     pub(super) fn remove_all_but_logs(&self) -> Result<()> {
         let entries = match fs::read_dir(&self.root) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error).with_context(|| format!("reading {}", self.root.display())),
         };
-        for entry in entries {
-            let path = entry?.path();
-            if path == self.logs() {
-                continue;
-            }
+        let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+        let doomed: Vec<_> = paths.into_iter().filter(|path| *path != self.logs()).collect();
+        if !doomed.is_empty() && !self.path(MARKER).exists() {
+            bail!(
+                "{} has files that are not a testbed's: set GARDEN_TESTBED_STATE to a directory of its own",
+                self.root.display()
+            );
+        }
+        for path in doomed {
             let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             removed.with_context(|| format!("removing {}", path.display()))?;
         }
@@ -130,10 +143,20 @@ mod tests {
     fn logs_survive_the_removal_of_the_state() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let state = State::at(directory.path()).expect("state");
+        state.claim().expect("claim");
         state.write("logs/etcd.log", "x").expect("log");
         state.write("pki/ca.crt", "x").expect("certificate");
         state.remove_all_but_logs().expect("removal");
         assert!(state.path("logs/etcd.log").exists());
         assert!(!state.path("pki").exists());
+    }
+    #[test]
+    fn a_directory_that_is_somebody_s_is_not_cleared() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        fs::write(directory.path().join("thesis.txt"), "x").expect("file");
+        let state = State::at(directory.path()).expect("state");
+        let error = state.remove_all_but_logs().expect_err("refused");
+        assert!(error.to_string().contains("GARDEN_TESTBED_STATE"), "{error}");
+        assert!(state.path("thesis.txt").exists());
     }
 }

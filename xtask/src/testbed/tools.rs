@@ -66,6 +66,7 @@ impl Programs {
 /// Builds what the cache lacks. Takes minutes the first time, nothing later.
 pub(super) fn build() -> Result<Programs> {
     let go_version = go_version()?;
+    remove_partial_builds()?;
     let mut programs = Programs { paths: BTreeMap::new(), fingerprint: String::new() };
     for tool in TOOLS {
         let source = sources().join(tool.name);
@@ -90,6 +91,18 @@ pub(super) fn build() -> Result<Programs> {
         writeln!(programs.fingerprint, "{}-{key}", tool.name)?;
     }
     Ok(programs)
+}
+
+/// What a build that was killed has left. Nobody else builds: the caller holds the lock.
+fn remove_partial_builds() -> Result<()> {
+    let Ok(entries) = fs::read_dir(cache_directory()?.join("bin")) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(".building-") {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// What outlives a testbed: programs and image archives.
