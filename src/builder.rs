@@ -28,6 +28,7 @@ struct Inner {
 
 /// An image that is in the deployment registry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct BuiltImage {
     /// The image's name; its tag is the version.
@@ -58,6 +59,7 @@ pub enum Outcome {
 
 /// What a build would do now.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Status {
     /// The name that the image has or would get.
@@ -70,6 +72,7 @@ pub struct Status {
 
 /// Everything that a build would create.
 #[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Plan {
     /// The name that the image would get.
@@ -86,7 +89,7 @@ impl Builder {
     /// cannot be used. The cluster itself is not asked yet.
     pub async fn connect(provider: ProviderConfig) -> Result<Self> {
         let cluster = Cluster::connect(&provider).await?;
-        Self::new(provider, cluster)
+        Self::new(provider, &cluster)
     }
 
     /// Uses a Kubernetes client that the caller has set up; the provider's `kubeconfig` and `context`
@@ -95,26 +98,26 @@ impl Builder {
     /// # Errors
     /// If the configuration is incomplete or asks for what is not supported.
     pub fn with_client(provider: ProviderConfig, client: kube::Client) -> Result<Self> {
-        Self::new(provider, Cluster::new(client))
+        Self::new(provider, &Cluster::new(client))
     }
 
-    fn new(provider: ProviderConfig, cluster: Cluster) -> Result<Self> {
-        provider.check()?;
-        let Some(registry) = provider.deployment_registry.clone() else {
-            return Err(Error::new(ErrorKind::Config, "`deploymentRegistry` is not set").with_hint(
-                "name the registry that images are pushed to; the one in the cluster is not supported yet",
-            ));
-        };
-        let registry_ca = match &registry.ca_certificate {
-            None => None,
-            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-                let message =
-                    format!("`deploymentRegistry.caCertificate`: {} cannot be read: {error}", path.display());
-                Error::new(ErrorKind::Config, message)
-            })?),
-        };
-        let backend = mode::backend(&provider, &cluster, &registry, registry_ca.as_deref())?;
-        let target = Target::new(cluster, registry, registry_ca, provider.image_pull_secrets);
+    /// Builds with a backend of the caller's own; the provider's `buildMode` then counts for nothing.
+    ///
+    /// # Errors
+    /// If the configuration is incomplete.
+    pub fn with_backend(
+        provider: ProviderConfig,
+        client: kube::Client,
+        backend: Arc<dyn Backend>,
+    ) -> Result<Self> {
+        let cluster = Cluster::new(client);
+        let target = target(&provider, &cluster)?;
+        Ok(Self(Arc::new(Inner { backend, target, notices: provider.notices })))
+    }
+
+    fn new(provider: ProviderConfig, cluster: &Cluster) -> Result<Self> {
+        let target = target(&provider, cluster)?;
+        let backend = mode::backend(&provider, cluster, &target)?;
         Ok(Self(Arc::new(Inner { backend, target, notices: provider.notices })))
     }
 
@@ -129,13 +132,7 @@ impl Builder {
         inner.backend.capabilities().check(inner.backend.name(), &request)?;
         let (events, stream) = event_channel();
         let cancel = CancellationToken::new();
-        let time_limit = request.time_limit();
-        let cx = BuildContext {
-            events,
-            cancel: cancel.clone(),
-            deadline: tokio::time::Instant::now() + time_limit,
-            time_limit,
-        };
+        let cx = BuildContext::new(events, cancel.clone(), request.timeout);
         Ok(Build::spawn(stream, cancel, async move { inner.build(request, &cx).await }))
     }
 
@@ -173,13 +170,33 @@ impl Builder {
         Ok(Plan { reference: job.destination, objects })
     }
 
-    /// Removes what builds have left behind whose client died. Every build does so on its way, too.
+    /// Removes what builds have left behind whose client died. Every build that needs the cluster does
+    /// so on its way, too.
     ///
     /// # Errors
     /// If the cluster refuses to list or delete.
     pub async fn sweep(&self) -> Result<SweepReport> {
         self.0.backend.sweep().await
     }
+}
+
+/// Returns the deployment registry that `provider` names.
+fn target(provider: &ProviderConfig, cluster: &Cluster) -> Result<Target> {
+    provider.check()?;
+    let Some(registry) = provider.deployment_registry.clone() else {
+        return Err(Error::new(ErrorKind::Config, "`deploymentRegistry` is not set").with_hint(
+            "name the registry that images are pushed to; the one in the cluster is not supported yet",
+        ));
+    };
+    let registry_ca = match &registry.ca_certificate {
+        None => None,
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+            let message =
+                format!("`deploymentRegistry.caCertificate`: {} cannot be read: {error}", path.display());
+            Error::new(ErrorKind::Config, message)
+        })?),
+    };
+    Ok(Target::new(cluster.clone(), registry, registry_ca, provider.image_pull_secrets.clone()))
 }
 
 /// A request whose context was read, and so has a version and a name.
@@ -192,7 +209,7 @@ struct Prepared {
 
 impl Prepared {
     fn into_job(self) -> BuildJob {
-        BuildJob { id: build_id(), request: self.request, context: self.context, destination: self.reference }
+        BuildJob::new(build_id(), self.request, self.context, self.reference)
     }
 }
 
@@ -221,7 +238,7 @@ impl Inner {
 
     /// Names the image by its content, and looks whether it exists.
     async fn find(&self, request: BuildRequest, cx: &BuildContext) -> Result<(Prepared, Known)> {
-        let step = cx.events.step(format!("read the build context {}", request.directory().display()));
+        let step = cx.events.step(format!("read the build context {}", request.directory.display()));
         let prepared = step.end(self.prepare(request, &cx.cancel).await)?;
 
         let step = cx.events.step(format!("look for {}", prepared.reference));
@@ -245,13 +262,18 @@ impl Inner {
     }
 
     async fn prepare(&self, request: BuildRequest, cancel: &CancellationToken) -> Result<Prepared> {
-        let (scanned, cancel) = (request.clone(), cancel.clone());
-        let scan = move || Context::scan(&scanned, &|| cancel.is_cancelled());
+        let image_flags = self.backend.image_flags(&request)?;
+        // Also stops the scan's thread when this future is dropped.
+        let stop = cancel.child_token();
+        let _stop_with_us = stop.clone().drop_guard();
+        let scanned = request.clone();
+        let scan = move || Context::scan(&scanned, &|| stop.is_cancelled());
         let context = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
         })??;
-        let version = Version::derive(&request, context.manifest().digest(), context.dockerfile().contents());
-        let reference = self.target.reference(request.name(), &version)?;
+        let (manifest, dockerfile) = (context.manifest().digest(), context.dockerfile().contents());
+        let version = Version::derive(&request, &image_flags, manifest, dockerfile);
+        let reference = self.target.reference(&request.name, &version)?;
         Ok(Prepared { request, context, version, reference })
     }
 
@@ -297,8 +319,14 @@ impl Inner {
             .with_hint(
                 "check that `deploymentRegistry` names the same registry from here and from the cluster",
             )),
-            // The builder's word is all there is; the warning before the build has said so.
-            Known::Unknown(_) => Ok(pushed),
+            Known::Unknown(error) => {
+                let message = format!(
+                    "that {reference} stands for {pushed} is the builder's word only: {}",
+                    error.message()
+                );
+                events.warn(message, error.hint().map(str::to_owned));
+                Ok(pushed)
+            }
         }
     }
 }

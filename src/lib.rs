@@ -8,7 +8,10 @@ mod target;
 pub use build::Build;
 pub use builder::{Builder, BuiltImage, Outcome, Plan, Status};
 pub use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Digest, Error, ErrorKind, Event, EventSink,
-    ImageReference, PlannedObject, Pushed, Result, Step, StepId, Stream, SweepReport, Version, context,
+    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, CancellationToken, Capabilities, Digest, Error,
+    ErrorKind, Event, EventSink, ImageReference, PlannedObject, Pushed, Result, Step, StepId, Stream,
+    SweepReport, Version, context,
 };
 pub use garden_config as config;
+/// The Kubernetes client that [`Builder::with_client`] takes.
+pub use kube;

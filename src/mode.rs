@@ -4,16 +4,17 @@ use std::sync::Arc;
 
 use garden_build_core::{Backend, Error, ErrorKind, Result};
 use garden_cluster::Cluster;
-use garden_config::{BuildMode, DeploymentRegistry, KanikoNamespace, Namespace, ProviderConfig};
+use garden_config::{BuildMode, KanikoNamespace, Namespace, ProviderConfig};
 use garden_kaniko::KanikoBackend;
 use garden_kaniko::spec::Settings;
 
-/// Returns the backend that builds as `provider` says.
+use crate::target::Target;
+
+/// Returns the backend that builds as `provider` says and pushes to `target`.
 pub(crate) fn backend(
     provider: &ProviderConfig,
     cluster: &Cluster,
-    registry: &DeploymentRegistry,
-    registry_ca: Option<&str>,
+    target: &Target,
 ) -> Result<Arc<dyn Backend>> {
     let BuildMode::Kaniko(options) = &provider.build_mode else {
         let mode = provider.build_mode.as_str();
@@ -27,8 +28,8 @@ pub(crate) fn backend(
     let settings = Settings {
         options: options.clone(),
         resources: provider.builder_resources.clone(),
-        registry: registry.clone(),
-        registry_ca: registry_ca.map(str::to_owned),
+        registry: target.registry.clone(),
+        registry_ca: target.registry_ca.clone(),
         namespace: namespace.name.clone(),
     };
     Ok(Arc::new(KanikoBackend::new(

@@ -11,8 +11,8 @@ use garden_registry::{Identity, RegistryClient, RegistryError, Resolution};
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     cluster: Cluster,
-    registry: DeploymentRegistry,
-    registry_ca: Option<String>,
+    pub(crate) registry: DeploymentRegistry,
+    pub(crate) registry_ca: Option<String>,
     pull_secrets: Vec<SecretRef>,
 }
 

@@ -99,3 +99,20 @@ async fn a_context_that_cannot_be_read_is_a_failure_of_the_build_not_of_the_clus
     assert_eq!(*error.kind(), ErrorKind::Context);
     assert!(error.message().contains("/no/such/directory"), "{error}");
 }
+
+#[tokio::test]
+async fn flags_of_the_provider_count_for_the_version_if_they_can_change_the_image() {
+    let directory = context();
+    let reference = async |flags: &[&str]| {
+        let mut provider = provider();
+        let mut kaniko = KanikoOptions::default();
+        kaniko.extra_flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+        provider.build_mode = BuildMode::Kaniko(kaniko);
+        let builder = Builder::with_client(provider, nobody()).unwrap();
+        builder.plan(BuildRequest::new("api", directory.path())).await.unwrap().reference
+    };
+    let plain = reference(&[]).await;
+    assert_ne!(reference(&["--build-arg=A=1"]).await, plain);
+    assert_ne!(reference(&["--build-arg=A=1"]).await, reference(&["--build-arg=A=2"]).await);
+    assert_eq!(reference(&["--verbosity=debug", "--cache-repo=registry.example/cache"]).await, plain);
+}

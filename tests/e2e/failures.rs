@@ -95,6 +95,16 @@ async fn a_build_that_needs_too_much_memory_is_called_out_of_memory() {
 }
 
 #[tokio::test]
+async fn a_child_that_ran_out_of_memory_is_no_failure_if_the_build_goes_on() {
+    in_project("oom-child", async |project| {
+        project.dockerfile("RUN (head -c 1000000000 /dev/zero | tail) || echo survived\n");
+        project.provider.builder_resources.limits.memory = 96;
+        project.builder().build(project.request()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_pod_deleted_from_outside_is_noticed_at_once() {
     in_project("deleted", async |project| {
         project.dockerfile("RUN sleep 600\n");

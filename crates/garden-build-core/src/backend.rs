@@ -20,6 +20,13 @@ pub trait Backend: Debug + Send + Sync {
     /// Returns what this backend can do. Checked before anything else happens.
     fn capabilities(&self) -> Capabilities;
 
+    /// Returns the flags, of the configuration and of `request`, that can change the image. They are
+    /// part of its [`Version`](crate::Version).
+    ///
+    /// # Errors
+    /// If a flag cannot be used.
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>>;
+
     /// Returns every object and argument that building `job` would create, with secrets redacted.
     /// Touches nothing.
     ///
@@ -46,6 +53,7 @@ pub trait Backend: Debug + Send + Sync {
 
 /// What a [`Backend`] builds.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct BuildJob {
     /// Identifies this build among all others: lower-case letters and digits, unique.
     pub id: String,
@@ -57,8 +65,24 @@ pub struct BuildJob {
     pub destination: ImageReference,
 }
 
+impl BuildJob {
+    /// Describes the build `id` of `context`, as `request` asks for it, to be pushed to `destination`.
+    pub fn new(
+        id: impl Into<String>,
+        request: BuildRequest,
+        context: Context,
+        destination: ImageReference,
+    ) -> Self {
+        Self { id: id.into(), request, context, destination }
+    }
+}
+
+/// In place of a moment that the clock cannot hold.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// What surrounds a running build: where it reports to and what ends it early.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct BuildContext {
     /// Where the build reports what happens.
     pub events: EventSink,
@@ -71,6 +95,13 @@ pub struct BuildContext {
 }
 
 impl BuildContext {
+    /// Surrounds a build that begins now and may take `time_limit`.
+    pub fn new(events: EventSink, cancel: CancellationToken, time_limit: Duration) -> Self {
+        let now = Instant::now();
+        let deadline = now.checked_add(time_limit).unwrap_or(now + FOR_EVER);
+        Self { events, cancel, deadline, time_limit }
+    }
+
     /// Waits until the build has to stop, and returns why.
     pub async fn stopped(&self) -> Error {
         tokio::select! {
@@ -98,7 +129,7 @@ impl Capabilities {
     /// # Errors
     /// [`ErrorKind::Unsupported`], naming the first field that the mode cannot honour.
     pub fn check(&self, mode: &str, request: &BuildRequest) -> Result<()> {
-        if request.platform_list().len() > 1 && !self.multiple_platforms {
+        if request.platforms.len() > 1 && !self.multiple_platforms {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("`platforms`: {mode} builds for one platform at a time"),
@@ -130,6 +161,7 @@ impl Pushed {
 
 /// One object that a build would create.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct PlannedObject {
     /// What it is and where, such as `Pod my-project/kaniko-api-1a2b3c`.

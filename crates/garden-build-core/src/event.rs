@@ -69,7 +69,8 @@ pub enum Event {
         /// What to do about it.
         hint: Option<String>,
     },
-    /// The consumer was too slow, and this many log lines and progress counters were dropped here.
+    /// The consumer was too slow, and this many log lines and progress counters were dropped since it
+    /// last read. Steps and warnings from before the gap may follow.
     Missed {
         /// How many events were dropped.
         count: u64,

@@ -28,3 +28,8 @@ pub use event_channel::{EventSink, EventStream, Step, event_channel};
 pub use reference::{ImageReference, ReferenceError};
 pub use request::BuildRequest;
 pub use version::Version;
+
+/// What [`Backend`]'s methods return, as it is object safe.
+pub use futures::future::BoxFuture;
+/// What cancels a build; see [`BuildContext`].
+pub use tokio_util::sync::CancellationToken;

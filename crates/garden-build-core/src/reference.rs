@@ -25,9 +25,21 @@ impl ImageReference {
     /// Names the image `repository:tag` at `registry` (`host` or `host:port`).
     ///
     /// # Errors
-    /// If the three do not form a reference by Docker's grammar: upper case in the repository, say.
+    /// If the three do not form a reference by Docker's grammar (upper case in the repository, say), or
+    /// one that names something else (a registry without dot and port would be a user of Docker Hub).
     pub fn tagged(registry: &str, repository: &str, tag: &str) -> Result<Self, ReferenceError> {
-        format!("{registry}/{repository}:{tag}").parse()
+        let text = format!("{registry}/{repository}:{tag}");
+        let parsed: Self = text.parse()?;
+        // Docker's grammar takes a word without dot and port for a user of Docker Hub, say.
+        let is_meant = (parsed.registry(), parsed.repository()) == (registry, repository)
+            && parsed.tag() == Some(tag)
+            && parsed.digest().is_none();
+        if is_meant {
+            Ok(parsed)
+        } else {
+            let reason = format!("it would name `{parsed}`, not `{repository}` at the registry `{registry}`");
+            Err(ReferenceError { text, reason })
+        }
     }
 
     /// Returns the registry's `host` or `host:port`; `docker.io` for Docker Hub.
@@ -108,6 +120,15 @@ mod tests {
     fn expands_docker_hub_short_names() {
         let reference: ImageReference = "busybox".parse().expect("valid");
         assert_eq!(reference.to_string(), "docker.io/library/busybox:latest");
+    }
+
+    #[test]
+    fn refuses_what_would_name_something_else() {
+        for (registry, tag) in [("registry", "v-1"), ("registry.example", "v@sha256:00")] {
+            ImageReference::tagged(registry, "api", tag).expect_err(registry);
+        }
+        ImageReference::tagged("localhost", "api", "v-1").expect("Docker's grammar knows localhost");
+        ImageReference::tagged("docker.io", "team/api", "v-1").expect("Docker Hub by its own name");
     }
 
     #[test]

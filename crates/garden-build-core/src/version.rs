@@ -12,32 +12,39 @@ const DIGITS: usize = 20;
 
 /// The tag of an image: `v-` and 20 hexadecimal digits that stand for everything that went into it.
 ///
-/// Covers the context's files, the Dockerfile, the target stage, build arguments, extra flags and platforms. Does
-/// not cover secrets, nor where on the machine the context lies, nor how the build is run.
+/// Covers the context's files, the Dockerfile, the target stage, build arguments, platforms, and
+/// those flags of the builder that can change the image. Does not cover secrets, nor where on the
+/// machine the context lies, nor how the build is run. The same files have another version on
+/// Windows, where every file's executable bit is taken as set.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Version(String);
 
 impl Version {
     /// Derives the version of what `request` builds from the context with digest `manifest` and
-    /// the text of `dockerfile`.
+    /// the text of `dockerfile`, with the builder's `image_flags`.
     ///
     /// Every field goes into the hash with its name and length, so no two different inputs share
     /// a serialisation.
-    pub fn derive(request: &BuildRequest, manifest: Digest, dockerfile: &[u8]) -> Self {
+    pub fn derive(
+        request: &BuildRequest,
+        image_flags: &[String],
+        manifest: Digest,
+        dockerfile: &[u8],
+    ) -> Self {
         let mut hasher = FramedHasher::new("garden-build version 1");
         hasher.field("manifest", manifest.as_bytes());
         hasher.field("dockerfile", dockerfile);
-        if let Some(target) = request.target_stage() {
+        if let Some(target) = &request.target {
             hasher.field("target", target.as_bytes());
         }
-        for (name, value) in request.arguments() {
+        for (name, value) in &request.build_args {
             hasher.field("argument", name.as_bytes());
             hasher.field("value", value.as_bytes());
         }
-        for flag in request.flags() {
+        for flag in image_flags {
             hasher.field("flag", flag.as_bytes());
         }
-        for platform in request.platform_list() {
+        for platform in &request.platforms {
             hasher.field("platform", platform.as_bytes());
         }
         let hex = hasher.finish().hex();
@@ -91,7 +98,7 @@ mod tests {
     use super::*;
 
     fn version(request: &BuildRequest) -> Version {
-        Version::derive(request, Digest::of(b"files"), b"FROM scratch")
+        Version::derive(request, &[], Digest::of(b"files"), b"FROM scratch")
     }
 
     #[test]
@@ -110,10 +117,10 @@ mod tests {
             version(&base().target("a")),
             version(&base().build_arg("a", "bc")),
             version(&base().build_arg("ab", "c")),
-            version(&base().extra_flag("a")),
+            Version::derive(&base(), &["a".to_owned()], Digest::of(b"files"), b"FROM scratch"),
             version(&base().platform("linux/arm64")),
-            Version::derive(&base(), Digest::of(b"other files"), b"FROM scratch"),
-            Version::derive(&base(), Digest::of(b"files"), b"FROM busybox"),
+            Version::derive(&base(), &[], Digest::of(b"other files"), b"FROM scratch"),
+            Version::derive(&base(), &[], Digest::of(b"files"), b"FROM busybox"),
         ];
         for (index, version) in versions.iter().enumerate() {
             assert!(!versions[..index].contains(version), "{index} is not unique: {version}");

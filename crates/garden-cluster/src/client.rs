@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
 use http::Request;
 use k8s_openapi::NamespaceResourceScope;
@@ -117,7 +118,8 @@ impl Cluster {
         }
     }
 
-    /// Deletes an object at once; that it is gone already is success.
+    /// Deletes an object at once; that it is gone already is success. Tries three times, as what
+    /// is not deleted goes on running.
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
@@ -127,11 +129,16 @@ impl Cluster {
     {
         let at_once = DeleteParams::default().grace_period(0);
         let api = self.api::<K>(namespace);
-        let deleting = api.delete(name, &at_once);
-        match answer(&format!("delete {} {namespace}/{name}", K::kind(&())), deleting).await {
-            Err(error) if error.code() != Some(404) => Err(error),
-            _ => Ok(()),
-        }
+        let action = format!("delete {} {namespace}/{name}", K::kind(&()));
+        let deleting = || async {
+            match answer(&action, api.delete(name, &at_once)).await {
+                Err(error) if error.code() != Some(404) => Err(error),
+                _ => Ok(()),
+            }
+        };
+        let tries =
+            ExponentialBuilder::default().with_min_delay(Duration::from_millis(300)).with_max_times(2);
+        deleting.retry(tries).when(|error| !matches!(error.code(), Some(400..=499))).await
     }
 
     /// Makes sure that a namespace exists.
@@ -140,7 +147,7 @@ impl Cluster {
     /// have been given one: whether it exists shows when something is created in it.
     ///
     /// # Errors
-    /// If it does not exist and may not be created, or is being deleted.
+    /// If it does not exist and may not be created.
     pub async fn ensure_namespace(&self, wanted: &NamespaceConfig) -> Result<(), ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         match answer(&format!("read Namespace {}", wanted.name), namespaces.get_opt(&wanted.name)).await {

@@ -3,13 +3,15 @@ use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::jiff::Timestamp;
 
 /// How long a pod may be unschedulable before the build fails: long enough for a scheduler that is
-/// only busy, and for an autoscaler to say that it adds a node.
-const SCHEDULING_GRACE: Duration = Duration::from_secs(8);
+/// only busy, and for an autoscaler, which looks every ten seconds, to say that it adds a node.
+const SCHEDULING_GRACE: Duration = Duration::from_secs(12);
 
-/// How long pulling the builder's image may fail in a way that may pass, such as a time-out.
-const PULL_GRACE: Duration = Duration::from_secs(8);
+/// How long pulling the builder's image may fail in a way that may pass, such as a time-out: the
+/// kubelet tries again after ten seconds.
+const PULL_GRACE: Duration = Duration::from_secs(25);
 
 /// How long mounting volumes may fail: the kubelet retries, and a secret may arrive after its pod.
 const MOUNT_GRACE: Duration = Duration::from_secs(30);
@@ -137,6 +139,9 @@ pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
             return PodState::Running;
         }
     }
+    if status.phase.as_deref() == Some("Failed") {
+        return PodState::Killed(never_ran(pod, init, reason, message));
+    }
     for container_status in init.iter().chain(main) {
         if let Some(trouble) = waiting_trouble(pod, container_status) {
             return PodState::Stuck(trouble);
@@ -155,7 +160,8 @@ fn ended(pod: &Pod, status: &ContainerStatus) -> Option<PodState> {
     let message = terminated.message.clone().unwrap_or_default();
     let name = pod_name(pod);
     Some(match reason {
-        "OOMKilled" => PodState::Killed(Diagnosis::new(
+        // containerd says so too when only a child was killed and the container went on and succeeded.
+        "OOMKilled" if terminated.exit_code != 0 => PodState::Killed(Diagnosis::new(
             ErrorKind::OutOfMemory,
             format!("{name} ran out of memory{}", memory_limit(pod)),
             "raise `resources.builder.limits.memory`, or make the build need less",
@@ -172,6 +178,31 @@ fn ended(pod: &Pod, status: &ContainerStatus) -> Option<PodState> {
         ),
         _ => PodState::Exited { exit_code: terminated.exit_code, message },
     })
+}
+
+/// A pod that failed although its container has no end: the kubelet refused it (out of CPU, memory or
+/// pods after all), or an init container failed.
+fn never_ran(pod: &Pod, init: &[ContainerStatus], reason: &str, message: &str) -> Diagnosis {
+    let name = pod_name(pod);
+    let failed_init = init.iter().find_map(|status| {
+        let terminated = status.state.as_ref()?.terminated.as_ref()?;
+        (terminated.exit_code != 0).then_some((&status.name, terminated.exit_code))
+    });
+    match failed_init {
+        Some((init, exit_code)) => Diagnosis::new(
+            ErrorKind::BuilderStart,
+            format!(
+                "{name} could not be started: its init container `{init}` failed with exit code {exit_code}"
+            ),
+            "the cluster has added this container; ask its operator",
+        ),
+        None => Diagnosis::new(
+            ErrorKind::BuilderLost,
+            format!("{name} was refused by its node ({reason}): {message}"),
+            "build again",
+        )
+        .retryable(),
+    }
 }
 
 fn waiting_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
@@ -200,7 +231,9 @@ fn waiting_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
         ),
         _ => return None,
     };
-    Some(Trouble { diagnosis: Diagnosis::new(kind, what, hint), grace })
+    let diagnosis = Diagnosis::new(kind, what, hint);
+    let may_pass = !grace.is_zero();
+    Some(Trouble { diagnosis: if may_pass { diagnosis.retryable() } else { diagnosis }, grace })
 }
 
 /// Registries that answered with a definite no will not change their mind within a build.
@@ -218,9 +251,18 @@ fn scheduling_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
             && condition.status == "False"
             && condition.reason.as_deref() == Some("Unschedulable")
     })?;
-    // Cluster Autoscaler and Karpenter announce the node that they are about to add.
-    let node_is_coming =
-        events.iter().any(|event| matches!(event.reason.as_deref(), Some("TriggeredScaleUp" | "Nominated")));
+    // Cluster Autoscaler and Karpenter announce the node that they are about to add, or that none
+    // would help.
+    let announced = |reasons: &[&str]| {
+        events.iter().any(|event| event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason)))
+    };
+    let grace = if announced(&["TriggeredScaleUp", "Nominated"]) {
+        SCALE_UP_GRACE
+    } else if announced(&["NotTriggerScaleUp"]) {
+        Duration::ZERO
+    } else {
+        SCHEDULING_GRACE
+    };
     let message = unscheduled.message.as_deref().unwrap_or_default();
     Some(Trouble {
         diagnosis: Diagnosis::new(
@@ -228,15 +270,27 @@ fn scheduling_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
             format!("no node can take {}: {message}", pod_name(pod)),
             "check the build mode's `nodeSelector` and `tolerations`, and `resources.builder.requests`, against the cluster's nodes",
         ),
-        grace: if node_is_coming { SCALE_UP_GRACE } else { SCHEDULING_GRACE },
+        grace,
     })
 }
 
+/// Events stay when what they tell of has passed, so only one with nothing better after it counts.
 fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
-    let event = events
+    let latest = |reasons: &[&str]| {
+        let matching = events
+            .iter()
+            .filter(|event| event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason)));
+        matching.max_by_key(|event| last_seen(event))
+    };
+    let event = latest(&["FailedMount", "FailedCreatePodSandBox"])?;
+    let progress = latest(&["Pulling", "Pulled", "Created", "Started"]);
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let is_set_up = conditions
         .iter()
-        .rev()
-        .find(|event| matches!(event.reason.as_deref(), Some("FailedMount" | "FailedCreatePodSandBox")))?;
+        .any(|condition| condition.type_ == "PodReadyToStartContainers" && condition.status == "True");
+    if is_set_up || progress.is_some_and(|progress| last_seen(progress) >= last_seen(event)) {
+        return None;
+    }
     let reason = event.reason.as_deref().unwrap_or_default();
     let message = event.message.as_deref().unwrap_or_default();
     Some(Trouble {
@@ -247,6 +301,13 @@ fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
         ),
         grace: MOUNT_GRACE,
     })
+}
+
+fn last_seen(event: &Event) -> Option<Timestamp> {
+    let series =
+        event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    series.or(last).or(event.event_time.as_ref().map(|time| time.0))
 }
 
 fn memory_limit(pod: &Pod) -> String {

@@ -45,9 +45,8 @@ impl Dial for ClusterDialer {
 
 /// Splits the DNS name of a Service into the Service's name and namespace.
 fn service_of(host: &str) -> Option<(&str, &str)> {
-    let mut labels = host.split('.');
-    let (service, namespace) = (labels.next()?, labels.next()?);
-    (labels.next()? == "svc").then_some((service, namespace))
+    let name = host.strip_suffix(".svc").or_else(|| host.strip_suffix(".svc.cluster.local"))?;
+    name.split_once('.').filter(|(_, namespace)| !namespace.contains('.'))
 }
 
 async fn dial_service(
@@ -98,7 +97,8 @@ mod tests {
     fn only_service_names_go_through_the_api_server() {
         assert_eq!(service_of("registry.testbed.svc.cluster.local"), Some(("registry", "testbed")));
         assert_eq!(service_of("registry.testbed.svc"), Some(("registry", "testbed")));
-        for host in ["registry.example.com", "localhost", "127.0.0.1", "svc", "a.svc"] {
+        for host in ["registry.example.com", "localhost", "127.0.0.1", "svc", "a.svc", "a.b.svc.example.com"]
+        {
             assert_eq!(service_of(host), None, "{host}");
         }
     }

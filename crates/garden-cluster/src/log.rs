@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::{AsyncBufRead, AsyncBufReadExt};
@@ -22,10 +24,12 @@ const LONGEST_SILENCE: Duration = Duration::from_secs(300);
 const RESUME_AFTER: Duration = Duration::from_millis(300);
 
 /// Streams a container's log to `on_line`, from its beginning to its end, without gaps or repeats.
+/// Returns whether the end was read.
 ///
 /// The API server may end a log stream early (restarts, rotation, idle proxies), so the end of a
 /// stream says nothing: `container_ended` does. Cancel it once the container has ended; the call then
-/// returns when the rest of the log was read. Lines have no line end, and invalid UTF-8 is replaced.
+/// returns when the rest of the log was read, or nothing has come for some seconds. Lines have no line
+/// end, and invalid UTF-8 is replaced.
 pub async fn follow_log(
     cluster: &Cluster,
     namespace: &str,
@@ -33,9 +37,10 @@ pub async fn follow_log(
     container: &str,
     container_ended: &CancellationToken,
     mut on_line: impl FnMut(&str),
-) {
+) -> bool {
     let pods = cluster.api::<Pod>(namespace);
-    let mut position = Position::default();
+    let mut seen = Seen::default();
+    let lines = AtomicU64::new(0);
     loop {
         // Looked up before reading: a stream that is opened after the end contains everything.
         let was_ended = container_ended.is_cancelled();
@@ -43,13 +48,14 @@ pub async fn follow_log(
             container: Some(container.to_owned()),
             follow: true,
             timestamps: true,
-            since_time: position.resume_from(),
+            since_time: seen.resume_from(),
             ..LogParams::default()
         };
         let reading = async {
             let stream = pods.log_stream(pod, &parameters).await.map_err(std::io::Error::other)?;
             read_lines(stream, &mut |line| {
-                if let Some(text) = position.accept(line) {
+                lines.fetch_add(1, Ordering::Relaxed);
+                if let Some(text) = seen.accept(line) {
                     on_line(text);
                 }
             })
@@ -59,19 +65,21 @@ pub async fn follow_log(
             complete = reading => complete,
             // A connection can die without a word; then the end of the container is not followed by
             // the end of the stream.
-            () = overdue(container_ended), if !was_ended => Err(std::io::ErrorKind::TimedOut.into()),
+            () = silent_after_end(container_ended, &lines) => Err(std::io::ErrorKind::TimedOut.into()),
         };
         match complete {
             // A clean end usually means that the container has ended, and its pod is about to say so.
-            Ok(()) if was_ended || timeout(END_GRACE, container_ended.cancelled()).await.is_ok() => return,
+            Ok(()) if was_ended || timeout(END_GRACE, container_ended.cancelled()).await.is_ok() => {
+                return true;
+            }
             Err(error) if was_ended => {
                 tracing::debug!(%error, pod, "the rest of the builder's log could not be read");
-                return;
+                return false;
             }
             Ok(()) => {}
             Err(error) => tracing::debug!(%error, pod, "the builder's log broke off and is resumed"),
         }
-        position.resume();
+        seen.resume();
         tokio::select! {
             () = tokio::time::sleep(RESUME_AFTER) => {}
             () = container_ended.cancelled() => {}
@@ -79,9 +87,16 @@ pub async fn follow_log(
     }
 }
 
-async fn overdue(container_ended: &CancellationToken) {
+/// Waits until the container has ended and no line has come for a while.
+async fn silent_after_end(container_ended: &CancellationToken, lines: &AtomicU64) {
     container_ended.cancelled().await;
-    tokio::time::sleep(END_GRACE).await;
+    loop {
+        let before = lines.load(Ordering::Relaxed);
+        tokio::time::sleep(END_GRACE).await;
+        if lines.load(Ordering::Relaxed) == before {
+            return;
+        }
+    }
 }
 
 async fn read_lines(stream: impl AsyncBufRead, on_line: &mut impl FnMut(&[u8])) -> std::io::Result<()> {
@@ -110,53 +125,58 @@ async fn read_lines(stream: impl AsyncBufRead, on_line: &mut impl FnMut(&[u8])) 
     }
 }
 
-/// How far a log was read. The server resumes by the second, so lines that were seen come again and
-/// are recognised by their time; lines of the very same time are counted.
+/// Which of a log's latest lines were seen.
+///
+/// The server resumes by the second, and the lines of a container's two streams are stamped
+/// independently, so that stamps may go back a little. So a resumed stream begins a second before the
+/// second of the latest line, and what was seen of that time is left out, each line as often as it was
+/// seen.
 #[derive(Default, Debug)]
-struct Position {
-    last: Option<Timestamp>,
-    at_last: usize,
-    repeated: usize,
+struct Seen {
+    latest: Option<Timestamp>,
+    /// How many lines have which stamp, as far back as a resumed stream goes.
+    stamps: BTreeMap<Timestamp, usize>,
+    /// Those that a resumed stream has not repeated yet.
+    expected: BTreeMap<Timestamp, usize>,
     text: String,
 }
 
-impl Position {
+impl Seen {
+    /// A whole second, as the API server is asked for seconds: anything finer would be rounded up.
     fn resume_from(&self) -> Option<Timestamp> {
-        self.last
+        let second = self.latest?.as_second();
+        Timestamp::from_second(second.saturating_sub(1)).ok()
     }
 
     fn resume(&mut self) {
-        self.repeated = 0;
+        self.expected.clone_from(&self.stamps);
     }
 
     /// Returns the line without its timestamp, or `None` if it was seen before.
     fn accept(&mut self, line: &[u8]) -> Option<&str> {
         let line = String::from_utf8_lossy(line);
         let (stamp, text) = line.split_once(' ').unwrap_or((&line, ""));
-        match stamp.parse::<Timestamp>() {
-            // The rest of a line that was cut, or a message of the kubelet itself.
-            Err(_) => {
-                self.text.clear();
-                self.text.push_str(&line);
-                return Some(&self.text);
+        // Without a stamp, it is the rest of a line that was cut, or a message of the kubelet itself.
+        let stamp = stamp.parse::<Timestamp>().ok();
+        if let Some(stamp) = stamp {
+            if let Some(count) = self.expected.get_mut(&stamp).filter(|count| **count > 0) {
+                *count -= 1;
+                return None;
             }
-            Ok(time) if self.last.is_some_and(|last| time < last) => return None,
-            Ok(time) if self.last == Some(time) => {
-                self.repeated += 1;
-                if self.repeated <= self.at_last {
-                    return None;
-                }
-                self.at_last = self.repeated;
-            }
-            Ok(time) => {
-                self.last = Some(time);
-                self.at_last = 1;
-                self.repeated = 1;
-            }
+            self.remember(stamp);
         }
         self.text.clear();
-        self.text.push_str(text.trim_end_matches('\r'));
+        self.text.push_str(if stamp.is_some() { text.trim_end_matches('\r') } else { &line });
         Some(&self.text)
+    }
+
+    fn remember(&mut self, stamp: Timestamp) {
+        *self.stamps.entry(stamp).or_default() += 1;
+        let new_second = self.latest.is_none_or(|latest| stamp.as_second() > latest.as_second());
+        self.latest = self.latest.max(Some(stamp));
+        if new_second && let Some(from) = self.resume_from() {
+            self.stamps = self.stamps.split_off(&from);
+        }
     }
 }
 
@@ -164,40 +184,58 @@ impl Position {
 mod tests {
     use super::*;
 
-    fn accepted(position: &mut Position, lines: &[&str]) -> Vec<String> {
-        lines.iter().filter_map(|line| position.accept(line.as_bytes()).map(str::to_owned)).collect()
+    fn accepted(seen: &mut Seen, lines: &[&str]) -> Vec<String> {
+        lines.iter().filter_map(|line| seen.accept(line.as_bytes()).map(str::to_owned)).collect()
+    }
+
+    /// What a server sends for a `since_time`.
+    fn since<'l>(log: &[&'l str], from: Option<Timestamp>) -> Vec<&'l str> {
+        let stamp = |line: &str| line.split(' ').next().and_then(|stamp| stamp.parse::<Timestamp>().ok());
+        log.iter().copied().filter(|line| stamp(line) >= from).collect()
+    }
+
+    const LOG: [&str; 7] = [
+        "2026-01-01T00:00:00.7Z one",
+        "2026-01-01T00:00:01.2Z two",
+        "2026-01-01T00:00:01.2Z two again",
+        "2026-01-01T00:00:00.9Z late",
+        "2026-01-01T00:00:01.8Z three",
+        "2026-01-01T00:00:02.1Z four",
+        "2026-01-01T00:00:01.9Z late again",
+    ];
+
+    #[test]
+    fn a_log_that_is_resumed_anywhere_has_no_gaps_and_no_repeats() {
+        let whole = accepted(&mut Seen::default(), &LOG);
+        assert_eq!(whole.len(), LOG.len(), "stamps that go back lose nothing");
+        for first in 0..=LOG.len() {
+            for second in first..=LOG.len() {
+                let mut seen = Seen::default();
+                let mut lines = accepted(&mut seen, &LOG[..first]);
+                for sent in [&LOG[..second], &LOG[..]] {
+                    seen.resume();
+                    let resumed = since(sent, seen.resume_from());
+                    lines.extend(accepted(&mut seen, &resumed));
+                }
+                assert_eq!(lines, whole, "cut after {first} and {second}");
+            }
+        }
     }
 
     #[test]
-    fn a_resumed_log_has_no_gaps_and_no_repeats() {
-        let mut position = Position::default();
-        let first = accepted(
-            &mut position,
-            &["2026-01-01T00:00:00.1Z one", "2026-01-01T00:00:00.2Z two", "2026-01-01T00:00:00.2Z two again"],
-        );
-        assert_eq!(first, ["one", "two", "two again"]);
-
-        position.resume();
-        let second = accepted(
-            &mut position,
-            &[
-                "2026-01-01T00:00:00.1Z one",
-                "2026-01-01T00:00:00.2Z two",
-                "2026-01-01T00:00:00.2Z two again",
-                "2026-01-01T00:00:00.2Z and a third",
-                "2026-01-01T00:00:01Z four",
-            ],
-        );
-        assert_eq!(second, ["and a third", "four"]);
+    fn only_the_latest_seconds_are_remembered() {
+        let mut seen = Seen::default();
+        for second in 0..10_000 {
+            let stamp = Timestamp::from_second(second).expect("in range");
+            seen.accept(format!("{stamp} x").as_bytes());
+        }
+        assert!(seen.stamps.len() <= 2, "{}", seen.stamps.len());
     }
 
     #[test]
     fn empty_lines_and_lines_without_a_time_are_kept() {
-        let mut position = Position::default();
-        assert_eq!(
-            accepted(&mut position, &["2026-01-01T00:00:00Z ", "rest of a line"]),
-            ["", "rest of a line"]
-        );
+        let mut seen = Seen::default();
+        assert_eq!(accepted(&mut seen, &["2026-01-01T00:00:00Z ", "rest of a line"]), ["", "rest of a line"]);
     }
 
     #[tokio::test]

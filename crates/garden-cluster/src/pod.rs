@@ -99,6 +99,8 @@ impl BuildPod {
     /// # Errors
     /// With the cause, if the pod was killed, evicted, deleted or lost.
     pub async fn ended(&mut self) -> Result<PodEnd, ClusterError> {
+        // They tell why a pod does not start; now it has.
+        self.events = Some(futures::stream::pending().boxed());
         loop {
             match self.state()? {
                 PodState::Exited { exit_code, message } => return Ok(PodEnd { exit_code, message }),
@@ -131,16 +133,27 @@ impl BuildPod {
         Ok(state)
     }
 
+    /// Drains, preemption and taints delete a pod as well, and say so in a condition.
+    /// Source: Kubernetes, "Disruptions", section "Pod disruption conditions".
     fn deleted(&self) -> ClusterError {
-        ClusterError::Pod(Diagnosis {
-            kind: ErrorKind::BuilderLost,
-            message: format!(
-                "Pod {}/{} was deleted by somebody else while it was building",
-                self.namespace, self.name
-            ),
-            hint: Some("build again".to_owned()),
-            retryable: true,
-        })
+        let name = format!("Pod {}/{}", self.namespace, self.name);
+        let conditions = self.pod.as_ref().and_then(|pod| pod.status.as_ref()?.conditions.as_deref());
+        let disruption = conditions
+            .unwrap_or_default()
+            .iter()
+            .find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+        let (kind, message) = match disruption {
+            Some(condition) => {
+                let reason = condition.reason.as_deref().unwrap_or_default();
+                let message = condition.message.as_deref().unwrap_or_default();
+                (ErrorKind::Evicted, format!("{name} was taken from its node ({reason}): {message}"))
+            }
+            None => {
+                (ErrorKind::BuilderLost, format!("{name} was deleted by somebody else while it was building"))
+            }
+        };
+        let hint = Some("build again".to_owned());
+        ClusterError::Pod(Diagnosis { kind, message, hint, retryable: true })
     }
 
     /// Waits until something is worth looking at again.
@@ -174,7 +187,10 @@ impl BuildPod {
             Ok(event) => event,
             Err(error) => return self.watch_failed(error),
         };
-        self.failing_since = None;
+        // Init only announces that a list will be asked for.
+        if !matches!(event, watcher::Event::Init) {
+            self.failing_since = None;
+        }
         match event {
             watcher::Event::Init => self.listed = false,
             watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
@@ -222,7 +238,10 @@ impl BuildPod {
             }
             Ok(_) => {}
             // Events make the diagnosis better; a user who may not read them can build all the same.
-            Err(error) => tracing::debug!(%error, "could not read the events about the builder pod"),
+            Err(error) => {
+                tracing::debug!(%error, "could not read the events about the builder pod");
+                self.events = Some(futures::stream::pending().boxed());
+            }
         }
     }
 }

@@ -33,14 +33,19 @@ pub async fn sweep(cluster: &Cluster, namespace: &str) -> Result<SweepReport, Cl
         .collect();
 
     let mut removed = Vec::new();
+    let mut failure = None;
     for object in abandoned(&objects, now) {
-        match object.kind {
-            Kind::Pod => cluster.delete::<Pod>(namespace, &object.name).await?,
-            Kind::Secret => cluster.delete::<Secret>(namespace, &object.name).await?,
+        let deleted = match object.kind {
+            Kind::Pod => cluster.delete::<Pod>(namespace, &object.name).await,
+            Kind::Secret => cluster.delete::<Secret>(namespace, &object.name).await,
+        };
+        match deleted {
+            Ok(()) => removed.push(format!("{:?} {namespace}/{}", object.kind, object.name)),
+            // The others may still go.
+            Err(error) => failure = Some(error),
         }
-        removed.push(format!("{:?} {namespace}/{}", object.kind, object.name));
     }
-    Ok(SweepReport::new(removed))
+    failure.map_or(Ok(SweepReport::new(removed)), Err)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

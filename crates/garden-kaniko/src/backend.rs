@@ -1,7 +1,7 @@
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, Capabilities, Error, ErrorKind, PlannedObject, Pushed, Result,
-    SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
+    Result, SweepReport,
 };
 use garden_cluster::{Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep};
 use garden_config::{Namespace, SecretRef};
@@ -11,6 +11,7 @@ use secrecy::SecretString;
 
 use crate::run::Run;
 use crate::spec::{self, Settings};
+use crate::{base_images, flags};
 
 /// Builds each image in a pod of its own.
 #[derive(Clone, Debug)]
@@ -61,8 +62,10 @@ impl KanikoBackend {
         for warning in credentials.warnings() {
             cx.events.warn(warning.to_string(), None);
         }
-        let docker_config =
-            self.has_credentials().then(|| credentials.to_docker_config_json(&[job.destination.registry()]));
+        let docker_config = self.has_credentials().then(|| {
+            let names = names_in_use(job);
+            credentials.to_docker_config_json(&names.iter().map(String::as_str).collect::<Vec<_>>())
+        });
         Ok((lease?, docker_config))
     }
 
@@ -93,16 +96,17 @@ impl KanikoBackend {
                 Ok(report) => tracing::debug!(removed = ?report.removed, "swept after builds that died"),
                 Err(error) => tracing::warn!(%error, "could not sweep after builds that died"),
             }
-            lease.keep_renewing(&self.cluster, namespace, &name).await
         };
+        let renewing = lease.keep_renewing(&self.cluster, namespace, &name);
+        let housekeeping = async { tokio::join!(renewing, sweeping).0 };
         let run = Run { cluster: &self.cluster, namespace, name: &name, job, cx };
         tokio::select! {
             pushed = run.finish() => pushed,
-            never = sweeping => match never {},
+            never = housekeeping => match never {},
         }
     }
 
-    /// Removes what the build created. The cluster's own rules remove what this fails to.
+    /// Removes what the build created. What this fails to remove is swept by a later build.
     async fn remove(&self, job: &BuildJob, cx: &BuildContext) {
         let (pod, secret) = (spec::pod_name(job), spec::secret_name(job));
         let namespace = &self.namespace.name;
@@ -131,6 +135,11 @@ impl Backend for KanikoBackend {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
+    }
+
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {
+        let lists = [flags::parse(&request.extra_flags)?, flags::parse(&self.settings.options.extra_flags)?];
+        Ok(flags::merge(&lists.map(flags::that_change_the_image)))
     }
 
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
@@ -177,6 +186,17 @@ async fn until_stopped<T>(cx: &BuildContext, work: impl Future<Output = Result<T
         error = cx.stopped() => Err(error),
         outcome = work => outcome,
     }
+}
+
+/// The registries and repositories that the executor will ask for, the image's own first. It looks
+/// credentials up by exactly these names, and knows no wildcards.
+fn names_in_use(job: &BuildJob) -> Vec<String> {
+    let image = &job.destination;
+    let mut names = vec![image.registry().to_owned(), image.name(), format!("{}/cache", image.name())];
+    for base in base_images::of(job.context.dockerfile().contents()) {
+        names.extend([base.registry().to_owned(), base.name()]);
+    }
+    names
 }
 
 /// What a plan shows in place of a lease that has not begun.

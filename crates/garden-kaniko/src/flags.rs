@@ -43,9 +43,37 @@ const RESERVED: [&str; 15] = [
     "version",
 ];
 
+/// Flags that say how a build is run and not what comes out of it; a name that ends in `*` stands for
+/// all that begin so. Any other flag, known or not, is taken to change the image.
+const OPERATIONAL: [&str; 19] = [
+    "cache*",
+    "cleanup",
+    "compressed-caching",
+    "credential-helpers",
+    "force",
+    "image-download-retry",
+    "image-fs-extract-retry",
+    "insecure*",
+    "log-timestamp",
+    "no-push-cache",
+    "push-ignore-immutable-tag-errors",
+    "push-retry",
+    "registry-certificate",
+    "registry-client-cert",
+    "registry-map",
+    "registry-mirror",
+    "skip-*",
+    "v",
+    "verbosity",
+];
+
 impl From<FlagError> for Error {
     fn from(error: FlagError) -> Self {
-        Self::new(ErrorKind::Config, error.to_string())
+        let hint = match &error {
+            FlagError::NotAFlag(_) => "write `--name=value`, or `--name` and `value` as two entries",
+            FlagError::Reserved(_) => "remove it",
+        };
+        Self::new(ErrorKind::Config, error.to_string()).with_hint(hint)
     }
 }
 
@@ -95,6 +123,17 @@ pub fn merge(lists: &[Vec<Flag>]) -> Vec<String> {
         named.extend(list.iter().map(|flag| flag.name.clone()));
     }
     words
+}
+
+/// Leaves out the flags that cannot change the image.
+pub fn that_change_the_image(flags: Vec<Flag>) -> Vec<Flag> {
+    let operational = |name: &str| {
+        OPERATIONAL.iter().any(|known| match known.strip_suffix('*') {
+            Some(start) => name.starts_with(start),
+            None => *known == name,
+        })
+    };
+    flags.into_iter().filter(|flag| !operational(&flag.name)).collect()
 }
 
 /// Returns the flags that a build has unless the user sets them: layers are cached, beside the image.
@@ -149,6 +188,14 @@ mod tests {
             merged(&["--cache-repo", "example/cache", "--use-new-run"], &["--cache-repo=other"]),
             ["--cache-repo", "example/cache", "--use-new-run", "--cache=true"]
         );
+    }
+
+    #[test]
+    fn what_only_concerns_the_run_is_told_from_what_changes_the_image() {
+        let entries =
+            ["--cache-repo=x", "--label", "a=b", "--verbosity=debug", "--skip-tls-verify", "--reproducible"];
+        let flags = parse(&entries.map(str::to_owned)).expect("valid");
+        assert_eq!(merge(&[that_change_the_image(flags)]), ["--label", "a=b", "--reproducible"]);
     }
 
     #[test]

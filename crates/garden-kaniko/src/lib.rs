@@ -7,6 +7,7 @@
 //! what its end means.
 
 mod backend;
+mod base_images;
 mod delivery;
 mod failure;
 pub mod flags;

@@ -26,6 +26,10 @@ const INSTRUCTIONS: [&str; 17] = [
 /// How many lines of the log an error shows.
 const TAIL: usize = 20;
 
+/// Warnings are events that are never dropped, so there must not be any number of them. All are in
+/// the log as well.
+const MOST_WARNINGS: usize = 100;
+
 /// Reads the executor's log line by line and reports it as events: each Dockerfile instruction, and
 /// the push, is a step.
 ///
@@ -46,13 +50,30 @@ pub(crate) struct Progress {
     steps_run: usize,
     /// The executor prints all its flags after some errors. They would bury the error.
     prints_usage: bool,
+    warnings: usize,
 }
 
-/// One line of `--log-format=json`.
+/// One line of `--log-format=json`. What a RUN prints can be JSON as well, so a record must have the
+/// executor's fields and no others, and its levels in their spelling.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Record {
-    level: String,
+    level: Level,
     msg: String,
+    #[serde(rename = "time")]
+    _time: String,
+}
+
+#[derive(Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Trace,
+    Debug,
+    Info,
+    Warning,
+    Error,
+    Fatal,
+    Panic,
 }
 
 impl Progress {
@@ -68,13 +89,16 @@ impl Progress {
             steps_cached: 0,
             steps_run: 0,
             prints_usage: false,
+            warnings: 0,
         }
     }
 
     /// Takes the next line.
     pub(crate) fn line(&mut self, line: &str) {
+        // Before its first instruction; later, it is a RUN that prints the like.
+        let is_starting = self.instruction.is_none() && self.step.is_none();
         let after_error = self.tail.last().is_some_and(|last| last.starts_with("Error: "));
-        self.prints_usage |= after_error && line == "Usage:";
+        self.prints_usage |= is_starting && after_error && line == "Usage:";
         if self.prints_usage {
             return;
         }
@@ -128,7 +152,9 @@ impl Progress {
             self.step = Some(self.events.step(message));
             return;
         }
-        if matches!(record.level.as_str(), "warning" | "error" | "fatal" | "panic") {
+        let is_serious = !matches!(record.level, Level::Trace | Level::Debug | Level::Info);
+        if is_serious && self.warnings < MOST_WARNINGS {
+            self.warnings += 1;
             self.events.warn(message, None);
         }
         self.log(Stream::Builder, message);
@@ -245,6 +271,30 @@ mod tests {
             progress.line(line);
         }
         assert_eq!(progress.tail(), ["Error: unknown flag: --x"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_run_prints_is_not_taken_for_the_executor_s_words() {
+        let (sink, stream) = event_channel();
+        let mut progress = new(sink);
+        progress.line(&info("RUN ./tool"));
+        let printed = [
+            "Error: unknown command",
+            "Usage:",
+            r#"{"level":"warning","msg":"COPY a b","time":"now","caller":"main.go"}"#,
+            r#"{"level":"INFO","msg":"RUN again","time":"now"}"#,
+        ];
+        for line in printed {
+            progress.line(line);
+        }
+        progress.line(&info("RUN true"));
+        assert_eq!(progress.counts(), (0, 2));
+        assert_eq!(progress.tail(), printed);
+        drop(progress);
+        let mut stream = stream;
+        while let Some(event) = stream.next().await {
+            assert!(!matches!(event, Event::Warning { .. }), "{event}");
+        }
     }
 
     #[tokio::test]

@@ -13,9 +13,6 @@ use crate::delivery::Delivery;
 use crate::progress::Progress;
 use crate::{failure, spec};
 
-/// How long the rest of the log may take once the container has ended.
-const LOG_PATIENCE: Duration = Duration::from_secs(5);
-
 /// How long a container whose stdin broke gets to tell why.
 const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -51,17 +48,14 @@ impl Run<'_> {
     }
 
     async fn read_log(&self, container_ended: &CancellationToken, progress: &mut Progress) {
-        let patience = async {
-            container_ended.cancelled().await;
-            tokio::time::sleep(LOG_PATIENCE).await;
-        };
-        let reading =
-            follow_log(self.cluster, self.namespace, self.name, spec::CONTAINER, container_ended, |line| {
-                progress.line(line);
-            });
-        tokio::select! {
-            () = reading => {}
-            () = patience => {}
+        let (namespace, name) = (self.namespace, self.name);
+        let read = follow_log(self.cluster, namespace, name, spec::CONTAINER, container_ended, |line| {
+            progress.line(line);
+        });
+        let ended = read.await;
+        if !ended && !self.cx.cancel.is_cancelled() {
+            let message = format!("the end of the log of Pod {namespace}/{name} could not be read");
+            self.cx.events.warn(message, None);
         }
     }
 

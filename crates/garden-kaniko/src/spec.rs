@@ -32,6 +32,8 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 /// How much longer than the client the cluster lets a build run, so that the client, if it lives,
 /// is the one to say that the time is up.
 const DEADLINE_MARGIN_SECONDS: i64 = 60;
+/// Kubernetes takes no longer one.
+const LONGEST_DEADLINE_SECONDS: i64 = i32::MAX as i64;
 /// Longer names of images are cut in the name of the pod, which may have 63 characters.
 const LONGEST_NAME_PART: usize = 40;
 
@@ -54,7 +56,7 @@ pub struct Settings {
 pub fn pod_name(job: &BuildJob) -> String {
     let mut part: String = job
         .request
-        .name()
+        .name
         .to_ascii_lowercase()
         .chars()
         .map(|character| if character.is_ascii_alphanumeric() { character } else { '-' })
@@ -135,13 +137,15 @@ pub fn pod(
     let mut annotations = settings.options.annotations.clone();
     annotations.extend(metadata.annotations.take().unwrap_or_default());
     metadata.annotations = Some(annotations);
-    let time_limit = i64::try_from(job.request.time_limit().as_secs()).unwrap_or(i64::MAX);
+    let time_limit = i64::try_from(job.request.timeout.as_secs()).unwrap_or(LONGEST_DEADLINE_SECONDS);
     Ok(Pod {
         metadata,
         spec: Some(PodSpec {
             containers: vec![container],
             restart_policy: Some("Never".to_owned()),
-            active_deadline_seconds: Some(time_limit.saturating_add(DEADLINE_MARGIN_SECONDS)),
+            active_deadline_seconds: Some(
+                time_limit.saturating_add(DEADLINE_MARGIN_SECONDS).min(LONGEST_DEADLINE_SECONDS),
+            ),
             termination_grace_period_seconds: Some(1),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
@@ -175,11 +179,11 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
     if settings.registry_ca.is_some() {
         arguments.push(format!("--registry-certificate={registry}={CA_DIRECTORY}/{CA_KEY}"));
     }
-    arguments.extend(request.target_stage().map(|target| format!("--target={target}")));
-    arguments.extend(request.platform_list().first().map(|platform| format!("--custom-platform={platform}")));
-    arguments.extend(request.arguments().iter().map(|(name, value)| format!("--build-arg={name}={value}")));
+    arguments.extend(request.target.as_ref().map(|target| format!("--target={target}")));
+    arguments.extend(request.platforms.first().map(|platform| format!("--custom-platform={platform}")));
+    arguments.extend(request.build_args.iter().map(|(name, value)| format!("--build-arg={name}={value}")));
     arguments.extend(flags::merge(&[
-        flags::parse(request.flags())?,
+        flags::parse(&request.extra_flags)?,
         flags::parse(&settings.options.extra_flags)?,
         flags::defaults(&job.destination.name()),
     ]));

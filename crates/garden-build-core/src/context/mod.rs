@@ -3,7 +3,8 @@
 //! 1. [`Context::scan`] finds the Dockerfile and the ignore file that belongs to it, walks the
 //!    directory as `BuildKit` does, and digests every file that is kept.
 //! 2. [`Manifest::digest`] is what the image's version is derived from. It does not depend on the
-//!    machine: not on where the context lies, nor on times, owners or umask.
+//!    machine: not on where the context lies, nor on times, owners or umask. Except that on
+//!    Windows, which has no executable bit, it is taken as set, so that versions made there differ.
 //! 3. [`TarStream`] writes the entries as an archive, checks while doing so that every file is still
 //!    the one that was digested, and never holds one in memory. [`GzipMembers`] compresses it so
 //!    that the far side cannot take a part for the whole, and [`byte_stream`] carries it from a
@@ -72,8 +73,8 @@ impl Context {
     /// read or cannot be part of a context, and [`ContextError::Cancelled`] soon after `cancelled`
     /// returns `true`.
     pub fn scan(request: &BuildRequest, cancelled: Cancelled<'_>) -> Result<Self, ContextError> {
-        let root = resolve(request.directory())?;
-        let path = dockerfile::relative_path(request.dockerfile_path())?;
+        let root = resolve(&request.directory)?;
+        let path = dockerfile::relative_path(&request.dockerfile)?;
         let dockerfile = Dockerfile::read(&root, &path)?;
         let rules = dockerfile::ignore_rules(&root, &path)?;
         let manifest = scan::scan(&root, &rules, cancelled)?;

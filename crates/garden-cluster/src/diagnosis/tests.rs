@@ -124,6 +124,53 @@ fn the_cluster_s_deadline_is_a_timeout() {
 }
 
 #[test]
+fn out_of_memory_in_a_child_that_the_build_survived_is_no_failure() {
+    let status =
+        container(json!({ "terminated": { "exitCode": 0, "reason": "OOMKilled", "message": "sha256:…" } }));
+    assert!(matches!(diagnose(&pod(status), "kaniko", &[]), PodState::Exited { exit_code: 0, .. }));
+}
+
+#[test]
+fn a_pod_that_its_node_refused_is_not_waited_for() {
+    let diagnosis = killed(
+        json!({ "phase": "Failed", "reason": "OutOfcpu", "message": "Node didn't have enough resource: cpu" }),
+    );
+    assert_eq!(diagnosis.kind, ErrorKind::BuilderLost);
+    assert!(diagnosis.retryable && diagnosis.message.contains("OutOfcpu"), "{diagnosis}");
+}
+
+#[test]
+fn a_failed_init_container_is_named() {
+    let diagnosis = killed(json!({ "phase": "Failed", "initContainerStatuses": [{
+        "name": "sidecar-init", "image": "example/init", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "terminated": { "exitCode": 3, "reason": "Error" } },
+    }] }));
+    assert_eq!(diagnosis.kind, ErrorKind::BuilderStart);
+    assert!(diagnosis.message.contains("`sidecar-init` failed with exit code 3"), "{diagnosis}");
+}
+
+#[test]
+fn a_mount_that_worked_at_last_is_no_trouble() {
+    let at = |reason: &str, time: &str| -> Event {
+        serde_json::from_value(json!({
+            "metadata": {}, "involvedObject": {}, "reason": reason, "message": "x", "lastTimestamp": time,
+        }))
+        .expect("an event")
+    };
+    let failed = at("FailedMount", "2026-01-01T00:00:05Z");
+    let events = [at("Pulling", "2026-01-01T00:00:09Z"), failed.clone()];
+    assert!(matches!(diagnose(&pod(json!({})), "kaniko", &events), PodState::Starting(_)));
+    let set_up = json!({ "conditions": [{ "type": "PodReadyToStartContainers", "status": "True" }] });
+    assert!(matches!(diagnose(&pod(set_up), "kaniko", &[failed]), PodState::Starting(_)));
+}
+
+#[test]
+fn an_autoscaler_that_cannot_help_ends_the_wait() {
+    let trouble = stuck(unschedulable(), &[event("NotTriggerScaleUp", "pod didn't trigger scale-up")]);
+    assert_eq!(trouble.grace, Duration::ZERO);
+}
+
+#[test]
 fn a_volume_that_does_not_mount_is_named() {
     let trouble = stuck(json!({}), &[event("FailedMount", r#"secret "auth" not found"#)]);
     assert_eq!(trouble.diagnosis.kind, ErrorKind::BuilderStart);

@@ -22,7 +22,7 @@ fn job(request: impl FnOnce(BuildRequest) -> BuildRequest) -> BuildJob {
     let request = request(BuildRequest::new("web/API_server", directory.path()));
     let context = Context::scan(&request, &|| false).expect("a context");
     let destination = "registry.example:5000/team/api:v-1".parse().expect("valid");
-    BuildJob { id: "0123456789".to_owned(), request, context, destination }
+    BuildJob::new("0123456789", request, context, destination)
 }
 
 fn ownership() -> Ownership {
@@ -86,11 +86,19 @@ fn the_user_s_annotations_cannot_hide_the_lease() {
 }
 
 #[test]
+fn a_time_limit_beyond_all_clocks_is_the_longest_that_kubernetes_takes() {
+    let job = job(|request| request.timeout(std::time::Duration::MAX));
+    let pod = pod(&settings(), &job, &ownership(), false).expect("a pod");
+    assert_eq!(pod.spec.and_then(|spec| spec.active_deadline_seconds), Some(i64::from(i32::MAX)));
+}
+
+#[test]
 fn names_are_valid_for_any_image_name() {
     let name = pod_name(&job(|request| request));
     assert_eq!(name, "kaniko-web-api-server-0123456789");
     let long = BuildRequest::new("x".repeat(200), ".");
-    let job = BuildJob { request: long, ..job(|request| request) };
+    let mut job = job(|request| request);
+    job.request = long;
     assert!(pod_name(&job).len() <= 63);
 }
 
