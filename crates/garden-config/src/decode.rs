@@ -28,7 +28,7 @@ impl<'a> Fields<'a> {
             let known = RefCell::default();
             return Some(Self { what, mapping, position: node.position, problems, problems_before, known });
         }
-        problems.report(node.position, format!("{what} must be a mapping, not {}", node.kind()), None);
+        report_no_mapping(node, what, problems);
         None
     }
 
@@ -66,10 +66,16 @@ impl<'a> Fields<'a> {
         self.text(name)
     }
 
+    /// Reads `true` or `false`. As Garden does, takes them in quotes too.
     pub(crate) fn flag(&self, name: &'static str) -> Option<bool> {
         let node = self.node(name)?;
-        if let Value::Bool(flag) = node.value {
-            return Some(flag);
+        let flag = match &node.value {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        if flag.is_some() {
+            return flag;
         }
         if !is_template(node, &field(name), self.problems) {
             let message = format!("`{name}` must be `true` or `false`, not {}", node.kind());
@@ -78,7 +84,7 @@ impl<'a> Fields<'a> {
         None
     }
 
-    /// Reads a whole number within `range`.
+    /// Reads a whole number within `range`. As Garden does, takes one in quotes too.
     pub(crate) fn integer<T: TryFrom<i64>>(
         &self,
         name: &'static str,
@@ -88,6 +94,8 @@ impl<'a> Fields<'a> {
         let number = match &node.value {
             Value::Number(digits) => digits.parse().ok(),
             _ if is_template(node, &field(name), self.problems) => return None,
+            // The parser hands over `010` as text, as some readers take it for eight.
+            Value::String(text) => text.parse().ok().filter(|number: &i64| number.to_string() == *text),
             _ => None,
         };
         let value =
@@ -138,8 +146,7 @@ impl<'a> Fields<'a> {
     pub(crate) fn text_map(&self, name: &'static str) -> BTreeMap<String, String> {
         let Some(node) = self.node(name) else { return BTreeMap::new() };
         let Some(mapping) = node.as_mapping() else {
-            let message = format!("`{name}` must be a mapping, not {}", node.kind());
-            self.problems.report(node.position, message, None);
+            report_no_mapping(node, &field(name), self.problems);
             return BTreeMap::new();
         };
         let entries = mapping.0.iter().filter_map(|entry| {
@@ -205,6 +212,13 @@ pub(crate) fn items<'a>(node: &'a Node, label: &str, problems: &Problems) -> Vec
         problems.report(node.position, format!("{label} must be a list, not {}", node.kind()), None);
     }
     Vec::new()
+}
+
+/// Reports a value that is not the mapping that it must be; `label` names it in messages.
+fn report_no_mapping(node: &Node, label: &str, problems: &Problems) {
+    if !is_template(node, label, problems) {
+        problems.report(node.position, format!("{label} must be a mapping, not {}", node.kind()), None);
+    }
 }
 
 /// Reports a value that is, or holds, a template.

@@ -23,7 +23,7 @@ pub(crate) fn blank_ellipses(text: &str) -> String {
                 continue;
             }
             if opens_block_scalar(content) {
-                block_scalar_of = Some(indentation);
+                block_scalar_of = Some(indentation + parent_offset(content));
             }
         }
         blanked.push_str(line);
@@ -38,6 +38,19 @@ fn ends_document(rest: &[&str]) -> bool {
         None => true,
         Some(line) => line.starts_with("---") || line.starts_with('%'),
     }
+}
+
+/// How far into a line's content the node starts that a block scalar at the line's end belongs to: in
+/// `- key: |` the key, in `- |` the item.
+fn parent_offset(content: &str) -> usize {
+    let mut rest = content.split(" #").next().unwrap_or(content);
+    let length = rest.len();
+    while let Some(item) = rest.strip_prefix("- ").map(str::trim_start)
+        && (item.starts_with("- ") || item.contains(": "))
+    {
+        rest = item;
+    }
+    length - rest.len()
 }
 
 /// Whether a line ends with the header of a block scalar: `key: |`, `- >-`, `key: &anchor |2`.
@@ -82,6 +95,16 @@ mod tests {
         {
             assert_eq!(blank_ellipses(text), text);
         }
+        for text in ["- - |\n   ...\n", "- &x |  # a: b\n ...\n", "- b: |\n   ...\n  c: 1\n"] {
+            assert_eq!(blank_ellipses(text), text);
+        }
         assert_eq!(blank_ellipses("a: |\n  x\nb:\n  ...\n  c: 1\n"), "a: |\n  x\nb:\n     \n  c: 1\n");
+    }
+    #[test]
+    fn a_block_scalar_ends_at_the_column_of_its_key() {
+        for head in ["- b: |\n    x\n", "- b: |\n", "- - |\n   x\n", "-  b: |\n    x\n"] {
+            let (text, expected) = (format!("{head}  ...\n"), format!("{head}     \n"));
+            assert_eq!(blank_ellipses(&text), expected);
+        }
     }
 }

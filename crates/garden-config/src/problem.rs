@@ -79,10 +79,12 @@ impl ConfigError {
 impl From<ConfigError> for garden_build_core::Error {
     fn from(error: ConfigError) -> Self {
         let new = |message: String| Self::new(ErrorKind::Config, message);
-        match error.problems.as_slice() {
-            [Problem { hint: Some(hint), .. }] => new(error.problems[0].headline()).with_hint(hint),
+        let report = match error.problems.as_slice() {
+            [problem @ Problem { hint: Some(hint), .. }] => new(problem.headline()).with_hint(hint),
             _ => new(error.to_string()),
-        }
+        };
+        // Lets an embedder get at the single problems.
+        report.with_source(error)
     }
 }
 

@@ -135,7 +135,8 @@ impl DeploymentRegistry {
 
     fn host_issue(&self) -> Option<Issue> {
         let host = self.host();
-        let reference = ImageReference::tagged(&host, "namespace/image", "tag").ok();
+        // Not by `ImageReference::tagged`, which would not tell the two mistakes apart.
+        let reference = format!("{host}/namespace/image:tag").parse::<ImageReference>().ok();
         match reference.filter(|_| is_host_name(&self.hostname)) {
             Some(reference) if reference.registry() == host => None,
             // Docker's grammar takes a first part without dot and port for a user at Docker Hub.

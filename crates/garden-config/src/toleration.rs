@@ -1,5 +1,5 @@
 use crate::decode::Fields;
-use crate::node::{Node, Value};
+use crate::node::Node;
 use crate::problem::{Issue, Problems};
 
 /// Lets builder pods onto nodes with a taint, as a Kubernetes toleration does.
@@ -107,7 +107,8 @@ impl Toleration {
             operator: fields.choice("operator", &OPERATORS).unwrap_or_default(),
             effect: fields.choice("effect", &EFFECTS),
             value: fields.text("value").map(str::to_owned),
-            toleration_seconds: seconds(&fields),
+            // Kubernetes wants a number; Garden's schema says text. Both are read.
+            toleration_seconds: fields.integer("tolerationSeconds", i64::MIN..=i64::MAX),
         };
         fields.finish_with(|| toleration.issues());
         Some(toleration)
@@ -135,15 +136,4 @@ impl Toleration {
         }
         issues
     }
-}
-
-/// Reads `tolerationSeconds`. Kubernetes wants a number; Garden's schema says text.
-fn seconds(fields: &Fields<'_>) -> Option<i64> {
-    let node = fields.node("tolerationSeconds")?;
-    if let Value::String(text) = &node.value
-        && let Ok(seconds) = text.parse()
-    {
-        return Some(seconds);
-    }
-    fields.integer("tolerationSeconds", i64::MIN..=i64::MAX)
 }

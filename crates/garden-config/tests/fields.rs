@@ -194,6 +194,21 @@ fn kaniko_options() {
 }
 
 #[test]
+fn a_template_in_the_place_of_a_mapping() {
+    for (fields, place, field) in [
+        ("deploymentRegistry: ${var.registry}", "5:25", "`deploymentRegistry`"),
+        ("kaniko: ${var.kaniko}", "5:13", "`kaniko`"),
+        ("kaniko: {nodeSelector: '${var.pool}'}", "5:28", "`nodeSelector`"),
+        ("kaniko: {annotations: '${var.notes}'}", "5:27", "`annotations`"),
+        ("namespace: {labels: '${var.labels}'}", "5:25", "`labels`"),
+        ("resources: {builder: '${var.resources}'}", "5:26", "`resources.builder`"),
+        ("imagePullSecrets: ['${var.secret}']", "5:24", "each of `imagePullSecrets`"),
+    ] {
+        refused(&[(fields, &format!("{place}: {field} holds a template | {NO_TEMPLATE}"))]);
+    }
+}
+
+#[test]
 fn an_unset_kaniko_namespace_is_the_shared_one_and_is_noticed() {
     for (fields, place) in [("buildMode: kaniko", "5:16"), ("buildMode: kaniko\nkaniko: {image: a}", "6:13")]
     {
@@ -269,12 +284,12 @@ fn deployment_registry() {
     assert_eq!(host("hostname: a.b/p/, namespace: x"), pair("a.b", "p/x/api"));
     assert_eq!(host("hostname: hub.docker.com, namespace: team"), pair("docker.io", "team/api"));
     assert_eq!(host("hostname: docker.io/team"), pair("docker.io", "team/api"));
-    assert!(
-        valid("deploymentRegistry: {hostname: a.b, insecure: true}")
-            .deployment_registry
-            .expect("set")
-            .insecure
-    );
+    assert_eq!(host("hostname: a, port: '5000'"), pair("a:5000", "api"));
+    let insecure = |value: &str| {
+        let fields = format!("deploymentRegistry: {{hostname: a.b, insecure: {value}}}");
+        valid(&fields).deployment_registry.expect("set").insecure
+    };
+    assert_eq!(["true", "'true'", "false", "'false'"].map(insecure), [true, true, false, false]);
     assert_eq!(valid("deploymentRegistry: null").deployment_registry, None);
 
     let refused = |fields: &str, expected: &str| {
@@ -317,7 +332,8 @@ fn deployment_registry() {
         "5:52: `hostname` has the port 5000 but `port` is 5001 | set the port in one of the two",
     );
     refused("hostname: a.b, port: 70000", "5:47: `port` must be a whole number from 1 to 65535");
-    refused("hostname: a.b, port: '80'", "5:47: `port` must be a whole number from 1 to 65535");
+    refused("hostname: a.b, port: '70000'", "5:47: `port` must be a whole number from 1 to 65535");
+    refused("hostname: a.b, port: 080", "5:47: `port` must be a whole number from 1 to 65535");
     refused("hostname: a.b, insecure: 'no'", "5:51: `insecure` must be `true` or `false`, not text");
 }
 
@@ -352,6 +368,9 @@ fn builder_resources() {
     assert_eq!((resources.requests.cpu, resources.requests.memory), (100, 1024));
     assert_eq!(resources.requests.ephemeral_storage_quantity().as_deref(), Some("10Gi"));
     assert_eq!(valid("resources: {builder: null}").builder_resources, Resources::builder());
+
+    let quoted = valid("resources: {builder: {limits: {cpu: '2000'}}}").builder_resources;
+    assert_eq!(quoted.limits.cpu, 2000);
 
     let refused = |builder: &str, expected: &str| {
         refused(&[(&format!("resources: {{builder: {builder}}}"), expected)]);

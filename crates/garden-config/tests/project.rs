@@ -56,6 +56,13 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     assert!(error.source().is_none());
     let core = garden_build_core::Error::from(error);
     assert_eq!((core.kind(), core.hint()), (&ErrorKind::Config, None));
+    let problems = |error: &garden_build_core::Error| {
+        error
+            .source()
+            .and_then(|it| it.downcast_ref::<garden_config::ConfigError>())
+            .map(|it| it.problems().len())
+    };
+    assert_eq!(problems(&core), Some(4), "an embedder gets at the single problems");
     assert!(core.message().starts_with("garden.yml:5:3: `buildmode` is not a field"), "{core}");
     assert!(core.message().contains("\n  help: did you mean `buildMode`?\ngarden.yml:6:12: "), "{core}");
 
@@ -65,6 +72,7 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
         garden_build_core::Error::from(read("kind: Project\nname: a\nnam: b\n", "dev").expect_err("wrong"));
     assert_eq!(single.message(), "garden.yml:3:1: `nam` is not a field of a project");
     assert_eq!(single.hint(), Some("did you mean `name`?"));
+    assert_eq!(problems(&single), Some(1));
 }
 
 #[test]

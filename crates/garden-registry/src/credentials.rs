@@ -102,13 +102,21 @@ impl Credentials {
 
     /// Creates the credentials of one user at `registry`, which may be any key that a Docker
     /// configuration may have: a host, `*.host`, `host/path`.
-    pub fn with_password(registry: &str, username: &str, password: SecretString, origin: &str) -> Self {
+    ///
+    /// # Errors
+    /// If `registry` names no host; the error names `origin`, not the key.
+    pub fn with_password(
+        registry: &str,
+        username: &str,
+        password: SecretString,
+        origin: &str,
+    ) -> Result<Self, CredentialsError> {
+        let key = docker_config::parse_key(registry, origin)?;
         let entry = Entry {
             value: Login::Password { username: username.to_owned(), password },
             origin: Arc::from(origin),
         };
-        let logins = Key::parse(registry).map(|key| (key, entry)).into_iter().collect();
-        Self { logins, ..Self::default() }
+        Ok(Self { logins: BTreeMap::from([(key, entry)]), ..Self::default() })
     }
 
     /// Reads a Docker `config.json`, which is what a secret of type
@@ -215,7 +223,7 @@ mod tests {
     use super::*;
 
     fn credentials(key: &str, origin: &str) -> Credentials {
-        Credentials::with_password(key, "user", SecretString::from("s3cret"), origin)
+        Credentials::with_password(key, "user", SecretString::from("s3cret"), origin).expect("a key")
     }
 
     fn merged(entries: &[(&str, &str)]) -> Credentials {
@@ -238,6 +246,16 @@ mod tests {
         let all = merged(&[("https://index.docker.io/v1/", "first"), ("docker.io", "second")]);
         assert_eq!(origin(&all, "docker.io", "a/b").as_deref(), Some("second"));
         assert_eq!(all.logins.len(), 1);
+    }
+
+    #[test]
+    fn a_key_without_a_host_is_refused() {
+        for key in ["", " ", "https://", "/team", "user@"] {
+            let refused =
+                Credentials::with_password(key, "user", SecretString::from("s3cret"), "the options");
+            let expected = CredentialsError::BadKey { origin: "the options".to_owned() };
+            assert_eq!(refused.expect_err(key), expected);
+        }
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8], origin: &str) -> Result<T, Crede
     })
 }
 
-fn parse_key(text: &str, origin: &str) -> Result<Key, CredentialsError> {
+pub(crate) fn parse_key(text: &str, origin: &str) -> Result<Key, CredentialsError> {
     Key::parse(text).ok_or_else(|| CredentialsError::BadKey { origin: origin.to_owned() })
 }
 

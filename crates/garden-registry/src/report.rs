@@ -87,7 +87,30 @@ fn hint(error: &RegistryError) -> Option<String> {
         RegistryError::Unexpected { server, status, .. } if *status == 400 && server.contains("http://") => {
             "if the registry speaks TLS, remove deploymentRegistry.insecure"
         }
-        _ => return None,
+        RegistryError::Unexpected { status, .. } if status.is_server_error() => {
+            "look into the registry's log, or ask whoever runs it, and try again once it works"
+        }
+        RegistryError::Unexpected { .. } | RegistryError::TooLarge { .. } => {
+            "check that host and port are those of a registry, and that no proxy answers in its place"
+        }
+        RegistryError::Timeout { .. } => {
+            "try again; if it stays so, check host and port, and whether a firewall drops the connection"
+        }
+        RegistryError::Busy { status, .. } if *status == 429 => {
+            "wait and try again; registries often allow more to those who log in: add an imagePullSecret"
+        }
+        RegistryError::Busy { .. } => "wait and try again; if it stays so, ask whoever runs the server",
+        RegistryError::Authentication { .. } => {
+            "check the registry's settings for authentication: it has to offer Basic, or Bearer with a token \
+             server that works and, if the registry has TLS, has it too"
+        }
+        RegistryError::Redirect { .. } => {
+            "set deploymentRegistry.hostname to the registry's own address, or correct the external address \
+             in the settings of the registry or of the proxy before it"
+        }
+        RegistryError::WrongRegistry { .. } => {
+            "name an image of this registry, or ask with a client that was made for the image's"
+        }
     };
     Some(hint.to_owned())
 }
@@ -121,6 +144,10 @@ fn forbidden(refusal: &Refusal) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
+
     use super::*;
 
     fn refusal(identity: Identity) -> Box<Refusal> {
@@ -147,6 +174,34 @@ mod tests {
             assert!(error.hint().is_some_and(|hint| hint.contains(expected)), "{shown}");
             let forbidden = Error::from(RegistryError::Forbidden(refusal(identity)));
             assert_eq!(*forbidden.kind(), ErrorKind::PermissionDenied);
+        }
+    }
+
+    #[test]
+    fn every_other_failure_has_a_remedy() {
+        let server = || "registry https://registry.example:443".to_owned();
+        let reason = || "broken".to_owned();
+        let busy = |status| RegistryError::Busy { server: server(), status, retry_after: None };
+        let unexpected = |status| {
+            let repository = "team/api".to_owned();
+            RegistryError::Unexpected { server: server(), repository, status, reason: reason() }
+        };
+        let registry = || "registry.example".to_owned();
+        let reference = "other.example/api:v1".to_owned();
+        for (error, expected) in [
+            (RegistryError::Timeout { server: server(), after: Duration::from_secs(30) }, "firewall"),
+            (busy(StatusCode::TOO_MANY_REQUESTS), "imagePullSecret"),
+            (busy(StatusCode::SERVICE_UNAVAILABLE), "wait and try again"),
+            (RegistryError::Authentication { registry: registry(), reason: reason() }, "token server"),
+            (RegistryError::Redirect { server: server(), reason: reason() }, "deploymentRegistry.hostname"),
+            (RegistryError::TooLarge { server: server(), limit: 1 }, "proxy"),
+            (RegistryError::WrongRegistry { registry: registry(), reference }, "image of this registry"),
+            (unexpected(StatusCode::INTERNAL_SERVER_ERROR), "the registry's log"),
+            (unexpected(StatusCode::OK), "host and port"),
+        ] {
+            let shown = error.to_string();
+            let hint = Error::from(error).hint().map(str::to_owned);
+            assert!(hint.as_ref().is_some_and(|hint| hint.contains(expected)), "{shown}: {hint:?}");
         }
     }
 

@@ -180,7 +180,9 @@ async fn read(
     // What serde_json says may quote the token, so it is not passed on.
     let response: TokenResponse = serde_json::from_slice(&body)
         .map_err(|_| failed(format!("{server} did not answer with a token in JSON")))?;
-    let token = response.token.or(response.access_token).filter(|token| !token.expose_secret().is_empty());
+    // A server that sets both may leave one of them empty.
+    let mut tokens = [response.token, response.access_token].into_iter().flatten();
+    let token = tokens.find(|token| !token.expose_secret().is_empty());
     let header = token.and_then(|token| bearer(&token));
     let header = header.ok_or_else(|| failed(format!("{server} answered without a token")))?;
     let lifetime =

@@ -6,7 +6,8 @@ use crate::version::FramedHasher;
 /// What a build context consists of: every kept entry, with the digest of its content.
 ///
 /// Says nothing of when or by whom a file was written, nor where the context lies, so it is the same
-/// on every machine that has the same files. Cheap to clone.
+/// on every machine that has the same files. Except on Windows: it has no executable bit, which is
+/// taken as set there, so manifests (and versions) made there differ from all others. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Manifest {
     entries: Arc<[Entry]>,
@@ -32,7 +33,7 @@ pub enum EntryKind {
     Directory,
     /// An ordinary file.
     File {
-        /// Whether the owner may execute it: mode 0755, not 0644.
+        /// Whether the owner may execute it: mode 0755, not 0644. Always on Windows.
         executable: bool,
         /// Its length in bytes.
         size: u64,

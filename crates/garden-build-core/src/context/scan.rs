@@ -236,8 +236,11 @@ pub(super) fn read(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
     }
 }
 
-/// Opens the ordinary file `path` of the context. What has become a link, a FIFO or anything else
-/// since the walk is not followed, and is reported as changed.
+/// Opens the ordinary file `path` of the context. If it has become a link, a FIFO or anything else
+/// since the walk, it is not followed, and is reported as changed.
+///
+/// This holds for the last component of `path` only: a directory on the way to it that has become a
+/// link is followed. A file that was digested before still has to have the same digest.
 pub(super) fn open(root: &Path, path: &str) -> Result<(File, Metadata), ContextError> {
     let reading = |error| ContextError::reading(path, error);
     let real = root.join(path);

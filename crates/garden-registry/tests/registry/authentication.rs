@@ -109,14 +109,16 @@ async fn a_token_is_fetched_with_the_credentials_and_used_for_the_next_question(
 
 #[tokio::test]
 async fn an_anonymous_token_is_enough_for_a_public_repository() {
-    let realm = FakeServer::start(|seen| {
-        assert_eq!(seen.authorization(), None);
-        body(200, r#"{"access_token":"t1"}"#)
-    })
-    .await;
-    let server = bearer_registry(&realm, "t1").await;
-    let resolution = server.plain().build().expect("valid").resolve(&server.image()).await;
-    assert_eq!(resolution.expect("an answer"), Resolution::Exists(digest()));
+    for answer in [r#"{"access_token":"t1"}"#, r#"{"token":"","access_token":"t1"}"#] {
+        let realm = FakeServer::start(move |seen| {
+            assert_eq!(seen.authorization(), None);
+            body(200, answer)
+        })
+        .await;
+        let server = bearer_registry(&realm, "t1").await;
+        let resolution = server.plain().build().expect("valid").resolve(&server.image()).await;
+        assert_eq!(resolution.expect("an answer"), Resolution::Exists(digest()));
+    }
 }
 
 #[tokio::test]

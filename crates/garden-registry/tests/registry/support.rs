@@ -203,7 +203,7 @@ pub(crate) fn image(registry: &str) -> ImageReference {
 }
 
 pub(crate) fn credentials(registry: &str) -> Credentials {
-    Credentials::with_password(registry, "user", SecretString::from(PASSWORD), ORIGIN)
+    Credentials::with_password(registry, "user", SecretString::from(PASSWORD), ORIGIN).expect("a key")
 }
 
 pub(crate) fn digest() -> Digest {
