@@ -1,19 +1,18 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use garden_build_core::context::Context;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference,
-    PlannedObject, Pushed, Result, SweepReport, Version, event_channel,
+    Pushed, Result, SweepReport, Version, event_channel,
 };
 use garden_cluster::{Cluster, build_id};
 use garden_config::{Notice, ProviderConfig};
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::Build;
 use crate::mode;
 use crate::target::{Known, Target};
+use crate::{Build, BuiltImage, Outcome, Plan, Status};
 
 /// Builds images as a provider's configuration says. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -24,61 +23,6 @@ struct Inner {
     backend: Arc<dyn Backend>,
     target: Target,
     notices: Vec<Notice>,
-}
-
-/// An image that is in the deployment registry.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct BuiltImage {
-    /// The image's name; its tag is the version.
-    pub reference: ImageReference,
-    /// What the tag stood for when the build ended.
-    pub digest: Digest,
-    /// What it took.
-    pub outcome: Outcome,
-    /// How long it took.
-    pub duration: Duration,
-}
-
-/// What it took to have an image in the registry.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The image was there already; nothing was built.
-    AlreadyExists,
-    /// The image was built and pushed.
-    Built {
-        /// How many steps of the Dockerfile came from a cache.
-        steps_cached: usize,
-        /// How many steps of the Dockerfile were run.
-        steps_run: usize,
-    },
-}
-
-/// What a build would do now.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Status {
-    /// The name that the image has or would get.
-    pub reference: ImageReference,
-    /// The image's version.
-    pub version: Version,
-    /// The digest of the image, if it exists; a build would then do nothing.
-    pub existing: Option<Digest>,
-}
-
-/// Everything that a build would create.
-#[derive(Clone, PartialEq, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Plan {
-    /// The name that the image would get.
-    pub reference: ImageReference,
-    /// The objects that would be created in the cluster, with secrets redacted.
-    pub objects: Vec<PlannedObject>,
 }
 
 impl Builder {

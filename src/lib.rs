@@ -3,10 +3,11 @@
 mod build;
 mod builder;
 mod mode;
+mod outcome;
 mod target;
 
 pub use build::Build;
-pub use builder::{Builder, BuiltImage, Outcome, Plan, Status};
+pub use builder::Builder;
 pub use garden_build_core::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, CancellationToken, Capabilities, Digest, Error,
     ErrorKind, Event, EventSink, ImageReference, PlannedObject, Pushed, Result, Step, StepId, Stream,
@@ -15,3 +16,4 @@ pub use garden_build_core::{
 pub use garden_config as config;
 /// The Kubernetes client that [`Builder::with_client`] takes.
 pub use kube;
+pub use outcome::{BuiltImage, Outcome, Plan, Status};

@@ -1,10 +1,10 @@
 //! kaniko mode: one pod, one build.
 //!
 //! [`KanikoBackend`] streams the build context into the stdin of a kaniko executor, follows its log,
-//! and removes the pod when the build ends, however it ends. The module `backend` tells the
-//! story, `run` that of the pod; [`spec`] makes the objects, and everything that decides something is a function from
-//! values to values: [`flags`] merges options, `progress` reads the executor's log, `failure` says
-//! what its end means.
+//! and removes the pod when the build ends, however it ends. The module `backend` tells that story,
+//! `run` the pod's own. [`spec`] makes the objects, and what decides something is a function from
+//! values to values: [`flags`] merges options, `base_images` reads FROM instructions, `progress` reads
+//! the executor's log, `failure` says what its end means.
 
 mod backend;
 mod base_images;

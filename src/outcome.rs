@@ -1,0 +1,61 @@
+//! What a builder answers.
+
+use std::time::Duration;
+
+use garden_build_core::{Digest, ImageReference, PlannedObject, Version};
+use serde::Serialize;
+
+/// An image that is in the deployment registry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct BuiltImage {
+    /// The image's name; its tag is the version.
+    pub reference: ImageReference,
+    /// What the tag stood for when the build ended.
+    pub digest: Digest,
+    /// What it took.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What it took to have an image in the registry.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The image was there already; nothing was built.
+    AlreadyExists,
+    /// The image was built and pushed.
+    Built {
+        /// How many steps of the Dockerfile came from a cache.
+        steps_cached: usize,
+        /// How many steps of the Dockerfile were run.
+        steps_run: usize,
+    },
+}
+
+/// What a build would do now.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Status {
+    /// The name that the image has or would get.
+    pub reference: ImageReference,
+    /// The image's version.
+    pub version: Version,
+    /// The digest of the image, if it exists; a build would then do nothing.
+    pub existing: Option<Digest>,
+}
+
+/// Everything that a build would create.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Plan {
+    /// The name that the image would get.
+    pub reference: ImageReference,
+    /// The objects that would be created in the cluster, with secrets redacted.
+    pub objects: Vec<PlannedObject>,
+}
