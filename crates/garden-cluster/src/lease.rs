@@ -19,8 +19,8 @@ const RENEWAL: Duration = Duration::from_secs(15);
 
 /// A build's claim on its objects. Renewed while the client lives; once expired, anyone may sweep.
 ///
-/// Written in the API server's time, which is taken once per build and continued with this
-/// machine's monotonic clock, so that wrong clocks do no harm.
+/// Written in the API server's time, so that wrong clocks do no harm. Between two questions for it,
+/// this machine's monotonic clock continues it.
 #[derive(Clone, Debug)]
 pub struct Lease {
     build: String,
@@ -56,7 +56,9 @@ impl Lease {
         let pods = cluster.api::<Pod>(namespace);
         loop {
             tokio::time::sleep(RENEWAL).await;
-            let expires = self.ownership().lease_expires.to_string();
+            // Asked anew, because this machine's clock stands still while the machine sleeps.
+            let now = cluster.server_time().await.unwrap_or_else(|_| self.now());
+            let expires = later(now, DURATION).to_string();
             let patch = json!({ "metadata": { "annotations": { LEASE_ANNOTATION: expires } } });
             let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
             if let Err(error) = answer("renew a lease", pods.patch_metadata(name, &parameters, &patch)).await
