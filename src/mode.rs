@@ -30,12 +30,8 @@ pub(crate) fn backend(
         resources: provider.builder_resources.clone(),
         registry: target.registry.clone(),
         registry_ca: target.registry_ca.clone(),
-        namespace: namespace.name.clone(),
-    };
-    Ok(Arc::new(KanikoBackend::new(
-        cluster.clone(),
-        settings,
         namespace,
-        provider.image_pull_secrets.clone(),
-    )))
+        pull_secrets: provider.image_pull_secrets.clone(),
+    };
+    Ok(Arc::new(KanikoBackend::new(cluster.clone(), settings)))
 }

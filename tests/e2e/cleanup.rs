@@ -4,11 +4,7 @@ use std::time::{Duration, Instant};
 use garden_build::ErrorKind;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::site::{Project, in_project, variable};
-
-fn running(pod: &Pod) -> bool {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
-}
+use crate::site::{Project, in_project, running};
 
 /// A project whose build takes for ever and has a secret.
 async fn endless(project: &mut Project) {
@@ -134,19 +130,7 @@ async fn what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not()
 }
 
 async fn build_until_killed(namespace: String) {
-    let directory = tempfile::TempDir::new().unwrap();
-    let client = kube::Client::try_default().await.unwrap();
-    let mut provider = garden_build::config::ProviderConfig::kubernetes("victim");
-    let mut kaniko = garden_build::config::KanikoOptions::default();
-    kaniko.image = variable("GARDEN_TEST_KANIKO_IMAGE");
-    kaniko.namespace = garden_build::config::KanikoNamespace::Project;
-    provider.build_mode = garden_build::config::BuildMode::Kaniko(kaniko);
-    provider.namespace.name.clone_from(&namespace);
-    provider.builder_resources.requests.cpu = 50;
-    provider.builder_resources.requests.memory = 64;
-    let mut project = Project { namespace, client, provider, directory };
-    project.use_registry(&variable("GARDEN_TEST_REGISTRY"));
-    project.registry().insecure = true;
+    let mut project = Project::in_namespace(namespace).await;
     project.dockerfile("RUN sleep 600\n");
     use_pull_secret(&mut project);
     project.builder().build(project.request()).await.expect_err("killed before it ends");

@@ -2,7 +2,7 @@ use garden_build::config::SecretRef;
 use garden_build::{ErrorKind, Outcome};
 use kube::api::ListParams;
 
-use crate::site::{Project, build_with_events, in_project, shown, variable};
+use crate::site::{Project, build_with_events, in_project, running, shown, variable};
 
 fn basic_registry() -> (String, String, String) {
     (
@@ -105,11 +105,7 @@ async fn no_secret_value_shows_in_pods_logs_events_or_plans() {
         let builder = project.builder();
         let building = build_with_events(&builder, project.request());
         let looking = async {
-            let pod = project
-                .builder_pod(|pod| {
-                    pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"))
-                })
-                .await;
+            let pod = project.builder_pod(running).await;
             serde_json::to_string(&pod).unwrap()
         };
         let ((outcome, events), pod) = tokio::join!(building, looking);

@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 
-use crate::site::{Project, in_project};
+use crate::site::{Project, in_project, running};
 
 async fn failure(project: &Project) -> Error {
     project.builder().build(project.request()).await.expect_err("the build must fail")
@@ -109,9 +109,6 @@ async fn a_pod_deleted_from_outside_is_noticed_at_once() {
     in_project("deleted", async |project| {
         project.dockerfile("RUN sleep 600\n");
         let build = project.builder().start(project.request()).await.unwrap();
-        let running = |pod: &k8s_openapi::api::core::v1::Pod| {
-            pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
-        };
         let pod = project.builder_pod(running).await;
         project.pods().delete(pod.metadata.name.as_deref().unwrap(), &DeleteParams::default()).await.unwrap();
         let deleted = Instant::now();

@@ -39,16 +39,21 @@ pub(crate) async fn in_project(name: &str, test: impl AsyncFnOnce(&mut Project))
 
 impl Project {
     async fn new(name: &str) -> Self {
+        let suffix = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() % 1_000_000_000;
+        let project = Self::in_namespace(format!("e2e-{name}-{suffix}")).await;
+        project.create_namespace().await;
+        project
+    }
+
+    /// A project in a namespace that exists.
+    pub(crate) async fn in_namespace(namespace: String) -> Self {
         // Names the variable that is missing, before anything is tried.
         let _kubeconfig = variable("KUBECONFIG");
         let client = Client::try_default().await.expect("KUBECONFIG names a cluster");
-        let suffix = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() % 1_000_000_000;
-        let namespace = format!("e2e-{name}-{suffix}");
-
         let mut kaniko = KanikoOptions::default();
         kaniko.image = variable("GARDEN_TEST_KANIKO_IMAGE");
         kaniko.namespace = KanikoNamespace::Project;
-        let mut provider = ProviderConfig::kubernetes(name);
+        let mut provider = ProviderConfig::kubernetes("e2e");
         provider.namespace.name.clone_from(&namespace);
         provider.build_mode = BuildMode::Kaniko(kaniko);
         provider.builder_resources.requests.cpu = 50;
@@ -56,7 +61,6 @@ impl Project {
         let mut project = Self { namespace, client, provider, directory: TempDir::new().unwrap() };
         project.use_registry(&variable("GARDEN_TEST_REGISTRY"));
         project.registry().insecure = true;
-        project.create_namespace().await;
         project
     }
 
@@ -215,6 +219,11 @@ pub(crate) async fn build_with_events(
         events.push(event);
     }
     (build.await, events)
+}
+
+/// Whether a pod runs.
+pub(crate) fn running(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
 }
 
 pub(crate) fn shown(events: &[Event]) -> String {

@@ -125,11 +125,6 @@ pub struct Step {
 }
 
 impl Step {
-    /// Returns the step's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Reports a line of output of this step.
     pub fn log(&self, stream: Stream, line: impl Into<String>) {
         self.sink.emit(Event::Log { step: Some(self.id), stream, line: line.into() });

@@ -253,9 +253,7 @@ fn scheduling_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
     })?;
     // Cluster Autoscaler and Karpenter announce the node that they are about to add, or that none
     // would help.
-    let announced = |reasons: &[&str]| {
-        events.iter().any(|event| event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason)))
-    };
+    let announced = |reasons: &[&str]| events.iter().any(|event| tells_of(event, reasons));
     let grace = if announced(&["TriggeredScaleUp", "Nominated"]) {
         SCALE_UP_GRACE
     } else if announced(&["NotTriggerScaleUp"]) {
@@ -277,10 +275,7 @@ fn scheduling_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
 /// Events stay when what they tell of has passed, so only one with nothing better after it counts.
 fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
     let latest = |reasons: &[&str]| {
-        let matching = events
-            .iter()
-            .filter(|event| event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason)));
-        matching.max_by_key(|event| last_seen(event))
+        events.iter().filter(|event| tells_of(event, reasons)).max_by_key(|event| last_seen(event))
     };
     let event = latest(&["FailedMount", "FailedCreatePodSandBox"])?;
     let progress = latest(&["Pulling", "Pulled", "Created", "Started"]);
@@ -301,6 +296,10 @@ fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
         ),
         grace: MOUNT_GRACE,
     })
+}
+
+fn tells_of(event: &Event, reasons: &[&str]) -> bool {
+    event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason))
 }
 
 fn last_seen(event: &Event) -> Option<Timestamp> {

@@ -39,7 +39,7 @@ impl Lease {
     }
 
     /// Returns the API server's present time.
-    pub fn now(&self) -> Timestamp {
+    fn now(&self) -> Timestamp {
         later(self.server_time, self.taken_at.elapsed())
     }
 

@@ -100,7 +100,7 @@ impl BuildPod {
     /// With the cause, if the pod was killed, evicted, deleted or lost.
     pub async fn ended(&mut self) -> Result<PodEnd, ClusterError> {
         // They tell why a pod does not start; now it has.
-        self.events = Some(futures::stream::pending().boxed());
+        self.ignore_events();
         loop {
             match self.state()? {
                 PodState::Exited { exit_code, message } => return Ok(PodEnd { exit_code, message }),
@@ -230,6 +230,11 @@ impl BuildPod {
         self.events = Some(events.default_backoff().boxed());
     }
 
+    /// From now on, and for good: a stream that never yields keeps them from being asked for.
+    fn ignore_events(&mut self) {
+        self.events = Some(futures::stream::pending().boxed());
+    }
+
     fn event_seen(&mut self, event: watcher::Result<watcher::Event<Event>>) {
         match event {
             Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event)) => {
@@ -240,7 +245,7 @@ impl BuildPod {
             // Events make the diagnosis better; a user who may not read them can build all the same.
             Err(error) => {
                 tracing::debug!(%error, "could not read the events about the builder pod");
-                self.events = Some(futures::stream::pending().boxed());
+                self.ignore_events();
             }
         }
     }

@@ -4,7 +4,6 @@ use garden_build_core::{
     Result, SweepReport,
 };
 use garden_cluster::{Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep};
-use garden_config::{Namespace, SecretRef};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use secrecy::SecretString;
@@ -18,27 +17,17 @@ use crate::{base_images, flags};
 pub struct KanikoBackend {
     cluster: Cluster,
     settings: Settings,
-    namespace: Namespace,
-    pull_secrets: Vec<SecretRef>,
 }
 
 impl KanikoBackend {
-    /// Builds in pods of `cluster`, in `namespace`, with the registry credentials of `pull_secrets`.
-    pub fn new(
-        cluster: Cluster,
-        settings: Settings,
-        namespace: Namespace,
-        pull_secrets: Vec<SecretRef>,
-    ) -> Self {
-        Self { cluster, settings, namespace, pull_secrets }
+    /// Builds in pods of `cluster`, as `settings` say.
+    pub fn new(cluster: Cluster, settings: Settings) -> Self {
+        Self { cluster, settings }
     }
 
     /// The story of one build.
     async fn build_in_pod(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
-        // What can be refused without the cluster is refused before it is asked for anything.
-        spec::pod(&self.settings, job, &planned_ownership(job), self.has_credentials())?;
-
-        let step = cx.events.step(format!("prepare Namespace {}", self.namespace.name));
+        let step = cx.events.step(format!("prepare Namespace {}", self.namespace()));
         let (lease, docker_config) = step.end(until_stopped(cx, self.prepare(job, cx)).await)?;
         // Not interrupted: an object whose creation is still under way cannot be deleted for sure.
         let created = self.create(job, &lease.ownership(), docker_config.as_ref()).await;
@@ -53,16 +42,16 @@ impl KanikoBackend {
     /// Makes sure of the namespace, and reads the server's clock and the registry credentials.
     async fn prepare(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Lease, Option<SecretString>)> {
         let (namespace, lease, credentials) = tokio::join!(
-            self.cluster.ensure_namespace(&self.namespace),
+            self.cluster.ensure_namespace(&self.settings.namespace),
             Lease::start(&self.cluster, &job.id),
-            read_pull_secrets(&self.cluster, &self.pull_secrets),
+            read_pull_secrets(&self.cluster, &self.settings.pull_secrets),
         );
         namespace?;
         let credentials = credentials?;
         for warning in credentials.warnings() {
             cx.events.warn(warning.to_string(), None);
         }
-        let docker_config = self.has_credentials().then(|| {
+        let docker_config = self.settings.has_credentials().then(|| {
             let names = names_in_use(job);
             credentials.to_docker_config_json(&names.iter().map(String::as_str).collect::<Vec<_>>())
         });
@@ -75,7 +64,7 @@ impl KanikoBackend {
         ownership: &Ownership,
         docker_config: Option<&SecretString>,
     ) -> Result<()> {
-        let pod = spec::pod(&self.settings, job, ownership, docker_config.is_some())?;
+        let pod = spec::pod(&self.settings, job, ownership)?;
         let secret = spec::secret(&self.settings, job, ownership, docker_config);
         if let Some(secret) = &secret {
             self.cluster.apply(secret).await?;
@@ -90,7 +79,7 @@ impl KanikoBackend {
 
     async fn run(&self, job: &BuildJob, cx: &BuildContext, lease: &Lease) -> Result<Pushed> {
         let name = spec::pod_name(job);
-        let namespace = &self.namespace.name;
+        let namespace = self.namespace();
         let sweeping = async {
             match sweep(&self.cluster, namespace).await {
                 Ok(report) => tracing::debug!(removed = ?report.removed, "swept after builds that died"),
@@ -109,11 +98,14 @@ impl KanikoBackend {
     /// Removes what the build created. What this fails to remove is swept by a later build.
     async fn remove(&self, job: &BuildJob, cx: &BuildContext) {
         let (pod, secret) = (spec::pod_name(job), spec::secret_name(job));
-        let namespace = &self.namespace.name;
-        let has_secret = self.has_credentials() || self.settings.registry_ca.is_some();
+        let namespace = self.namespace();
         let (pod_deleted, secret_deleted) =
             tokio::join!(self.cluster.delete::<Pod>(namespace, &pod), async {
-                if has_secret { self.cluster.delete::<Secret>(namespace, &secret).await } else { Ok(()) }
+                if self.settings.needs_secret() {
+                    self.cluster.delete::<Secret>(namespace, &secret).await
+                } else {
+                    Ok(())
+                }
             });
         if let Err(error) = pod_deleted.and(secret_deleted) {
             cx.events.warn(
@@ -123,8 +115,8 @@ impl KanikoBackend {
         }
     }
 
-    fn has_credentials(&self) -> bool {
-        !self.pull_secrets.is_empty()
+    fn namespace(&self) -> &str {
+        &self.settings.namespace.name
     }
 }
 
@@ -143,11 +135,10 @@ impl Backend for KanikoBackend {
     }
 
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
-        let ownership = planned_ownership(job);
-        let redacted = SecretString::from("<redacted>");
-        let config = self.has_credentials().then_some(&redacted);
-        let pod = spec::pod(&self.settings, job, &ownership, config.is_some())?;
-        let secret = spec::secret(&self.settings, job, &ownership, config).map(|mut secret| {
+        // In place of a lease that has not begun.
+        let ownership = Ownership { build: job.id.clone(), lease_expires: Timestamp::now() };
+        let pod = spec::pod(&self.settings, job, &ownership)?;
+        let secret = spec::secret(&self.settings, job, &ownership, None).map(|mut secret| {
             // Shown as text, not as base64: it is for reading.
             let keys = secret.data.take().unwrap_or_default().into_keys();
             secret.string_data = Some(keys.map(|key| (key, "<redacted>".to_owned())).collect());
@@ -158,9 +149,10 @@ impl Backend for KanikoBackend {
                 Error::new(ErrorKind::Unexpected, "a planned object cannot be shown").with_source(error)
             })
         };
-        let namespace = &self.namespace.name;
+        let namespace = self.namespace();
         let description = format!("Namespace {namespace}, unless it exists");
-        let mut objects = vec![described(description, serde_json::to_value(new_namespace(&self.namespace)))?];
+        let mut objects =
+            vec![described(description, serde_json::to_value(new_namespace(&self.settings.namespace)))?];
         if let Some(secret) = secret {
             let description = format!("Secret {namespace}/{}", spec::secret_name(job));
             objects.push(described(description, serde_json::to_value(secret))?);
@@ -175,7 +167,7 @@ impl Backend for KanikoBackend {
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
-        Box::pin(async { Ok(sweep(&self.cluster, &self.namespace.name).await?) })
+        Box::pin(async { Ok(sweep(&self.cluster, self.namespace()).await?) })
     }
 }
 
@@ -197,9 +189,4 @@ fn names_in_use(job: &BuildJob) -> Vec<String> {
         names.extend([base.registry().to_owned(), base.name()]);
     }
     names
-}
-
-/// What a plan shows in place of a lease that has not begun.
-fn planned_ownership(job: &BuildJob) -> Ownership {
-    Ownership { build: job.id.clone(), lease_expires: Timestamp::now() }
 }

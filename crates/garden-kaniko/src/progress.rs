@@ -1,4 +1,4 @@
-use garden_build_core::{EventSink, ImageReference, Step, Stream};
+use garden_build_core::{Event, EventSink, ImageReference, Step, Stream};
 use serde::Deserialize;
 
 /// Instructions of a Dockerfile. The executor announces each with a line that begins with it.
@@ -179,7 +179,7 @@ impl Progress {
         match &self.step {
             Some(step) => step.log(stream, line),
             None => {
-                self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() });
+                self.events.emit(Event::Log { step: None, stream, line: line.to_owned() });
             }
         }
         if self.tail.len() == TAIL {
@@ -195,7 +195,7 @@ fn is_instruction(message: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use garden_build_core::{Event, event_channel};
+    use garden_build_core::event_channel;
 
     use super::*;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use garden_build_core::BuildJob;
 use garden_cluster::Ownership;
-use garden_config::{DeploymentRegistry, KanikoOptions, Resources, Toleration};
+use garden_config::{DeploymentRegistry, KanikoOptions, Namespace, Resources, SecretRef, Toleration};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::core::v1::{
@@ -49,7 +49,21 @@ pub struct Settings {
     /// The certificate authority of that registry, as PEM, if it has a private one.
     pub registry_ca: Option<String>,
     /// The namespace that the pods run in.
-    pub namespace: String,
+    pub namespace: Namespace,
+    /// The Secrets with the credentials that the pods push and pull with.
+    pub pull_secrets: Vec<SecretRef>,
+}
+
+impl Settings {
+    /// Whether pods get registry credentials.
+    pub fn has_credentials(&self) -> bool {
+        !self.pull_secrets.is_empty()
+    }
+
+    /// Whether a build has a [`secret`].
+    pub fn needs_secret(&self) -> bool {
+        self.has_credentials() || self.registry_ca.is_some()
+    }
 }
 
 /// Returns the name of the build's pod: `kaniko-<image>-<build>`.
@@ -81,7 +95,7 @@ pub fn secret(
     ownership: &Ownership,
     docker_config: Option<&SecretString>,
 ) -> Option<Secret> {
-    if docker_config.is_none() && settings.registry_ca.is_none() {
+    if !settings.needs_secret() {
         return None;
     }
     let config = docker_config.map_or(r#"{"auths":{}}"#, |config| config.expose_secret());
@@ -112,13 +126,8 @@ pub fn own_secret(secret: &mut Secret, pod: &Pod) {
 ///
 /// # Errors
 /// If `extraFlags` of the provider or of the request cannot be used.
-pub fn pod(
-    settings: &Settings,
-    job: &BuildJob,
-    ownership: &Ownership,
-    has_credentials: bool,
-) -> Result<Pod, FlagError> {
-    let (volumes, volume_mounts) = volumes(settings, job, has_credentials);
+pub fn pod(settings: &Settings, job: &BuildJob, ownership: &Ownership) -> Result<Pod, FlagError> {
+    let (volumes, volume_mounts) = volumes(settings, job);
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.options.image.clone()),
@@ -151,7 +160,8 @@ pub fn pod(
             enable_service_links: Some(false),
             node_selector: Some(settings.options.node_selector.clone()),
             tolerations: Some(tolerations(&settings.options.tolerations)),
-            image_pull_secrets: has_credentials
+            image_pull_secrets: settings
+                .has_credentials()
                 .then(|| vec![LocalObjectReference { name: secret_name(job) }]),
             volumes: Some(volumes),
             ..PodSpec::default()
@@ -190,9 +200,15 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
     Ok(arguments)
 }
 
-fn volumes(settings: &Settings, job: &BuildJob, has_credentials: bool) -> (Vec<Volume>, Vec<VolumeMount>) {
+fn volumes(settings: &Settings, job: &BuildJob) -> (Vec<Volume>, Vec<VolumeMount>) {
     let parts = [
-        (has_credentials, "docker-config", DOCKER_CONFIG_DIRECTORY, DOCKER_CONFIG_KEY, "config.json"),
+        (
+            settings.has_credentials(),
+            "docker-config",
+            DOCKER_CONFIG_DIRECTORY,
+            DOCKER_CONFIG_KEY,
+            "config.json",
+        ),
         (settings.registry_ca.is_some(), "registry-ca", CA_DIRECTORY, CA_KEY, CA_KEY),
     ];
     parts
@@ -260,7 +276,7 @@ fn tolerations(configured: &[Toleration]) -> Vec<core::Toleration> {
 fn metadata(name: String, settings: &Settings, ownership: &Ownership) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
-        namespace: Some(settings.namespace.clone()),
+        namespace: Some(settings.namespace.name.clone()),
         labels: Some(ownership.labels()),
         annotations: Some(ownership.annotations()),
         ..ObjectMeta::default()

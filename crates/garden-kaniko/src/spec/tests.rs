@@ -12,7 +12,8 @@ fn settings() -> Settings {
         resources: Resources::builder(),
         registry,
         registry_ca: None,
-        namespace: "my-project".to_owned(),
+        namespace: Namespace::new("my-project"),
+        pull_secrets: Vec::new(),
     }
 }
 
@@ -37,9 +38,7 @@ fn arguments_of(settings: &Settings, job: &BuildJob) -> Vec<String> {
 fn the_plainest_pod() {
     let mut settings = settings();
     settings.options.image = "example/kaniko:1".to_owned();
-    insta::assert_yaml_snapshot!(
-        pod(&settings, &job(|request| request), &ownership(), false).expect("a pod")
-    );
+    insta::assert_yaml_snapshot!(pod(&settings, &job(|request| request), &ownership()).expect("a pod"));
 }
 
 #[test]
@@ -54,15 +53,16 @@ fn every_option_of_the_guide_is_in_the_pod() {
     settings.resources.limits.ephemeral_storage = Some(2048);
     settings.registry.insecure = true;
     settings.registry_ca = Some("a certificate".to_owned());
+    settings.pull_secrets.push(SecretRef::new("regcred"));
     let job = job(|request| {
         request.target("app").build_arg("A", "1 2").platform("linux/arm64").extra_flag("--cache=false")
     });
-    insta::assert_yaml_snapshot!(pod(&settings, &job, &ownership(), true).expect("a pod"));
+    insta::assert_yaml_snapshot!(pod(&settings, &job, &ownership()).expect("a pod"));
 }
 
 #[test]
 fn the_garden_build_toleration_is_always_there() {
-    let pod = pod(&settings(), &job(|request| request), &ownership(), false).expect("a pod");
+    let pod = pod(&settings(), &job(|request| request), &ownership()).expect("a pod");
     let tolerations = pod.spec.and_then(|spec| spec.tolerations).expect("tolerations");
     let builder = tolerations.last().expect("one at least");
     assert_eq!(
@@ -80,7 +80,7 @@ fn the_garden_build_toleration_is_always_there() {
 fn the_user_s_annotations_cannot_hide_the_lease() {
     let mut settings = settings();
     settings.options.annotations.insert("garden-build/lease-expires".to_owned(), "never".to_owned());
-    let pod = pod(&settings, &job(|request| request), &ownership(), false).expect("a pod");
+    let pod = pod(&settings, &job(|request| request), &ownership()).expect("a pod");
     let annotations = pod.metadata.annotations.expect("annotations");
     assert_eq!(annotations.get("garden-build/lease-expires"), ownership().annotations().values().next());
 }
@@ -88,7 +88,7 @@ fn the_user_s_annotations_cannot_hide_the_lease() {
 #[test]
 fn a_time_limit_beyond_all_clocks_is_the_longest_that_kubernetes_takes() {
     let job = job(|request| request.timeout(std::time::Duration::MAX));
-    let pod = pod(&settings(), &job, &ownership(), false).expect("a pod");
+    let pod = pod(&settings(), &job, &ownership()).expect("a pod");
     assert_eq!(pod.spec.and_then(|spec| spec.active_deadline_seconds), Some(i64::from(i32::MAX)));
 }
 
@@ -110,10 +110,12 @@ fn a_build_without_credentials_and_authority_needs_no_secret() {
 #[test]
 fn the_secret_can_serve_as_the_pod_s_own_pull_secret_and_dies_with_the_pod() {
     let job = job(|request| request);
+    let mut settings = settings();
+    settings.pull_secrets.push(SecretRef::new("regcred"));
     let config = SecretString::from(r#"{"auths":{}}"#);
-    let mut secret = secret(&settings(), &job, &ownership(), Some(&config)).expect("a secret");
+    let mut secret = secret(&settings, &job, &ownership(), Some(&config)).expect("a secret");
     assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
-    let mut pod = pod(&settings(), &job, &ownership(), true).expect("a pod");
+    let mut pod = pod(&settings, &job, &ownership()).expect("a pod");
     pod.metadata.uid = Some("the-uid".to_owned());
     own_secret(&mut secret, &pod);
     let owner = &secret.metadata.owner_references.expect("an owner")[0];
