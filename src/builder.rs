@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use garden_build_core::context::Context;
+use garden_build_core::context::{Context, Tree};
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference,
-    Pushed, Result, SweepReport, Version, event_channel,
+    NamedContext, Pushed, Result, SweepReport, Version, event_channel,
 };
 use garden_cluster::{Cluster, build_id};
 use garden_config::{Notice, ProviderConfig};
@@ -13,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 use crate::mode;
 use crate::target::{Known, Target};
 use crate::{Build, BuiltImage, Outcome, Plan, Status};
+
+/// How often a build is begun whose builder gets lost.
+const TRIES: usize = 3;
 
 /// Builds images as a provider's configuration says. Cheap to clone; clones share everything.
 #[derive(Clone, Debug)]
@@ -147,13 +151,16 @@ fn target(provider: &ProviderConfig, cluster: &Cluster) -> Result<Target> {
 struct Prepared {
     request: BuildRequest,
     context: Context,
+    named_contexts: BTreeMap<String, Tree>,
     version: Version,
     reference: ImageReference,
 }
 
 impl Prepared {
     fn into_job(self) -> BuildJob {
-        BuildJob::new(build_id(), self.request, self.context, self.reference)
+        let mut job = BuildJob::new(build_id(), self.request, self.context, self.reference);
+        job.named_contexts = self.named_contexts;
+        job
     }
 }
 
@@ -185,6 +192,9 @@ impl Inner {
         let step = cx.events.step(format!("read the build context {}", request.directory.display()));
         let prepared = step.end(self.prepare(request, &cx.cancel).await)?;
 
+        if prepared.request.force || prepared.request.no_cache {
+            return Ok((prepared, Known::Missing));
+        }
         let step = cx.events.step(format!("look for {}", prepared.reference));
         let known = self.target.look_up(&prepared.reference).await;
         match &known {
@@ -211,31 +221,42 @@ impl Inner {
         let stop = cancel.child_token();
         let _stop_with_us = stop.clone().drop_guard();
         let scanned = request.clone();
-        let scan = move || Context::scan(&scanned, &|| stop.is_cancelled());
-        let context = tokio::task::spawn_blocking(scan).await.map_err(|error| {
+        let scan = move || scan(&scanned, &|| stop.is_cancelled());
+        let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
         })??;
-        let (manifest, dockerfile) = (context.manifest().digest(), context.dockerfile().contents());
-        let version = Version::derive(&request, &image_flags, manifest, dockerfile);
+        let version = Version::derive(&request, &image_flags, &context, &named_contexts);
         let reference = self.target.reference(&request.name, &version)?;
-        Ok(Prepared { request, context, version, reference })
+        Ok(Prepared { request, context, named_contexts, version, reference })
     }
 
+    /// Builds, and begins again when the builder was lost: with its pod or its node. A build that
+    /// failed is not repeated.
     async fn build_missing(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Digest, Outcome)> {
-        match self.backend.build(job, cx).await {
-            Ok(Pushed { digest, steps_cached, steps_run, .. }) => {
-                let digest = self.confirm(&job.destination, digest, &cx.events).await?;
-                Ok((digest, Outcome::Built { steps_cached, steps_run }))
-            }
+        let mut attempt = 1;
+        loop {
+            let error = match self.backend.build(job, cx).await {
+                Ok(Pushed { digest, steps_cached, steps_run, .. }) => {
+                    let digest = self.confirm(&job.destination, digest, &cx.events).await?;
+                    return Ok((digest, Outcome::Built { steps_cached, steps_run }));
+                }
+                Err(error) => error,
+            };
+            let lost = matches!(error.kind(), ErrorKind::BuilderLost | ErrorKind::Evicted);
+            let pushed_meanwhile = *error.kind() == ErrorKind::PushFailed;
             // Registries with immutable tags refuse a version that somebody else has pushed
-            // meanwhile; it is the same version, so that is success.
-            Err(error) if *error.kind() == ErrorKind::PushFailed => {
-                match self.target.look_up(&job.destination).await {
-                    Ok(Known::Exists(digest)) => Ok((digest, Outcome::AlreadyExists)),
-                    _ => Err(error),
+            // meanwhile, and a builder may be lost after it has pushed. It is the same version, so
+            // both are success; unless the image was there before and was to be replaced.
+            if (lost || pushed_meanwhile) && !job.request.force && !job.request.no_cache {
+                if let Ok(Known::Exists(digest)) = self.target.look_up(&job.destination).await {
+                    return Ok((digest, Outcome::AlreadyExists));
                 }
             }
-            Err(error) => Err(error),
+            if !lost || attempt == TRIES || cx.cancel.is_cancelled() {
+                return Err(error);
+            }
+            attempt += 1;
+            cx.events.warn(format!("{}; building again, try {attempt} of {TRIES}", error.message()), None);
         }
     }
 
@@ -273,4 +294,19 @@ impl Inner {
             }
         }
     }
+}
+
+/// Reads the context, and those named contexts that are directories.
+fn scan(
+    request: &BuildRequest,
+    cancelled: garden_build_core::context::Cancelled<'_>,
+) -> Result<(Context, BTreeMap<String, Tree>)> {
+    let context = Context::scan(request, cancelled)?;
+    let mut named = BTreeMap::new();
+    for (name, named_context) in &request.contexts {
+        if let NamedContext::Directory(directory) = named_context {
+            named.insert(name.clone(), Tree::scan(directory, cancelled)?);
+        }
+    }
+    Ok((context, named))
 }

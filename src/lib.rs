@@ -9,9 +9,9 @@ mod target;
 pub use build::Build;
 pub use builder::Builder;
 pub use garden_build_core::{
-    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, CancellationToken, Capabilities, Digest, Error,
-    ErrorKind, Event, EventSink, ImageReference, PlannedObject, Pushed, Result, Step, StepId, Stream,
-    SweepReport, Version, context,
+    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, BuildSecret, CancellationToken, Capabilities,
+    Digest, Error, ErrorKind, Event, EventSink, ImageReference, NamedContext, PlannedObject, Pushed, Result,
+    Step, StepId, Stream, SweepReport, Version, context,
 };
 pub use garden_config as config;
 /// The Kubernetes client that [`Builder::with_client`] takes.

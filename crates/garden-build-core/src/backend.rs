@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::Context;
+use crate::context::{Context, Tree};
 use crate::{BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference, Result};
 
 /// A way to build an image and push it: kaniko in a pod, a `BuildKit` daemon, a Docker daemon.
@@ -61,6 +62,8 @@ pub struct BuildJob {
     pub request: BuildRequest,
     /// The files.
     pub context: Context,
+    /// The files of those named contexts that are directories, by name.
+    pub named_contexts: BTreeMap<String, Tree>,
     /// Where the image is pushed to.
     pub destination: ImageReference,
 }
@@ -73,7 +76,7 @@ impl BuildJob {
         context: Context,
         destination: ImageReference,
     ) -> Self {
-        Self { id: id.into(), request, context, destination }
+        Self { id: id.into(), request, context, named_contexts: BTreeMap::new(), destination }
     }
 }
 
@@ -121,6 +124,12 @@ impl BuildContext {
 pub struct Capabilities {
     /// Can build for several platforms in one request.
     pub multiple_platforms: bool,
+    /// Can take named contexts besides the build context.
+    pub named_contexts: bool,
+    /// Can give secrets to RUN steps without leaving them anywhere.
+    pub secrets: bool,
+    /// Can forward SSH agents to RUN steps.
+    pub ssh_agents: bool,
 }
 
 impl Capabilities {
@@ -129,12 +138,25 @@ impl Capabilities {
     /// # Errors
     /// [`ErrorKind::Unsupported`], naming the first field that the mode cannot honour.
     pub fn check(&self, mode: &str, request: &BuildRequest) -> Result<()> {
+        let unsupported = |field: &str, what: &str, hint: &str| {
+            Err(Error::new(ErrorKind::Unsupported, format!("`{field}`: {mode} {what}")).with_hint(hint))
+        };
+        let buildkit = "the build mode `cluster-buildkit` can";
         if request.platforms.len() > 1 && !self.multiple_platforms {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("`platforms`: {mode} builds for one platform at a time"),
-            )
-            .with_hint("request one build per platform"));
+            return unsupported(
+                "platforms",
+                "builds for one platform at a time",
+                "request one build per platform",
+            );
+        }
+        if !request.contexts.is_empty() && !self.named_contexts {
+            return unsupported("contexts", "knows no named contexts", buildkit);
+        }
+        if !request.secrets.is_empty() && !self.secrets {
+            return unsupported("secrets", "cannot keep a secret out of the image", buildkit);
+        }
+        if !request.ssh_agents.is_empty() && !self.ssh_agents {
+            return unsupported("sshAgents", "cannot forward SSH agents", buildkit);
         }
         Ok(())
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::{BuildSecret, NamedContext};
+
 /// How long a build may take unless the request says otherwise, as in Garden.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1200);
 
@@ -39,6 +41,22 @@ pub struct BuildRequest {
     /// The platforms to build for, such as `linux/arm64`. Default: that of the builder's node, which
     /// is not part of the version: name it where clusters of several architectures share a registry.
     pub platforms: Vec<String>,
+    /// Labels of the image. Default: none besides the Dockerfile's.
+    pub labels: BTreeMap<String, String>,
+    /// Entries of `/etc/hosts` in RUN steps: host name and IP address. Default: none.
+    pub extra_hosts: BTreeMap<String, String>,
+    /// What names in `FROM` and `COPY --from` stand for, besides stages and images. Default: none.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Secrets for steps with `RUN --mount=type=secret`, by id. They are not part of the version:
+    /// a build with another secret finds the same image. Default: none.
+    pub secrets: BTreeMap<String, BuildSecret>,
+    /// The sockets of SSH agents for steps with `RUN --mount=type=ssh`, by id; `default` is what a
+    /// step without an id asks for. Not part of the version. Default: none.
+    pub ssh_agents: BTreeMap<String, PathBuf>,
+    /// Build even if the registry has the image, and replace it. Default: no.
+    pub force: bool,
+    /// Run every step, whatever the caches hold, and replace the image. Default: no.
+    pub no_cache: bool,
     /// How long the whole build may take. Default: 20 minutes.
     pub timeout: Duration,
 }
@@ -54,6 +72,13 @@ impl BuildRequest {
             build_args: BTreeMap::new(),
             extra_flags: Vec::new(),
             platforms: Vec::new(),
+            labels: BTreeMap::new(),
+            extra_hosts: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ssh_agents: BTreeMap::new(),
+            force: false,
+            no_cache: false,
             timeout: DEFAULT_TIMEOUT,
         }
     }
@@ -90,6 +115,55 @@ impl BuildRequest {
     #[must_use]
     pub fn platform(mut self, platform: impl Into<String>) -> Self {
         self.platforms.push(platform.into());
+        self
+    }
+
+    /// Labels the image.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Lets RUN steps find `host` at the IP `address`.
+    #[must_use]
+    pub fn extra_host(mut self, host: impl Into<String>, address: impl Into<String>) -> Self {
+        self.extra_hosts.insert(host.into(), address.into());
+        self
+    }
+
+    /// Lets `FROM name` and `COPY --from=name` mean `context`.
+    #[must_use]
+    pub fn context(mut self, name: impl Into<String>, context: NamedContext) -> Self {
+        self.contexts.insert(name.into(), context);
+        self
+    }
+
+    /// Gives the secret `id` to RUN steps that mount it.
+    #[must_use]
+    pub fn secret(mut self, id: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.secrets.insert(id.into(), BuildSecret::new(value));
+        self
+    }
+
+    /// Forwards the SSH agent that listens on `socket` to RUN steps that mount it as `id`.
+    #[must_use]
+    pub fn ssh_agent(mut self, id: impl Into<String>, socket: impl Into<PathBuf>) -> Self {
+        self.ssh_agents.insert(id.into(), socket.into());
+        self
+    }
+
+    /// Builds even if the registry has the image.
+    #[must_use]
+    pub fn force(mut self, force: bool) -> Self {
+        self.force = force;
+        self
+    }
+
+    /// Runs every step, whatever the caches hold.
+    #[must_use]
+    pub fn no_cache(mut self, no_cache: bool) -> Self {
+        self.no_cache = no_cache;
         self
     }
 

@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::Digest;
+use crate::context::{Context, Tree};
 use crate::request::BuildRequest;
+use crate::{Digest, NamedContext};
 
 /// Hexadecimal digits of a version: 80 bits, so that a clash within a project is out of reach.
 /// (Garden's versions have 10 digits, 40 bits.)
@@ -12,24 +14,35 @@ const DIGITS: usize = 20;
 
 /// The tag of an image: `v-` and 20 hexadecimal digits that stand for everything that went into it.
 ///
-/// Covers the context's files, the Dockerfile, the target stage, build arguments, platforms, and
-/// those flags of the builder that can change the image. Does not cover secrets, nor where on the
+/// Covers the context's files, those of named contexts, the Dockerfile, the target stage, build
+/// arguments, labels, extra hosts, platforms, and those flags of the builder that can change the image. Does not cover secrets, nor where on the
 /// machine the context lies, nor how the build is run. The same files have another version on
 /// Windows, where every file's executable bit is taken as set.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Version(String);
 
 impl Version {
-    /// Derives the version of what `request` builds from the context with digest `manifest` and
-    /// the text of `dockerfile`, with the builder's `image_flags`.
-    ///
+    /// Derives the version of what `request` builds from `context` and from the directories among its
+    /// named contexts, with the builder's `image_flags`.
+    pub fn derive(
+        request: &BuildRequest,
+        image_flags: &[String],
+        context: &Context,
+        named_contexts: &BTreeMap<String, Tree>,
+    ) -> Self {
+        let (manifest, dockerfile) = (context.manifest().digest(), context.dockerfile().contents());
+        let named = named_contexts.iter().map(|(name, tree)| (name.as_str(), tree.manifest().digest()));
+        Self::of_digests(request, image_flags, manifest, dockerfile, &named.collect::<Vec<_>>())
+    }
+
     /// Every field goes into the hash with its name and length, so no two different inputs share
     /// a serialisation.
-    pub fn derive(
+    fn of_digests(
         request: &BuildRequest,
         image_flags: &[String],
         manifest: Digest,
         dockerfile: &[u8],
+        named_contexts: &[(&str, Digest)],
     ) -> Self {
         let mut hasher = FramedHasher::new("garden-build version 1");
         hasher.field("manifest", manifest.as_bytes());
@@ -40,6 +53,24 @@ impl Version {
         for (name, value) in &request.build_args {
             hasher.field("argument", name.as_bytes());
             hasher.field("value", value.as_bytes());
+        }
+        for (name, value) in &request.labels {
+            hasher.field("label", name.as_bytes());
+            hasher.field("value", value.as_bytes());
+        }
+        for (host, address) in &request.extra_hosts {
+            hasher.field("host", host.as_bytes());
+            hasher.field("address", address.as_bytes());
+        }
+        for (name, context) in &request.contexts {
+            if let NamedContext::Image(image) = context {
+                hasher.field("named image", name.as_bytes());
+                hasher.field("reference", image.as_bytes());
+            }
+        }
+        for (name, digest) in named_contexts {
+            hasher.field("named context", name.as_bytes());
+            hasher.field("manifest", digest.as_bytes());
         }
         for flag in image_flags {
             hasher.field("flag", flag.as_bytes());
@@ -98,7 +129,7 @@ mod tests {
     use super::*;
 
     fn version(request: &BuildRequest) -> Version {
-        Version::derive(request, &[], Digest::of(b"files"), b"FROM scratch")
+        Version::of_digests(request, &[], Digest::of(b"files"), b"FROM scratch", &[])
     }
 
     #[test]
@@ -117,14 +148,44 @@ mod tests {
             version(&base().target("a")),
             version(&base().build_arg("a", "bc")),
             version(&base().build_arg("ab", "c")),
-            Version::derive(&base(), &["a".to_owned()], Digest::of(b"files"), b"FROM scratch"),
+            Version::of_digests(&base(), &["a".to_owned()], Digest::of(b"files"), b"FROM scratch", &[]),
             version(&base().platform("linux/arm64")),
-            Version::derive(&base(), &[], Digest::of(b"other files"), b"FROM scratch"),
-            Version::derive(&base(), &[], Digest::of(b"files"), b"FROM busybox"),
+            Version::of_digests(&base(), &[], Digest::of(b"other files"), b"FROM scratch", &[]),
+            Version::of_digests(&base(), &[], Digest::of(b"files"), b"FROM busybox", &[]),
+            Version::of_digests(
+                &base(),
+                &[],
+                Digest::of(b"files"),
+                b"FROM scratch",
+                &[("a", Digest::of(b"x"))],
+            ),
+            Version::of_digests(
+                &base(),
+                &[],
+                Digest::of(b"files"),
+                b"FROM scratch",
+                &[("b", Digest::of(b"x"))],
+            ),
+            Version::of_digests(
+                &base(),
+                &[],
+                Digest::of(b"files"),
+                b"FROM scratch",
+                &[("a", Digest::of(b"y"))],
+            ),
+            version(&base().label("a", "b")),
+            version(&base().extra_host("a", "b")),
+            version(&base().context("a", NamedContext::Image("b".to_owned()))),
         ];
         for (index, version) in versions.iter().enumerate() {
             assert!(!versions[..index].contains(version), "{index} is not unique: {version}");
         }
+    }
+
+    #[test]
+    fn does_not_depend_on_secrets_or_on_how_the_build_is_run() {
+        let request = BuildRequest::new("api", ".").secret("a", "s3cret").ssh_agent("default", "/agent");
+        assert_eq!(version(&request.force(true).no_cache(true)), version(&BuildRequest::new("api", ".")));
     }
 
     #[test]

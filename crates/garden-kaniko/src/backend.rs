@@ -8,9 +8,9 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use secrecy::SecretString;
 
+use crate::flags;
 use crate::run::Run;
 use crate::spec::{self, Settings};
-use crate::{base_images, flags};
 
 /// Builds each image in a pod of its own.
 #[derive(Clone, Debug)]
@@ -185,7 +185,7 @@ async fn until_stopped<T>(cx: &BuildContext, work: impl Future<Output = Result<T
 fn names_in_use(job: &BuildJob) -> Vec<String> {
     let image = &job.destination;
     let mut names = vec![image.registry().to_owned(), image.name(), format!("{}/cache", image.name())];
-    for base in base_images::of(job.context.dockerfile().contents()) {
+    for base in job.context.dockerfile().base_images() {
         names.extend([base.registry().to_owned(), base.name()]);
     }
     names

@@ -146,6 +146,11 @@ pub fn defaults(image_name: &str) -> Vec<Flag> {
     ]
 }
 
+/// Returns the flags of a build that has to run every step. Stronger than any others.
+pub fn no_cache() -> Vec<Flag> {
+    vec![Flag::new("cache", "false")]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

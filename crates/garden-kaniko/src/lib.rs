@@ -3,11 +3,10 @@
 //! [`KanikoBackend`] streams the build context into the stdin of a kaniko executor, follows its log,
 //! and removes the pod when the build ends, however it ends. The module `backend` tells that story,
 //! `run` the pod's own. [`spec`] makes the objects, and what decides something is a function from
-//! values to values: [`flags`] merges options, `base_images` reads FROM instructions, `progress` reads
-//! the executor's log, `failure` says what its end means.
+//! values to values: [`flags`] merges options, `progress` reads the executor's log, `failure` says what
+//! its end means.
 
 mod backend;
-mod base_images;
 mod delivery;
 mod failure;
 pub mod flags;

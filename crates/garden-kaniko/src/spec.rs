@@ -8,7 +8,7 @@ use garden_config::{DeploymentRegistry, KanikoOptions, Namespace, Resources, Sec
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::core::v1::{
-    Container, KeyToPath, LocalObjectReference, Pod, PodSpec, ResourceRequirements, Secret,
+    Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, ResourceRequirements, Secret,
     SecretVolumeSource, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -160,6 +160,7 @@ pub fn pod(settings: &Settings, job: &BuildJob, ownership: &Ownership) -> Result
             enable_service_links: Some(false),
             node_selector: Some(settings.options.node_selector.clone()),
             tolerations: Some(tolerations(&settings.options.tolerations)),
+            host_aliases: host_aliases(&job.request.extra_hosts),
             image_pull_secrets: settings
                 .has_credentials()
                 .then(|| vec![LocalObjectReference { name: secret_name(job) }]),
@@ -192,12 +193,23 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
     arguments.extend(request.target.as_ref().map(|target| format!("--target={target}")));
     arguments.extend(request.platforms.first().map(|platform| format!("--custom-platform={platform}")));
     arguments.extend(request.build_args.iter().map(|(name, value)| format!("--build-arg={name}={value}")));
+    arguments.extend(request.labels.iter().map(|(name, value)| format!("--label={name}={value}")));
     arguments.extend(flags::merge(&[
+        if request.no_cache { flags::no_cache() } else { Vec::new() },
         flags::parse(&request.extra_flags)?,
         flags::parse(&settings.options.extra_flags)?,
         flags::defaults(&job.destination.name()),
     ]));
     Ok(arguments)
+}
+
+/// The executor's steps run in its own container, so they see the pod's `/etc/hosts`.
+fn host_aliases(hosts: &BTreeMap<String, String>) -> Option<Vec<HostAlias>> {
+    let alias = |(host, address): (&String, &String)| HostAlias {
+        ip: address.clone(),
+        hostnames: Some(vec![host.clone()]),
+    };
+    (!hosts.is_empty()).then(|| hosts.iter().map(alias).collect())
 }
 
 fn volumes(settings: &Settings, job: &BuildJob) -> (Vec<Volume>, Vec<VolumeMount>) {

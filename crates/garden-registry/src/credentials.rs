@@ -53,14 +53,28 @@ pub(crate) struct Entry<T> {
 }
 
 /// How an entry lets one authenticate.
-#[derive(Clone)]
-pub(crate) enum Login {
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Login {
     /// User name and password.
-    Password { username: String, password: SecretString },
+    Password {
+        /// The user.
+        username: String,
+        /// The password.
+        password: SecretString,
+    },
     /// A refresh token (docker/cli's `identitytoken`), to be exchanged at the registry's token server.
-    IdentityToken { username: Option<String>, token: SecretString },
+    IdentityToken {
+        /// The user, where the configuration names one.
+        username: Option<String>,
+        /// The token.
+        token: SecretString,
+    },
     /// A bearer token for the registry itself (docker/cli's `registrytoken`).
-    RegistryToken { token: SecretString },
+    RegistryToken {
+        /// The token.
+        token: SecretString,
+    },
 }
 
 impl Login {
@@ -177,6 +191,15 @@ impl Credentials {
                 key: key.to_string(),
                 helper: entry.value.clone(),
             },
+        }
+    }
+
+    /// Returns what to log in with for `repository` at `registry`; an empty repository stands for all.
+    /// `None` if nothing is known, or only a credential helper, which is not here.
+    pub fn login(&self, registry: &str, repository: &str) -> Option<&Login> {
+        match self.find(registry, repository)? {
+            Found::Login(_, entry) => Some(&entry.value),
+            Found::Helper(..) => None,
         }
     }
 

@@ -29,7 +29,7 @@ mod transport;
 
 pub use client::{RegistryClient, RegistryClientBuilder, Resolution};
 pub use connect::{Dial, Stream, TcpDialer};
-pub use credentials::{Credentials, CredentialsWarning};
+pub use credentials::{Credentials, CredentialsWarning, Login};
 pub use docker_config::CredentialsError;
 pub use error::{Identity, Refusal, RegistryError};
 pub use tls::TlsProblem;

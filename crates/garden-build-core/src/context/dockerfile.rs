@@ -6,7 +6,8 @@ use std::io::{self, Read};
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use super::{ContextError, IgnoreRules};
+use super::{ContextError, IgnoreRules, base_images};
+use crate::ImageReference;
 
 /// The most that a Dockerfile or an ignore file may hold. They are kept in memory, and one that is
 /// larger is something else.
@@ -32,6 +33,12 @@ impl Dockerfile {
     /// Returns the text. It is here even if the ignore file excludes the Dockerfile.
     pub fn contents(&self) -> &[u8] {
         &self.contents
+    }
+
+    /// Returns the images of FROM instructions that are written out. Stages, `scratch` and names with
+    /// arguments in them are left out.
+    pub fn base_images(&self) -> Vec<ImageReference> {
+        base_images::of(&self.contents)
     }
 
     /// Reads the Dockerfile at `path`, which [`relative_path`] has cleaned.
@@ -60,12 +67,19 @@ impl Dockerfile {
 ///
 /// The two are not merged, and the first counts even if it is empty, as in `BuildKit`.
 pub(super) fn ignore_rules(root: &Path, dockerfile: &str) -> Result<IgnoreRules, ContextError> {
-    for file in [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()] {
-        if let Some(text) = read_text(root, &file)? {
-            return IgnoreRules::parse(&file, &text);
-        }
+    match rules_in(root, &format!("{dockerfile}.dockerignore"))? {
+        Some(rules) => Ok(rules),
+        None => directory_rules(root),
     }
-    Ok(IgnoreRules::default())
+}
+
+/// Reads the rules for a directory without a Dockerfile.
+pub(super) fn directory_rules(root: &Path) -> Result<IgnoreRules, ContextError> {
+    Ok(rules_in(root, ".dockerignore")?.unwrap_or_default())
+}
+
+fn rules_in(root: &Path, file: &str) -> Result<Option<IgnoreRules>, ContextError> {
+    read_text(root, file)?.map(|text| IgnoreRules::parse(file, &text)).transpose()
 }
 
 /// Checks that `path` lies inside the context, and writes it with slashes and without detours.

@@ -23,6 +23,7 @@
 //! ```
 
 mod archive;
+mod base_images;
 mod dockerfile;
 mod error;
 mod go_path;
@@ -57,9 +58,15 @@ pub type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
 /// A build context: the files that a build can see, and its Dockerfile. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Context {
+    tree: Tree,
+    dockerfile: Dockerfile,
+}
+
+/// The files of a directory that a build can see. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Tree {
     root: Arc<Path>,
     manifest: Manifest,
-    dockerfile: Dockerfile,
 }
 
 impl Context {
@@ -78,22 +85,50 @@ impl Context {
         let dockerfile = Dockerfile::read(&root, &path)?;
         let rules = dockerfile::ignore_rules(&root, &path)?;
         let manifest = scan::scan(&root, &rules, cancelled)?;
-        Ok(Self { root: root.into(), manifest, dockerfile })
+        Ok(Self { tree: Tree { root: root.into(), manifest }, dockerfile })
+    }
+
+    /// Returns the context's files.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
     }
 
     /// Returns the context directory, absolute and without symbolic links.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.tree.root()
     }
 
     /// Returns what the context consists of.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        self.tree.manifest()
     }
 
     /// Returns the Dockerfile, which need not be part of the [`manifest`](Self::manifest).
     pub fn dockerfile(&self) -> &Dockerfile {
         &self.dockerfile
+    }
+}
+
+impl Tree {
+    /// Scans `directory` like a build context that has no Dockerfile: only its `.dockerignore` counts.
+    ///
+    /// # Errors
+    /// As [`Context::scan`].
+    pub fn scan(directory: &Path, cancelled: Cancelled<'_>) -> Result<Self, ContextError> {
+        let root = resolve(directory)?;
+        let rules = dockerfile::directory_rules(&root)?;
+        let manifest = scan::scan(&root, &rules, cancelled)?;
+        Ok(Self { root: root.into(), manifest })
+    }
+
+    /// Returns the directory, absolute and without symbolic links.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns what it consists of.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 }
 

@@ -1,10 +1,10 @@
 //! Which images a Dockerfile builds on, as far as it can be told without building it.
 
-use garden_build_core::ImageReference;
+use crate::ImageReference;
 
 /// Returns the images of FROM instructions that are written out. Stages, `scratch` and names with
 /// arguments in them are left out.
-pub(crate) fn of(dockerfile: &[u8]) -> Vec<ImageReference> {
+pub(super) fn of(dockerfile: &[u8]) -> Vec<ImageReference> {
     let text = String::from_utf8_lossy(dockerfile);
     let mut stages: Vec<String> = vec!["scratch".to_owned()];
     let mut images = Vec::new();
