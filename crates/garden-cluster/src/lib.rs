@@ -6,6 +6,7 @@
 //! * [`follow_log`] streams a container's log, [`StdinUpload`] streams into its stdin, and
 //!   [`ClusterDialer`] opens connections to Services, all through the API server.
 //! * [`read_pull_secrets`] reads registry credentials.
+//! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
 
 mod client;
@@ -18,6 +19,7 @@ mod ownership;
 mod pod;
 mod port_forward;
 mod pull_secrets;
+mod scheduling;
 mod stdin;
 mod sweep;
 
@@ -30,5 +32,6 @@ pub use log::follow_log;
 pub use ownership::{Ownership, build_id};
 pub use pod::{BuildPod, PodEnd};
 pub use pull_secrets::read_pull_secrets;
+pub use scheduling::{resource_requirements, tolerations};
 pub use stdin::{StdinUpload, UploadedStdin};
 pub use sweep::sweep;

@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 
 use garden_build_core::BuildJob;
-use garden_cluster::Ownership;
-use garden_config::{DeploymentRegistry, KanikoOptions, Namespace, Resources, SecretRef, Toleration};
+use garden_cluster::{Ownership, resource_requirements, tolerations};
+use garden_config::{DeploymentRegistry, KanikoOptions, Namespace, Resources, SecretRef};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::core::v1::{
-    Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, ResourceRequirements, Secret,
-    SecretVolumeSource, Volume, VolumeMount,
+    Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, Secret, SecretVolumeSource, Volume,
+    VolumeMount,
 };
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -138,7 +136,7 @@ pub fn pod(settings: &Settings, job: &BuildJob, ownership: &Ownership) -> Result
         stdin: Some(true),
         stdin_once: Some(true),
         termination_message_path: Some(TERMINATION_LOG.to_owned()),
-        resources: Some(resources(&settings.resources)),
+        resources: Some(resource_requirements(&settings.resources)),
         volume_mounts: Some(volume_mounts),
         ..Container::default()
     };
@@ -246,43 +244,6 @@ fn volumes(settings: &Settings, job: &BuildJob) -> (Vec<Volume>, Vec<VolumeMount
             (volume, mount)
         })
         .unzip()
-}
-
-fn resources(resources: &Resources) -> ResourceRequirements {
-    let quantities = |amounts: &garden_config::ResourceAmounts| {
-        let mut quantities = BTreeMap::from([
-            ("cpu".to_owned(), Quantity(amounts.cpu_quantity())),
-            ("memory".to_owned(), Quantity(amounts.memory_quantity())),
-        ]);
-        if let Some(storage) = amounts.ephemeral_storage_quantity() {
-            quantities.insert("ephemeral-storage".to_owned(), Quantity(storage));
-        }
-        quantities
-    };
-    ResourceRequirements {
-        limits: Some(quantities(&resources.limits)),
-        requests: Some(quantities(&resources.requests)),
-        ..ResourceRequirements::default()
-    }
-}
-
-/// The guide promises this toleration on every kaniko pod, so that nodes can be set apart for builds.
-fn tolerations(configured: &[Toleration]) -> Vec<core::Toleration> {
-    let builder = core::Toleration {
-        key: Some("garden-build".to_owned()),
-        operator: Some("Equal".to_owned()),
-        value: Some("true".to_owned()),
-        effect: Some("NoSchedule".to_owned()),
-        ..core::Toleration::default()
-    };
-    let configured = configured.iter().map(|toleration| core::Toleration {
-        key: toleration.key.clone(),
-        operator: Some(toleration.operator.as_str().to_owned()),
-        value: toleration.value.clone(),
-        effect: toleration.effect.map(|effect| effect.as_str().to_owned()),
-        toleration_seconds: toleration.toleration_seconds,
-    });
-    configured.chain([builder]).collect()
 }
 
 fn metadata(name: String, settings: &Settings, ownership: &Ownership) -> ObjectMeta {

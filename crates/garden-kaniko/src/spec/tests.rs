@@ -1,5 +1,6 @@
 use garden_build_core::BuildRequest;
 use garden_build_core::context::Context;
+use garden_config::Toleration;
 use k8s_openapi::jiff::Timestamp;
 
 use super::*;
