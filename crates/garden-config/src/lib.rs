@@ -41,6 +41,8 @@
 //! one field are checked on those values, so that they hold for values that were made in Rust too.
 //! Fields that concern deploying are accepted and set aside; unknown ones are problems.
 
+mod cache;
+mod cluster_buildkit;
 mod decode;
 mod ellipsis;
 mod environment;
@@ -52,10 +54,13 @@ mod project;
 mod provider;
 mod registry;
 mod resources;
+mod storage;
 mod suggest;
 mod toleration;
 mod yaml;
 
+pub use cache::{CacheLayer, CacheMode};
+pub use cluster_buildkit::ClusterBuildkitOptions;
 pub use kaniko::{KanikoNamespace, KanikoOptions};
 pub use names::{Namespace, SecretRef};
 pub use problem::{ConfigError, Notice, Position, Problem};
@@ -63,4 +68,5 @@ pub use project::{Project, load, parse};
 pub use provider::{BuildMode, ProviderConfig, ProviderKind};
 pub use registry::DeploymentRegistry;
 pub use resources::{ResourceAmounts, Resources};
+pub use storage::PersistentStorage;
 pub use toleration::{TaintEffect, Toleration, TolerationOperator};

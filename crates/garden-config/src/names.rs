@@ -110,7 +110,7 @@ fn is_dns_label(name: &str) -> bool {
 
 /// RFC 1123 subdomain, as Kubernetes checks it (`IsDNS1123Subdomain`): its labels are limited only
 /// in sum.
-fn is_dns_subdomain(name: &str) -> bool {
+pub(crate) fn is_dns_subdomain(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(has_label_form)
 }
 

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 
+use crate::cluster_buildkit::ClusterBuildkitOptions;
 use crate::decode::Fields;
 use crate::kaniko::KanikoOptions;
 use crate::node::Node;
@@ -67,7 +68,7 @@ pub enum BuildMode {
     /// `cluster-docker`: by a Docker daemon in the cluster that everyone shares.
     ClusterDocker,
     /// `cluster-buildkit`: by a `BuildKit` daemon in the project's namespace.
-    ClusterBuildkit,
+    ClusterBuildkit(ClusterBuildkitOptions),
     /// `kaniko`: by a kaniko pod for each build.
     Kaniko(KanikoOptions),
 }
@@ -88,7 +89,7 @@ impl BuildMode {
         match self {
             Self::LocalDocker => "local-docker",
             Self::ClusterDocker => "cluster-docker",
-            Self::ClusterBuildkit => "cluster-buildkit",
+            Self::ClusterBuildkit(_) => "cluster-buildkit",
             Self::Kaniko(_) => "kaniko",
         }
     }
@@ -114,8 +115,12 @@ impl ProviderConfig {
             issues.into_iter().map(move |issue| issue.within(&parent)).collect::<Vec<_>>()
         };
         let mut issues = within(self.namespace.issues(), "namespace".to_owned());
-        if let BuildMode::Kaniko(options) = &self.build_mode {
-            issues.extend(within(options.issues(), "kaniko".to_owned()));
+        match &self.build_mode {
+            BuildMode::Kaniko(options) => issues.extend(within(options.issues(), "kaniko".to_owned())),
+            BuildMode::ClusterBuildkit(options) => {
+                issues.extend(within(options.issues(), "clusterBuildkit".to_owned()));
+            }
+            BuildMode::LocalDocker | BuildMode::ClusterDocker => {}
         }
         if let Some(registry) = &self.deployment_registry {
             issues.extend(within(registry.issues(), "deploymentRegistry".to_owned()));
@@ -160,10 +165,10 @@ impl ProviderConfig {
         let mut provider = Self::new(kind, namespace);
         provider.context = fields.text("context").map(str::to_owned);
         provider.kubeconfig = fields.text("kubeconfig").map(|path| directory.join(path));
-        provider.build_mode = read_build_mode(&fields, &mut provider.notices, problems);
+        provider.build_mode = read_build_mode(&fields, directory, &mut provider.notices, problems);
         provider.deployment_registry = fields
             .node("deploymentRegistry")
-            .and_then(|node| DeploymentRegistry::read(node, directory, problems));
+            .and_then(|node| DeploymentRegistry::read(node, "`deploymentRegistry`", directory, problems));
         let secrets = fields.list("imagePullSecrets").into_iter();
         provider.image_pull_secrets = secrets.filter_map(|item| SecretRef::read(item, problems)).collect();
         if let Some(node) = fields.node("resources") {
@@ -175,9 +180,8 @@ impl ProviderConfig {
 }
 
 /// Fields of the two providers that concern deploying, or build modes whose options are not read.
-const SET_ASIDE: [&str; 25] = [
+const SET_ASIDE: [&str; 24] = [
     "certManager",
-    "clusterBuildkit",
     "clusterDocker",
     "copySecrets",
     "defaultHostname",
@@ -203,7 +207,12 @@ const SET_ASIDE: [&str; 25] = [
     "utilImageRegistryDomain",
 ];
 
-fn read_build_mode(fields: &Fields<'_>, notices: &mut Vec<Notice>, problems: &Problems) -> BuildMode {
+fn read_build_mode(
+    fields: &Fields<'_>,
+    directory: &Path,
+    notices: &mut Vec<Notice>,
+    problems: &Problems,
+) -> BuildMode {
     #[derive(Clone, Copy, PartialEq)]
     enum Mode {
         LocalDocker,
@@ -221,10 +230,13 @@ fn read_build_mode(fields: &Fields<'_>, notices: &mut Vec<Notice>, problems: &Pr
     // Wrong options are reported even while another mode is chosen.
     let node = fields.node("kaniko");
     let options = node.map_or_else(KanikoOptions::default, |node| KanikoOptions::read(node, problems));
+    let buildkit = fields.node("clusterBuildkit").map_or_else(ClusterBuildkitOptions::default, |node| {
+        ClusterBuildkitOptions::read(node, directory, problems)
+    });
     match mode {
         Mode::LocalDocker => BuildMode::LocalDocker,
         Mode::ClusterDocker => BuildMode::ClusterDocker,
-        Mode::ClusterBuildkit => BuildMode::ClusterBuildkit,
+        Mode::ClusterBuildkit => BuildMode::ClusterBuildkit(buildkit),
         Mode::Kaniko => {
             let namespace_is_set =
                 node.and_then(Node::as_mapping).is_some_and(|it| it.get("namespace").is_some());

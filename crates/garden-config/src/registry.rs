@@ -7,8 +7,8 @@ use crate::decode::Fields;
 use crate::node::Node;
 use crate::problem::{Issue, Problems};
 
-/// The registry that built images are pushed to and the cluster pulls them from: the provider's
-/// field `deploymentRegistry`.
+/// A registry. The provider's field `deploymentRegistry` is the one that built images are pushed to and
+/// the cluster pulls them from; the caches of `clusterBuildkit` may have registries of their own.
 ///
 /// ```
 /// use garden_config::DeploymentRegistry;
@@ -59,9 +59,21 @@ impl DeploymentRegistry {
         namespace.map_or_else(|| image_name.to_owned(), |namespace| format!("{namespace}/{image_name}"))
     }
 
-    /// Reads a registry; relative paths start at `directory`.
-    pub(crate) fn read(node: &Node, directory: &Path, problems: &Problems) -> Option<Self> {
-        let fields = Fields::open(node, "`deploymentRegistry`", problems)?;
+    /// Reads a registry that images are pushed to; messages call it `what`, and relative paths start
+    /// at `directory`.
+    pub(crate) fn read(node: &Node, what: &str, directory: &Path, problems: &Problems) -> Option<Self> {
+        Self::read_with(node, what, directory, problems, Self::issues)
+    }
+
+    /// Reads a registry that other rules hold for: `rules` names those that it breaks.
+    pub(crate) fn read_with(
+        node: &Node,
+        what: &str,
+        directory: &Path,
+        problems: &Problems,
+        rules: impl FnOnce(&Self) -> Vec<Issue>,
+    ) -> Option<Self> {
+        let fields = Fields::open(node, what, problems)?;
         let port = fields.integer("port", 1..=i64::from(u16::MAX));
         let namespace = fields.text("namespace").filter(|namespace| !namespace.is_empty());
         let insecure = fields.flag("insecure").unwrap_or(false);
@@ -91,7 +103,7 @@ impl DeploymentRegistry {
         };
         registry.insecure = insecure;
         registry.ca_certificate = ca_certificate;
-        fields.finish_with(|| own_issues.map_or_else(|| registry.issues(), |issue| vec![issue]));
+        fields.finish_with(|| own_issues.map_or_else(|| rules(&registry), |issue| vec![issue]));
         Some(registry)
     }
 
@@ -128,9 +140,14 @@ impl DeploymentRegistry {
             let hint = "set `namespace` to your user or organisation at Docker Hub";
             Issue::new("namespace", "Docker Hub takes images only within a namespace", hint)
         });
-        let certificate = self.ca_certificate.as_deref().and_then(certificate_issue);
         let path = path_issue(namespace, "namespace");
-        self.host_issue().into_iter().chain(path).chain(hub).chain(certificate).collect()
+        self.reach_issues().into_iter().chain(path).chain(hub).collect()
+    }
+
+    /// The rules for how the registry is reached.
+    pub(crate) fn reach_issues(&self) -> Vec<Issue> {
+        let certificate = self.ca_certificate.as_deref().and_then(certificate_issue);
+        self.host_issue().into_iter().chain(certificate).collect()
     }
 
     fn host_issue(&self) -> Option<Issue> {

@@ -103,7 +103,7 @@ impl ResourceAmounts {
 }
 
 /// Writes MiB with the largest binary suffix that is exact.
-fn mebibytes(amount: u32) -> String {
+pub(crate) fn mebibytes(amount: u32) -> String {
     let mut amount = amount;
     let mut suffixes = ["Mi", "Gi", "Ti", "Pi"].into_iter();
     let mut suffix = suffixes.next().unwrap_or_default();

@@ -1,26 +1,12 @@
 //! Each field of the provider: what it gives, what it gives when left out, and what is said when it is wrong.
 
+mod provider;
+
 use garden_config::{
-    BuildMode, KanikoNamespace, KanikoOptions, ProviderConfig, Resources, SecretRef, TaintEffect, Toleration,
-    TolerationOperator,
+    BuildMode, ClusterBuildkitOptions, KanikoNamespace, KanikoOptions, ProviderConfig, Resources, SecretRef,
+    TaintEffect, Toleration, TolerationOperator,
 };
-
-/// The lines before the fields under test, which therefore start on line 5 at column 5.
-const HEAD: &str = "kind: Project\nname: shop\nproviders:\n  - name: kubernetes\n";
-
-fn indented(lines: &str, by: usize) -> String {
-    let lines: Vec<String> = lines.lines().map(|line| format!("{}{line}", " ".repeat(by))).collect();
-    lines.join("\n")
-}
-
-fn read(fields: &str) -> Result<ProviderConfig, garden_config::ConfigError> {
-    let text = format!("{HEAD}{}", indented(fields, 4));
-    garden_config::parse(&text, "/shop/garden.yml")?.provider("dev")
-}
-
-fn valid(fields: &str) -> ProviderConfig {
-    read(fields).unwrap_or_else(|error| panic!("{fields}\n{error}"))
-}
+use provider::{HEAD, NO_TEMPLATE, indented, refused, valid};
 
 fn kaniko(fields: &str) -> KanikoOptions {
     let BuildMode::Kaniko(options) =
@@ -30,17 +16,6 @@ fn kaniko(fields: &str) -> KanikoOptions {
     };
     options
 }
-
-/// Checks that each text is refused at exactly the place, and with the words, that stand beside it.
-fn refused(cases: &[(&str, &str)]) {
-    for (fields, expected) in cases {
-        let error = read(fields).expect_err(fields).to_string();
-        let shown = error.replace("/shop/garden.yml:", "").replace("\n  help: ", " | ");
-        assert_eq!(&shown, expected, "for\n{fields}");
-    }
-}
-
-const NO_TEMPLATE: &str = "templates are not resolved yet: write the value itself";
 
 #[test]
 fn nothing_set_gives_the_defaults() {
@@ -76,7 +51,7 @@ fn unknown_fields() {
 #[test]
 fn fields_that_do_not_concern_building_are_set_aside() {
     valid(
-        "clusterBuildkit: {rootless: true}\nclusterDocker: {}\ncopySecrets: []\nstorage: {builder: {size: 1}}\n\
+        "clusterBuildkit: {serviceAccountAnnotations: {}}\nclusterDocker: {}\ncopySecrets: []\nstorage: {builder: {size: 1}}\n\
          resources: {registry: {}, util: {}, sync: {}}\ngardenSystemNamespace: x\nregistryProxyTolerations: []\n\
          systemNodeSelector: {}\nutilImageRegistryDomain: x\nkubectlPath: ${x}\ndefaultHostname: ${x}\n\
          ingressClass: x\ningressHttpPort: 80\ningressHttpsPort: 443\nsetupIngressController: nginx\n\
@@ -88,7 +63,10 @@ fn fields_that_do_not_concern_building_are_set_aside() {
 #[test]
 fn build_mode() {
     assert_eq!(valid("buildMode: cluster-docker").build_mode, BuildMode::ClusterDocker);
-    assert_eq!(valid("buildMode: cluster-buildkit").build_mode, BuildMode::ClusterBuildkit);
+    assert_eq!(
+        valid("buildMode: cluster-buildkit").build_mode,
+        BuildMode::ClusterBuildkit(ClusterBuildkitOptions::default())
+    );
     assert_eq!(valid("buildMode: null").build_mode, BuildMode::LocalDocker);
     refused(&[
         ("buildMode: kanico", "5:16: `buildMode` cannot be `kanico` | did you mean `kaniko`?"),

@@ -1,0 +1,161 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use garden_build_core::ImageReference;
+
+use crate::decode::Fields;
+use crate::node::Node;
+use crate::problem::{Issue, Problems};
+use crate::{CacheLayer, DeploymentRegistry, PersistentStorage, Toleration};
+
+/// How a `BuildKit` daemon in the project's namespace builds: the provider's field `clusterBuildkit`.
+///
+/// ```
+/// use garden_config::ClusterBuildkitOptions;
+///
+/// let mut options = ClusterBuildkitOptions::default();
+/// assert_eq!(options.image(), ClusterBuildkitOptions::DEFAULT_IMAGE);
+/// options.rootless = true;
+/// assert_eq!(options.image(), ClusterBuildkitOptions::DEFAULT_ROOTLESS_IMAGE);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ClusterBuildkitOptions {
+    /// The caches in registries. They are asked in this order, and the first that has anything for a
+    /// build serves it. None switches them off. Default: [`CacheLayer::default`] alone.
+    pub cache: Vec<CacheLayer>,
+    /// Whether the daemon runs without privileges, which not every cluster supports. Default: no.
+    pub rootless: bool,
+    /// The daemon's image; one that fits `rootless` if it is set. An extension: Garden has no such
+    /// field. Default: none, so that [`ClusterBuildkitOptions::image`] chooses.
+    pub image: Option<String>,
+    /// Labels that a node must have to run the daemon. Default: none.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the daemon tolerates besides `garden-build=true:NoSchedule`, which it always does.
+    /// Default: none.
+    pub tolerations: Vec<Toleration>,
+    /// Annotations of the daemon's Deployment and of its pod. Default: none.
+    pub annotations: BTreeMap<String, String>,
+    /// The volume that keeps the daemon's local cache while no pod runs. Default: none, so the local
+    /// cache goes with the pod.
+    pub storage: Option<PersistentStorage>,
+    /// Further registries, those of base images, that the daemon must reach by plain HTTP
+    /// (`insecure`) or with certificates of their own (`ca_certificate`). Any other needs no entry.
+    /// An extension: Garden has no such field. Default: none.
+    pub registries: Vec<DeploymentRegistry>,
+}
+
+impl ClusterBuildkitOptions {
+    /// The daemon's image that is used unless another is set.
+    pub const DEFAULT_IMAGE: &str = "docker.io/moby/buildkit:v0.26.3";
+
+    /// The daemon's image that is used with `rootless`, unless another is set.
+    pub const DEFAULT_ROOTLESS_IMAGE: &str = "docker.io/moby/buildkit:v0.26.3-rootless";
+
+    /// Returns the daemon's image: the one that is set, or the default that fits `rootless`.
+    pub fn image(&self) -> &str {
+        let default = if self.rootless { Self::DEFAULT_ROOTLESS_IMAGE } else { Self::DEFAULT_IMAGE };
+        self.image.as_deref().unwrap_or(default)
+    }
+
+    /// Reads the field `clusterBuildkit`; relative paths start at `directory`.
+    pub(crate) fn read(node: &Node, directory: &Path, problems: &Problems) -> Self {
+        let Some(fields) = Fields::open(node, "`clusterBuildkit`", problems) else { return Self::default() };
+        fields.set_aside(&["serviceAccountAnnotations"]);
+        let mut options = Self {
+            rootless: fields.flag("rootless").unwrap_or(false),
+            image: fields.text("image").map(str::to_owned),
+            node_selector: fields.text_map("nodeSelector"),
+            annotations: fields.text_map("annotations"),
+            storage: fields.node("storage").and_then(|node| PersistentStorage::read(node, problems)),
+            ..Self::default()
+        };
+        // An empty list is not the same as none.
+        if fields.node("cache").is_some() {
+            let layers = fields.list("cache").into_iter();
+            options.cache = layers.filter_map(|item| CacheLayer::read(item, directory, problems)).collect();
+        }
+        let tolerations = fields.list("tolerations").into_iter();
+        options.tolerations = tolerations.filter_map(|item| Toleration::read(item, problems)).collect();
+        let what = "each of `registries`";
+        let read =
+            |item| DeploymentRegistry::read_with(item, what, directory, problems, base_registry_issues);
+        options.registries = fields.list("registries").into_iter().filter_map(read).collect();
+        fields.finish_with(|| options.own_issues());
+        options
+    }
+
+    pub(crate) fn issues(&self) -> Vec<Issue> {
+        let layers = items("cache", &self.cache, CacheLayer::issues);
+        let tolerations = items("tolerations", &self.tolerations, Toleration::issues);
+        let storage = self.storage.iter().flat_map(PersistentStorage::issues);
+        let storage = storage.map(|issue| issue.within("storage"));
+        let registries = items("registries", &self.registries, base_registry_issues);
+        self.own_issues()
+            .into_iter()
+            .chain(layers)
+            .chain(tolerations)
+            .chain(storage)
+            .chain(registries)
+            .collect()
+    }
+
+    /// The rules that are not those of its parts.
+    fn own_issues(&self) -> Vec<Issue> {
+        let image = self.image().parse::<ImageReference>().err().map(|error| {
+            let hint = format!("write it like `{}`", Self::DEFAULT_IMAGE);
+            Issue::new("image", error.to_string(), hint)
+        });
+        let mut hosts = BTreeSet::new();
+        let twice =
+            self.registries.iter().map(DeploymentRegistry::host).find(|host| !hosts.insert(host.clone()));
+        let twice = twice.map(|host| {
+            Issue::new(
+                "registries",
+                format!("`registries` has two entries for `{host}`"),
+                "keep one of the two",
+            )
+        });
+        image.into_iter().chain(twice).collect()
+    }
+}
+
+impl Default for ClusterBuildkitOptions {
+    fn default() -> Self {
+        Self {
+            cache: vec![CacheLayer::default()],
+            rootless: false,
+            image: None,
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            annotations: BTreeMap::new(),
+            storage: None,
+            registries: Vec::new(),
+        }
+    }
+}
+
+/// The rules for an item of `registries`, which says how a host is reached and nothing else.
+fn base_registry_issues(registry: &DeploymentRegistry) -> Vec<Issue> {
+    let host = registry.host();
+    let namespace = registry.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    let namespace = namespace.map(|namespace| {
+        let message =
+            format!("`{host}` in `registries` has the namespace `{namespace}`, but it counts as a whole");
+        Issue::new("namespace", message, format!("write `hostname: {host}` without a namespace"))
+    });
+    let idle = (!registry.insecure && registry.ca_certificate.is_none()).then(|| {
+        let message = format!("`{host}` in `registries` has neither `insecure: true` nor `caCertificate`");
+        Issue::new("hostname", message, "set one of the two, or leave the entry out: it changes nothing")
+    });
+    registry.reach_issues().into_iter().chain(namespace).chain(idle).collect()
+}
+
+/// The issues of all items of the list in the field `field`.
+fn items<T>(field: &str, items: &[T], issues: impl Fn(&T) -> Vec<Issue>) -> Vec<Issue> {
+    let within = |(index, item)| {
+        let parent = format!("{field}[{index}]");
+        issues(item).into_iter().map(move |issue| issue.within(&parent))
+    };
+    items.iter().enumerate().flat_map(within).collect()
+}
