@@ -126,8 +126,9 @@ pub(super) fn wait_until(
 }
 
 pub(super) fn registries_listen() -> Result<()> {
-    for registry in [registries::OPEN, registries::BASIC, registries::TLS] {
-        ensure!(listens(registry.into()), "the registry {registry} does not answer");
+    for registry in registries::ALL {
+        let address = registry.address();
+        ensure!(listens(address.into()), "the registry {address} does not answer");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! The registries on the node: open, with a password, and with a private CA.
+//! The registries on the node: open, with a password, with a private CA, and with both.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::Read;
 use std::net::SocketAddrV4;
@@ -16,47 +17,106 @@ use super::network::NODE;
 use super::state::{State, fill};
 use super::tools::hex;
 
-pub(super) const OPEN: SocketAddrV4 = SocketAddrV4::new(NODE, 5000);
-pub(super) const BASIC: SocketAddrV4 = SocketAddrV4::new(NODE, 5001);
-pub(super) const TLS: SocketAddrV4 = SocketAddrV4::new(NODE, 5002);
+/// A registry on the node, with a base image in it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Registry {
+    name: &'static str,
+    port: u16,
+    /// Who may use it; without, everybody may.
+    username: Option<&'static str>,
+    tls: bool,
+    base_image: &'static str,
+}
+
+const OPEN: Registry =
+    Registry { name: "open", port: 5000, username: None, tls: false, base_image: "library/busybox:1.36" };
+const BASIC: Registry = Registry {
+    name: "basic",
+    port: 5001,
+    username: Some("garden"),
+    tls: false,
+    base_image: "private/busybox:1.36",
+};
+const TLS: Registry =
+    Registry { name: "tls", port: 5002, username: None, tls: true, base_image: "library/busybox:1.36" };
+/// As a company's own: what is right for [`BASIC`] is wrong here.
+const TLS_BASIC: Registry = Registry {
+    name: "tls-basic",
+    port: 5003,
+    username: Some("gardener"),
+    tls: true,
+    base_image: "private/busybox:1.36",
+};
+pub(super) const ALL: [Registry; 4] = [OPEN, BASIC, TLS, TLS_BASIC];
+
 /// A Service of `testbed/manifests/registry.yaml`: only the cluster reaches it.
 const IN_CLUSTER: &str = "registry.testbed.svc.cluster.local:5000";
 
-const USERNAME: &str = "garden";
 /// Cheap on purpose: the registry checks it on every request.
 const BCRYPT_COST: u32 = 5;
 
 const TEMPLATE: &str = include_str!("../../../testbed/config/registry.yml");
 
+impl Registry {
+    pub(super) fn address(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(NODE, self.port)
+    }
+
+    fn base_image(&self) -> String {
+        format!("{}/{}", self.address(), self.base_image)
+    }
+
+    fn write_configuration(&self, state: &State) -> Result<()> {
+        let mut extra = String::new();
+        if self.tls {
+            writeln!(
+                extra,
+                "  tls: {{ certificate: \"{}\", key: \"{}\" }}",
+                state.path("pki/registry.crt").display(),
+                state.path("pki/registry.key").display()
+            )?;
+        }
+        if let Some(username) = self.username {
+            let password = random_password()?;
+            state.write(&self.password_file(), &password)?;
+            let hash = bcrypt::hash(&password, BCRYPT_COST)?;
+            let htpasswd = state
+                .write(&format!("registries/{}.htpasswd", self.name), &format!("{username}:{hash}\n"))?;
+            writeln!(extra, "auth: {{ htpasswd: {{ realm: testbed, path: \"{}\" }} }}", htpasswd.display())?;
+        }
+        let storage = state.path(&format!("registries/{}", self.name));
+        let values = [
+            ("storage", &*storage.to_string_lossy()),
+            ("address", &self.address().to_string()),
+            ("extra", &extra),
+        ];
+        state.write(&self.configuration_file(), &fill(TEMPLATE, &values))?;
+        Ok(())
+    }
+
+    fn configuration_file(&self) -> String {
+        format!("config/registry-{}.yml", self.name)
+    }
+
+    fn password_file(&self) -> String {
+        format!("registries/{}.password", self.name)
+    }
+
+    fn password(&self, state: &State) -> Result<String> {
+        fs::read_to_string(state.path(&self.password_file())).context("reading the password of the registry")
+    }
+}
+
 /// Writes the registries' configuration and tells containerd how to reach each of them.
 pub(super) fn write_configuration(state: &State) -> Result<()> {
-    let password = random_password()?;
     fs::create_dir_all(state.path("registries"))?;
-    state.write("registries/basic.password", &password)?;
-    let hash = bcrypt::hash(&password, BCRYPT_COST)?;
-    let htpasswd = state.write("registries/basic.htpasswd", &format!("{USERNAME}:{hash}\n"))?;
-
-    let basic = format!("auth: {{ htpasswd: {{ realm: testbed, path: \"{}\" }} }}", htpasswd.display());
-    let tls = format!(
-        "  tls: {{ certificate: \"{}\", key: \"{}\" }}",
-        state.path("pki/registry.crt").display(),
-        state.path("pki/registry.key").display()
-    );
-    for (name, address, extra) in [("open", OPEN, ""), ("basic", BASIC, &basic), ("tls", TLS, &tls)] {
-        let storage = state.path(&format!("registries/{name}"));
-        let values = [
-            ("storage", storage.to_string_lossy().into_owned()),
-            ("address", address.to_string()),
-            ("extra", extra.to_owned()),
-        ];
-        let values: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        state.write(&format!("config/registry-{name}.yml"), &fill(TEMPLATE, &values))?;
+    let ca = format!("  ca = \"{}\"\n", state.registry_ca().display());
+    for registry in ALL {
+        registry.write_configuration(state)?;
+        let (scheme, extra) = if registry.tls { ("https", ca.as_str()) } else { ("http", "") };
+        write_hosts(state, &registry.address().to_string(), scheme, extra)?;
     }
-
-    for host in [OPEN.to_string(), BASIC.to_string(), IN_CLUSTER.to_owned()] {
-        write_hosts(state, &host, "http", "")?;
-    }
-    write_hosts(state, &TLS.to_string(), "https", &format!("  ca = \"{}\"\n", state.registry_ca().display()))
+    write_hosts(state, IN_CLUSTER, "http", "")
 }
 
 /// No credentials here: pods bring their own pull secrets, as on any cluster.
@@ -70,17 +130,16 @@ fn write_hosts(state: &State, host: &str, scheme: &str, extra: &str) -> Result<(
 }
 
 pub(super) fn components(state: &State) -> Vec<Component> {
-    ["open", "basic", "tls"]
-        .map(|name| Component {
-            name: format!("registry-{name}"),
-            program: "/usr/bin/docker-registry".into(),
-            arguments: vec![
-                "serve".to_owned(),
-                state.path(&format!("config/registry-{name}.yml")).to_string_lossy().into_owned(),
-            ],
-            starts: Starts::AtOnce,
-        })
-        .into()
+    ALL.map(|registry| Component {
+        name: format!("registry-{}", registry.name),
+        program: "/usr/bin/docker-registry".into(),
+        arguments: vec![
+            "serve".to_owned(),
+            state.path(&registry.configuration_file()).to_string_lossy().into_owned(),
+        ],
+        starts: Starts::AtOnce,
+    })
+    .into()
 }
 
 /// Imports the images into containerd; what is pushed is compressed, as published images are.
@@ -98,17 +157,13 @@ pub(super) fn import(state: &State, images: &[Image]) -> Result<()> {
 
 /// Puts a base image into each registry. The open one then serves as a Docker Hub mirror.
 pub(super) fn push_base_images(state: &State) -> Result<()> {
-    let credentials = format!("{USERNAME}:{}", password(state)?);
-    for (target, user) in [
-        (format!("{OPEN}/library/busybox:1.36"), None),
-        (format!("{BASIC}/private/busybox:1.36"), Some(&credentials)),
-        (format!("{TLS}/library/busybox:1.36"), None),
-    ] {
+    for registry in ALL {
+        let target = registry.base_image();
         run(ctr(state, &["tag", "--force"]).args([images::BUSYBOX, &target]))?;
         let mut push = ctr(state, &["push"]);
         push.arg("--hosts-dir").arg(state.path("certs.d"));
-        if let Some(user) = user {
-            push.args(["--user", user]);
+        if let Some(username) = registry.username {
+            push.arg("--user").arg(format!("{username}:{}", registry.password(state)?));
         }
         run(push.arg(&target)).with_context(|| format!("pushing {target}"))?;
         // A pull must come from the registry, so the node may not know the name already.
@@ -125,13 +180,16 @@ fn ctr(state: &State, subcommand: &[&str]) -> Command {
 }
 
 /// What tests find the registries and images by.
-pub(super) const VARIABLES: [&str; 9] = [
+pub(super) const VARIABLES: [&str; 12] = [
     "GARDEN_TEST_REGISTRY",
     "GARDEN_TEST_REGISTRY_BASIC",
     "GARDEN_TEST_REGISTRY_BASIC_USERNAME",
     "GARDEN_TEST_REGISTRY_BASIC_PASSWORD",
     "GARDEN_TEST_REGISTRY_TLS",
     "GARDEN_TEST_REGISTRY_TLS_CA",
+    "GARDEN_TEST_REGISTRY_TLS_BASIC",
+    "GARDEN_TEST_REGISTRY_TLS_BASIC_USERNAME",
+    "GARDEN_TEST_REGISTRY_TLS_BASIC_PASSWORD",
     "GARDEN_TEST_REGISTRY_CLUSTER",
     "GARDEN_TEST_KANIKO_IMAGE",
     "GARDEN_TEST_BASE_IMAGE",
@@ -140,21 +198,20 @@ pub(super) const VARIABLES: [&str; 9] = [
 /// The [`VARIABLES`] for the testbed.
 pub(super) fn variables(state: &State) -> Result<BTreeMap<String, String>> {
     let values = [
-        OPEN.to_string(),
-        BASIC.to_string(),
-        USERNAME.to_owned(),
-        password(state)?,
-        TLS.to_string(),
+        OPEN.address().to_string(),
+        BASIC.address().to_string(),
+        BASIC.username.unwrap_or_default().to_owned(),
+        BASIC.password(state)?,
+        TLS.address().to_string(),
         state.registry_ca().to_string_lossy().into_owned(),
+        TLS_BASIC.address().to_string(),
+        TLS_BASIC.username.unwrap_or_default().to_owned(),
+        TLS_BASIC.password(state)?,
         IN_CLUSTER.to_owned(),
         images::KANIKO.to_owned(),
-        format!("{OPEN}/library/busybox:1.36"),
+        OPEN.base_image(),
     ];
     Ok(VARIABLES.map(str::to_owned).into_iter().zip(values).collect())
-}
-
-fn password(state: &State) -> Result<String> {
-    fs::read_to_string(state.password_file()).context("reading the password of the registry")
 }
 
 fn random_password() -> Result<String> {

@@ -54,10 +54,6 @@ impl State {
         self.path("ready")
     }
 
-    pub(super) fn password_file(&self) -> PathBuf {
-        self.path("registries/basic.password")
-    }
-
     pub(super) fn registry_ca(&self) -> PathBuf {
         self.path("pki/registry-ca.crt")
     }
