@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tar::{EntryType, Header};
 
+use super::entries::{Content, Entry};
 use super::tools::{cache_directory, hex, short_hash};
 
 /// Part of the archives' cache key: raise it when this file writes archives differently.
@@ -23,37 +24,6 @@ pub(super) struct Image {
     pub(super) entries: Vec<Entry>,
     /// The image configuration's `config` object.
     pub(super) config: Value,
-}
-
-/// A member of the layer; its path has no leading slash.
-#[derive(Debug)]
-pub(super) enum Entry {
-    Directory { path: String, mode: u32 },
-    File { path: String, mode: u32, content: Content },
-    Link { path: String, target: String },
-}
-
-/// What is in a file.
-#[derive(Debug)]
-pub(super) enum Content {
-    Text(&'static str),
-    CopyOf(PathBuf),
-}
-
-pub(super) fn directory(path: &str, mode: u32) -> Entry {
-    Entry::Directory { path: path.to_owned(), mode }
-}
-
-pub(super) fn copy(path: &str, source: &Path, mode: u32) -> Entry {
-    Entry::File { path: path.to_owned(), mode, content: Content::CopyOf(source.to_owned()) }
-}
-
-pub(super) fn text(path: &str, text: &'static str, mode: u32) -> Entry {
-    Entry::File { path: path.to_owned(), mode, content: Content::Text(text) }
-}
-
-pub(super) fn link(path: &str, target: &str) -> Entry {
-    Entry::Link { path: path.to_owned(), target: target.to_owned() }
 }
 
 impl Image {
@@ -119,17 +89,29 @@ impl Image {
         let mut layer = tar::Builder::new(layer);
         for entry in &self.entries {
             match entry {
-                Entry::Directory { path, mode } => {
+                Entry::Directory { path, mode, owner } => {
                     let mut header = header(EntryType::Directory, *mode, 0);
+                    header.set_uid((*owner).into());
+                    header.set_gid((*owner).into());
                     layer.append_data(&mut header, format!("{path}/"), io::empty())?;
                 }
-                Entry::File { path, mode, content: Content::Text(text) } => {
-                    append(&mut layer, path, *mode, text.len() as u64, text.as_bytes())?;
-                }
-                Entry::File { path, mode, content: Content::CopyOf(source) } => {
-                    let file = File::open(source).with_context(|| format!("reading {}", source.display()))?;
-                    let size = file.metadata()?.len();
-                    append(&mut layer, path, *mode, size, file)?;
+                Entry::File { path, mode, content, capability } => {
+                    if let Some(capability) = capability {
+                        // The name that containerd and Docker read extended attributes by.
+                        let record = ("SCHILY.xattr.security.capability", &*capability.attribute());
+                        layer.append_pax_extensions([record])?;
+                    }
+                    match content {
+                        Content::Text(text) => {
+                            append(&mut layer, path, *mode, text.len() as u64, text.as_bytes())?;
+                        }
+                        Content::CopyOf(source) => {
+                            let file = File::open(source)
+                                .with_context(|| format!("reading {}", source.display()))?;
+                            let size = file.metadata()?.len();
+                            append(&mut layer, path, *mode, size, file)?;
+                        }
+                    }
                 }
                 Entry::Link { path, target } => {
                     layer.append_link(&mut header(EntryType::Symlink, 0o777, 0), path, target)?;
@@ -190,6 +172,7 @@ fn architecture() -> Result<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entries::{Capability, copy_with_capability, directory, directory_of, link, text};
     use super::*;
 
     fn image() -> Image {
@@ -238,6 +221,32 @@ mod tests {
         let config: Value = serde_json::from_slice(&config).expect("JSON");
         assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", hex(&Sha256::digest(&layer))));
         assert_eq!(config["config"]["Cmd"][0], "sh");
+    }
+
+    #[test]
+    fn the_layer_keeps_owners_and_capabilities() {
+        let program = tempfile::NamedTempFile::new().expect("file");
+        let image = Image {
+            entries: vec![
+                directory_of("home/user", 0o755, 1000),
+                copy_with_capability("newuidmap", program.path(), Capability::SetUid),
+            ],
+            ..image()
+        };
+        let mut layer = Vec::new();
+        image.write_layer(&mut layer).expect("layer");
+
+        let mut archive = tar::Archive::new(layer.as_slice());
+        let mut entries = archive.entries().expect("entries").map(|entry| entry.expect("entry"));
+        let home = entries.next().expect("directory");
+        assert_eq!((home.header().uid().expect("user"), home.header().gid().expect("group")), (1000, 1000));
+        let mut program = entries.next().expect("file");
+        let records = program.pax_extensions().expect("records").expect("some");
+        let records: Vec<_> =
+            records.map(|record| record.expect("record")).map(|r| (r.key_bytes(), r.value_bytes())).collect();
+        // What `setcap cap_setuid=ep` writes.
+        let setuid = [1, 0, 0, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(records, [(&b"SCHILY.xattr.security.capability"[..], &setuid[..])]);
     }
 
     #[test]

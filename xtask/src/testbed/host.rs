@@ -21,7 +21,9 @@ const PACKAGES: &[&str] = &[
     "etcd-server",
     "iproute2",
     "iptables",
+    "rootlesskit",
     "runc",
+    "uidmap",
     "util-linux",
 ];
 

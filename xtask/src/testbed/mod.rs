@@ -3,6 +3,7 @@
 mod archive;
 mod certificates;
 mod components;
+mod entries;
 mod host;
 mod images;
 mod network;

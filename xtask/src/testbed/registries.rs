@@ -180,7 +180,7 @@ fn ctr(state: &State, subcommand: &[&str]) -> Command {
 }
 
 /// What tests find the registries and images by.
-pub(super) const VARIABLES: [&str; 12] = [
+pub(super) const VARIABLES: [&str; 14] = [
     "GARDEN_TEST_REGISTRY",
     "GARDEN_TEST_REGISTRY_BASIC",
     "GARDEN_TEST_REGISTRY_BASIC_USERNAME",
@@ -192,6 +192,8 @@ pub(super) const VARIABLES: [&str; 12] = [
     "GARDEN_TEST_REGISTRY_TLS_BASIC_PASSWORD",
     "GARDEN_TEST_REGISTRY_CLUSTER",
     "GARDEN_TEST_KANIKO_IMAGE",
+    "GARDEN_TEST_BUILDKIT_IMAGE",
+    "GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE",
     "GARDEN_TEST_BASE_IMAGE",
 ];
 
@@ -209,6 +211,8 @@ pub(super) fn variables(state: &State) -> Result<BTreeMap<String, String>> {
         TLS_BASIC.password(state)?,
         IN_CLUSTER.to_owned(),
         images::KANIKO.to_owned(),
+        images::BUILDKIT.to_owned(),
+        images::BUILDKIT_ROOTLESS.to_owned(),
         OPEN.base_image(),
     ];
     Ok(VARIABLES.map(str::to_owned).into_iter().zip(values).collect())

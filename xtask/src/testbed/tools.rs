@@ -16,11 +16,13 @@ use super::progress::step;
 struct Tool {
     name: &'static str,
     packages: &'static [&'static str],
+    build_tags: &'static str,
     linker_flags: &'static str,
     /// Roughly, on two cores; said before a build so that nobody thinks it hangs.
     first_build_minutes: u32,
 }
 
+/// What a testbed is made of.
 const TOOLS: &[Tool] = &[
     Tool {
         name: "kubernetes",
@@ -31,6 +33,7 @@ const TOOLS: &[Tool] = &[
             "k8s.io/kubernetes/cmd/kubelet",
             "k8s.io/kubernetes/cmd/kube-proxy",
         ],
+        build_tags: "",
         // Without the stamp, the node reports v0.0.0-master.
         linker_flags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.34.4",
         first_build_minutes: 8,
@@ -38,13 +41,24 @@ const TOOLS: &[Tool] = &[
     Tool {
         name: "coredns",
         packages: &["github.com/coredns/coredns"],
+        build_tags: "",
         linker_flags: "-s -w",
         first_build_minutes: 2,
     },
     Tool {
         name: "kaniko",
         packages: &["github.com/GoogleContainerTools/kaniko/cmd/executor"],
+        build_tags: "",
         linker_flags: "-s -w",
+        first_build_minutes: 2,
+    },
+    Tool {
+        name: "buildkit",
+        packages: &["github.com/moby/buildkit/cmd/buildkitd", "github.com/moby/buildkit/cmd/buildctl"],
+        // As its Dockerfile: the daemon says who it is, and has its seccomp profile.
+        build_tags: "osusergo netgo static_build seccomp",
+        linker_flags: "-s -w -X github.com/moby/buildkit/version.Version=v0.26.3 \
+                       -X github.com/moby/buildkit/version.Revision=c70e8e666f8f6ee3c0d83b20c338be5aedeaa97a",
         first_build_minutes: 2,
     },
 ];
@@ -63,7 +77,7 @@ impl Programs {
     }
 }
 
-/// Builds what the cache lacks. Takes minutes the first time, nothing later.
+/// Builds what the cache lacks of the testbed's programs. Takes minutes the first time, nothing later.
 pub(super) fn build() -> Result<Programs> {
     let go_version = go_version()?;
     remove_partial_builds()?;
@@ -73,7 +87,7 @@ pub(super) fn build() -> Result<Programs> {
         let key = cache_key(
             &fs::read(source.join("go.mod")).with_context(|| format!("reading the pin of {}", tool.name))?,
             &fs::read(source.join("go.sum"))?,
-            &format!("{} {}", tool.packages.join(" "), tool.linker_flags),
+            format!("{} {} {}", tool.packages.join(" "), tool.linker_flags, tool.build_tags).trim_end(),
             &go_version,
         );
         let directory = cache_directory()?.join("bin").join(format!("{}-{key}", tool.name));
@@ -129,7 +143,7 @@ fn build_into(tool: &Tool, source: &Path, directory: &Path) -> Result<()> {
     let partial = tempfile::Builder::new().prefix(".building-").tempdir_in(parent)?;
     let status = Command::new("go")
         .current_dir(source)
-        .args(["build", "-trimpath", "-ldflags", tool.linker_flags, "-o"])
+        .args(["build", "-trimpath", "-ldflags", tool.linker_flags, "-tags", tool.build_tags, "-o"])
         .arg(partial.path())
         .args(tool.packages)
         .env("CGO_ENABLED", "0")
