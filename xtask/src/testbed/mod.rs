@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Status,
     /// Print shell commands that point tests at the testbed: eval "$(cargo xtask testbed env)"
     Env,
+    /// Build the programs that benchmarks compare with, and print their paths.
+    Peers,
     /// The node's first process; `up` starts it.
     #[command(hide = true)]
     Node {
@@ -73,6 +75,12 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Down => down(),
         Command::Status => status(),
         Command::Env => print_environment(),
+        Command::Peers => {
+            for path in peers()?.paths() {
+                println!("{}", path.display());
+            }
+            Ok(())
+        }
         Command::Node { state } => node::supervise(state),
     }
 }
@@ -122,6 +130,13 @@ pub(crate) fn up() -> Result<Environment> {
     state.write("ready", &programs.fingerprint)?;
     println!("the testbed is ready after {:.1} s", start.elapsed().as_secs_f64());
     testbed_environment(&state)
+}
+
+/// The programs that benchmarks compare with, built if the cache lacks them.
+fn peers() -> Result<Programs> {
+    let state = State::from_environment()?;
+    let _lock = state.lock()?;
+    tools::build_peers()
 }
 
 /// Stops the testbed and removes what it left, whether or not it was whole.

@@ -63,6 +63,15 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// What benchmarks compare with. No testbed needs them, so none waits for them.
+const PEERS: &[Tool] = &[Tool {
+    name: "buildx",
+    packages: &["github.com/docker/buildx/cmd/buildx"],
+    build_tags: "",
+    linker_flags: "-s -w -X github.com/docker/buildx/version.Version=v0.30.1",
+    first_build_minutes: 2,
+}];
+
 /// Where each built program lies, and what they were all built from.
 #[derive(Debug)]
 pub(super) struct Programs {
@@ -75,14 +84,27 @@ impl Programs {
     pub(super) fn path(&self, program: &str) -> Result<PathBuf> {
         self.paths.get(program).cloned().with_context(|| format!("no tool builds {program}"))
     }
+
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.paths.values().map(PathBuf::as_path)
+    }
 }
 
 /// Builds what the cache lacks of the testbed's programs. Takes minutes the first time, nothing later.
 pub(super) fn build() -> Result<Programs> {
+    build_all(TOOLS)
+}
+
+/// Does the same with the programs that benchmarks compare with.
+pub(super) fn build_peers() -> Result<Programs> {
+    build_all(PEERS)
+}
+
+fn build_all(tools: &[Tool]) -> Result<Programs> {
     let go_version = go_version()?;
     remove_partial_builds()?;
     let mut programs = Programs { paths: BTreeMap::new(), fingerprint: String::new() };
-    for tool in TOOLS {
+    for tool in tools {
         let source = sources().join(tool.name);
         let key = cache_key(
             &fs::read(source.join("go.mod")).with_context(|| format!("reading the pin of {}", tool.name))?,
