@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use garden_build_core::{Backend, Error, ErrorKind, Result};
+use garden_buildkit::BuildkitBackend;
 use garden_cluster::Cluster;
 use garden_config::{BuildMode, KanikoNamespace, Namespace, ProviderConfig};
 use garden_kaniko::KanikoBackend;
-use garden_kaniko::spec::Settings;
 
 use crate::target::Target;
 
@@ -16,22 +16,37 @@ pub(crate) fn backend(
     cluster: &Cluster,
     target: &Target,
 ) -> Result<Arc<dyn Backend>> {
-    let BuildMode::Kaniko(options) = &provider.build_mode else {
-        let mode = provider.build_mode.as_str();
-        return Err(Error::new(ErrorKind::Unsupported, format!("`buildMode`: {mode} is not supported yet"))
-            .with_hint("set `buildMode: kaniko`"));
-    };
-    let namespace = match &options.namespace {
-        KanikoNamespace::Named(name) if *name != provider.namespace.name => Namespace::new(name),
-        _ => provider.namespace.clone(),
-    };
-    let settings = Settings {
-        options: options.clone(),
-        resources: provider.builder_resources.clone(),
-        registry: target.registry.clone(),
-        registry_ca: target.registry_ca.clone(),
-        namespace,
-        pull_secrets: provider.image_pull_secrets.clone(),
-    };
-    Ok(Arc::new(KanikoBackend::new(cluster.clone(), settings)))
+    match &provider.build_mode {
+        BuildMode::Kaniko(options) => {
+            let namespace = match &options.namespace {
+                KanikoNamespace::Named(name) if *name != provider.namespace.name => Namespace::new(name),
+                _ => provider.namespace.clone(),
+            };
+            let settings = garden_kaniko::spec::Settings {
+                options: options.clone(),
+                resources: provider.builder_resources.clone(),
+                registry: target.registry.clone(),
+                registry_ca: target.registry_ca.clone(),
+                namespace,
+                pull_secrets: provider.image_pull_secrets.clone(),
+            };
+            Ok(Arc::new(KanikoBackend::new(cluster.clone(), settings)))
+        }
+        BuildMode::ClusterBuildkit(options) => {
+            let settings = garden_buildkit::Settings::new(
+                options,
+                provider.namespace.clone(),
+                provider.builder_resources.clone(),
+                target.registry.clone(),
+                target.registry_ca.clone(),
+                provider.image_pull_secrets.clone(),
+            )?;
+            Ok(Arc::new(BuildkitBackend::new(cluster.clone(), settings)))
+        }
+        other => {
+            let message = format!("`buildMode`: {} is not supported yet", other.as_str());
+            Err(Error::new(ErrorKind::Unsupported, message)
+                .with_hint("set `buildMode: kaniko` or `buildMode: cluster-buildkit`"))
+        }
+    }
 }

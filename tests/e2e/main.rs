@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 mod building;
+mod buildkit;
 mod cleanup;
 mod context;
 mod credentials;

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use garden_build::config::{BuildMode, DeploymentRegistry, KanikoNamespace, KanikoOptions, ProviderConfig};
+use garden_build::config::{
+    BuildMode, ClusterBuildkitOptions, DeploymentRegistry, KanikoNamespace, KanikoOptions, ProviderConfig,
+};
 use garden_build::{BuildRequest, Builder, BuiltImage, Error, Event};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
@@ -85,6 +87,20 @@ impl Project {
         match &mut self.provider.build_mode {
             BuildMode::Kaniko(options) => options,
             other => panic!("not kaniko: {other:?}"),
+        }
+    }
+
+    /// Switches to cluster-buildkit, without registry caches, and returns its options.
+    pub(crate) fn buildkit(&mut self) -> &mut ClusterBuildkitOptions {
+        if !matches!(self.provider.build_mode, BuildMode::ClusterBuildkit(_)) {
+            let mut options = ClusterBuildkitOptions::default();
+            options.image = Some(variable("GARDEN_TEST_BUILDKIT_IMAGE"));
+            options.cache = Vec::new();
+            self.provider.build_mode = BuildMode::ClusterBuildkit(options);
+        }
+        match &mut self.provider.build_mode {
+            BuildMode::ClusterBuildkit(options) => options,
+            other => panic!("not cluster-buildkit: {other:?}"),
         }
     }
 

@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
-use garden_build::config::{DeploymentRegistry, ProviderConfig, SecretRef};
+use clap::{Args, ValueEnum};
+use garden_build::config::{
+    BuildMode, ClusterBuildkitOptions, DeploymentRegistry, ProviderConfig, SecretRef,
+};
 use garden_build::{BuildRequest, Builder, BuiltImage, Outcome};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, LogParams, PostParams};
@@ -22,9 +24,15 @@ use display::Display;
 
 const RUN_PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where the demo's image goes, on a cluster of your own.
+/// How the demo builds, and where its image goes on a cluster of your own.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
+    /// The build mode.
+    #[arg(long, value_enum, default_value_t = Mode::Kaniko)]
+    mode: Mode,
+    /// With cluster-buildkit: a daemon without privileges.
+    #[arg(long)]
+    rootless: bool,
     /// The registry to push to, and the path below it.
     #[arg(long, value_name = "HOST[:PORT]/NAMESPACE")]
     registry: Option<String>,
@@ -36,9 +44,29 @@ pub(crate) struct Options {
     pull_secret: Option<String>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+enum Mode {
+    Kaniko,
+    ClusterBuildkit,
+}
+
 pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.rootless && options.mode != Mode::ClusterBuildkit {
+        bail!("--rootless is for --mode cluster-buildkit");
+    }
     let environment = testbed::up()?;
     let mut provider = provider(options, environment.owned)?;
+    if options.mode == Mode::ClusterBuildkit {
+        let mut buildkit = ClusterBuildkitOptions::default();
+        buildkit.rootless = options.rootless;
+        if environment.owned {
+            buildkit.image = Some(testbed::buildkit_image(options.rootless).to_owned());
+            // The testbed has no way out, but its registry has the base images.
+            let mirror = provider.deployment_registry.as_ref().map(DeploymentRegistry::host);
+            buildkit.registry_mirrors.extend(mirror.map(|mirror| ("docker.io".to_owned(), mirror)));
+        }
+        provider.build_mode = BuildMode::ClusterBuildkit(buildkit);
+    }
     if environment.owned {
         provider.kubeconfig = environment.variables.get("KUBECONFIG").map(Into::into);
     }

@@ -121,6 +121,7 @@ impl BuildContext {
 /// What a [`Backend`] can do beyond building one image from one context.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub struct Capabilities {
     /// Can build for several platforms in one request.
     pub multiple_platforms: bool,

@@ -7,7 +7,7 @@ use http::Request;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::Serialize;
@@ -96,6 +96,50 @@ impl Cluster {
         let api = self.api::<K>(&namespace);
         answer(&format!("create {}", name_of(object)), api.patch(&name, &parameters, &Patch::Apply(object)))
             .await
+    }
+
+    /// Reads the object `name`; `None` if there is no such object.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
+    {
+        let action = format!("read {} {namespace}/{name}", K::kind(&()));
+        answer(&action, self.api::<K>(namespace).get_opt(name)).await
+    }
+
+    /// Lists the objects that the label selector chooses.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn list<K>(&self, namespace: &str, labels: &str) -> Result<Vec<K>, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
+    {
+        let (action, chosen) =
+            (format!("list {} in {namespace}", K::plural(&())), ListParams::default().labels(labels));
+        Ok(answer(&action, self.api::<K>(namespace).list(&chosen)).await?.items)
+    }
+
+    /// Changes an object by a JSON merge patch, where an apply cannot say what is meant.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn merge<K>(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &serde_json::Value,
+    ) -> Result<K, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
+    {
+        let action = format!("change {} {namespace}/{name}", K::kind(&()));
+        let api = self.api::<K>(namespace);
+        let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        answer(&action, api.patch(name, &parameters, &Patch::Merge(patch))).await
     }
 
     /// Creates a pod like [`apply`](Self::apply). In a namespace that is only seconds old, waits for the

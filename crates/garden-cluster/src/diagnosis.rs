@@ -13,6 +13,10 @@ const SCHEDULING_GRACE: Duration = Duration::from_secs(12);
 /// kubelet tries again after ten seconds.
 const PULL_GRACE: Duration = Duration::from_secs(25);
 
+/// How long a volume that is being provisioned may keep a pod unschedulable: disks of clouds take
+/// half a minute.
+const VOLUME_GRACE: Duration = Duration::from_secs(90);
+
 /// How long mounting volumes may fail: the kubelet retries, and a secret may arrive after its pod.
 const MOUNT_GRACE: Duration = Duration::from_secs(30);
 
@@ -154,6 +158,30 @@ pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
     PodState::Starting(if scheduled { "its node to pull the image and start it" } else { "a node" })
 }
 
+/// Says why a pod is gone, or about to go, that was building; `last` is what was last seen of it.
+///
+/// Drains, preemption and taints delete a pod as well, and say so in a condition.
+/// Source: Kubernetes, "Disruptions", section "Pod disruption conditions".
+pub fn deleted(namespace: &str, name: &str, last: Option<&Pod>) -> Diagnosis {
+    let name = format!("Pod {namespace}/{name}");
+    let conditions = last.and_then(|pod| pod.status.as_ref()?.conditions.as_deref());
+    let disruption = conditions
+        .unwrap_or_default()
+        .iter()
+        .find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    let (kind, message) = match disruption {
+        Some(condition) => {
+            let reason = condition.reason.as_deref().unwrap_or_default();
+            let message = condition.message.as_deref().unwrap_or_default();
+            (ErrorKind::Evicted, format!("{name} was taken from its node ({reason}): {message}"))
+        }
+        None => {
+            (ErrorKind::BuilderLost, format!("{name} was deleted by somebody else while it was building"))
+        }
+    };
+    Diagnosis::new(kind, message, "build again").retryable()
+}
+
 fn ended(pod: &Pod, status: &ContainerStatus) -> Option<PodState> {
     let terminated = status.state.as_ref()?.terminated.as_ref()?;
     let reason = terminated.reason.as_deref().unwrap_or_default();
@@ -253,15 +281,17 @@ fn scheduling_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
     })?;
     // Cluster Autoscaler and Karpenter announce the node that they are about to add, or that none
     // would help.
+    let message = unscheduled.message.as_deref().unwrap_or_default();
     let announced = |reasons: &[&str]| events.iter().any(|event| tells_of(event, reasons));
     let grace = if announced(&["TriggeredScaleUp", "Nominated"]) {
         SCALE_UP_GRACE
+    } else if message.contains("unbound immediate PersistentVolumeClaims") {
+        VOLUME_GRACE
     } else if announced(&["NotTriggerScaleUp"]) {
         Duration::ZERO
     } else {
         SCHEDULING_GRACE
     };
-    let message = unscheduled.message.as_deref().unwrap_or_default();
     Some(Trouble {
         diagnosis: Diagnosis::new(
             ErrorKind::Unschedulable,
@@ -296,6 +326,12 @@ fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
         ),
         grace: MOUNT_GRACE,
     })
+}
+
+/// Returns the message of the latest event with this reason.
+pub fn latest_message<'a>(events: &'a [Event], reason: &str) -> Option<&'a str> {
+    let told = events.iter().filter(|event| tells_of(event, &[reason]));
+    told.max_by_key(|event| last_seen(event))?.message.as_deref()
 }
 
 fn tells_of(event: &Event, reasons: &[&str]) -> bool {

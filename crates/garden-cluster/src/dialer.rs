@@ -8,8 +8,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 
 use crate::client::answer;
-use crate::port_forward::port_forward;
-use crate::{Cluster, ClusterError};
+use crate::{Cluster, ClusterError, PodStream};
 
 /// Opens connections to hosts that this machine reaches itself and, through the API server, to
 /// Services of the cluster, which are named `<service>.<namespace>.svc` or `….svc.cluster.local`.
@@ -54,7 +53,7 @@ async fn dial_service(
     namespace: &str,
     service: &str,
     port: u16,
-) -> Result<tokio::io::DuplexStream, ClusterError> {
+) -> Result<PodStream, ClusterError> {
     let action = format!("find the pods of Service {namespace}/{service}");
     let slices_of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
     let (services, slices) = (cluster.api::<Service>(namespace), cluster.api::<EndpointSlice>(namespace));
@@ -68,7 +67,7 @@ async fn dial_service(
             reason: format!("no pod of it is ready on port {port}"),
         });
     };
-    port_forward(cluster, namespace, &pod, pod_port).await
+    PodStream::port_forward(cluster, namespace, &pod, pod_port).await
 }
 
 /// Chooses a ready pod of the Service, and the pod's own number of the Service's `port`.

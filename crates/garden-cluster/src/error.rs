@@ -60,7 +60,7 @@ pub enum ClusterError {
 
 impl ClusterError {
     /// Returns the HTTP status with which the API server refused, if it did.
-    pub(crate) fn code(&self) -> Option<u16> {
+    pub fn code(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(status.code),
             _ => None,

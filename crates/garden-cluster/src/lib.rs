@@ -2,9 +2,11 @@
 //!
 //! * [`Cluster`] reaches the API server: applies, deletes, ensures namespaces.
 //! * [`BuildPod`] follows one builder pod from its creation to its end, and [`diagnose`] says why a
-//!   pod is stuck or dead.
-//! * [`follow_log`] streams a container's log, [`StdinUpload`] streams into its stdin, and
-//!   [`ClusterDialer`] opens connections to Services, all through the API server.
+//!   pod is stuck or dead. [`Watch`], [`PodEvents`] and [`Patience`] are the parts that it is made of,
+//!   for modes that follow something else.
+//! * [`follow_log`] streams a container's log, [`StdinUpload`] streams into its stdin, [`PodStream`]
+//!   talks to a command or a port of a pod, and [`ClusterDialer`] opens connections to Services, all
+//!   through the API server.
 //! * [`read_pull_secrets`] reads registry credentials.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
@@ -16,22 +18,29 @@ mod error;
 mod lease;
 mod log;
 mod ownership;
+mod patience;
 mod pod;
-mod port_forward;
+mod pod_events;
+mod pod_stream;
 mod pull_secrets;
 mod scheduling;
 mod stdin;
 mod sweep;
+mod watch;
 
 pub use client::{Cluster, new_namespace};
-pub use diagnosis::{Diagnosis, PodState, Trouble, diagnose};
+pub use diagnosis::{Diagnosis, PodState, Trouble, deleted, diagnose, latest_message};
 pub use dialer::ClusterDialer;
 pub use error::ClusterError;
 pub use lease::Lease;
 pub use log::follow_log;
-pub use ownership::{Ownership, build_id};
+pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};
+pub use patience::Patience;
 pub use pod::{BuildPod, PodEnd};
+pub use pod_events::PodEvents;
+pub use pod_stream::PodStream;
 pub use pull_secrets::read_pull_secrets;
 pub use scheduling::{resource_requirements, tolerations};
 pub use stdin::{StdinUpload, UploadedStdin};
 pub use sweep::sweep;
+pub use watch::Watch;

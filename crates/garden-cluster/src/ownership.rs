@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-/// The value of `app.kubernetes.io/managed-by` on everything that we create, and our field manager.
-pub(crate) const MANAGER: &str = "garden-build";
-pub(crate) const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY_LABEL`] on everything that we create, and our field manager.
+pub const MANAGER: &str = "garden-build";
+/// The label that says which program manages an object.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
 pub(crate) const BUILD_LABEL: &str = "garden-build/build";
 pub(crate) const LEASE_ANNOTATION: &str = "garden-build/lease-expires";
 
@@ -66,7 +67,13 @@ mod tests {
         };
         assert_eq!(Ownership::of(&metadata), Some(ownership));
 
-        metadata.labels.get_or_insert_default().insert(MANAGED_BY_LABEL.to_owned(), "helm".to_owned());
+        let mut of_another_program = metadata.clone();
+        let labels = of_another_program.labels.get_or_insert_default();
+        labels.insert(MANAGED_BY_LABEL.to_owned(), "helm".to_owned());
+        assert_eq!(Ownership::of(&of_another_program), None);
+
+        // A daemon that serves many builds belongs to none of them, and is never swept.
+        metadata.labels.get_or_insert_default().remove(BUILD_LABEL);
         assert_eq!(Ownership::of(&metadata), None);
     }
 

@@ -43,6 +43,10 @@ pub struct ClusterBuildkitOptions {
     /// (`insecure`) or with certificates of their own (`ca_certificate`). Any other needs no entry.
     /// An extension: Garden has no such field. Default: none.
     pub registries: Vec<DeploymentRegistry>,
+    /// Which registry to ask first for the images of another one: hosts, perhaps with ports and paths,
+    /// such as `docker.io` and `mirror.example/docker-hub`. What the mirror does not have comes from the
+    /// registry itself. An extension: Garden has no such field. Default: none.
+    pub registry_mirrors: BTreeMap<String, String>,
 }
 
 impl ClusterBuildkitOptions {
@@ -67,6 +71,7 @@ impl ClusterBuildkitOptions {
             image: fields.text("image").map(str::to_owned),
             node_selector: fields.text_map("nodeSelector"),
             annotations: fields.text_map("annotations"),
+            registry_mirrors: fields.text_map("registryMirrors"),
             storage: fields.node("storage").and_then(|node| PersistentStorage::read(node, problems)),
             ..Self::default()
         };
@@ -116,7 +121,8 @@ impl ClusterBuildkitOptions {
                 "keep one of the two",
             )
         });
-        image.into_iter().chain(twice).collect()
+        let mirrors = self.registry_mirrors.iter().flat_map(|(registry, mirror)| [registry, mirror]);
+        image.into_iter().chain(twice).chain(mirrors.filter_map(|name| mirror_issue(name))).collect()
     }
 }
 
@@ -131,8 +137,20 @@ impl Default for ClusterBuildkitOptions {
             annotations: BTreeMap::new(),
             storage: None,
             registries: Vec::new(),
+            registry_mirrors: BTreeMap::new(),
         }
     }
+}
+
+/// A name as it is written in an image's name. A scheme is the mistake that suggests itself, as the
+/// Docker daemon wants one.
+fn mirror_issue(name: &str) -> Option<Issue> {
+    let is_plain = |character: char| character.is_ascii_graphic() && !"\"'\\".contains(character);
+    let is_name = !name.is_empty() && !name.contains("://") && name.chars().all(is_plain);
+    (!is_name).then(|| {
+        let message = format!("`registryMirrors` has `{name}`, which is not the name of a registry");
+        Issue::new("registryMirrors", message, "write the host only, as in `docker.io: mirror.example:5000`")
+    })
 }
 
 /// The rules for an item of `registries`, which says how a host is reached and nothing else.

@@ -35,7 +35,8 @@ fn every_option() {
     let options = buildkit(
         "rootless: true\nnodeSelector: {pool: builds}\nannotations: {a: b}\ntolerations:\n- {key: k, value: v}\n\
          storage: {size: 51200, storageClass: fast-ssd}\n\
-         registries:\n- {hostname: mirror.example, port: 5000, insecure: true}",
+         registries:\n- {hostname: mirror.example, port: 5000, insecure: true}\n\
+         registryMirrors: {docker.io: 'mirror.example:5000/hub'}",
     );
     assert!(options.rootless);
     assert_eq!(options.node_selector["pool"], "builds");
@@ -47,6 +48,7 @@ fn every_option() {
     let mut registry = DeploymentRegistry::new("mirror.example:5000").expect("valid");
     registry.insecure = true;
     assert_eq!(options.registries, [registry]);
+    assert_eq!(options.registry_mirrors["docker.io"], "mirror.example:5000/hub");
     assert_eq!(buildkit("storage: {}").storage, Some(PersistentStorage::default()));
 }
 
@@ -212,6 +214,15 @@ fn registries_of_base_images() {
     refused(
         "{hostname: 'a.b:5000', insecure: true}, {hostname: a.b, port: 5000, insecure: true}",
         "5:35: `registries` has two entries for `a.b:5000` | keep one of the two",
+    );
+}
+
+#[test]
+fn mirrors() {
+    refused_field(
+        "registryMirrors: {docker.io: 'https://mirror.example'}",
+        "5:40: `registryMirrors` has `https://mirror.example`, which is not the name of a registry | write the host only, \
+         as in `docker.io: mirror.example:5000`",
     );
 }
 

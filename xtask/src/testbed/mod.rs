@@ -102,6 +102,11 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
+/// Names the testbed's image of a BuildKit daemon.
+pub(crate) fn buildkit_image(rootless: bool) -> &'static str {
+    if rootless { images::BUILDKIT_ROOTLESS } else { images::BUILDKIT }
+}
+
 /// Makes sure that a cluster runs: the user's own if `KUBECONFIG` names one, the testbed
 /// otherwise. Blocks, so it cannot be called from asynchronous code.
 pub(crate) fn up() -> Result<Environment> {

@@ -1,11 +1,8 @@
 use std::io::Write;
-use std::path::Path;
 
-use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 
-use super::{Cancelled, Context, ContextError, Entry, EntryKind, scan};
-use crate::Digest;
+use super::{Cancelled, CheckedFile, Context, ContextError, EntryKind, scan};
 
 const BLOCK: usize = 512;
 
@@ -55,26 +52,28 @@ impl<W: Write> TarStream<W> {
         cancelled: Cancelled<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<(), ContextError> {
-        let mut buffer = vec![0; scan::BUFFER];
+        let mut buffer = Vec::with_capacity(scan::BUFFER);
         let mut done = 0;
-        for Entry { path, kind } in context.manifest().entries() {
+        for entry in context.manifest().entries() {
             if cancelled() {
                 return Err(ContextError::Cancelled);
             }
-            match kind {
+            let path = &entry.path;
+            match &entry.kind {
                 EntryKind::Directory => {
                     self.header(EntryType::Directory, &format!("{path}/"), "", 0o755, 0)?;
                 }
                 EntryKind::Symlink { target } => self.header(EntryType::Symlink, path, target, 0o777, 0)?,
-                EntryKind::File { executable, size, digest } => {
+                EntryKind::File { executable, size, .. } => {
                     let mode = if *executable { 0o755 } else { 0o644 };
                     self.header(EntryType::Regular, path, "", mode, *size)?;
                     let mut wrote = |length: usize| {
                         done += length as u64;
                         progress(done);
                     };
-                    let expected = Content { path, size: *size, digest: *digest };
-                    self.content(context.root(), &expected, &mut buffer, cancelled, &mut wrote)?;
+                    let file = context.tree().open(entry)?;
+                    self.content(file, &mut buffer, cancelled, &mut wrote)?;
+                    self.padding(*size)?;
                 }
             }
         }
@@ -103,34 +102,23 @@ impl<W: Write> TarStream<W> {
     /// Writes the content of a file, as long as it is the content that was scanned.
     fn content(
         &mut self,
-        root: &Path,
-        expected: &Content<'_>,
-        buffer: &mut [u8],
+        mut file: CheckedFile,
+        buffer: &mut Vec<u8>,
         cancelled: Cancelled<'_>,
         wrote: &mut dyn FnMut(usize),
     ) -> Result<(), ContextError> {
-        let changed = || ContextError::Changed(expected.path.to_owned());
-        let (mut file, _) = scan::open(root, expected.path)?;
-        let mut hasher = Sha256::new();
-        let mut rest = expected.size;
         loop {
             if cancelled() {
                 return Err(ContextError::Cancelled);
             }
-            let length =
-                scan::read(&mut file, buffer).map_err(|error| ContextError::reading(expected.path, error))?;
-            if length == 0 {
-                break;
+            buffer.clear();
+            let at_end = file.read(buffer, scan::BUFFER)?;
+            self.write(buffer)?;
+            wrote(buffer.len());
+            if at_end {
+                return Ok(());
             }
-            rest = rest.checked_sub(length as u64).ok_or_else(changed)?;
-            hasher.update(&buffer[..length]);
-            self.write(&buffer[..length])?;
-            wrote(length);
         }
-        if rest != 0 || Digest::from_sha256(hasher.finalize().into()) != expected.digest {
-            return Err(changed());
-        }
-        self.padding(expected.size)
     }
 
     fn header(
@@ -193,13 +181,6 @@ impl<W: Write> TarStream<W> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), ContextError> {
         self.output.write_all(bytes).map_err(ContextError::Write)
     }
-}
-
-/// What a file has to contain.
-struct Content<'a> {
-    path: &'a str,
-    size: u64,
-    digest: Digest,
 }
 
 fn fits(name: &str) -> bool {

@@ -1,7 +1,8 @@
-//! Two functions of Go's `path/filepath`, because `.dockerignore` is defined by what they do.
+//! Functions of Go's `path/filepath` as they are on Unix, because `.dockerignore` and `BuildKit`'s
+//! filters are defined by what they do.
 
-/// The shortest path equivalent to `path`, by text alone: Go's `filepath.Clean` on Unix.
-pub(super) fn clean(path: &str) -> String {
+/// The shortest path equivalent to `path`, by text alone: Go's `filepath.Clean`.
+pub fn clean(path: &str) -> String {
     let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
@@ -23,20 +24,28 @@ pub(super) fn clean(path: &str) -> String {
 
 /// A pattern that Go's `filepath.Match` calls malformed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct BadPattern;
+pub struct BadPattern;
 
 /// Whether Go's `filepath.Match(pattern, ".")` returns an error.
 ///
 /// This is how moby checks patterns. The name matters: `Match` stops at the first part of the
 /// pattern that does not fit it, so `x*[` passes and `[` does not.
 pub(super) fn check_by_matching_a_dot(pattern: &str) -> Result<(), BadPattern> {
+    matches(pattern, ".").map(|_| ())
+}
+
+/// Whether all of `name` fits `pattern`: Go's `filepath.Match`, in which `*` and `?` do not match a slash.
+///
+/// # Errors
+/// If the pattern is malformed and the name fits it up to where it is.
+pub fn matches(pattern: &str, name: &str) -> Result<bool, BadPattern> {
     let mut pattern = pattern.as_bytes();
-    let mut name: &[u8] = b".";
+    let mut name = name.as_bytes();
     'chunks: while !pattern.is_empty() {
         let (star, chunk, rest) = split_chunk(pattern);
         pattern = rest;
         if star && chunk.is_empty() {
-            return Ok(());
+            return Ok(!name.contains(&b'/'));
         }
         match match_chunk(chunk, name)? {
             Some(left) if left.is_empty() || !pattern.is_empty() => {
@@ -46,7 +55,8 @@ pub(super) fn check_by_matching_a_dot(pattern: &str) -> Result<(), BadPattern> {
             _ => {}
         }
         if star {
-            for skipped in 0..name.len() {
+            let skippable = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
+            for skipped in 0..skippable {
                 if let Some(left) = match_chunk(chunk, &name[skipped + 1..])? {
                     if pattern.is_empty() && !left.is_empty() {
                         continue;
@@ -56,9 +66,9 @@ pub(super) fn check_by_matching_a_dot(pattern: &str) -> Result<(), BadPattern> {
                 }
             }
         }
-        return Ok(());
+        return Ok(false);
     }
-    Ok(())
+    Ok(name.is_empty())
 }
 
 /// Splits off leading stars and what follows them up to the next star outside of brackets.
@@ -88,16 +98,15 @@ fn match_chunk<'n>(mut chunk: &[u8], mut name: &'n [u8]) -> Result<Option<&'n [u
         failed = failed || name.is_empty();
         match first {
             b'[' => {
-                // The name is ASCII: it is "." or a part of it.
-                let found = if failed { '\0' } else { char::from(name[0]) };
+                let (found, length) = if failed { ('\0', 0) } else { first_character(name) };
                 let (fits, rest) = match_range(&chunk[1..], found)?;
                 chunk = rest;
-                name = name.get(1..).unwrap_or_default();
+                name = &name[length..];
                 failed = failed || !fits;
             }
             b'?' => {
                 failed = failed || name[0] == b'/';
-                name = name.get(1..).unwrap_or_default();
+                name = &name[if failed { 0 } else { first_character(name).1 }..];
                 chunk = &chunk[1..];
             }
             other => {
@@ -112,6 +121,16 @@ fn match_chunk<'n>(mut chunk: &[u8], mut name: &'n [u8]) -> Result<Option<&'n [u
         }
     }
     Ok((!failed).then_some(name))
+}
+
+/// The character at the start of `name`, and its length. A byte that is not part of one, as after
+/// `*` has skipped the first byte of a character, counts as U+FFFD.
+fn first_character(name: &[u8]) -> (char, usize) {
+    let start = &name[..name.len().min(4)];
+    match start.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
+        Some(character) => (character, character.len_utf8()),
+        None => (char::REPLACEMENT_CHARACTER, 1),
+    }
 }
 
 /// Matches a bracket expression, whose `[` has been read, and returns what follows it.
@@ -170,6 +189,31 @@ mod tests {
         ] {
             assert_eq!(clean(path), cleaned, "{path}");
         }
+    }
+
+    #[test]
+    fn matches_names_as_go_does() {
+        for (pattern, name, fits) in [
+            ("*", "a.txt", true),
+            ("*", "a/b", false),
+            ("*.txt", "a.txt", true),
+            ("*.txt", "a.txt.gz", false),
+            ("?", "\u{e9}", true),
+            ("??", "\u{e9}", false),
+            ("[\u{e0}-\u{ef}]x", "\u{e9}x", true),
+            ("[^a]", "\u{e9}", true),
+            ("a*b*c", "aXbbYc", true),
+            ("a*b*c", "aXbbYcd", false),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("", "", true),
+            ("a", "ab", false),
+            ("*a", "ba/a", false),
+        ] {
+            assert_eq!(matches(pattern, name), Ok(fits), "{pattern} {name}");
+        }
+        assert_eq!(matches("a[", "a"), Err(BadPattern));
+        assert_eq!(matches("b[", "a"), Err(BadPattern));
     }
 
     #[test]

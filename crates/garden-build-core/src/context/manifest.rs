@@ -1,13 +1,15 @@
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use crate::Digest;
 use crate::version::FramedHasher;
 
 /// What a build context consists of: every kept entry, with the digest of its content.
 ///
-/// Says nothing of when or by whom a file was written, nor where the context lies, so it is the same
-/// on every machine that has the same files. Except on Windows: it has no executable bit, which is
-/// taken as set there, so manifests (and versions) made there differ from all others. Cheap to clone.
+/// Its [`digest`](Self::digest) does not depend on when or by whom a file was written, nor on where the
+/// context lies, so it is the same on every machine that has the same files. Except on Windows: it has
+/// no executable bit, which is taken as set there, so digests (and versions) made there differ from all
+/// others. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Manifest {
     entries: Arc<[Entry]>,
@@ -21,6 +23,9 @@ pub struct Entry {
     pub path: String,
     /// What the entry is.
     pub kind: EntryKind,
+    /// When its content was last modified, or the link made. Not part of the manifest's digest: a
+    /// checkout sets it to the time of the checkout. Who keeps files from one build to the next needs it.
+    pub modified: SystemTime,
 }
 
 /// What an [`Entry`] is.
@@ -91,7 +96,7 @@ impl Manifest {
 
 fn digest(entries: &[Entry]) -> Digest {
     let mut hasher = FramedHasher::new("garden-build manifest 1");
-    for Entry { path, kind } in entries {
+    for Entry { path, kind, modified: _ } in entries {
         match kind {
             EntryKind::Directory => hasher.field("directory", path.as_bytes()),
             EntryKind::File { executable, digest, .. } => {
@@ -111,17 +116,21 @@ fn digest(entries: &[Entry]) -> Digest {
 mod tests {
     use super::*;
 
+    fn entry(path: &str, kind: EntryKind) -> Entry {
+        Entry { path: path.to_owned(), kind, modified: SystemTime::UNIX_EPOCH }
+    }
+
     fn file(path: &str, content: &str) -> Entry {
         let (size, digest) = (content.len() as u64, Digest::of(content.as_bytes()));
-        Entry { path: path.to_owned(), kind: EntryKind::File { executable: false, size, digest } }
+        entry(path, EntryKind::File { executable: false, size, digest })
     }
 
     fn link(path: &str, target: &str) -> Entry {
-        Entry { path: path.to_owned(), kind: EntryKind::Symlink { target: target.to_owned() } }
+        entry(path, EntryKind::Symlink { target: target.to_owned() })
     }
 
     fn directory(path: &str) -> Entry {
-        Entry { path: path.to_owned(), kind: EntryKind::Directory }
+        entry(path, EntryKind::Directory)
     }
 
     #[test]
@@ -136,7 +145,7 @@ mod tests {
             vec![file("b", "bc")],
             vec![file("ab", "c")],
             vec![file("a", "bd")],
-            vec![Entry { path: "a".to_owned(), kind: executable }],
+            vec![entry("a", executable)],
             vec![link("a", "bc")],
             vec![link("ab", "c")],
             vec![link("a", "bd")],
@@ -150,6 +159,15 @@ mod tests {
             let earlier = manifests[..index].iter().position(|earlier| earlier.digest() == manifest.digest());
             assert_eq!(earlier, None, "{index} is not unique");
         }
+    }
+
+    #[test]
+    fn times_are_known_but_not_part_of_the_digest() {
+        let old = Manifest::new(vec![file("a", "1")]);
+        let modified = SystemTime::now();
+        let new = Manifest::new(vec![Entry { modified, ..file("a", "1") }]);
+        assert_eq!(old.digest(), new.digest());
+        assert_eq!(new.entries()[0].modified, modified);
     }
 
     #[test]

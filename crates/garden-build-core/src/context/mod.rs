@@ -24,15 +24,17 @@
 
 mod archive;
 mod base_images;
+mod checked_file;
 mod dockerfile;
 mod error;
-mod go_path;
+pub mod go_path;
 mod gzip;
 mod ignore_file;
 mod manifest;
 mod pattern;
 mod rules;
 mod scan;
+mod sieve;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -42,12 +44,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use archive::TarStream;
+pub use checked_file::CheckedFile;
 pub use dockerfile::Dockerfile;
 pub use error::ContextError;
 pub use gzip::GzipMembers;
 pub use manifest::{Entry, EntryKind, Manifest};
 pub use pattern::PatternProblem;
 pub use rules::IgnoreRules;
+pub use sieve::{Filter, FilterError, Sieve, Verdict};
 pub use stream::{ByteStream, ChunkWriter, byte_stream};
 
 use crate::BuildRequest;
@@ -129,6 +133,19 @@ impl Tree {
     /// Returns what it consists of.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Opens a file of the [`manifest`](Self::manifest), to be read as long as it is what was digested.
+    ///
+    /// # Errors
+    /// [`ContextError::Changed`] if `entry` is not an ordinary file any more, or never was one.
+    pub fn open(&self, entry: &Entry) -> Result<CheckedFile, ContextError> {
+        match entry.kind {
+            EntryKind::File { size, digest, .. } => {
+                CheckedFile::open(&self.root, &entry.path, size, Some(digest))
+            }
+            _ => Err(ContextError::Changed(entry.path.clone())),
+        }
     }
 }
 

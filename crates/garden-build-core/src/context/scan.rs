@@ -5,10 +5,11 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
-use super::rules::{Sieve, Verdict};
+use super::sieve::{Sieve, Verdict};
 use super::{Cancelled, ContextError, Entry, EntryKind, IgnoreRules, Manifest};
 use crate::Digest;
 
@@ -24,16 +25,16 @@ pub(super) fn scan(
     rules: &IgnoreRules,
     cancelled: Cancelled<'_>,
 ) -> Result<Manifest, ContextError> {
-    let mut walk = Walk { sieve: Sieve::new(rules), kept: Vec::new(), cancelled };
+    let mut walk = Walk { sieve: Sieve::new(rules.filter()), kept: Vec::new(), cancelled };
     walk.directory(root, &Name::root(), false)?;
     digest_files(root, walk.kept, cancelled).map(Manifest::new)
 }
 
 /// An entry that was found and kept, but not read.
 enum Found {
-    Directory(String),
+    Directory { path: String, modified: SystemTime },
     File(String),
-    Symlink { path: String, target: String },
+    Symlink { path: String, target: String, modified: SystemTime },
 }
 
 /// A path relative to the context.
@@ -92,7 +93,8 @@ impl Walk<'_> {
         match self.sieve.sift(&name.text, is_directory) {
             Verdict::Drop => Ok(()),
             Verdict::Search => {
-                self.sieve.search(&name.text, Found::Directory(name.text.clone()));
+                let (path, modified) = (name.text.clone(), modified(entry, &name.text)?);
+                self.sieve.search(&name.text, Found::Directory { path, modified });
                 self.directory(&entry.path(), &name, true)
             }
             Verdict::Keep => {
@@ -117,18 +119,26 @@ fn found(entry: &DirEntry, file_type: FileType, name: &Name) -> Result<Found, Co
         return Err(ContextError::NameNotUtf8(path));
     }
     if file_type.is_dir() {
-        Ok(Found::Directory(path))
+        let modified = modified(entry, &path)?;
+        Ok(Found::Directory { path, modified })
     } else if file_type.is_file() {
         Ok(Found::File(path))
     } else if file_type.is_symlink() {
         let target = fs::read_link(entry.path()).map_err(|error| ContextError::reading(&path, error))?;
+        let modified = modified(entry, &path)?;
         match target.into_os_string().into_string() {
-            Ok(target) => Ok(Found::Symlink { path, target }),
+            Ok(target) => Ok(Found::Symlink { path, target, modified }),
             Err(_) => Err(ContextError::TargetNotUtf8(path)),
         }
     } else {
         Err(ContextError::Special { path, kind: special_kind(file_type) })
     }
+}
+
+/// When the entry itself was modified; a link is not followed.
+fn modified(entry: &DirEntry, path: &str) -> Result<SystemTime, ContextError> {
+    let time = entry.metadata().and_then(|metadata| metadata.modified());
+    time.map_err(|error| ContextError::reading(path, error))
 }
 
 #[cfg(unix)]
@@ -191,11 +201,13 @@ fn digest_files(
     let mut entries = Vec::with_capacity(found.len());
     for found in found {
         entries.push(match found {
-            Found::Directory(path) => Entry { path, kind: EntryKind::Directory },
-            Found::Symlink { path, target } => Entry { path, kind: EntryKind::Symlink { target } },
+            Found::Directory { path, modified } => Entry { path, kind: EntryKind::Directory, modified },
+            Found::Symlink { path, target, modified } => {
+                Entry { path, kind: EntryKind::Symlink { target }, modified }
+            }
             Found::File(path) => {
-                let kind = kinds.next().unwrap_or(Err(ContextError::Cancelled))?;
-                Entry { path, kind }
+                let (kind, modified) = kinds.next().unwrap_or(Err(ContextError::Cancelled))?;
+                Entry { path, kind, modified }
             }
         });
     }
@@ -207,8 +219,11 @@ fn digest_file(
     path: &str,
     buffer: &mut [u8],
     cancelled: Cancelled<'_>,
-) -> Result<EntryKind, ContextError> {
+) -> Result<(EntryKind, SystemTime), ContextError> {
     let (mut file, metadata) = open(root, path)?;
+    // Asked before reading: if the file is written meanwhile, the time is not that of what was read,
+    // and whoever compares times sees a difference.
+    let modified = metadata.modified().map_err(|error| ContextError::reading(path, error))?;
     let mut hasher = Sha256::new();
     let mut size = 0;
     loop {
@@ -223,7 +238,7 @@ fn digest_file(
         size += length as u64;
     }
     let digest = Digest::from_sha256(hasher.finalize().into());
-    Ok(EntryKind::File { executable: is_executable(&metadata), size, digest })
+    Ok((EntryKind::File { executable: is_executable(&metadata), size, digest }, modified))
 }
 
 /// Reads what is there, however often the system is interrupted.

@@ -186,3 +186,11 @@ fn running_and_exited_are_told_apart_with_the_termination_message() {
     let state = diagnose(&pod(exited), "kaniko", &[]);
     assert_eq!(state, PodState::Exited { exit_code: 0, message: "sha256:…".to_owned() });
 }
+
+#[test]
+fn a_volume_that_is_being_provisioned_may_take_longer_than_scheduling() {
+    let mut status = unschedulable();
+    status["conditions"][0]["message"] =
+        json!("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.");
+    assert_eq!(stuck(status, &[]).grace, VOLUME_GRACE);
+}

@@ -40,8 +40,8 @@ impl fmt::Display for PatternProblem {
 /// A compiled pattern.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
-    /// Whether the pattern brings back (`!`) what earlier ones exclude.
-    pub(super) includes: bool,
+    /// Whether the pattern takes back (`!`) what earlier ones match.
+    pub(super) is_exception: bool,
     /// The cleaned text, without the `!`.
     text: String,
     kind: Kind,
@@ -68,13 +68,13 @@ impl Pattern {
             return Ok(None);
         }
         let cleaned = go_path::clean(line);
-        let (includes, text) = match cleaned.strip_prefix('!') {
+        let (is_exception, text) = match cleaned.strip_prefix('!') {
             Some("") => return Err(PatternProblem::NothingToInclude),
             Some(text) => (true, text),
             None => (false, cleaned.as_str()),
         };
         go_path::check_by_matching_a_dot(text).map_err(|_| PatternProblem::Malformed)?;
-        Ok(Some(Self { includes, kind: Kind::of(text)?, text: text.to_owned() }))
+        Ok(Some(Self { is_exception, kind: Kind::of(text)?, text: text.to_owned() }))
     }
 
     /// Tells whether `path` itself, not one of its parents, matches.

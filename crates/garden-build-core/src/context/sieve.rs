@@ -1,0 +1,280 @@
+//! Which entries of a tree patterns keep, as `BuildKit` walks it.
+//!
+//! The oracle is the filter walk of `github.com/tonistiigi/fsutil` (`filter.go`) at the version that
+//! `BuildKit` v0.26 uses. It differs from what the classic `docker build` did: a directory that is
+//! excluded is still searched if a `!` pattern may match below it, and appears in the result as soon as
+//! something below it does. The same holds for a directory that is not included.
+
+use super::PatternProblem;
+use super::pattern::Pattern;
+
+/// What of a tree is wanted: whatever is included, and is not excluded.
+///
+/// ```
+/// use garden_build_core::context::Filter;
+///
+/// let filter = Filter::new(&["src".to_owned()], &["**/*.o".to_owned()])?;
+/// let tree = [("doc", true), ("doc/a", false), ("src", true), ("src/a.c", false), ("src/a.o", false)];
+/// assert_eq!(filter.select(tree, |entry| *entry), [("src", true), ("src/a.c", false)]);
+/// # Ok::<(), garden_build_core::context::FilterError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Without a list, everything is included.
+    include: Option<Patterns>,
+    exclude: Patterns,
+}
+
+/// A pattern of a [`Filter`] that cannot be used.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the pattern `{pattern}` cannot be used: {problem}")]
+pub struct FilterError {
+    /// The pattern.
+    pub pattern: String,
+    /// What is wrong with it.
+    pub problem: PatternProblem,
+}
+
+impl Filter {
+    /// Keeps what `include` matches (everything if it is empty), except what `exclude` matches. In
+    /// both lists a later pattern with a `!` takes back what earlier ones match.
+    ///
+    /// # Errors
+    /// If `BuildKit` would refuse a pattern, or would take one for something that is
+    /// [`Unsupported`](PatternProblem::Unsupported).
+    pub fn new(include: &[String], exclude: &[String]) -> Result<Self, FilterError> {
+        let include = if include.is_empty() { None } else { Some(Patterns::compile(include)?) };
+        Ok(Self { include, exclude: Patterns::compile(exclude)? })
+    }
+
+    pub(super) fn excluding(patterns: Vec<Pattern>) -> Self {
+        Self { include: None, exclude: Patterns(patterns) }
+    }
+
+    /// Returns the entries of `tree` that are kept. `describe` tells the slash-separated path of an
+    /// entry and whether it is a directory; a directory directly precedes what is in it.
+    pub fn select<T: Copy>(
+        &self,
+        tree: impl IntoIterator<Item = T>,
+        describe: impl for<'t> Fn(&'t T) -> (&'t str, bool),
+    ) -> Vec<T> {
+        let mut sieve = Sieve::new(self);
+        let mut kept = Vec::new();
+        let mut pruned: Option<String> = None;
+        for entry in tree {
+            let (path, is_directory) = describe(&entry);
+            if pruned.as_ref().is_some_and(|pruned| path.starts_with(pruned.as_str())) {
+                continue;
+            }
+            pruned = None;
+            match sieve.sift(path, is_directory) {
+                Verdict::Keep => sieve.keep(path, is_directory, entry, &mut kept),
+                Verdict::Search => sieve.search(path, entry),
+                Verdict::Drop if is_directory => pruned = Some(format!("{path}/")),
+                Verdict::Drop => {}
+            }
+        }
+        kept
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Patterns(Vec<Pattern>);
+
+impl Patterns {
+    fn compile(patterns: &[String]) -> Result<Self, FilterError> {
+        let compiled = patterns.iter().filter_map(|pattern| {
+            let failed = |problem| FilterError { pattern: pattern.clone(), problem };
+            Pattern::compile(pattern).map_err(failed).transpose()
+        });
+        compiled.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Decides about `path`, given which patterns match its parent. Returns whether the list as a
+    /// whole matches, and which patterns match the path or one of its parents.
+    fn matches(&self, path: &str, parent: Option<&[bool]>) -> (bool, Vec<bool>) {
+        let mut result = false;
+        let mut matched = vec![false; self.0.len()];
+        for (index, pattern) in self.0.iter().enumerate() {
+            // A pattern that could change nothing is not asked, and counts as not matching for what
+            // lies below. This is observable, so it is not a mere shortcut.
+            matched[index] = parent.is_some_and(|parent| parent[index])
+                || (pattern.is_exception == result && pattern.matches(path));
+            if matched[index] {
+                result = !pattern.is_exception;
+            }
+        }
+        (result, matched)
+    }
+
+    /// Whether a pattern, out of those that are an exception or out of the others, may match
+    /// something below `directory`.
+    fn may_match_below(&self, directory: &str, exceptions: bool) -> bool {
+        let candidates = self.0.iter().filter(|pattern| pattern.is_exception == exceptions);
+        let prefixes: Option<Vec<&str>> = candidates.map(Pattern::literal_prefix).collect();
+        prefixes.is_none_or(|prefixes| {
+            prefixes.iter().any(|prefix| {
+                prefix.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            })
+        })
+    }
+}
+
+/// What a [`Sieve`] decides about an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// The entry is kept. A directory is searched.
+    Keep,
+    /// The directory is not kept for itself, but something in it may be.
+    Search,
+    /// The entry is dropped with everything in it.
+    Drop,
+}
+
+/// Decides about the entries of a walk one by one, and remembers the directories above.
+#[derive(Debug)]
+pub struct Sieve<'f, T> {
+    filter: &'f Filter,
+    above: Vec<Above<T>>,
+    /// What the last decision was based on, for [`keep`](Self::keep) and [`search`](Self::search).
+    matched: Matched,
+}
+
+#[derive(Debug)]
+struct Above<T> {
+    /// The directory's path and a slash.
+    prefix: String,
+    matched: Matched,
+    /// What stands for the directory in the result, if it is dropped and nothing in it was kept yet.
+    unsent: Option<T>,
+}
+
+/// Which patterns match a directory or one above it.
+#[derive(Debug, Default)]
+struct Matched {
+    include: Vec<bool>,
+    exclude: Vec<bool>,
+}
+
+impl<'f, T> Sieve<'f, T> {
+    /// Begins a walk.
+    pub fn new(filter: &'f Filter) -> Self {
+        Self { filter, above: Vec::new(), matched: Matched::default() }
+    }
+
+    /// Decides about `path`. After `Keep` and `Search`, the method of that name has to be called
+    /// before the next entry is sifted.
+    pub fn sift(&mut self, path: &str, is_directory: bool) -> Verdict {
+        while self.above.pop_if(|above| !path.starts_with(&above.prefix)).is_some() {}
+        let parent = self.above.last().map(|above| &above.matched);
+        let Filter { include, exclude } = self.filter;
+        let mut verdict = Verdict::Keep;
+        self.matched.include.clear();
+        if let Some(include) = include {
+            let (included, matched) = include.matches(path, parent.map(|parent| parent.include.as_slice()));
+            self.matched.include = matched;
+            if !included {
+                if !is_directory || !include.may_match_below(path, false) {
+                    return Verdict::Drop;
+                }
+                verdict = Verdict::Search;
+            }
+        }
+        let (excluded, matched) = exclude.matches(path, parent.map(|parent| parent.exclude.as_slice()));
+        self.matched.exclude = matched;
+        if excluded {
+            if !is_directory || !exclude.may_match_below(path, true) {
+                return Verdict::Drop;
+            }
+            verdict = Verdict::Search;
+        }
+        verdict
+    }
+
+    /// Appends `entry` to `kept`, behind those directories above it that are not there yet.
+    pub fn keep(&mut self, path: &str, is_directory: bool, entry: T, kept: &mut Vec<T>) {
+        kept.extend(self.above.iter_mut().filter_map(|above| above.unsent.take()));
+        kept.push(entry);
+        if is_directory {
+            self.enter(path, None);
+        }
+    }
+
+    /// Remembers `entry` for when something in the directory is kept.
+    pub fn search(&mut self, path: &str, entry: T) {
+        self.enter(path, Some(entry));
+    }
+
+    fn enter(&mut self, path: &str, unsent: Option<T>) {
+        let matched = std::mem::take(&mut self.matched);
+        self.above.push(Above { prefix: format!("{path}/"), matched, unsent });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::IgnoreRules;
+    use super::*;
+
+    fn verdict(lines: &str, directory: &str) -> Verdict {
+        let rules = IgnoreRules::parse(".dockerignore", lines.as_bytes()).expect(lines);
+        Sieve::<()>::new(rules.filter()).sift(directory, true)
+    }
+
+    #[test]
+    fn an_excluded_directory_is_searched_only_if_something_in_it_may_be_kept() {
+        for (lines, directory, expected) in [
+            ("a", "b", Verdict::Keep),
+            ("a", "a", Verdict::Drop),
+            ("*\n!a/b/c", "a", Verdict::Search),
+            ("*\n!a/b/c", "b", Verdict::Drop),
+            ("*\n!a-b", "a", Verdict::Drop),
+            ("*\n!a/b/**", "a", Verdict::Search),
+            ("*\n!a/b/*", "c", Verdict::Drop),
+            // A wildcard before the end may match anywhere, as far as BuildKit can tell.
+            ("*\n!a/*.c", "b", Verdict::Search),
+            ("!a/b\n*", "a", Verdict::Search),
+        ] {
+            assert_eq!(verdict(lines, directory), expected, "{directory} under {lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_directory_is_listed_once_however_much_of_it_is_kept() {
+        let rules = IgnoreRules::parse(".dockerignore", b"*\n!a/b/c\n!a/d").expect("rules");
+        let tree =
+            [("a", true), ("a/b", true), ("a/b/c", false), ("a/b/x", false), ("a/d", false), ("a/e", true)];
+        assert_eq!(rules.kept(tree), ["a", "a/b", "a/b/c", "a/d"]);
+    }
+
+    #[test]
+    fn what_is_not_included_is_searched_only_if_something_in_it_may_be() {
+        let tree = [
+            ("a", true),
+            ("a/b", true),
+            ("a/b/c", false),
+            ("a/x", false),
+            ("b", true),
+            ("b/c", false),
+            ("d", false),
+        ];
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
+        for (include, exclude, expected) in [
+            (&["a/b/c"][..], &[][..], &["a", "a/b", "a/b/c"][..]),
+            (&["**/c"], &[], &["a", "a/b", "a/b/c", "b", "b/c"]),
+            (&["**/c"], &["a"], &["b", "b/c"]),
+            (&["a", "!a/b"], &[], &["a", "a/x"]),
+            (&["*"], &["*", "!d"], &["d"]),
+            (&["nothing"], &[], &[]),
+            (&[" "], &[], &[]),
+            (&[], &["b", "a/*"], &["a", "d"]),
+        ] {
+            let filter = Filter::new(&texts(include), &texts(exclude)).expect("filter");
+            let kept: Vec<&str> =
+                filter.select(tree, |entry| *entry).into_iter().map(|(path, _)| path).collect();
+            assert_eq!(kept, expected, "{include:?} {exclude:?}");
+        }
+        let error = Filter::new(&texts(&["a", "["]), &[]).expect_err("malformed");
+        assert_eq!(error.pattern, "[");
+    }
+}

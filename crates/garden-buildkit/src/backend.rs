@@ -1,0 +1,185 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use garden_build_core::{
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
+    Result, Stream, SweepReport,
+};
+use garden_cluster::{Cluster, PodStream, new_namespace};
+use serde::Serialize;
+
+use crate::client::file_sync::{Journal, SyncError};
+use crate::client::{Client, ClientError, Solved};
+use crate::daemon::{self, DaemonPod, Notice};
+use crate::logins::PullSecretLogins;
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::{failure, request, spec};
+
+/// How long after a broken connection the end of the daemon may show, which explains it.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Builds with a `BuildKit` daemon in the project's namespace.
+#[derive(Clone, Debug)]
+pub struct BuildkitBackend {
+    cluster: Cluster,
+    settings: Settings,
+}
+
+impl BuildkitBackend {
+    /// Builds in `cluster`, as `settings` say.
+    pub fn new(cluster: Cluster, settings: Settings) -> Self {
+        Self { cluster, settings }
+    }
+
+    /// The story of one build. It creates nothing that would have to be removed: the daemon stays for
+    /// the next build, and stops this one when the connection ends.
+    async fn build_on_daemon(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
+        let wanted = request::build(&self.settings, job)?;
+        let daemon = self.daemon(cx).await?;
+        let journal = Journal::default();
+        let logins = PullSecretLogins::new(self.cluster.clone(), self.settings.pull_secrets.clone(), job);
+        let session = request::session(job, Arc::new(logins), journal.clone());
+        let mut progress = Progress::new(cx.events.clone(), journal.clone());
+
+        let lost = daemon::lost(&self.cluster, self.namespace(), &daemon);
+        tokio::pin!(lost);
+        let building = async {
+            let client = self.connect(&daemon).await?;
+            let built = client.build(wanted, session, |update| progress.update(update)).await;
+            built.map_err(Failure::Client)
+        };
+        let failure = tokio::select! {
+            biased;
+            diagnosis = &mut lost => Failure::Lost(diagnosis),
+            built = building => match built {
+                Ok(solved) => {
+                    progress.finish();
+                    return pushed(&solved, &progress);
+                }
+                Err(failure) => failure,
+            },
+        };
+        progress.finish();
+        // What went wrong here is told to the daemon, and comes back in its words.
+        if let Some(error) = journal.take_failure().filter(SyncError::began_here) {
+            return Err(error.into());
+        }
+        match failure {
+            Failure::Lost(diagnosis) => Err(diagnosis.into()),
+            Failure::Client(error @ ClientError::Failed(_)) => Err(failure::explain(error, &progress)),
+            // A broken connection is often only the echo of the daemon's end.
+            Failure::Client(error) => match tokio::time::timeout(LAST_WORDS_PATIENCE, lost).await {
+                Ok(diagnosis) => Err(diagnosis.into()),
+                Err(_) => Err(failure::explain(error, &progress)),
+            },
+            Failure::Cluster(error) => Err(error),
+        }
+    }
+
+    /// Makes sure that a daemon runs.
+    async fn daemon(&self, cx: &BuildContext) -> Result<DaemonPod> {
+        let step = cx.events.step(format!("find the BuildKit daemon of Namespace {}", self.namespace()));
+        let ensured = daemon::ensure(&self.cluster, &self.settings.daemon, |notice| match notice {
+            Notice::Progress(what) => step.log(Stream::Builder, what),
+            Notice::Warning { message, hint } => cx.events.warn(message, Some(hint)),
+        });
+        let ensured = ensured.await.map_err(Error::from);
+        step.end(ensured)
+    }
+
+    async fn connect(&self, daemon: &DaemonPod) -> Result<Client, Failure> {
+        let address = spec::address(self.settings.daemon.options.rootless);
+        let command = ["buildctl", "--addr", address, "dial-stdio"];
+        let (namespace, pod) = (self.namespace(), daemon.name.as_str());
+        let stream = PodStream::exec(&self.cluster, namespace, pod, daemon.container, &command).await;
+        let stream = stream.map_err(|error| Failure::Cluster(error.into()))?;
+        Client::connect(stream).await.map_err(Failure::Client)
+    }
+
+    fn namespace(&self) -> &str {
+        &self.settings.daemon.namespace.name
+    }
+}
+
+/// How a build ended that did not succeed.
+enum Failure {
+    Client(ClientError),
+    Cluster(Error),
+    Lost(garden_cluster::Diagnosis),
+}
+
+impl Backend for BuildkitBackend {
+    fn name(&self) -> &'static str {
+        "cluster-buildkit"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.multiple_platforms = true;
+        capabilities.named_contexts = true;
+        capabilities.secrets = true;
+        capabilities.ssh_agents = true;
+        capabilities
+    }
+
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {
+        request::image_flags(request)
+    }
+
+    fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
+        let namespace = self.namespace();
+        let daemon = &self.settings.daemon;
+        let mut objects = vec![planned(
+            format!("Namespace {namespace}, unless it exists"),
+            &new_namespace(&daemon.namespace),
+        )?];
+        if let Some(claim) = spec::claim(daemon) {
+            objects.push(planned(
+                format!("PersistentVolumeClaim {namespace}/{}, unless it exists", spec::NAME),
+                &claim,
+            )?);
+        }
+        let config_map = spec::config_map(daemon, None);
+        let name = config_map.metadata.name.clone().unwrap_or_default();
+        objects.push(planned(format!("ConfigMap {namespace}/{name}, unless it exists"), &config_map)?);
+        let deployment = spec::deployment(daemon);
+        objects
+            .push(planned(format!("Deployment {namespace}/{}, unless it exists", spec::NAME), &deployment)?);
+        let build = request::build(&self.settings, job)?;
+        objects.push(planned(format!("build by Deployment {namespace}/{}", spec::NAME), &build)?);
+        Ok(objects)
+    }
+
+    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+        Box::pin(async {
+            tokio::select! {
+                biased;
+                error = cx.stopped() => Err(error),
+                outcome = self.build_on_daemon(job, cx) => outcome,
+            }
+        })
+    }
+
+    /// Builds leave nothing behind here.
+    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
+        Box::pin(std::future::ready(Ok(SweepReport::default())))
+    }
+}
+
+fn pushed(solved: &Solved, progress: &Progress) -> Result<Pushed> {
+    let unreported =
+        || Error::new(ErrorKind::Unexpected, "the daemon succeeded but did not report the image's digest");
+    let image = solved.image.as_ref().ok_or_else(unreported)?;
+    let digest = image.digest.parse().map_err(|error| unreported().with_source(error))?;
+    let (cached, run) = progress.counts();
+    Ok(Pushed::new(digest, cached, run))
+}
+
+fn planned(description: String, object: &impl Serialize) -> Result<PlannedObject> {
+    let object = serde_json::to_value(object).map_err(|error| {
+        Error::new(ErrorKind::Unexpected, "a planned object cannot be shown").with_source(error)
+    })?;
+    Ok(PlannedObject::new(description, object))
+}

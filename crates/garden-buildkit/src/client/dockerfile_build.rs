@@ -1,0 +1,214 @@
+//! What to build, and the words in which the daemon's Dockerfile frontend is told.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard_buildkit_proto::moby::buildkit::v1 as proto;
+use serde::Serialize;
+
+/// The name under which a [`Session`](super::Session) serves the build context.
+pub const CONTEXT: &str = "context";
+/// The name under which a [`Session`](super::Session) serves the directory of the Dockerfile.
+pub const DOCKERFILE: &str = "dockerfile";
+
+/// A build of a Dockerfile.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DockerfileBuild {
+    /// The Dockerfile's path in the directory [`DOCKERFILE`]. Empty: `Dockerfile`.
+    pub filename: String,
+    /// The stage to build. Default: the last one.
+    pub target: Option<String>,
+    /// Build arguments.
+    pub build_args: BTreeMap<String, String>,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// Platforms, such as `linux/arm64`; several give an index. Default: the daemon's.
+    pub platforms: Vec<String>,
+    /// Run every step, whatever is in the caches.
+    pub no_cache: bool,
+    /// Entries of `/etc/hosts` in RUN steps: host name and address.
+    pub extra_hosts: BTreeMap<String, String>,
+    /// Named contexts, by name.
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Caches to look into, in this order.
+    pub cache_imports: Vec<CacheEntry>,
+    /// Caches to fill.
+    pub cache_exports: Vec<CacheEntry>,
+    /// What becomes of the result.
+    pub image: ImageExport,
+    /// Further attributes of the frontend, by its own names; they win over what the fields above say.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// What a name in `FROM`, or in `COPY --from`, stands for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum NamedContext {
+    /// The directory that the [`Session`](super::Session) serves under this name.
+    Directory(String),
+    /// An image in a registry.
+    Image(String),
+    /// A Git repository or an archive at a URL.
+    Url(String),
+}
+
+/// A cache in the words of the daemon: a type, and attributes that depend on it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CacheEntry {
+    /// The type, such as `registry` or `inline`.
+    pub kind: String,
+    /// The attributes, such as `ref` and `mode`.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// How the image leaves the daemon.
+#[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageExport {
+    /// The names to push it under. None: it is built, and stays in the daemon's cache.
+    pub names: Vec<String>,
+    /// The registries of these names speak plain HTTP, or have a certificate that nobody checks.
+    pub insecure: bool,
+}
+
+impl DockerfileBuild {
+    /// Puts the build into the words of the daemon.
+    ///
+    /// Source: `BuildKit`, `frontend/dockerui/config.go` and `exporter/containerimage/opts.go`.
+    pub(super) fn into_request(self, reference: String, session: String) -> proto::SolveRequest {
+        let exporters = self.image.exporters();
+        let (exporter_deprecated, exporter_attrs_deprecated) =
+            exporters.first().map(|first| (first.r#type.clone(), first.attrs.clone())).unwrap_or_default();
+        let imports: Vec<_> = self.cache_imports.iter().map(CacheEntry::to_proto).collect();
+        let exports = self.cache_exports.iter().map(CacheEntry::to_proto).collect();
+        proto::SolveRequest {
+            r#ref: reference,
+            session,
+            frontend: "dockerfile.v0".to_owned(),
+            frontend_attrs: self.into_frontend_attributes(),
+            exporters,
+            // Daemons before 0.13 read only these.
+            exporter_deprecated,
+            exporter_attrs_deprecated,
+            cache: Some(proto::CacheOptions { imports, exports, ..proto::CacheOptions::default() }),
+            ..proto::SolveRequest::default()
+        }
+    }
+
+    fn into_frontend_attributes(self) -> HashMap<String, String> {
+        let mut attributes = HashMap::new();
+        if !self.filename.is_empty() {
+            attributes.insert("filename".to_owned(), self.filename);
+        }
+        attributes.extend(self.target.map(|target| ("target".to_owned(), target)));
+        if !self.platforms.is_empty() {
+            attributes.insert("platform".to_owned(), self.platforms.join(","));
+        }
+        if self.no_cache {
+            // Anything but an empty value is a list of stages.
+            attributes.insert("no-cache".to_owned(), String::new());
+        }
+        if !self.extra_hosts.is_empty() {
+            let hosts: Vec<String> =
+                self.extra_hosts.iter().map(|(host, address)| format!("{host}={address}")).collect();
+            attributes.insert("add-hosts".to_owned(), hosts.join(","));
+        }
+        let prefixed = |prefix: &str, map: BTreeMap<String, String>| {
+            map.into_iter().map(|(name, value)| (format!("{prefix}:{name}"), value)).collect::<Vec<_>>()
+        };
+        attributes.extend(prefixed("build-arg", self.build_args));
+        attributes.extend(prefixed("label", self.labels));
+        for (name, context) in self.contexts {
+            let value = match context {
+                NamedContext::Directory(directory) => format!("local:{directory}"),
+                NamedContext::Image(reference) => format!("docker-image://{reference}"),
+                NamedContext::Url(url) => url,
+            };
+            attributes.insert(format!("context:{name}"), value);
+        }
+        if !self.cache_imports.is_empty() {
+            // The solver reads the imports of the request, the frontend only these.
+            let imports: Vec<_> = self
+                .cache_imports
+                .iter()
+                .map(|entry| serde_json::json!({ "Type": entry.kind, "Attrs": entry.attributes }))
+                .collect();
+            attributes.insert("cache-imports".to_owned(), serde_json::Value::Array(imports).to_string());
+        }
+        attributes.extend(self.attributes);
+        attributes
+    }
+}
+
+impl ImageExport {
+    fn exporters(&self) -> Vec<proto::Exporter> {
+        if self.names.is_empty() {
+            return Vec::new();
+        }
+        let mut attrs = HashMap::from([
+            ("name".to_owned(), self.names.join(",")),
+            ("push".to_owned(), "true".to_owned()),
+        ]);
+        if self.insecure {
+            attrs.insert("registry.insecure".to_owned(), "true".to_owned());
+        }
+        vec![proto::Exporter { r#type: "image".to_owned(), attrs }]
+    }
+}
+
+impl CacheEntry {
+    fn to_proto(&self) -> proto::CacheOptionsEntry {
+        proto::CacheOptionsEntry {
+            r#type: self.kind.clone(),
+            attrs: self.attributes.clone().into_iter().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_can_be_asked_for_reaches_the_daemon() {
+        let text = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let cache = CacheEntry {
+            kind: "registry".to_owned(),
+            attributes: BTreeMap::from([text(("ref", "r.example/a:c"))]),
+        };
+        let build = DockerfileBuild {
+            filename: "api.Dockerfile".to_owned(),
+            target: Some("app".to_owned()),
+            build_args: BTreeMap::from([text(("A", "1"))]),
+            labels: BTreeMap::from([text(("L", "2"))]),
+            platforms: vec!["linux/amd64".to_owned(), "linux/arm64".to_owned()],
+            no_cache: true,
+            extra_hosts: BTreeMap::from([text(("db", "10.0.0.1")), text(("web", "10.0.0.2"))]),
+            contexts: BTreeMap::from([
+                ("base".to_owned(), NamedContext::Image("r.example/base:1".to_owned())),
+                ("lib".to_owned(), NamedContext::Directory("lib".to_owned())),
+            ]),
+            cache_imports: vec![cache.clone()],
+            cache_exports: vec![cache],
+            image: ImageExport { names: vec!["r.example/a:1".to_owned()], insecure: true },
+            attributes: BTreeMap::from([text(("shm-size", "1g"))]),
+        };
+        let request = build.into_request("ref".to_owned(), "session".to_owned());
+        let attributes: BTreeMap<_, _> = request.frontend_attrs.into_iter().collect();
+        insta::assert_json_snapshot!("frontend_attributes", attributes);
+        let exporter: BTreeMap<_, _> = request.exporters[0].attrs.clone().into_iter().collect();
+        insta::assert_json_snapshot!("image_exporter", exporter);
+        let cache = request.cache.expect("cache options");
+        assert_eq!(cache.imports, cache.exports);
+        assert_eq!(cache.imports[0].attrs["ref"], "r.example/a:c");
+    }
+
+    #[test]
+    fn a_build_without_names_is_not_exported() {
+        let request = DockerfileBuild::default().into_request(String::new(), String::new());
+        assert!(request.exporters.is_empty() && request.exporter_deprecated.is_empty());
+        assert!(request.frontend_attrs.is_empty(), "{:?}", request.frontend_attrs);
+    }
+}

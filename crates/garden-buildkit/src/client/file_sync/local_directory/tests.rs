@@ -1,0 +1,68 @@
+//! Modes, links and the root; the integration tests compare whole trees with `BuildKit`'s own client.
+
+use super::*;
+
+fn list(root: &Path, filter: &Filter) -> Vec<Stat> {
+    let mut listed = Vec::new();
+    let source = LocalDirectory::new(root).expect("directory");
+    source
+        .list(filter, &|| false, &mut |entry| {
+            listed.push(entry.stat);
+            ControlFlow::Continue(())
+        })
+        .expect("list");
+    listed
+}
+
+#[cfg(unix)]
+#[test]
+fn modes_are_those_of_go() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let root = tempfile::tempdir().expect("temporary directory");
+    let path = |name: &str| root.path().join(name);
+    fs::create_dir(path("directory")).expect("directory");
+    symlink("nowhere", path("link")).expect("link");
+    for (name, mode) in [("plain", 0o640), ("user", 0o4755), ("group", 0o2755), ("sticky", 0o1600)] {
+        fs::write(path(name), name).expect("file");
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("mode");
+    }
+    fs::set_permissions(path("directory"), fs::Permissions::from_mode(0o750)).expect("mode");
+    let modes: Vec<(String, u32)> =
+        list(root.path(), &Filter::default()).into_iter().map(|stat| (stat.path, stat.mode)).collect();
+    let expected = [
+        ("directory", 0x8000_01e8),
+        ("group", 0x0040_01ed),
+        ("link", 0x0800_01ff),
+        ("plain", 0x1a0),
+        ("sticky", 0x0010_0180),
+        ("user", 0x0080_01ed),
+    ];
+    assert_eq!(modes, expected.map(|(path, mode)| (path.to_owned(), mode)));
+}
+
+#[cfg(unix)]
+#[test]
+fn of_several_links_the_first_that_is_wanted_is_the_file() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    fs::write(root.path().join("a"), "content").expect("file");
+    for name in ["b", "c"] {
+        fs::hard_link(root.path().join("a"), root.path().join(name)).expect("hard link");
+    }
+    let links = |filter: &Filter| -> Vec<(String, String, i64)> {
+        list(root.path(), filter).into_iter().map(|stat| (stat.path, stat.linkname, stat.size)).collect()
+    };
+    let entry = |path: &str, link: &str| (path.to_owned(), link.to_owned(), 7);
+    assert_eq!(links(&Filter::default()), [entry("a", ""), entry("b", "a"), entry("c", "a")]);
+    let without = Filter::new(&[], &["a".to_owned()]).expect("filter");
+    assert_eq!(links(&without), [entry("b", ""), entry("c", "b")]);
+}
+
+#[test]
+fn what_is_no_directory_is_refused() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    fs::write(root.path().join("file"), "").expect("file");
+    for name in ["file", "missing"] {
+        let error = LocalDirectory::new(&root.path().join(name)).expect_err(name).to_string();
+        assert!(error.contains(name), "{error}");
+    }
+}

@@ -1,0 +1,93 @@
+//! A client of a `BuildKit` daemon, over any stream of bytes.
+//!
+//! [`Client::connect`] takes a connection: an exec stream, a TCP connection, a Unix socket. On it,
+//! [`Client::build`] runs a [`DockerfileBuild`] and meanwhile serves the daemon a [`Session`] with what it asks
+//! for: files, of which only changed ones are sent, credentials, secrets, and SSH agents. One connection serves
+//! one build at a time, so that builds do not suffer from each other's end.
+//!
+//! Nothing here knows Kubernetes, or the rest of this crate. The protocol has no specification; its
+//! source is `BuildKit` itself, at version 0.26.
+
+mod connection;
+mod dockerfile_build;
+mod error;
+pub mod file_sync;
+mod session;
+mod solve;
+mod status;
+mod tls;
+mod tunnel;
+
+use bollard_buildkit_proto::moby::buildkit::v1 as proto;
+use futures::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+pub use dockerfile_build::{CONTEXT, CacheEntry, DOCKERFILE, DockerfileBuild, ImageExport, NamedContext};
+pub use error::{ClientError, Failure, SourceLines};
+pub use file_sync::Source;
+pub use session::{Login, RegistryLogins, Session};
+pub use solve::{ImageDescriptor, Solved};
+pub use status::{Counter, StepState, Update};
+pub use tls::TlsIdentity;
+
+use connection::Connection;
+
+/// A connection to a `BuildKit` daemon.
+#[derive(Clone, Debug)]
+pub struct Client {
+    connection: Connection,
+    version: String,
+}
+
+impl Client {
+    /// Connects to the daemon at the other end of `stream`, and waits for its first answer.
+    ///
+    /// # Errors
+    /// If no daemon answers there.
+    pub async fn connect(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<Self, ClientError> {
+        let connection = Connection::open(stream).await?;
+        let info = connection.control().info(proto::InfoRequest {}).await;
+        let info = info.map_err(|status| ClientError::from_status(&status))?.into_inner();
+        let version = info.buildkit_version.map(|version| version.version).unwrap_or_default();
+        Ok(Self { connection, version })
+    }
+
+    /// Returns the daemon's version, such as `v0.26.3`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Builds, and reports to `on_update` what happens. However long it takes: there is no time limit.
+    ///
+    /// Dropping the future cancels the build in the daemon.
+    ///
+    /// # Errors
+    /// [`ClientError::Failed`] if the build failed; the other kinds if its end is not known.
+    pub async fn build(
+        &self,
+        build: DockerfileBuild,
+        session: Session,
+        on_update: impl FnMut(Update),
+    ) -> Result<Solved, ClientError> {
+        solve::solve(self.connection.control(), build, session, on_update).await
+    }
+
+    /// Returns the references of the builds that are running on the daemon, whosever they are.
+    ///
+    /// # Errors
+    /// If the daemon cannot be asked.
+    pub async fn running_builds(&self) -> Result<Vec<String>, ClientError> {
+        let request =
+            proto::BuildHistoryRequest { active_only: true, early_exit: true, ..Default::default() };
+        let failed = |status: tonic::Status| ClientError::from_status(&status);
+        let response = self.connection.control().listen_build_history(request).await.map_err(failed)?;
+        let mut events = response.into_inner();
+        let mut running = Vec::new();
+        while let Some(event) = events.next().await {
+            running.extend(event.map_err(failed)?.record.map(|record| record.r#ref));
+        }
+        Ok(running)
+    }
+}

@@ -1,0 +1,70 @@
+//! A connection to a daemon that listens on TCP, with certificates on both sides.
+
+use std::io;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+/// Who a daemon has to be, and who we are.
+#[derive(Clone, Debug)]
+pub struct TlsIdentity {
+    /// The name in the daemon's certificate: a DNS name or an IP address.
+    pub server_name: String,
+    /// The certificate authority that the daemon's certificate is signed by, as PEM.
+    pub certificate_authority: String,
+    /// Our certificate, as PEM, followed by those between it and its authority.
+    pub certificate: String,
+    /// The key of our certificate, as PEM.
+    pub key: SecretString,
+}
+
+impl TlsIdentity {
+    /// Encrypts `stream`, whose other end is a daemon started with `--tlscacert`, `--tlscert` and
+    /// `--tlskey`. The daemon refuses whom its authority has not signed; who we are is checked by it only after
+    /// the handshake, so a refusal may show as the connection's end.
+    ///
+    /// # Errors
+    /// If a certificate cannot be used, or the daemon is not who it has to be.
+    pub async fn encrypt<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let invalid = |what: &str, error: &dyn std::error::Error| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: {error}"))
+        };
+        let name = ServerName::try_from(self.server_name.clone());
+        let name = name.map_err(|error| invalid("the daemon's name", &error))?;
+        let connector = TlsConnector::from(Arc::new(self.config(&invalid)?));
+        connector.connect(name, stream).await
+    }
+
+    fn config(
+        &self,
+        invalid: &dyn Fn(&str, &dyn std::error::Error) -> io::Error,
+    ) -> io::Result<ClientConfig> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(self.certificate_authority.as_bytes()) {
+            let certificate =
+                certificate.map_err(|error| invalid("the daemon's certificate authority", &error))?;
+            roots.add(certificate).map_err(|error| invalid("the daemon's certificate authority", &error))?;
+        }
+        let chain =
+            CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|error| invalid("our certificate", &error))?;
+        let key = PrivateKeyDer::from_pem_slice(self.key.expose_secret().as_bytes());
+        let key = key.map_err(|error| invalid("the key of our certificate", &error))?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(chain, key));
+        let mut config = config.map_err(|error| invalid("our certificate", &error))?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+}

@@ -1,0 +1,190 @@
+//! The daemon's life: brought up when a build needs it, replaced when its configuration changes,
+//! watched while a build runs on it.
+//!
+//! Nothing here ends a daemon that has builds: Kubernetes tells an outdated one to stop, and it
+//! finishes what it has begun.
+
+use garden_build_core::ErrorKind;
+use garden_cluster::{Cluster, ClusterError, Diagnosis, Watch, deleted};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::runtime::watcher::Event;
+use serde_json::json;
+
+use crate::spec::{self, NAME, Settings};
+
+mod decide;
+mod volume;
+mod wait;
+
+use decide::Standing;
+
+/// A daemon that takes builds: one container in one pod. When it ends, its builds end with it, even
+/// if Kubernetes starts the next in its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DaemonPod {
+    /// The pod's name.
+    pub name: String,
+    /// The pod's uid.
+    pub uid: String,
+    /// The container's name.
+    pub container: &'static str,
+    /// The identifier of this run of the container.
+    pub container_id: String,
+}
+
+/// What a user should hear while the daemon is made ready.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// What is waited for, or done.
+    Progress(String),
+    /// Something that does not stop the build, and deserves attention.
+    Warning {
+        /// What it is.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+}
+
+/// Two clients that replace each other's daemon do so within this time.
+const RECENT_SECONDS: i64 = 600;
+
+/// Makes sure that a daemon with these settings runs, and returns it.
+///
+/// If one does, this costs two requests at once and changes nothing. A Deployment with other settings
+/// is replaced: the last client wins, and builds on the former daemon run to their end. A Deployment
+/// that was scaled to nothing or paused is started again. Other changes that somebody made by hand
+/// stay until the settings change.
+///
+/// # Errors
+/// With the cause, within seconds, if the daemon cannot start. It waits without limit for what may
+/// come, such as the end of builds on a volume that only one daemon can use; the caller has the time limit.
+pub async fn ensure(
+    cluster: &Cluster,
+    settings: &Settings,
+    mut tell: impl FnMut(Notice),
+) -> Result<DaemonPod, ClusterError> {
+    let namespace = settings.namespace.name.as_str();
+    let wanted = spec::deployment(settings);
+    let selector = spec::selector();
+    let (live, pods) = tokio::try_join!(
+        cluster.get::<Deployment>(namespace, NAME),
+        cluster.list::<Pod>(namespace, &selector),
+    )?;
+    let standing = decide::standing(live.as_ref(), &wanted);
+    match &standing {
+        Standing::Foreign => return Err(ClusterError::Pod(decide::foreign(namespace))),
+        Standing::Current => {
+            if let Some(daemon) = decide::choose(&pods, decide::configuration(&wanted.metadata)) {
+                return Ok(daemon);
+            }
+        }
+        Standing::Absent => cluster.ensure_namespace(&settings.namespace).await?,
+        Standing::Stopped => tell(Notice::Progress(format!(
+            "Deployment {namespace}/{NAME} was scaled to nothing or paused, and is started again"
+        ))),
+        Standing::Outdated { since } => tell(outdated(cluster, namespace, *since).await),
+    }
+    // What the pod refers to comes before it, also if somebody has removed it meanwhile.
+    volume::ensure(cluster, settings, &mut tell).await?;
+    cluster.apply::<ConfigMap>(&spec::config_map(settings, live.as_ref())).await?;
+    if standing != Standing::Current {
+        let applied = apply(cluster, live.as_ref(), &wanted).await?;
+        if live.is_none() {
+            cluster.apply::<ConfigMap>(&spec::config_map(settings, Some(&applied))).await?;
+        }
+    }
+    if live.as_ref().is_some_and(decide::is_refused) {
+        try_again(cluster, namespace).await?;
+    }
+    wait::for_daemon(cluster, namespace, decide::configuration(&wanted.metadata), &mut tell).await
+}
+
+/// Says that the daemon is replaced; if this was done just before, in case it is two clients in turn.
+async fn outdated(cluster: &Cluster, namespace: &str, since: Option<Timestamp>) -> Notice {
+    let now = cluster.server_time().await.unwrap_or_else(|_| Timestamp::now());
+    let age = since.map(|since| now.as_second() - since.as_second());
+    match age.filter(|age| *age < RECENT_SECONDS) {
+        Some(age) => Notice::Warning {
+            message: format!(
+                "Deployment {namespace}/{NAME} was configured differently {} s ago and is replaced; builds on the former daemon finish there",
+                age.max(0)
+            ),
+            hint: "if you did not change it, two projects or two versions of garden-build take turns in this namespace: \
+                   give them the same `clusterBuildkit` and `resources.builder`, or a namespace each"
+                .to_owned(),
+        },
+        None => Notice::Progress(format!(
+            "Deployment {namespace}/{NAME} is replaced, as its configuration has changed; builds on the former daemon finish there"
+        )),
+    }
+}
+
+/// Makes the cluster try at once to make the pod that it has refused, in case what it was refused for
+/// has been put right. The annotation goes on to the `ReplicaSet`, which looks at itself when it changes.
+async fn try_again(cluster: &Cluster, namespace: &str) -> Result<(), ClusterError> {
+    let now = Timestamp::now().to_string();
+    let patch = json!({ "metadata": { "annotations": { "garden-build/tried": now } } });
+    cluster.merge::<Deployment>(namespace, NAME, &patch).await.map(drop)
+}
+
+async fn apply(
+    cluster: &Cluster,
+    live: Option<&Deployment>,
+    wanted: &Deployment,
+) -> Result<Deployment, ClusterError> {
+    if let Some(strategy) = live.and_then(|live| decide::strategy_to_replace(live, wanted)) {
+        // An apply takes back only what it has set itself; the server's validation allows no rest of
+        // another strategy's parameters.
+        let namespace = wanted.metadata.namespace.as_deref().unwrap_or_default();
+        let patch = json!({ "spec": { "strategy": { "type": strategy, "rollingUpdate": null } } });
+        cluster.merge::<Deployment>(namespace, NAME, &patch).await?;
+    }
+    match cluster.apply(wanted).await {
+        Err(ClusterError::Refused { status, .. }) if status.message.contains("not declared in schema") => {
+            let mut older = wanted.clone();
+            spec::for_older_servers(&mut older);
+            cluster.apply(&older).await
+        }
+        outcome => outcome,
+    }
+}
+
+/// Completes when this very daemon has ended, with the cause.
+///
+/// That its pod is told to stop is no end: it finishes its builds first. A watch that fails is no end
+/// either, and is taken up again.
+pub async fn lost(cluster: &Cluster, namespace: &str, daemon: &DaemonPod) -> Diagnosis {
+    let mut watch = Watch::<Pod>::one(cluster, namespace, &daemon.name);
+    let mut last: Option<Pod> = None;
+    let mut listed = false;
+    let gone = |last: Option<&Pod>| deleted(namespace, &daemon.name, last);
+    loop {
+        match watch.next().await {
+            Ok(Event::Init) => listed = false,
+            Ok(Event::InitApply(pod) | Event::Apply(pod)) => {
+                if pod.metadata.uid.as_ref() != Some(&daemon.uid) {
+                    return gone(last.as_ref());
+                }
+                if let Some(diagnosis) = decide::death(&pod, &daemon.container_id) {
+                    return diagnosis;
+                }
+                listed = true;
+                last = Some(pod);
+            }
+            Ok(Event::InitDone) if !listed => return gone(last.as_ref()),
+            Ok(Event::InitDone) => {}
+            Ok(Event::Delete(pod)) => {
+                return decide::death(&pod, &daemon.container_id).unwrap_or_else(|| gone(Some(&pod)));
+            }
+            Err(error) => tracing::debug!(%error, pod = daemon.name, "cannot watch the daemon"),
+        }
+    }
+}
+
+/// A failure that has nothing to do with a pod that exists.
+fn refusal(kind: ErrorKind, message: String, hint: &str, retryable: bool) -> Diagnosis {
+    Diagnosis { kind, message, hint: Some(hint.to_owned()), retryable }
+}

@@ -1,0 +1,266 @@
+#![expect(clippy::needless_pass_by_value, reason = "statuses are written where they are used")]
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::spec::tests::settings;
+use crate::spec::{Storage, deployment};
+
+const WANTED: &str = "wanted";
+
+fn pod(name: &str, configuration: &str, created: &str, status: Value) -> Pod {
+    serde_json::from_value(json!({
+        "metadata": {
+            "name": name, "namespace": "demo", "uid": format!("uid-of-{name}"), "creationTimestamp": created,
+            "annotations": { CONFIGURATION: configuration },
+        },
+        "spec": { "nodeName": "n", "containers": [{ "name": CONTAINER }] },
+        "status": status,
+    }))
+    .expect("a pod")
+}
+
+fn with(state: Value, started: bool) -> Value {
+    json!({ "phase": "Running", "containerStatuses": [{
+        "name": CONTAINER, "image": "i", "imageID": "", "ready": started, "started": started, "restartCount": 0,
+        "containerID": "containerd://1", "state": state,
+    }] })
+}
+
+fn running(started: bool) -> Value {
+    with(json!({ "running": {} }), started)
+}
+
+fn ready(name: &str, configuration: &str, created: &str) -> Pod {
+    pod(name, configuration, created, running(true))
+}
+
+fn terminating(mut pod: Pod) -> Pod {
+    pod.metadata.deletion_timestamp = pod.metadata.creation_timestamp.clone();
+    pod
+}
+
+fn unschedulable(message: &str) -> Value {
+    json!({ "phase": "Pending", "conditions": [{
+        "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message,
+    }] })
+}
+
+fn refused(message: &str) -> ReplicaSet {
+    serde_json::from_value(json!({
+        "metadata": { "name": "garden-buildkit-1", "namespace": "demo" },
+        "spec": { "selector": {}, "template": {} },
+        "status": { "replicas": 0, "conditions": [
+            { "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message },
+        ] },
+    }))
+    .expect("a replica set")
+}
+
+fn waits_for(outlook: &Outlook) -> &str {
+    match outlook {
+        Outlook::Waiting(what) => what,
+        other => panic!("not waiting: {other:?}"),
+    }
+}
+
+fn stuck(outlook: Outlook) -> Trouble {
+    match outlook {
+        Outlook::Stuck(trouble) => trouble,
+        other => panic!("not stuck: {other:?}"),
+    }
+}
+
+const OLD: &str = "2026-01-01T00:00:00Z";
+const NEW: &str = "2026-01-02T00:00:00Z";
+
+#[test]
+fn the_oldest_started_pod_of_the_configuration_takes_the_build() {
+    let pods = [
+        ready("a-newer", WANTED, NEW),
+        ready("other", "other", OLD),
+        terminating(ready("finishing", WANTED, OLD)),
+        pod("starting", WANTED, OLD, running(false)),
+        pod("evicted", WANTED, OLD, json!({ "phase": "Failed", "reason": "Evicted" })),
+        ready("b-older", WANTED, OLD),
+    ];
+    let chosen = choose(&pods, WANTED).expect("a daemon");
+    assert_eq!((chosen.name.as_str(), chosen.uid.as_str()), ("b-older", "uid-of-b-older"));
+    assert_eq!(choose(&pods[1..5], WANTED), None);
+}
+
+#[test]
+fn a_daemon_that_is_too_busy_for_probes_is_chosen_all_the_same() {
+    let mut status = running(true);
+    status["containerStatuses"][0]["ready"] = json!(false);
+    assert!(choose(&[pod("busy", WANTED, OLD, status)], WANTED).is_some());
+}
+
+#[test]
+fn an_unchanged_deployment_is_left_alone_whatever_else_somebody_changed() {
+    let wanted = deployment(&settings());
+    let mut live = wanted.clone();
+    assert_eq!(standing(None, &wanted), Standing::Absent);
+    assert_eq!(standing(Some(&live), &wanted), Standing::Current);
+    live.metadata.annotations.get_or_insert_default().insert("by".to_owned(), "hand".to_owned());
+    assert_eq!(standing(Some(&live), &wanted), Standing::Current);
+}
+
+#[test]
+fn a_deployment_that_somebody_stopped_is_started() {
+    let wanted = deployment(&settings());
+    for (field, value) in [("replicas", json!(0)), ("paused", json!(true))] {
+        let mut live = serde_json::to_value(&wanted).expect("serialises");
+        live["spec"][field] = value;
+        let live: Deployment = serde_json::from_value(live).expect("a deployment");
+        assert_eq!(standing(Some(&live), &wanted), Standing::Stopped, "{field}");
+    }
+}
+
+#[test]
+fn a_deployment_of_another_program_is_not_touched() {
+    let wanted = deployment(&settings());
+    let mut live = wanted.clone();
+    live.metadata.labels.get_or_insert_default().remove(MANAGED_BY_LABEL);
+    assert_eq!(standing(Some(&live), &wanted), Standing::Foreign);
+}
+
+#[test]
+fn an_outdated_deployment_tells_when_it_was_configured() {
+    let wanted = deployment(&settings());
+    let mut live = wanted.clone();
+    live.metadata.annotations.get_or_insert_default().insert(CONFIGURATION.to_owned(), "other".to_owned());
+    live.metadata.managed_fields = serde_json::from_value(json!([
+        { "manager": "kube-controller-manager", "operation": "Update", "time": NEW },
+        { "manager": MANAGER, "operation": "Apply", "time": OLD },
+    ]))
+    .expect("entries");
+    assert_eq!(standing(Some(&live), &wanted), Standing::Outdated { since: OLD.parse().ok() });
+}
+
+#[test]
+fn another_strategy_is_replaced_before_the_apply() {
+    let without = deployment(&settings());
+    let mut settings = settings();
+    settings.options.storage = Some(Storage { size: 1024, storage_class: None });
+    let with = deployment(&settings);
+    assert_eq!(strategy_to_replace(&without, &with), Some("Recreate"));
+    assert_eq!(strategy_to_replace(&with, &without), Some("RollingUpdate"));
+    assert_eq!(strategy_to_replace(&with, &with), None);
+}
+
+#[test]
+fn a_new_daemon_waits_for_the_builds_of_the_former_one_if_it_needs_its_place() {
+    let former = terminating(ready("former", "other", OLD));
+    let quota = refused("pods is forbidden: exceeded quota: small");
+    let full = pod("next", WANTED, NEW, unschedulable("0/1 nodes are available: 1 Insufficient memory."));
+    for outlook in [
+        outlook(std::slice::from_ref(&former), None, WANTED, &[]),
+        outlook(std::slice::from_ref(&former), Some(&quota), WANTED, &[]),
+        outlook(&[former.clone(), full.clone()], None, WANTED, &[]),
+    ] {
+        assert_eq!(waits_for(&outlook), "the former daemon, Pod former, to finish its builds");
+    }
+    // What has nothing to do with room is said at once.
+    let unfit =
+        pod("next", WANTED, NEW, unschedulable("1 node(s) didn't match Pod's node affinity/selector."));
+    assert_eq!(stuck(outlook(&[former, unfit], None, WANTED, &[])).diagnosis.kind, ErrorKind::Unschedulable);
+    assert_eq!(stuck(outlook(&[full], None, WANTED, &[])).diagnosis.kind, ErrorKind::Unschedulable);
+}
+
+#[test]
+fn a_refused_pod_is_told_with_a_remedy() {
+    let cases = [
+        ("pods is forbidden: exceeded quota: small", "resources.builder"),
+        (r#"pods is forbidden: violates PodSecurity "baseline:latest": privileged"#, "enforce: privileged"),
+        ("admission webhook denied the request: Privileged containers are not allowed", "rootless: true"),
+    ];
+    for (message, remedy) in cases {
+        let trouble = stuck(outlook(&[], Some(&refused(message)), WANTED, &[]));
+        assert_eq!(trouble.diagnosis.kind, ErrorKind::Rejected);
+        assert!(trouble.diagnosis.message.contains(message));
+        assert!(trouble.diagnosis.hint.as_deref().is_some_and(|hint| hint.contains(remedy)), "{message}");
+        assert!(trouble.grace <= REFUSAL_GRACE);
+    }
+}
+
+#[test]
+fn a_namespace_that_is_just_made_may_lack_its_service_account() {
+    let young = refused("error looking up service account demo/default: not found");
+    assert_eq!(stuck(outlook(&[], Some(&young), WANTED, &[])).grace, NEW_NAMESPACE_GRACE);
+}
+
+#[test]
+fn the_latest_refusal_counts_and_not_the_first() {
+    let event: Event = serde_json::from_value(json!({
+        "metadata": {}, "involvedObject": {}, "reason": "FailedCreate",
+        "message": "(combined from similar events): Error creating: pods is forbidden: exceeded quota: small",
+    }))
+    .expect("an event");
+    let trouble = stuck(outlook(&[], Some(&refused("violates PodSecurity")), WANTED, &[event]));
+    assert!(
+        trouble.diagnosis.message.ends_with("demo/garden-buildkit: pods is forbidden: exceeded quota: small")
+    );
+}
+
+#[test]
+fn without_a_refusal_the_pod_is_on_its_way() {
+    assert_eq!(waits_for(&outlook(&[], None, WANTED, &[])), "the cluster to make the daemon's pod");
+}
+
+#[test]
+fn a_daemon_that_keeps_dying_is_told_with_its_last_words() {
+    let mut status =
+        with(json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } }), false);
+    status["containerStatuses"][0]["lastState"] =
+        json!({ "terminated": { "exitCode": 1, "reason": "Error", "message": "operation not permitted\n" } });
+    let trouble = stuck(outlook(&[pod("next", WANTED, NEW, status)], None, WANTED, &[]));
+    assert_eq!((trouble.diagnosis.kind, trouble.grace), (ErrorKind::BuilderStart, Duration::ZERO));
+    assert!(trouble.diagnosis.message.ends_with("exit code 1: operation not permitted"));
+}
+
+#[test]
+fn a_daemon_that_died_once_may_start_again() {
+    let status = with(json!({ "terminated": { "exitCode": 1 } }), false);
+    let outlook = outlook(&[pod("next", WANTED, NEW, status)], None, WANTED, &[]);
+    assert_eq!(waits_for(&outlook), "the daemon to be started again");
+}
+
+#[test]
+fn a_deployment_that_was_taken_away_ends_the_wait() {
+    let mut live = deployment(&settings());
+    let wanted = configuration(&live.metadata).to_owned();
+    assert_eq!(overtaken("demo", Some(&live), &wanted), None);
+    assert!(overtaken("demo", None, &wanted).is_some_and(|diagnosis| diagnosis.message.contains("deleted")));
+    live.metadata.annotations = None;
+    assert!(overtaken("demo", Some(&live), &wanted).is_some_and(|diagnosis| diagnosis.retryable));
+}
+
+#[test]
+fn a_daemon_that_is_only_told_to_stop_lives() {
+    let finishing = terminating(ready("finishing", WANTED, OLD));
+    assert_eq!(death(&finishing, "containerd://1"), None);
+}
+
+#[test]
+fn a_daemon_is_dead_once_its_container_has_ended_even_if_another_runs_already() {
+    let ended = with(json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } }), true);
+    let diagnosis = death(&pod("p", WANTED, OLD, ended), "containerd://1").expect("dead");
+    assert_eq!(diagnosis.kind, ErrorKind::OutOfMemory);
+
+    let mut again = running(true);
+    again["containerStatuses"][0]["lastState"] =
+        json!({ "terminated": { "exitCode": 2, "reason": "Error", "message": "panic: nil" } });
+    let again = pod("p", WANTED, OLD, again);
+    assert_eq!(death(&again, "containerd://1"), None, "an end before this run is none of ours");
+    let diagnosis = death(&again, "containerd://0").expect("dead");
+    assert_eq!(diagnosis.kind, ErrorKind::BuilderLost);
+    assert!(diagnosis.message.ends_with("exit code 2: panic: nil"));
+}
+
+#[test]
+fn an_evicted_daemon_is_dead() {
+    let status = json!({ "phase": "Failed", "reason": "Evicted", "message": "low on disk" });
+    let diagnosis = death(&pod("p", WANTED, OLD, status), "containerd://1").expect("dead");
+    assert_eq!((diagnosis.kind, diagnosis.retryable), (ErrorKind::Evicted, true));
+}

@@ -1,0 +1,21 @@
+//! cluster-buildkit mode: a `BuildKit` daemon in the project's namespace, driven with its own protocol.
+//!
+//! [`BuildkitBackend`] tells the story of a build: `daemon` brings up the Deployment whose objects
+//! [`spec`] makes, `request` puts the job into the daemon's words, [`client`] talks to it, `progress`
+//! turns its reports into events, and `failure` says what its refusal means. [`cache`] decides which caches are
+//! read and written.
+
+mod backend;
+pub mod cache;
+pub mod client;
+pub mod daemon;
+mod daemon_config;
+mod failure;
+mod logins;
+mod progress;
+mod request;
+mod settings;
+pub mod spec;
+
+pub use backend::BuildkitBackend;
+pub use settings::Settings;

@@ -1,0 +1,167 @@
+//! From a job to what the daemon is asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use garden_build_core::{BuildJob, BuildRequest, Digest, Error, ErrorKind, NamedContext, Result};
+
+use crate::cache;
+use crate::client::file_sync::{Journal, MemoryFiles, ScannedTree};
+use crate::client::{
+    self, CONTEXT, DOCKERFILE, DockerfileBuild, ImageExport, RegistryLogins, Session, Source,
+};
+use crate::settings::Settings;
+
+/// The flag that sets an attribute of the Dockerfile frontend, as `buildctl` has it.
+const OPTION_FLAG: &str = "--opt";
+
+/// The context was filtered before it is sent, so the daemon has nothing to ignore. Finding this
+/// file beside the Dockerfile, it does not look for the user's, whose patterns it would have us apply
+/// once more.
+const IGNORE_FILE: &[u8] = b"# The files that are not here were excluded before they were sent.\n";
+
+/// Returns the build that `job` asks for.
+pub(crate) fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBuild> {
+    let request = &job.request;
+    let cache = cache::plan(&settings.cache, &request.name, &settings.registry)?;
+    let mut names = vec![job.destination.to_string()];
+    names.extend(cache.extra_names.iter().map(ToString::to_string));
+    let contexts = request.contexts.iter().map(|(name, context)| {
+        let context = match context {
+            NamedContext::Image(image) => client::NamedContext::Image(image.clone()),
+            _ => client::NamedContext::Directory(local_name(name)),
+        };
+        (name.clone(), context)
+    });
+    Ok(DockerfileBuild {
+        filename: job.context.dockerfile().path().to_owned(),
+        target: request.target.clone(),
+        build_args: request.build_args.clone(),
+        labels: request.labels.clone(),
+        platforms: request.platforms.clone(),
+        no_cache: request.no_cache,
+        extra_hosts: request.extra_hosts.clone(),
+        contexts: contexts.collect(),
+        cache_imports: cache.imports.into_iter().map(Into::into).collect(),
+        cache_exports: cache.exports.into_iter().map(Into::into).collect(),
+        image: ImageExport { names, insecure: false },
+        attributes: options(&request.extra_flags)?,
+    })
+}
+
+/// Returns what the build may ask of us while it runs.
+pub(crate) fn session(job: &BuildJob, logins: Arc<dyn RegistryLogins>, journal: Journal) -> Session {
+    let dockerfile = job.context.dockerfile();
+    let beside_context = MemoryFiles::new([
+        (dockerfile.path().to_owned(), dockerfile.contents()),
+        (format!("{}.dockerignore", dockerfile.path()), IGNORE_FILE),
+    ]);
+    let mut directories: BTreeMap<String, Arc<dyn Source>> = BTreeMap::from([
+        (DOCKERFILE.to_owned(), Arc::new(beside_context) as Arc<dyn Source>),
+        (CONTEXT.to_owned(), Arc::new(ScannedTree::new(job.context.tree().clone()))),
+    ]);
+    for (name, tree) in &job.named_contexts {
+        directories.insert(local_name(name), Arc::new(ScannedTree::new(tree.clone())));
+    }
+    let secrets = job.request.secrets.iter();
+    Session {
+        shared_key: shared_key(job),
+        directories,
+        logins: Some(logins),
+        secrets: secrets.map(|(id, secret)| (id.clone(), secret.expose().to_vec().into())).collect(),
+        ssh_agents: job.request.ssh_agents.clone(),
+        journal,
+    }
+}
+
+impl From<cache::CacheEntry> for client::CacheEntry {
+    fn from(entry: cache::CacheEntry) -> Self {
+        let attributes = entry.attributes.into_iter();
+        Self {
+            kind: entry.kind.as_str().to_owned(),
+            attributes: attributes.map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+}
+
+/// The name under which a session serves the directory of a named context.
+fn local_name(context: &str) -> String {
+    format!("context:{context}")
+}
+
+/// Identifies the copy of the context that the daemon keeps: by this machine, the directory, and what
+/// decides which of its files the daemon asks for. Builds that share a key would delete each
+/// other's files from the copy, and be sent them again.
+fn shared_key(job: &BuildJob) -> String {
+    let parts = [
+        machine(),
+        job.context.root().to_string_lossy().into_owned(),
+        job.context.dockerfile().path().to_owned(),
+        job.request.target.clone().unwrap_or_default(),
+    ];
+    // As JSON, which keeps the parts apart.
+    Digest::of(serde_json::Value::from(parts.to_vec()).to_string().as_bytes()).hex()
+}
+
+/// Containers of one image have the same machine id, so the host name, which they do not share,
+/// counts as well.
+fn machine() -> String {
+    let id = std::fs::read_to_string("/etc/machine-id").unwrap_or_default();
+    let host = gethostname::gethostname();
+    format!("{} {}", id.trim(), host.to_string_lossy())
+}
+
+/// Reads `extraFlags`: `--opt name=value`, in one word or two.
+///
+/// # Errors
+/// For any other flag: what `buildctl` needs them for has fields of its own here.
+pub(crate) fn options(flags: &[String]) -> Result<BTreeMap<String, String>> {
+    let mut options = BTreeMap::new();
+    let mut flags = flags.iter();
+    while let Some(flag) = flags.next() {
+        let option = match flag.strip_prefix(OPTION_FLAG) {
+            Some("") => flags.next().map(String::as_str),
+            Some(rest) => rest.strip_prefix('='),
+            None => None,
+        };
+        let Some((name, value)) = option.and_then(|option| option.split_once('=')) else {
+            let message = format!("`extraFlags`: cluster-buildkit does not know `{flag}`");
+            return Err(Error::new(ErrorKind::Unsupported, message).with_hint(
+                "attributes of the Dockerfile frontend are set with `--opt name=value`; everything else has a field of the request",
+            ));
+        };
+        options.insert(name.to_owned(), value.to_owned());
+    }
+    Ok(options)
+}
+
+/// The options are part of the version: any of them can change the image.
+pub(crate) fn image_flags(request: &BuildRequest) -> Result<Vec<String>> {
+    let options = options(&request.extra_flags)?;
+    Ok(options.into_iter().map(|(name, value)| format!("{OPTION_FLAG}={name}={value}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(flags: &[&str]) -> Result<BTreeMap<String, String>> {
+        options(&flags.iter().map(|&flag| flag.to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_may_be_one_word_or_two() {
+        let options = read(&["--opt", "ulimit=nofile=1024", "--opt=shm-size=1g"]).expect("valid");
+        assert_eq!(options["ulimit"], "nofile=1024");
+        assert_eq!(options["shm-size"], "1g");
+    }
+
+    #[test]
+    fn other_flags_are_refused_by_name() {
+        for flags in [&["--cache-repo=x"][..], &["--opt"], &["--opt", "novalue"], &["--optimise=1"], &["x"]] {
+            let error = read(flags).expect_err("unknown");
+            assert_eq!(*error.kind(), ErrorKind::Unsupported);
+            assert!(error.message().contains(flags[0]), "{error}");
+        }
+    }
+}

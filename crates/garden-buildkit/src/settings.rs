@@ -1,0 +1,175 @@
+//! What a provider's configuration means for this mode.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use garden_build_core::{Error, ErrorKind, Result};
+use garden_config::{
+    CacheLayer, ClusterBuildkitOptions, DeploymentRegistry, Namespace, Resources, SecretRef,
+};
+
+use crate::spec::{self, DaemonOptions, RegistryAccess, Storage};
+
+/// How images are built in this mode.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(crate) daemon: spec::Settings,
+    pub(crate) cache: Vec<CacheLayer>,
+    pub(crate) registry: DeploymentRegistry,
+    pub(crate) pull_secrets: Vec<SecretRef>,
+}
+
+impl Settings {
+    /// Builds as `options` say in `namespace`, and pushes to `registry`, whose private certificate
+    /// authority (PEM) is `registry_ca`. `pull_secrets` have the credentials for all registries.
+    ///
+    /// # Errors
+    /// If a certificate cannot be read, or two entries for one registry contradict each other.
+    pub fn new(
+        options: &ClusterBuildkitOptions,
+        namespace: Namespace,
+        resources: Resources,
+        registry: DeploymentRegistry,
+        registry_ca: Option<String>,
+        pull_secrets: Vec<SecretRef>,
+    ) -> Result<Self> {
+        let registries = registries(options, &registry, registry_ca)?;
+        let storage = options
+            .storage
+            .as_ref()
+            .map(|storage| Storage { size: storage.size, storage_class: storage.storage_class.clone() });
+        let daemon = spec::Settings {
+            namespace,
+            options: DaemonOptions {
+                image: options.image().to_owned(),
+                rootless: options.rootless,
+                node_selector: options.node_selector.clone(),
+                tolerations: options.tolerations.clone(),
+                annotations: options.annotations.clone(),
+                storage,
+            },
+            resources,
+            registries,
+            pull_secrets: pull_secrets.clone(),
+        };
+        Ok(Self { daemon, cache: options.cache.clone(), registry, pull_secrets })
+    }
+}
+
+/// Collects what the daemon has to know of all registries that the configuration names.
+fn registries(
+    options: &ClusterBuildkitOptions,
+    deployment: &DeploymentRegistry,
+    deployment_ca: Option<String>,
+) -> Result<Vec<RegistryAccess>> {
+    let access = |registry: &DeploymentRegistry, certificate_authority| RegistryAccess {
+        host: registry.host(),
+        insecure: registry.insecure,
+        certificate_authority,
+        mirror: None,
+    };
+    let mut named = vec![("deploymentRegistry".to_owned(), access(deployment, deployment_ca))];
+    let caches = options.cache.iter().enumerate().filter_map(|(index, layer)| {
+        let registry = layer.registry.as_ref()?;
+        Some((format!("clusterBuildkit.cache[{index}].registry"), registry))
+    });
+    let others = options.registries.iter().enumerate();
+    let others = others.map(|(index, registry)| (format!("clusterBuildkit.registries[{index}]"), registry));
+    for (field, registry) in caches.chain(others) {
+        let ca = registry.ca_certificate.as_deref().map(|path| read_ca(&field, path)).transpose()?;
+        named.push((field, access(registry, ca)));
+    }
+    let mut merged = merge(named)?;
+    for (host, mirror) in &options.registry_mirrors {
+        match merged.iter_mut().find(|access| access.host == *host) {
+            Some(access) => access.mirror = Some(mirror.clone()),
+            None => merged.push(RegistryAccess {
+                host: host.clone(),
+                insecure: false,
+                certificate_authority: None,
+                mirror: Some(mirror.clone()),
+            }),
+        }
+    }
+    merged.retain(|access| !access.is_ordinary());
+    Ok(merged)
+}
+
+/// Two entries may name one registry, as long as they say the same about it.
+fn merge(named: Vec<(String, RegistryAccess)>) -> Result<Vec<RegistryAccess>> {
+    let mut by_host: BTreeMap<String, (String, RegistryAccess)> = BTreeMap::new();
+    for (field, access) in named {
+        match by_host.get(&access.host) {
+            Some((other_field, other)) if *other != access => {
+                let what = if other.insecure == access.insecure { "caCertificate" } else { "insecure" };
+                let message = format!(
+                    "`{other_field}` and `{field}` are both {}, but with different values of `{what}`",
+                    access.host
+                );
+                return Err(Error::new(ErrorKind::Config, message)
+                    .with_hint(format!("give both the same `{what}`: it belongs to the registry")));
+            }
+            Some(_) => {}
+            None => {
+                by_host.insert(access.host.clone(), (field, access));
+            }
+        }
+    }
+    Ok(by_host.into_values().map(|(_, access)| access).collect())
+}
+
+fn read_ca(field: &str, path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| {
+        let message = format!("`{field}.caCertificate`: {} cannot be read: {error}", path.display());
+        Error::new(ErrorKind::Config, message)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(host: &str, insecure: bool, ca: Option<&str>) -> RegistryAccess {
+        RegistryAccess {
+            host: host.to_owned(),
+            insecure,
+            certificate_authority: ca.map(str::to_owned),
+            mirror: None,
+        }
+    }
+
+    #[test]
+    fn only_registries_that_need_to_be_explained_are_and_each_once() {
+        let registry = |host: &str, insecure| {
+            let mut registry = DeploymentRegistry::new(host).expect("a host");
+            registry.insecure = insecure;
+            registry
+        };
+        let mut options = ClusterBuildkitOptions::default();
+        options.registries = vec![registry("one.example", true)];
+        let mirrors = [("one.example", "mirror.example/one"), ("docker.io", "mirror.example/hub")];
+        options.registry_mirrors =
+            mirrors.into_iter().map(|(host, mirror)| (host.to_owned(), mirror.to_owned())).collect();
+        let explained =
+            |deployment: &DeploymentRegistry| registries(&options, deployment, None).expect("no conflict");
+
+        let found = explained(&registry("two.example", false));
+        let hosts: Vec<_> = found.iter().map(|access| (access.host.as_str(), access.insecure)).collect();
+        assert_eq!(hosts, [("one.example", true), ("docker.io", false)]);
+        assert!(found.iter().all(|access| access.mirror.is_some()));
+        assert_eq!(explained(&registry("one.example", true)).len(), 2);
+    }
+
+    #[test]
+    fn a_registry_cannot_be_two_things_at_once() {
+        let error = merge(vec![
+            ("deploymentRegistry".to_owned(), access("one.example", false, None)),
+            ("clusterBuildkit.registries[0]".to_owned(), access("one.example", true, None)),
+        ])
+        .expect_err("a contradiction");
+        for part in ["deploymentRegistry", "clusterBuildkit.registries[0]", "one.example", "insecure"] {
+            assert!(error.message().contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The daemon's objects, as functions from typed settings to Kubernetes objects.
+
+use std::collections::BTreeMap;
+
+use garden_cluster::{MANAGED_BY_LABEL, MANAGER};
+use garden_config::{Namespace, Resources, SecretRef, Toleration};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::daemon_config;
+
+mod pod;
+
+/// The name of the Deployment, of its label, and of the claim to its volume.
+pub const NAME: &str = "garden-buildkit";
+
+/// The name of the daemon's container.
+pub const CONTAINER: &str = "buildkitd";
+
+/// On the Deployment and its pods: which configuration they were made from.
+pub(crate) const CONFIGURATION: &str = "garden-build/configuration";
+
+/// What the provider's configuration says about the daemon.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The namespace that the daemon runs in.
+    pub namespace: Namespace,
+    /// The options of the mode.
+    pub options: DaemonOptions,
+    /// The daemon's resources.
+    pub resources: Resources,
+    /// What the daemon has to know of registries to reach them.
+    pub registries: Vec<RegistryAccess>,
+    /// The Secrets for pulling the daemon's own image. Only those in the daemon's namespace can be
+    /// used for that. Builds take no credentials from them: they get theirs over their session.
+    pub pull_secrets: Vec<SecretRef>,
+}
+
+/// The options of the mode.
+#[derive(Clone, Debug, Default)]
+pub struct DaemonOptions {
+    /// The daemon's image; for `rootless` a rootless one.
+    pub image: String,
+    /// Whether the daemon runs as an ordinary user.
+    pub rootless: bool,
+    /// Labels that a node must have to run the daemon.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the daemon tolerates besides `garden-build=true:NoSchedule`.
+    pub tolerations: Vec<Toleration>,
+    /// Annotations of the Deployment and its pods.
+    pub annotations: BTreeMap<String, String>,
+    /// The volume for the daemon's cache; without, the cache goes with the pod.
+    pub storage: Option<Storage>,
+}
+
+/// The volume for the daemon's cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// Its size in MiB.
+    pub size: u32,
+    /// Its storage class; `None` for the cluster's default.
+    pub storage_class: Option<String>,
+}
+
+/// What the daemon has to know of a registry to reach it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RegistryAccess {
+    /// The registry's host, with its port if it has one.
+    pub host: String,
+    /// Whether it speaks plain HTTP.
+    pub insecure: bool,
+    /// Its private certificate authority, as PEM.
+    pub certificate_authority: Option<String>,
+    /// The registry that is asked first for its images: a host, perhaps with a path.
+    pub mirror: Option<String>,
+}
+
+impl RegistryAccess {
+    /// Whether there is nothing to say about the registry.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        !self.insecure && self.certificate_authority.is_none() && self.mirror.is_none()
+    }
+}
+
+/// Returns the address of the daemon's only socket, which nobody reaches from outside of the pod.
+pub fn address(rootless: bool) -> &'static str {
+    if rootless {
+        "unix:///run/user/1000/buildkit/buildkitd.sock"
+    } else {
+        "unix:///run/buildkit/buildkitd.sock"
+    }
+}
+
+/// Returns the label selector of the daemon's pods.
+pub fn selector() -> String {
+    format!("app={NAME},{MANAGED_BY_LABEL}={MANAGER}")
+}
+
+/// Returns the daemon's Deployment. It says by an annotation which configuration it is made from.
+#[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
+pub fn deployment(settings: &Settings) -> Deployment {
+    let annotations = settings.options.annotations.clone();
+    let mut deployment = Deployment {
+        metadata: ObjectMeta {
+            annotations: Some(annotations.clone()),
+            ..metadata(NAME.to_owned(), settings)
+        },
+        // `into`: whether these fields are optional differs between versions of the Kubernetes API.
+        spec: DeploymentSpec {
+            replicas: Some(1),
+            // Said so that somebody's pause ends with the next build that needs a change.
+            paused: Some(false),
+            // Earlier ones are of no use: the next build would undo a rollback.
+            revision_history_limit: Some(2),
+            selector: LabelSelector { match_labels: Some(labels()), ..LabelSelector::default() },
+            strategy: Some(strategy(settings)),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels()),
+                    annotations: Some(annotations),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod::pod(settings)),
+            },
+            ..DeploymentSpec::default()
+        }
+        .into(),
+        ..Deployment::default()
+    };
+    let configuration = digest(&deployment, 16);
+    let spec: Option<&mut DeploymentSpec> = (&mut deployment.spec).into();
+    let template = spec.and_then(|spec| spec.template.metadata.as_mut());
+    for metadata in [Some(&mut deployment.metadata), template].into_iter().flatten() {
+        // Ours are added last: the user's cannot hide them.
+        metadata.annotations.get_or_insert_default().insert(CONFIGURATION.to_owned(), configuration.clone());
+    }
+    deployment
+}
+
+/// Says the same to an API server before Kubernetes 1.30, which knows no `appArmorProfile` and refuses
+/// to apply an object with an unknown field. The annotation is what it had instead.
+pub(crate) fn for_older_servers(deployment: &mut Deployment) {
+    let spec: Option<&mut DeploymentSpec> = (&mut deployment.spec).into();
+    let Some(template) = spec.map(|spec| &mut spec.template) else { return };
+    let containers = template.spec.iter_mut().flat_map(|spec| &mut spec.containers);
+    let mut profiles = containers.filter_map(|container| container.security_context.as_mut());
+    if profiles.any(|context| context.app_armor_profile.take().is_some()) {
+        let annotations = template.metadata.get_or_insert_default().annotations.get_or_insert_default();
+        annotations.insert(
+            format!("container.apparmor.security.beta.kubernetes.io/{CONTAINER}"),
+            "unconfined".to_owned(),
+        );
+    }
+}
+
+/// Returns the daemon's configuration. Its name says what is in it, so a daemon never starts with
+/// another client's, and it is never changed.
+///
+/// It goes with `owner`, once there is one.
+pub fn config_map(settings: &Settings, owner: Option<&Deployment>) -> ConfigMap {
+    let data = config_files(settings);
+    let mut metadata = metadata(config_map_name(&data), settings);
+    metadata.owner_references = owner.map(|deployment| {
+        vec![OwnerReference {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            name: deployment.metadata.name.clone().unwrap_or_default(),
+            uid: deployment.metadata.uid.clone().unwrap_or_default(),
+            ..OwnerReference::default()
+        }]
+    });
+    ConfigMap { metadata, data: Some(data), immutable: Some(true), ..ConfigMap::default() }
+}
+
+/// Returns the claim to the daemon's volume, if it has one. It outlives the Deployment.
+pub fn claim(settings: &Settings) -> Option<PersistentVolumeClaim> {
+    let storage = settings.options.storage.as_ref()?;
+    Some(PersistentVolumeClaim {
+        metadata: metadata(NAME.to_owned(), settings),
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: storage.storage_class.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".to_owned(), storage.quantity())])),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    })
+}
+
+impl Storage {
+    pub(crate) fn quantity(&self) -> Quantity {
+        Quantity(format!("{}Mi", self.size))
+    }
+}
+
+/// A volume that is mounted once at a time, and a state that one daemon locks, leave no choice: the new
+/// daemon starts when the old one has finished its builds. Without, the old one is told to finish at
+/// once and the new one starts beside it. The old one is not kept until the new one is ready: nobody
+/// with the new configuration would use it, and its share of a quota or node may be what the new one
+/// waits for.
+fn strategy(settings: &Settings) -> DeploymentStrategy {
+    if settings.options.storage.is_some() {
+        return DeploymentStrategy { type_: Some("Recreate".to_owned()), rolling_update: None };
+    }
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".to_owned()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_surge: Some(IntOrString::Int(1)),
+            max_unavailable: Some(IntOrString::Int(1)),
+        }),
+    }
+}
+
+fn config_files(settings: &Settings) -> BTreeMap<String, String> {
+    let authorities = daemon_config::authorities(settings).map(|(name, pem)| (name, pem.to_owned()));
+    authorities.chain([(daemon_config::FILE.to_owned(), daemon_config::text(settings))]).collect()
+}
+
+fn config_map_name(data: &BTreeMap<String, String>) -> String {
+    format!("{NAME}-{}", digest(data, 10))
+}
+
+/// These are no marks of a build: no sweep after dead builds takes the daemon for a leftover.
+fn labels() -> BTreeMap<String, String> {
+    BTreeMap::from([("app".to_owned(), NAME.to_owned()), (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())])
+}
+
+fn metadata(name: String, settings: &Settings) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name),
+        namespace: Some(settings.namespace.name.clone()),
+        labels: Some(labels()),
+        ..ObjectMeta::default()
+    }
+}
+
+/// The first hexadecimal digits of the SHA-256 of the value's JSON, whose maps are sorted.
+fn digest(value: &impl Serialize, digits: usize) -> String {
+    let json = serde_json::to_vec(value).unwrap_or_default();
+    Sha256::digest(json).iter().take(digits / 2).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,134 @@
+use super::*;
+
+pub(crate) fn settings() -> Settings {
+    Settings {
+        namespace: Namespace::new("my-project"),
+        options: DaemonOptions { image: "example/buildkit:1".to_owned(), ..DaemonOptions::default() },
+        resources: Resources::builder(),
+        registries: Vec::new(),
+        pull_secrets: Vec::new(),
+    }
+}
+
+fn configuration(settings: &Settings) -> String {
+    let deployment = deployment(settings);
+    let annotations = deployment.metadata.annotations.expect("annotations");
+    annotations[CONFIGURATION].clone()
+}
+
+fn rootless_with_every_option() -> Settings {
+    let mut settings = settings();
+    settings.options.rootless = true;
+    settings.options.node_selector.insert("pool".to_owned(), "build".to_owned());
+    settings.options.annotations.insert("team".to_owned(), "web".to_owned());
+    settings.options.tolerations.push(Toleration::equal("dedicated", "ci"));
+    settings.options.storage = Some(Storage { size: 20_480, storage_class: Some("fast".to_owned()) });
+    settings.registries.push(RegistryAccess {
+        host: "registry.example:5000".to_owned(),
+        insecure: false,
+        certificate_authority: Some("a certificate".to_owned()),
+        mirror: None,
+    });
+    settings.pull_secrets = vec![
+        SecretRef::new("second").in_namespace("my-project"),
+        SecretRef::new("elsewhere"),
+        SecretRef::new("first").in_namespace("my-project"),
+    ];
+    settings
+}
+
+#[test]
+fn the_plainest_deployment() {
+    insta::assert_yaml_snapshot!(deployment(&settings()));
+}
+
+#[test]
+fn every_option_is_in_the_rootless_deployment() {
+    insta::assert_yaml_snapshot!(deployment(&rootless_with_every_option()));
+}
+
+#[test]
+fn the_configuration_and_the_claim_of_every_option() {
+    let settings = rootless_with_every_option();
+    let mut owner = deployment(&settings);
+    owner.metadata.uid = Some("the-uid".to_owned());
+    insta::assert_yaml_snapshot!((config_map(&settings, Some(&owner)), claim(&settings)));
+}
+
+#[test]
+fn the_pod_mounts_the_very_configuration_that_is_created() {
+    let settings = rootless_with_every_option();
+    let pod = pod::pod(&settings);
+    let mounted = pod.volumes.into_iter().flatten().find_map(|volume| volume.config_map).expect("a volume");
+    assert_eq!(Some(mounted.name), config_map(&settings, None).metadata.name);
+}
+
+#[test]
+fn the_same_settings_are_the_same_configuration_in_any_order_of_secrets() {
+    let one = rootless_with_every_option();
+    let mut other = one.clone();
+    other.pull_secrets.reverse();
+    assert_eq!(configuration(&one), configuration(&other));
+}
+
+#[test]
+fn whatever_changes_the_pod_changes_the_configuration() {
+    let changes: [fn(&mut Settings); 6] = [
+        |settings| settings.options.image = "example/buildkit:2".to_owned(),
+        |settings| settings.options.rootless = true,
+        |settings| settings.options.storage = Some(Storage { size: 1024, storage_class: None }),
+        |settings| settings.resources.limits.cpu = 1000,
+        |settings| drop(settings.options.annotations.insert("a".to_owned(), "b".to_owned())),
+        |settings| {
+            settings.registries.push(RegistryAccess {
+                host: "registry.example".to_owned(),
+                insecure: true,
+                certificate_authority: None,
+                mirror: None,
+            });
+        },
+    ];
+    let mut configurations: Vec<String> = changes
+        .iter()
+        .map(|change| {
+            let mut settings = settings();
+            change(&mut settings);
+            configuration(&settings)
+        })
+        .collect();
+    configurations.push(configuration(&settings()));
+    configurations.sort();
+    configurations.dedup();
+    assert_eq!(configurations.len(), changes.len() + 1);
+}
+
+#[test]
+fn the_user_s_annotations_cannot_hide_the_configuration() {
+    let mut settings = settings();
+    settings.options.annotations.insert(CONFIGURATION.to_owned(), "mine".to_owned());
+    let deployment = serde_json::to_value(deployment(&settings)).expect("serialises");
+    let annotations = &deployment["spec"]["template"]["metadata"]["annotations"];
+    assert_eq!(annotations[CONFIGURATION], configuration(&settings));
+    assert_ne!(configuration(&settings), "mine");
+}
+
+#[test]
+fn older_servers_are_told_of_the_profile_in_their_own_way() {
+    let mut rootless = rootless_with_every_option();
+    rootless.options.rootless = true;
+    let mut older = deployment(&rootless);
+    for_older_servers(&mut older);
+    let text = serde_json::to_string(&older).expect("serialises");
+    assert!(!text.contains("appArmorProfile"));
+    assert!(text.contains(r#""container.apparmor.security.beta.kubernetes.io/buildkitd":"unconfined""#));
+
+    let rootful = deployment(&settings());
+    let mut older = rootful.clone();
+    for_older_servers(&mut older);
+    assert_eq!(older, rootful);
+}
+
+#[test]
+fn the_daemon_carries_no_mark_of_a_build() {
+    assert!(labels().keys().all(|label| !label.starts_with("garden-build/")));
+}

@@ -1,0 +1,60 @@
+use futures::stream::{BoxStream, StreamExt};
+use k8s_openapi::api::core::v1::Event;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+
+use crate::Cluster;
+
+/// The events about one pod, which tell why it does not start.
+///
+/// Events make the diagnosis better; a user who may not read them can build all the same.
+pub struct PodEvents {
+    stream: Option<BoxStream<'static, watcher::Result<watcher::Event<Event>>>>,
+    events: Vec<Event>,
+}
+
+impl std::fmt::Debug for PodEvents {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PodEvents").field("events", &self.events.len()).finish_non_exhaustive()
+    }
+}
+
+impl PodEvents {
+    /// Watches the events about the pod `name`.
+    pub fn watch(cluster: &Cluster, namespace: &str, name: &str) -> Self {
+        Self::about(cluster, namespace, "Pod", name)
+    }
+
+    /// Watches the events about an object of another kind, such as the one that is to make the pod.
+    pub fn about(cluster: &Cluster, namespace: &str, kind: &str, name: &str) -> Self {
+        let fields = format!("involvedObject.kind={kind},involvedObject.name={name}");
+        let config = watcher::Config::default().fields(&fields);
+        let events = watcher(cluster.api::<Event>(namespace), config);
+        Self { stream: Some(events.default_backoff().boxed()), events: Vec::new() }
+    }
+
+    /// Returns what has been seen.
+    pub fn seen(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Waits until there is something new to see, for ever if nothing comes.
+    pub async fn changed(&mut self) {
+        while let Some(stream) = &mut self.stream {
+            match stream.next().await {
+                Some(Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event))) => {
+                    self.events.retain(|known| known.metadata.uid != event.metadata.uid);
+                    self.events.push(event);
+                    return;
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "could not read the events about a builder pod");
+                    self.stream = None;
+                }
+                None => self.stream = None,
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,263 @@
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::{Sink, SinkExt, Stream};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Resource;
+use kube::api::AttachParams;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::client::answer;
+use crate::stdin::Socket;
+use crate::{Cluster, ClusterError};
+
+/// Channels of the remote command protocol: the first byte of every WebSocket message.
+/// Source: Kubernetes, `k8s.io/apimachinery/pkg/util/remotecommand/constants.go`.
+const STDIN: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const STATUS: u8 = 3;
+/// Version 5 only: closes the channel whose number follows.
+const CLOSE: u8 = 255;
+
+/// Channels of the port-forward protocol for its first port. The first message on each carries the
+/// port's number in two bytes and no data.
+/// Source: Kubernetes, `k8s.io/kubelet/pkg/cri/streaming/portforward/websocket.go`.
+const FORWARDED: u8 = 0;
+const FORWARD_ERROR: u8 = 1;
+
+/// What is collected into one message. Every message is copied at each of the four hops to the
+/// container, so few large ones are quicker, up to the buffers of these hops.
+const MESSAGE: usize = 64 << 10;
+
+/// Of what a command says on its standard error stream, so much is kept to explain its end.
+const COMPLAINT: usize = 4 << 10;
+
+/// A stream of bytes to a pod and back, through the API server.
+///
+/// Has no task of its own: reading and writing make progress when they are polled, and neither
+/// waits for the other. What was written leaves when a message is full or at a flush.
+pub struct PodStream {
+    target: String,
+    socket: Socket,
+    protocol: Protocol,
+    unread: Bytes,
+    /// Begins with the byte of the channel.
+    unsent: BytesMut,
+    ended: bool,
+}
+
+enum Protocol {
+    Exec { can_close: bool, complaint: Vec<u8> },
+    PortForward { announced: [bool; 2] },
+}
+
+impl std::fmt::Debug for PodStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PodStream").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl PodStream {
+    /// Runs `command` in `container`, and connects its standard input and output. The command's end is
+    /// the end of the stream; if it failed, reading fails with what it said.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn exec(
+        cluster: &Cluster,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        command: &[&str],
+    ) -> Result<Self, ClusterError> {
+        let target = format!("{} in Pod {namespace}/{pod}", command.join(" "));
+        let action = || format!("run {target}");
+        let parameters = AttachParams {
+            container: Some(container.to_owned()),
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            tty: false,
+            ..AttachParams::default()
+        };
+        let path = Pod::url_path(&(), Some(namespace));
+        let request = kube::core::Request::new(path)
+            .exec(pod, command.iter().copied(), &parameters)
+            .map_err(|error| ClusterError::of(action(), kube::Error::BuildRequest(error)))?;
+        let connection = answer(&action(), cluster.client().connect(request)).await?;
+        let protocol =
+            Protocol::Exec { can_close: connection.supports_stream_close(), complaint: Vec::new() };
+        Ok(Self::new(target, connection.into_stream(), protocol))
+    }
+
+    /// Connects to `port` of the pod, on its loopback interface.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached. That nobody listens on the port shows when
+    /// the stream is read.
+    pub async fn port_forward(
+        cluster: &Cluster,
+        namespace: &str,
+        pod: &str,
+        port: u16,
+    ) -> Result<Self, ClusterError> {
+        let target = format!("port {port} of Pod {namespace}/{pod}");
+        let action = || format!("connect to {target}");
+        let path = Pod::url_path(&(), Some(namespace));
+        let request = kube::core::Request::new(path)
+            .portforward(pod, &[port])
+            .map_err(|error| ClusterError::of(action(), kube::Error::BuildRequest(error)))?;
+        let connection = answer(&action(), cluster.client().connect(request)).await?;
+        let protocol = Protocol::PortForward { announced: [false; 2] };
+        Ok(Self::new(target, connection.into_stream(), protocol))
+    }
+
+    fn new(target: String, socket: Socket, protocol: Protocol) -> Self {
+        Self { target, socket, protocol, unread: Bytes::new(), unsent: BytesMut::new(), ended: false }
+    }
+
+    /// Hands the collected message to the socket, without waiting for it to leave.
+    fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unsent.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.socket.poll_ready_unpin(context)).map_err(|error| self.broken(&error))?;
+        let message = Message::Binary(self.unsent.split().freeze());
+        Poll::Ready(self.socket.start_send_unpin(message).map_err(|error| self.broken(&error)))
+    }
+
+    /// Takes a message apart. Returns what the stream's end means, if this is its end.
+    fn receive(&mut self, mut message: Bytes) -> Option<io::Result<()>> {
+        if message.is_empty() {
+            return None;
+        }
+        let channel = message.get_u8();
+        match &mut self.protocol {
+            Protocol::Exec { complaint, .. } => match channel {
+                STDOUT => self.unread = message,
+                STDERR => {
+                    let room = COMPLAINT.saturating_sub(complaint.len());
+                    complaint.extend_from_slice(&message[..message.len().min(room)]);
+                }
+                // Empty, it only says that the server has opened the channel.
+                STATUS if !message.is_empty() => return Some(self.judge(&message)),
+                _ => {}
+            },
+            Protocol::PortForward { announced } => {
+                let announced = announced.get_mut(usize::from(channel))?;
+                if std::mem::replace(announced, true) {
+                    match channel {
+                        FORWARDED => self.unread = message,
+                        FORWARD_ERROR => return Some(Err(self.cut(&String::from_utf8_lossy(&message)))),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Says what the status with which a command ended means.
+    fn judge(&self, status: &[u8]) -> io::Result<()> {
+        let status: kube::core::Status = serde_json::from_slice(status).map_err(io::Error::other)?;
+        if status.is_success() { Ok(()) } else { Err(self.cut(&status.message)) }
+    }
+
+    fn broken(&self, error: &tokio_tungstenite::tungstenite::Error) -> io::Error {
+        self.cut(&error.to_string())
+    }
+
+    fn cut(&self, reason: &str) -> io::Error {
+        let mut reason = reason.trim().to_owned();
+        if let Protocol::Exec { complaint, .. } = &self.protocol {
+            let complaint = String::from_utf8_lossy(complaint);
+            if !complaint.trim().is_empty() {
+                reason = format!("{reason}: {}", complaint.trim());
+            }
+        }
+        io::Error::other(ClusterError::StreamCut { target: self.target.clone(), reason })
+    }
+}
+
+impl AsyncRead for PodStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.unread.is_empty() {
+            if self.ended {
+                return Poll::Ready(Ok(()));
+            }
+            let end = match ready!(Pin::new(&mut self.socket).poll_next(context)) {
+                Some(Ok(Message::Binary(message))) => self.receive(message),
+                Some(Ok(Message::Close(_))) | None => Some(Err(self.cut("the connection was closed"))),
+                Some(Ok(_)) => None,
+                Some(Err(error)) => Some(Err(self.broken(&error))),
+            };
+            if let Some(end) = end {
+                self.ended = true;
+                return Poll::Ready(end);
+            }
+        }
+        let length = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread.split_to(length));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for PodStream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.unsent.len() >= MESSAGE {
+            ready!(self.poll_send(context))?;
+        }
+        if self.unsent.is_empty() {
+            let channel = match self.protocol {
+                Protocol::Exec { .. } => STDIN,
+                Protocol::PortForward { .. } => FORWARDED,
+            };
+            self.unsent.reserve(MESSAGE);
+            self.unsent.put_u8(channel);
+        }
+        let before = self.unsent.len();
+        for slice in slices {
+            let room = MESSAGE - self.unsent.len();
+            self.unsent.put_slice(&slice[..slice.len().min(room)]);
+        }
+        Poll::Ready(Ok(self.unsent.len() - before))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_send(context))?;
+        let flushed = ready!(self.socket.poll_flush_unpin(context));
+        Poll::Ready(flushed.map_err(|error| self.broken(&error)))
+    }
+
+    /// Where the protocol can close the command's input alone, what the command still says can be read.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(context))?;
+        if let Protocol::Exec { can_close: can_close @ true, .. } = &mut self.protocol {
+            *can_close = false;
+            self.unsent.extend_from_slice(&[CLOSE, STDIN]);
+            return self.poll_flush(context);
+        }
+        let closed = ready!(Pin::new(&mut self.socket).poll_close(context));
+        Poll::Ready(closed.map_err(|error| self.broken(&error)))
+    }
+}

@@ -1,0 +1,94 @@
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::stream::{BoxStream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use kube::Resource;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use crate::{Cluster, ClusterError};
+
+/// How long a watch may fail before what waits for it does.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A watch of some objects of a namespace, which survives short failures.
+pub struct Watch<K> {
+    action: String,
+    stream: BoxStream<'static, watcher::Result<watcher::Event<K>>>,
+    failing_since: Option<Instant>,
+}
+
+impl<K> Debug for Watch<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("action", &self.action).finish_non_exhaustive()
+    }
+}
+
+impl<K> Watch<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + 'static,
+{
+    /// Watches the object `name`.
+    pub fn one(cluster: &Cluster, namespace: &str, name: &str) -> Self {
+        let only_this = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        Self::start(cluster, namespace, only_this, name)
+    }
+
+    /// Watches the objects that the label selector chooses.
+    pub fn labelled(cluster: &Cluster, namespace: &str, labels: &str) -> Self {
+        Self::start(cluster, namespace, watcher::Config::default().labels(labels), labels)
+    }
+
+    fn start(cluster: &Cluster, namespace: &str, config: watcher::Config, what: &str) -> Self {
+        Self {
+            action: format!("watch {} {namespace}/{what}", K::kind(&())),
+            stream: watcher(cluster.api::<K>(namespace), config).default_backoff().boxed(),
+            failing_since: None,
+        }
+    }
+
+    /// Waits for the next event. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// If the watch is refused, or has failed for half a minute. It may be asked again all the same.
+    pub async fn next(&mut self) -> Result<watcher::Event<K>, ClusterError> {
+        loop {
+            match self.stream.next().await {
+                // Init only announces that a list will be asked for.
+                Some(Ok(event @ watcher::Event::Init)) => return Ok(event),
+                Some(Ok(event)) => {
+                    self.failing_since = None;
+                    return Ok(event);
+                }
+                Some(Err(error)) => self.failed(error)?,
+                // A watcher's stream has no end.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// The watch reconnects by itself; only an answer that will not change ends it at once.
+    fn failed(&mut self, error: watcher::Error) -> Result<(), ClusterError> {
+        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let (watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause)) = error
+        else {
+            return Ok(());
+        };
+        let refused = matches!(&cause, kube::Error::Api(status) if matches!(status.code, 401 | 403));
+        if refused || since.elapsed() >= PATIENCE {
+            return Err(ClusterError::of(self.action.clone(), cause));
+        }
+        tracing::debug!(error = %cause, action = self.action, "a watch broke and is resumed");
+        Ok(())
+    }
+}

@@ -1,0 +1,3 @@
+//! The build mode cluster-buildkit.
+
+mod building;
