@@ -106,10 +106,11 @@ impl Progress {
             }
         }
         let followed = self.steps.entry(state.digest).or_insert_with(|| Followed::new(state.name));
-        followed.cached = state.cached;
+        // What comes from a cache may be reported again when it is fetched, and then as not cached.
         if followed.ended || (state.started.is_none() && !state.cached) {
             return;
         }
+        followed.cached = state.cached;
         let over = state.completed.is_some() || state.cached || state.error.is_some();
         let at_once = followed.step.is_none();
         if over && state.error.is_none() && !state.cached && (at_once || is_from(&followed.name)) {
@@ -354,6 +355,7 @@ mod tests {
         let (_, counts) = shown(vec![
             cached("a", "[1/3] FROM busybox"),
             cached("b", "[2/3] RUN a"),
+            Update::Step(ended("b", "[2/3] RUN a")),
             Update::Step(state("c", "[stage-1 3/3] COPY . .")),
             Update::Step(ended("c", "[stage-1 3/3] COPY . .")),
             Update::Step(state("d", "exporting to image")),
