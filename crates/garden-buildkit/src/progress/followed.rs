@@ -1,0 +1,152 @@
+//! One step of a build, as the daemon reports it.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use garden_build_core::{EventSink, Step, Stream};
+
+use crate::client::Counter;
+
+/// Lines of a step's output that are kept to explain its failure.
+pub(super) const TAIL: usize = 50;
+
+/// A line that is longer is cut in pieces.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// A step that the daemon has reported.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) name: String,
+    /// While it is under way.
+    pub(super) step: Option<Step>,
+    pub(super) cached: bool,
+    /// It may be over, or begin once more.
+    pub(super) rests: bool,
+    pub(super) ended: bool,
+    lines: [Vec<u8>; 2],
+    tail: VecDeque<String>,
+    counters: BTreeMap<String, (u64, Option<u64>)>,
+}
+
+impl Followed {
+    pub(super) fn new(name: String) -> Self {
+        Self {
+            name,
+            step: None,
+            cached: false,
+            rests: false,
+            ended: false,
+            lines: [Vec::new(), Vec::new()],
+            tail: VecDeque::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn begin(&mut self, events: &EventSink) {
+        self.rests = false;
+        if self.step.is_none() {
+            self.step = Some(events.step(self.name.clone()));
+        }
+    }
+
+    /// Ends the step if it rests, as no more of it is to come.
+    pub(super) fn conclude(&mut self, events: &EventSink) {
+        if self.rests && !self.ended {
+            self.begin(events);
+            self.end(None);
+        }
+    }
+
+    pub(super) fn say(&self, line: String) {
+        if let Some(step) = &self.step {
+            step.log(Stream::Builder, line);
+        }
+    }
+
+    pub(super) fn output(&mut self, stream: usize, mut bytes: &[u8]) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            self.lines[stream].extend_from_slice(&bytes[..end]);
+            self.line(stream);
+            bytes = &bytes[end + 1..];
+        }
+        self.lines[stream].extend_from_slice(bytes);
+        if self.lines[stream].len() >= LONGEST_LINE {
+            self.line(stream);
+        }
+    }
+
+    /// Adds up the counters of the step, of which a base image has one for each layer.
+    pub(super) fn count(&mut self, counter: Counter) {
+        let Some(step) = &self.step else { return };
+        if counter.current == 0 && counter.total.is_none() {
+            // Not a quantity, but a part of the step, such as `exporting manifest sha256:…`.
+            if counter.completed.is_none() && !self.counters.contains_key(&counter.id) {
+                step.log(Stream::Builder, counter.id.clone());
+            }
+            self.counters.entry(counter.id).or_default();
+            return;
+        }
+        self.counters.insert(counter.id, (counter.current, counter.total));
+        let current = self.counters.values().map(|(current, _)| current).sum();
+        let total = self.counters.values().filter(|counter| **counter != (0, None)).map(|(_, total)| *total);
+        step.progress(current, total.sum::<Option<u64>>());
+    }
+
+    /// Returns the last lines that the step printed.
+    pub(super) fn tail(&self) -> Vec<String> {
+        let unfinished = self.lines.iter().filter(|line| !line.is_empty());
+        let unfinished = unfinished.map(|line| String::from_utf8_lossy(line).into_owned());
+        self.tail.iter().cloned().chain(unfinished).collect()
+    }
+
+    fn line(&mut self, stream: usize) {
+        let bytes = std::mem::take(&mut self.lines[stream]);
+        let line = String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(&bytes)).into_owned();
+        if let Some(step) = &self.step {
+            step.log(Stream::Output, line.clone());
+        }
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
+
+    pub(super) fn end(&mut self, error: Option<String>) {
+        for stream in [0, 1] {
+            if !self.lines[stream].is_empty() {
+                self.line(stream);
+            }
+        }
+        self.ended = true;
+        self.rests = false;
+        match (self.step.take(), error) {
+            (Some(step), Some(error)) => step.failed(error),
+            (Some(step), None) if self.cached => step.cached(),
+            (Some(step), None) => step.done(),
+            (None, _) => {}
+        }
+    }
+}
+
+/// Whether a step is an instruction that makes a layer or changes the image: `[2/3] RUN make` or
+/// `[build 2/3] RUN make`, but neither `[internal] …` nor `exporting to image`. FROM makes nothing.
+///
+/// Source: `BuildKit`, `frontend/dockerfile/dockerfile2llb/convert.go`, `prefixCommand`.
+pub(super) fn is_instruction(name: &str) -> bool {
+    let Some((place, instruction)) = name.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else {
+        return false;
+    };
+    let number = place.rsplit(' ').next().unwrap_or(place);
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    number.split_once('/').is_some_and(|(this, of)| is_number(this) && is_number(of))
+        && !instruction.starts_with("FROM ")
+}
+
+/// Whether a step fetches a base image.
+pub(super) fn is_from(name: &str) -> bool {
+    name.starts_with('[') && name.contains("] FROM ")
+}
+
+/// Returns what a step does, without its place in the build.
+pub(super) fn instruction(name: &str) -> &str {
+    if is_instruction(name) { name.split_once("] ").map_or(name, |(_, rest)| rest) } else { name }
+}

@@ -1,0 +1,174 @@
+use std::time::SystemTime;
+
+use garden_build_core::event_channel;
+
+use super::followed::TAIL;
+use super::*;
+use crate::client::Counter;
+
+fn state(digest: &str, name: &str) -> StepState {
+    let now = Some(SystemTime::UNIX_EPOCH);
+    StepState {
+        digest: digest.to_owned(),
+        name: name.to_owned(),
+        inputs: Vec::new(),
+        cached: false,
+        started: now,
+        completed: None,
+        error: None,
+    }
+}
+
+fn ended(digest: &str, name: &str) -> StepState {
+    StepState { completed: Some(SystemTime::UNIX_EPOCH), ..state(digest, name) }
+}
+
+fn output(step: &str, text: &str) -> Update {
+    Update::Output { step: step.to_owned(), is_error: false, bytes: text.as_bytes().to_vec() }
+}
+
+async fn shown(updates: Vec<Update>) -> (Vec<String>, (usize, usize)) {
+    let (sink, mut stream) = event_channel();
+    let mut progress = Progress::new(sink, Journal::default());
+    for update in updates {
+        progress.update(update);
+    }
+    let counts = progress.counts();
+    drop(progress);
+    let mut shown = Vec::new();
+    while let Some(event) = stream.next().await {
+        shown.push(event.to_string());
+    }
+    (shown, counts)
+}
+
+#[tokio::test]
+async fn steps_begin_print_whole_lines_and_end_once() {
+    let name = "[build 2/3] RUN make";
+    let (shown, counts) = shown(vec![
+        Update::Step(StepState { started: None, ..state("a", name) }),
+        Update::Step(state("a", name)),
+        output("a", "one\r\ntw"),
+        output("a", "o\nthree"),
+        Update::Step(ended("a", name)),
+        Update::Step(ended("a", name)),
+        Update::Step(state("b", "[internal] load build definition from Dockerfile")),
+        Update::Step(ended("b", "[internal] load build definition from Dockerfile")),
+    ])
+    .await;
+    let expected = [
+        format!("=> {name}"),
+        "   one".to_owned(),
+        "   two".to_owned(),
+        "   three".to_owned(),
+        format!("=> {name}: done"),
+        "=> [internal] load build definition from Dockerfile".to_owned(),
+        "=> [internal] load build definition from Dockerfile: done".to_owned(),
+    ];
+    assert_eq!(shown, expected);
+    assert_eq!(counts, (0, 1));
+}
+
+#[tokio::test]
+async fn a_source_that_is_looked_up_and_then_fetched_is_one_step() {
+    let (context, from) = ("[internal] load build context", "[1/2] FROM busybox");
+    let on_top = StepState { inputs: vec!["f".to_owned()], ..state("r", "[2/2] RUN make") };
+    let (shown, _) = shown(vec![
+        Update::Step(ended("c", context)),
+        Update::Step(state("c", context)),
+        Update::Step(state("f", from)),
+        Update::Step(ended("f", from)),
+        Update::Step(state("f", from)),
+        Update::Step(ended("c", context)),
+        Update::Step(ended("f", from)),
+        Update::Step(on_top),
+    ])
+    .await;
+    let sent = "   sent 0 files (0 bytes) of a list of 0 entries";
+    let expected = [
+        "=> [internal] load build context",
+        "=> [1/2] FROM busybox",
+        sent,
+        "=> [internal] load build context: done",
+        "=> [1/2] FROM busybox: done",
+        "=> [2/2] RUN make",
+    ];
+    assert_eq!(shown[..6], expected);
+}
+
+#[tokio::test]
+async fn cached_steps_are_counted_as_such_and_from_is_not_counted() {
+    let cached = |digest: &str, name: &str| Update::Step(StepState { cached: true, ..ended(digest, name) });
+    let (_, counts) = shown(vec![
+        cached("a", "[1/3] FROM busybox"),
+        cached("b", "[2/3] RUN a"),
+        Update::Step(ended("b", "[2/3] RUN a")),
+        Update::Step(state("c", "[stage-1 3/3] COPY . .")),
+        Update::Step(ended("c", "[stage-1 3/3] COPY . .")),
+        Update::Step(state("d", "exporting to image")),
+        Update::Step(ended("d", "exporting to image")),
+    ])
+    .await;
+    assert_eq!(counts, (1, 1));
+}
+
+#[tokio::test]
+async fn a_cache_that_does_not_exist_yet_is_no_failure_and_one_that_cannot_be_used_is_a_warning() {
+    let failed = |digest: &str, name: &str, error: &str| {
+        Update::Step(StepState { error: Some(error.to_owned()), ..ended(digest, name) })
+    };
+    let import = "importing cache manifest from r.example/api:c";
+    let export = "exporting cache to registry";
+    let (shown, _) = shown(vec![
+        failed("a", import, "failed to configure registry cache importer: r.example/api:c: not found"),
+        failed("b", import, "401 Unauthorized"),
+        failed("c", export, "connection refused"),
+        failed("d", export, "context canceled"),
+    ])
+    .await;
+    assert_eq!(shown[1..3], ["   there is none yet".to_owned(), format!("=> {import}: done")]);
+    let warnings: Vec<_> = shown.iter().filter_map(|event| event.strip_prefix("warning: ")).collect();
+    let [read, written] = warnings[..] else { panic!("{shown:?}") };
+    assert!(read.starts_with("the cache r.example/api:c could not be read: 401 Unauthorized"), "{read}");
+    assert!(written.starts_with("the cache could not be written"), "{written}");
+    assert!(written.contains("connection refused"), "{written}");
+    assert_eq!(shown.iter().filter(|event| event.contains(": FAILED: ")).count(), 3);
+}
+
+#[tokio::test]
+async fn counters_of_a_step_are_added_up() {
+    let counter = |id: &str, current, total| {
+        Update::Counter(Counter {
+            step: "a".to_owned(),
+            id: id.to_owned(),
+            current,
+            total,
+            started: None,
+            completed: None,
+        })
+    };
+    let (shown, _) = shown(vec![
+        Update::Step(state("a", "[1/2] FROM busybox")),
+        counter("sha256:1", 5, Some(10)),
+        counter("sha256:2", 1, Some(7)),
+        counter("unpacking", 0, None),
+        Update::Step(ended("a", "[1/2] FROM busybox")),
+    ])
+    .await;
+    assert_eq!(shown[1..4], ["   5 of 10 bytes", "   6 of 17 bytes", "   unpacking"]);
+}
+
+#[test]
+fn the_tail_is_of_the_step_that_failed() {
+    let (sink, _stream) = event_channel();
+    let mut progress = Progress::new(sink, Journal::default());
+    progress.update(Update::Step(state("a", "[2/2] RUN make")));
+    for number in 0..TAIL + 2 {
+        progress.update(output("a", &format!("{number}\n")));
+    }
+    progress.update(output("a", "unfinished"));
+    let tail = progress.tail("a");
+    assert_eq!((tail[0].as_str(), tail.last().map(String::as_str)), ("2", Some("unfinished")));
+    assert_eq!(progress.instruction("a"), Some("RUN make"));
+    assert!(progress.tail("unknown").is_empty());
+}
