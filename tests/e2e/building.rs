@@ -1,26 +1,10 @@
-use std::sync::{Arc, Mutex};
-
 use garden_build::{BuildRequest, Builder, Event, Outcome, Stream};
-use kube::client::{Body, ClientBuilder};
-use kube::{Client, Config};
-use tower::util::MapRequestLayer;
 
-use crate::site::{Project, build_with_events, in_project, shown, variable};
+use crate::site::{Project, build_with_events, in_project, recording_client, shown, variable};
 use crate::{proxy, registry};
 
-/// A client that notes the method and path of every call.
-async fn recording_client() -> (Client, Arc<Mutex<Vec<String>>>) {
-    let calls = Arc::new(Mutex::new(Vec::new()));
-    let noted = Arc::clone(&calls);
-    let layer = MapRequestLayer::new(move |request: http::Request<Body>| {
-        noted.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
-        request
-    });
-    let config = Config::infer().await.unwrap();
-    (ClientBuilder::try_from(config).unwrap().with_layer(&layer).build(), calls)
-}
-
-fn two_stage_app(project: &Project) {
+/// An application whose Dockerfile has two stages.
+pub(crate) fn two_stage_app(project: &Project) {
     let base = variable("GARDEN_TEST_BASE_IMAGE");
     project.file(
         "Dockerfile",

@@ -11,46 +11,47 @@ use crate::{proxy, registry};
 
 #[tokio::test]
 async fn files_arrive_as_they_are() {
-    in_project("fidelity", async |project| {
-        let base = variable("GARDEN_TEST_BASE_IMAGE");
-        let long = format!("{}/{}.txt", "d".repeat(90), "f".repeat(110));
-        for path in
-            ["with space.txt", "-rf", "--help", "smörgåsbord/ñ 名前.txt", "dir/.hidden", long.as_str()]
-        {
-            project.file(&format!("tree/{path}"), format!("contents of {path}"));
-        }
-        project.file("tree/empty.txt", "");
-        project.file("tree/binary", (0..=255).collect::<Vec<u8>>());
-        project.file("tree/script.sh", "#!/bin/sh\necho ran\n");
-        let root = project.path().join("tree");
-        fs::set_permissions(root.join("script.sh"), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::create_dir(root.join("empty directory")).unwrap();
-        symlink("with space.txt", root.join("relative link")).unwrap();
-        symlink("/etc/passwd", root.join("absolute link")).unwrap();
-        symlink("nowhere", root.join("dangling link")).unwrap();
-        project.file("Dockerfile", format!("FROM {base}\nCOPY . /context\n"));
+    in_project("fidelity", async |project| assert_files_arrive_as_they_are(project).await).await;
+}
 
-        let image = project.builder().build(project.request()).await.unwrap();
-        let listing = "cd /context && find . | sort && \
-            find . -type f ! -name Dockerfile -exec stat -c '%a %u:%g %n' {} + | sort && \
-            find . -type f ! -name Dockerfile -exec sha256sum {} + | sort && \
-            find . -type l | sort | while read -r link; do echo \"$link -> $(readlink \"$link\")\"; done";
-        let arrived = project.run(&image.reference.to_string(), &["sh", "-c", listing], None).await;
-        let expected = Command::new("sh")
-            .arg("-c")
-            .arg(listing.replace("/context", project.path().to_str().unwrap()).replace("%u:%g", "0:0"))
-            .output()
-            .unwrap();
-        let mut expected: Vec<&str> = std::str::from_utf8(&expected.stdout).unwrap().lines().collect();
-        let mut arrived: Vec<&str> = arrived.lines().collect();
-        // The two machines may sort differently.
-        expected.sort_unstable();
-        arrived.sort_unstable();
-        assert_eq!(arrived, expected);
-        assert!(arrived.iter().any(|line| line.starts_with("755 ") && line.ends_with("script.sh")));
-        assert!(arrived.contains(&"./tree/absolute link -> /etc/passwd"));
-    })
-    .await;
+/// Builds an image of files with odd names, modes and links, and compares what is in it.
+pub(crate) async fn assert_files_arrive_as_they_are(project: &Project) {
+    let base = variable("GARDEN_TEST_BASE_IMAGE");
+    let long = format!("{}/{}.txt", "d".repeat(90), "f".repeat(110));
+    for path in ["with space.txt", "-rf", "--help", "smörgåsbord/ñ 名前.txt", "dir/.hidden", long.as_str()]
+    {
+        project.file(&format!("tree/{path}"), format!("contents of {path}"));
+    }
+    project.file("tree/empty.txt", "");
+    project.file("tree/binary", (0..=255).collect::<Vec<u8>>());
+    project.file("tree/script.sh", "#!/bin/sh\necho ran\n");
+    let root = project.path().join("tree");
+    fs::set_permissions(root.join("script.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(root.join("empty directory")).unwrap();
+    symlink("with space.txt", root.join("relative link")).unwrap();
+    symlink("/etc/passwd", root.join("absolute link")).unwrap();
+    symlink("nowhere", root.join("dangling link")).unwrap();
+    project.file("Dockerfile", format!("FROM {base}\nCOPY . /context\n"));
+
+    let image = project.builder().build(project.request()).await.unwrap();
+    let listing = "cd /context && find . | sort && \
+        find . -type f ! -name Dockerfile -exec stat -c '%a %u:%g %n' {} + | sort && \
+        find . -type f ! -name Dockerfile -exec sha256sum {} + | sort && \
+        find . -type l | sort | while read -r link; do echo \"$link -> $(readlink \"$link\")\"; done";
+    let arrived = project.run(&image.reference.to_string(), &["sh", "-c", listing], None).await;
+    let expected = Command::new("sh")
+        .arg("-c")
+        .arg(listing.replace("/context", project.path().to_str().unwrap()).replace("%u:%g", "0:0"))
+        .output()
+        .unwrap();
+    let mut expected: Vec<&str> = std::str::from_utf8(&expected.stdout).unwrap().lines().collect();
+    let mut arrived: Vec<&str> = arrived.lines().collect();
+    // The two machines may sort differently.
+    expected.sort_unstable();
+    arrived.sort_unstable();
+    assert_eq!(arrived, expected);
+    assert!(arrived.iter().any(|line| line.starts_with("755 ") && line.ends_with("script.sh")));
+    assert!(arrived.contains(&"./tree/absolute link -> /etc/passwd"));
 }
 
 #[tokio::test]

@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use garden_build::config::{
     BuildMode, ClusterBuildkitOptions, DeploymentRegistry, KanikoNamespace, KanikoOptions, ProviderConfig,
+    SecretRef,
 };
-use garden_build::{BuildRequest, Builder, BuiltImage, Error, Event};
+use garden_build::{BuildRequest, Builder, BuiltImage, Error, Event, Outcome};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
-use kube::api::{DeleteParams, ListParams, LogParams, PostParams};
-use kube::{Api, Client, ResourceExt};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret};
+use kube::api::{AttachParams, DeleteParams, ListParams, LogParams, PostParams};
+use kube::client::{Body, ClientBuilder};
+use kube::{Api, Client, Config, ResourceExt};
 use serde_json::json;
 use tempfile::TempDir;
+use tower::util::MapRequestLayer;
 
 /// Reads a variable that `cargo xtask testbed env` prints.
 pub(crate) fn variable(name: &str) -> String {
@@ -191,6 +196,33 @@ impl Project {
         self.secrets().create(&PostParams::default(), &secret).await.unwrap();
     }
 
+    /// Has the daemon forget its local cache, as if it had just been created.
+    pub(crate) async fn forget_local_cache(&self) {
+        let daemon = self.builder_pod(running).await.name_any();
+        let command = ["buildctl", "prune", "--all"];
+        let mut pruning = self.pods().exec(&daemon, command, &AttachParams::default()).await.unwrap();
+        let status = pruning.take_status().unwrap().await.expect("how it ended");
+        assert_eq!(status.status.as_deref(), Some("Success"), "{status:?}");
+    }
+
+    /// Replaces what is in a secret for registries.
+    pub(crate) async fn replace_registry_secret(
+        &self,
+        name: &str,
+        host: &str,
+        username: &str,
+        password: &str,
+    ) {
+        self.secrets().delete(name, &DeleteParams::default()).await.unwrap();
+        self.create_registry_secret(name, host, username, password).await;
+    }
+
+    /// Uses the secret `name` of the project's namespace as one of the `imagePullSecrets`.
+    pub(crate) fn use_pull_secret(&mut self, name: &str) {
+        let secret = SecretRef::new(name).in_namespace(&self.namespace);
+        self.provider.image_pull_secrets.push(secret);
+    }
+
     /// Runs `image` as a pod with `command` (its own if empty), and returns what it printed.
     pub(crate) async fn run(&self, image: &str, command: &[&str], pull_secret: Option<&str>) -> String {
         let name = format!("run-{}", std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() % 1_000_000_000);
@@ -244,4 +276,79 @@ pub(crate) fn running(pod: &Pod) -> bool {
 
 pub(crate) fn shown(events: &[Event]) -> String {
     events.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// How much of the context a `BuildKit` daemon was sent in a build: files, bytes, and entries of the list.
+pub(crate) fn sent(events: &[Event]) -> [u64; 3] {
+    let numbers = events.iter().find_map(|event| match event {
+        Event::Log { line, .. } => {
+            let numbers = line.strip_prefix("sent ")?;
+            numbers
+                .split(|c: char| !c.is_ascii_digit())
+                .filter_map(|number| number.parse().ok())
+                .collect::<Vec<_>>()
+                .try_into()
+                .ok()
+        }
+        _ => None,
+    });
+    numbers.unwrap_or_else(|| panic!("nothing is told of the context:\n{}", shown(events)))
+}
+
+/// How many steps came from a cache, and how many were run.
+pub(crate) fn steps(image: &BuiltImage) -> (usize, usize) {
+    match image.outcome {
+        Outcome::Built { steps_cached, steps_run, .. } => (steps_cached, steps_run),
+        ref other => panic!("not built: {other:?}"),
+    }
+}
+
+/// The messages of all warnings.
+pub(crate) fn warnings(events: &[Event]) -> Vec<&str> {
+    let mut messages = Vec::new();
+    for event in events {
+        if let Event::Warning { message, .. } = event {
+            messages.push(message.as_str());
+        }
+    }
+    messages
+}
+
+/// Everything in the project's namespace but the Secrets called `own`, and what the daemon logged, as one text.
+pub(crate) async fn everything_in_namespace(project: &Project, own: &[&str]) -> String {
+    let (client, namespace) = (&project.client, project.namespace.as_str());
+    let mut found = vec![
+        all::<ConfigMap>(client, namespace).await,
+        all::<Deployment>(client, namespace).await,
+        all::<ReplicaSet>(client, namespace).await,
+        all::<Pod>(client, namespace).await,
+        all::<k8s_openapi::api::core::v1::Event>(client, namespace).await,
+    ];
+    let secrets = project.secrets().list(&ListParams::default()).await.unwrap();
+    let secrets = secrets.items.into_iter().filter(|secret| !own.contains(&secret.name_any().as_str()));
+    found.push(serde_json::to_string(&secrets.collect::<Vec<_>>()).unwrap());
+    let daemon = project.builder_pod(running).await.name_any();
+    found.push(project.pods().logs(&daemon, &LogParams::default()).await.unwrap());
+    found.join("\n")
+}
+
+async fn all<K>(client: &Client, namespace: &str) -> String
+where
+    K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+{
+    let objects = Api::<K>::namespaced(client.clone(), namespace).list(&ListParams::default()).await.unwrap();
+    serde_json::to_string(&objects.items).unwrap()
+}
+
+/// A client that notes the method and path of every call.
+pub(crate) async fn recording_client() -> (Client, Arc<Mutex<Vec<String>>>) {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&calls);
+    let layer = MapRequestLayer::new(move |request: http::Request<Body>| {
+        noted.lock().unwrap().push(format!("{} {}", request.method(), request.uri()));
+        request
+    });
+    let config = Config::infer().await.unwrap();
+    (ClientBuilder::try_from(config).unwrap().with_layer(&layer).build(), calls)
 }

@@ -1,3 +1,6 @@
 //! The build mode cluster-buildkit.
 
 mod building;
+mod caching;
+mod credentials;
+mod inputs;
