@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
-use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig, SecretRef};
+use garden_build::config::{
+    BuildMode, ClusterBuildkitOptions, DeploymentRegistry, KanikoOptions, PersistentStorage, ProviderConfig,
+    SecretRef,
+};
 use garden_build::{BuildRequest, Builder, ErrorKind};
 use http::{Request, Response};
 use kube::Client;
@@ -115,4 +118,70 @@ async fn flags_of_the_provider_count_for_the_version_if_they_can_change_the_imag
     assert_ne!(reference(&["--build-arg=A=1"]).await, plain);
     assert_ne!(reference(&["--build-arg=A=1"]).await, reference(&["--build-arg=A=2"]).await);
     assert_eq!(reference(&["--verbosity=debug", "--cache-repo=registry.example/cache"]).await, plain);
+}
+
+fn buildkit() -> ProviderConfig {
+    let mut provider = provider();
+    provider.build_mode = BuildMode::ClusterBuildkit(ClusterBuildkitOptions::default());
+    provider
+}
+
+#[tokio::test]
+async fn a_plan_of_cluster_buildkit_shows_the_daemon_and_the_build_without_secrets() {
+    let directory = context();
+    let mut provider = buildkit();
+    provider.image_pull_secrets.push(SecretRef::new("regcred"));
+    let builder = Builder::with_client(provider, nobody()).unwrap();
+    let request = BuildRequest::new("api", directory.path())
+        .build_arg("RELEASE", "2.1")
+        .secret("token", "s3cr3t")
+        .ssh_agent("default", "/no/such/agent");
+    let plan = builder.plan(request).await.unwrap();
+
+    let described: Vec<_> = plan.objects.iter().map(|planned| planned.description.as_str()).collect();
+    let kinds: Vec<_> = described.iter().map(|text| text.split(' ').next().unwrap()).collect();
+    assert_eq!(kinds, ["Namespace", "ConfigMap", "Deployment", "build"], "{described:?}");
+    let build = &plan.objects[3].object;
+    assert_eq!(build["image"]["names"], serde_json::json!([plan.reference.to_string()]));
+    assert_eq!(build["buildArgs"]["RELEASE"], "2.1");
+    let cache = format!("{}:_buildcache", plan.reference.name());
+    assert_eq!(build["cacheExports"][0]["attributes"]["ref"], cache.as_str());
+    let shown = serde_json::to_string(&plan).unwrap();
+    assert!(!shown.contains("s3cr3t"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_plan_of_cluster_buildkit_shows_the_volume_that_is_asked_for() {
+    let directory = context();
+    let mut provider = buildkit();
+    let BuildMode::ClusterBuildkit(options) = &mut provider.build_mode else { unreachable!() };
+    options.storage = Some(PersistentStorage::default());
+    let builder = Builder::with_client(provider, nobody()).unwrap();
+    let plan = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap();
+    let claim = &plan.objects[1].object;
+    assert_eq!(claim["kind"], "PersistentVolumeClaim");
+}
+
+#[tokio::test]
+async fn a_flag_that_cluster_buildkit_does_not_know_is_refused_by_name() {
+    let directory = context();
+    let builder = Builder::with_client(buildkit(), nobody()).unwrap();
+    let request = BuildRequest::new("api", directory.path()).extra_flag("--no-such-flag=1");
+    let error = builder.build(request).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+    assert!(error.message().contains("--no-such-flag=1"), "{error}");
+}
+
+#[tokio::test]
+async fn options_of_the_frontend_count_for_the_version() {
+    let directory = context();
+    let builder = Builder::with_client(buildkit(), nobody()).unwrap();
+    let reference = async |flag: Option<&str>| {
+        let request = BuildRequest::new("api", directory.path());
+        let request = flag.into_iter().fold(request, |request, flag| request.extra_flag(flag));
+        builder.plan(request).await.unwrap().reference
+    };
+    let plain = reference(None).await;
+    assert_ne!(reference(Some("--opt=hostname=a")).await, plain);
+    assert_ne!(reference(Some("--opt=hostname=a")).await, reference(Some("--opt=hostname=b")).await);
 }
