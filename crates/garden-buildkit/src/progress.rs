@@ -9,7 +9,7 @@ use garden_build_core::EventSink;
 
 use self::followed::{Followed, instruction, is_from, is_instruction};
 use self::trouble::{Trouble, trouble};
-use crate::client::file_sync::Journal;
+use crate::client::file_sync::{Journal, SyncState};
 use crate::client::{CONTEXT, StepState, Update};
 
 /// The daemon's name for the step in which it is sent the build context.
@@ -45,9 +45,8 @@ impl Progress {
                 }
             }
             Update::Warning { message, url, line } => {
-                let place = line.map(|line| format!("line {line} of the Dockerfile: ")).unwrap_or_default();
                 let hint = Some(url).filter(|url| !url.is_empty()).map(|url| format!("see {url}"));
-                self.events.warn(format!("{place}{message}"), hint);
+                self.events.warn(placed(&message, line), hint);
             }
         }
     }
@@ -72,7 +71,7 @@ impl Progress {
     /// Ends the steps of which no more is to come, now that the build has ended.
     pub(crate) fn finish(&mut self) {
         for followed in self.steps.values_mut() {
-            followed.conclude(&self.events);
+            conclude(followed, &self.events, &self.journal);
         }
     }
 
@@ -80,7 +79,7 @@ impl Progress {
         if state.started.is_some() {
             for input in &state.inputs {
                 if let Some(input) = self.steps.get_mut(input) {
-                    input.conclude(&self.events);
+                    conclude(input, &self.events, &self.journal);
                 }
             }
         }
@@ -92,19 +91,19 @@ impl Progress {
         followed.cached = state.cached;
         let over = state.completed.is_some() || state.cached || state.error.is_some();
         let at_once = followed.step.is_none();
-        if over && state.error.is_none() && !state.cached && (at_once || is_from(&followed.name)) {
+        let is_looked_up =
+            is_from(&followed.name) || (followed.name == LOAD_CONTEXT && !is_synced(&self.journal));
+        if over && state.error.is_none() && !state.cached && (at_once || is_looked_up) {
             // A source is looked up first, and fetched only if that is not enough. FROM is even
-            // begun several times; it is over when what builds on it begins.
+            // begun several times; it is over when what builds on it begins. Whether the look-up is
+            // reported at once or in two parts is a matter of time.
             followed.rests = true;
             return;
         }
         followed.begin(&self.events);
         if over {
-            if followed.name == LOAD_CONTEXT {
-                followed.say(sent(&self.journal));
-            }
             match state.error.map(|error| trouble(&followed.name, error)) {
-                None => followed.end(None),
+                None => end_well(followed, &self.journal),
                 Some(Trouble::Failure(error)) => followed.end(Some(error)),
                 Some(Trouble::NoCacheYet) => {
                     followed.say("there is none yet".to_owned());
@@ -117,6 +116,36 @@ impl Progress {
             }
         }
     }
+}
+
+/// Ends a step that rests, as no more of it is to come.
+fn conclude(followed: &mut Followed, events: &EventSink, journal: &Journal) {
+    if followed.rests && !followed.ended {
+        followed.begin(events);
+        end_well(followed, journal);
+    }
+}
+
+fn end_well(followed: &mut Followed, journal: &Journal) {
+    if followed.name == LOAD_CONTEXT {
+        followed.say(sent(journal));
+    }
+    followed.end(None);
+}
+
+/// Says which line of the Dockerfile a warning is about, once: the frontend's checks end with ` (line 3)`, other
+/// warnings do not.
+fn placed(message: &str, line: Option<u32>) -> String {
+    let Some(line) = line else { return message.to_owned() };
+    let message = message.strip_suffix(&format!(" (line {line})")).unwrap_or(message);
+    format!("line {line} of the Dockerfile: {message}")
+}
+
+/// Whether the daemon has all that it wanted of the context.
+fn is_synced(journal: &Journal) -> bool {
+    let syncs = journal.syncs();
+    let mut of_context = syncs.iter().filter(|sync| sync.directory() == CONTEXT).peekable();
+    of_context.peek().is_some() && of_context.all(|sync| sync.state() == SyncState::Finished)
 }
 
 /// Says how much of the context the daemon did not have.

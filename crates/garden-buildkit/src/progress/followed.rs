@@ -48,14 +48,6 @@ impl Followed {
         }
     }
 
-    /// Ends the step if it rests, as no more of it is to come.
-    pub(super) fn conclude(&mut self, events: &EventSink) {
-        if self.rests && !self.ended {
-            self.begin(events);
-            self.end(None);
-        }
-    }
-
     pub(super) fn say(&self, line: String) {
         if let Some(step) = &self.step {
             step.log(Stream::Builder, line);

@@ -29,7 +29,9 @@ fn output(step: &str, text: &str) -> Update {
 
 async fn shown(updates: Vec<Update>) -> (Vec<String>, (usize, usize)) {
     let (sink, mut stream) = event_channel();
-    let mut progress = Progress::new(sink, Journal::default());
+    let journal = Journal::default();
+    journal.begin(CONTEXT).finish();
+    let mut progress = Progress::new(sink, journal);
     for update in updates {
         progress.update(update);
     }
@@ -97,6 +99,29 @@ async fn a_source_that_is_looked_up_and_then_fetched_is_one_step() {
 }
 
 #[tokio::test]
+async fn the_context_is_loaded_when_it_was_sent_however_its_look_up_is_reported() {
+    let name = "[internal] load build context";
+    let (sink, mut stream) = event_channel();
+    let journal = Journal::default();
+    let mut progress = Progress::new(sink, journal.clone());
+    progress.update(Update::Step(state("c", name)));
+    progress.update(Update::Step(ended("c", name)));
+    let sync = journal.begin(CONTEXT);
+    // Reported late.
+    progress.update(Update::Step(ended("c", name)));
+    progress.update(Update::Step(state("c", name)));
+    sync.finish();
+    progress.update(Update::Step(ended("c", name)));
+    drop(progress);
+    let mut shown = Vec::new();
+    while let Some(event) = stream.next().await {
+        shown.push(event.to_string());
+    }
+    let sent = "   sent 0 files (0 bytes) of a list of 0 entries";
+    assert_eq!(shown, [format!("=> {name}"), sent.to_owned(), format!("=> {name}: done")]);
+}
+
+#[tokio::test]
 async fn cached_steps_are_counted_as_such_and_from_is_not_counted() {
     let cached = |digest: &str, name: &str| Update::Step(StepState { cached: true, ..ended(digest, name) });
     let (_, counts) = shown(vec![
@@ -156,6 +181,13 @@ async fn counters_of_a_step_are_added_up() {
     ])
     .await;
     assert_eq!(shown[1..4], ["   5 of 10 bytes", "   6 of 17 bytes", "   unpacking"]);
+}
+
+#[test]
+fn a_warning_names_its_line_once() {
+    assert_eq!(placed("A: b (line 3)", Some(3)), "line 3 of the Dockerfile: A: b");
+    assert_eq!(placed("A: b (line 3)", Some(4)), "line 4 of the Dockerfile: A: b (line 3)");
+    assert_eq!(placed("A: b", None), "A: b");
 }
 
 #[test]

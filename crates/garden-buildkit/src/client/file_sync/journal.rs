@@ -106,7 +106,7 @@ impl SyncRecord {
         counter.fetch_add(amount, Ordering::Relaxed);
     }
 
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let mut end = lock(&self.end);
         if matches!(*end, End::Open) {
             *end = End::Finished;
