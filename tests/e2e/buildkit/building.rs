@@ -1,4 +1,7 @@
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
 
 use garden_build::{Builder, Event, NamedContext, Outcome};
 use serde_json::json;
@@ -130,6 +133,46 @@ async fn a_deleted_file_is_gone_from_the_next_image() {
         assert_eq!(project.run(&image.reference.to_string(), &[], None).await, "./kept.txt\n");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_change_that_neither_time_nor_size_tells_of_arrives() {
+    in_project("bk-same-times", async |project| {
+        project.buildkit();
+        project.dockerfile(
+            "COPY tree /tree\nCMD [\"sh\", \"-c\", \"cd /tree && cat file && readlink link && stat -c '%a %F' *\"]\n",
+        );
+        let root = project.path().join("tree");
+        project.file("tree/file", "one");
+        project.file("tree/script", "#!/bin/sh\n");
+        project.file("tree/was-file", "x");
+        project.file("tree/was-directory/x", "x");
+        symlink("old", root.join("link")).unwrap();
+        set_times(&root);
+        project.builder().build(project.request()).await.unwrap();
+
+        project.file("tree/file", "two");
+        fs::set_permissions(root.join("script"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::remove_file(root.join("was-file")).unwrap();
+        project.file("tree/was-file/x", "x");
+        fs::remove_dir_all(root.join("was-directory")).unwrap();
+        project.file("tree/was-directory", "x");
+        fs::remove_file(root.join("link")).unwrap();
+        symlink("new", root.join("link")).unwrap();
+        set_times(&root);
+        let image = project.builder().build(project.request()).await.unwrap();
+        let printed = project.run(&image.reference.to_string(), &[], None).await;
+        let expected = "twonew\n644 regular file\n777 symbolic link\n755 regular file\n644 regular file\n755 directory\n";
+        assert_eq!(printed, expected);
+    })
+    .await;
+}
+
+/// Sets the time of everything below `root` to the same.
+fn set_times(root: &Path) {
+    let touch = ["-exec", "touch", "--no-dereference", "--date=2020-02-02", "{}", "+"];
+    let status = Command::new("find").arg(root).args(touch).status().unwrap();
+    assert!(status.success());
 }
 
 #[tokio::test]
@@ -336,6 +379,7 @@ async fn what_the_frontend_advises_against_is_a_warning_with_its_line() {
         let [warning] = warnings(&events)[..] else { panic!("{}", shown(&events)) };
         assert!(warning.starts_with("line 3 of the Dockerfile: "), "{warning}");
         assert!(warning.contains("LegacyKeyValueFormat"), "{warning}");
+        assert!(!warning.contains("(line 3)"), "the line is named once: {warning}");
     })
     .await;
 }
