@@ -9,7 +9,7 @@ use kube::{Api, Client, Config};
 use crate::site::{Project, in_project};
 
 /// Returns a client with the rights of `examples/role.yaml` in the project's namespace.
-async fn client_with_the_documented_role(project: &Project) -> Client {
+pub(crate) async fn client_with_the_documented_role(project: &Project) -> Client {
     let documents =
         serde_saphyr::from_multiple::<serde_json::Value>(include_str!("../../examples/role.yaml"));
     let [account, role, binding] = <[_; 3]>::try_from(documents.unwrap()).unwrap();

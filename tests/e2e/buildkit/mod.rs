@@ -4,3 +4,6 @@ mod building;
 mod caching;
 mod credentials;
 mod inputs;
+mod daemon;
+mod failures;
+mod lifecycle;

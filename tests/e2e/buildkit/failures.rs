@@ -1,0 +1,432 @@
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use garden_build::{Error, ErrorKind};
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+
+use super::daemon::{Daemon, SOON, follow, follow_until};
+use crate::site::{Project, in_project, shown, variable};
+
+/// How soon a daemon that cannot start has to be told of.
+const AT_ONCE: Duration = Duration::from_secs(15);
+
+async fn failure(project: &Project) -> Error {
+    let started = Instant::now();
+    let error = project.builder().build(project.request()).await.expect_err("the build must fail");
+    eprintln!("{:?} after {:?}: {error:?}", error.kind(), started.elapsed());
+    error
+}
+
+/// Fails to build, within [`AT_ONCE`].
+async fn failure_at_once(project: &Project) -> Error {
+    let started = Instant::now();
+    let error = failure(project).await;
+    assert!(started.elapsed() < AT_ONCE, "took {:?}: {error:?}", started.elapsed());
+    error
+}
+
+fn hint(error: &Error) -> &str {
+    error.hint().unwrap_or_else(|| panic!("no hint: {error:?}"))
+}
+
+#[tokio::test]
+async fn a_failing_step_is_named_with_its_line_its_exit_code_and_the_end_of_its_output() {
+    in_project("bk-run-fails", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN echo of another step\nRUN echo before; echo the reason >&2; exit 42\n");
+        let error = failure(project).await;
+        let ErrorKind::BuildFailed { step: Some(step), exit_code: Some(42) } = error.kind() else {
+            panic!("{error:?}")
+        };
+        assert!(step.contains("RUN echo before"), "{step}");
+        assert!(error.message().contains("Dockerfile:3"), "{error}");
+        assert!(error.message().contains("42"), "{error}");
+        assert_eq!(error.log_tail(), ["before", "the reason"]);
+        assert!(!error.is_retryable());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failing_step_of_several_lines_is_named_with_all_of_them() {
+    in_project("bk-lines", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true && \\\n    true && \\\n    exit 3\nRUN true\n");
+        let error = failure(project).await;
+        assert!(error.message().contains("Dockerfile:2-4"), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::BuildFailed { exit_code: Some(3), .. }), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_that_prints_much_is_told_with_the_end_of_it() {
+    in_project("bk-much-output", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN seq 1 5000; echo the reason; exit 1\n");
+        let error = failure(project).await;
+        let tail = error.log_tail();
+        assert_eq!(tail.last().map(String::as_str), Some("the reason"));
+        assert!((5..500).contains(&tail.len()), "{} lines", tail.len());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_dockerfile_that_does_not_parse_is_reported_with_the_line() {
+    in_project("bk-syntax", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\nFRUM nothing\n");
+        let error = failure(project).await;
+        assert!(matches!(error.kind(), ErrorKind::BuildFailed { exit_code: None, .. }), "{error:?}");
+        assert!(error.message().contains("FRUM"), "{error}");
+        assert!(error.message().contains("Dockerfile:3"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_target_stage_that_does_not_exist_is_named() {
+    in_project("bk-no-stage", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        let request = project.request().target("no-such-stage");
+        let error = project.builder().build(request).await.expect_err("no such stage");
+        assert!(matches!(error.kind(), ErrorKind::BuildFailed { .. }), "{error:?}");
+        assert!(error.message().contains("no-such-stage"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_to_copy_that_is_missing_is_named_with_the_line() {
+    in_project("bk-no-file", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\nCOPY no-such-file.txt /\n");
+        let error = failure(project).await;
+        assert!(matches!(error.kind(), ErrorKind::BuildFailed { exit_code: None, .. }), "{error:?}");
+        assert!(error.message().contains("no-such-file.txt"), "{error}");
+        assert!(error.message().contains("Dockerfile:3"), "{error}");
+        assert!(hint(&error).contains("context"), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_to_copy_that_an_ignore_file_excludes_is_named_with_that_as_a_hint() {
+    in_project("bk-ignored-file", async |project| {
+        project.buildkit();
+        project.dockerfile("COPY app.txt /\n");
+        project.file("app.txt", "x");
+        project.file(".dockerignore", "*.txt\n");
+        let error = failure(project).await;
+        assert!(error.message().contains("app.txt"), "{error}");
+        assert!(error.message().contains("Dockerfile:2"), "{error}");
+        assert!(hint(&error).contains("ignore"), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_base_image_that_does_not_exist_is_named() {
+    in_project("bk-no-base", async |project| {
+        project.buildkit();
+        let registry = variable("GARDEN_TEST_REGISTRY");
+        project.file("Dockerfile", format!("FROM {registry}/no/such/base:1\nRUN true\n"));
+        let error = failure(project).await;
+        assert_eq!(*error.kind(), ErrorKind::NotFound, "{error:?}");
+        assert!(error.message().contains("no/such/base:1"), "{error}");
+        assert!(error.message().contains("Dockerfile:1"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_base_image_s_registry_where_nobody_listens_is_unreachable() {
+    in_project("bk-refused", async |project| {
+        project.buildkit();
+        let registry = variable("GARDEN_TEST_REGISTRY");
+        let host = registry.split(':').next().unwrap();
+        project.file("Dockerfile", format!("FROM {host}:1/no/such/base:1\nRUN true\n"));
+        let error = failure_at_once(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Unreachable, "{error:?}");
+        assert!(error.message().contains(&format!("{host}:1")), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_base_image_s_registry_whose_name_is_unknown_is_unreachable() {
+    in_project("bk-no-host", async |project| {
+        project.buildkit();
+        project.file("Dockerfile", "FROM registry.no-such-host.invalid/base:1\nRUN true\n");
+        let error = failure(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Unreachable, "{error:?}");
+        assert!(error.message().contains("registry.no-such-host.invalid"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_that_needs_too_much_memory_is_called_out_of_memory() {
+    in_project("bk-oom", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN head -c 1000000000 /dev/zero | tail\n");
+        project.provider.builder_resources.limits.memory = 160;
+        let error = failure(project).await;
+        assert_eq!(*error.kind(), ErrorKind::OutOfMemory, "{error:?}");
+        assert!(hint(&error).contains("resources.builder.limits.memory"), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_has_too_little_memory_to_start_is_called_out_of_memory() {
+    in_project("bk-tiny", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        project.provider.builder_resources.limits.memory = 12;
+        project.provider.builder_resources.requests.memory = 12;
+        let error = failure(project).await;
+        assert_eq!(*error.kind(), ErrorKind::OutOfMemory, "{error:?}");
+        assert!(error.message().contains("12Mi"), "{error}");
+        assert!(hint(&error).contains("resources.builder.limits.memory"), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_changes_after_it_was_scanned_fails_the_build_with_its_name() {
+    in_project("bk-changed", async |project| {
+        project.buildkit();
+        project.dockerfile("COPY app.txt /\n");
+        project.file("app.txt", "before");
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        // The scan is over, and the daemon is not there yet.
+        follow_until(&mut build, "find the BuildKit daemon").await;
+        project.file("app.txt", "afterwards");
+        let error = build.await.expect_err("the version would be wrong");
+        assert_eq!(*error.kind(), ErrorKind::Context, "{error:?}");
+        assert!(error.message().contains("app.txt"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_removed_after_it_was_scanned_fails_the_build_with_its_name() {
+    in_project("bk-removed", async |project| {
+        project.buildkit();
+        project.dockerfile("COPY . /\n");
+        project.file("app.txt", "before");
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        follow_until(&mut build, "find the BuildKit daemon").await;
+        std::fs::remove_file(project.path().join("app.txt")).unwrap();
+        let error = build.await.expect_err("the version would be wrong");
+        assert_eq!(*error.kind(), ErrorKind::Context, "{error:?}");
+        assert!(error.message().contains("app.txt"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn cancelling_stops_the_build_in_the_daemon() {
+    in_project("bk-cancel", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN echo begun; sleep 600\n");
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        follow_until(&mut build, "   begun").await;
+        let daemon = Daemon::of(project).await;
+        assert_eq!(daemon.builds().await, 1);
+        let cancelled = Instant::now();
+        let error = build.cancel().await.expect_err("cancelled");
+        assert_eq!(*error.kind(), ErrorKind::Cancelled);
+        assert!(cancelled.elapsed() < SOON, "took {:?}", cancelled.elapsed());
+        daemon.assert_idle(SOON).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn dropping_stops_the_build_in_the_daemon() {
+    in_project("bk-drop", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN echo begun; sleep 600\n");
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        follow_until(&mut build, "   begun").await;
+        let daemon = Daemon::of(project).await;
+        assert_eq!(daemon.builds().await, 1);
+        drop(build);
+        daemon.assert_idle(SOON).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_that_takes_too_long_is_stopped_in_the_daemon() {
+    in_project("bk-timeout", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        project.builder().build(project.request()).await.unwrap();
+        let daemon = Daemon::of(project).await;
+
+        project.dockerfile("RUN echo begun; sleep 600\n");
+        let limit = Duration::from_secs(5);
+        let started = Instant::now();
+        let mut build = project.builder().start(project.request().timeout(limit)).await.unwrap();
+        follow_until(&mut build, "   begun").await;
+        assert_eq!(daemon.builds().await, 1);
+        let error = build.await.expect_err("too long");
+        let took = started.elapsed();
+        assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");
+        assert!(error.message().contains("5 s"), "{error}");
+        assert!((limit..limit + SOON).contains(&took), "took {took:?}");
+        daemon.assert_idle(SOON).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_time_limit_counts_while_the_daemon_starts() {
+    in_project("bk-timeout-start", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        // Unpullable for as long as the limit: nothing but the limit ends this build.
+        let limit = Duration::from_millis(500);
+        let started = Instant::now();
+        let error = project.builder().build(project.request().timeout(limit)).await.expect_err("too long");
+        assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");
+        assert!(started.elapsed() < limit + SOON, "took {:?}", started.elapsed());
+    })
+    .await;
+}
+
+/// In the process that is going to be killed, names the namespace to build in.
+const VICTIM: &str = "GARDEN_TEST_BUILDKIT_VICTIM_NAMESPACE";
+
+#[tokio::test]
+async fn the_build_of_a_killed_client_ends_in_the_daemon() {
+    if let Ok(namespace) = std::env::var(VICTIM) {
+        let mut project = Project::in_namespace(namespace).await;
+        project.buildkit();
+        project.dockerfile("RUN echo begun; sleep 600\n");
+        project.builder().build(project.request()).await.expect_err("killed before it ends");
+        return;
+    }
+    in_project("bk-killed", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        project.builder().build(project.request()).await.unwrap();
+        let daemon = Daemon::of(project).await;
+        let mut victim = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "buildkit::failures::the_build_of_a_killed_client_ends_in_the_daemon"])
+            .env(VICTIM, &project.namespace)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let started = Instant::now();
+        while daemon.builds().await == 0 {
+            assert!(started.elapsed() < Duration::from_secs(30), "the victim never began to build");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(daemon.builds().await, 1, "it goes on until the client is killed");
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        daemon.assert_idle(SOON).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_image_that_cannot_be_pulled_fails_at_once_with_that_cause() {
+    in_project("bk-no-image", async |project| {
+        let image = format!("{}/no/such/daemon:1", variable("GARDEN_TEST_REGISTRY"));
+        project.buildkit().image = Some(image);
+        project.dockerfile("RUN true\n");
+        let error = failure_at_once(project).await;
+        assert_eq!(*error.kind(), ErrorKind::ImagePull);
+        assert!(error.message().contains("no/such/daemon:1"), "{error}");
+        assert!(!hint(&error).is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_fits_on_no_node_fails_at_once_with_that_cause() {
+    in_project("bk-unschedulable", async |project| {
+        project.buildkit().node_selector.insert("no-such-label".to_owned(), "true".to_owned());
+        project.dockerfile("RUN true\n");
+        let error = failure_at_once(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Unschedulable);
+        assert!(error.message().contains("affinity/selector"), "{error}");
+        assert!(!hint(&error).is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quota_that_the_daemon_exceeds_is_named() {
+    in_project("bk-quota", async |project| {
+        let quotas: Api<ResourceQuota> = Api::namespaced(project.client.clone(), &project.namespace);
+        let quota =
+            json!({ "metadata": { "name": "small" }, "spec": { "hard": { "requests.memory": "1Mi" } } });
+        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        let error = failure_at_once(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
+        assert!(error.message().contains("exceeded quota: small"), "{error}");
+        assert!(hint(&error).contains("resources.builder"), "{error:?}");
+    })
+    .await;
+}
+
+async fn enforce_pod_security(project: &Project, level: &str) {
+    let namespaces: Api<Namespace> = Api::all(project.client.clone());
+    let label = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": level } } });
+    let patch = Patch::Merge(&label);
+    namespaces.patch(&project.namespace, &PatchParams::default(), &patch).await.unwrap();
+}
+
+async fn is_refused_under_pod_security(name: &str, level: &str) {
+    in_project(name, async |project| {
+        enforce_pod_security(project, level).await;
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        let error = failure_at_once(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
+        assert!(error.message().contains(&format!("violates PodSecurity \"{level}")), "{error}");
+        assert!(hint(&error).contains("pod-security.kubernetes.io/enforce: privileged"), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_namespace_with_pod_security_baseline_refuses_with_the_remedy() {
+    is_refused_under_pod_security("bk-baseline", "baseline").await;
+}
+
+#[tokio::test]
+async fn a_namespace_with_pod_security_restricted_refuses_with_the_remedy() {
+    is_refused_under_pod_security("bk-restricted", "restricted").await;
+}
+
+#[tokio::test]
+async fn a_failed_build_leaves_the_daemon_to_the_next() {
+    in_project("bk-after-failure", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN exit 1\n");
+        failure(project).await;
+        let before = Daemon::of(project).await;
+        before.assert_idle(SOON).await;
+        project.dockerfile("RUN true\n");
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        let events = follow(&mut build).await;
+        build.await.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        assert_eq!(Daemon::of(project).await.pod.metadata.uid, before.pod.metadata.uid);
+    })
+    .await;
+}

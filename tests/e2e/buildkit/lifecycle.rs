@@ -1,0 +1,459 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use garden_build::{Build, Builder, BuiltImage, ErrorKind, Event, Outcome};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+
+use super::daemon::{Daemon, SOON, follow, follow_until, warnings};
+use crate::permissions::client_with_the_documented_role;
+use crate::proxy::client_cut_after;
+use crate::registry;
+use crate::site::{Project, build_with_events, in_project, running, shown, variable};
+
+fn deployments(project: &Project) -> Api<Deployment> {
+    Api::namespaced(project.client.clone(), &project.namespace)
+}
+
+async fn daemon_pods(project: &Project) -> Vec<Pod> {
+    project.pods().list(&ListParams::default().labels("app=garden-buildkit")).await.unwrap().items
+}
+
+/// Waits until `pod` is no more.
+async fn gone(project: &Project, pod: &str, within: Duration) {
+    let started = Instant::now();
+    while project.pods().get_opt(pod).await.unwrap().is_some() {
+        assert!(started.elapsed() < within, "Pod {pod} is still there after {within:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Follows a build to its end; the events before are only for the message of a failure.
+async fn finish(mut build: Build, mut events: Vec<Event>) -> (BuiltImage, Vec<Event>) {
+    events.extend(follow(&mut build).await);
+    let image = build.await.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+    (image, events)
+}
+
+async fn assert_in_registry(image: &BuiltImage) {
+    let host = variable("GARDEN_TEST_REGISTRY");
+    let reference = &image.reference;
+    let found = registry::digest(&host, reference.repository(), reference.tag().unwrap()).await;
+    assert_eq!(found, Some(image.digest.to_string()), "{reference}");
+}
+
+#[tokio::test]
+async fn clients_that_start_at_once_in_a_fresh_namespace_share_one_daemon() {
+    in_project("bk-together", async |project| {
+        project.buildkit();
+        project.dockerfile("ARG CLIENT\nRUN echo $CLIENT > /client\n");
+        let (one, other) = (project.builder(), project.builder());
+        let (one, other) = tokio::join!(
+            one.build(project.request().build_arg("CLIENT", "one")),
+            other.build(project.request().build_arg("CLIENT", "other")),
+        );
+        let (one, other) = (one.unwrap(), other.unwrap());
+        assert_ne!(one.digest, other.digest);
+        assert_in_registry(&one).await;
+        assert_in_registry(&other).await;
+        let replica_sets: Api<ReplicaSet> = Api::namespaced(project.client.clone(), &project.namespace);
+        let all = ListParams::default();
+        assert_eq!(deployments(project).list(&all).await.unwrap().items.len(), 1);
+        assert_eq!(replica_sets.list(&all).await.unwrap().items.len(), 1);
+        assert_eq!(daemon_pods(project).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn twenty_builds_at_once_make_twenty_images() {
+    in_project("bk-twenty", async |project| {
+        project.buildkit();
+        project.dockerfile("ARG NUMBER\nRUN echo number $NUMBER > /number\nCOPY app.txt /\nCMD cat /number\n");
+        project.file("app.txt", "x");
+        let builder = project.builder();
+        let request = |number: u32| project.request().build_arg("NUMBER", number.to_string());
+        let builds = (1..=20).map(|number| builder.build(request(number)));
+        let images: Vec<BuiltImage> =
+            futures::future::join_all(builds).await.into_iter().map(Result::unwrap).collect();
+        for image in &images {
+            assert_in_registry(image).await;
+        }
+        let digests: BTreeSet<String> = images.iter().map(|image| image.digest.to_string()).collect();
+        assert_eq!(digests.len(), 20);
+        let thirteenth = images[12].reference.at(images[12].digest);
+        assert_eq!(project.run(&thirteenth, &[], None).await, "number 13\n");
+        assert_eq!(daemon_pods(project).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_whose_daemon_is_killed_begins_again_on_the_next() {
+    in_project("bk-killed-pod", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN echo begun; sleep 4\n");
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        let events = follow_until(&mut build, "   begun").await;
+        let pod = project.builder_pod(running).await.name_any();
+        project.pods().delete(&pod, &DeleteParams::default().grace_period(0)).await.unwrap();
+        let killed = Instant::now();
+        let (image, events) = finish(build, events).await;
+        let took = killed.elapsed();
+        assert!(took < Duration::from_secs(25), "took {took:?}\n{}", shown(&events));
+        let warnings = warnings(&events);
+        assert!(matches!(warnings[..], [one] if one.contains("try 2 of 3") && one.contains(&pod)), "{warnings:?}");
+        assert_in_registry(&image).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_whose_daemon_s_process_dies_begins_again_on_the_next() {
+    in_project("bk-killed-process", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN echo begun; sleep 4\n");
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        let events = follow_until(&mut build, "   begun").await;
+        let pod = project.builder_pod(running).await.name_any();
+        // From the node, as the kernel would: nobody in the pod can kill its first process.
+        let killer = format!("for p in /proc/[0-9]*; do if grep -qs {pod} $p/root/etc/hostname && grep -qs ^buildkitd $p/comm; then kill -9 ${{p#/proc/}}; fi; done");
+        project.on_the_node(&killer).await;
+        let killed = Instant::now();
+        let (_, events) = finish(build, events).await;
+        let took = killed.elapsed();
+        assert!(took < Duration::from_secs(25), "took {took:?}\n{}", shown(&events));
+        let warnings = warnings(&events);
+        assert!(matches!(warnings[..], [one] if one.contains("try 2 of 3") && one.contains("137")), "{warnings:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_whose_daemon_is_told_to_stop_finishes_there() {
+    in_project("bk-drained", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN echo begun; sleep 5; echo ended\n");
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut events = follow_until(&mut build, "   begun").await;
+        let pod = project.builder_pod(running).await.name_any();
+        project.pods().delete(&pod, &DeleteParams::default()).await.unwrap();
+        events.extend(follow_until(&mut build, "   ended").await);
+        let draining = project.pods().get(&pod).await.unwrap();
+        assert!(draining.metadata.deletion_timestamp.is_some() && running(&draining), "{draining:?}");
+        let (image, events) = finish(build, events).await;
+        assert_eq!(warnings(&events), Vec::<&str>::new());
+        assert_in_registry(&image).await;
+        // It does not wait for the end of its time.
+        gone(project, &pod, Duration::from_secs(10)).await;
+
+        let again = project.builder().build(project.request().build_arg("ANOTHER", "build")).await.unwrap();
+        assert_in_registry(&again).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_configuration_gets_a_daemon_of_its_own_and_builds_on_the_former_finish() {
+    in_project("bk-reconfigured", async |project| {
+        project.buildkit();
+        project.dockerfile("ARG CLIENT\nRUN echo begun $CLIENT\nRUN if [ $CLIENT = first ]; then sleep 12; fi\n");
+        let request = |client: &str| project.request().build_arg("CLIENT", client);
+        let mut first = project.builder().start(request("first")).await.unwrap();
+        let first_events = follow_until(&mut first, "   begun first").await;
+        let former = project.builder_pod(running).await.name_any();
+
+        let mut changed = project.provider.clone();
+        let garden_build::config::BuildMode::ClusterBuildkit(options) = &mut changed.build_mode else {
+            unreachable!()
+        };
+        options.annotations.insert("example.com/changed".to_owned(), "yes".to_owned());
+        let second = Builder::with_client(changed, project.client.clone()).unwrap();
+        let (image, events) = build_with_events(&second, request("second")).await;
+        assert_in_registry(&image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)))).await;
+        let warned = warnings(&events);
+        assert!(matches!(warned[..], [one] if one.contains("was configured differently")), "{warned:?}");
+        let still_there = project.pods().get(&former).await.unwrap();
+        assert!(still_there.metadata.deletion_timestamp.is_some() && running(&still_there), "too late");
+        let annotated =
+            |pod: &Pod| pod.annotations().get("example.com/changed").is_some_and(|value| value == "yes");
+        assert_ne!(project.builder_pod(annotated).await.name_any(), former);
+
+        let (image, events) = finish(first, first_events).await;
+        assert_eq!(warnings(&events), Vec::<&str>::new());
+        assert_in_registry(&image).await;
+        gone(project, &former, Duration::from_secs(10)).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_is_made_again_and_so_is_the_build() {
+    in_project("bk-cut", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN echo begun; sleep 3\n");
+        let proxied = client_cut_after(u64::MAX).await;
+        let builder = Builder::with_client(project.provider.clone(), proxied.client.clone()).unwrap();
+        let mut build = builder.start(project.request()).await.unwrap();
+        let events = follow_until(&mut build, "   begun").await;
+        proxied.cut_all();
+        let cut = Instant::now();
+        let (image, events) = finish(build, events).await;
+        let took = cut.elapsed();
+        assert!(took < Duration::from_secs(20), "took {took:?}\n{}", shown(&events));
+        let warnings = warnings(&events);
+        assert!(matches!(warnings[..], [one] if one.contains("try 2 of 3")), "{warnings:?}");
+        assert_in_registry(&image).await;
+        // What was cut off does not go on unseen.
+        Daemon::of(project).await.assert_idle(SOON).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_somebody_scaled_to_nothing_is_started_again() {
+    in_project("bk-scaled", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        project.builder().build(project.request()).await.unwrap();
+        let pod = project.builder_pod(running).await.name_any();
+        let nothing = json!({ "spec": { "replicas": 0 } });
+        let patch = Patch::Merge(&nothing);
+        deployments(project).patch("garden-buildkit", &PatchParams::default(), &patch).await.unwrap();
+        gone(project, &pod, Duration::from_secs(20)).await;
+
+        let again = project.builder().build(project.request().build_arg("ANOTHER", "build")).await.unwrap();
+        assert_in_registry(&again).await;
+        assert_eq!(daemon_pods(project).await.len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deployment_of_somebody_else_with_the_daemon_s_name_is_not_touched() {
+    in_project("bk-foreign", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        let theirs = json!({
+            "metadata": { "name": "garden-buildkit" },
+            "spec": {
+                "replicas": 0,
+                "selector": { "matchLabels": { "app": "theirs" } },
+                "template": {
+                    "metadata": { "labels": { "app": "theirs" } },
+                    "spec": { "containers": [{ "name": "main", "image": "registry.example/theirs" }] },
+                },
+            },
+        });
+        let theirs = serde_json::from_value(theirs).unwrap();
+        let before = deployments(project).create(&PostParams::default(), &theirs).await.unwrap();
+        let started = Instant::now();
+        let error = project.builder().build(project.request()).await.expect_err("not ours");
+        assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
+        assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
+        assert!(error.message().contains("garden-buildkit"), "{error}");
+        assert!(error.hint().is_some(), "{error:?}");
+        let after = deployments(project).get("garden-buildkit").await.unwrap();
+        assert_eq!(after.metadata.generation, before.metadata.generation);
+        assert_eq!(after.metadata.labels, before.metadata.labels);
+    })
+    .await;
+}
+
+impl Project {
+    /// Runs `script` as root on the node, whose file system is at `/node`.
+    async fn on_the_node(&self, script: &str) {
+        let pod = json!({
+            "metadata": { "generateName": "on-the-node-" },
+            "spec": {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 0,
+                "hostPID": true,
+                "volumes": [{ "name": "node", "hostPath": { "path": "/" } }],
+                "containers": [{
+                    "name": "main",
+                    "image": variable("GARDEN_TEST_BASE_IMAGE"),
+                    "command": ["sh", "-ec", script],
+                    "securityContext": { "privileged": true },
+                    "volumeMounts": [{ "name": "node", "mountPath": "/node" }],
+                }],
+            },
+        });
+        let pod = serde_json::from_value(pod).unwrap();
+        let name = self.pods().create(&PostParams::default(), &pod).await.unwrap().name_any();
+        let started = Instant::now();
+        loop {
+            let status = self.pods().get(&name).await.unwrap().status.unwrap_or_default();
+            match status.phase.as_deref() {
+                Some("Succeeded") => return,
+                Some("Failed") => {
+                    panic!("{script}: {}", self.pods().logs(&name, &Default::default()).await.unwrap())
+                }
+                _ => assert!(started.elapsed() < Duration::from_secs(30), "{script} takes too long: {status:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Makes a volume of a storage class of its own, and has the daemon use it.
+    async fn use_storage(&mut self) {
+        let directory = self.volume_directory();
+        self.on_the_node(&format!("mkdir -p /node{directory}")).await;
+        let node = json!({ "key": "kubernetes.io/os", "operator": "In", "values": ["linux"] });
+        let volume = json!({
+            "metadata": { "name": self.namespace },
+            "spec": {
+                "capacity": { "storage": "1Gi" },
+                "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": self.namespace,
+                "local": { "path": directory },
+                "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [node] }] } },
+            },
+        });
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        volumes.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
+        let mut storage = garden_build::config::PersistentStorage::default();
+        storage.size = 1024;
+        storage.storage_class = Some(self.namespace.clone());
+        self.buildkit().storage = Some(storage);
+    }
+
+    fn volume_directory(&self) -> String {
+        format!("/var/tmp/garden-build-{}", self.namespace)
+    }
+
+    /// Removes the volume that [`Self::use_storage`] has made.
+    async fn remove_storage(&self) {
+        deployments(self).delete("garden-buildkit", &DeleteParams::default()).await.unwrap();
+        for pod in daemon_pods(self).await {
+            gone(self, &pod.name_any(), Duration::from_secs(20)).await;
+        }
+        self.on_the_node(&format!("rm -r /node{}", self.volume_directory())).await;
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        volumes.delete(&self.namespace, &DeleteParams::default()).await.unwrap();
+    }
+}
+
+/// Builds twice, with another daemon each time, and expects the second to know the steps of the first.
+async fn keeps_its_cache(project: &mut Project) {
+    project.dockerfile("RUN echo one\nRUN echo two\n");
+    let builder = project.builder();
+    let (first, events) = build_with_events(&builder, project.request()).await;
+    let first = first.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+    assert!(matches!(first.outcome, Outcome::Built { steps_cached: 0, steps_run: 2, .. }), "{:?}", first.outcome);
+    let pod = project.builder_pod(running).await.name_any();
+    project.pods().delete(&pod, &DeleteParams::default()).await.unwrap();
+    gone(project, &pod, Duration::from_secs(20)).await;
+
+    let (second, events) = build_with_events(&builder, project.request().force(true)).await;
+    let second = second.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+    assert!(matches!(second.outcome, Outcome::Built { steps_cached: 2, steps_run: 0, .. }), "{:?}", second.outcome);
+    assert_eq!(second.digest, first.digest);
+    assert_ne!(project.builder_pod(running).await.name_any(), pod);
+}
+
+#[tokio::test]
+async fn with_storage_the_cache_outlives_the_daemon() {
+    in_project("bk-storage", async |project| {
+        project.buildkit();
+        project.use_storage().await;
+        keeps_its_cache(project).await;
+        project.remove_storage().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_storage_a_rootless_daemon_s_cache_outlives_it_too() {
+    in_project("bk-storage-rootless", async |project| {
+        project.buildkit().image = Some(variable("GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE"));
+        project.buildkit().rootless = true;
+        project.use_storage().await;
+        keeps_its_cache(project).await;
+        project.remove_storage().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_storage_class_that_does_not_exist_is_named() {
+    in_project("bk-no-class", async |project| {
+        let mut storage = garden_build::config::PersistentStorage::default();
+        storage.storage_class = Some("no-such-class".to_owned());
+        project.buildkit().storage = Some(storage);
+        project.dockerfile("RUN true\n");
+        let started = Instant::now();
+        let error = project.builder().build(project.request()).await.expect_err("no volume");
+        assert!(started.elapsed() < Duration::from_secs(15), "took {:?}", started.elapsed());
+        assert!(error.message().contains("no-such-class"), "{error:?}");
+        assert!(error.hint().is_some(), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rootless_daemon_builds_images_that_run() {
+    in_project("bk-rootless", async |project| {
+        project.buildkit().image = Some(variable("GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE"));
+        project.buildkit().rootless = true;
+        project.dockerfile("RUN echo built by $(id -u) > /by\nCMD cat /by\n");
+        let (image, events) = build_with_events(&project.builder(), project.request()).await;
+        let image = image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        assert_in_registry(&image).await;
+        assert_eq!(project.run(&image.reference.at(image.digest), &[], None).await, "built by 0\n");
+        let pod = project.builder_pod(running).await;
+        let context = pod.spec.unwrap().containers.remove(0).security_context.unwrap();
+        assert_ne!(context.privileged, Some(true));
+        assert_eq!(context.run_as_user, Some(1000));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_role_in_the_examples_is_enough_to_build() {
+    in_project("bk-role", async |project| {
+        project.buildkit();
+        project.create_registry_secret("pull", "registry.example", "user", "password").await;
+        let secret = garden_build::config::SecretRef::new("pull").in_namespace(&project.namespace);
+        project.provider.image_pull_secrets.push(secret);
+        project.dockerfile("RUN echo built by a user with few rights\n");
+        let client = client_with_the_documented_role(project).await;
+        let builder = Builder::with_client(project.provider.clone(), client.clone()).unwrap();
+        let (image, events) = build_with_events(&builder, project.request()).await;
+        let image = image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        assert_eq!(warnings(&events), Vec::<&str>::new());
+        assert_in_registry(&image).await;
+
+        // To change what is there takes other rights than to make it.
+        project.buildkit().annotations.insert("example.com/changed".to_owned(), "yes".to_owned());
+        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        builder.build(project.request().force(true)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_that_is_silent_for_45_seconds_survives() {
+    in_project("bk-silent", async |project| survives_silence(project, 45).await).await;
+}
+
+#[tokio::test]
+#[ignore = "takes ten minutes"]
+async fn a_step_that_is_silent_for_ten_minutes_survives() {
+    in_project("bk-silent-long", async |project| survives_silence(project, 610).await).await;
+}
+
+async fn survives_silence(project: &mut Project, seconds: u64) {
+    project.buildkit();
+    project.dockerfile(&format!("RUN sleep {seconds}\nCOPY app.txt /\n"));
+    project.file("app.txt", "asked for after the silence, by the same session\n");
+    let started = Instant::now();
+    let (image, events) = build_with_events(&project.builder(), project.request()).await;
+    assert_in_registry(&image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)))).await;
+    assert!(started.elapsed() > Duration::from_secs(seconds));
+    assert_eq!(warnings(&events), Vec::<&str>::new());
+}
