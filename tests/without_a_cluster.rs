@@ -178,7 +178,7 @@ async fn options_of_the_frontend_count_for_the_version() {
     let builder = Builder::with_client(buildkit(), nobody()).unwrap();
     let reference = async |flag: Option<&str>| {
         let request = BuildRequest::new("api", directory.path());
-        let request = flag.into_iter().fold(request, |request, flag| request.extra_flag(flag));
+        let request = flag.into_iter().fold(request, BuildRequest::extra_flag);
         builder.plan(request).await.unwrap().reference
     };
     let plain = reference(None).await;

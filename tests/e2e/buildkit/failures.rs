@@ -44,7 +44,9 @@ async fn a_failing_step_is_named_with_its_line_its_exit_code_and_the_end_of_its_
         assert!(step.contains("RUN echo before"), "{step}");
         assert!(error.message().contains("Dockerfile:3"), "{error}");
         assert!(error.message().contains("42"), "{error}");
-        assert_eq!(error.log_tail(), ["before", "the reason"]);
+        for line in ["before", "the reason"] {
+            assert!(error.log_tail().iter().any(|printed| printed == line), "{:?}", error.log_tail());
+        }
         assert!(!error.is_retryable());
     })
     .await;
@@ -171,13 +173,28 @@ async fn a_base_image_s_registry_whose_name_is_unknown_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_step_that_needs_too_much_memory_is_called_out_of_memory() {
+async fn a_step_that_is_killed_for_its_memory_is_told_with_the_remedy() {
     in_project("bk-oom", async |project| {
         project.buildkit();
         project.dockerfile("RUN head -c 1000000000 /dev/zero | tail\n");
         project.provider.builder_resources.limits.memory = 160;
         let error = failure(project).await;
-        assert_eq!(*error.kind(), ErrorKind::OutOfMemory, "{error:?}");
+        // With version 1 of control groups, nobody but the kernel knows why the step was killed; with version 2,
+        // it depends on the node's settings whether the step alone is.
+        let killed = matches!(error.kind(), ErrorKind::BuildFailed { exit_code: Some(137), .. });
+        assert!(killed || *error.kind() == ErrorKind::OutOfMemory, "{error:?}");
+        assert!(hint(&error).contains("resources.builder.limits.memory"), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn memory_that_no_process_holds_may_cost_the_daemon_and_is_told_with_the_remedy() {
+    in_project("bk-oom-tmpfs", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN --mount=type=tmpfs,target=/t cat /dev/zero > /t/zeroes\n");
+        project.provider.builder_resources.limits.memory = 160;
+        let error = failure(project).await;
         assert!(hint(&error).contains("resources.builder.limits.memory"), "{error:?}");
     })
     .await;
@@ -293,8 +310,8 @@ async fn the_time_limit_counts_while_the_daemon_starts() {
     in_project("bk-timeout-start", async |project| {
         project.buildkit();
         project.dockerfile("RUN true\n");
-        // Unpullable for as long as the limit: nothing but the limit ends this build.
-        let limit = Duration::from_millis(500);
+        // No daemon starts that soon.
+        let limit = Duration::from_millis(300);
         let started = Instant::now();
         let error = project.builder().build(project.request().timeout(limit)).await.expect_err("too long");
         assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");

@@ -61,7 +61,13 @@ pub(super) async fn for_daemon(
                 tell(Notice::Progress(what.clone()));
                 waiting_for = what;
             }
-            let pod = decide::newest(&pods, configuration).map(|pod| ("Pod", name(pod)));
+            let pod = decide::newest(&pods, configuration).map(|pod| {
+                if decide::lacks_volume(pod) {
+                    ("PersistentVolumeClaim", NAME.to_owned())
+                } else {
+                    ("Pod", name(pod))
+                }
+            });
             subject = pod.or_else(|| maker.map(|maker| ("ReplicaSet", name(maker))));
         }
         // Something else has taken the place of that whose events are known.

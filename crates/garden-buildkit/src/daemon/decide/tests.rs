@@ -220,6 +220,35 @@ fn a_daemon_that_keeps_dying_is_told_with_its_last_words() {
 }
 
 #[test]
+fn a_daemon_that_keeps_running_out_of_memory_is_told_so() {
+    let mut status = with(json!({ "waiting": { "reason": "CrashLoopBackOff" } }), false);
+    status["containerStatuses"][0]["lastState"] =
+        json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
+    let trouble = stuck(outlook(&[pod("next", WANTED, NEW, status)], None, WANTED, &[]));
+    assert_eq!(trouble.diagnosis.kind, ErrorKind::OutOfMemory);
+}
+
+#[test]
+fn a_claim_that_gets_no_volume_is_told_soon_and_one_that_may_get_one_is_waited_for() {
+    let waiting = pod("next", WANTED, NEW, unschedulable("pod has unbound immediate PersistentVolumeClaims"));
+    let outlook = |reason: &str, message: &str| {
+        let event = json!({ "metadata": {}, "involvedObject": {}, "reason": reason, "message": message });
+        let event: Event = serde_json::from_value(event).expect("an event");
+        stuck(outlook(std::slice::from_ref(&waiting), None, WANTED, &[event]))
+    };
+    for (reason, message) in [
+        ("ProvisioningFailed", "storageclass.storage.k8s.io \"fast\" not found"),
+        ("FailedBinding", "no persistent volumes available for this claim and no storage class is set"),
+    ] {
+        let trouble = outlook(reason, message);
+        assert_eq!((trouble.diagnosis.kind, trouble.grace), (ErrorKind::BuilderStart, VOLUME_GRACE));
+        assert!(trouble.diagnosis.message.ends_with(message), "{}", trouble.diagnosis.message);
+    }
+    let trouble = outlook("ProvisioningFailed", "failed to provision volume: rate limit exceeded");
+    assert!(trouble.grace > VOLUME_GRACE);
+}
+
+#[test]
 fn a_daemon_that_died_once_may_start_again() {
     let status = with(json!({ "terminated": { "exitCode": 1 } }), false);
     let outlook = outlook(&[pod("next", WANTED, NEW, status)], None, WANTED, &[]);
