@@ -247,10 +247,9 @@ impl Inner {
             // Registries with immutable tags refuse a version that somebody else has pushed
             // meanwhile, and a builder may be lost after it has pushed. It is the same version, so
             // both are success; unless the image was there before and was to be replaced.
-            if (lost || pushed_meanwhile) && !job.request.force && !job.request.no_cache {
-                if let Ok(Known::Exists(digest)) = self.target.look_up(&job.destination).await {
-                    return Ok((digest, Outcome::AlreadyExists));
-                }
+            let may_exist = (lost || pushed_meanwhile) && !job.request.force && !job.request.no_cache;
+            if may_exist && let Ok(Known::Exists(digest)) = self.target.look_up(&job.destination).await {
+                return Ok((digest, Outcome::AlreadyExists));
             }
             if !lost || attempt == TRIES || cx.cancel.is_cancelled() {
                 return Err(error);

@@ -1,9 +1,16 @@
 //! What a failure of the daemon means to the one who wanted the image.
 
 use garden_build_core::{Error, ErrorKind};
+use tonic::Code;
 
 use crate::client::{ClientError, Failure, SourceLines};
 use crate::progress::Progress;
+
+/// What a shell reports of a command that was killed with signal 9. The kernel does so to processes
+/// that take more memory than there is, and then nobody but the kernel knows why.
+const KILLED: i32 = 128 + 9;
+
+const MORE_MEMORY: &str = "raise `resources.builder.limits.memory`, which the daemon shares with all steps";
 
 /// Says what happened and what to do, with the end of what the failed step printed.
 pub(crate) fn explain(error: ClientError, progress: &Progress) -> Error {
@@ -19,95 +26,116 @@ pub(crate) fn explain(error: ClientError, progress: &Progress) -> Error {
     }
 }
 
-/// The daemon has no classes for failures, so its words have to do. Their sources: `BuildKit`,
-/// `frontend/dockerui`, `solver/llbsolver/ops/exec.go`, `util/push`, and containerd's `core/remotes/docker`.
-fn explain_build(failure: &Failure, instruction: Option<&str>) -> Error {
-    let words = failure.message.as_str();
-    let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
-    let refused = says(&[
-        "401 Unauthorized",
-        "unauthorized",
-        "insufficient_scope",
-        "authorization failed",
-        "no basic auth credentials",
-    ]);
-    let denied = says(&["403 Forbidden", "denied"]);
-    let place = failure.sources.last();
+/// What a failed build is about.
+struct Failed<'a> {
+    words: String,
+    instruction: Option<&'a str>,
+    place: Option<&'a SourceLines>,
+}
 
-    if failure.code == tonic::Code::Cancelled || failure.code == tonic::Code::Unavailable {
-        return Error::new(ErrorKind::BuilderLost, format!("the BuildKit daemon stopped the build: {words}"))
-            .with_hint("build again")
-            .retryable();
-    }
-    if says(&["failed to push", "push access denied"]) {
-        let kind = match (refused, denied) {
-            (true, _) => ErrorKind::Unauthorized,
-            (_, true) => ErrorKind::PermissionDenied,
-            _ => ErrorKind::PushFailed,
-        };
-        return Error::new(kind, format!("the image could not be pushed: {words}")).with_hint(
-            "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
-        );
-    }
-    if says(&["cannot allocate memory"]) {
-        return Error::new(ErrorKind::OutOfMemory, step_failed(words, instruction, place))
-            .with_hint("raise `resources.builder.limits.memory`");
-    }
-    if says(&["no space left on device"]) {
-        return Error::new(
-            ErrorKind::BuildFailed { step: None, exit_code: None },
-            format!("the builder's disk is full: {words}"),
-        )
-        .with_hint("give the daemon a volume with `clusterBuildkit.storage`, or a larger one");
+/// The daemon has no classes for failures, so its words have to do. Their sources: `BuildKit`,
+/// `util/push/push.go`, `util/resolver`, `frontend/dockerfile/dockerfile2llb`, `cache/contenthash`, and
+/// containerd's `core/remotes/docker`.
+fn explain_build(failure: &Failure, instruction: Option<&str>) -> Error {
+    let failed =
+        Failed { words: without_repeats(&failure.message), instruction, place: failure.sources.last() };
+    if matches!(failure.code, Code::Cancelled | Code::Unavailable) {
+        let message = format!("the BuildKit daemon stopped the build: {}", failed.words);
+        return Error::new(ErrorKind::BuilderLost, message).with_hint("build again").retryable();
     }
     if let Some(exit_code) = failure.exit_code() {
-        let step = instruction.or(place.map(|place| place.text.as_str())).map(str::to_owned);
-        let message = format!("{} with exit code {exit_code}", step_failed_of(step.as_deref(), place));
-        return Error::new(ErrorKind::BuildFailed { step, exit_code: Some(exit_code) }, message);
+        return failed.command(exit_code);
     }
-    if says(&["failed to resolve source metadata", "failed to load cache key", "pull access denied"])
-        && says(&["docker.io", "/", ":"])
-        && instruction.is_none_or(|name| !name.starts_with("COPY") && !name.starts_with("ADD"))
-    {
-        let kind = match (refused, denied) {
-            (true, _) => ErrorKind::Unauthorized,
-            (_, true) => ErrorKind::PermissionDenied,
-            _ if says(&["not found"]) => ErrorKind::NotFound,
-            _ => ErrorKind::Unreachable,
-        };
-        let message = format!("a base image of the Dockerfile cannot be pulled{}: {words}", at(place));
-        return Error::new(kind, message).with_hint(
-            "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it; \
-             registries with plain HTTP or a private CA have to be in `clusterBuildkit.registries`",
+    if failed.says(&["cannot allocate memory"]) {
+        return Error::new(ErrorKind::OutOfMemory, failed.message()).with_hint(MORE_MEMORY);
+    }
+    if failed.says(&["no space left on device"]) {
+        let hint =
+            "the daemon's disk is full: give it a volume with `clusterBuildkit.storage`, or a larger one";
+        return failed.build_failed().with_hint(hint);
+    }
+    if failed.says(&["failed to push", "push access denied"]) {
+        return failed.push();
+    }
+    if failed.says(&["failed to resolve source metadata", "pull access denied"]) {
+        return failed.base_image();
+    }
+    if let Some(path) = missing_file(&failure.message) {
+        let message = format!("{}: `{path}` is not in the build context", failed.subject());
+        return Error::new(failed.kind(None), message).with_hint(
+            "check the path, which starts at the context's root, and that no ignore file excludes it",
         );
     }
-    let error = Error::new(
-        ErrorKind::BuildFailed { step: instruction.map(str::to_owned), exit_code: None },
-        step_failed(words, instruction, place),
-    );
-    if says(&["secret ", "not found"]) && words.contains("secret ") {
+    let error = failed.build_failed();
+    if failed.says(&["secret "]) && failed.says(&["not found"]) {
         return error.with_hint("give the request the secret of this id: `BuildRequest::secret`");
     }
-    if says(&["no SSH key", "no SSH agent"]) {
+    if failed.says(&["no SSH key", "no SSH agent"]) {
         return error.with_hint("forward an agent under this id: `BuildRequest::ssh_agent`");
-    }
-    if words.contains("failed to calculate checksum") && words.contains("not found") {
-        return error.with_hint("the file is not in the build context, or an ignore file excludes it");
     }
     error
 }
 
-fn step_failed(words: &str, instruction: Option<&str>, place: Option<&SourceLines>) -> String {
-    match instruction {
-        Some(_) => format!("{}: {words}", step_failed_of(instruction, place)),
-        None => format!("the build failed{}: {words}", at(place)),
+impl Failed<'_> {
+    fn says(&self, signs: &[&str]) -> bool {
+        signs.iter().any(|sign| self.words.contains(sign))
     }
-}
 
-fn step_failed_of(instruction: Option<&str>, place: Option<&SourceLines>) -> String {
-    match instruction {
-        Some(instruction) => format!("the step `{instruction}`{} failed", at(place)),
-        None => format!("a step{} failed", at(place)),
+    /// A command of the Dockerfile ended with `exit_code`.
+    fn command(&self, exit_code: i32) -> Error {
+        let message = format!("{} with exit code {exit_code}", self.subject());
+        let error = Error::new(self.kind(Some(exit_code)), message);
+        if exit_code == KILLED {
+            return error.with_hint(format!("it was killed; if it was for its memory, {MORE_MEMORY}"));
+        }
+        error
+    }
+
+    fn push(&self) -> Error {
+        let message = format!("the image could not be pushed: {}", self.words);
+        Error::new(self.refusal().unwrap_or(ErrorKind::PushFailed), message).with_hint(
+            "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
+        )
+    }
+
+    fn base_image(&self) -> Error {
+        let missing = || if self.says(&["not found"]) { ErrorKind::NotFound } else { ErrorKind::Unreachable };
+        let kind = self.refusal().unwrap_or_else(missing);
+        let message = format!("a base image{} cannot be pulled: {}", at(self.place), self.words);
+        Error::new(kind, message).with_hint(
+            "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it; \
+             registries with plain HTTP or a private CA have to be in `clusterBuildkit.registries`",
+        )
+    }
+
+    /// How a registry refused, if one did.
+    fn refusal(&self) -> Option<ErrorKind> {
+        let unknown =
+            ["401 Unauthorized", "unauthorized", "authorization failed", "no basic auth credentials"];
+        if self.says(&unknown) {
+            return Some(ErrorKind::Unauthorized);
+        }
+        self.says(&["403 Forbidden", "denied", "insufficient_scope"]).then_some(ErrorKind::PermissionDenied)
+    }
+
+    fn build_failed(&self) -> Error {
+        Error::new(self.kind(None), self.message())
+    }
+
+    fn kind(&self, exit_code: Option<i32>) -> ErrorKind {
+        let step = self.instruction.or(self.place.map(|place| place.text.as_str()));
+        ErrorKind::BuildFailed { step: step.map(str::to_owned), exit_code }
+    }
+
+    fn message(&self) -> String {
+        format!("{}: {}", self.subject(), self.words)
+    }
+
+    fn subject(&self) -> String {
+        match self.instruction {
+            Some(instruction) => format!("the step `{instruction}`{} failed", at(self.place)),
+            None => format!("the build failed{}", at(self.place)),
+        }
     }
 }
 
@@ -119,3 +147,24 @@ fn at(place: Option<&SourceLines>) -> String {
         Some(SourceLines { file, first, last, .. }) => format!(" ({file}:{first}-{last})"),
     }
 }
+
+/// Each layer of the daemon puts the image's name before what it heard from the one below.
+fn without_repeats(message: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in message.split(": ") {
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    parts.join(": ")
+}
+
+/// The path that a COPY did not find, from between the daemon's identifiers of what it looked in.
+fn missing_file(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once("failed to calculate checksum of ref ")?;
+    let (_, rest) = rest.split_once(": \"")?;
+    rest.strip_suffix("\": not found")
+}
+
+#[cfg(test)]
+mod tests;

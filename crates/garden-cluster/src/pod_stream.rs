@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::Resource;
 use kube::api::AttachParams;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::client::answer;
 use crate::stdin::Socket;
@@ -167,8 +167,14 @@ impl PodStream {
         if status.is_success() { Ok(()) } else { Err(self.cut(&status.message)) }
     }
 
-    fn broken(&self, error: &tokio_tungstenite::tungstenite::Error) -> io::Error {
-        self.cut(&error.to_string())
+    fn broken(&self, error: &tungstenite::Error) -> io::Error {
+        // rustls explains at length, with a link, what a connection is that just ended.
+        match error {
+            tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.cut("the connection was closed")
+            }
+            error => self.cut(&error.to_string()),
+        }
     }
 
     fn cut(&self, reason: &str) -> io::Error {

@@ -3,7 +3,7 @@
 mod building;
 mod caching;
 mod credentials;
-mod inputs;
 mod daemon;
 mod failures;
+mod inputs;
 mod lifecycle;

@@ -65,7 +65,19 @@ impl fmt::Display for Failure {
     }
 }
 
+impl SourceLines {
+    /// Names the lines from `first` to `last` of `file`, which say `text`.
+    pub fn new(file: impl Into<String>, first: u32, last: u32, text: impl Into<String>) -> Self {
+        Self { file: file.into(), first, last, text: text.into() }
+    }
+}
+
 impl Failure {
+    /// Makes a failure of which nothing else is known.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { message: message.into(), code, vertex: None, sources: Vec::new() }
+    }
+
     /// Returns the code with which the failed step's command exited.
     ///
     /// The daemon has no field for it. Source of the words: `BuildKit`,
@@ -102,8 +114,7 @@ impl ClientError {
 ///
 /// Source: `BuildKit`, `util/grpcerrors/grpcerrors.go` and `solver/errdefs`.
 fn details(bytes: &[u8]) -> Failure {
-    let mut failure =
-        Failure { message: String::new(), code: Code::Unknown, vertex: None, sources: Vec::new() };
+    let mut failure = Failure::new(Code::Unknown, "");
     let Ok(status) = rpc::Status::decode(bytes) else { return failure };
     for detail in status.details {
         match detail.type_url.rsplit_once('/').map_or("", |(_, name)| name) {
@@ -164,7 +175,7 @@ impl Source {
         let file = String::from_utf8_lossy(&file);
         let (skip, take) = (first as usize - 1, (last - first) as usize + 1);
         let text: Vec<&str> = file.lines().skip(skip).take(take).collect();
-        Some(SourceLines { file: self.info.filename, first, last, text: text.join("\n") })
+        Some(SourceLines::new(self.info.filename, first, last, text.join("\n")))
     }
 }
 

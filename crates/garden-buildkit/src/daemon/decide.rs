@@ -270,17 +270,26 @@ fn end_of(pod: &Pod, state: &ContainerState) -> Option<Diagnosis> {
         return Some(diagnosis);
     }
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let last_words = terminated.message.as_deref().unwrap_or_default().trim();
+    let last_words = last_words(terminated.message.as_deref().unwrap_or_default());
     let message = format!(
         "the BuildKit daemon in Pod {name} ended with exit code {}: {last_words}",
         terminated.exit_code
     );
     let hint = if pod.metadata.deletion_timestamp.is_some() {
         "it was told to stop, and its time to finish builds was up; build again"
+    } else if last_words.is_empty() {
+        "build again"
     } else {
         "see what the daemon said last; a rootless one needs nodes that allow user namespaces"
     };
     Some(refusal(ErrorKind::BuilderLost, message.trim_end_matches([':', ' ']).to_owned(), hint, true))
+}
+
+/// Picks from the end of the daemon's log what explains its end. What it says at every start does not.
+fn last_words(log: &str) -> &str {
+    let ordinary = ["level=info", "level=warning", "level=debug"];
+    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.rev().find(|line| !ordinary.iter().any(|level| line.contains(level))).unwrap_or_default()
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {

@@ -293,3 +293,12 @@ fn an_evicted_daemon_is_dead() {
     let diagnosis = death(&pod("p", WANTED, OLD, status), "containerd://1").expect("dead");
     assert_eq!((diagnosis.kind, diagnosis.retryable), (ErrorKind::Evicted, true));
 }
+
+#[test]
+fn what_a_daemon_says_at_every_start_does_not_explain_its_end() {
+    let start =
+        "time=\"2026\" level=info msg=\"auto snapshotter\"\ntime=\"2026\" level=warning msg=\"no CDI\"\n";
+    assert_eq!(last_words(start), "");
+    let failed = format!("{start}buildkitd: rootless mode requires to be executed as the mapped root\n");
+    assert_eq!(last_words(&failed), "buildkitd: rootless mode requires to be executed as the mapped root");
+}

@@ -1,0 +1,83 @@
+use super::*;
+
+fn source(first: u32, last: u32) -> SourceLines {
+    SourceLines::new("Dockerfile", first, last, "RUN make")
+}
+
+fn explained(message: &str, instruction: Option<&str>) -> Error {
+    let mut failure = Failure::new(Code::Unknown, message);
+    failure.sources.push(source(3, 3));
+    explain_build(&failure, instruction)
+}
+
+#[test]
+fn a_failing_command_is_named_with_its_line_and_exit_code_and_is_not_tried_again() {
+    let message = "process \"/bin/sh -c make\" did not complete successfully: exit code: 2";
+    let error = explained(message, Some("RUN make"));
+    assert_eq!(error.message(), "the step `RUN make` (Dockerfile:3) failed with exit code 2");
+    let kind = ErrorKind::BuildFailed { step: Some("RUN make".to_owned()), exit_code: Some(2) };
+    assert_eq!((error.kind(), error.is_retryable()), (&kind, false));
+}
+
+#[test]
+fn a_killed_command_may_have_been_killed_for_its_memory() {
+    let message = "process \"/bin/sh -c make\" did not complete successfully: exit code: 137";
+    let error = explained(message, Some("RUN make"));
+    assert!(error.hint().is_some_and(|hint| hint.contains("resources.builder.limits.memory")), "{error:?}");
+    let message = "process \"/bin/sh -c make\" did not complete successfully: cannot allocate memory";
+    assert_eq!(*explained(message, Some("RUN make")).kind(), ErrorKind::OutOfMemory);
+}
+
+#[test]
+fn a_file_that_is_missing_is_named_without_the_daemon_s_identifiers() {
+    let message = "failed to compute cache key: failed to calculate checksum of ref i4i8dq::r4166v: \"/app.txt\": not found";
+    let error = explained(message, Some("COPY app.txt /"));
+    assert_eq!(
+        error.message(),
+        "the step `COPY app.txt /` (Dockerfile:3) failed: `/app.txt` is not in the build context"
+    );
+}
+
+#[test]
+fn failures_of_registries_are_told_apart() {
+    let push =
+        |words: &str| explained(&format!("failed to push r.example/a:1: {words}"), None).kind().clone();
+    assert_eq!(push("unexpected status: 401 Unauthorized"), ErrorKind::Unauthorized);
+    assert_eq!(push("unexpected status: 403 Forbidden"), ErrorKind::PermissionDenied);
+    assert_eq!(push("connection refused"), ErrorKind::PushFailed);
+
+    let base = "r.example/a:1: failed to resolve source metadata for r.example/a:1: r.example/a:1: not found";
+    let error = explained(base, None);
+    assert_eq!(*error.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        error.message(),
+        "a base image (Dockerfile:3) cannot be pulled: r.example/a:1: failed to resolve source metadata for r.example/a:1: \
+         not found"
+    );
+    let base = |words: &str| {
+        let message = format!("failed to resolve source metadata for r.example/a:1: {words}");
+        explained(&message, None).kind().clone()
+    };
+    assert_eq!(base("unexpected status: 401 Unauthorized"), ErrorKind::Unauthorized);
+    assert_eq!(base("dial tcp 10.0.0.1:443: i/o timeout"), ErrorKind::Unreachable);
+}
+
+#[test]
+fn what_the_request_lacks_is_said() {
+    let hint = |message: &str| explained(message, None).hint().unwrap_or_default().to_owned();
+    assert!(hint("secret token: not found").contains("BuildRequest::secret"));
+    assert!(hint("no SSH key \"default\" forwarded from the client").contains("BuildRequest::ssh_agent"));
+    assert!(hint("write /x: no space left on device").contains("clusterBuildkit.storage"));
+}
+
+#[test]
+fn a_daemon_that_stops_may_be_tried_again() {
+    let stopped = explain_build(&Failure::new(Code::Cancelled, "context canceled"), None);
+    assert_eq!((stopped.kind(), stopped.is_retryable()), (&ErrorKind::BuilderLost, true));
+}
+
+#[test]
+fn several_lines_are_named_as_such() {
+    assert_eq!(at(Some(&source(2, 4))), " (Dockerfile:2-4)");
+    assert_eq!(at(None), "");
+}
