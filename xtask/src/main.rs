@@ -1,6 +1,7 @@
 //! Development tasks of the workspace, run as `cargo xtask <task>`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
 
+mod bench;
 mod demo;
 mod test;
 mod testbed;
@@ -19,6 +20,9 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Measure ours and a peer side by side, in a real cluster.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Build a small application in a real cluster, and run it there.
     Demo(demo::Options),
     /// Run all checks and tests, the end-to-end ones too.
@@ -30,6 +34,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
+        Task::Bench(command) => bench::run(&command),
         Task::Demo(options) => demo::run(&options),
         Task::Test => test::run(),
         Task::Testbed(command) => testbed::run(&command),

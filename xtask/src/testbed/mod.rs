@@ -144,6 +144,11 @@ fn peers() -> Result<Programs> {
     tools::build_peers()
 }
 
+/// Returns where a program lies that a benchmark compares with, and builds it if the cache lacks it.
+pub(crate) fn peer(program: &str) -> Result<PathBuf> {
+    peers()?.path(program)
+}
+
 /// Stops the testbed and removes what it left, whether or not it was whole.
 pub(crate) fn down() -> Result<()> {
     if !rustix::process::geteuid().is_root() {

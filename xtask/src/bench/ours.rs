@@ -1,0 +1,121 @@
+//! Our side: the facade `Builder`, in a process of its own for each build.
+
+use std::env;
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use garden_build::config::{BuildMode, ClusterBuildkitOptions, DeploymentRegistry, ProviderConfig};
+use garden_build::{BuildRequest, Builder, Event, Outcome};
+use serde::{Deserialize, Serialize};
+
+use super::buildkit::{Built, ContextClock, Request};
+use super::cluster::{CPU_LIMIT, Cluster, MEMORY_LIMIT_GIB};
+use super::process::{self, Reports};
+
+/// The name of our daemon's Deployment.
+pub(super) const DEPLOYMENT: &str = "garden-buildkit";
+
+/// How our side reaches its daemon and the registry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Ours {
+    kubeconfig: PathBuf,
+    pub(super) namespace: String,
+    image: String,
+    registry: String,
+}
+
+/// What the process that builds is told.
+#[derive(Debug, Serialize, Deserialize)]
+struct Job {
+    by: Ours,
+    request: Request,
+}
+
+/// What it answers.
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    seconds: f64,
+    context: Option<f64>,
+    existed: bool,
+}
+
+impl Ours {
+    pub(super) fn new(cluster: &Cluster, namespace: String) -> Result<Self> {
+        Ok(Self {
+            kubeconfig: cluster.kubeconfig(),
+            namespace,
+            image: cluster.variable("GARDEN_TEST_BUILDKIT_IMAGE")?,
+            registry: cluster.variable("GARDEN_TEST_REGISTRY")?,
+        })
+    }
+
+    /// Builds in a process of its own, because that is what the peer does, too.
+    pub(super) fn build(&self, request: &Request) -> Result<Built> {
+        let job = serde_json::to_vec(&Job { by: self.clone(), request: request.clone() })?;
+        let mut command = Command::new(env::current_exe()?);
+        command.args(["bench", "one-build"]);
+        let mut answer = None;
+        let needed = process::run(&mut command, &job, Reports::OnOutput, |line| {
+            answer = serde_json::from_str::<Answer>(line).ok();
+        })?;
+        let answer = answer.context("the build did not say how it went")?;
+        if answer.existed != request.exists {
+            let found = if answer.existed { "existed" } else { "did not exist" };
+            bail!("the image {found}, so something else was measured than was to be");
+        }
+        Ok(Built { needed, in_process: Some(answer.seconds), context: answer.context })
+    }
+
+    fn provider(&self, request: &Request) -> Result<ProviderConfig> {
+        let mut options = ClusterBuildkitOptions::default();
+        options.image = Some(self.image.clone());
+        if !request.registry_cache {
+            options.cache = Vec::new();
+        }
+        let mut registry = DeploymentRegistry::new(&self.registry)?;
+        registry.insecure = true;
+        registry.namespace = Some(self.namespace.clone());
+        let mut provider = ProviderConfig::kubernetes("bench");
+        provider.kubeconfig = Some(self.kubeconfig.clone());
+        provider.namespace.name.clone_from(&self.namespace);
+        provider.build_mode = BuildMode::ClusterBuildkit(options);
+        provider.deployment_registry = Some(registry);
+        let resources = &mut provider.builder_resources;
+        (resources.requests.cpu, resources.requests.memory) = (50, 64);
+        (resources.limits.cpu, resources.limits.memory) = (CPU_LIMIT * 1000, MEMORY_LIMIT_GIB << 10);
+        Ok(provider)
+    }
+}
+
+/// Builds what standard input asks for, and writes to standard output how long it took.
+pub(super) fn build_once() -> Result<()> {
+    let job: Job = serde_json::from_reader(io::stdin().lock())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let answer = runtime.block_on(build(&job.by, &job.request))?;
+    println!("{}", serde_json::to_string(&answer)?);
+    Ok(())
+}
+
+async fn build(by: &Ours, request: &Request) -> Result<Answer> {
+    let started = Instant::now();
+    let builder = Builder::connect(by.provider(request)?).await?;
+    let asked = BuildRequest::new(&request.repository, &request.directory).force(request.force);
+    let mut build = builder.start(asked).await?;
+    let mut clock = ContextClock::default();
+    while let Some(event) = build.next_event().await {
+        match event {
+            Event::StepStarted { step, name } => clock.started(&name, &format!("{step:?}")),
+            Event::StepFinished { name, .. } => clock.completed(&name),
+            _ => {}
+        }
+    }
+    let image = build.await?;
+    Ok(Answer {
+        seconds: started.elapsed().as_secs_f64(),
+        context: clock.seconds(),
+        existed: matches!(image.outcome, Outcome::AlreadyExists),
+    })
+}

@@ -1,0 +1,116 @@
+//! A process whose time and memory are measured from outside, in the same way for everyone.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// How often memory is looked at. The kernel keeps the peak; only growth in the last moment is missed.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Lines that are shown of a process that failed.
+const TAIL: usize = 20;
+
+/// Which of its streams a process reports on. The other one is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reports {
+    /// What it says on the other one is for the terminal.
+    OnOutput,
+    OnErrors,
+}
+
+/// What a process needed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Needed {
+    /// From before its start until after its end, in seconds.
+    pub(super) seconds: f64,
+    /// The most memory that was its own and resident, in MiB.
+    pub(super) peak_memory: f64,
+}
+
+/// Runs a process to its end, and hands each line of its reports to `on_line` when it arrives.
+pub(super) fn run(
+    command: &mut Command,
+    input: &[u8],
+    reports: Reports,
+    mut on_line: impl FnMut(&str),
+) -> Result<Needed> {
+    command.stdin(Stdio::piped());
+    match reports {
+        Reports::OnOutput => command.stdout(Stdio::piped()),
+        Reports::OnErrors => command.stdout(Stdio::null()).stderr(Stdio::piped()),
+    };
+    let started = Instant::now();
+    let mut child = command.spawn().with_context(|| format!("starting {:?}", command.get_program()))?;
+    let process = child.id();
+    let memory = thread::spawn(move || peak_memory(process));
+
+    // Dropped at once, so that the process sees the end of its input.
+    child.stdin.take().context("no standard input")?.write_all(input)?;
+    let stream: Box<dyn Read> = match reports {
+        Reports::OnOutput => Box::new(child.stdout.take().context("no standard output")?),
+        Reports::OnErrors => Box::new(child.stderr.take().context("no standard error")?),
+    };
+    let mut tail = VecDeque::new();
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        on_line(&line);
+        if tail.len() == TAIL {
+            tail.pop_front();
+        }
+        tail.push_back(line);
+    }
+    let status = child.wait()?;
+    let seconds = started.elapsed().as_secs_f64();
+    if !status.success() {
+        let tail: Vec<String> = tail.into();
+        bail!("{:?} failed ({status}):\n{}", command.get_program(), tail.join("\n"));
+    }
+    let peak_memory = memory.join().ok().flatten().context("the process's memory could not be read")?;
+    Ok(Needed { seconds, peak_memory })
+}
+
+/// Watches until the process has ended: then it has no memory any more.
+fn peak_memory(process: u32) -> Option<f64> {
+    let status = format!("/proc/{process}/status");
+    let mut peak = None;
+    while let Some(kibibytes) = fs::read_to_string(&status).ok().as_deref().and_then(high_water_mark) {
+        peak = Some(f64::from(kibibytes) / 1024.0);
+        thread::sleep(MEMORY_INTERVAL);
+    }
+    peak
+}
+
+/// Source: Linux, `Documentation/filesystems/proc.rst`: `VmHWM`, peak resident set size.
+fn high_water_mark(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_measured_and_heard() {
+        let mut heard = Vec::new();
+        let mut command = Command::new("sh");
+        command.args(["-c", "read line; sleep 0.1; echo \"$line\""]);
+        let needed = run(&mut command, b"hello\n", Reports::OnOutput, |line| heard.push(line.to_owned()))
+            .expect("it runs");
+        assert_eq!(heard, ["hello"]);
+        assert!(needed.seconds >= 0.1 && needed.peak_memory > 0.1, "{needed:?}");
+    }
+
+    #[test]
+    fn a_failure_says_what_the_process_said_last() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo no luck >&2; exit 3"]);
+        let error = run(&mut command, b"", Reports::OnErrors, |_| {}).expect_err("it fails");
+        assert!(error.to_string().contains("no luck"), "{error}");
+    }
+}

@@ -1,0 +1,135 @@
+//! Directories to build, the same in every run.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+const FILES: u64 = 20_000;
+const DIRECTORIES: u64 = 1_400;
+
+/// Makes 20 000 files with 200 MB in 1 400 directories, two deep.
+pub(super) fn tree() -> Result<TempDir> {
+    let directory = directory("FROM scratch\nCOPY . /app\n")?;
+    let mut noise = Noise::new(1);
+    for index in 0..FILES {
+        let parent = directory.path().join(place_in_tree(index % DIRECTORIES));
+        if index < DIRECTORIES {
+            fs::create_dir_all(&parent)?;
+        }
+        // 2 to 18 kB, 10 kB on average.
+        let size = 2_000 + noise.next() % 16_001;
+        noise.write(&parent.join(format!("file-{index}.bin")), size)?;
+    }
+    Ok(directory)
+}
+
+/// The file of the tree that changes.
+pub(super) const FILE_IN_TREE: &str = "part-7/section-7/file-287.bin";
+
+fn place_in_tree(directory: u64) -> String {
+    format!("part-{}/section-{}", directory / 40, directory % 40)
+}
+
+/// Makes one file of 512 MiB.
+pub(super) fn big_file() -> Result<TempDir> {
+    let directory = directory("FROM scratch\nCOPY . /app\n")?;
+    Noise::new(2).write(&directory.path().join(BIG_FILE), 512 << 20)?;
+    Ok(directory)
+}
+
+pub(super) const BIG_FILE: &str = "model.bin";
+
+/// Makes what takes no time to build.
+pub(super) fn small(base: &str) -> Result<TempDir> {
+    let directory = directory(&format!("FROM {base}\nCOPY app.txt /app.txt\nCMD [\"cat\", \"/app.txt\"]\n"))?;
+    fs::write(directory.path().join("app.txt"), "the application\n")?;
+    Ok(directory)
+}
+
+/// Makes five stages, each with 8 MB that do not compress; the application comes last.
+pub(super) fn stages(base: &str) -> Result<TempDir> {
+    let directory = directory(&format!(
+        "FROM {base} AS tools\n\
+         RUN head -c 8000000 /dev/urandom > /tools && sleep 1\n\
+         FROM {base} AS libraries\n\
+         RUN head -c 8000000 /dev/urandom > /libraries && sleep 1\n\
+         FROM tools AS compiled\n\
+         COPY --from=libraries /libraries /libraries\n\
+         RUN head -c 8000000 /dev/urandom > /compiled && sleep 1\n\
+         FROM compiled AS tested\n\
+         RUN sha256sum /compiled > /tested && sleep 1\n\
+         FROM {base} AS application\n\
+         COPY --from=compiled /compiled /compiled\n\
+         COPY --from=tested /tested /tested\n\
+         COPY app.txt /app.txt\n"
+    ))?;
+    fs::write(directory.path().join("app.txt"), "the application\n")?;
+    Ok(directory)
+}
+
+/// Changes the beginning of a file, and not its size, to what no earlier call has written.
+pub(super) fn change(file: &Path, round: u32) -> Result<()> {
+    let mut file = File::options().write(true).open(file)?;
+    // As long as the shortest file, so that nothing of it stays.
+    writeln!(file, "changed: {round:05}")?;
+    Ok(())
+}
+
+fn directory(dockerfile: &str) -> Result<TempDir> {
+    let directory = tempfile::Builder::new().prefix("garden-bench-").tempdir()?;
+    fs::write(directory.path().join("Dockerfile"), dockerfile)?;
+    Ok(directory)
+}
+
+/// Bytes that do not compress, the same from the same seed. (Steele, Lea and Flood's SplitMix64.)
+struct Noise(u64);
+
+impl Noise {
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn write(&mut self, path: &Path, size: u64) -> Result<()> {
+        let mut file = BufWriter::new(File::create(path)?);
+        for start in (0..size).step_by(8) {
+            let bytes = self.next().to_le_bytes();
+            let length = usize::try_from(size - start).unwrap_or(8).min(8);
+            file.write_all(&bytes[..length])?;
+        }
+        file.flush()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_changes_is_in_the_tree() {
+        assert_eq!(FILE_IN_TREE, format!("{}/file-287.bin", place_in_tree(287)));
+    }
+
+    #[test]
+    fn a_change_keeps_the_size() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("file");
+        Noise::new(1).write(&path, 1_003).expect("written");
+        let before = fs::read(&path).expect("readable");
+        change(&path, 1).expect("changed");
+        let after = fs::read(&path).expect("readable");
+        assert_eq!((before.len(), after.len()), (1_003, 1_003));
+        assert_ne!(before, after);
+    }
+}
