@@ -47,6 +47,10 @@ pub struct ClusterBuildkitOptions {
     /// such as `docker.io` and `mirror.example/docker-hub`. What the mirror does not have comes from the
     /// registry itself. An extension: Garden has no such field. Default: none.
     pub registry_mirrors: BTreeMap<String, String>,
+    /// Whether the daemon also listens on TCP, with certificates on both sides; programs in the cluster
+    /// connect to its pod directly. Others go through the API server all the same. An extension: Garden
+    /// has no such field. Default: no.
+    pub listen: bool,
 }
 
 impl ClusterBuildkitOptions {
@@ -68,6 +72,7 @@ impl ClusterBuildkitOptions {
         fields.set_aside(&["serviceAccountAnnotations"]);
         let mut options = Self {
             rootless: fields.flag("rootless").unwrap_or(false),
+            listen: fields.flag("listen").unwrap_or(false),
             image: fields.text("image").map(str::to_owned),
             node_selector: fields.text_map("nodeSelector"),
             annotations: fields.text_map("annotations"),
@@ -138,6 +143,7 @@ impl Default for ClusterBuildkitOptions {
             storage: None,
             registries: Vec::new(),
             registry_mirrors: BTreeMap::new(),
+            listen: false,
         }
     }
 }

@@ -24,6 +24,7 @@ fn nothing_set_gives_the_defaults() {
     let defaults = ClusterBuildkitOptions::default();
     assert_eq!(buildkit("rootless: false"), defaults);
     assert_eq!(buildkit("cache: null"), defaults);
+    assert!(!defaults.listen);
     let [layer] = defaults.cache.as_slice() else { panic!("one layer") };
     assert_eq!((layer.mode, layer.tag.as_str(), layer.export), (CacheMode::Auto, "_buildcache", true));
     assert_eq!(layer.registry, None);
@@ -36,9 +37,9 @@ fn every_option() {
         "rootless: true\nnodeSelector: {pool: builds}\nannotations: {a: b}\ntolerations:\n- {key: k, value: v}\n\
          storage: {size: 51200, storageClass: fast-ssd}\n\
          registries:\n- {hostname: mirror.example, port: 5000, insecure: true}\n\
-         registryMirrors: {docker.io: 'mirror.example:5000/hub'}",
+         registryMirrors: {docker.io: 'mirror.example:5000/hub'}\nlisten: true",
     );
-    assert!(options.rootless);
+    assert!(options.rootless && options.listen);
     assert_eq!(options.node_selector["pool"], "builds");
     assert_eq!(options.annotations["a"], "b");
     assert_eq!(options.tolerations, [Toleration::equal("k", "v")]);
@@ -174,6 +175,11 @@ fn cache_registries() {
         "{hostname: a.b, insecured: true}",
         "5:74: `insecured` is not a field of `registry` | did you mean `insecure`?",
     );
+}
+
+#[test]
+fn listening() {
+    refused_field("listen: 1234", "5:31: `listen` must be `true` or `false`, not a number");
 }
 
 #[test]
