@@ -98,6 +98,27 @@ impl Cluster {
             .await
     }
 
+    /// Creates `object`, and returns it as the server has it; `None` if there is one of its name already,
+    /// which stays as it is.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn create<K>(&self, object: &K) -> Result<Option<K>, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
+    {
+        let api = self.api::<K>(&object.namespace().unwrap_or_default());
+        let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        match answer(&format!("create {}", name_of(object)), api.create(&parameters, object)).await {
+            Err(error) if error.code() == Some(409) => Ok(None),
+            created => created.map(Some),
+        }
+    }
+
     /// Reads the object `name`; `None` if there is no such object.
     ///
     /// # Errors

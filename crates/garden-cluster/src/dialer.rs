@@ -22,10 +22,14 @@ pub struct ClusterDialer {
 impl ClusterDialer {
     /// Dials through `cluster` where this is needed: not from a program that runs in the cluster.
     pub fn new(cluster: Cluster) -> Self {
-        // The kubelet sets this variable in every container.
-        let in_cluster = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
-        Self { cluster, direct: Arc::new(TcpDialer), in_cluster }
+        Self { cluster, direct: Arc::new(TcpDialer), in_cluster: in_cluster() }
     }
+}
+
+/// Whether this program runs in a cluster; in which one, nobody says.
+pub fn in_cluster() -> bool {
+    // The kubelet sets this variable in every container.
+    std::env::var_os("KUBERNETES_SERVICE_HOST").is_some()
 }
 
 impl Dial for ClusterDialer {

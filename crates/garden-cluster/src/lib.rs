@@ -7,6 +7,7 @@
 //! * [`follow_log`] streams a container's log, [`StdinUpload`] streams into its stdin, [`PodStream`]
 //!   talks to a command or a port of a pod, and [`ClusterDialer`] opens connections to Services, all
 //!   through the API server.
+//!   [`in_cluster`] says who need not.
 //! * [`read_pull_secrets`] reads registry credentials.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
@@ -30,7 +31,7 @@ mod watch;
 
 pub use client::{Cluster, new_namespace};
 pub use diagnosis::{Diagnosis, PodState, Trouble, deleted, diagnose, latest_message};
-pub use dialer::ClusterDialer;
+pub use dialer::{ClusterDialer, in_cluster};
 pub use error::ClusterError;
 pub use lease::Lease;
 pub use log::follow_log;
