@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::host::run;
 
-/// The only address of the testbed that the machine reaches: node, API server, registries, DNS.
+/// The address of node, API server, registries and DNS. Besides it, the machine reaches only pods.
 pub(super) const NODE: Ipv4Addr = Ipv4Addr::new(10, 243, 0, 2);
 pub(super) const NODE_NAME: &str = "garden-testbed";
 pub(super) const API_SERVER: SocketAddrV4 = SocketAddrV4::new(NODE, 6443);
@@ -37,7 +37,10 @@ pub(super) fn connect(process: u32) -> Result<()> {
         &namespace,
     ])?;
     ip(&["address", "add", HOST_ADDRESS, "dev", HOST_INTERFACE])?;
-    ip(&["link", "set", HOST_INTERFACE, "up"])
+    ip(&["link", "set", HOST_INTERFACE, "up"])?;
+    // Programs in a cluster connect to pods directly, and tests on the machine stand in for them. The
+    // route goes with the interface.
+    ip(&["route", "add", POD_NETWORK, "via", &NODE.to_string(), "dev", HOST_INTERFACE])
 }
 
 /// The kernel removes the cable with the namespace, but not at once.
