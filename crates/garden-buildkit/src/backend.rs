@@ -6,14 +6,15 @@ use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
     Result, Stream, SweepReport,
 };
-use garden_cluster::{Cluster, PodStream, new_namespace};
+use garden_cluster::{Cluster, new_namespace};
 use serde::Serialize;
 
 use crate::client::file_sync::{Journal, SyncError};
-use crate::client::{Client, ClientError, Solved};
-use crate::daemon::{self, DaemonPod, Notice};
+use crate::client::{ClientError, Solved};
+use crate::daemon::{self, Daemon, Notice};
 use crate::logins::PullSecretLogins;
 use crate::progress::Progress;
+use crate::route::{self, Unreached};
 use crate::settings::Settings;
 use crate::{failure, request, spec};
 
@@ -43,10 +44,11 @@ impl BuildkitBackend {
         let session = request::session(job, Arc::new(logins), journal.clone());
         let mut progress = Progress::new(cx.events.clone(), journal.clone());
 
-        let lost = daemon::lost(&self.cluster, self.namespace(), &daemon);
+        let lost = daemon::lost(&self.cluster, self.namespace(), &daemon.pod);
         tokio::pin!(lost);
         let building = async {
-            let client = self.connect(&daemon).await?;
+            let (settings, wanted_route) = (&self.settings.daemon, self.settings.route);
+            let client = route::connect(&self.cluster, settings, wanted_route, &daemon, &cx.events).await?;
             let built = client.build(wanted, session, |update| progress.update(update)).await;
             built.map_err(Failure::Client)
         };
@@ -79,7 +81,7 @@ impl BuildkitBackend {
     }
 
     /// Makes sure that a daemon runs.
-    async fn daemon(&self, cx: &BuildContext) -> Result<DaemonPod> {
+    async fn daemon(&self, cx: &BuildContext) -> Result<Daemon> {
         let step = cx.events.step(format!("find the BuildKit daemon of Namespace {}", self.namespace()));
         let ensured = daemon::ensure(&self.cluster, &self.settings.daemon, |notice| match notice {
             Notice::Progress(what) => step.log(Stream::Builder, what),
@@ -87,15 +89,6 @@ impl BuildkitBackend {
         });
         let ensured = ensured.await.map_err(Error::from);
         step.end(ensured)
-    }
-
-    async fn connect(&self, daemon: &DaemonPod) -> Result<Client, Failure> {
-        let address = spec::address(self.settings.daemon.options.rootless);
-        let command = ["buildctl", "--addr", address, "dial-stdio"];
-        let (namespace, pod) = (self.namespace(), daemon.name.as_str());
-        let stream = PodStream::exec(&self.cluster, namespace, pod, daemon.container, &command).await;
-        let stream = stream.map_err(|error| Failure::Cluster(error.into()))?;
-        Client::connect(stream).await.map_err(Failure::Client)
     }
 
     fn namespace(&self) -> &str {
@@ -108,6 +101,15 @@ enum Failure {
     Client(ClientError),
     Cluster(Error),
     Lost(garden_cluster::Diagnosis),
+}
+
+impl From<Unreached> for Failure {
+    fn from(unreached: Unreached) -> Self {
+        match unreached {
+            Unreached::Client(error) => Self::Client(error),
+            Unreached::Refused(error) => Self::Cluster(error),
+        }
+    }
 }
 
 impl Backend for BuildkitBackend {
@@ -140,6 +142,11 @@ impl Backend for BuildkitBackend {
                 format!("PersistentVolumeClaim {namespace}/{}, unless it exists", spec::NAME),
                 &claim,
             )?);
+        }
+        if daemon.options.listen {
+            let secret = spec::tls_secret(daemon, daemon::certificates::redacted());
+            let description = format!("Secret {namespace}/{}, unless it exists", spec::TLS_SECRET);
+            objects.push(planned(description, &secret)?);
         }
         let config_map = spec::config_map(daemon, None);
         let name = config_map.metadata.name.clone().unwrap_or_default();

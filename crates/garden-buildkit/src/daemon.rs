@@ -4,6 +4,8 @@
 //! Nothing here ends a daemon that has builds: Kubernetes tells an outdated one to stop, and it
 //! finishes what it has begun.
 
+use std::net::IpAddr;
+
 use garden_build_core::ErrorKind;
 use garden_cluster::{Cluster, ClusterError, Diagnosis, Watch, deleted};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -12,8 +14,10 @@ use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::Event;
 use serde_json::json;
 
+use crate::client::TlsIdentity;
 use crate::spec::{self, NAME, Settings};
 
+pub(crate) mod certificates;
 mod decide;
 mod volume;
 mod wait;
@@ -32,6 +36,17 @@ pub struct DaemonPod {
     pub container: &'static str,
     /// The identifier of this run of the container.
     pub container_id: String,
+    /// The pod's address in the cluster's network.
+    pub address: Option<IpAddr>,
+}
+
+/// A daemon that takes builds, and how it knows its clients.
+#[derive(Clone, Debug)]
+pub struct Daemon {
+    /// Where it runs.
+    pub pod: DaemonPod,
+    /// Who it is and who we are on its TCP port, if it listens.
+    pub identity: Option<TlsIdentity>,
 }
 
 /// What a user should hear while the daemon is made ready.
@@ -53,8 +68,8 @@ const RECENT_SECONDS: i64 = 600;
 
 /// Makes sure that a daemon with these settings runs, and returns it.
 ///
-/// If one does, this costs two requests at once and changes nothing. A Deployment with other settings
-/// is replaced: the last client wins, and builds on the former daemon run to their end. A Deployment
+/// If one does, this costs two requests at once, three if it listens, and changes nothing. A Deployment
+/// with other settings is replaced: the last client wins, and builds on the former daemon run to their end. A Deployment
 /// that was scaled to nothing or paused is started again. Other changes that somebody made by hand
 /// stay until the settings change.
 ///
@@ -65,30 +80,57 @@ pub async fn ensure(
     cluster: &Cluster,
     settings: &Settings,
     mut tell: impl FnMut(Notice),
+) -> Result<Daemon, ClusterError> {
+    let namespace = settings.namespace.name.as_str();
+    let selector = spec::selector();
+    let (live, pods, certificates) = tokio::try_join!(
+        cluster.get::<Deployment>(namespace, NAME),
+        cluster.list::<Pod>(namespace, &selector),
+        certificates::existing(cluster, settings),
+    )?;
+    if live.as_ref().is_some_and(decide::is_foreign) {
+        return Err(ClusterError::Pod(decide::foreign(namespace)));
+    }
+    if live.is_none() {
+        cluster.ensure_namespace(&settings.namespace).await?;
+    }
+    let certificates = match certificates {
+        None if settings.options.listen => Some(certificates::create(cluster, settings).await?),
+        certificates => certificates,
+    };
+    // A daemon reads its certificates once, so others need another daemon.
+    let fingerprint = certificates.as_ref().map(|certificates| certificates.fingerprint.clone());
+    let settings = &Settings { certificates: fingerprint, ..settings.clone() };
+    // Boxed, for it is large, and often there is nothing to do.
+    let pod = Box::pin(bring_up(cluster, settings, live, &pods, &mut tell)).await?;
+    Ok(Daemon { pod, identity: certificates.map(|certificates| certificates.identity) })
+}
+
+/// Does so for what the cluster was just seen to have.
+async fn bring_up(
+    cluster: &Cluster,
+    settings: &Settings,
+    live: Option<Deployment>,
+    pods: &[Pod],
+    tell: &mut impl FnMut(Notice),
 ) -> Result<DaemonPod, ClusterError> {
     let namespace = settings.namespace.name.as_str();
     let wanted = spec::deployment(settings);
-    let selector = spec::selector();
-    let (live, pods) = tokio::try_join!(
-        cluster.get::<Deployment>(namespace, NAME),
-        cluster.list::<Pod>(namespace, &selector),
-    )?;
     let standing = decide::standing(live.as_ref(), &wanted);
     match &standing {
-        Standing::Foreign => return Err(ClusterError::Pod(decide::foreign(namespace))),
         Standing::Current => {
-            if let Some(daemon) = decide::choose(&pods, decide::configuration(&wanted.metadata)) {
+            if let Some(daemon) = decide::choose(pods, decide::configuration(&wanted.metadata)) {
                 return Ok(daemon);
             }
         }
-        Standing::Absent => cluster.ensure_namespace(&settings.namespace).await?,
+        Standing::Absent => {}
         Standing::Stopped => tell(Notice::Progress(format!(
             "Deployment {namespace}/{NAME} was scaled to nothing or paused, and is started again"
         ))),
         Standing::Outdated { since } => tell(outdated(cluster, namespace, *since).await),
     }
     // What the pod refers to comes before it, also if somebody has removed it meanwhile.
-    volume::ensure(cluster, settings, &mut tell).await?;
+    volume::ensure(cluster, settings, tell).await?;
     cluster.apply::<ConfigMap>(&spec::config_map(settings, live.as_ref())).await?;
     if standing != Standing::Current {
         let applied = apply(cluster, live.as_ref(), &wanted).await?;
@@ -99,7 +141,7 @@ pub async fn ensure(
     if live.as_ref().is_some_and(decide::is_refused) {
         try_again(cluster, namespace).await?;
     }
-    wait::for_daemon(cluster, namespace, decide::configuration(&wanted.metadata), &mut tell).await
+    wait::for_daemon(cluster, namespace, decide::configuration(&wanted.metadata), tell).await
 }
 
 /// Says that the daemon is replaced; if this was done just before, in case it is two clients in turn.

@@ -2,7 +2,7 @@
 //!
 //! [`BuildkitBackend`] tells the story of a build: `daemon` brings up the Deployment whose objects
 //! [`spec`] makes, `request` puts the job into the daemon's words, [`client`] talks to it, `progress`
-//! turns its reports into events, and `failure` says what its refusal means. [`cache`] decides which caches are
+//! turns its reports into events, `route` is the way to it, and `failure` says what its refusal means. [`cache`] decides which caches are
 //! read and written.
 
 mod backend;
@@ -14,8 +14,10 @@ mod failure;
 mod logins;
 mod progress;
 mod request;
+mod route;
 mod settings;
 pub mod spec;
 
 pub use backend::BuildkitBackend;
+pub use route::Route;
 pub use settings::Settings;

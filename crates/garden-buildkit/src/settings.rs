@@ -9,6 +9,7 @@ use garden_config::{
     CacheLayer, ClusterBuildkitOptions, DeploymentRegistry, Namespace, Resources, SecretRef,
 };
 
+use crate::route::Route;
 use crate::spec::{self, DaemonOptions, RegistryAccess, Storage};
 
 /// How images are built in this mode.
@@ -18,6 +19,7 @@ pub struct Settings {
     pub(crate) cache: Vec<CacheLayer>,
     pub(crate) registry: DeploymentRegistry,
     pub(crate) pull_secrets: Vec<SecretRef>,
+    pub(crate) route: Option<Route>,
 }
 
 impl Settings {
@@ -48,12 +50,22 @@ impl Settings {
                 tolerations: options.tolerations.clone(),
                 annotations: options.annotations.clone(),
                 storage,
+                listen: options.listen,
             },
             resources,
             registries,
             pull_secrets: pull_secrets.clone(),
+            certificates: None,
         };
-        Ok(Self { daemon, cache: options.cache.clone(), registry, pull_secrets })
+        Ok(Self { daemon, cache: options.cache.clone(), registry, pull_secrets, route: None })
+    }
+
+    /// Takes this way to the daemon, whatever stands against it: [`Route::Direct`] and
+    /// [`Route::PortForward`] need `listen`, and do not fall back to another. Left out, it is
+    /// [`Route::Direct`] for a program in the cluster if the daemon listens, and [`Route::Exec`] otherwise.
+    pub fn route(mut self, route: Route) -> Self {
+        self.route = Some(route);
+        self
     }
 }
 

@@ -6,7 +6,8 @@ use garden_cluster::{MANAGED_BY_LABEL, MANAGER};
 use garden_config::{Namespace, Resources, SecretRef, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, VolumeResourceRequirements,
+    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, Secret,
+    VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
@@ -27,6 +28,22 @@ pub const CONTAINER: &str = "buildkitd";
 /// On the Deployment and its pods: which configuration they were made from.
 pub(crate) const CONFIGURATION: &str = "garden-build/configuration";
 
+/// On the pods of a daemon that listens: which certificates it has read.
+const CERTIFICATES: &str = "garden-build/certificates";
+
+/// The port of a daemon that listens, which is the one that `BuildKit` itself suggests.
+pub const PORT: u16 = 1234;
+
+/// The Secret with the certificates of a daemon that listens, and those of its clients.
+pub const TLS_SECRET: &str = "garden-buildkit-tls";
+
+/// The keys in [`TLS_SECRET`], which are also the daemon's file names. It gets the first three only.
+pub(crate) const CA_CERTIFICATE: &str = "ca.crt";
+pub(crate) const SERVER_CERTIFICATE: &str = "tls.crt";
+pub(crate) const SERVER_KEY: &str = "tls.key";
+pub(crate) const CLIENT_CERTIFICATE: &str = "client.crt";
+pub(crate) const CLIENT_KEY: &str = "client.key";
+
 /// What the provider's configuration says about the daemon.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -41,6 +58,9 @@ pub struct Settings {
     /// The Secrets for pulling the daemon's own image. Only those in the daemon's namespace can be
     /// used for that. Builds take no credentials from them: they get theirs over their session.
     pub pull_secrets: Vec<SecretRef>,
+    /// The fingerprint of the certificates that a daemon which listens reads when it starts; `None` as
+    /// long as they are not known. Others make it another configuration, so that it is replaced.
+    pub certificates: Option<String>,
 }
 
 /// The options of the mode.
@@ -58,6 +78,8 @@ pub struct DaemonOptions {
     pub annotations: BTreeMap<String, String>,
     /// The volume for the daemon's cache; without, the cache goes with the pod.
     pub storage: Option<Storage>,
+    /// Whether the daemon also listens on TCP [`PORT`], with the certificates of [`TLS_SECRET`].
+    pub listen: bool,
 }
 
 /// The volume for the daemon's cache.
@@ -89,7 +111,7 @@ impl RegistryAccess {
     }
 }
 
-/// Returns the address of the daemon's only socket, which nobody reaches from outside of the pod.
+/// Returns the address of the daemon's socket, which nobody reaches from outside of the pod.
 pub fn address(rootless: bool) -> &'static str {
     if rootless {
         "unix:///run/user/1000/buildkit/buildkitd.sock"
@@ -107,6 +129,10 @@ pub fn selector() -> String {
 #[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
 pub fn deployment(settings: &Settings) -> Deployment {
     let annotations = settings.options.annotations.clone();
+    let mut pod_annotations = annotations.clone();
+    if let Some(certificates) = &settings.certificates {
+        pod_annotations.insert(CERTIFICATES.to_owned(), certificates.clone());
+    }
     let mut deployment = Deployment {
         metadata: ObjectMeta {
             annotations: Some(annotations.clone()),
@@ -124,7 +150,7 @@ pub fn deployment(settings: &Settings) -> Deployment {
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(labels()),
-                    annotations: Some(annotations),
+                    annotations: Some(pod_annotations),
                     ..ObjectMeta::default()
                 }),
                 spec: Some(pod::pod(settings)),
@@ -177,6 +203,19 @@ pub fn config_map(settings: &Settings, owner: Option<&Deployment>) -> ConfigMap 
         }]
     });
     ConfigMap { metadata, data: Some(data), immutable: Some(true), ..ConfigMap::default() }
+}
+
+/// Returns the Secret with these `contents`. It outlives the Deployment.
+///
+/// Never changed, and not marked as immutable all the same: if it is deleted for a new one, the kubelet
+/// would give the new daemon the old one as long as the former daemon runs on that node.
+/// Source: Kubernetes, `pkg/kubelet/util/manager/watch_based_manager.go`.
+pub(crate) fn tls_secret(settings: &Settings, contents: BTreeMap<String, String>) -> Secret {
+    Secret {
+        metadata: metadata(TLS_SECRET.to_owned(), settings),
+        string_data: Some(contents),
+        ..Secret::default()
+    }
 }
 
 /// Returns the claim to the daemon's volume, if it has one. It outlives the Deployment.
@@ -245,7 +284,7 @@ fn metadata(name: String, settings: &Settings) -> ObjectMeta {
 }
 
 /// The first hexadecimal digits of the SHA-256 of the value's JSON, whose maps are sorted.
-fn digest(value: &impl Serialize, digits: usize) -> String {
+pub(crate) fn digest(value: &impl Serialize, digits: usize) -> String {
     let json = serde_json::to_vec(value).unwrap_or_default();
     Sha256::digest(json).iter().take(digits / 2).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
 }

@@ -7,3 +7,4 @@ mod daemon;
 mod failures;
 mod inputs;
 mod lifecycle;
+mod listen;

@@ -35,24 +35,31 @@ impl TlsIdentity {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let invalid = |what: &str, error: &dyn std::error::Error| {
-            io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: {error}"))
-        };
         let name = ServerName::try_from(self.server_name.clone());
         let name = name.map_err(|error| invalid("the daemon's name", &error))?;
-        let connector = TlsConnector::from(Arc::new(self.config(&invalid)?));
+        let connector = TlsConnector::from(Arc::new(self.config()?));
         connector.connect(name, stream).await
     }
 
-    fn config(
-        &self,
-        invalid: &dyn Fn(&str, &dyn std::error::Error) -> io::Error,
-    ) -> io::Result<ClientConfig> {
+    /// Makes sure that the certificates can be read, and that the key belongs to ours. Whether somebody
+    /// trusts them shows when they are used.
+    ///
+    /// # Errors
+    /// With what is wrong, which never has a key in it.
+    pub fn check(&self) -> io::Result<()> {
+        self.config().map(drop)
+    }
+
+    fn config(&self) -> io::Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(self.certificate_authority.as_bytes()) {
             let certificate =
                 certificate.map_err(|error| invalid("the daemon's certificate authority", &error))?;
             roots.add(certificate).map_err(|error| invalid("the daemon's certificate authority", &error))?;
+        }
+        if roots.is_empty() {
+            let error = rustls::Error::NoCertificatesPresented;
+            return Err(invalid("the daemon's certificate authority", &error));
         }
         let chain =
             CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
@@ -67,4 +74,8 @@ impl TlsIdentity {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(config)
     }
+}
+
+fn invalid(what: &str, error: &dyn std::error::Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: {error}"))
 }

@@ -24,13 +24,11 @@ const NEW_NAMESPACE_GRACE: Duration = Duration::from_secs(15);
 /// A volume that was made by hand just now is found a little later.
 const VOLUME_GRACE: Duration = Duration::from_secs(8);
 
-/// How the Deployment in the cluster stands to the wanted one.
+/// How our Deployment in the cluster stands to the wanted one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Standing {
     /// There is none.
     Absent,
-    /// Another program's has the name.
-    Foreign,
     /// It has another configuration, which we or another client gave it at this time.
     Outdated { since: Option<Timestamp> },
     /// It has the right configuration, but somebody has scaled it to nothing or paused it.
@@ -41,10 +39,6 @@ pub(super) enum Standing {
 
 pub(super) fn standing(live: Option<&Deployment>, wanted: &Deployment) -> Standing {
     let Some(live) = live else { return Standing::Absent };
-    let labels = live.metadata.labels.as_ref();
-    if labels.and_then(|labels| labels.get(MANAGED_BY_LABEL)).is_none_or(|manager| manager != MANAGER) {
-        return Standing::Foreign;
-    }
     if configuration(&live.metadata) != configuration(&wanted.metadata) {
         let applies = live.metadata.managed_fields.iter().flatten().filter(|entry| {
             entry.manager.as_deref() == Some(MANAGER) && entry.operation.as_deref() == Some("Apply")
@@ -57,6 +51,12 @@ pub(super) fn standing(live: Option<&Deployment>, wanted: &Deployment) -> Standi
         return Standing::Stopped;
     }
     Standing::Current
+}
+
+/// Whether another program has made it.
+pub(super) fn is_foreign(live: &Deployment) -> bool {
+    let labels = live.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(MANAGED_BY_LABEL)).is_none_or(|manager| manager != MANAGER)
 }
 
 /// Returns the configuration that an object was made from; nothing if it is not one of ours.
@@ -118,6 +118,7 @@ pub(super) fn choose(pods: &[Pod], wanted: &str) -> Option<DaemonPod> {
             uid: pod.metadata.uid.clone()?,
             container: CONTAINER,
             container_id: status.container_id.clone()?,
+            address: pod.status.as_ref()?.pod_ip.as_ref().and_then(|address| address.parse().ok()),
         })
     })
 }

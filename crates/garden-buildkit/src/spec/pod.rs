@@ -2,12 +2,15 @@
 
 use garden_cluster::{resource_requirements, tolerations};
 use k8s_openapi::api::core::v1::{
-    AppArmorProfile, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, ExecAction,
-    LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe,
-    SeccompProfile, SecurityContext, Volume, VolumeMount,
+    AppArmorProfile, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
+    KeyToPath, LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe,
+    SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
 };
 
-use super::{CONTAINER, NAME, Settings, address, config_files, config_map_name};
+use super::{
+    CA_CERTIFICATE, CONTAINER, DaemonOptions, NAME, PORT, SERVER_CERTIFICATE, SERVER_KEY, Settings,
+    TLS_SECRET, address, config_files, config_map_name,
+};
 use crate::daemon_config;
 
 /// How long a daemon that is to stop may finish its builds.
@@ -20,6 +23,13 @@ const DRAIN_SECONDS: i64 = 3600;
 /// How long a daemon may take to answer first, for example while it recovers a large cache.
 const LONGEST_START_SECONDS: i32 = 600;
 
+/// Where the daemon's certificates are mounted.
+const CERTIFICATES_DIRECTORY: &str = "/etc/buildkit-tls";
+
+/// Readable for everyone in the container: the files belong to root, and a rootless daemon is somebody
+/// else. RUN steps have a file system of their own.
+const CERTIFICATES_MODE: i32 = 0o444;
+
 /// The user of the published rootless image, and its group.
 const ROOTLESS_ID: i64 = 1000;
 
@@ -30,7 +40,8 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         name: CONTAINER.to_owned(),
         image: Some(options.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
-        args: Some(arguments(options.rootless)),
+        args: Some(arguments(options)),
+        ports: options.listen.then(|| vec![port()]),
         // The last lines of a daemon that failed are part of the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         startup_probe: Some(startup_probe(options.rootless)),
@@ -70,19 +81,40 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
     }
 }
 
-fn arguments(rootless: bool) -> Vec<String> {
+fn arguments(options: &DaemonOptions) -> Vec<String> {
+    let rootless = options.rootless;
     let mut arguments = vec![
         format!("--addr={}", address(rootless)),
         format!("--config={}/{}", daemon_config::DIRECTORY, daemon_config::FILE),
         // The default depends on the image's environment, and has to be where the volume is.
         format!("--root={}", state_directory(rootless)),
     ];
+    if options.listen {
+        let file = |name: &str| format!("{CERTIFICATES_DIRECTORY}/{name}");
+        arguments.extend([
+            // Without a host it is all addresses, of whichever family the cluster has.
+            format!("--addr=tcp://:{PORT}"),
+            // With an authority, the daemon takes nobody without a certificate of it; RUN steps share its
+            // network, so this is what keeps them out. The socket above stays without.
+            format!("--tlscacert={}", file(CA_CERTIFICATE)),
+            format!("--tlscert={}", file(SERVER_CERTIFICATE)),
+            format!("--tlskey={}", file(SERVER_KEY)),
+        ]);
+    }
     if rootless {
         // A container of Kubernetes has parts of /proc masked, so RUN steps can have none of their own.
         // Source: BuildKit, `docs/rootless.md`.
         arguments.push("--oci-worker-no-process-sandbox".to_owned());
     }
     arguments
+}
+
+fn port() -> ContainerPort {
+    ContainerPort {
+        name: Some("buildkit".to_owned()),
+        container_port: i32::from(PORT),
+        ..ContainerPort::default()
+    }
 }
 
 /// On the container's own file system, BuildKit would copy whole trees for every step.
@@ -145,9 +177,34 @@ fn volumes(settings: &Settings) -> (Vec<Volume>, Vec<VolumeMount>) {
         read_only,
         ..VolumeMount::default()
     };
-    let mounts = vec![
+    let mut mounts = vec![
         mount(&state, state_directory(rootless), None),
         mount(&configuration, daemon_config::DIRECTORY, Some(true)),
     ];
-    (vec![state, configuration], mounts)
+    let mut volumes = vec![state, configuration];
+    if settings.options.listen {
+        let certificates = certificates();
+        mounts.push(mount(&certificates, CERTIFICATES_DIRECTORY, Some(true)));
+        volumes.push(certificates);
+    }
+    (volumes, mounts)
+}
+
+/// The daemon's own part of the Secret: whoever breaks out of a build step is not a client as well.
+fn certificates() -> Volume {
+    let items = [CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY].map(|name| KeyToPath {
+        key: name.to_owned(),
+        path: name.to_owned(),
+        ..KeyToPath::default()
+    });
+    Volume {
+        name: "certificates".to_owned(),
+        secret: Some(SecretVolumeSource {
+            secret_name: Some(TLS_SECRET.to_owned()),
+            default_mode: Some(CERTIFICATES_MODE),
+            items: Some(items.to_vec()),
+            ..SecretVolumeSource::default()
+        }),
+        ..Volume::default()
+    }
 }

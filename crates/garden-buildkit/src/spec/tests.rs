@@ -7,6 +7,7 @@ pub(crate) fn settings() -> Settings {
         resources: Resources::builder(),
         registries: Vec::new(),
         pull_secrets: Vec::new(),
+        certificates: None,
     }
 }
 
@@ -43,6 +44,23 @@ fn the_plainest_deployment() {
 }
 
 #[test]
+fn a_deployment_that_listens() {
+    let mut settings = settings();
+    settings.options.listen = true;
+    settings.certificates = Some("a-fingerprint".to_owned());
+    insta::assert_yaml_snapshot!(deployment(&settings));
+}
+
+#[test]
+fn the_daemon_gets_no_client_s_certificate() {
+    let mut settings = settings();
+    settings.options.listen = true;
+    let text = serde_json::to_string(&deployment(&settings)).expect("serialises");
+    assert!(text.contains(SERVER_KEY));
+    assert!(!text.contains(CLIENT_KEY) && !text.contains(CLIENT_CERTIFICATE));
+}
+
+#[test]
 fn every_option_is_in_the_rootless_deployment() {
     insta::assert_yaml_snapshot!(deployment(&rootless_with_every_option()));
 }
@@ -73,11 +91,13 @@ fn the_same_settings_are_the_same_configuration_in_any_order_of_secrets() {
 
 #[test]
 fn whatever_changes_the_pod_changes_the_configuration() {
-    let changes: [fn(&mut Settings); 6] = [
+    let changes: [fn(&mut Settings); 8] = [
         |settings| settings.options.image = "example/buildkit:2".to_owned(),
         |settings| settings.options.rootless = true,
         |settings| settings.options.storage = Some(Storage { size: 1024, storage_class: None }),
         |settings| settings.resources.limits.cpu = 1000,
+        |settings| settings.options.listen = true,
+        |settings| settings.certificates = Some("others".to_owned()),
         |settings| drop(settings.options.annotations.insert("a".to_owned(), "b".to_owned())),
         |settings| {
             settings.registries.push(RegistryAccess {
