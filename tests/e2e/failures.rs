@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use garden_build::{Error, ErrorKind};
+use garden_build::{Error, ErrorKind, Event};
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
@@ -105,17 +105,27 @@ async fn a_child_that_ran_out_of_memory_is_no_failure_if_the_build_goes_on() {
 }
 
 #[tokio::test]
-async fn a_pod_deleted_from_outside_is_noticed_at_once() {
+async fn a_pod_deleted_from_outside_is_noticed_at_once_and_the_build_begun_again() {
     in_project("deleted", async |project| {
         project.dockerfile("RUN sleep 600\n");
-        let build = project.builder().start(project.request()).await.unwrap();
-        let pod = project.builder_pod(running).await;
-        project.pods().delete(pod.metadata.name.as_deref().unwrap(), &DeleteParams::default()).await.unwrap();
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        let first = project.builder_pod(running).await;
+        project
+            .pods()
+            .delete(first.metadata.name.as_deref().unwrap(), &DeleteParams::default())
+            .await
+            .unwrap();
         let deleted = Instant::now();
-        let error = build.await.expect_err("the pod is gone");
+        let warning = loop {
+            match build.next_event().await.expect("the build goes on") {
+                Event::Warning { message, .. } => break message,
+                _ => {}
+            }
+        };
         assert!(deleted.elapsed() < Duration::from_secs(5), "took {:?}", deleted.elapsed());
-        assert_eq!(*error.kind(), ErrorKind::BuilderLost, "{error:?}");
-        assert!(error.is_retryable());
+        assert!(warning.contains("deleted") && warning.contains("try 2 of 3"), "{warning}");
+        project.builder_pod(|pod| running(pod) && pod.metadata.uid != first.metadata.uid).await;
+        build.cancel().await.expect_err("cancelled");
         project.assert_nothing_left(Duration::from_secs(5)).await;
     })
     .await;
