@@ -43,6 +43,9 @@ impl Builder {
     /// Uses a Kubernetes client that the caller has set up; the provider's `kubeconfig` and `context`
     /// then count for nothing.
     ///
+    /// A client as kube makes it waits up to 40 ms with small messages (Nagle's algorithm), of which a build
+    /// with `BuildKit` exchanges a few dozen; that of [`connect`](Self::connect) does not.
+    ///
     /// # Errors
     /// If the configuration is incomplete or asks for what is not supported.
     pub fn with_client(provider: ProviderConfig, client: kube::Client) -> Result<Self> {

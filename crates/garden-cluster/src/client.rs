@@ -14,8 +14,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::ClusterError;
 use crate::ownership::MANAGER;
+use crate::{ClusterError, http_client};
 
 /// How long the API server may take to answer. kube's own retries would go on for minutes, and its
 /// connections wait for ever.
@@ -60,7 +60,7 @@ impl Cluster {
             (None, None) => Config::infer().await.map_err(|error| describe(&error)),
         };
         let config = config.map_err(unusable)?;
-        let client = Client::try_from(config).map_err(|error| unusable(describe(&error)))?;
+        let client = http_client::client(config).map_err(|error| unusable(describe(&error)))?;
         Ok(Self { client })
     }
 

@@ -16,6 +16,7 @@ mod client;
 mod diagnosis;
 mod dialer;
 mod error;
+mod http_client;
 mod lease;
 mod log;
 mod ownership;

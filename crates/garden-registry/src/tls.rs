@@ -1,7 +1,7 @@
 //! Whom we trust, and what went wrong when we did not.
 
 use std::error::Error as StdError;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,8 +35,7 @@ pub enum TlsProblem {
 /// registry needs none.
 pub(crate) fn configuration(authorities: &[u8]) -> Result<ClientConfig, RegistryError> {
     let invalid = |reason: &str| RegistryError::InvalidCaCertificates { reason: reason.to_owned() };
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut roots = system_authorities().clone();
     if !authorities.is_empty() {
         let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(authorities)
             .collect::<Result<_, _>>()
@@ -53,6 +52,16 @@ pub(crate) fn configuration(authorities: &[u8]) -> Result<ClientConfig, Registry
         .with_safe_default_protocol_versions()
         .map_err(|error| invalid(&error.to_string()))?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+/// Reads the system's authorities, once: it takes longer than asking a registry.
+fn system_authorities() -> &'static RootCertStore {
+    static AUTHORITIES: OnceLock<RootCertStore> = OnceLock::new();
+    AUTHORITIES.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        roots
+    })
 }
 
 /// Finds out whether a failure was one of TLS.

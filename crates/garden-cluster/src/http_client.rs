@@ -1,0 +1,42 @@
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::ConfigExt;
+use kube::client::retry::RetryPolicy;
+use kube::{Client, Config};
+use rustls::crypto::CryptoProvider;
+use tower::retry::RetryLayer;
+use tower::{BoxError, ServiceBuilder};
+
+/// Makes a client like kube's own, but for one thing: what is written leaves at once.
+///
+/// kube leaves Nagle's algorithm on, so that a small message may wait for the acknowledgement of the
+/// one before, which a peer delays by up to 40 ms. A build's conversation with its daemon is a chain
+/// of small messages. A client that a caller has set up keeps what the caller chose, and so does one that
+/// has to go through a proxy.
+pub(crate) fn client(config: Config) -> kube::Result<Client> {
+    if config.proxy_url.is_some() {
+        return Client::try_from(config);
+    }
+    if CryptoProvider::get_default().is_none() {
+        // Fails only if another thread was quicker, which is as good.
+        let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_read_timeout(config.read_timeout);
+    connector.set_write_timeout(config.write_timeout);
+    connector.set_reset_reader_on_write(config.reset_reader_on_write);
+    let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(http);
+    Ok(Client::new(service, config.default_namespace))
+}
