@@ -100,6 +100,7 @@ impl Builder {
     /// # Errors
     /// If the context cannot be read or the registry cannot be asked.
     pub async fn status(&self, request: BuildRequest) -> Result<Status> {
+        self.0.backend.capabilities().check(self.0.backend.name(), &request)?;
         let prepared = self.0.prepare(request, &CancellationToken::new()).await?;
         let existing = match self.0.target.look_up(&prepared.reference).await? {
             Known::Exists(digest) => Some(digest),
@@ -121,8 +122,8 @@ impl Builder {
         Ok(Plan { reference: job.destination, objects })
     }
 
-    /// Removes what builds have left behind whose client died. Every build that needs the cluster does
-    /// so on its way, too.
+    /// Removes what builds have left behind whose client died. Every kaniko build does so on its way,
+    /// too; with cluster-buildkit there is never anything to remove.
     ///
     /// # Errors
     /// If the cluster refuses to list or delete.

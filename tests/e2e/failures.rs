@@ -117,9 +117,8 @@ async fn a_pod_deleted_from_outside_is_noticed_at_once_and_the_build_begun_again
             .unwrap();
         let deleted = Instant::now();
         let warning = loop {
-            match build.next_event().await.expect("the build goes on") {
-                Event::Warning { message, .. } => break message,
-                _ => {}
+            if let Event::Warning { message, .. } = build.next_event().await.expect("the build goes on") {
+                break message;
             }
         };
         assert!(deleted.elapsed() < Duration::from_secs(5), "took {:?}", deleted.elapsed());

@@ -57,10 +57,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let environment = testbed::up()?;
     let mut provider = provider(options, environment.owned)?;
     if options.mode == Mode::ClusterBuildkit {
-        let mut buildkit = ClusterBuildkitOptions::default();
-        buildkit.rootless = options.rootless;
+        let mut buildkit = match provider.build_mode {
+            BuildMode::ClusterBuildkit(buildkit) => buildkit,
+            _ => ClusterBuildkitOptions::default(),
+        };
+        buildkit.rootless |= options.rootless;
         if environment.owned {
-            buildkit.image = Some(testbed::buildkit_image(options.rootless).to_owned());
+            buildkit.image = Some(testbed::buildkit_image(buildkit.rootless).to_owned());
             // The testbed has no way out, but its registry has the base images.
             let mirror = provider.deployment_registry.as_ref().map(DeploymentRegistry::host);
             buildkit.registry_mirrors.extend(mirror.map(|mirror| ("docker.io".to_owned(), mirror)));

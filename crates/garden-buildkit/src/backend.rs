@@ -10,7 +10,7 @@ use garden_cluster::{Cluster, new_namespace};
 use serde::Serialize;
 
 use crate::client::file_sync::{Journal, SyncError};
-use crate::client::{ClientError, Solved};
+use crate::client::{ClientError, DockerfileBuild, Solved};
 use crate::daemon::{self, Daemon, Notice};
 use crate::logins::PullSecretLogins;
 use crate::progress::Progress;
@@ -39,8 +39,35 @@ impl BuildkitBackend {
     async fn build_on_daemon(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let wanted = request::build(&self.settings, job)?;
         let daemon = self.daemon(cx).await?;
+        let failed = match Box::pin(self.attempt(job, cx, &daemon, wanted.clone())).await {
+            Ok(pushed) => return Ok(pushed),
+            Err(failed) => failed,
+        };
+        // The image itself is pushed first, so it is the inline cache's name that was refused.
+        let Some(without_cache) = wanted.without_inline_cache().filter(|_| failed.is_of_inline_cache) else {
+            return Err(failed.error);
+        };
+        let hint = "`imagePullSecrets` needs write access to the registries of `clusterBuildkit.cache`, and \
+                    their tags must not be immutable; a layer with `export: false` is not written";
+        cx.events.warn(
+            format!("the inline cache could not be written: {}", failed.error.message()),
+            Some(hint.to_owned()),
+        );
+        let again = Box::pin(self.attempt(job, cx, &daemon, without_cache)).await;
+        again.map_err(|failed| failed.error)
+    }
+
+    /// Builds once, on `daemon`.
+    async fn attempt(
+        &self,
+        job: &BuildJob,
+        cx: &BuildContext,
+        daemon: &Daemon,
+        wanted: DockerfileBuild,
+    ) -> Result<Pushed, Failed> {
+        let caches = wanted.image.names.iter().skip(1).cloned().collect::<Vec<_>>();
         let journal = Journal::default();
-        let logins = PullSecretLogins::new(self.cluster.clone(), self.settings.pull_secrets.clone(), job);
+        let logins = PullSecretLogins::new(&self.cluster, &self.settings.pull_secrets, job, &wanted);
         let session = request::session(job, Arc::new(logins), journal.clone());
         let mut progress = Progress::new(cx.events.clone(), journal.clone());
 
@@ -48,35 +75,41 @@ impl BuildkitBackend {
         tokio::pin!(lost);
         let building = async {
             let (settings, wanted_route) = (&self.settings.daemon, self.settings.route);
-            let client = route::connect(&self.cluster, settings, wanted_route, &daemon, &cx.events).await?;
+            let client = route::connect(&self.cluster, settings, wanted_route, daemon, &cx.events).await?;
             let built = client.build(wanted, session, |update| progress.update(update)).await;
-            built.map_err(Failure::Client)
+            built.map_err(Unreached::Client)
         };
         let failure = tokio::select! {
             biased;
-            diagnosis = &mut lost => Failure::Lost(diagnosis),
             built = building => match built {
                 Ok(solved) => {
                     progress.finish();
-                    return pushed(&solved, &progress);
+                    return pushed(&solved, &progress).map_err(Failed::from);
                 }
                 Err(failure) => failure,
             },
+            diagnosis = &mut lost => return Err(Failed::from(Error::from(diagnosis))),
         };
         progress.finish();
         // What went wrong here is told to the daemon, and comes back in its words.
         if let Some(error) = journal.take_failure().filter(SyncError::began_here) {
-            return Err(error.into());
+            return Err(Failed::from(Error::from(error)));
         }
         match failure {
-            Failure::Lost(diagnosis) => Err(diagnosis.into()),
-            Failure::Client(error @ ClientError::Failed(_)) => Err(failure::explain(error, &progress)),
-            // A broken connection is often only the echo of the daemon's end.
-            Failure::Client(error) => match tokio::time::timeout(LAST_WORDS_PATIENCE, lost).await {
-                Ok(diagnosis) => Err(diagnosis.into()),
-                Err(_) => Err(failure::explain(error, &progress)),
-            },
-            Failure::Cluster(error) => Err(error),
+            Unreached::Client(ClientError::Failed(failure)) => {
+                let is_of_inline_cache = failure::is_push_of(&failure, &caches);
+                let error = failure::explain(ClientError::Failed(failure), &progress);
+                Err(Failed { error, is_of_inline_cache })
+            }
+            Unreached::Refused(error) if !failure::may_be_the_daemon_s_end(&error) => Err(error.into()),
+            // What is broken is often only the echo of the daemon's end.
+            broken => Err(Failed::from(match tokio::time::timeout(LAST_WORDS_PATIENCE, lost).await {
+                Ok(diagnosis) => diagnosis.into(),
+                Err(_) => match broken {
+                    Unreached::Client(error) => failure::explain(error, &progress),
+                    Unreached::Refused(error) => failure::unreached(error),
+                },
+            })),
         }
     }
 
@@ -96,19 +129,16 @@ impl BuildkitBackend {
     }
 }
 
-/// How a build ended that did not succeed.
-enum Failure {
-    Client(ClientError),
-    Cluster(Error),
-    Lost(garden_cluster::Diagnosis),
+/// How an attempt ended that did not succeed.
+struct Failed {
+    error: Error,
+    /// Only the cache within the image could not be pushed.
+    is_of_inline_cache: bool,
 }
 
-impl From<Unreached> for Failure {
-    fn from(unreached: Unreached) -> Self {
-        match unreached {
-            Unreached::Client(error) => Self::Client(error),
-            Unreached::Refused(error) => Self::Cluster(error),
-        }
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, is_of_inline_cache: false }
     }
 }
 

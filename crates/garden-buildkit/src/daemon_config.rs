@@ -1,8 +1,8 @@
 //! The daemon's configuration file, `buildkitd.toml`.
 //!
 //! Keys and their meaning are those of BuildKit 0.26 (`cmd/buildkitd/config/config.go` and
-//! `docs/buildkitd.toml.md`). A daemon ignores keys that it does not know, so an older one starts with
-//! this file as well.
+//! `docs/buildkitd.toml.md`). A daemon ignores keys that it does not know: one before 0.17, which does not
+//! know these limits, would keep nothing at all.
 
 use std::fmt::Write as _;
 

@@ -26,6 +26,25 @@ pub(crate) fn explain(error: ClientError, progress: &Progress) -> Error {
     }
 }
 
+/// Whether the daemon could not push one of `names`. It stops at the first that fails.
+///
+/// Source of the words: `BuildKit`, `exporter/containerimage/export.go`.
+pub(crate) fn is_push_of(failure: &Failure, names: &[String]) -> bool {
+    names.iter().any(|name| failure.message.contains(&format!("failed to push {name}:")))
+}
+
+/// Whether the cluster's refusal to connect us may mean that the pod has just gone. What concerns
+/// our own rights does not.
+pub(crate) fn may_be_the_daemon_s_end(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unreachable | ErrorKind::Unexpected)
+}
+
+/// Says that the daemon was there a moment ago and cannot be reached.
+pub(crate) fn unreached(error: Error) -> Error {
+    let message = format!("the BuildKit daemon cannot be reached: {}", error.message());
+    Error::new(ErrorKind::BuilderLost, message).with_hint("build again").with_source(error).retryable()
+}
+
 /// What a failed build is about.
 struct Failed<'a> {
     words: String,
@@ -39,12 +58,12 @@ struct Failed<'a> {
 fn explain_build(failure: &Failure, instruction: Option<&str>) -> Error {
     let failed =
         Failed { words: without_repeats(&failure.message), instruction, place: failure.sources.last() };
-    if matches!(failure.code, Code::Cancelled | Code::Unavailable) {
-        let message = format!("the BuildKit daemon stopped the build: {}", failed.words);
-        return Error::new(ErrorKind::BuilderLost, message).with_hint("build again").retryable();
-    }
     if let Some(exit_code) = failure.exit_code() {
         return failed.command(exit_code);
+    }
+    if failure.code == Code::Cancelled {
+        let message = format!("the BuildKit daemon stopped the build: {}", failed.words);
+        return Error::new(ErrorKind::BuilderLost, message).with_hint("build again").retryable();
     }
     if failed.says(&["cannot allocate memory"]) {
         return Error::new(ErrorKind::OutOfMemory, failed.message()).with_hint(MORE_MEMORY);

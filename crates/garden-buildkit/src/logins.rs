@@ -2,9 +2,9 @@ use futures::future::BoxFuture;
 use garden_build_core::{BuildJob, ImageReference};
 use garden_cluster::{Cluster, read_pull_secrets};
 use garden_config::SecretRef;
-use garden_registry::Login;
+use garden_registry::{Identity, Login};
 
-use crate::client;
+use crate::client::{self, DockerfileBuild};
 
 /// Answers the daemon from the `imagePullSecrets`, which are read whenever it asks: a secret that was
 /// renewed during a long build counts when it pushes.
@@ -18,10 +18,21 @@ pub(crate) struct PullSecretLogins {
 }
 
 impl PullSecretLogins {
-    pub(crate) fn new(cluster: Cluster, secrets: Vec<SecretRef>, job: &BuildJob) -> Self {
+    pub(crate) fn new(
+        cluster: &Cluster,
+        secrets: &[SecretRef],
+        job: &BuildJob,
+        wanted: &DockerfileBuild,
+    ) -> Self {
         let mut images = vec![job.destination.clone()];
         images.extend(job.context.dockerfile().base_images());
-        Self { cluster, secrets, images }
+        let caches = wanted.cache_imports.iter().filter_map(|cache| cache.attributes.get("ref"));
+        let contexts = wanted.contexts.values().filter_map(|context| match context {
+            client::NamedContext::Image(image) => Some(image),
+            _ => None,
+        });
+        images.extend(caches.chain(contexts).filter_map(|name| name.parse().ok()));
+        Self { cluster: cluster.clone(), secrets: secrets.to_vec(), images }
     }
 
     async fn find(&self, host: &str) -> Result<Option<client::Login>, String> {
@@ -31,7 +42,13 @@ impl PullSecretLogins {
             .into_iter()
             .find_map(|repository| credentials.login(host, repository));
         match login {
-            None => Ok(None),
+            None => match credentials.identity(host, "") {
+                Identity::Helper { origin, helper, .. } => Err(format!(
+                    "{origin} names the credential helper `{helper}` for {host}, which is not here and which BuildKit cannot run; \
+                     give it a user and a password"
+                )),
+                _ => Ok(None),
+            },
             Some(Login::Password { username, password }) => {
                 Ok(Some(client::Login::Password { username: username.clone(), password: password.clone() }))
             }

@@ -130,9 +130,29 @@ pub(crate) fn options(flags: &[String]) -> Result<BTreeMap<String, String>> {
                 "attributes of the Dockerfile frontend are set with `--opt name=value`; everything else has a field of the request",
             ));
         };
+        if let Some(field) = field_for(name) {
+            let message = format!("`extraFlags`: `{OPTION_FLAG} {name}=…` is not for a flag");
+            return Err(Error::new(ErrorKind::Unsupported, message).with_hint(format!("use {field}")));
+        }
         options.insert(name.to_owned(), value.to_owned());
     }
     Ok(options)
+}
+
+/// Returns where an attribute is set that has a place of its own. Two places would contradict each other.
+fn field_for(attribute: &str) -> Option<&'static str> {
+    Some(match attribute.split(':').next().unwrap_or_default() {
+        "target" => "the request's `target`",
+        "platform" => "the request's `platforms`",
+        "no-cache" => "the request's `no_cache`",
+        "filename" | "dockerfilekey" => "the request's `dockerfile`",
+        "context" | "contextkey" => "the request's `directory` and `contexts`",
+        "add-hosts" => "the request's `extra_hosts`",
+        "build-arg" => "the request's `build_args`",
+        "label" => "the request's `labels`",
+        "cache-imports" | "cache-from" => "`clusterBuildkit.cache`",
+        _ => return None,
+    })
 }
 
 /// The options are part of the version: any of them can change the image.
@@ -154,6 +174,14 @@ mod tests {
         let options = read(&["--opt", "ulimit=nofile=1024", "--opt=shm-size=1g"]).expect("valid");
         assert_eq!(options["ulimit"], "nofile=1024");
         assert_eq!(options["shm-size"], "1g");
+    }
+
+    #[test]
+    fn what_has_a_field_is_not_set_by_a_flag() {
+        for name in ["target", "no-cache", "build-arg:A", "context:base", "cache-imports"] {
+            let error = read(&["--opt", &format!("{name}=x")]).expect_err("has a field");
+            assert!(error.message().contains(name) && error.hint().is_some(), "{error}");
+        }
     }
 
     #[test]

@@ -62,26 +62,34 @@ pub(crate) async fn connect(
             let identity = identity(daemon)?;
             let stream = PodStream::port_forward(cluster, namespace, &daemon.pod.name, PORT).await;
             let stream = stream.map_err(|error| Unreached::Refused(error.into()))?;
-            over_tls(identity, async { Ok(stream) }).await.map_err(Unreached::Client)
+            let connected = over_tls(identity, async { Ok(stream) }).await;
+            connected.map_err(|error| Unreached::Refused(unserved(namespace, daemon, &error)))
         }
         Route::Direct => match (direct(daemon).await, wanted) {
             (Err(Unreached::Client(error)), None) => {
-                let message = format!(
-                    "the build goes through the API server, for port {PORT} of Pod {namespace}/{} does not serve this program: {error}",
-                    daemon.pod.name
-                );
-                let hint = format!(
-                    "allow TCP connections from here to port {PORT} of pods with the label app={}, or set `clusterBuildkit.listen: false` \
-                     if they are in another cluster; certificates that have ended are made anew when Secret {namespace}/{} is deleted",
-                    spec::NAME,
-                    spec::TLS_SECRET
-                );
-                events.warn(message, Some(hint));
+                let error = unserved(namespace, daemon, &error);
+                let message = format!("the build goes through the API server: {}", error.message());
+                events.warn(message, error.hint().map(str::to_owned));
                 exec(cluster, settings, daemon).await
+            }
+            (Err(Unreached::Client(error)), Some(_)) => {
+                Err(Unreached::Refused(unserved(namespace, daemon, &error)))
             }
             (outcome, _) => outcome,
         },
     }
+}
+
+/// Says that the daemon's port is of no use to us.
+fn unserved(namespace: &str, daemon: &Daemon, error: &ClientError) -> Error {
+    let pod = &daemon.pod.name;
+    let message = format!("port {PORT} of Pod {namespace}/{pod} does not serve this program: {error}");
+    Error::new(ErrorKind::Rejected, message).with_hint(format!(
+        "allow TCP connections from here to port {PORT} of pods with the label app={}, or set `clusterBuildkit.listen: false` \
+         if they are in another cluster; certificates that have ended are made anew when Secret {namespace}/{} is deleted",
+        spec::NAME,
+        spec::TLS_SECRET
+    ))
 }
 
 async fn exec(cluster: &Cluster, settings: &spec::Settings, daemon: &Daemon) -> Result<Client, Unreached> {

@@ -8,7 +8,8 @@ use rustls::crypto::CryptoProvider;
 use tower::retry::RetryLayer;
 use tower::{BoxError, ServiceBuilder};
 
-/// Makes a client like kube's own, but for one thing: what is written leaves at once.
+/// Makes a client like kube's own, without its tracing of requests, and so that what is written leaves at
+/// once.
 ///
 /// kube leaves Nagle's algorithm on, so that a small message may wait for the acknowledgement of the
 /// one before, which a peer delays by up to 40 ms. A build's conversation with its daemon is a chain

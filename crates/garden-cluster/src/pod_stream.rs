@@ -38,6 +38,9 @@ const COMPLAINT: usize = 4 << 10;
 
 /// A stream of bytes to a pod and back, through the API server.
 ///
+/// The library below (tungstenite) shows what is sent in its log at level `trace`: never let a program
+/// whose streams carry secrets log at that level.
+///
 /// Has no task of its own: reading and writing make progress when they are polled, and neither
 /// waits for the other. What was written leaves when a message is full or at a flush.
 pub struct PodStream {
@@ -47,7 +50,24 @@ pub struct PodStream {
     unread: Bytes,
     /// Begins with the byte of the channel.
     unsent: BytesMut,
-    ended: bool,
+    end: Option<End>,
+    closing: Closing,
+}
+
+/// How a stream ended that has nothing more to read.
+enum End {
+    Clean,
+    /// It stays one, however often it is read.
+    Cut(String),
+}
+
+/// How far we are with saying that nothing more is written.
+#[derive(Clone, Copy, PartialEq)]
+enum Closing {
+    Open,
+    /// What closes the command's input is written, but has perhaps not left.
+    Input,
+    InputClosed,
 }
 
 enum Protocol {
@@ -117,7 +137,15 @@ impl PodStream {
     }
 
     fn new(target: String, socket: Socket, protocol: Protocol) -> Self {
-        Self { target, socket, protocol, unread: Bytes::new(), unsent: BytesMut::new(), ended: false }
+        Self {
+            target,
+            socket,
+            protocol,
+            unread: Bytes::new(),
+            unsent: BytesMut::new(),
+            end: None,
+            closing: Closing::Open,
+        }
     }
 
     /// Hands the collected message to the socket, without waiting for it to leave.
@@ -131,7 +159,7 @@ impl PodStream {
     }
 
     /// Takes a message apart. Returns what the stream's end means, if this is its end.
-    fn receive(&mut self, mut message: Bytes) -> Option<io::Result<()>> {
+    fn receive(&mut self, mut message: Bytes) -> Option<End> {
         if message.is_empty() {
             return None;
         }
@@ -144,7 +172,7 @@ impl PodStream {
                     complaint.extend_from_slice(&message[..message.len().min(room)]);
                 }
                 // Empty, it only says that the server has opened the channel.
-                STATUS if !message.is_empty() => return Some(self.judge(&message)),
+                STATUS if !message.is_empty() => return Some(judge(&message)),
                 _ => {}
             },
             Protocol::PortForward { announced } => {
@@ -152,7 +180,9 @@ impl PodStream {
                 if std::mem::replace(announced, true) {
                     match channel {
                         FORWARDED => self.unread = message,
-                        FORWARD_ERROR => return Some(Err(self.cut(&String::from_utf8_lossy(&message)))),
+                        FORWARD_ERROR => {
+                            return Some(End::Cut(String::from_utf8_lossy(&message).into_owned()));
+                        }
                         _ => {}
                     }
                 }
@@ -161,20 +191,8 @@ impl PodStream {
         None
     }
 
-    /// Says what the status with which a command ended means.
-    fn judge(&self, status: &[u8]) -> io::Result<()> {
-        let status: kube::core::Status = serde_json::from_slice(status).map_err(io::Error::other)?;
-        if status.is_success() { Ok(()) } else { Err(self.cut(&status.message)) }
-    }
-
     fn broken(&self, error: &tungstenite::Error) -> io::Error {
-        // rustls explains at length, with a link, what a connection is that just ended.
-        match error {
-            tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                self.cut("the connection was closed")
-            }
-            error => self.cut(&error.to_string()),
-        }
+        self.cut(&reason(error))
     }
 
     fn cut(&self, reason: &str) -> io::Error {
@@ -189,6 +207,25 @@ impl PodStream {
     }
 }
 
+const CLOSED: &str = "the connection was closed";
+
+/// Says what the status with which a command ended means.
+fn judge(status: &[u8]) -> End {
+    match serde_json::from_slice::<kube::core::Status>(status) {
+        Ok(status) if status.is_success() => End::Clean,
+        Ok(status) => End::Cut(status.message),
+        Err(_) => End::Cut(String::from_utf8_lossy(status).into_owned()),
+    }
+}
+
+fn reason(error: &tungstenite::Error) -> String {
+    match error {
+        // rustls explains at length, with a link, what a connection is that just ended.
+        tungstenite::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
+        error => error.to_string(),
+    }
+}
+
 impl AsyncRead for PodStream {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -196,19 +233,17 @@ impl AsyncRead for PodStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while self.unread.is_empty() {
-            if self.ended {
-                return Poll::Ready(Ok(()));
+            match &self.end {
+                Some(End::Clean) => return Poll::Ready(Ok(())),
+                Some(End::Cut(reason)) => return Poll::Ready(Err(self.cut(reason))),
+                None => {}
             }
-            let end = match ready!(Pin::new(&mut self.socket).poll_next(context)) {
+            self.end = match ready!(Pin::new(&mut self.socket).poll_next(context)) {
                 Some(Ok(Message::Binary(message))) => self.receive(message),
-                Some(Ok(Message::Close(_))) | None => Some(Err(self.cut("the connection was closed"))),
+                Some(Ok(Message::Close(_))) | None => Some(End::Cut(CLOSED.to_owned())),
                 Some(Ok(_)) => None,
-                Some(Err(error)) => Some(Err(self.broken(&error))),
+                Some(Err(error)) => Some(End::Cut(reason(&error))),
             };
-            if let Some(end) = end {
-                self.ended = true;
-                return Poll::Ready(end);
-            }
         }
         let length = self.unread.len().min(buffer.remaining());
         buffer.put_slice(&self.unread.split_to(length));
@@ -226,6 +261,9 @@ impl AsyncWrite for PodStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.closing != Closing::Open {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         if self.unsent.len() >= MESSAGE {
             ready!(self.poll_send(context))?;
         }
@@ -257,11 +295,19 @@ impl AsyncWrite for PodStream {
 
     /// Where the protocol can close the command's input alone, what the command still says can be read.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.as_mut().poll_flush(context))?;
-        if let Protocol::Exec { can_close: can_close @ true, .. } = &mut self.protocol {
-            *can_close = false;
-            self.unsent.extend_from_slice(&[CLOSE, STDIN]);
-            return self.poll_flush(context);
+        if self.closing == Closing::Open {
+            ready!(self.as_mut().poll_flush(context))?;
+            if matches!(self.protocol, Protocol::Exec { can_close: true, .. }) {
+                self.closing = Closing::Input;
+                self.unsent.extend_from_slice(&[CLOSE, STDIN]);
+            }
+        }
+        if self.closing == Closing::Input {
+            ready!(self.as_mut().poll_flush(context))?;
+            self.closing = Closing::InputClosed;
+        }
+        if self.closing == Closing::InputClosed {
+            return Poll::Ready(Ok(()));
         }
         let closed = ready!(Pin::new(&mut self.socket).poll_close(context));
         Poll::Ready(closed.map_err(|error| self.broken(&error)))

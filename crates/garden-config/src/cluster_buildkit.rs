@@ -26,7 +26,7 @@ pub struct ClusterBuildkitOptions {
     pub cache: Vec<CacheLayer>,
     /// Whether the daemon runs without privileges, which not every cluster supports. Default: no.
     pub rootless: bool,
-    /// The daemon's image; one that fits `rootless` if it is set. An extension: Garden has no such
+    /// The daemon's image: `BuildKit` 0.17 or later, and one that fits `rootless` if it is set. An extension: Garden has no such
     /// field. Default: none, so that [`ClusterBuildkitOptions::image`] chooses.
     pub image: Option<String>,
     /// Labels that a node must have to run the daemon. Default: none.

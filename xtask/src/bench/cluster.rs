@@ -98,10 +98,11 @@ impl Cluster {
             loop {
                 // The former daemon must be gone: a build takes the oldest.
                 let pods = self.pods(namespace).await?;
-                if let [pod] = pods.as_slice() {
-                    if is_started(pod) && has_state_in_memory(pod) {
-                        return Ok(());
-                    }
+                if let [pod] = pods.as_slice()
+                    && is_started(pod)
+                    && has_state_in_memory(pod)
+                {
+                    return Ok(());
                 }
                 if started.elapsed() > PATIENCE {
                     bail!("the daemon with its state in memory does not start in Namespace {namespace}");

@@ -45,7 +45,8 @@ pub(super) fn run(
         Reports::OnErrors => command.stdout(Stdio::null()).stderr(Stdio::piped()),
     };
     let started = Instant::now();
-    let mut child = command.spawn().with_context(|| format!("starting {:?}", command.get_program()))?;
+    let mut child =
+        command.spawn().with_context(|| format!("starting {}", command.get_program().display()))?;
     let process = child.id();
     let memory = thread::spawn(move || peak_memory(process));
 
@@ -68,7 +69,7 @@ pub(super) fn run(
     let seconds = started.elapsed().as_secs_f64();
     if !status.success() {
         let tail: Vec<String> = tail.into();
-        bail!("{:?} failed ({status}):\n{}", command.get_program(), tail.join("\n"));
+        bail!("{} failed ({status}):\n{}", command.get_program().display(), tail.join("\n"));
     }
     let peak_memory = memory.join().ok().flatten().context("the process's memory could not be read")?;
     Ok(Needed { seconds, peak_memory })

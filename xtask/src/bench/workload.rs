@@ -84,7 +84,7 @@ fn directory(dockerfile: &str) -> Result<TempDir> {
     Ok(directory)
 }
 
-/// Bytes that do not compress, the same from the same seed. (Steele, Lea and Flood's SplitMix64.)
+/// Bytes that do not compress, the same from the same seed. (Steele, Lea and Flood's `SplitMix64`.)
 struct Noise(u64);
 
 impl Noise {

@@ -1,15 +1,17 @@
 //! One HTTP/2 connection to a daemon, over any stream of bytes.
 
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use futures::future::BoxFuture;
 use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::task::JoinSet;
 use tonic::body::Body;
 
 use super::ClientError;
@@ -17,9 +19,13 @@ use super::ClientError;
 /// What the daemon accepts and sends in one message. Source: containerd's `defaults.DefaultMaxRecvMsgSize`.
 pub(super) const LARGEST_MESSAGE: usize = 16 << 20;
 
-/// Bytes that wait here for a slow connection. The daemon's health checks wait behind them, so
-/// on a connection of 100 KB/s this is a delay of five seconds; the daemon tolerates thirty.
-const SEND_BUFFER: usize = 256 << 10;
+/// Bytes of one stream that wait here for a slow connection. The daemon's health checks wait behind
+/// them and behind what the tunnel, the stream to the pod and the system hold, a few times as much
+/// again; the daemon tolerates thirty seconds.
+const SEND_BUFFER: usize = 128 << 10;
+
+/// How long a connection that nobody uses any more may take to tell the daemon that builds are cancelled.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the daemon may send before it hears from us again.
 const WINDOW: u32 = 2 << 20;
@@ -34,8 +40,37 @@ pub(super) type Control = ControlClient<Connection>;
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     requests: http2::SendRequest<Body>,
-    /// Ends with the last clone.
-    _driver: std::sync::Arc<AbortOnDropHandle<()>>,
+    /// End soon after the last clone.
+    _tasks: Arc<Tasks>,
+}
+
+/// What works for a connection: hyper's own tasks hold it open for as long as something that was sent
+/// has not left, which is for ever if the other end takes nothing.
+#[derive(Debug, Default)]
+struct Tasks(Mutex<JoinSet<()>>);
+
+#[derive(Clone, Debug)]
+struct Executor(Weak<Tasks>);
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Executor {
+    fn execute(&self, task: F) {
+        if let Some(tasks) = self.0.upgrade() {
+            tasks.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+        }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        let mut tasks = std::mem::take(self.0.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let all_ended = async { while tasks.join_next().await.is_some() {} };
+                // What still runs then is aborted with `tasks`.
+                let _patience = tokio::time::timeout(LAST_WORDS_PATIENCE, all_ended).await;
+            });
+        }
+    }
 }
 
 impl Connection {
@@ -43,7 +78,9 @@ impl Connection {
     pub(super) async fn open(
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<Self, ClientError> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let tasks = Arc::new(Tasks::default());
+        let executor = Executor(Arc::downgrade(&tasks));
+        let mut builder = http2::Builder::new(executor.clone());
         builder
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(2 * WINDOW)
@@ -51,12 +88,12 @@ impl Connection {
             .max_header_list_size(LARGEST_HEADERS);
         let (requests, driver) =
             builder.handshake(TokioIo::new(stream)).await.map_err(|error| ClientError::lost(&error))?;
-        let driver = tokio::spawn(async move {
+        hyper::rt::Executor::execute(&executor, async move {
             if let Err(error) = driver.await {
                 tracing::debug!(%error, "the connection to the BuildKit daemon ended");
             }
         });
-        Ok(Self { requests, _driver: std::sync::Arc::new(AbortOnDropHandle::new(driver)) })
+        Ok(Self { requests, _tasks: tasks })
     }
 
     /// Returns the daemon's control service. The daemon looks at no host name.

@@ -10,6 +10,9 @@ pub const CONTEXT: &str = "context";
 /// The name under which a [`Session`](super::Session) serves the directory of the Dockerfile.
 pub const DOCKERFILE: &str = "dockerfile";
 
+/// The type of a cache that is part of the image.
+const INLINE: &str = "inline";
+
 /// A build of a Dockerfile.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,6 +77,15 @@ pub struct ImageExport {
 }
 
 impl DockerfileBuild {
+    /// Returns the same build without a cache within the image, and under its first name only; `None` if it
+    /// has no such cache.
+    pub fn without_inline_cache(&self) -> Option<Self> {
+        let mut build = self.clone();
+        build.cache_exports.retain(|entry| entry.kind != INLINE);
+        build.image.names.truncate(1);
+        (build.cache_exports.len() < self.cache_exports.len()).then_some(build)
+    }
+
     /// Puts the build into the words of the daemon.
     ///
     /// Source: `BuildKit`, `frontend/dockerui/config.go` and `exporter/containerimage/opts.go`.

@@ -100,7 +100,7 @@ impl ClientError {
             return Self::lost(source);
         }
         let message = status.message().to_owned();
-        let no_session = message.contains("no active session") || message.contains("no active sessions");
+        let no_session = message.contains("no active session");
         match status.code() {
             Code::Unavailable => Self::GaveUp { message },
             _ if no_session => Self::GaveUp { message },

@@ -18,6 +18,8 @@ mod status;
 mod tls;
 mod tunnel;
 
+use std::time::Duration;
+
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -48,8 +50,8 @@ impl Client {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<Self, ClientError> {
         let connection = Connection::open(stream).await?;
-        let info = connection.control().info(proto::InfoRequest {}).await;
-        let info = info.map_err(|status| ClientError::from_status(&status))?.into_inner();
+        let info =
+            answered(async { connection.control().info(proto::InfoRequest {}).await }).await?.into_inner();
         let version = info.buildkit_version.map(|version| version.version).unwrap_or_default();
         Ok(Self { connection, version })
     }
@@ -90,4 +92,16 @@ impl Client {
         }
         Ok(running)
     }
+}
+
+/// How long a daemon may take to answer what needs no work. A build has no limit.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for the answer to a call that needs no work: a daemon that hangs takes calls and never answers.
+async fn answered<T>(call: impl Future<Output = Result<T, tonic::Status>>) -> Result<T, ClientError> {
+    let Ok(answer) = tokio::time::timeout(ANSWER_PATIENCE, call).await else {
+        let reason = format!("it did not answer within {} s", ANSWER_PATIENCE.as_secs());
+        return Err(ClientError::Lost { reason });
+    };
+    answer.map_err(|status| ClientError::from_status(&status))
 }

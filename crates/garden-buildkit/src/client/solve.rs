@@ -81,10 +81,14 @@ pub(super) async fn solve(
         }
     };
     let outcome = outcome.map_err(|status| ClientError::from_status(&status));
-    if matches!(outcome, Err(ClientError::Lost { .. })) {
-        return Err(outcome.err().unwrap_or_else(|| ClientError::Lost { reason: String::new() }));
+    if let Err(lost @ ClientError::Lost { .. }) = outcome {
+        return Err(lost);
     }
     drop(session);
+    if !asked {
+        // Some daemons answer only with their first report.
+        statuses = timeout(LAST_WORDS_PATIENCE, &mut watching).await.unwrap_or_default();
+    }
     while let Some(statuses) = &mut statuses {
         match timeout(LAST_WORDS_PATIENCE, statuses.next()).await {
             Ok(Some(Ok(status))) => updates(status).for_each(&mut on_update),
@@ -97,8 +101,10 @@ pub(super) async fn solve(
 /// Waits for the next report; for ever, when there are no more.
 async fn next(statuses: &mut Option<Streaming<proto::StatusResponse>>) -> proto::StatusResponse {
     if let Some(stream) = statuses {
-        if let Some(Ok(status)) = stream.next().await {
-            return status;
+        match stream.next().await {
+            Some(Ok(status)) => return status,
+            Some(Err(status)) => tracing::debug!(%status, "the daemon's reports on the build broke off"),
+            None => {}
         }
         *statuses = None;
     }

@@ -53,8 +53,7 @@ impl TlsIdentity {
     fn config(&self) -> io::Result<ClientConfig> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(self.certificate_authority.as_bytes()) {
-            let certificate =
-                certificate.map_err(|error| invalid("the daemon's certificate authority", &error))?;
+            let certificate = certificate.map_err(|_| damaged("the daemon's certificate authority"))?;
             roots.add(certificate).map_err(|error| invalid("the daemon's certificate authority", &error))?;
         }
         if roots.is_empty() {
@@ -63,9 +62,9 @@ impl TlsIdentity {
         }
         let chain =
             CertificateDer::pem_slice_iter(self.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|error| invalid("our certificate", &error))?;
+        let chain = chain.map_err(|_| damaged("our certificate"))?;
         let key = PrivateKeyDer::from_pem_slice(self.key.expose_secret().as_bytes());
-        let key = key.map_err(|error| invalid("the key of our certificate", &error))?;
+        let key = key.map_err(|_| damaged("the key of our certificate"))?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -76,6 +75,34 @@ impl TlsIdentity {
     }
 }
 
+/// Says no more: the parser's own errors quote what they could not read, which may be a key.
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: the PEM text is damaged or missing"))
+}
+
 fn invalid(what: &str, error: &dyn std::error::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_key_is_not_quoted() {
+        let issued = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = issued.signing_key.serialize_pem();
+        for damaged in
+            [key.replace('\n', ""), key.replace("-----END", "----END"), key.replace("-----BEGIN", "")]
+        {
+            let identity = TlsIdentity {
+                server_name: "localhost".to_owned(),
+                certificate_authority: issued.cert.pem(),
+                certificate: issued.cert.pem(),
+                key: damaged.into(),
+            };
+            let error = identity.check().expect_err("damaged").to_string();
+            assert_eq!(error, "the key of our certificate: the PEM text is damaged or missing");
+        }
+    }
 }

@@ -112,7 +112,7 @@ pub(super) fn choose(pods: &[Pod], wanted: &str) -> Option<DaemonPod> {
         let status = container(pod)?;
         // Not `ready`: that a busy daemon does not answer a probe in time means nothing.
         let running = status.state.as_ref().is_some_and(|state| state.running.is_some());
-        (running && status.started == Some(true)).then_some(())?;
+        (running && status.started == Some(true) && !is_on_lost_node(pod)).then_some(())?;
         Some(DaemonPod {
             name: pod.metadata.name.clone()?,
             uid: pod.metadata.uid.clone()?,
@@ -121,6 +121,15 @@ pub(super) fn choose(pods: &[Pod], wanted: &str) -> Option<DaemonPod> {
             address: pod.status.as_ref()?.pod_ip.as_ref().and_then(|address| address.parse().ok()),
         })
     })
+}
+
+/// The container has no readiness probe, so the pod is ready as long as it runs. If it is not, the
+/// cluster has lost its node, and only waits before it says so by deleting the pod.
+fn is_on_lost_node(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
+    let container_is_ready = container(pod).is_some_and(|status| status.ready);
+    let mut conditions = conditions.unwrap_or_default().iter();
+    container_is_ready && conditions.any(|condition| condition.type_ == "Ready" && condition.status != "True")
 }
 
 /// Returns the pod that is most likely to become the daemon.

@@ -77,6 +77,22 @@ fn a_daemon_that_stops_may_be_tried_again() {
 }
 
 #[test]
+fn a_failed_command_is_not_tried_again_whatever_the_daemon_calls_it() {
+    let message = "process \"/bin/sh -c make\" did not complete successfully: exit code: 2: context canceled";
+    let error = explain_build(&Failure::new(Code::Cancelled, message), Some("RUN make"));
+    assert!(matches!(error.kind(), ErrorKind::BuildFailed { exit_code: Some(2), .. }), "{error:?}");
+    assert!(!error.is_retryable());
+}
+
+#[test]
+fn the_push_of_a_cache_is_told_apart_from_that_of_the_image() {
+    let caches = ["r.example/a:_buildcache".to_owned()];
+    let failure = |name: &str| Failure::new(Code::Unknown, format!("failed to push {name}: denied"));
+    assert!(is_push_of(&failure("r.example/a:_buildcache"), &caches));
+    assert!(!is_push_of(&failure("r.example/a:v-1"), &caches));
+}
+
+#[test]
 fn several_lines_are_named_as_such() {
     assert_eq!(at(Some(&source(2, 4))), " (Dockerfile:2-4)");
     assert_eq!(at(None), "");

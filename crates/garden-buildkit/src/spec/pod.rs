@@ -4,7 +4,7 @@ use garden_cluster::{resource_requirements, tolerations};
 use k8s_openapi::api::core::v1::{
     AppArmorProfile, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
     KeyToPath, LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe,
-    SeccompProfile, SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    SeccompProfile, SecretVolumeSource, SecurityContext, Toleration, Volume, VolumeMount,
 };
 
 use super::{
@@ -73,12 +73,23 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         node_selector: Some(options.node_selector.clone()),
-        tolerations: Some(tolerations(&options.tolerations)),
+        tolerations: Some(tolerations(&options.tolerations).into_iter().chain(lost_node()).collect()),
         image_pull_secrets: Some(pull_secrets.collect()),
         security_context,
         volumes: Some(volumes),
         ..PodSpec::default()
     }
+}
+
+/// A daemon whose node is lost is replaced after a minute, not after the usual five.
+fn lost_node() -> impl Iterator<Item = Toleration> {
+    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].into_iter().map(|taint| Toleration {
+        key: Some(taint.to_owned()),
+        operator: Some("Exists".to_owned()),
+        effect: Some("NoExecute".to_owned()),
+        toleration_seconds: Some(60),
+        ..Toleration::default()
+    })
 }
 
 fn arguments(options: &DaemonOptions) -> Vec<String> {

@@ -143,3 +143,26 @@ fn a_cache_repository_of_the_user_s_leaves_the_cache_on() {
     assert!(arguments.contains(&"--cache=true".to_owned()));
     assert!(!arguments.contains(&"--cache-repo=registry.example:5000/team/api/cache".to_owned()));
 }
+
+#[test]
+fn labels_hosts_and_no_cache_reach_the_executor_and_no_cache_is_stronger_than_any_flag() {
+    let mut settings = settings();
+    settings.options.extra_flags.push("--cache=true".to_owned());
+    let job = job(|request| {
+        request
+            .label("team", "web")
+            .extra_host("db.local", "10.0.0.7")
+            .no_cache(true)
+            .extra_flag("--cache=true")
+    });
+    let arguments = arguments_of(&settings, &job);
+    assert!(arguments.contains(&"--label=team=web".to_owned()), "{arguments:?}");
+    let caches: Vec<_> = arguments.iter().filter(|argument| argument.starts_with("--cache=")).collect();
+    assert_eq!(caches, ["--cache=false"]);
+    let pod = pod(&settings, &job, &ownership()).expect("a pod");
+    let aliases = pod.spec.and_then(|spec| spec.host_aliases).expect("aliases");
+    assert_eq!(
+        (aliases[0].ip.as_str(), aliases[0].hostnames.as_deref()),
+        ("10.0.0.7", Some(&["db.local".to_owned()][..]))
+    );
+}

@@ -26,7 +26,8 @@ impl Batch {
     pub(super) fn push(&mut self, packet: Packet) {
         self.bytes += OVERHEAD + packet.data.len();
         if let Some(stat) = &packet.stat {
-            self.bytes += size_of::<Stat>() + stat.path.len() + stat.linkname.len();
+            let attributes: usize = stat.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum();
+            self.bytes += size_of::<Stat>() + stat.path.len() + stat.linkname.len() + attributes;
         }
         self.packets.push(packet);
     }

@@ -45,7 +45,7 @@ impl SyncError {
         !matches!(self, Self::Receiver(_) | Self::Aborted(_))
     }
 
-    /// The status with which the call ends. The daemon treats none of them specially but `NOT_FOUND`.
+    /// The status with which the call ends. The daemon treats none of them specially.
     pub(super) fn code(&self) -> Code {
         match self {
             Self::UnknownDirectory(_) => Code::NotFound,

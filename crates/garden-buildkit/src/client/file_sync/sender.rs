@@ -138,6 +138,8 @@ where
             PacketType::PacketFin => {
                 if transfer.output.send(vec![batch::end()]).await.is_ok() {
                     transfer.record.finish();
+                } else {
+                    transfer.record.fail(SyncError::Aborted(transfer.record.directory().to_owned()));
                 }
                 // A daemon that ends before it has what it asked for does not want it any more.
                 transfer.failed.cancel();
@@ -161,7 +163,10 @@ impl Transfer {
     /// Does `work` on the current thread, and lets the sync fail if it does.
     fn run(&self, work: impl FnOnce() -> Result<(), Stop>) {
         let guard = PanicGuard(self);
-        if let Err(Stop::Failed(error)) = work() {
+        // Once the daemon has dropped the sync, what goes wrong here is only its consequence.
+        if let Err(Stop::Failed(error)) = work()
+            && !self.is_over()
+        {
             self.fail_here(error);
         }
         drop(guard);

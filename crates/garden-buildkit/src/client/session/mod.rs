@@ -87,8 +87,7 @@ impl Session {
         for method in services::METHODS {
             metadata.append("x-docker-expose-session-grpc-method", MetadataValue::from_static(method));
         }
-        let incoming =
-            control.session(request).await.map_err(|status| ClientError::from_status(&status))?.into_inner();
+        let incoming = super::answered(control.session(request)).await?.into_inner();
         let tunnel = TokioIo::new(Tunnel::new(incoming, sender));
         let health = Health::new();
         let services = Services::new(self, health.clone());

@@ -1,0 +1,153 @@
+//! Which failures of a backend are tried again, and what the registry is asked in between.
+
+#![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use garden_build::config::{DeploymentRegistry, ProviderConfig};
+use garden_build::kube::Client;
+use garden_build::kube::client::Body;
+use garden_build::{
+    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Error, ErrorKind,
+    Outcome, PlannedObject, Pushed, Result, SweepReport,
+};
+use http::{Request, Response};
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Ends its builds as it was told to, one after the other.
+#[derive(Debug)]
+struct Scripted {
+    ends: Mutex<VecDeque<Option<ErrorKind>>>,
+    /// Told that there is an image, whatever the end.
+    pushes_to: Arc<AtomicBool>,
+}
+
+impl Scripted {
+    fn new(ends: impl IntoIterator<Item = Option<ErrorKind>>) -> Arc<Self> {
+        Self::that_pushes(&Arc::default(), ends)
+    }
+
+    fn that_pushes(to: &Arc<AtomicBool>, ends: impl IntoIterator<Item = Option<ErrorKind>>) -> Arc<Self> {
+        Arc::new(Self { ends: Mutex::new(ends.into_iter().collect()), pushes_to: Arc::clone(to) })
+    }
+
+    fn left(&self) -> usize {
+        self.ends.lock().unwrap().len()
+    }
+}
+
+impl Backend for Scripted {
+    fn name(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn image_flags(&self, _: &BuildRequest) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn plan(&self, _: &BuildJob) -> Result<Vec<PlannedObject>> {
+        Ok(Vec::new())
+    }
+
+    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+        let end = self.ends.lock().unwrap().pop_front().expect("one build too many");
+        self.pushes_to.store(true, Ordering::SeqCst);
+        Box::pin(async move {
+            match end {
+                None => Ok(Pushed::new(DIGEST.parse().unwrap(), 0, 1)),
+                Some(kind) => Err(Error::new(kind, "as the script says")),
+            }
+        })
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
+        Box::pin(async { Ok(SweepReport::default()) })
+    }
+}
+
+/// A registry that has every image once `has_images` is true. Returns its `host:port`.
+fn registry(has_images: &Arc<AtomicBool>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let has_images = Arc::clone(has_images);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _request = stream.read(&mut [0; 4096]).unwrap();
+            let status = if has_images.load(Ordering::SeqCst) { "200 OK" } else { "404 Not Found" };
+            let answer = format!(
+                "HTTP/1.1 {status}\r\nDocker-Content-Digest: {DIGEST}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    address
+}
+
+async fn build(backend: &Arc<Scripted>, has_images: &Arc<AtomicBool>, force: bool) -> Result<Outcome> {
+    let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
+    let mut provider = ProviderConfig::kubernetes("demo");
+    let mut deployment = DeploymentRegistry::new(&registry(has_images)).unwrap();
+    deployment.insecure = true;
+    provider.deployment_registry = Some(deployment);
+    let backend: Arc<dyn Backend> = Arc::clone(backend) as _;
+    let builder = Builder::with_backend(provider, Client::new(nobody, "default"), backend).unwrap();
+    let directory = tempfile::TempDir::new().unwrap();
+    std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    let image = builder.build(BuildRequest::new("api", directory.path()).force(force)).await?;
+    Ok(image.outcome)
+}
+
+fn failed() -> ErrorKind {
+    ErrorKind::BuildFailed { step: None, exit_code: Some(1) }
+}
+
+#[tokio::test]
+async fn a_build_that_loses_its_builder_is_begun_three_times_at_most() {
+    let missing = Arc::new(AtomicBool::new(false));
+    let lost = || Some(ErrorKind::BuilderLost);
+    let backend = Scripted::new([lost(), Some(ErrorKind::Evicted), lost(), None]);
+    let error = build(&backend, &missing, false).await.unwrap_err();
+    assert_eq!((error.kind(), backend.left()), (&ErrorKind::BuilderLost, 1));
+
+    let backend = Scripted::new([lost(), None]);
+    let error = build(&backend, &missing, false).await.unwrap_err();
+    // Begun again; only that the registry of this test has no image makes it a failure.
+    assert_eq!((error.kind(), backend.left()), (&ErrorKind::PushFailed, 0));
+}
+
+#[tokio::test]
+async fn an_image_that_was_pushed_before_its_builder_was_lost_is_not_built_again() {
+    let has_images = Arc::new(AtomicBool::new(false));
+    let backend = Scripted::that_pushes(&has_images, [Some(ErrorKind::BuilderLost), None]);
+    let outcome = build(&backend, &has_images, false).await.unwrap();
+    assert_eq!((outcome, backend.left()), (Outcome::AlreadyExists, 1));
+}
+
+#[tokio::test]
+async fn a_failed_step_is_never_tried_again() {
+    for kind in [failed(), ErrorKind::Unreachable, ErrorKind::OutOfMemory] {
+        let backend = Scripted::new([Some(kind.clone()), None]);
+        let error = build(&backend, &Arc::new(AtomicBool::new(false)), false).await.unwrap_err();
+        assert_eq!((error.kind(), backend.left()), (&kind, 1));
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_forced_is_not_looked_for() {
+    let present = Arc::new(AtomicBool::new(true));
+    let backend = Scripted::new([Some(ErrorKind::BuilderLost), None]);
+    let outcome = build(&backend, &present, true).await.unwrap();
+    assert!(matches!(outcome, Outcome::Built { .. }) && backend.left() == 0, "{outcome:?}");
+    let outcome = build(&backend, &present, false).await.unwrap();
+    assert_eq!(outcome, Outcome::AlreadyExists, "nothing was built");
+}
