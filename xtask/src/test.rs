@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every check and every test, the end-to-end ones included.
 
+use std::env;
 use std::process::Command;
 use std::time::Instant;
 
@@ -22,10 +23,21 @@ pub(crate) fn run() -> Result<()> {
     cargo("lints of the end-to-end tests", &["clippy", "--test", "e2e", "--", "-D", "warnings"])?;
     documentation()?;
     dependency_rules()?;
-    cargo("unit and integration tests", &["test", "--workspace"])?;
+    unit_tests()?;
     end_to_end()?;
     println!("\nall checks and tests passed in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())
+}
+
+fn unit_tests() -> Result<()> {
+    let what = "unit and integration tests";
+    announce(what);
+    let mut command = command(&["test", "--workspace"]);
+    if let Some(directory) = testbed::busybox_directory()? {
+        let path = env::var_os("PATH").unwrap_or_default();
+        command.env("PATH", env::join_paths([directory].into_iter().chain(env::split_paths(&path)))?);
+    }
+    succeed(&mut command, what)
 }
 
 fn documentation() -> Result<()> {
@@ -75,7 +87,7 @@ fn end_to_end() -> Result<()> {
         succeed(command(arguments).envs(&environment.variables), &format!("cargo {}", arguments.join(" ")))
     });
     // A testbed that an earlier, killed run of CI left behind is nobody's.
-    let keep = was_running && std::env::var_os("CI").is_none();
+    let keep = was_running && env::var_os("CI").is_none();
     let stopped = if environment.owned && !keep { testbed::down() } else { Ok(()) };
     tested.and(stopped)
 }
@@ -86,7 +98,7 @@ fn cargo(what: &str, arguments: &[&str]) -> Result<()> {
 }
 
 fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments);
     command
 }

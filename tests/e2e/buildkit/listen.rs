@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
-use garden_build::{Builder, ErrorKind, Outcome};
+use garden_build::{Builder, ErrorKind, Event, Outcome};
 use garden_buildkit::client::{Client, ClientError, TlsIdentity};
 use garden_buildkit::spec::{PORT, TLS_SECRET};
 use garden_buildkit::{BuildkitBackend, Route, Settings};
@@ -89,6 +90,46 @@ async fn a_daemon_that_listens_builds_on_every_route() {
         project.secrets().delete(TLS_SECRET, &DeleteParams::default()).await.unwrap();
         builds(project, &builder_by(project, Route::Direct), "after-a-change-of-certificates").await;
         assert_ne!(daemon_pod(project).await.name_any(), former);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures; run it optimised: cargo test --release"]
+async fn how_fast_the_routes_are() {
+    const MEBIBYTES: usize = 256;
+    in_project("bk-routes", async |project| {
+        project.buildkit().listen = true;
+        project.file("Dockerfile", "FROM scratch\nCOPY large /\n");
+        let mut noise = 1_u64;
+        for _ in 0..3 {
+            for route in [Route::Exec, Route::PortForward, Route::Direct] {
+                let mut large = Vec::with_capacity(MEBIBYTES << 20);
+                while large.len() < MEBIBYTES << 20 {
+                    // xorshift, so that nothing on the way can compress it.
+                    noise ^= noise << 13;
+                    noise ^= noise >> 7;
+                    noise ^= noise << 17;
+                    large.extend_from_slice(&noise.to_le_bytes());
+                }
+                project.file("large", large);
+                let mut build = builder_by(project, route).start(project.request()).await.unwrap();
+                let mut started = None;
+                while let Some(event) = build.next_event().await {
+                    match event {
+                        Event::StepStarted { name, .. } if name.contains("load build context") => {
+                            started = Some(Instant::now());
+                        }
+                        Event::StepFinished { name, .. } if name.contains("load build context") => {
+                            let seconds = started.unwrap().elapsed().as_secs_f64();
+                            println!("{route:?}: {MEBIBYTES} MiB in {seconds:.1} s");
+                        }
+                        _ => {}
+                    }
+                }
+                build.await.unwrap();
+            }
+        }
     })
     .await;
 }

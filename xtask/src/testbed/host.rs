@@ -211,7 +211,7 @@ fn shown(command: &Command) -> String {
     format!("`{program} {argument} …`")
 }
 
-fn on_path(program: &str) -> bool {
+pub(super) fn on_path(program: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()))
 }

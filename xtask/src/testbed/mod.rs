@@ -102,6 +102,15 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
+/// Returns the directory of a busybox for tests that need one, unless the machine has its own.
+pub(crate) fn busybox_directory() -> Result<Option<PathBuf>> {
+    if host::on_path("busybox") {
+        return Ok(None);
+    }
+    let program = host::unpacked_program("busybox-static", "bin/busybox")?;
+    Ok(program.parent().map(Path::to_owned))
+}
+
 /// Names the testbed's image of a BuildKit daemon.
 pub(crate) fn buildkit_image(rootless: bool) -> &'static str {
     if rootless { images::BUILDKIT_ROOTLESS } else { images::BUILDKIT }
