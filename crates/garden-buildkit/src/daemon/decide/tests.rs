@@ -90,6 +90,18 @@ fn the_oldest_started_pod_of_the_configuration_takes_the_build() {
 }
 
 #[test]
+fn a_daemon_whose_node_does_not_report_any_more_takes_no_build() {
+    let mut status = running(true);
+    status["conditions"] = json!([{ "type": "Ready", "status": "False", "reason": "NodeNotReady" }]);
+    let lost = pod("a-lost", WANTED, OLD, status.clone());
+    assert_eq!(choose(std::slice::from_ref(&lost), WANTED), None);
+    let replacement = ready("b-new", WANTED, NEW);
+    assert_eq!(choose(&[lost, replacement], WANTED).map(|daemon| daemon.name).as_deref(), Some("b-new"));
+    status["conditions"][0]["status"] = json!("True");
+    assert!(choose(&[pod("there", WANTED, OLD, status)], WANTED).is_some());
+}
+
+#[test]
 fn a_daemon_that_is_too_busy_for_probes_is_chosen_all_the_same() {
     let mut status = running(true);
     status["containerStatuses"][0]["ready"] = json!(false);
