@@ -23,6 +23,7 @@ mod ownership;
 mod patience;
 mod pod;
 mod pod_events;
+mod pod_socket;
 mod pod_stream;
 mod pull_secrets;
 mod scheduling;

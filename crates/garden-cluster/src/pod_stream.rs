@@ -4,24 +4,13 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::{Sink, SinkExt, Stream};
-use k8s_openapi::api::core::v1::Pod;
-use kube::Resource;
 use kube::api::AttachParams;
+use kube::core::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::client::answer;
-use crate::stdin::Socket;
+use crate::pod_socket::{CLOSE, STATUS, STDERR, STDIN, STDOUT, Socket, connect};
 use crate::{Cluster, ClusterError};
-
-/// Channels of the remote command protocol: the first byte of every WebSocket message.
-/// Source: Kubernetes, `k8s.io/apimachinery/pkg/util/remotecommand/constants.go`.
-const STDIN: u8 = 0;
-const STDOUT: u8 = 1;
-const STDERR: u8 = 2;
-const STATUS: u8 = 3;
-/// Version 5 only: closes the channel whose number follows.
-const CLOSE: u8 = 255;
 
 /// Channels of the port-forward protocol for its first port. The first message on each carries the
 /// port's number in two bytes and no data.
@@ -95,7 +84,6 @@ impl PodStream {
         command: &[&str],
     ) -> Result<Self, ClusterError> {
         let target = format!("{} in Pod {namespace}/{pod}", command.join(" "));
-        let action = || format!("run {target}");
         let parameters = AttachParams {
             container: Some(container.to_owned()),
             stdin: true,
@@ -104,11 +92,8 @@ impl PodStream {
             tty: false,
             ..AttachParams::default()
         };
-        let path = Pod::url_path(&(), Some(namespace));
-        let request = kube::core::Request::new(path)
-            .exec(pod, command.iter().copied(), &parameters)
-            .map_err(|error| ClusterError::of(action(), kube::Error::BuildRequest(error)))?;
-        let connection = answer(&action(), cluster.client().connect(request)).await?;
+        let request = |pods: Request| pods.exec(pod, command.iter().copied(), &parameters);
+        let connection = connect(cluster, namespace, &format!("run {target}"), request).await?;
         let protocol =
             Protocol::Exec { can_close: connection.supports_stream_close(), complaint: Vec::new() };
         Ok(Self::new(target, connection.into_stream(), protocol))
@@ -126,12 +111,8 @@ impl PodStream {
         port: u16,
     ) -> Result<Self, ClusterError> {
         let target = format!("port {port} of Pod {namespace}/{pod}");
-        let action = || format!("connect to {target}");
-        let path = Pod::url_path(&(), Some(namespace));
-        let request = kube::core::Request::new(path)
-            .portforward(pod, &[port])
-            .map_err(|error| ClusterError::of(action(), kube::Error::BuildRequest(error)))?;
-        let connection = answer(&action(), cluster.client().connect(request)).await?;
+        let request = |pods: Request| pods.portforward(pod, &[port]);
+        let connection = connect(cluster, namespace, &format!("connect to {target}"), request).await?;
         let protocol = Protocol::PortForward { announced: [false; 2] };
         Ok(Self::new(target, connection.into_stream(), protocol))
     }

@@ -5,26 +5,13 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, Stream, StreamExt};
 use garden_build_core::Error;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Resource;
 use kube::api::AttachParams;
+use kube::core::Request;
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::client::answer;
+use crate::pod_socket::{CLOSE, STATUS, STDIN, Socket, connect};
 use crate::{Cluster, ClusterError};
-
-pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
-
-/// Channels of the remote command protocol: the first byte of every WebSocket message.
-/// Source: Kubernetes, `k8s.io/apimachinery/pkg/util/remotecommand/constants.go`.
-const STDIN: u8 = 0;
-const STATUS: u8 = 3;
-/// Version 5 only: closes the channel whose number follows.
-const CLOSE: u8 = 255;
 
 /// How long the far side may take nothing before the stream counts as dead.
 const STALLED_AFTER: Duration = Duration::from_secs(120);
@@ -61,7 +48,6 @@ impl StdinUpload {
         container: &str,
     ) -> Result<Self, ClusterError> {
         let target = format!("stdin of Pod {namespace}/{pod}");
-        let action = || format!("attach to {target}");
         let parameters = AttachParams {
             container: Some(container.to_owned()),
             stdin: true,
@@ -70,11 +56,8 @@ impl StdinUpload {
             tty: false,
             ..AttachParams::default()
         };
-        let path = Pod::url_path(&(), Some(namespace));
-        let request = kube::core::Request::new(path)
-            .attach(pod, &parameters)
-            .map_err(|error| ClusterError::of(action(), kube::Error::BuildRequest(error)))?;
-        let connection = answer(&action(), cluster.client().connect(request)).await?;
+        let request = |pods: Request| pods.attach(pod, &parameters);
+        let connection = connect(cluster, namespace, &format!("attach to {target}"), request).await?;
         let can_close = connection.supports_stream_close();
         Ok(Self { socket: connection.into_stream(), target, can_close })
     }
