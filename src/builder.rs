@@ -175,11 +175,7 @@ impl Inner {
         for notice in &self.notices {
             cx.events.warn(notice.message.clone(), notice.hint.clone());
         }
-        let (prepared, known) = tokio::select! {
-            biased;
-            error = cx.stopped() => return Err(error),
-            found = self.find(request, cx) => found?,
-        };
+        let (prepared, known) = cx.until_stopped(self.find(request, cx)).await?;
         let (reference, digest, outcome) = match known {
             Known::Exists(digest) => (prepared.reference, digest, Outcome::AlreadyExists),
             Known::Missing | Known::Unknown(_) => {

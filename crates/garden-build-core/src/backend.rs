@@ -105,6 +105,18 @@ impl BuildContext {
         Self { events, cancel, deadline, time_limit }
     }
 
+    /// Runs `work` unless the build has to stop before.
+    ///
+    /// # Errors
+    /// With why it has to stop, or the `work`'s own.
+    pub async fn until_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            error = self.stopped() => Err(error),
+            outcome = work => outcome,
+        }
+    }
+
     /// Waits until the build has to stop, and returns why.
     pub async fn stopped(&self) -> Error {
         tokio::select! {
@@ -197,6 +209,17 @@ impl PlannedObject {
     /// Plans `object`, which `description` names.
     pub fn new(description: impl Into<String>, object: serde_json::Value) -> Self {
         Self { description: description.into(), object }
+    }
+
+    /// Plans what `object` is as JSON.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unexpected`] if it has no such form.
+    pub fn of(description: impl Into<String>, object: &impl Serialize) -> Result<Self> {
+        let object = serde_json::to_value(object).map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "a planned object cannot be shown").with_source(error)
+        })?;
+        Ok(Self::new(description, object))
     }
 }
 

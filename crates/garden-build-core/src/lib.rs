@@ -23,7 +23,7 @@ mod version;
 
 pub use backend::{Backend, BuildContext, BuildJob, Capabilities, PlannedObject, Pushed, SweepReport};
 pub use digest::{Digest, DigestError};
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Error, ErrorKind, Result, with_causes};
 pub use event::{Event, StepId, Stream};
 pub use event_channel::{EventSink, EventStream, Step, event_channel};
 pub use inputs::{BuildSecret, NamedContext};

@@ -7,7 +7,6 @@ use garden_build_core::{
     Result, Stream, SweepReport,
 };
 use garden_cluster::{Cluster, new_namespace};
-use serde::Serialize;
 
 use crate::client::file_sync::{Journal, SyncError};
 use crate::client::{ClientError, DockerfileBuild, Solved};
@@ -163,12 +162,12 @@ impl Backend for BuildkitBackend {
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
         let namespace = self.namespace();
         let daemon = &self.settings.daemon;
-        let mut objects = vec![planned(
+        let mut objects = vec![PlannedObject::of(
             format!("Namespace {namespace}, unless it exists"),
             &new_namespace(&daemon.namespace),
         )?];
         if let Some(claim) = spec::claim(daemon) {
-            objects.push(planned(
+            objects.push(PlannedObject::of(
                 format!("PersistentVolumeClaim {namespace}/{}, unless it exists", spec::NAME),
                 &claim,
             )?);
@@ -176,27 +175,24 @@ impl Backend for BuildkitBackend {
         if daemon.options.listen {
             let secret = spec::tls_secret(daemon, daemon::certificates::redacted());
             let description = format!("Secret {namespace}/{}, unless it exists", spec::TLS_SECRET);
-            objects.push(planned(description, &secret)?);
+            objects.push(PlannedObject::of(description, &secret)?);
         }
         let config_map = spec::config_map(daemon, None);
         let name = config_map.metadata.name.clone().unwrap_or_default();
-        objects.push(planned(format!("ConfigMap {namespace}/{name}, unless it exists"), &config_map)?);
-        let deployment = spec::deployment(daemon);
         objects
-            .push(planned(format!("Deployment {namespace}/{}, unless it exists", spec::NAME), &deployment)?);
+            .push(PlannedObject::of(format!("ConfigMap {namespace}/{name}, unless it exists"), &config_map)?);
+        let deployment = spec::deployment(daemon);
+        objects.push(PlannedObject::of(
+            format!("Deployment {namespace}/{}, unless it exists", spec::NAME),
+            &deployment,
+        )?);
         let build = request::build(&self.settings, job)?;
-        objects.push(planned(format!("build by Deployment {namespace}/{}", spec::NAME), &build)?);
+        objects.push(PlannedObject::of(format!("build by Deployment {namespace}/{}", spec::NAME), &build)?);
         Ok(objects)
     }
 
     fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
-        Box::pin(async {
-            tokio::select! {
-                biased;
-                error = cx.stopped() => Err(error),
-                outcome = self.build_on_daemon(job, cx) => outcome,
-            }
-        })
+        Box::pin(cx.until_stopped(self.build_on_daemon(job, cx)))
     }
 
     /// Builds leave nothing behind here.
@@ -212,11 +208,4 @@ fn pushed(solved: &Solved, progress: &Progress) -> Result<Pushed> {
     let digest = image.digest.parse().map_err(|error| unreported().with_source(error))?;
     let (cached, run) = progress.counts();
     Ok(Pushed::new(digest, cached, run))
-}
-
-fn planned(description: String, object: &impl Serialize) -> Result<PlannedObject> {
-    let object = serde_json::to_value(object).map_err(|error| {
-        Error::new(ErrorKind::Unexpected, "a planned object cannot be shown").with_source(error)
-    })?;
-    Ok(PlannedObject::new(description, object))
 }

@@ -2,6 +2,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
+use garden_build_core::with_causes;
 use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
 use http::Request;
 use k8s_openapi::NamespaceResourceScope;
@@ -49,18 +50,22 @@ impl Cluster {
     /// [`ClusterError::Kubeconfig`] if the configuration cannot be read or has no such context. No
     /// request is made yet.
     pub async fn connect(provider: &ProviderConfig) -> Result<Self, ClusterError> {
+        // What kube says of a kubeconfig hides the path in the source.
         let unusable = |reason: String| ClusterError::Kubeconfig { reason };
         let options = KubeConfigOptions { context: provider.context.clone(), ..KubeConfigOptions::default() };
         let config = match (&provider.kubeconfig, &provider.context) {
             (Some(path), _) => {
-                let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unusable(describe(&error)))?;
-                Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| describe(&error))
+                let kubeconfig =
+                    Kubeconfig::read_from(path).map_err(|error| unusable(with_causes(&error)))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options)
+                    .await
+                    .map_err(|error| with_causes(&error))
             }
-            (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| describe(&error)),
-            (None, None) => Config::infer().await.map_err(|error| describe(&error)),
+            (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| with_causes(&error)),
+            (None, None) => Config::infer().await.map_err(|error| with_causes(&error)),
         };
         let config = config.map_err(unusable)?;
-        let client = http_client::client(config).map_err(|error| unusable(describe(&error)))?;
+        let client = http_client::client(config).map_err(|error| unusable(with_causes(&error)))?;
         Ok(Self { client })
     }
 
@@ -275,18 +280,4 @@ pub(crate) fn name_of<K: Resource<DynamicType = ()>>(object: &K) -> String {
         Some(namespace) => format!("{} {namespace}/{}", K::kind(&()), object.name_any()),
         None => format!("{} {}", K::kind(&()), object.name_any()),
     }
-}
-
-/// An error with its causes, in one line: kube's kubeconfig errors hide the path in the source.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

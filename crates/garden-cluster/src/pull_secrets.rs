@@ -3,7 +3,6 @@ use garden_config::SecretRef;
 use garden_registry::Credentials;
 use k8s_openapi::api::core::v1::Secret;
 
-use crate::client::answer;
 use crate::{Cluster, ClusterError};
 
 /// Data keys of the two kinds of registry secret.
@@ -32,15 +31,12 @@ pub async fn read_pull_secrets(
 async fn read_one(cluster: &Cluster, reference: &SecretRef) -> Result<Credentials, ClusterError> {
     let SecretRef { name, namespace, .. } = reference;
     let unusable = |reason: String| ClusterError::PullSecret { reason };
-    let secrets = cluster.api::<Secret>(namespace);
-    let secret = answer(&format!("read Secret {namespace}/{name}"), secrets.get_opt(name))
-        .await?
-        .ok_or_else(|| {
-            unusable(format!(
-                "Secret {namespace}/{name} does not exist; create it with \
-                 `kubectl --namespace {namespace} create secret docker-registry {name} …`"
-            ))
-        })?;
+    let secret = cluster.get::<Secret>(namespace, name).await?.ok_or_else(|| {
+        unusable(format!(
+            "Secret {namespace}/{name} does not exist; create it with \
+             `kubectl --namespace {namespace} create secret docker-registry {name} …`"
+        ))
+    })?;
     let data = secret.data.unwrap_or_default();
     let origin = format!("Secret {namespace}/{name}");
     let credentials = if let Some(json) = data.get(DOCKER_CONFIG_JSON) {

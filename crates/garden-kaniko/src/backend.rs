@@ -1,7 +1,6 @@
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
-    Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, PlannedObject, Pushed, Result, SweepReport,
 };
 use garden_cluster::{Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep};
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -28,11 +27,11 @@ impl KanikoBackend {
     /// The story of one build.
     async fn build_in_pod(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let step = cx.events.step(format!("prepare Namespace {}", self.namespace()));
-        let (lease, docker_config) = step.end(until_stopped(cx, self.prepare(job, cx)).await)?;
+        let (lease, docker_config) = step.end(cx.until_stopped(self.prepare(job, cx)).await)?;
         // Not interrupted: an object whose creation is still under way cannot be deleted for sure.
         let created = self.create(job, &lease.ownership(), docker_config.as_ref()).await;
         let outcome = match created {
-            Ok(()) => until_stopped(cx, Box::pin(self.run(job, cx, &lease))).await,
+            Ok(()) => cx.until_stopped(Box::pin(self.run(job, cx, &lease))).await,
             Err(error) => Err(error),
         };
         self.remove(job, cx).await;
@@ -144,21 +143,14 @@ impl Backend for KanikoBackend {
             secret.string_data = Some(keys.map(|key| (key, "<redacted>".to_owned())).collect());
             secret
         });
-        let described = |description: String, object: serde_json::Result<serde_json::Value>| {
-            object.map(|object| PlannedObject::new(description, object)).map_err(|error| {
-                Error::new(ErrorKind::Unexpected, "a planned object cannot be shown").with_source(error)
-            })
-        };
         let namespace = self.namespace();
         let description = format!("Namespace {namespace}, unless it exists");
-        let mut objects =
-            vec![described(description, serde_json::to_value(new_namespace(&self.settings.namespace)))?];
+        let mut objects = vec![PlannedObject::of(description, &new_namespace(&self.settings.namespace))?];
         if let Some(secret) = secret {
             let description = format!("Secret {namespace}/{}", spec::secret_name(job));
-            objects.push(described(description, serde_json::to_value(secret))?);
+            objects.push(PlannedObject::of(description, &secret)?);
         }
-        objects
-            .push(described(format!("Pod {namespace}/{}", spec::pod_name(job)), serde_json::to_value(pod))?);
+        objects.push(PlannedObject::of(format!("Pod {namespace}/{}", spec::pod_name(job)), &pod)?);
         Ok(objects)
     }
 
@@ -168,15 +160,6 @@ impl Backend for KanikoBackend {
 
     fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
         Box::pin(async { Ok(sweep(&self.cluster, self.namespace()).await?) })
-    }
-}
-
-/// Runs `work` unless the build has to stop before.
-async fn until_stopped<T>(cx: &BuildContext, work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        biased;
-        error = cx.stopped() => Err(error),
-        outcome = work => outcome,
     }
 }
 

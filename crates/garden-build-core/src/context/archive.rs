@@ -12,9 +12,9 @@ const FIELD: usize = 100;
 /// The first size that the octal size field cannot hold: 8 GiB.
 const LARGE: u64 = 1 << 33;
 
-/// 1980-01-01, as every entry's modification time. Not zero, which some tools take for "unknown",
+/// 1980-01-01 in seconds since 1970, as every entry's modification time. Not zero, which some tools take for "unknown",
 /// and not before 1980, which zip archives made during the build could not hold.
-const MODIFIED: u64 = 315_532_800;
+pub const MODIFIED: u64 = 315_532_800;
 
 /// Writes a tar archive in which nothing tells when, where or by whom it was made.
 ///

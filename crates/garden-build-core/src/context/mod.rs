@@ -43,7 +43,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use archive::TarStream;
+pub use archive::{MODIFIED, TarStream};
 pub use checked_file::CheckedFile;
 pub use dockerfile::Dockerfile;
 pub use error::ContextError;

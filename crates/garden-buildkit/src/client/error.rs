@@ -6,6 +6,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::google::rpc;
+use garden_build_core::with_causes;
 use prost::Message as _;
 use serde::Deserialize;
 use tonic::{Code, Status};
@@ -177,20 +178,6 @@ impl Source {
         let text: Vec<&str> = file.lines().skip(skip).take(take).collect();
         Some(SourceLines::new(self.info.filename, first, last, text.join("\n")))
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

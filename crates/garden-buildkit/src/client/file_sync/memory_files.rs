@@ -4,12 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use garden_build_core::Digest;
-use garden_build_core::context::{Cancelled, ContextError, Filter};
+use garden_build_core::context::{Cancelled, ContextError, Filter, MODIFIED};
 
 use super::{Content, Listed, Source, Stat, SyncError, Wanted, stat};
-
-/// 1980-01-01 in seconds since 1970, the same time that a context's archive gives to everything.
-const MODIFIED: u64 = 315_532_800;
 
 /// A few files that exist in memory only, such as the Dockerfile and its ignore file.
 #[derive(Clone, Debug, Default)]

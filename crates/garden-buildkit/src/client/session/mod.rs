@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use garden_build_core::with_causes;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use secrecy::SecretSlice;
@@ -105,7 +106,7 @@ impl OpenSession {
         tokio::select! {
             served = &mut self.serving => match served {
                 Ok(Ok(())) => "the daemon closed it".to_owned(),
-                Ok(Err(error)) => super::error::with_causes(&error),
+                Ok(Err(error)) => with_causes(&error),
                 Err(error) => error.to_string(),
             },
             silence = self.health.silence() => silence,
