@@ -1,17 +1,13 @@
 //! Which Dockerfile and which ignore file a build uses.
 
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
+use super::small_file::read_text;
 use super::{ContextError, IgnoreRules, base_images};
 use crate::ImageReference;
-
-/// The most that a Dockerfile or an ignore file may hold. They are kept in memory, and one that is
-/// larger is something else.
-const SIZE_LIMIT: u64 = 1024 * 1024;
 
 /// The name whose lower-case form is accepted as well.
 const DEFAULT_NAME: &str = "Dockerfile";
@@ -44,7 +40,7 @@ impl Dockerfile {
     /// Reads the Dockerfile at `path`, which [`relative_path`] has cleaned.
     pub(super) fn read(root: &Path, path: &str) -> Result<Self, ContextError> {
         let found = |path: &str, contents: Vec<u8>| Self { path: path.into(), contents: contents.into() };
-        match read_text(root, path) {
+        match read_text(root, &root.join(path), path) {
             Ok(Some(contents)) => return Ok(found(path, contents)),
             Ok(None) => {}
             Err(error) => return Err(error),
@@ -52,7 +48,7 @@ impl Dockerfile {
         let (directory, name) = split(path);
         if name == DEFAULT_NAME {
             let lower = format!("{directory}{}", name.to_ascii_lowercase());
-            if let Some(contents) = read_text(root, &lower)? {
+            if let Some(contents) = read_text(root, &root.join(&lower), &lower)? {
                 return Ok(found(&lower, contents));
             }
         }
@@ -79,7 +75,7 @@ pub(super) fn directory_rules(root: &Path) -> Result<IgnoreRules, ContextError> 
 }
 
 fn rules_in(root: &Path, file: &str) -> Result<Option<IgnoreRules>, ContextError> {
-    read_text(root, file)?.map(|text| IgnoreRules::parse(file, &text)).transpose()
+    read_text(root, &root.join(file), file)?.map(|text| IgnoreRules::parse(file, &text)).transpose()
 }
 
 /// Checks that `path` lies inside the context, and writes it with slashes and without detours.
@@ -104,34 +100,6 @@ pub(super) fn relative_path(path: &Path) -> Result<String, ContextError> {
         return Err(outside("names no file"));
     }
     Ok(parts.join("/"))
-}
-
-/// Reads a small file of the context; `None` if it does not exist. Follows symbolic links as long as
-/// they stay in the context: what lies outside is not part of what the user asked to build.
-fn read_text(root: &Path, path: &str) -> Result<Option<Vec<u8>>, ContextError> {
-    let unreadable = |reason| ContextError::Unreadable { path: path.to_owned(), reason };
-    let real = match root.join(path).canonicalize() {
-        Ok(real) => real,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(unreadable(error)),
-    };
-    if !real.starts_with(root) {
-        let reason = "is a symbolic link that leads out of the context directory";
-        return Err(ContextError::Outside { path: path.into(), reason });
-    }
-    // Asked before opening, because opening a FIFO waits for a writer.
-    if !fs::metadata(&real).map_err(unreadable)?.is_file() {
-        return Err(ContextError::NotAFile(path.to_owned()));
-    }
-    let mut contents = Vec::new();
-    let file = File::open(&real).map_err(unreadable)?;
-    file.take(SIZE_LIMIT + 1).read_to_end(&mut contents).map_err(unreadable)?;
-    if contents.len() as u64 > SIZE_LIMIT {
-        return Err(ContextError::TooLarge { path: path.to_owned(), limit: SIZE_LIMIT });
-    }
-    Ok(Some(contents))
 }
 
 /// Splits a path into the directory with its slash, and the name.

@@ -31,13 +31,31 @@ pub enum ContextError {
         reason: io::Error,
     },
 
-    /// The path of the Dockerfile or of an ignore file does not lie inside the context.
+    /// The path of the Dockerfile does not lie inside the context.
     #[error("the path `{}` {reason}", path.display())]
     Outside {
         /// The path as requested.
         path: PathBuf,
         /// What is wrong with it.
         reason: &'static str,
+    },
+
+    /// The Dockerfile or an ignore file is a symbolic link to what is none of the build's business.
+    #[error("`{path}` is a symbolic link that leads out of `{}`", boundary.display())]
+    LinkLeadsOut {
+        /// The link.
+        path: String,
+        /// The directory in which it has to stay.
+        boundary: PathBuf,
+    },
+
+    /// The Dockerfile or an ignore file cannot be read.
+    #[error("`{path}` cannot be read: {reason}")]
+    TextUnreadable {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        reason: io::Error,
     },
 
     /// There is no Dockerfile.
@@ -164,6 +182,8 @@ impl ContextError {
             Self::DockerfileMissing { similar: None, .. } => {
                 "create it, or set the Dockerfile's path relative to the context directory".to_owned()
             }
+            Self::LinkLeadsOut { .. } => "replace the link with the file".to_owned(),
+            Self::TextUnreadable { .. } => "make it readable to the user who builds".to_owned(),
             Self::Pattern { problem: PatternProblem::NothingToInclude, .. } => {
                 "name what to include behind the `!`, or delete the line".to_owned()
             }
@@ -178,7 +198,9 @@ impl ContextError {
                 format!("make it readable to the user who builds, or add `{path}` to .dockerignore")
             }
             Self::Changed(_) => "let nothing write into the context while it is being sent".to_owned(),
-            Self::TooLarge { .. } | Self::NotAFile(_) => "check the Dockerfile's path".to_owned(),
+            Self::TooLarge { .. } | Self::NotAFile(_) => {
+                "check the Dockerfile's path and the names of ignore files".to_owned()
+            }
             Self::Cancelled | Self::Write(_) => return None,
         })
     }

@@ -35,6 +35,7 @@ mod pattern;
 mod rules;
 mod scan;
 mod sieve;
+mod small_file;
 mod stream;
 #[cfg(test)]
 mod tests;
