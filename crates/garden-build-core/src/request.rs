@@ -29,8 +29,16 @@ pub struct BuildRequest {
     pub name: String,
     /// The context directory.
     pub directory: PathBuf,
-    /// The Dockerfile, relative to the context directory. Default: `Dockerfile`.
+    /// The Dockerfile, relative to the context directory. Default: `Dockerfile`. It need not be part
+    /// of the context, so nothing below has to spare it.
     pub dockerfile: PathBuf,
+    /// Which files of the directory are part of the context: patterns as in `.dockerignore`; one that
+    /// names a directory stands for everything in it. What `.dockerignore` excludes stays excluded.
+    /// Default: all files; with an empty list, none.
+    pub include: Option<Vec<String>>,
+    /// Which files are not part of the context, whatever else includes them: patterns as in
+    /// `.dockerignore`, but without `!`. Default: none besides those of `.dockerignore`.
+    pub exclude: Vec<String>,
     /// The stage of a multi-stage Dockerfile to build. Default: the last one.
     pub target: Option<String>,
     /// The build arguments. Never put a secret here: build arguments are visible in the image's
@@ -70,6 +78,8 @@ impl BuildRequest {
             name: name.into(),
             directory: directory.into(),
             dockerfile: PathBuf::from("Dockerfile"),
+            include: None,
+            exclude: Vec::new(),
             target: None,
             build_args: BTreeMap::new(),
             extra_flags: Vec::new(),
@@ -89,6 +99,20 @@ impl BuildRequest {
     #[must_use]
     pub fn dockerfile(mut self, path: impl Into<PathBuf>) -> Self {
         self.dockerfile = path.into();
+        self
+    }
+
+    /// Makes what `patterns` match part of the context, and nothing that no such pattern matches.
+    #[must_use]
+    pub fn include(mut self, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.include.get_or_insert_default().extend(patterns.into_iter().map(Into::into));
+        self
+    }
+
+    /// Leaves what `patterns` match out of the context.
+    #[must_use]
+    pub fn exclude(mut self, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.exclude.extend(patterns.into_iter().map(Into::into));
         self
     }
 

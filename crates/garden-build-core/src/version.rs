@@ -15,9 +15,10 @@ const DIGITS: usize = 20;
 /// The tag of an image: `v-` and 20 hexadecimal digits that stand for everything that went into it.
 ///
 /// Covers the context's files, those of named contexts, the Dockerfile, the target stage, build
-/// arguments, labels, extra hosts, platforms, and those flags of the builder that can change the image. Does not cover secrets, nor where on the
-/// machine the context lies, nor how the build is run. The same files have another version on
-/// Windows, where every file's executable bit is taken as set.
+/// arguments, labels, extra hosts, platforms, and those flags of the builder that can change the image.
+/// Does not cover secrets, nor where on the machine the context lies, nor by which patterns its files
+/// were chosen, nor how the build is run. The same files have another version on Windows, where every
+/// file's executable bit is taken as set.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Version(String);
 

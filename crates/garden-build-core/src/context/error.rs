@@ -113,6 +113,21 @@ pub enum ContextError {
         problem: PatternProblem,
     },
 
+    /// A pattern of the request's `include` or `exclude` cannot be used.
+    #[error("the pattern `{pattern}` in `{field}` cannot be used: {problem}")]
+    RequestPattern {
+        /// The field.
+        field: &'static str,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: PatternProblem,
+    },
+
+    /// A pattern of the request's `exclude` begins with a `!`.
+    #[error("the pattern `{0}` in `exclude` cannot be used: nothing can be brought back there with a `!`")]
+    ExceptionInExclude(String),
+
     /// A name or a link's target is not UTF-8. Bytes that are not are shown as U+FFFD.
     #[error("the name of `{0}` is not UTF-8")]
     NameNotUtf8(String),
@@ -187,7 +202,15 @@ impl ContextError {
             Self::Pattern { problem: PatternProblem::NothingToInclude, .. } => {
                 "name what to include behind the `!`, or delete the line".to_owned()
             }
-            Self::Pattern { .. } => "correct the pattern; a `\\` makes the next character literal".to_owned(),
+            Self::RequestPattern { problem: PatternProblem::NothingToInclude, .. } => {
+                "name what to leave out behind the `!`, or delete the pattern".to_owned()
+            }
+            Self::Pattern { .. } | Self::RequestPattern { .. } => {
+                "correct the pattern; a `\\` makes the next character literal".to_owned()
+            }
+            Self::ExceptionInExclude(_) => {
+                "narrow the patterns that exclude too much, or list what to keep in `include`".to_owned()
+            }
             Self::IgnoreLineTooLong { .. } => "split the line; each pattern has its own".to_owned(),
             Self::IgnoreLineNotUtf8 { .. } => "save the file as UTF-8".to_owned(),
             Self::NameNotUtf8(_) => "rename it, or exclude its directory in .dockerignore".to_owned(),

@@ -22,6 +22,13 @@ pub(super) struct Line {
 /// * A line is a comment only if its very first byte is `#`.
 /// * A pattern is trimmed, behind a `!` too, shortened like a path, and loses one leading `/`.
 pub(super) fn patterns(file: &str, text: &[u8]) -> Result<Vec<Line>, ContextError> {
+    let lines = lines(file, text)?.into_iter();
+    Ok(lines.filter_map(|(number, line)| Some(Line { number, pattern: cleaned(line)? })).collect())
+}
+
+/// Splits the `text` of an ignore file, which may be one in git's syntax, into lines with their numbers,
+/// from 1. Comments are left out.
+pub(super) fn lines<'t>(file: &str, text: &'t [u8]) -> Result<Vec<(usize, &'t str)>, ContextError> {
     let mut lines = Vec::new();
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let number = index + 1;
@@ -35,26 +42,26 @@ pub(super) fn patterns(file: &str, text: &[u8]) -> Result<Vec<Line>, ContextErro
         }
         // BuildKit sends patterns in messages that can hold only UTF-8, so it fails here as well.
         let line = std::str::from_utf8(line)
-            .map_err(|_| ContextError::IgnoreLineNotUtf8 { file: file.to_owned(), line: number })?
-            .trim();
-        if !line.is_empty() {
-            lines.push(Line { number, pattern: cleaned(line) });
-        }
+            .map_err(|_| ContextError::IgnoreLineNotUtf8 { file: file.to_owned(), line: number })?;
+        lines.push((number, line));
     }
     Ok(lines)
 }
 
-fn cleaned(line: &str) -> String {
-    let (mark, path) = match line.strip_prefix('!') {
+/// Brings a pattern into the form that [`Pattern::compile`](super::pattern::Pattern::compile) takes;
+/// `None` if there is nothing but space.
+pub(super) fn cleaned(pattern: &str) -> Option<String> {
+    let pattern = pattern.trim();
+    let (mark, path) = match pattern.strip_prefix('!') {
         Some(rest) => ("!", rest.trim()),
-        None => ("", line),
+        None => ("", pattern),
     };
     if path.is_empty() {
-        return mark.to_owned();
+        return (!mark.is_empty()).then(|| mark.to_owned());
     }
     let path = go_path::clean(path);
     let relative = path.strip_prefix('/').filter(|relative| !relative.is_empty()).unwrap_or(&path);
-    format!("{mark}{relative}")
+    Some(format!("{mark}{relative}"))
 }
 
 #[cfg(test)]

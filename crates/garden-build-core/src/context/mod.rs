@@ -1,7 +1,8 @@
 //! The build context: from a directory to a [`Manifest`] with a digest, and from there to a stream.
 //!
 //! 1. [`Context::scan`] finds the Dockerfile and the ignore file that belongs to it, walks the
-//!    directory as `BuildKit` does, and digests every file that is kept.
+//!    directory as `BuildKit` does, without what the request leaves out besides, and digests every
+//!    file that is kept.
 //! 2. [`Manifest::digest`] is what the image's version is derived from. It does not depend on the
 //!    machine: not on where the context lies, nor on times, owners or umask. Except that on
 //!    Windows, which has no executable bit, it is taken as set, so that versions made there differ.
@@ -34,6 +35,7 @@ mod manifest;
 mod pattern;
 mod rules;
 mod scan;
+mod selection;
 mod sieve;
 mod small_file;
 mod stream;
@@ -55,6 +57,7 @@ pub use rules::IgnoreRules;
 pub use sieve::{Filter, FilterError, Sieve, Verdict};
 pub use stream::{ByteStream, ChunkWriter, byte_stream};
 
+use self::selection::Selection;
 use crate::BuildRequest;
 
 /// Asks whether to stop. Called often and from several threads.
@@ -82,14 +85,14 @@ impl Context {
     ///
     /// # Errors
     /// If the directory, the Dockerfile, an ignore file or anything that is not ignored cannot be
-    /// read or cannot be part of a context, and [`ContextError::Cancelled`] soon after `cancelled`
-    /// returns `true`.
+    /// read or cannot be part of a context, if a pattern cannot be used, and
+    /// [`ContextError::Cancelled`] soon after `cancelled` returns `true`.
     pub fn scan(request: &BuildRequest, cancelled: Cancelled<'_>) -> Result<Self, ContextError> {
         let root = resolve(&request.directory)?;
         let path = dockerfile::relative_path(&request.dockerfile)?;
         let dockerfile = Dockerfile::read(&root, &path)?;
-        let rules = dockerfile::ignore_rules(&root, &path)?;
-        let manifest = scan::scan(&root, &rules, cancelled)?;
+        let selection = Selection::of(request, dockerfile::ignore_rules(&root, &path)?)?;
+        let manifest = scan::scan(&root, &selection, cancelled)?;
         Ok(Self { tree: Tree { root: root.into(), manifest }, dockerfile })
     }
 
@@ -121,8 +124,8 @@ impl Tree {
     /// As [`Context::scan`].
     pub fn scan(directory: &Path, cancelled: Cancelled<'_>) -> Result<Self, ContextError> {
         let root = resolve(directory)?;
-        let rules = dockerfile::directory_rules(&root)?;
-        let manifest = scan::scan(&root, &rules, cancelled)?;
+        let selection = Selection::by_rules(dockerfile::directory_rules(&root)?);
+        let manifest = scan::scan(&root, &selection, cancelled)?;
         Ok(Self { root: root.into(), manifest })
     }
 

@@ -47,7 +47,7 @@ impl IgnoreRules {
         kept.into_iter().map(|(path, _)| path).collect()
     }
 
-    pub(super) fn filter(&self) -> &Filter {
-        &self.filter
+    pub(super) fn into_filter(self) -> Filter {
+        self.filter
     }
 }

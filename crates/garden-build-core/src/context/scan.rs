@@ -9,8 +9,9 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
+use super::selection::Selection;
 use super::sieve::{Sieve, Verdict};
-use super::{Cancelled, ContextError, Entry, EntryKind, IgnoreRules, Manifest};
+use super::{Cancelled, ContextError, Entry, EntryKind, Manifest};
 use crate::Digest;
 
 /// What is read at once, per thread.
@@ -19,13 +20,14 @@ pub(super) const BUFFER: usize = 128 * 1024;
 /// More threads than this do not help: the disk is the limit.
 const MAX_THREADS: usize = 16;
 
-/// Finds what `rules` keep in `root`, and digests it.
+/// Finds what `selection` wants of `root`, and digests it.
 pub(super) fn scan(
     root: &Path,
-    rules: &IgnoreRules,
+    selection: &Selection,
     cancelled: Cancelled<'_>,
 ) -> Result<Manifest, ContextError> {
-    let mut walk = Walk { sieve: Sieve::new(rules.filter()), kept: Vec::new(), cancelled };
+    let sieve = Sieve::new(&selection.filter);
+    let mut walk = Walk { selection, sieve, kept: Vec::new(), cancelled };
     walk.directory(root, &Name::root(), false)?;
     digest_files(root, walk.kept, cancelled).map(Manifest::new)
 }
@@ -61,6 +63,7 @@ impl Name {
 }
 
 struct Walk<'a> {
+    selection: &'a Selection,
     sieve: Sieve<'a, Found>,
     kept: Vec<Found>,
     cancelled: Cancelled<'a>,
@@ -90,6 +93,9 @@ impl Walk<'_> {
         let name = parent.child(entry);
         let file_type = entry.file_type().map_err(|error| ContextError::reading(&name.text, error))?;
         let is_directory = file_type.is_dir();
+        if self.selection.excludes(&name.text) {
+            return Ok(());
+        }
         match self.sieve.sift(&name.text, is_directory) {
             Verdict::Drop => Ok(()),
             Verdict::Search => {

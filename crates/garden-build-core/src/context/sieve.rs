@@ -51,6 +51,10 @@ impl Filter {
         Self { include: None, exclude: Patterns(patterns) }
     }
 
+    pub(super) fn including(self, patterns: Vec<Pattern>) -> Self {
+        Self { include: Some(Patterns(patterns)), ..self }
+    }
+
     /// Returns the entries of `tree` that are kept. `describe` tells the slash-separated path of an
     /// entry and whether it is a directory; a directory directly precedes what is in it.
     pub fn select<T: Copy>(
@@ -218,7 +222,7 @@ mod tests {
 
     fn verdict(lines: &str, directory: &str) -> Verdict {
         let rules = IgnoreRules::parse(".dockerignore", lines.as_bytes()).expect(lines);
-        Sieve::<()>::new(rules.filter()).sift(directory, true)
+        Sieve::<()>::new(&rules.into_filter()).sift(directory, true)
     }
 
     #[test]

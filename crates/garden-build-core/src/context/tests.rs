@@ -1,5 +1,7 @@
 //! What scanning real directories gives.
 
+mod selection;
+
 use std::fs;
 use std::path::Path;
 
@@ -28,8 +30,12 @@ impl Project {
         fs::write(path, text).expect("file");
     }
 
+    fn request(&self) -> BuildRequest {
+        BuildRequest::new("test", self.0.path())
+    }
+
     fn scan(&self) -> Result<Context, ContextError> {
-        Context::scan(&BuildRequest::new("test", self.0.path()), &|| false)
+        Context::scan(&self.request(), &|| false)
     }
 
     fn digest(&self) -> Digest {
@@ -38,10 +44,21 @@ impl Project {
 
     /// Scans in vain, and returns the message and the hint.
     fn failure(&self) -> (String, String) {
-        let error = Error::from(self.scan().expect_err("cannot be scanned"));
-        assert_eq!(*error.kind(), ErrorKind::Context);
-        (error.message().to_owned(), error.hint().expect("hint").to_owned())
+        failure(&self.request())
     }
+}
+
+/// What is kept of the context of `request`.
+fn kept(request: &BuildRequest) -> Vec<String> {
+    let context = Context::scan(request, &|| false).expect("context");
+    paths(&context).into_iter().map(str::to_owned).collect()
+}
+
+/// Scans the context of `request` in vain, and returns the message and the hint.
+fn failure(request: &BuildRequest) -> (String, String) {
+    let error = Error::from(Context::scan(request, &|| false).expect_err("cannot be scanned"));
+    assert_eq!(*error.kind(), ErrorKind::Context);
+    (error.message().to_owned(), error.hint().expect("hint").to_owned())
 }
 
 fn paths(context: &Context) -> Vec<&str> {
@@ -116,9 +133,7 @@ fn many_files_are_digested_alike_every_time() {
 
 #[test]
 fn a_cancelled_scan_stops() {
-    let request_of = |project: &Project| BuildRequest::new("test", project.0.path());
-    let project = Project::new(&[("a", "1")]);
-    let error = Context::scan(&request_of(&project), &|| true).expect_err("cancelled");
+    let error = Context::scan(&Project::new(&[("a", "1")]).request(), &|| true).expect_err("cancelled");
     assert!(matches!(error, ContextError::Cancelled));
 }
 

@@ -1,0 +1,63 @@
+//! What a request wants of its context directory.
+
+use super::pattern::Pattern;
+use super::sieve::Filter;
+use super::{ContextError, IgnoreRules, ignore_file};
+use crate::BuildRequest;
+
+/// What of a directory is part of the context: what the filter keeps, and nothing excludes.
+///
+/// The request's `exclude` has to win over any `!` of `.dockerignore`, so its patterns do not simply
+/// follow those of the file in one list. In `a`, `!a/b`, `a`, the last pattern would not be asked about
+/// the directory `a`, which is excluded already, and so would not be known to match what is in it.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    /// The request's `include`, and `.dockerignore`.
+    pub(super) filter: Filter,
+    /// The request's `exclude`. There are no exceptions among them.
+    excluded: Vec<Pattern>,
+}
+
+impl Selection {
+    /// Selects what `request` wants of a directory with the ignore file `rules`.
+    pub(super) fn of(request: &BuildRequest, rules: IgnoreRules) -> Result<Self, ContextError> {
+        let mut filter = rules.into_filter();
+        if let Some(patterns) = &request.include {
+            let patterns = patterns.iter().map(|pattern| included(pattern));
+            filter = filter.including(patterns.filter_map(Result::transpose).collect::<Result<_, _>>()?);
+        }
+        let excluded = request.exclude.iter().map(|pattern| excluded(pattern));
+        let excluded = excluded.filter_map(Result::transpose).collect::<Result<_, _>>()?;
+        Ok(Self { filter, excluded })
+    }
+
+    /// Selects what the ignore file `rules` leave of a directory.
+    pub(super) fn by_rules(rules: IgnoreRules) -> Self {
+        Self { filter: rules.into_filter(), ..Self::default() }
+    }
+
+    /// Whether `path` is excluded by the request, with everything in it.
+    pub(super) fn excludes(&self, path: &str) -> bool {
+        self.excluded.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
+fn included(pattern: &str) -> Result<Option<Pattern>, ContextError> {
+    match ignore_file::cleaned(pattern).as_deref() {
+        // To BuildKit the directory itself matches nothing, but someone who includes it means all of it.
+        Some("." | "/") => compile("include", "**"),
+        _ => compile("include", pattern),
+    }
+}
+
+fn excluded(pattern: &str) -> Result<Option<Pattern>, ContextError> {
+    if ignore_file::cleaned(pattern).is_some_and(|cleaned| cleaned.starts_with('!')) {
+        return Err(ContextError::ExceptionInExclude(pattern.to_owned()));
+    }
+    compile("exclude", pattern)
+}
+
+fn compile(field: &'static str, pattern: &str) -> Result<Option<Pattern>, ContextError> {
+    let failed = |problem| ContextError::RequestPattern { field, pattern: pattern.to_owned(), problem };
+    ignore_file::cleaned(pattern).map_or(Ok(None), |cleaned| Pattern::compile(&cleaned)).map_err(failed)
+}
