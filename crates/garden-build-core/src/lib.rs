@@ -28,7 +28,7 @@ pub use event::{Event, StepId, Stream};
 pub use event_channel::{EventSink, EventStream, Step, event_channel};
 pub use inputs::{BuildSecret, NamedContext};
 pub use reference::{ImageReference, ReferenceError};
-pub use request::BuildRequest;
+pub use request::{BuildRequest, IgnoreFiles};
 pub use version::Version;
 
 /// What [`Backend`]'s methods return, as it is object safe.

@@ -39,6 +39,8 @@ pub struct BuildRequest {
     /// Which files are not part of the context, whatever else includes them: patterns as in
     /// `.dockerignore`, but without `!`. Default: none besides those of `.dockerignore`.
     pub exclude: Vec<String>,
+    /// Ignore files in git's syntax; what they ignore is not part of the context. Default: none.
+    pub ignore_files: Option<IgnoreFiles>,
     /// The stage of a multi-stage Dockerfile to build. Default: the last one.
     pub target: Option<String>,
     /// The build arguments. Never put a secret here: build arguments are visible in the image's
@@ -71,6 +73,31 @@ pub struct BuildRequest {
     pub timeout: Duration,
 }
 
+/// Files such as `.gardenignore`, with the syntax and meaning of `.gitignore`.
+///
+/// They are looked for in [`root`](Self::root), in every directory from there to the context
+/// directory, and in every directory of the context. A deeper file wins over a higher one, and in one
+/// directory a later name over an earlier one. As with git, nothing can be brought back that lies in an
+/// ignored directory; of a context that lies in one, nothing is left. What git knows besides (its
+/// index, `.git/info/exclude`, the user's own ignore file) has no influence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct IgnoreFiles {
+    /// The names of the files, such as `.gardenignore`.
+    pub names: Vec<String>,
+    /// The highest directory with files that count, usually that of the project. If the context does
+    /// not lie in it, only files in the context count.
+    pub root: PathBuf,
+}
+
+impl IgnoreFiles {
+    /// Lets the files called one of `names` count, in `root` and below.
+    pub fn new(names: impl IntoIterator<Item = impl Into<String>>, root: impl Into<PathBuf>) -> Self {
+        Self { names: names.into_iter().map(Into::into).collect(), root: root.into() }
+    }
+}
+
 impl BuildRequest {
     /// Requests the image `name` from the build context in `directory`.
     pub fn new(name: impl Into<String>, directory: impl Into<PathBuf>) -> Self {
@@ -80,6 +107,7 @@ impl BuildRequest {
             dockerfile: PathBuf::from("Dockerfile"),
             include: None,
             exclude: Vec::new(),
+            ignore_files: None,
             target: None,
             build_args: BTreeMap::new(),
             extra_flags: Vec::new(),
@@ -113,6 +141,13 @@ impl BuildRequest {
     #[must_use]
     pub fn exclude(mut self, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.exclude.extend(patterns.into_iter().map(Into::into));
+        self
+    }
+
+    /// Leaves what ignore files in git's syntax ignore out of the context.
+    #[must_use]
+    pub fn ignore_files(mut self, files: IgnoreFiles) -> Self {
+        self.ignore_files = Some(files);
         self
     }
 

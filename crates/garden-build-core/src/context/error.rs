@@ -128,6 +128,32 @@ pub enum ContextError {
     #[error("the pattern `{0}` in `exclude` cannot be used: nothing can be brought back there with a `!`")]
     ExceptionInExclude(String),
 
+    /// A name of the request's ignore files is not that of a file.
+    #[error("`{0}` cannot be the name of an ignore file, which is looked for in every directory")]
+    IgnoreFileName(String),
+
+    /// A pattern of an ignore file with git's syntax cannot be used.
+    #[error("{file}:{line}: the pattern `{pattern}` cannot be used: {problem}")]
+    GitPattern {
+        /// The ignore file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// The ignore files of a directory are well-formed, but more than can be matched.
+    #[error("the ignore files in `{directory}` cannot be used: {problem}")]
+    GitPatternsTooLarge {
+        /// The directory.
+        directory: String,
+        /// What is too much.
+        problem: String,
+    },
+
     /// A name or a link's target is not UTF-8. Bytes that are not are shown as U+FFFD.
     #[error("the name of `{0}` is not UTF-8")]
     NameNotUtf8(String),
@@ -208,9 +234,12 @@ impl ContextError {
             Self::Pattern { .. } | Self::RequestPattern { .. } => {
                 "correct the pattern; a `\\` makes the next character literal".to_owned()
             }
+            Self::GitPattern { .. } => "correct the pattern, or delete the line".to_owned(),
             Self::ExceptionInExclude(_) => {
                 "narrow the patterns that exclude too much, or list what to keep in `include`".to_owned()
             }
+            Self::IgnoreFileName(_) => "give a name without slashes, such as `.gardenignore`".to_owned(),
+            Self::GitPatternsTooLarge { .. } => "write fewer or shorter patterns".to_owned(),
             Self::IgnoreLineTooLong { .. } => "split the line; each pattern has its own".to_owned(),
             Self::IgnoreLineNotUtf8 { .. } => "save the file as UTF-8".to_owned(),
             Self::NameNotUtf8(_) => "rename it, or exclude its directory in .dockerignore".to_owned(),

@@ -28,6 +28,7 @@ mod base_images;
 mod checked_file;
 mod dockerfile;
 mod error;
+mod git_ignore;
 pub mod go_path;
 mod gzip;
 mod ignore_file;

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use sha2::{Digest as _, Sha256};
 
+use super::git_ignore::GitIgnore;
 use super::selection::Selection;
 use super::sieve::{Sieve, Verdict};
 use super::{Cancelled, ContextError, Entry, EntryKind, Manifest};
@@ -26,8 +27,11 @@ pub(super) fn scan(
     selection: &Selection,
     cancelled: Cancelled<'_>,
 ) -> Result<Manifest, ContextError> {
+    let Some(ignored) = GitIgnore::above(root, selection.ignore_files.as_ref())? else {
+        return Ok(Manifest::new(Vec::new()));
+    };
     let sieve = Sieve::new(&selection.filter);
-    let mut walk = Walk { selection, sieve, kept: Vec::new(), cancelled };
+    let mut walk = Walk { selection, ignored, sieve, kept: Vec::new(), cancelled };
     walk.directory(root, &Name::root(), false)?;
     digest_files(root, walk.kept, cancelled).map(Manifest::new)
 }
@@ -64,6 +68,7 @@ impl Name {
 
 struct Walk<'a> {
     selection: &'a Selection,
+    ignored: GitIgnore<'a>,
     sieve: Sieve<'a, Found>,
     kept: Vec<Found>,
     cancelled: Cancelled<'a>,
@@ -80,12 +85,14 @@ impl Walk<'_> {
             }
             entries => entries.map_err(|error| ContextError::reading(&name.text, error))?,
         };
+        self.ignored.enter(directory)?;
         for entry in entries {
             if (self.cancelled)() {
                 return Err(ContextError::Cancelled);
             }
             self.entry(&entry, name)?;
         }
+        self.ignored.leave();
         Ok(())
     }
 
@@ -93,7 +100,7 @@ impl Walk<'_> {
         let name = parent.child(entry);
         let file_type = entry.file_type().map_err(|error| ContextError::reading(&name.text, error))?;
         let is_directory = file_type.is_dir();
-        if self.selection.excludes(&name.text) {
+        if self.selection.excludes(&name.text) || self.ignored.ignores(&entry.path(), is_directory) {
             return Ok(());
         }
         match self.sieve.sift(&name.text, is_directory) {

@@ -3,9 +3,9 @@
 use super::pattern::Pattern;
 use super::sieve::Filter;
 use super::{ContextError, IgnoreRules, ignore_file};
-use crate::BuildRequest;
+use crate::{BuildRequest, IgnoreFiles};
 
-/// What of a directory is part of the context: what the filter keeps, and nothing excludes.
+/// What of a directory is part of the context: what the filter keeps, and nothing excludes or ignores.
 ///
 /// The request's `exclude` has to win over any `!` of `.dockerignore`, so its patterns do not simply
 /// follow those of the file in one list. In `a`, `!a/b`, `a`, the last pattern would not be asked about
@@ -16,6 +16,7 @@ pub(super) struct Selection {
     pub(super) filter: Filter,
     /// The request's `exclude`. There are no exceptions among them.
     excluded: Vec<Pattern>,
+    pub(super) ignore_files: Option<IgnoreFiles>,
 }
 
 impl Selection {
@@ -28,7 +29,7 @@ impl Selection {
         }
         let excluded = request.exclude.iter().map(|pattern| excluded(pattern));
         let excluded = excluded.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        Ok(Self { filter, excluded })
+        Ok(Self { filter, excluded, ignore_files: request.ignore_files.clone() })
     }
 
     /// Selects what the ignore file `rules` leave of a directory.

@@ -1,5 +1,6 @@
 //! What scanning real directories gives.
 
+mod git_ignore;
 mod selection;
 
 use std::fs;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::Version;
+use crate::{IgnoreFiles, Version};
 
 /// A project with `rules` as its `.dockerignore`, which is not part of its context.
 fn project(rules: &str) -> Project {
@@ -168,6 +168,10 @@ fn settings_that_keep_the_same_files_have_the_same_version() {
             .exclude(["Dockerfile", "a"])
             .secret("token", "s3cret")
             .ssh_agent("default", "/agent"),
+        project
+            .request()
+            .include(["b", "top"])
+            .ignore_files(IgnoreFiles::new([".gardenignore"], project.0.path())),
     ] {
         assert_eq!(version(&request), excluded, "{request:?}");
     }
