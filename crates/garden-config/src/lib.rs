@@ -56,6 +56,8 @@ mod registry;
 mod resources;
 mod storage;
 mod suggest;
+#[cfg_attr(not(test), expect(dead_code, reason = "the project file does not resolve templates yet"))]
+mod template;
 mod toleration;
 mod yaml;
 

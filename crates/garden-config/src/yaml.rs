@@ -1,8 +1,9 @@
-//! Text to trees, through `serde-saphyr`. Nothing of that crate leaves this file.
+//! Text to trees and values to text, through `serde-saphyr`. Nothing of that crate leaves this file.
 
 use std::cell::Cell;
 use std::fmt;
 
+use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{
     DuplicateKeyPolicy, Location, MessageFormatter, NonFiniteFloatPolicy, Options, Spanned,
@@ -41,6 +42,11 @@ fn options() -> Options {
             max_total_replayed_events: 100_000,
         },
     }
+}
+
+/// Writes `value` as a document.
+pub(crate) fn write(value: &impl Serialize) -> Result<String, String> {
+    serde_saphyr::to_string(value).map_err(|error| error.to_string())
 }
 
 fn syntax_error(error: &serde_saphyr::Error) -> SyntaxError {

@@ -1,0 +1,135 @@
+//! `${…}` templates: texts of a project file that are computed from variables, the environment, the
+//! git branch and so on.
+//!
+//! What a template may say and what it comes to is as in Garden 0.12 (its grammar is
+//! `core/src/template-string/parser.pegjs`, its functions stand in `functions.ts` beside it).
+//! Where Garden prints `[object Object]`, crashes or does what surely nobody meant, this is a problem
+//! instead; each such place says so.
+//!
+//! # From text to value
+//! The text is cut into words ([`syntax`], after `grammar.pest`), the words of each placeholder make
+//! an [`expression`] ([`parser`]), and expressions are computed with the help of a [`Scope`]
+//! ([`evaluate`]), which knows what keys like `var.name` stand for. Only what is needed is computed:
+//! the branch not taken may hold keys that do not exist.
+//!
+//! # Limits
+//! A project file may come with any repository that somebody wants to look at, so a template cannot
+//! overflow the stack (its nesting is bounded) or fill the memory (so are the values it builds), and
+//! reading it takes time in proportion to its length.
+
+mod evaluate;
+mod expression;
+mod functions;
+mod limits;
+mod literal;
+mod parser;
+mod syntax;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use serde_json::Value;
+
+/// Knows what the keys of templates stand for.
+pub(crate) trait Scope {
+    /// Looks up a path of keys, such as `var`, `images`, `0`.
+    ///
+    /// A template may ask for one path any number of times. A scope that resolves templates itself must
+    /// remember what they came to, as variables that each mention the one before twice would take time
+    /// without end, and must bound how many it resolves within each other.
+    ///
+    /// A [`Fault`] is a key that cannot be looked up at all, such as one within a text; nothing in
+    /// the template can make up for it.
+    fn look_up(&self, path: &[String]) -> Result<LookedUp, Fault>;
+}
+
+/// What became of a look-up.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum LookedUp {
+    Found(Value),
+    /// There is no such key, as the fault says. It is a problem unless the template makes up for it:
+    /// `${key || "default"}`, `${key}?`.
+    Missing(Fault),
+}
+
+/// What is wrong, before it is known where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Fault {
+    pub(crate) fn new(message: impl AsRef<str>) -> Self {
+        // The message may quote the template; a control character must not reach a terminal.
+        let printable = message.as_ref().chars().map(|character| {
+            if character.is_control() { character.escape_default().to_string() } else { character.into() }
+        });
+        Self { message: printable.collect(), hint: None }
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    fn at(self, span: &Range<usize>) -> TemplateProblem {
+        TemplateProblem { message: self.message, hint: self.hint, span: span.clone() }
+    }
+}
+
+/// What is wrong with a template, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TemplateProblem {
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    /// Bytes within the template's text.
+    pub(crate) span: Range<usize>,
+}
+
+/// Computes what `text` comes to. A text that is one placeholder keeps the type of its value;
+/// anything else becomes a text.
+///
+/// `None` is what `${…}?` comes to if there is nothing: the same as if the field were left out.
+pub(crate) fn resolve(text: &str, scope: &dyn Scope) -> Result<Option<Value>, TemplateProblem> {
+    if !is_template(text) {
+        return Ok(Some(text.into()));
+    }
+    evaluate::template(&syntax::parse(text)?, scope)
+}
+
+/// Whether `text` is a template rather than just itself.
+pub(crate) fn is_template(text: &str) -> bool {
+    text.contains("${")
+}
+
+/// Writes the template that resolves to `text` itself.
+///
+/// Each `${` becomes `${'$'}{`. Garden's other way, `$${…}`, needs a closing brace and cannot express
+/// `$${`. All dollar signs before a brace are quoted together, as one left in front would make the
+/// quotation the start of such an escape.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(brace) = rest.find("${").map(|dollar| dollar + 1) {
+        let before = rest[..brace].trim_end_matches('$');
+        let dollars = &rest[before.len()..brace];
+        escaped.push_str(before);
+        escaped.push_str("${'");
+        escaped.push_str(dollars);
+        escaped.push_str("'}{");
+        rest = &rest[brace + 1..];
+    }
+    escaped + rest
+}
+
+/// Lists the paths that `text` mentions, each as far as it is known without computing anything:
+/// `var`, `images` for `var.images[environment.name]`. A text that is no valid template mentions none.
+pub(crate) fn references(text: &str) -> Vec<Vec<String>> {
+    if !is_template(text) {
+        return Vec::new();
+    }
+    syntax::parse(text).map(|template| template.references()).unwrap_or_default()
+}
