@@ -24,7 +24,7 @@ pub(crate) fn backend(
             };
             let settings = garden_kaniko::spec::Settings {
                 options: options.clone(),
-                resources: provider.builder_resources.clone(),
+                resources: provider.resources.builder.clone(),
                 registry: target.registry.clone(),
                 registry_ca: target.registry_ca.clone(),
                 namespace,
@@ -33,10 +33,12 @@ pub(crate) fn backend(
             Ok(Arc::new(KanikoBackend::new(cluster.clone(), settings)))
         }
         BuildMode::ClusterBuildkit(options) => {
+            let mut options = options.clone();
+            options.image = Some(options.image_from(&provider.util_image_registry_domain));
             let settings = garden_buildkit::Settings::new(
-                options,
+                &options,
                 provider.namespace.clone(),
-                provider.builder_resources.clone(),
+                provider.resources.builder.clone(),
                 target.registry.clone(),
                 target.registry_ca.clone(),
                 provider.image_pull_secrets.clone(),

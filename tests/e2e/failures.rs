@@ -85,7 +85,7 @@ async fn an_executor_image_that_cannot_be_pulled_fails_within_15_seconds_with_th
 async fn a_build_that_needs_too_much_memory_is_called_out_of_memory() {
     in_project("oom", async |project| {
         project.dockerfile("RUN head -c 1000000000 /dev/zero | tail\n");
-        project.provider.builder_resources.limits.memory = 96;
+        project.provider.resources.builder.limits.memory = 96;
         let error = failure(project).await;
         assert_eq!(*error.kind(), ErrorKind::OutOfMemory, "{error:?}");
         assert!(error.message().contains("limit: 96Mi"), "{error}");
@@ -98,7 +98,7 @@ async fn a_build_that_needs_too_much_memory_is_called_out_of_memory() {
 async fn a_child_that_ran_out_of_memory_is_no_failure_if_the_build_goes_on() {
     in_project("oom-child", async |project| {
         project.dockerfile("RUN (head -c 1000000000 /dev/zero | tail) || echo survived\n");
-        project.provider.builder_resources.limits.memory = 96;
+        project.provider.resources.builder.limits.memory = 96;
         project.builder().build(project.request()).await.unwrap();
     })
     .await;

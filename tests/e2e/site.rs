@@ -63,8 +63,8 @@ impl Project {
         let mut provider = ProviderConfig::kubernetes("e2e");
         provider.namespace.name.clone_from(&namespace);
         provider.build_mode = BuildMode::Kaniko(kaniko);
-        provider.builder_resources.requests.cpu = 50;
-        provider.builder_resources.requests.memory = 64;
+        provider.resources.builder.requests.cpu = 50;
+        provider.resources.builder.requests.memory = 64;
         let mut project = Self { namespace, client, provider, directory: TempDir::new().unwrap() };
         project.use_registry(&variable("GARDEN_TEST_REGISTRY"));
         project.registry().insecure = true;

@@ -41,34 +41,35 @@
 //! one field are checked on those values, so that they hold for values that were made in Rust too.
 //! Fields that concern deploying are accepted and set aside; unknown ones are problems.
 
-mod cache;
-mod cluster_buildkit;
-mod decode;
-mod ellipsis;
-mod environment;
-mod kaniko;
-mod names;
-mod node;
-mod problem;
+mod build;
+mod document;
+mod keys;
 mod project;
 mod provider;
-mod registry;
-mod resources;
-mod storage;
-mod suggest;
-#[cfg_attr(not(test), expect(dead_code, reason = "the project file does not resolve templates yet"))]
+#[cfg(feature = "miette")]
+mod render;
+#[cfg(feature = "schema")]
+mod schema;
 mod template;
-mod toleration;
-mod yaml;
 
-pub use cache::{CacheLayer, CacheMode};
-pub use cluster_buildkit::ClusterBuildkitOptions;
-pub use kaniko::{KanikoNamespace, KanikoOptions};
-pub use names::{Namespace, SecretRef};
-pub use problem::{ConfigError, Notice, Position, Problem};
+pub use build::BuildConfig;
+pub use document::problem::{ConfigError, Notice, NoticeKind, Position, Problem};
+pub use document::snippet::Snippet;
+pub use keys::git::GitState;
+pub use keys::locals::{Git, Locals};
+pub use project::environment::Environment;
 pub use project::{Project, load, parse};
-pub use provider::{BuildMode, ProviderConfig, ProviderKind};
-pub use registry::DeploymentRegistry;
-pub use resources::{ResourceAmounts, Resources};
-pub use storage::PersistentStorage;
-pub use toleration::{TaintEffect, Toleration, TolerationOperator};
+pub use provider::build_mode::{BuildMode, ClusterDockerOptions};
+pub use provider::cache::{CacheLayer, CacheMode};
+pub use provider::cluster_buildkit::ClusterBuildkitOptions;
+pub use provider::kaniko::{KanikoNamespace, KanikoOptions, KanikoUtil};
+pub use provider::names::{Namespace, SecretRef};
+pub use provider::registry::DeploymentRegistry;
+pub use provider::resources::{ProviderResources, ResourceAmounts, Resources};
+pub use provider::storage::{PersistentStorage, ProviderStorage};
+pub use provider::toleration::{TaintEffect, Toleration, TolerationOperator};
+pub use provider::{ProviderConfig, ProviderKind};
+#[cfg(feature = "miette")]
+pub use render::{ConfigReport, ProblemReport};
+#[cfg(feature = "schema")]
+pub use schema::schema;

@@ -177,7 +177,7 @@ async fn a_step_that_is_killed_for_its_memory_is_told_with_the_remedy() {
     in_project("bk-oom", async |project| {
         project.buildkit();
         project.dockerfile("RUN head -c 1000000000 /dev/zero | tail\n");
-        project.provider.builder_resources.limits.memory = 160;
+        project.provider.resources.builder.limits.memory = 160;
         let error = failure(project).await;
         // With version 1 of control groups, nobody but the kernel knows why the step was killed; with version 2,
         // it depends on the node's settings whether the step alone is.
@@ -193,7 +193,7 @@ async fn memory_that_no_process_holds_may_cost_the_daemon_and_is_told_with_the_r
     in_project("bk-oom-tmpfs", async |project| {
         project.buildkit();
         project.dockerfile("RUN --mount=type=tmpfs,target=/t cat /dev/zero > /t/zeroes\n");
-        project.provider.builder_resources.limits.memory = 160;
+        project.provider.resources.builder.limits.memory = 160;
         let error = failure(project).await;
         assert!(hint(&error).contains("resources.builder.limits.memory"), "{error:?}");
     })
@@ -205,8 +205,8 @@ async fn a_daemon_that_has_too_little_memory_to_start_is_called_out_of_memory() 
     in_project("bk-tiny", async |project| {
         project.buildkit();
         project.dockerfile("RUN true\n");
-        project.provider.builder_resources.limits.memory = 12;
-        project.provider.builder_resources.requests.memory = 12;
+        project.provider.resources.builder.limits.memory = 12;
+        project.provider.resources.builder.requests.memory = 12;
         let error = failure(project).await;
         assert_eq!(*error.kind(), ErrorKind::OutOfMemory, "{error:?}");
         assert!(error.message().contains("12Mi"), "{error}");

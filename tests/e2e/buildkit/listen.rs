@@ -31,7 +31,7 @@ fn builder_by(project: &Project, route: Route) -> Builder {
     let settings = Settings::new(
         options,
         project.provider.namespace.clone(),
-        project.provider.builder_resources.clone(),
+        project.provider.resources.builder.clone(),
         project.provider.deployment_registry.clone().unwrap(),
         None,
         Vec::new(),

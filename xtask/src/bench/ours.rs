@@ -83,7 +83,7 @@ impl Ours {
         provider.namespace.name.clone_from(&self.namespace);
         provider.build_mode = BuildMode::ClusterBuildkit(options);
         provider.deployment_registry = Some(registry);
-        let resources = &mut provider.builder_resources;
+        let resources = &mut provider.resources.builder;
         (resources.requests.cpu, resources.requests.memory) = (50, 64);
         (resources.limits.cpu, resources.limits.memory) = (CPU_LIMIT * 1000, MEMORY_LIMIT_GIB << 10);
         Ok(provider)

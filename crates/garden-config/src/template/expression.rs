@@ -106,75 +106,10 @@ impl Operator {
     }
 }
 
-impl Template {
-    /// The paths that the template mentions, as far as they are written out.
-    pub(super) fn references(&self) -> Vec<Vec<String>> {
-        let mut found = Vec::new();
-        self.parts.iter().for_each(|part| part.collect(&mut found));
-        found
-    }
-}
-
-impl Part {
-    fn collect(&self, found: &mut Vec<Vec<String>>) {
-        match self {
-            Self::Text(_) => {}
-            Self::Placeholder(placeholder) => placeholder.expression.collect(found),
-            Self::Conditional { condition, then, otherwise } => {
-                condition.collect(found);
-                then.iter().chain(otherwise).for_each(|part| part.collect(found));
-            }
-        }
-    }
-}
-
 impl Expression {
     pub(super) fn chain(first: Self, rest: Vec<(Operator, Self)>) -> Self {
         let Some((_, last)) = rest.last() else { return first };
         let span = first.span.start..last.span.end;
         Self { kind: Kind::Chain(Box::new(first), rest), span }
-    }
-
-    fn collect(&self, found: &mut Vec<Vec<String>>) {
-        match &self.kind {
-            Kind::Literal(_) => {}
-            Kind::Template(template) => template.parts.iter().for_each(|part| part.collect(found)),
-            Kind::List(items) | Kind::Call { arguments: items, .. } => {
-                for item in items {
-                    item.collect(found);
-                }
-            }
-            Kind::Reference(keys) => {
-                found.push(keys.iter().map_while(Key::written).collect());
-                for key in keys {
-                    if let Key::Computed(expression) = key {
-                        expression.collect(found);
-                    }
-                }
-            }
-            Kind::Not(operand) | Kind::TypeOf(operand) => operand.collect(found),
-            Kind::Chain(first, rest) => {
-                first.collect(found);
-                for (_, operand) in rest {
-                    operand.collect(found);
-                }
-            }
-            Kind::Choice { condition, then, otherwise } => {
-                for branch in [condition, then, otherwise] {
-                    branch.collect(found);
-                }
-            }
-        }
-    }
-}
-
-impl Key {
-    /// The key, if it is known without computing anything.
-    fn written(&self) -> Option<String> {
-        match self {
-            Self::Name(name) => Some(name.clone()),
-            Self::Computed(Expression { kind: Kind::Literal(value), .. }) => super::value::text(value),
-            Self::Computed(_) => None,
-        }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::value::{as_integer, kind};
 use super::{Fault, TemplateProblem};
-use crate::suggest;
+use crate::document::suggest;
 
 /// A function that templates can call.
 pub(super) struct Function {

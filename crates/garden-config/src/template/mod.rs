@@ -124,12 +124,3 @@ pub(crate) fn escape(text: &str) -> String {
     }
     escaped + rest
 }
-
-/// Lists the paths that `text` mentions, each as far as it is known without computing anything:
-/// `var`, `images` for `var.images[environment.name]`. A text that is no valid template mentions none.
-pub(crate) fn references(text: &str) -> Vec<Vec<String>> {
-    if !is_template(text) {
-        return Vec::new();
-    }
-    syntax::parse(text).map(|template| template.references()).unwrap_or_default()
-}

@@ -5,7 +5,7 @@ mod hostile;
 
 use serde_json::{Value, json};
 
-use super::{Fault, LookedUp, Scope, TemplateProblem, references, resolve};
+use super::{Fault, LookedUp, Scope, TemplateProblem, resolve};
 
 /// Looks keys up in a value.
 struct Variables(Value);
@@ -373,20 +373,5 @@ fn says_what_is_wrong_with_an_expression_and_where() {
         ("${a${name}b}", "keys within a placeholder stand alone: `${a[b]}`, not `${a[${b}]}`"),
     ] {
         assert_eq!(resolved(template).expect_err(template).hint.as_deref(), Some(hint), "{template}");
-    }
-}
-
-#[test]
-fn finds_references_without_resolving_anything() {
-    for (template, expected) in [
-        ("text", vec![]),
-        ("${a.b-c.0} ${'${d}'}?", vec!["a.b-c.0", "d"]),
-        ("${if a}${b}${else}${c}${endif}$${x}", vec!["a", "b", "c"]),
-        ("${a ? b[c]['d'] : e['f'][1].g}", vec!["a", "b", "c", "e.f.1.g"]),
-        ("${nonsense(a, [b]) + !c || typeof d}", vec!["a", "b", "c", "d"]),
-        ("${a +}", vec![]),
-    ] {
-        let found: Vec<String> = references(template).iter().map(|path| path.join(".")).collect();
-        assert_eq!(found, expected, "{template}");
     }
 }

@@ -2,20 +2,23 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use serde::Serialize as _;
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::Arguments;
-use crate::node::{Mapping, Node, Value as NodeValue};
+use crate::document::decode::report_duplicate_keys;
+use crate::document::node::Node;
+use crate::document::problem::{Problems, Source};
+use crate::document::yaml;
 use crate::template::value::float_text;
 use crate::template::{Fault, TemplateProblem};
-use crate::yaml;
 
 type Called = Result<Value, TemplateProblem>;
 
@@ -85,51 +88,23 @@ pub(super) fn yaml_decode(arguments: &Arguments<'_>) -> Called {
     let (text, many) = (arguments.text(0)?, arguments.flag(1)?);
     let documents = yaml::parse_documents(text)
         .map_err(|error| arguments.wrong(0, &format!("is not YAML: {}", error.message)))?;
-    let decode = |node| from_node(node).map_err(|why| arguments.wrong(0, &why));
+    let source = Source::new(Path::new(""), text);
+    let problems = Problems::new(&source);
+    for document in &documents {
+        report_duplicate_keys(document, &problems);
+    }
+    if problems.count() > 0 {
+        return Err(arguments.wrong(0, "sets a key twice"));
+    }
     match documents.as_slice() {
-        _ if many => documents.iter().map(decode).collect(),
+        _ if many => Ok(documents.iter().map(Node::to_json).collect()),
         [] => Ok(Value::Null),
-        [document] => decode(document),
+        [document] => Ok(document.to_json()),
         _ => {
             let problem = arguments.wrong(0, "holds several documents");
             Err(TemplateProblem { hint: Some("pass `true` as second argument".to_owned()), ..problem })
         }
     }
-}
-
-fn from_node(node: &Node) -> Result<Value, String> {
-    match &node.value {
-        NodeValue::Null => Ok(Value::Null),
-        NodeValue::Bool(value) => Ok((*value).into()),
-        NodeValue::Number(written) => yaml_number(written),
-        NodeValue::String(text) => Ok(text.as_str().into()),
-        NodeValue::Sequence(items) => items.iter().map(from_node).collect(),
-        NodeValue::Mapping(mapping) => from_mapping(mapping).map(Value::Object),
-    }
-}
-
-fn from_mapping(mapping: &Mapping) -> Result<Map<String, Value>, String> {
-    let mut entries = Map::new();
-    for entry in &mapping.0 {
-        if entries.insert(entry.key.clone(), from_node(&entry.value)?).is_some() {
-            return Err(format!("sets `{}` twice", entry.key));
-        }
-    }
-    Ok(entries)
-}
-
-/// A number of YAML 1.2's core schema; `.inf` and `.nan` have no place in a value.
-fn yaml_number(written: &str) -> Result<Value, String> {
-    let based = [("0x", 16), ("0o", 8)].into_iter().find_map(|(prefix, base)| {
-        written.strip_prefix(prefix).map(|digits| i64::from_str_radix(digits, base).ok().map(Number::from))
-    });
-    let number = based.unwrap_or_else(|| match written.parse::<i64>() {
-        Ok(integer) => Some(integer.into()),
-        Err(_) => written.parse().ok().and_then(Number::from_f64),
-    });
-    number
-        .map(Value::Number)
-        .ok_or_else(|| format!("holds the number `{written}`, which cannot be computed with"))
 }
 
 /// `yamlEncode(value, [multiDocument])`: as a document, or each item of a list as one.

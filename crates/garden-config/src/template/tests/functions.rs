@@ -132,16 +132,15 @@ fn says_what_is_wrong_with_a_call() {
             "1",
             "argument `multiDocument` of `yamlDecode` must be `true` or `false`, not a number",
         ),
-        ("${yamlDecode('a: 1\\na: 2')}", "'a: 1\\na: 2'", "argument `string` of `yamlDecode` sets `a` twice"),
+        (
+            "${yamlDecode('a: 1\\na: 2')}",
+            "'a: 1\\na: 2'",
+            "argument `string` of `yamlDecode` sets a key twice",
+        ),
         (
             "${yamlDecode('--- 1\\n--- 2')}",
             "'--- 1\\n--- 2'",
             "argument `string` of `yamlDecode` holds several documents",
-        ),
-        (
-            "${yamlDecode('.nan')}",
-            "'.nan'",
-            "argument `string` of `yamlDecode` holds the number `.nan`, which cannot be computed with",
         ),
         (
             "${jsonDecode('{]}')}",

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Variables, resolved};
-use crate::template::{Fault, LookedUp, Scope, escape, references, resolve};
+use crate::template::{Fault, LookedUp, Scope, escape, resolve};
 
 /// Runs on a quarter of the stack that a thread has by default, so that a scope can resolve templates
 /// while others are being resolved.
@@ -91,7 +91,6 @@ fn long_templates_take_little_time() {
         ] {
             let text = format!("{start}{}{end}", repeated.repeat(COUNT));
             let _ = resolved(&text);
-            let _ = references(&text);
             assert_eq!(resolved(&escape(&text)), Ok(Some(text.as_str().into())), "{repeated}");
         }
         assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
@@ -165,7 +164,6 @@ proptest! {
 
     #[test]
     fn any_text_resolves_or_is_told_apart_with_a_place_in_it(text in template_like()) {
-        let _ = references(&text);
         for text in [text.clone(), format!("${{{text}}}"), format!("${{'{text}'}}")] {
             if let Err(problem) = resolved(&text) {
                 prop_assert!(text.get(problem.span.clone()).is_some_and(|part| !part.is_empty()), "{:?}", problem);

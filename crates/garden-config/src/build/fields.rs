@@ -1,0 +1,127 @@
+//! What the fields of modules and of actions have in common.
+
+use std::collections::BTreeMap;
+
+use crate::build::documents::BuildDocument;
+use crate::document::decode::{Fields, items, text};
+use crate::document::node::{Node, Value};
+use crate::document::problem::Problems;
+
+/// Makes sure that a container image is built; `what` is what Garden calls it.
+pub(crate) fn check_type(document: &BuildDocument, what: &str, problems: &Problems) -> Option<()> {
+    let node = document.node.as_mapping().and_then(|mapping| mapping.get("type"));
+    match node.and_then(Node::as_text) {
+        Some("container") => Some(()),
+        Some(other) => {
+            let name = document.name().unwrap_or_default();
+            let message =
+                format!("the {what} `{name}` has the type `{other}`; only `container` can be built here");
+            problems.report(node.map_or(document.node.position, |node| node.position), message, None);
+            None
+        }
+        None => {
+            let hint = Some("write `type: container`".to_owned());
+            problems.report(document.node.position, format!("a {what} needs the field `type`"), hint);
+            None
+        }
+    }
+}
+
+pub(crate) fn refuse_disabled(fields: &Fields<'_>, what: &str, problems: &Problems) {
+    if fields.flag("disabled") == Some(true) {
+        let hint =
+            format!("remove `disabled` from the {what}, or select an environment in which it is false");
+        problems.report(fields.key_position("disabled"), format!("the {what} is disabled"), Some(hint));
+    }
+}
+
+/// Refuses a source elsewhere, which Garden would fetch.
+pub(crate) fn refuse_repository(fields: &Fields<'_>, name: &'static str, problems: &Problems) {
+    if fields.node(name).is_some() {
+        let hint = "check the repository out, and point the project at it".to_owned();
+        problems.report(
+            fields.key_position(name),
+            format!("`{name}`: repositories are not fetched here"),
+            Some(hint),
+        );
+    }
+}
+
+/// Refuses a list that would put files into the context before the build; an empty one does not.
+pub(crate) fn refuse_list(fields: &Fields<'_>, name: &'static str, what: &str, problems: &Problems) {
+    if !fields.list(name).is_empty() {
+        let message = format!("`{name}`: {what} are not put into the build context here");
+        let hint = "copy them there before the build, or use `COPY --from` in the Dockerfile".to_owned();
+        problems.report(fields.key_position(name), message, Some(hint));
+    }
+}
+
+/// Refuses dependencies that say what is to be copied; others only concern the order, in which the caller
+/// builds.
+pub(crate) fn refuse_copies(
+    fields: &Fields<'_>,
+    name: &'static str,
+    copies: &'static str,
+    problems: &Problems,
+) {
+    for item in fields.list(name) {
+        let Some(node) = item.as_mapping().and_then(|mapping| mapping.entry(copies)) else { continue };
+        if !matches!(&node.value.value, Value::Null | Value::Unresolved)
+            && !items(&node.value, &format!("`{copies}`"), problems).is_empty()
+        {
+            let message =
+                format!("`{copies}`: files of other builds are not put into the build context here");
+            let hint = "copy them there before the build, or use `COPY --from` in the Dockerfile".to_owned();
+            problems.report(node.key_position, message, Some(hint));
+        }
+    }
+}
+
+/// Reads globs; a list without items includes nothing.
+pub(crate) fn globs_or_all(fields: &Fields<'_>, name: &'static str) -> Option<Vec<String>> {
+    fields.node(name).map(|_| fields.texts(name))
+}
+
+/// Reads a text for which `false` means nothing.
+pub(crate) fn text_unless_false<'a>(fields: &Fields<'a>, name: &'static str) -> Option<&'a str> {
+    let is_false = fields.node(name).is_some_and(|node| node.value == Value::Bool(false));
+    if is_false { None } else { fields.text(name) }
+}
+
+/// Reads build arguments. As with Garden, numbers and booleans are written as text; an argument that is
+/// `null` or empty is left to the default in the Dockerfile.
+pub(crate) fn build_args(fields: &Fields<'_>, problems: &Problems) -> BTreeMap<String, String> {
+    let mut arguments = BTreeMap::new();
+    let Some(node) = fields.node("buildArgs") else { return arguments };
+    let Some(mapping) = node.as_mapping() else {
+        // Reports what it is instead.
+        fields.text_map("buildArgs");
+        return arguments;
+    };
+    for entry in &mapping.0 {
+        let value = match &entry.value.value {
+            Value::Null | Value::Unresolved => continue,
+            Value::Bool(value) => value.to_string(),
+            Value::Number(written) => written.clone(),
+            Value::String(value) if value.is_empty() => continue,
+            Value::String(value) => value.clone(),
+            Value::Sequence(_) | Value::Mapping(_) => {
+                let message =
+                    format!("the build argument `{}` must be text, not {}", entry.key, entry.value.kind());
+                problems.report(entry.value.position, message, Some("use `jsonEncode`".to_owned()));
+                continue;
+            }
+        };
+        arguments.insert(entry.key.clone(), value);
+    }
+    arguments
+}
+
+/// Reads `extraFlags`. A flag and its value may be two items, and a value may be a number.
+pub(crate) fn flags(fields: &Fields<'_>, problems: &Problems) -> Vec<String> {
+    let flag = |item: &Node| match &item.value {
+        Value::Number(written) => Some(written.clone()),
+        _ => text(item, "each of `extraFlags`", problems).map(str::to_owned),
+    };
+    fields.list("extraFlags").into_iter().filter_map(flag).collect()
+}

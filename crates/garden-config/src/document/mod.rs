@@ -1,0 +1,11 @@
+//! From text to a tree in which each key and value knows where it stands, and from there to typed fields;
+//! and what is said of the places where something is wrong.
+
+pub(crate) mod decode;
+pub(crate) mod ellipsis;
+pub(crate) mod node;
+pub(crate) mod problem;
+pub(crate) mod snippet;
+pub(crate) mod suggest;
+pub(crate) mod write;
+pub(crate) mod yaml;

@@ -1,0 +1,170 @@
+//! A YAML document as a tree that knows where each key and value stands.
+
+use std::collections::HashMap;
+
+use serde_json::Value as Json;
+
+use crate::Position;
+
+/// A value and where it is written. Behind an alias, that is where the anchor's value is written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) position: Position,
+    pub(crate) value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    /// A number as it is written, so that `1.10` can be quoted back.
+    Number(String),
+    String(String),
+    Sequence(Vec<Node>),
+    Mapping(Mapping),
+    /// A template that could not be resolved, which was reported.
+    Unresolved,
+}
+
+/// Entries in the file's order; a key that is written twice is here twice.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub(crate) struct Mapping(pub(crate) Vec<Entry>);
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_position: Position,
+    pub(crate) value: Node,
+}
+
+impl Node {
+    pub(crate) fn is_null(&self) -> bool {
+        self.value == Value::Null
+    }
+
+    pub(crate) fn as_mapping(&self) -> Option<&Mapping> {
+        match &self.value {
+            Value::Mapping(mapping) => Some(mapping),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Makes a tree of what a template has come to, all of it where the template stands.
+    pub(crate) fn from_json(value: Json, position: Position) -> Self {
+        let node = |value| Self::from_json(value, position);
+        let value = match value {
+            Json::Null => Value::Null,
+            Json::Bool(value) => Value::Bool(value),
+            Json::Number(number) => Value::Number(number.to_string()),
+            Json::String(text) => Value::String(text),
+            Json::Array(items) => Value::Sequence(items.into_iter().map(node).collect()),
+            Json::Object(entries) => Value::Mapping(Mapping(
+                entries
+                    .into_iter()
+                    .map(|(key, value)| Entry { key, key_position: position, value: node(value) })
+                    .collect(),
+            )),
+        };
+        Self { position, value }
+    }
+
+    /// Turns the tree into what templates reckon with.
+    pub(crate) fn to_json(&self) -> Json {
+        match &self.value {
+            Value::Null | Value::Unresolved => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Number(written) => number(written),
+            Value::String(text) => Json::String(text.clone()),
+            Value::Sequence(items) => items.iter().map(Self::to_json).collect(),
+            Value::Mapping(mapping) => {
+                let entries = mapping.0.iter().map(|entry| (entry.key.clone(), entry.value.to_json()));
+                Json::Object(entries.collect())
+            }
+        }
+    }
+
+    /// What the value is, as a message says it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "a boolean",
+            Value::Number(_) => "a number",
+            Value::String(_) => "text",
+            Value::Sequence(_) => "a list",
+            Value::Mapping(_) => "a mapping",
+            Value::Unresolved => "a template",
+        }
+    }
+
+    /// Whether a template in it could not be resolved.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        match &self.value {
+            Value::Unresolved => true,
+            Value::Sequence(items) => items.iter().any(Self::is_incomplete),
+            Value::Mapping(mapping) => mapping.0.iter().any(|entry| entry.value.is_incomplete()),
+            _ => false,
+        }
+    }
+
+    /// Lays `patch` over this node as Garden does with two providers of one name, and with variables:
+    /// mappings merge, anything else replaces (RFC 7396). A `null` is kept rather than deleting the
+    /// field, because `kaniko.namespace: null` means something else than leaving it out.
+    pub(crate) fn merge(&mut self, patch: &Node) {
+        match (&mut self.value, &patch.value) {
+            (Value::Mapping(mapping), Value::Mapping(changes)) => {
+                let entries = mapping.0.iter().enumerate();
+                let mut places: HashMap<String, usize> =
+                    entries.map(|(place, entry)| (entry.key.clone(), place)).collect();
+                for change in &changes.0 {
+                    match places.get(&change.key) {
+                        Some(place) => mapping.0[*place].value.merge(&change.value),
+                        None => {
+                            places.insert(change.key.clone(), mapping.0.len());
+                            mapping.0.push(change.clone());
+                        }
+                    }
+                }
+            }
+            _ => *self = patch.clone(),
+        }
+    }
+}
+
+/// Reads a number as YAML 1.2 does. One that JSON does not have (`.nan`) stays the text that it is.
+fn number(written: &str) -> Json {
+    let radix = |prefix, radix| {
+        written.strip_prefix(prefix).and_then(|digits| i64::from_str_radix(digits, radix).ok())
+    };
+    let integer = written.parse().ok().or_else(|| radix("0x", 16)).or_else(|| radix("0o", 8));
+    if let Some(integer) = integer {
+        return Json::from(integer);
+    }
+    let number = written.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+    number.map_or_else(|| Json::String(written.to_owned()), Json::Number)
+}
+
+impl Mapping {
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.0.iter().find(|entry| entry.key == key)
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+
+    /// Finds where the field `path` (`limits.cpu`) is written, or the innermost mapping on the way
+    /// to it that is.
+    pub(crate) fn position_of(&self, path: &str) -> Option<Position> {
+        let (key, rest) = path.split_once('.').unwrap_or((path, ""));
+        let node = self.get(key)?;
+        let deeper = node.as_mapping().and_then(|mapping| mapping.position_of(rest));
+        Some(deeper.unwrap_or(node.position))
+    }
+}

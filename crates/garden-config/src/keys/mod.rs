@@ -1,0 +1,227 @@
+//! What the keys of templates stand for: `${environment.name}`, `${var.replicas}`, `${git.branch}`.
+
+pub(crate) mod git;
+pub(crate) mod locals;
+pub(crate) mod resolve;
+pub(crate) mod variables;
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::document::suggest;
+use crate::keys::locals::Git;
+use crate::keys::variables::Variables;
+use crate::template::{Fault, LookedUp, Scope};
+use crate::{GitState, Locals};
+
+/// The keys that one text may use. Those that are not known yet are `None`.
+#[derive(Debug)]
+pub(crate) struct Keys<'a> {
+    pub(crate) locals: &'a Locals,
+    /// The project's name and its directory.
+    pub(crate) project: (&'a str, &'a Path),
+    pub(crate) environment: Option<EnvironmentKeys<'a>>,
+    pub(crate) variables: Variables<'a>,
+    /// The name of the module or action that the text belongs to.
+    pub(crate) this: Option<&'a str>,
+}
+
+/// `${environment.…}`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EnvironmentKeys<'a> {
+    pub(crate) name: &'a str,
+    /// `None` where the environment has no default namespace, and none was asked for.
+    pub(crate) namespace: Option<&'a str>,
+}
+
+impl Keys<'_> {
+    /// Sees all variables.
+    pub(crate) fn all(&self) -> View<'_> {
+        View { keys: self, top: self.variables.layer_count(), itself: None }
+    }
+}
+
+/// The keys as a variable sees them: with the variables up to its own layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View<'a> {
+    pub(crate) keys: &'a Keys<'a>,
+    /// How many of the layers of variables count.
+    pub(crate) top: usize,
+    /// The path of the variable itself.
+    pub(crate) itself: Option<&'a [String]>,
+}
+
+/// Keys that Garden knows and that cannot be known here, with the reason and the remedy.
+const ELSEWHERE: [(&[&str], &str, &str); 5] = [
+    (
+        &["actions", "modules", "services", "tasks", "runtime", "providers"],
+        "tells of something that is known only while Garden deploys",
+        "write the value itself, or hand it over in an environment variable: `${local.env.NAME}`",
+    ),
+    (
+        &["secrets"],
+        "comes from Garden's cloud service, which is not asked here",
+        "hand the secret over in an environment variable: `${local.env.NAME}`",
+    ),
+    (
+        &["datetime"],
+        "changes all the time, so every build would be another one",
+        "hand the time over in an environment variable: `${local.env.NAME}`",
+    ),
+    (&["command"], "tells of Garden's command line, which is not used here", "write the value itself"),
+    (
+        &["inputs", "parent", "template", "item"],
+        "belongs to a template of modules or actions, which are not expanded here",
+        "write the value itself",
+    ),
+];
+
+const KNOWN: [&str; 7] = ["local", "git", "project", "environment", "var", "variables", "this"];
+
+impl Scope for View<'_> {
+    fn look_up(&self, path: &[String]) -> Result<LookedUp, Fault> {
+        let Some(first) = path.first().map(String::as_str) else { return Ok(missing(path, &[])) };
+        let keys = self.keys;
+        if let Some((_, reason, hint)) = ELSEWHERE.iter().find(|(names, ..)| names.contains(&first)) {
+            return Err(Fault::new(format!("`{first}` {reason}")).hint(*hint));
+        }
+        let value = match first {
+            "local" => local(keys.locals, keys.project.1, path.get(1).map(String::as_str)),
+            "git" => git(&keys.locals.git, keys.project.1)?,
+            "project" => mapping([("name", text(keys.project.0))]),
+            "environment" => match keys.environment {
+                Some(environment) => environment.keys(),
+                None => {
+                    return Err(Fault::new("`environment` is not known here")
+                        .hint("use it inside of an environment, a provider, a module or an action"));
+                }
+            },
+            "this" | "self" if keys.this.is_some() => {
+                mapping([("name", text(keys.this.unwrap_or_default()))])
+            }
+            "var" | "variables" => return self.variable(&path[1..]),
+            _ => {
+                // Written as an environment variable is, which shells find by this.
+                let is_variable = first.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+                let known: Vec<&str> =
+                    KNOWN.into_iter().filter(|it| *it != "this" || keys.this.is_some()).collect();
+                let hint = if is_variable {
+                    Some(format!("for an environment variable, write `local.env.{first}`"))
+                } else {
+                    suggest::help(first, &known)
+                };
+                return Ok(LookedUp::Missing(Fault { hint, ..Fault::new(format!("there is no `{first}`")) }));
+            }
+        };
+        Ok(descend(value, path))
+    }
+}
+
+impl View<'_> {
+    /// Looks a variable up; the variable's own name means the layer below.
+    fn variable(&self, path: &[String]) -> Result<LookedUp, Fault> {
+        if self.itself != Some(path) {
+            return self.keys.variables.look_up(path, self.top);
+        }
+        let found = self.keys.variables.look_up(path, self.top - 1)?;
+        Ok(match found {
+            LookedUp::Missing(_) => {
+                let message = format!("`var.{}` refers to itself, and nothing below sets it", path.join("."));
+                LookedUp::Missing(Fault::new(message))
+            }
+            found @ LookedUp::Found(_) => found,
+        })
+    }
+}
+
+impl EnvironmentKeys<'_> {
+    fn keys(self) -> Value {
+        let mut keys = Map::new();
+        keys.insert("name".to_owned(), text(self.name));
+        if let Some(namespace) = self.namespace {
+            keys.insert("namespace".to_owned(), text(namespace));
+            keys.insert("fullName".to_owned(), text(&format!("{namespace}.{}", self.name)));
+        }
+        Value::Object(keys)
+    }
+}
+
+/// The environment is large, so only what is asked for is put together.
+fn local(locals: &Locals, directory: &Path, key: Option<&str>) -> Value {
+    let mut local = Map::new();
+    if key.is_none_or(|key| key == "env") {
+        let env = locals.env.iter().map(|(name, value)| (name.clone(), text(value)));
+        local.insert("env".to_owned(), Value::Object(env.collect()));
+    }
+    if let Some(username) = &locals.username {
+        local.insert("username".to_owned(), text(username));
+        local.insert("usernameLowerCase".to_owned(), text(&username.to_lowercase()));
+    }
+    local.insert("platform".to_owned(), text(&locals.platform));
+    local.insert("arch".to_owned(), text(&locals.arch));
+    local.insert("projectPath".to_owned(), text(&directory.to_string_lossy()));
+    Value::Object(local)
+}
+
+fn git(git: &Git, directory: &Path) -> Result<Value, Fault> {
+    let state = match git {
+        Git::State(state) => Some(state.clone()),
+        Git::None => None,
+        Git::OfProject => {
+            // The path of a file without a directory starts here.
+            let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+            GitState::of_directory(directory).map_err(|error| {
+                Fault::new(format!("the git repository of the project cannot be read: {error}"))
+            })?
+        }
+    };
+    let state = state
+        .ok_or_else(|| Fault::new("the project is not in a git repository").hint("write the value itself"));
+    state.map(|state| mapping([("branch", text(&state.branch)), ("commitHash", text(&state.commit_hash))]))
+}
+
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+fn mapping<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+/// Follows `path`, of which `value` is the first part.
+fn descend(value: Value, path: &[String]) -> LookedUp {
+    follow(value, &path[1..])
+        .map_or_else(|(depth, keys)| missing(&path[..=depth + 1], &keys), LookedUp::Found)
+}
+
+/// Follows `path` down into `value`; else says after how many parts it ends, and which keys are there.
+pub(crate) fn follow(mut value: Value, path: &[String]) -> Result<Value, (usize, Vec<String>)> {
+    for (depth, key) in path.iter().enumerate() {
+        value = match value {
+            Value::Object(mut mapping) => match mapping.remove(key) {
+                Some(inner) => inner,
+                None => return Err((depth, mapping.into_iter().map(|(key, _)| key).collect())),
+            },
+            Value::Array(mut items) => match key.parse::<usize>() {
+                Ok(index) if index < items.len() => items.swap_remove(index),
+                _ => return Err((depth, Vec::new())),
+            },
+            _ => return Err((depth, Vec::new())),
+        };
+    }
+    Ok(value)
+}
+
+/// Says that `path` stands for nothing, and which of `keys` its last part may have meant.
+pub(crate) fn missing(path: &[String], keys: &[String]) -> LookedUp {
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let last = path.last().map(String::as_str).unwrap_or_default();
+    let hint = match path {
+        [local, env, name] if local == "local" && env == "env" => {
+            Some(format!("set the environment variable, or give a default: `${{local.env.{name} || \"…\"}}`"))
+        }
+        _ => suggest::help(last, &keys),
+    };
+    LookedUp::Missing(Fault { hint, ..Fault::new(format!("`{}` is not set", path.join("."))) })
+}

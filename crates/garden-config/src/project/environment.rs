@@ -1,0 +1,282 @@
+use serde_json::{Map, Value as Json};
+
+use crate::build::documents;
+use crate::document::decode::text;
+use crate::document::node::{Mapping, Node, Value};
+use crate::document::problem::Problems;
+use crate::document::suggest;
+use crate::keys::resolve;
+use crate::keys::variables::Variables;
+use crate::keys::{EnvironmentKeys, Keys};
+use crate::project::declaration::{DeclaredEnvironment, ProviderEntry, Wanted, report_unknown};
+use crate::project::{VariableFields, varfile};
+use crate::provider::names::namespace_issue;
+use crate::{BuildConfig, ConfigError, Notice, Position, Project, ProviderConfig, ProviderKind};
+
+/// One environment of a [`Project`]: it tells what templates stand for, and so what the provider and the
+/// builds are.
+#[derive(Clone, Debug)]
+pub struct Environment<'a> {
+    project: &'a Project,
+    declared: Option<&'a DeclaredEnvironment>,
+    name: String,
+    namespace: Option<String>,
+    /// The variables, lowest layer first; each a mapping.
+    layers: Vec<Node>,
+    /// About the variables.
+    notices: Vec<Notice>,
+}
+
+impl Project {
+    /// The keys that are known without an environment.
+    pub(crate) fn keys(&self) -> Keys<'_> {
+        Keys {
+            locals: &self.locals,
+            project: (&self.name, self.directory()),
+            environment: None,
+            variables: Variables::default(),
+            this: None,
+        }
+    }
+}
+
+impl<'a> Environment<'a> {
+    pub(crate) fn select(project: &'a Project, wanted: &str, problems: &Problems) -> Option<Self> {
+        let Some(wanted) = Wanted::parse(wanted) else {
+            let hint = "ask for `environment` or `namespace.environment`".to_owned();
+            let message = format!("`{wanted}` cannot be the name of an environment");
+            problems.report(project.environments_position, message, Some(hint));
+            return None;
+        };
+        let declared = match &project.environments {
+            None => None,
+            Some(environments) => {
+                let found = environments.iter().find(|environment| environment.name == wanted.environment);
+                if found.is_none() {
+                    report_unknown(wanted.environment, environments, project.environments_position, problems);
+                    return None;
+                }
+                found
+            }
+        };
+        let mut environment = Self {
+            project,
+            declared,
+            name: wanted.environment.to_owned(),
+            namespace: wanted.namespace.map(str::to_owned),
+            layers: Vec::new(),
+            notices: Vec::new(),
+        };
+        environment.add_layer(&project.variables, "garden.env", problems);
+        if let Some(declared) = declared {
+            let default_file = format!("garden.{}.env", declared.name);
+            environment.add_layer(&declared.variables, &default_file, problems);
+        }
+        environment.layers.push(project.overrides.clone());
+        environment.namespace =
+            environment.namespace.take().or_else(|| environment.default_namespace(problems));
+        environment.notices = problems.take_notices();
+        Some(environment)
+    }
+
+    /// Returns the environment's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the namespace within the environment, which the cluster's namespace is named after; `None`
+    /// if the environment has no default and none was asked for.
+    pub fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// Resolves all variables of project and environment: what `${var}` stands for.
+    ///
+    /// # Errors
+    /// If a template in one of them cannot be resolved.
+    pub fn variables(&self) -> Result<Map<String, Json>, ConfigError> {
+        let problems = Problems::new(&self.project.source);
+        let all = Node { position: Position::START, value: Value::String("${var}".to_owned()) };
+        let variables = match resolve::all(&all, &self.keys(None, None), &problems).to_json() {
+            Json::Object(variables) => variables,
+            _ => Map::new(),
+        };
+        problems.into_result(Some(variables))
+    }
+
+    /// Resolves the `kubernetes` or `local-kubernetes` provider.
+    ///
+    /// Of the providers at the top level, those count that have no `environments` or name this one;
+    /// to them the environment's own are added. Two of one name are merged, the later one winning,
+    /// as Garden does. Providers of other names are ignored.
+    ///
+    /// # Errors
+    /// If the two providers both or neither apply to the environment, a template cannot be resolved, or
+    /// the provider has unknown or wrong fields. All problems are named.
+    pub fn provider(&self) -> Result<ProviderConfig, ConfigError> {
+        let problems = Problems::new(&self.project.source);
+        let provider = self.merged_provider(&problems).and_then(|(kind, node)| {
+            let node = resolve::fields(&node, &ProviderConfig::SET_ASIDE, &self.keys(None, None), &problems);
+            let default_namespace = || self.provider_namespace(&problems).unwrap_or_default();
+            ProviderConfig::read(&node, kind, self.project.generation, default_namespace, &problems)
+        });
+        let notices = self.notices.iter().cloned().chain(problems.take_notices()).collect();
+        problems.into_result(provider.map(|provider| ProviderConfig { notices, ..provider }))
+    }
+
+    /// Reads how the module or action `name`, of a file in the project's directory, is built.
+    ///
+    /// The files are those called `garden.yml` or `something.garden.yml`, also with the ending `.yaml`, that
+    /// the project's field `scan` and its ignore files leave.
+    ///
+    /// # Errors
+    /// If there is none or more than one of that name, it is not a container's, a template cannot be
+    /// resolved, or it has unknown or wrong fields or asks for what cannot be done here. All problems are
+    /// named.
+    pub fn build(&self, name: &str) -> Result<BuildConfig, ConfigError> {
+        let build = documents::find(self.project, name)?;
+        BuildConfig::of_document(&build, self)
+    }
+
+    /// Returns the names of all container modules and Build actions in the project's directory, sorted.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is not YAML.
+    pub fn builds(&self) -> Result<Vec<String>, ConfigError> {
+        documents::names(self.project)
+    }
+
+    /// The project.
+    pub(crate) fn project(&self) -> &'a Project {
+        self.project
+    }
+
+    /// What the author of the project should know about its variables.
+    pub(crate) fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+
+    /// What templates stand for, in this environment; within the module or action `this`, with its own
+    /// variables on top.
+    pub(crate) fn keys<'k>(&'k self, this: Option<&'k str>, own: Option<&'k Node>) -> Keys<'k> {
+        let own = own.filter(|node| node.as_mapping().is_some());
+        let (overrides, declared) =
+            self.layers.split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));
+        Keys {
+            environment: Some(EnvironmentKeys { name: &self.name, namespace: self.namespace.as_deref() }),
+            variables: Variables::new(declared.iter().chain(own).chain(overrides).collect()),
+            this,
+            ..self.project.keys()
+        }
+    }
+
+    /// Adds a layer of variables: those that stand in the file, and above them those that it imports.
+    fn add_layer(&mut self, fields: &VariableFields, default_file: &str, problems: &Problems) {
+        let empty = Node { position: Position::START, value: Value::Mapping(Mapping::default()) };
+        let mut layer = match &fields.variables {
+            Some(node) if node.as_mapping().is_none() => {
+                let message = format!("`variables` must be a mapping, not {}", node.kind());
+                problems.report(node.position, message, None);
+                empty
+            }
+            Some(node) => node.clone(),
+            None => empty,
+        };
+        let keys = self.keys(None, None);
+        for file in varfile::of_fields(fields, default_file, &keys, problems) {
+            layer.merge(&file);
+        }
+        self.layers.push(layer);
+    }
+
+    /// The namespace that the environment stands for unless another is asked for.
+    fn default_namespace(&self, problems: &Problems) -> Option<String> {
+        let Some(node) = self.declared.and_then(|declared| declared.default_namespace.as_ref()) else {
+            return Some("default".to_owned());
+        };
+        let node = resolve::all(node, &self.keys(None, None), problems);
+        if node.is_null() {
+            return None;
+        }
+        text(&node, "`defaultNamespace`", problems).map(str::to_owned)
+    }
+
+    /// Finds the one provider that applies, merged from all its parts.
+    fn merged_provider(&self, problems: &Problems) -> Option<(ProviderKind, Node)> {
+        let applies = |entry: &&ProviderEntry| {
+            let environments = entry.environments(problems);
+            environments.is_none_or(|names| names.contains(&self.name))
+        };
+        let applying: Vec<&ProviderEntry> =
+            self.project.providers.iter().filter(applies).chain(self.own_providers()).collect();
+        let merged = |kind: ProviderKind| {
+            let mut parts = applying.iter().filter(|entry| entry.name == kind.as_str());
+            let mut node = parts.next()?.node.clone();
+            parts.for_each(|part| node.merge(&part.node));
+            Some((kind, node))
+        };
+        match (merged(ProviderKind::Kubernetes), merged(ProviderKind::LocalKubernetes)) {
+            (Some(provider), None) | (None, Some(provider)) => Some(provider),
+            (Some(_), Some(_)) => {
+                let kinds =
+                    [ProviderKind::Kubernetes, ProviderKind::LocalKubernetes].map(ProviderKind::as_str);
+                let both = applying.iter().filter(|entry| kinds.contains(&entry.name.as_str()));
+                let places: Vec<String> = both.map(|entry| entry.place()).collect();
+                let message = format!(
+                    "the environment `{}` has two providers to build with: {}",
+                    self.name,
+                    places.join(", ")
+                );
+                let hint = "limit each to its environments with the field `environments`".to_owned();
+                problems.report(self.project.providers_position, message, Some(hint));
+                None
+            }
+            (None, None) => {
+                self.report_no_provider(problems);
+                None
+            }
+        }
+    }
+
+    fn own_providers(&self) -> &'a [ProviderEntry] {
+        self.declared.map(|declared| declared.providers.as_slice()).unwrap_or_default()
+    }
+
+    fn report_no_provider(&self, problems: &Problems) {
+        let all: Vec<&ProviderEntry> = self.project.providers.iter().chain(self.own_providers()).collect();
+        let places = all.iter().map(|entry| match entry.environments(problems) {
+            Some(names) => format!("{} for {}", entry.place(), names.join(", ")),
+            None => entry.place(),
+        });
+        let places: Vec<String> = places.collect();
+        let found = if places.is_empty() { "nothing".to_owned() } else { places.join(", ") };
+        let message = format!("the environment `{}` has no `kubernetes` provider; found {found}", self.name);
+        let misspelled = all.iter().find_map(|entry| {
+            let meant = suggest::closest(&entry.name, &["kubernetes", "local-kubernetes"])?;
+            (meant != entry.name)
+                .then(|| format!("did you mean `{meant}` on line {}?", entry.node.position.line))
+        });
+        let hint = misspelled.unwrap_or_else(|| "add `- name: kubernetes` to `providers`".to_owned());
+        problems.report(self.project.providers_position, message, Some(hint));
+    }
+
+    /// Derives the cluster's namespace that a provider gets if it sets none.
+    fn provider_namespace(&self, problems: &Problems) -> Option<String> {
+        let Some(namespace) = &self.namespace else {
+            let node = self.declared.and_then(|declared| declared.default_namespace.as_ref());
+            let position = node.map_or(self.project.environments_position, |node| node.position);
+            let message = format!("the environment `{}` has no default namespace", self.name);
+            let hint = format!("ask for `my-namespace.{}`, or set `namespace` on the provider", self.name);
+            problems.report(position, message, Some(hint));
+            return None;
+        };
+        let name = format!("{}-{namespace}", self.project.name);
+        if let Some(issue) = namespace_issue("name", &name) {
+            let message = format!("the namespace made of project and environment: {}", issue.message);
+            let hint = "set `namespace` on the provider, or rename the project".to_owned();
+            problems.report(self.project.name_position, message, Some(hint));
+            return None;
+        }
+        Some(name)
+    }
+}

@@ -1,0 +1,124 @@
+//! Which files of a project's directory hold modules and actions.
+
+use std::path::{Path, PathBuf};
+
+use ignore::WalkBuilder;
+use ignore::overrides::{Override, OverrideBuilder};
+
+use crate::document::decode::{Fields, text};
+use crate::document::problem::{Problems, Source};
+use crate::document::yaml;
+use crate::{ConfigError, NoticeKind, Project};
+
+/// What a project says of its files: the fields `scan` (`modules` with Garden 0.12) and `dotIgnoreFile`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ScanSettings {
+    include: Option<Vec<String>>,
+    exclude: Vec<String>,
+    /// The names of files in the way of `.gitignore` that say what does not count.
+    pub(crate) ignore_files: Vec<String>,
+}
+
+/// Directories that hold nothing of the project, whatever it says.
+const NEVER: [&str; 2] = [".git", ".garden"];
+
+impl ScanSettings {
+    pub(crate) fn read(fields: &Fields<'_>, problems: &Problems) -> Self {
+        let mut settings = Self { include: None, exclude: Vec::new(), ignore_files: Vec::new() };
+        for name in ["modules", "scan"] {
+            let Some(node) = fields.node(name) else { continue };
+            let what = format!("`{name}`");
+            let Some(scan) = Fields::open(node, &what, problems) else { continue };
+            scan.set_aside(&["git"]);
+            if scan.node("include").is_some() {
+                settings.include = Some(scan.texts("include"));
+            }
+            settings.exclude.extend(scan.texts("exclude"));
+            scan.finish();
+        }
+        if fields.node("dotIgnoreFiles").is_some() {
+            settings.ignore_files = fields.texts("dotIgnoreFiles");
+            let message = "`dotIgnoreFiles` is called `dotIgnoreFile` since Garden 0.13 and names one file";
+            let position = fields.key_position("dotIgnoreFiles");
+            problems.notice(
+                NoticeKind::Deprecated,
+                "dotIgnoreFiles",
+                position,
+                message,
+                "use `dotIgnoreFile`",
+            );
+        }
+        if let Some(node) = fields.node("dotIgnoreFile") {
+            settings.ignore_files =
+                text(node, "`dotIgnoreFile`", problems).map(str::to_owned).into_iter().collect();
+        } else if fields.node("dotIgnoreFiles").is_none() {
+            settings.ignore_files = vec![".gardenignore".to_owned()];
+        }
+        settings
+    }
+
+    /// As Garden reads them: anchored at the project's directory, and a directory stands for all in it.
+    fn overrides(&self, root: &Path) -> Result<Override, ignore::Error> {
+        let mut overrides = OverrideBuilder::new(root);
+        for pattern in self.include.iter().flatten() {
+            overrides.add(&format!("/{pattern}"))?.add(&format!("/{pattern}/**"))?;
+        }
+        for pattern in &self.exclude {
+            overrides.add(&format!("!/{pattern}"))?.add(&format!("!/{pattern}/**"))?;
+        }
+        overrides.build()
+    }
+}
+
+/// Finds and reads the files with modules and actions, sorted by path; the project's own file among them.
+pub(crate) fn sources(project: &Project) -> Result<Vec<Source>, ConfigError> {
+    let root = if project.directory().as_os_str().is_empty() { Path::new(".") } else { project.directory() };
+    let mut files = vec![project.source.clone()];
+    for path in paths(project, root)? {
+        // The text of the project's file is there already, and may have come from somewhere else.
+        let is_own = path.file_name() == project.source.file.file_name() && path.parent() == Some(root);
+        if is_own {
+            continue;
+        }
+        let text = yaml::read_file(&path).map_err(|reason| {
+            let hint = "mend it, or leave it out with `scan.exclude`";
+            ConfigError::whole_file(&path, format!("the file cannot be read: {reason}"), hint)
+        })?;
+        files.push(Source::new(&path, &text));
+    }
+    Ok(files)
+}
+
+fn paths(project: &Project, root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
+    // The text may belong to a file that is nowhere.
+    if !root.is_dir() {
+        return Ok(Vec::new());
+    }
+    let failed = |error: ignore::Error| {
+        let hint = "see the fields `scan` and `dotIgnoreFile` of the project";
+        ConfigError::whole_file(root, format!("the project's files cannot be listed: {error}"), hint)
+    };
+    let mut walk = WalkBuilder::new(root);
+    walk.standard_filters(false)
+        .overrides(project.scan.overrides(root).map_err(failed)?)
+        .filter_entry(|entry| !NEVER.iter().any(|name| entry.file_name() == *name));
+    for name in &project.scan.ignore_files {
+        walk.add_custom_ignore_filename(name);
+    }
+    let mut paths = Vec::new();
+    for entry in walk.build() {
+        let entry = entry.map_err(failed)?;
+        let is_file = entry.file_type().is_some_and(|it| it.is_file());
+        if is_file && entry.file_name().to_str().is_some_and(is_configuration) {
+            paths.push(entry.into_path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Whether a file of this name holds modules or actions.
+fn is_configuration(name: &str) -> bool {
+    let stem = name.strip_suffix(".yml").or_else(|| name.strip_suffix(".yaml"));
+    stem.is_some_and(|stem| stem == "garden" || stem.ends_with(".garden"))
+}

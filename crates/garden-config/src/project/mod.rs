@@ -1,0 +1,304 @@
+//! The project file, and the files beside it.
+
+pub(crate) mod declaration;
+pub(crate) mod environment;
+pub(crate) mod files;
+pub(crate) mod varfile;
+
+use std::path::Path;
+
+use serde_json::Value as Json;
+
+use crate::document::decode::{Fields, refuse_template, report_duplicate_keys, text};
+use crate::document::node::{Entry, Mapping, Node, Value};
+use crate::document::problem::{Problems, Source};
+use crate::document::{ellipsis, suggest, yaml};
+use crate::project::declaration::{DeclaredEnvironment, ProviderEntry};
+use crate::project::environment::Environment;
+use crate::project::files::ScanSettings;
+use crate::{BuildConfig, ConfigError, Locals, Position, ProviderConfig};
+
+/// The names that a project file may have in its directory, best first.
+const FILE_NAMES: [&str; 4] = ["project.garden.yml", "project.garden.yaml", "garden.yml", "garden.yaml"];
+
+/// A project file: the document with `kind: Project`; and the modules and actions in its directory, which are
+/// read when one is asked for.
+///
+/// What it says of one environment is read when [`Project::environment`] asks for it, so that a mistake
+/// in another environment does not stand in the way.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Project {
+    pub(crate) source: Source,
+    pub(crate) name: String,
+    pub(crate) name_position: Position,
+    pub(crate) generation: Generation,
+    /// Where to point at when something is missing: the field `environments`, `providers` or the document.
+    pub(crate) environments_position: Position,
+    pub(crate) providers_position: Position,
+    /// `None` where the file does not declare any, so that every name is good.
+    pub(crate) environments: Option<Vec<DeclaredEnvironment>>,
+    pub(crate) providers: Vec<ProviderEntry>,
+    default_environment: Option<Node>,
+    pub(crate) variables: VariableFields,
+    pub(crate) scan: ScanSettings,
+    pub(crate) locals: Locals,
+    /// The variables that were set from Rust: a mapping.
+    pub(crate) overrides: Node,
+}
+
+/// For which Garden a project is written, as its `apiVersion` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Generation {
+    /// `garden.io/v0`, and no version: Garden 0.12, and the guide.
+    Guide,
+    /// `garden.io/v1` and `v2`: Garden 0.13 and later.
+    Later,
+}
+
+/// Where a project or an environment gets variables from; read when its environment is asked for.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub(crate) struct VariableFields {
+    pub(crate) variables: Option<Node>,
+    pub(crate) varfile: Option<Node>,
+    pub(crate) imports: Option<Node>,
+}
+
+/// Loads the project file at `path`, or in the directory `path`: `project.garden.yml` or `garden.yml`,
+/// both also with the ending `.yaml`.
+///
+/// # Errors
+/// If there is no such file, it cannot be read, or [`parse`] refuses its text.
+pub fn load(path: impl AsRef<Path>) -> Result<Project, ConfigError> {
+    let path = path.as_ref();
+    let file = if path.is_dir() {
+        let mut candidates = FILE_NAMES.iter().map(|name| path.join(name));
+        candidates.find(|file| file.is_file()).ok_or_else(|| {
+            let hint = format!("a project file is called {}", suggest::quoted(&FILE_NAMES));
+            ConfigError::whole_file(path, "the directory holds no project file", hint)
+        })?
+    } else {
+        path.to_owned()
+    };
+    let text = yaml::read_file(&file).map_err(|reason| {
+        let hint = "give the path of a project file, or of the directory that holds it";
+        ConfigError::whole_file(&file, format!("the project file cannot be read: {reason}"), hint)
+    })?;
+    parse(&text, &file)
+}
+
+/// Reads a project from `text`, which stands in `file`: messages name the file, and relative paths in
+/// the text start at its directory. The file itself is not looked at.
+///
+/// Documents of other kinds in the same text are left for [`Project::build`]. A line with nothing but `...`,
+/// with which the guide's examples leave things out, is ignored.
+///
+/// # Errors
+/// If the text is not YAML, has not exactly one document with `kind: Project`, or that document has
+/// unknown or wrong fields. All problems are named.
+pub fn parse(text: &str, file: impl AsRef<Path>) -> Result<Project, ConfigError> {
+    let source = Source::new(file.as_ref(), text);
+    let problems = Problems::new(&source);
+    let project = documents(&source, &problems)
+        .and_then(|documents| find_project(&documents, &problems).cloned())
+        .and_then(|node| Project::read(&node, &problems));
+    problems.into_result(project)
+}
+
+/// Parses the YAML documents of a file; `None` if it is not YAML, which is reported.
+pub(crate) fn documents(source: &Source, problems: &Problems) -> Option<Vec<Node>> {
+    match yaml::parse_documents(&ellipsis::blank_ellipses(&source.text)) {
+        Ok(documents) => Some(documents),
+        Err(error) => {
+            let position = error.position.unwrap_or(Position::START);
+            problems.report(position, format!("this is not valid YAML: {}", error.message), None);
+            None
+        }
+    }
+}
+
+/// What a document says it is.
+pub(crate) fn kind(document: &Node) -> Option<&str> {
+    document.as_mapping()?.get("kind")?.as_text()
+}
+
+/// Finds the one document with `kind: Project`.
+fn find_project<'a>(documents: &'a [Node], problems: &Problems) -> Option<&'a Node> {
+    let mut projects = documents.iter().filter(|document| kind(document) == Some("Project"));
+    let first = projects.next();
+    let Some(first) = first else {
+        let kinds: Vec<&str> = documents.iter().filter_map(kind).collect();
+        let found =
+            if kinds.is_empty() { String::new() } else { format!(", only {}", suggest::quoted(&kinds)) };
+        let position = documents.first().map_or(Position::START, |document| document.position);
+        let hint = "a project file starts with `kind: Project`".to_owned();
+        problems.report(position, format!("there is no document with `kind: Project`{found}"), Some(hint));
+        return None;
+    };
+    for other in projects {
+        let message = "there is another document with `kind: Project`";
+        let hint = format!("the first is on line {}; keep one of them in this file", first.position.line);
+        problems.report(other.position, message, Some(hint));
+    }
+    Some(first)
+}
+
+impl Project {
+    /// Returns the project's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the directory of the project file, relative to which its paths are.
+    pub fn directory(&self) -> &Path {
+        self.source.directory()
+    }
+
+    /// Returns the names of the environments that the file declares, in its order. If there are
+    /// none, [`Project::environment`] takes any name.
+    pub fn environments(&self) -> impl Iterator<Item = &str> {
+        self.environments.iter().flatten().map(|environment| environment.name.as_str())
+    }
+
+    /// Lets `${local.…}` and `${git.…}` stand for something else than this machine.
+    #[must_use]
+    pub fn with_locals(mut self, locals: Locals) -> Self {
+        self.locals = locals;
+        self
+    }
+
+    /// Sets `${var.NAME}`, whatever the project and its environments set it to. A dot in `name` leads
+    /// into a mapping: `image.tag`.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: impl Into<Json>) -> Self {
+        let mut parts = name.rsplit('.');
+        let last = parts.next().unwrap_or(name);
+        let value = Node::from_json(value.into(), Position::START);
+        let nested = parts.fold(single(last, value), |inner, key| single(key, inner));
+        self.overrides.merge(&nested);
+        self
+    }
+
+    /// Selects the environment `name`, which may be written `namespace.environment` to replace the
+    /// environment's default namespace.
+    ///
+    /// # Errors
+    /// If the file does not declare the environment, or its variables cannot be read. All problems are
+    /// named.
+    pub fn environment(&self, name: &str) -> Result<Environment<'_>, ConfigError> {
+        let problems = Problems::new(&self.source);
+        let environment = Environment::select(self, name, &problems);
+        problems.into_result(environment)
+    }
+
+    /// Selects the environment that `defaultEnvironment` names, else the first that is declared.
+    ///
+    /// # Errors
+    /// If there is none, or as [`Project::environment`].
+    pub fn default_environment(&self) -> Result<Environment<'_>, ConfigError> {
+        let problems = Problems::new(&self.source);
+        let environment =
+            self.default_name(&problems).and_then(|name| Environment::select(self, &name, &problems));
+        problems.into_result(environment)
+    }
+
+    /// Resolves the provider of an environment: short for [`Project::environment`] and
+    /// [`Environment::provider`].
+    ///
+    /// # Errors
+    /// As the two.
+    pub fn provider(&self, environment: &str) -> Result<ProviderConfig, ConfigError> {
+        self.environment(environment)?.provider()
+    }
+
+    /// Reads how the module or action `name` is built in the default environment: short for
+    /// [`Project::default_environment`] and [`Environment::build`].
+    ///
+    /// # Errors
+    /// As the two.
+    pub fn build(&self, name: &str) -> Result<BuildConfig, ConfigError> {
+        self.default_environment()?.build(name)
+    }
+
+    fn read(node: &Node, problems: &Problems) -> Option<Self> {
+        report_duplicate_keys(node, problems);
+        let fields = Fields::open(node, "a project", problems)?;
+        fields.set_aside(&SET_ASIDE);
+        if let Some(name) = fields.node("name") {
+            refuse_template(name, "`name`", problems);
+        }
+        let environments = fields.node("environments");
+        let providers = fields.node("providers");
+        let generation = fields.choice("apiVersion", &API_VERSIONS).unwrap_or(Generation::Guide);
+        let project = Self {
+            source: problems.source().clone(),
+            name: fields.required_text("name").unwrap_or_default().to_owned(),
+            name_position: fields.raw("name").map_or(node.position, |node| node.position),
+            generation,
+            environments_position: fields.key_position("environments"),
+            providers_position: fields.key_position("providers"),
+            environments: environments.map(|node| DeclaredEnvironment::read_all(node, problems)),
+            providers: ProviderEntry::read_all(providers, problems),
+            default_environment: fields.node("defaultEnvironment").cloned(),
+            variables: VariableFields::read(&fields),
+            scan: ScanSettings::read(&fields, problems),
+            locals: Locals::of_this_machine(),
+            overrides: Node { position: Position::START, value: Value::Mapping(Mapping::default()) },
+        };
+        fields.finish();
+        Some(project)
+    }
+
+    fn default_name(&self, problems: &Problems) -> Option<String> {
+        if let Some(node) = &self.default_environment {
+            let keys = self.keys();
+            let node = crate::keys::resolve::all(node, &keys, problems);
+            let name = text(&node, "`defaultEnvironment`", problems)?;
+            if !name.is_empty() {
+                return Some(name.to_owned());
+            }
+        }
+        let first = self.environments().next().map(str::to_owned);
+        if first.is_none() {
+            let hint = "name one with `defaultEnvironment`".to_owned();
+            problems.report(self.environments_position, "the project has no environment", Some(hint));
+        }
+        first
+    }
+}
+
+impl VariableFields {
+    pub(crate) fn read(fields: &Fields<'_>) -> Self {
+        Self {
+            variables: fields.node("variables").cloned(),
+            varfile: fields.node("varfile").cloned(),
+            imports: fields.node("importVariables").cloned(),
+        }
+    }
+}
+
+/// A mapping of one key.
+fn single(key: &str, value: Node) -> Node {
+    let entry = Entry { key: key.to_owned(), key_position: Position::START, value };
+    Node { position: Position::START, value: Value::Mapping(Mapping(vec![entry])) }
+}
+
+/// The versions that Garden 0.12 to 0.14 know.
+const API_VERSIONS: [(&str, Generation); 3] = [
+    ("garden.io/v0", Generation::Guide),
+    ("garden.io/v1", Generation::Later),
+    ("garden.io/v2", Generation::Later),
+];
+
+/// Fields of a project that do not concern building.
+pub(crate) const SET_ASIDE: [&str; 10] = [
+    "disableCloudLogs",
+    "domain",
+    "environmentDefaults",
+    "excludeValuesFromActionVersions",
+    "id",
+    "kind",
+    "organizationId",
+    "outputs",
+    "proxy",
+    "sources",
+];

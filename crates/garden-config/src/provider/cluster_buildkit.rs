@@ -1,0 +1,193 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use garden_build_core::ImageReference;
+use serde::Serialize;
+
+use crate::document::decode::Fields;
+use crate::document::node::Node;
+use crate::document::problem::{Issue, Problems, item_issues};
+use crate::{CacheLayer, DeploymentRegistry, PersistentStorage, ProviderConfig, Toleration};
+
+/// How a `BuildKit` daemon in the project's namespace builds: the provider's field `clusterBuildkit`.
+///
+/// ```
+/// use garden_config::ClusterBuildkitOptions;
+///
+/// let mut options = ClusterBuildkitOptions::default();
+/// assert_eq!(options.image(), ClusterBuildkitOptions::DEFAULT_IMAGE);
+/// options.rootless = true;
+/// assert_eq!(options.image(), ClusterBuildkitOptions::DEFAULT_ROOTLESS_IMAGE);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ClusterBuildkitOptions {
+    /// The caches in registries. They are asked in this order, and the first that has anything for a
+    /// build serves it. None switches them off. Default: [`CacheLayer::default`] alone.
+    pub cache: Vec<CacheLayer>,
+    /// Whether the daemon runs without privileges, which not every cluster supports. Default: no.
+    pub rootless: bool,
+    /// The daemon's image: `BuildKit` 0.17 or later, and one that fits `rootless` if it is set. An extension: Garden has no such
+    /// field. Default: none, so that [`ClusterBuildkitOptions::image`] chooses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// Labels that a node must have to run the daemon. Default: none.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the daemon tolerates besides `garden-build=true:NoSchedule`, which it always does.
+    /// Default: none.
+    pub tolerations: Vec<Toleration>,
+    /// Annotations of the daemon's Deployment and of its pod. Default: none.
+    pub annotations: BTreeMap<String, String>,
+    /// Annotations of the daemon's service account, which gives it an identity at a cloud provider.
+    /// Default: none.
+    pub service_account_annotations: BTreeMap<String, String>,
+    /// The volume that keeps the daemon's local cache while no pod runs. Default: none, so the local
+    /// cache goes with the pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage: Option<PersistentStorage>,
+    /// Further registries, those of base images, that the daemon must reach by plain HTTP
+    /// (`insecure`) or with certificates of their own (`ca_certificate`). Any other needs no entry.
+    /// An extension: Garden has no such field. Default: none.
+    pub registries: Vec<DeploymentRegistry>,
+    /// Which registry to ask first for the images of another one: hosts, perhaps with ports and paths,
+    /// such as `docker.io` and `mirror.example/docker-hub`. What the mirror does not have comes from the
+    /// registry itself. An extension: Garden has no such field. Default: none.
+    pub registry_mirrors: BTreeMap<String, String>,
+    /// Whether the daemon also listens on TCP, with certificates on both sides; programs in the cluster
+    /// connect to its pod directly. Others go through the API server all the same. An extension: Garden
+    /// has no such field. Default: no.
+    pub listen: bool,
+}
+
+impl ClusterBuildkitOptions {
+    /// The daemon's image that is used unless another is set.
+    pub const DEFAULT_IMAGE: &str = "docker.io/moby/buildkit:v0.26.3";
+
+    /// The daemon's image that is used with `rootless`, unless another is set.
+    pub const DEFAULT_ROOTLESS_IMAGE: &str = "docker.io/moby/buildkit:v0.26.3-rootless";
+
+    /// Returns the daemon's image: the one that is set, or the default that fits `rootless`.
+    pub fn image(&self) -> &str {
+        let default = if self.rootless { Self::DEFAULT_ROOTLESS_IMAGE } else { Self::DEFAULT_IMAGE };
+        self.image.as_deref().unwrap_or(default)
+    }
+
+    /// Returns the daemon's image: the one that is set, or the default from the registry `domain` in place of
+    /// `docker.io`.
+    pub fn image_from(&self, domain: &str) -> String {
+        match (&self.image, self.image().strip_prefix(ProviderConfig::UTIL_IMAGE_REGISTRY_DOMAIN)) {
+            (None, Some(path)) => format!("{domain}{path}"),
+            _ => self.image().to_owned(),
+        }
+    }
+
+    /// Reads the field `clusterBuildkit`.
+    pub(crate) fn read(node: &Node, problems: &Problems) -> Self {
+        let Some(fields) = Fields::open(node, "`clusterBuildkit`", problems) else { return Self::default() };
+        let mut options = Self {
+            rootless: fields.flag("rootless").unwrap_or(false),
+            listen: fields.flag("listen").unwrap_or(false),
+            image: fields.text("image").map(str::to_owned),
+            node_selector: fields.text_map("nodeSelector"),
+            annotations: fields.text_map("annotations"),
+            service_account_annotations: fields.text_map("serviceAccountAnnotations"),
+            registry_mirrors: fields.text_map("registryMirrors"),
+            storage: fields
+                .node("storage")
+                .and_then(|node| PersistentStorage::read(node, "`storage`", problems)),
+            ..Self::default()
+        };
+        // An empty list is not the same as none.
+        if fields.node("cache").is_some() {
+            let layers = fields.list("cache").into_iter();
+            options.cache = layers.filter_map(|item| CacheLayer::read(item, problems)).collect();
+        }
+        options.tolerations = Toleration::read_all(&fields, "tolerations", problems);
+        let what = "each of `registries`";
+        let read = |item| DeploymentRegistry::read_with(item, what, problems, base_registry_issues);
+        options.registries = fields.list("registries").into_iter().filter_map(read).collect();
+        fields.finish_with(|| options.own_issues());
+        options
+    }
+
+    pub(crate) fn issues(&self) -> Vec<Issue> {
+        let layers = item_issues("cache", &self.cache, CacheLayer::issues);
+        let tolerations = item_issues("tolerations", &self.tolerations, Toleration::issues);
+        let storage = self.storage.iter().flat_map(PersistentStorage::issues);
+        let storage = storage.map(|issue| issue.within("storage"));
+        let registries = item_issues("registries", &self.registries, base_registry_issues);
+        self.own_issues()
+            .into_iter()
+            .chain(layers)
+            .chain(tolerations)
+            .chain(storage)
+            .chain(registries)
+            .collect()
+    }
+
+    /// The rules that are not those of its parts.
+    fn own_issues(&self) -> Vec<Issue> {
+        let image = self.image().parse::<ImageReference>().err().map(|error| {
+            let hint = format!("write it like `{}`", Self::DEFAULT_IMAGE);
+            Issue::new("image", error.to_string(), hint)
+        });
+        let mut hosts = BTreeSet::new();
+        let twice =
+            self.registries.iter().map(DeploymentRegistry::host).find(|host| !hosts.insert(host.clone()));
+        let twice = twice.map(|host| {
+            Issue::new(
+                "registries",
+                format!("`registries` has two entries for `{host}`"),
+                "keep one of the two",
+            )
+        });
+        let mirrors = self.registry_mirrors.iter().flat_map(|(registry, mirror)| [registry, mirror]);
+        image.into_iter().chain(twice).chain(mirrors.filter_map(|name| mirror_issue(name))).collect()
+    }
+}
+
+impl Default for ClusterBuildkitOptions {
+    fn default() -> Self {
+        Self {
+            cache: vec![CacheLayer::default()],
+            rootless: false,
+            image: None,
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            annotations: BTreeMap::new(),
+            service_account_annotations: BTreeMap::new(),
+            storage: None,
+            registries: Vec::new(),
+            registry_mirrors: BTreeMap::new(),
+            listen: false,
+        }
+    }
+}
+
+/// A name as it is written in an image's name. A scheme is the mistake that suggests itself, as the
+/// Docker daemon wants one.
+fn mirror_issue(name: &str) -> Option<Issue> {
+    let is_plain = |character: char| character.is_ascii_graphic() && !"\"'\\".contains(character);
+    let is_name = !name.is_empty() && !name.contains("://") && name.chars().all(is_plain);
+    (!is_name).then(|| {
+        let message = format!("`registryMirrors` has `{name}`, which is not the name of a registry");
+        Issue::new("registryMirrors", message, "write the host only, as in `docker.io: mirror.example:5000`")
+    })
+}
+
+/// The rules for an item of `registries`, which says how a host is reached and nothing else.
+fn base_registry_issues(registry: &DeploymentRegistry) -> Vec<Issue> {
+    let host = registry.host();
+    let namespace = registry.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    let namespace = namespace.map(|namespace| {
+        let message =
+            format!("`{host}` in `registries` has the namespace `{namespace}`, but it counts as a whole");
+        Issue::new("namespace", message, format!("write `hostname: {host}` without a namespace"))
+    });
+    let idle = (!registry.insecure && registry.ca_certificate.is_none()).then(|| {
+        let message = format!("`{host}` in `registries` has neither `insecure: true` nor `caCertificate`");
+        Issue::new("hostname", message, "set one of the two, or leave the entry out: it changes nothing")
+    });
+    registry.reach_issues().into_iter().chain(namespace).chain(idle).collect()
+}

@@ -1,0 +1,285 @@
+//! The provider: how and where images are built.
+
+pub(crate) mod build_mode;
+pub(crate) mod cache;
+pub(crate) mod cluster_buildkit;
+pub(crate) mod document;
+pub(crate) mod kaniko;
+pub(crate) mod names;
+pub(crate) mod registry;
+pub(crate) mod resources;
+pub(crate) mod storage;
+pub(crate) mod toleration;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use garden_build_core::ImageReference;
+use serde::Serialize;
+
+use crate::document::decode::Fields;
+use crate::document::node::Node;
+use crate::document::problem::{Issue, Problems, item_issues};
+use crate::document::write;
+use crate::project::Generation;
+use crate::provider::document::ProviderDocument;
+use crate::provider::names::namespace_issue;
+use crate::{
+    BuildMode, ConfigError, DeploymentRegistry, KanikoOptions, Namespace, Notice, ProviderResources,
+    ProviderStorage, SecretRef, Toleration,
+};
+
+/// How and where images are built for one environment of a project.
+///
+/// Comes from a project file through [`Project::provider`](crate::Project::provider), or from Rust:
+///
+/// ```
+/// use garden_config::{BuildMode, DeploymentRegistry, KanikoNamespace, KanikoOptions, ProviderConfig};
+///
+/// let mut kaniko = KanikoOptions::default();
+/// kaniko.namespace = KanikoNamespace::Project;
+///
+/// let mut provider = ProviderConfig::kubernetes("my-project");
+/// provider.build_mode = BuildMode::Kaniko(kaniko);
+/// provider.deployment_registry = Some(DeploymentRegistry::new("registry.example/my-team")?);
+/// provider.check()?;
+/// assert_eq!(provider.namespace.name, "my-project-default");
+/// # Ok::<(), garden_config::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProviderConfig {
+    /// Which of the two providers it is.
+    pub kind: ProviderKind,
+    /// The context of the kubeconfig to use. Default: the kubeconfig's current one.
+    pub context: Option<String>,
+    /// The kubeconfig file. Default: what `kubectl` would use.
+    pub kubeconfig: Option<PathBuf>,
+    /// The project's namespace. Default: the names of the project and of the environment's
+    /// namespace, joined by `-`.
+    pub namespace: Namespace,
+    /// How images are built.
+    pub build_mode: BuildMode,
+    /// Where images are pushed to. Default: the registry within the cluster.
+    pub deployment_registry: Option<DeploymentRegistry>,
+    /// The Secrets with the credentials for registries; later ones win. Default: none.
+    pub image_pull_secrets: Vec<SecretRef>,
+    /// The Secrets that are copied to the namespaces where images run. Builders do not use them.
+    /// Default: none.
+    pub copy_secrets: Vec<SecretRef>,
+    /// What builders, and the services in the cluster, may use and are sure to get.
+    pub resources: ProviderResources,
+    /// The volumes of the services in the cluster.
+    pub storage: ProviderStorage,
+    /// The namespace of the services in the cluster, and of kaniko's pods unless told otherwise. Default:
+    /// `garden-system`.
+    pub garden_system_namespace: String,
+    /// Taints that what makes the registry within the cluster reachable tolerates. Default: none.
+    pub registry_proxy_tolerations: Vec<Toleration>,
+    /// Labels that a node must have to run the services in the cluster. Default: none.
+    pub system_node_selector: BTreeMap<String, String>,
+    /// The registry that the daemon's image of `cluster-buildkit` comes from, unless it is set: a host, perhaps with port
+    /// and path. Default: `docker.io`.
+    pub util_image_registry_domain: String,
+    /// What the author of the project file should know.
+    pub notices: Vec<Notice>,
+}
+
+/// The two providers that build for Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ProviderKind {
+    /// `kubernetes`: a remote cluster.
+    Kubernetes,
+    /// `local-kubernetes`: a cluster on the developer's machine.
+    LocalKubernetes,
+}
+
+impl ProviderKind {
+    /// Returns the provider's name in a project file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::LocalKubernetes => "local-kubernetes",
+        }
+    }
+}
+
+impl ProviderConfig {
+    /// The registry that the daemon's image of `cluster-buildkit` comes from, unless another is set.
+    pub const UTIL_IMAGE_REGISTRY_DOMAIN: &str = "docker.io";
+
+    /// Returns the defaults of the provider `kubernetes` for a project.
+    pub fn kubernetes(project_name: &str) -> Self {
+        Self::new(ProviderKind::Kubernetes, Namespace::new(format!("{project_name}-default")))
+    }
+
+    /// Returns the defaults of the provider `local-kubernetes` for a project.
+    pub fn local_kubernetes(project_name: &str) -> Self {
+        Self::new(ProviderKind::LocalKubernetes, Namespace::new(format!("{project_name}-default")))
+    }
+
+    /// Checks what is checked when a project file is read.
+    ///
+    /// # Errors
+    /// If a value breaks a rule of Kubernetes or of image names. All broken rules are named.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let within = |issues: Vec<Issue>, parent: String| {
+            issues.into_iter().map(move |issue| issue.within(&parent)).collect::<Vec<_>>()
+        };
+        let mut issues = within(self.namespace.issues(), "namespace".to_owned());
+        issues.extend(namespace_issue("gardenSystemNamespace", &self.garden_system_namespace));
+        issues.extend(domain_issue(&self.util_image_registry_domain));
+        match &self.build_mode {
+            BuildMode::Kaniko(options) => issues.extend(within(options.issues(), "kaniko".to_owned())),
+            BuildMode::ClusterBuildkit(options) => {
+                issues.extend(within(options.issues(), "clusterBuildkit".to_owned()));
+            }
+            BuildMode::LocalDocker | BuildMode::ClusterDocker(_) => {}
+        }
+        if let Some(registry) = &self.deployment_registry {
+            issues.extend(within(registry.issues(), "deploymentRegistry".to_owned()));
+        }
+        issues.extend(item_issues("imagePullSecrets", &self.image_pull_secrets, SecretRef::issues));
+        issues.extend(item_issues("copySecrets", &self.copy_secrets, SecretRef::issues));
+        issues.extend(within(self.resources.issues(), "resources".to_owned()));
+        issues.extend(within(self.storage.issues(), "storage".to_owned()));
+        let tolerations = &self.registry_proxy_tolerations;
+        issues.extend(item_issues("registryProxyTolerations", tolerations, Toleration::issues));
+        ConfigError::check(issues)
+    }
+
+    /// Writes a project file with this provider for every environment. Reading it back gives an equal
+    /// provider. What looks like a template is written so that it stays the text that it is.
+    ///
+    /// ```
+    /// use garden_config::ProviderConfig;
+    ///
+    /// let provider = ProviderConfig::kubernetes("shop");
+    /// let text = provider.to_yaml("shop")?;
+    /// assert_eq!(garden_config::parse(&text, "project.garden.yml")?.provider("dev")?, provider);
+    /// # Ok::<(), garden_config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the provider breaks a rule, see [`ProviderConfig::check`], or a path in it is not UTF-8.
+    pub fn to_yaml(&self, project_name: &str) -> Result<String, ConfigError> {
+        self.check()?;
+        let project = ProjectDocument {
+            kind: "Project",
+            name: project_name.to_owned(),
+            providers: vec![ProviderDocument::from(self)],
+        };
+        write::document(&project)
+    }
+
+    fn new(kind: ProviderKind, namespace: Namespace) -> Self {
+        Self {
+            kind,
+            context: None,
+            kubeconfig: None,
+            namespace,
+            build_mode: BuildMode::default(),
+            deployment_registry: None,
+            image_pull_secrets: Vec::new(),
+            copy_secrets: Vec::new(),
+            resources: ProviderResources::default(),
+            storage: ProviderStorage::default(),
+            garden_system_namespace: KanikoOptions::SYSTEM_NAMESPACE.to_owned(),
+            registry_proxy_tolerations: Vec::new(),
+            system_node_selector: BTreeMap::new(),
+            util_image_registry_domain: Self::UTIL_IMAGE_REGISTRY_DOMAIN.to_owned(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// Reads a provider from its place in a project file. `default_namespace` is asked for the name
+    /// of the namespace only if the provider does not set it; it reports what prevents it.
+    pub(crate) fn read(
+        node: &Node,
+        kind: ProviderKind,
+        generation: Generation,
+        default_namespace: impl FnOnce() -> String,
+        problems: &Problems,
+    ) -> Option<Self> {
+        let what = format!("a {} provider", kind.as_str());
+        let fields = Fields::open(node, &what, problems)?;
+        fields.set_aside(&Self::SET_ASIDE);
+        let namespace = match fields.node("namespace") {
+            Some(node) => Namespace::read(node, default_namespace, problems),
+            None => Namespace::new(default_namespace()),
+        };
+        let mut provider = Self::new(kind, namespace);
+        provider.context = fields.text("context").map(str::to_owned);
+        provider.kubeconfig = fields.text("kubeconfig").map(|path| problems.source().directory().join(path));
+        if let Some(namespace) = fields.text("gardenSystemNamespace") {
+            namespace.clone_into(&mut provider.garden_system_namespace);
+            fields.check(namespace_issue("gardenSystemNamespace", namespace));
+        }
+        provider.build_mode =
+            build_mode::read(&fields, generation, &provider.garden_system_namespace, problems);
+        provider.deployment_registry = fields
+            .node("deploymentRegistry")
+            .and_then(|node| DeploymentRegistry::read(node, "`deploymentRegistry`", problems));
+        provider.image_pull_secrets = SecretRef::read_all(&fields, "imagePullSecrets", problems);
+        provider.copy_secrets = SecretRef::read_all(&fields, "copySecrets", problems);
+        if let Some(node) = fields.node("resources") {
+            provider.resources = ProviderResources::read(node, problems);
+        }
+        if let Some(node) = fields.node("storage") {
+            provider.storage = ProviderStorage::read(node, problems);
+        }
+        provider.registry_proxy_tolerations =
+            Toleration::read_all(&fields, "registryProxyTolerations", problems);
+        provider.system_node_selector = fields.text_map("systemNodeSelector");
+        if let Some(domain) = fields.text("utilImageRegistryDomain") {
+            let domain = domain.trim_end_matches('/');
+            domain.clone_into(&mut provider.util_image_registry_domain);
+            fields.check(domain_issue(domain));
+        }
+        fields.finish();
+        Some(provider)
+    }
+
+    /// Fields of the two providers that concern deploying, or are read elsewhere.
+    pub(crate) const SET_ASIDE: [&str; 18] = [
+        "certManager",
+        "defaultHostname",
+        "dependencies",
+        "deploymentStrategy",
+        "devMode",
+        "environments",
+        "forceSsl",
+        "ingressClass",
+        "ingressHttpPort",
+        "ingressHttpsPort",
+        "jib",
+        "kubectlPath",
+        "localMode",
+        "name",
+        "preInit",
+        "setupIngressController",
+        "sync",
+        "tlsCertificates",
+    ];
+}
+
+/// Says why `domain` cannot be the start of an image's name.
+fn domain_issue(domain: &str) -> Option<Issue> {
+    let host = domain.split('/').next().unwrap_or_default();
+    let image = format!("{domain}/namespace/image:tag").parse::<ImageReference>().ok();
+    image.is_none_or(|image| image.registry() != host).then(|| {
+        let message = format!("`{domain}` cannot be a registry");
+        Issue::new("utilImageRegistryDomain", message, "write `host` or `host:port`, perhaps with a path")
+    })
+}
+
+/// A project file with nothing but a provider.
+#[derive(Debug, Serialize)]
+struct ProjectDocument {
+    kind: &'static str,
+    name: String,
+    providers: Vec<ProviderDocument>,
+}

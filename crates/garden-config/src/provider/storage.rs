@@ -1,0 +1,115 @@
+use serde::Serialize;
+
+use crate::NoticeKind;
+use crate::document::decode::Fields;
+use crate::document::node::Node;
+use crate::document::problem::{Issue, Problems};
+use crate::provider::names::is_dns_subdomain;
+use crate::provider::resources::mebibytes;
+
+/// The volumes of the services that a provider installs in the cluster: the field `storage`.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ProviderStorage {
+    /// For the Docker daemon of `cluster-docker`. Default: 20 GiB.
+    pub builder: PersistentStorage,
+    /// For the registry within the cluster. Default: 20 GiB.
+    pub registry: PersistentStorage,
+}
+
+/// A persistent volume. Besides the volumes in `storage`, there is one for the local cache of a `BuildKit`
+/// daemon: the field `clusterBuildkit.storage`, an extension that Garden does not have.
+///
+/// ```
+/// assert_eq!(garden_config::PersistentStorage::default().size_quantity(), "20Gi");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct PersistentStorage {
+    /// The volume's size in MiB, like the sizes of Garden's own volumes, and with their default:
+    /// [`PersistentStorage::DEFAULT_SIZE`].
+    pub size: u32,
+    /// The storage class that provides the volume. Default: the cluster's default class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+}
+
+impl ProviderStorage {
+    /// Reads the field `storage`. What it says of services that are not needed here is read, and noticed.
+    pub(crate) fn read(node: &Node, problems: &Problems) -> Self {
+        let mut storage = Self::default();
+        let Some(fields) = Fields::open(node, "`storage`", problems) else { return storage };
+        let read =
+            |name, what| fields.node(name).and_then(|node| PersistentStorage::read(node, what, problems));
+        storage.builder = read("builder", "`storage.builder`").unwrap_or_default();
+        storage.registry = read("registry", "`storage.registry`").unwrap_or_default();
+        if let Some(node) = fields.node("sync") {
+            PersistentStorage::read(node, "`storage.sync`", problems);
+            let message = "`storage.sync` has no effect: contexts go to the builder without a sync service";
+            no_effect("storage.sync", &fields, message, problems);
+        }
+        if let Some(nfs) = fields.node("nfs").and_then(|node| Fields::open(node, "`storage.nfs`", problems)) {
+            nfs.text("storageClass");
+            nfs.finish();
+            let message = "`storage.nfs` has no effect: no shared volume is needed here";
+            no_effect("storage.nfs", &fields, message, problems);
+        }
+        fields.finish();
+        storage
+    }
+
+    pub(crate) fn issues(&self) -> Vec<Issue> {
+        let builder = self.builder.issues().into_iter().map(|issue| issue.within("builder"));
+        let registry = self.registry.issues().into_iter().map(|issue| issue.within("registry"));
+        builder.chain(registry).collect()
+    }
+}
+
+/// Notices that the last part of `field`, one of `fields`, changes nothing.
+pub(crate) fn no_effect(field: &str, fields: &Fields<'_>, message: &str, problems: &Problems) {
+    let name = field.rsplit('.').next().unwrap_or(field);
+    problems.notice(NoticeKind::NoEffect, field, fields.key_position(name), message, "leave it out");
+}
+
+impl PersistentStorage {
+    /// The size in MiB that is used unless another is set: 20 GiB.
+    pub const DEFAULT_SIZE: u32 = 20_480;
+
+    /// Returns the size as a Kubernetes quantity: `20Gi`.
+    pub fn size_quantity(&self) -> String {
+        mebibytes(self.size)
+    }
+
+    /// Reads the field called `what`.
+    pub(crate) fn read(node: &Node, what: &str, problems: &Problems) -> Option<Self> {
+        let fields = Fields::open(node, what, problems)?;
+        let storage = Self {
+            size: fields.integer("size", 1..=i64::from(u32::MAX)).unwrap_or(Self::DEFAULT_SIZE),
+            storage_class: fields.text("storageClass").map(str::to_owned),
+        };
+        fields.finish_with(|| storage.issues());
+        Some(storage)
+    }
+
+    pub(crate) fn issues(&self) -> Vec<Issue> {
+        let size = (self.size == 0).then(|| {
+            let message = "`size` must be a whole number of at least 1";
+            Issue::new("size", message, "give the size in MiB, or no `storage` at all")
+        });
+        let class = self.storage_class.as_deref().filter(|class| !is_dns_subdomain(class)).map(|class| {
+            let hint = "use at most 253 lower-case letters, digits, `-` and `.`";
+            Issue::new("storageClass", format!("`{class}` cannot be the name of a storage class"), hint)
+        });
+        size.into_iter().chain(class).collect()
+    }
+}
+
+impl Default for PersistentStorage {
+    fn default() -> Self {
+        Self { size: Self::DEFAULT_SIZE, storage_class: None }
+    }
+}

@@ -1,0 +1,215 @@
+//! A JSON Schema of the files, for editors.
+
+use std::borrow::Cow;
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Map, Value, json};
+
+use crate::build::document::{ActionDocument, ModuleDocument};
+use crate::build::{action, module};
+use crate::project::declaration;
+use crate::provider::document::ProviderDocument;
+use crate::{ProviderConfig, project};
+
+/// A project.
+#[derive(JsonSchema)]
+#[schemars(rename = "Project", rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["kind", "name"]))]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ProjectDocument {
+    /// `Project`.
+    kind: ProjectKind,
+    /// For which Garden the file is written: `garden.io/v0` is 0.12, `v1` 0.13, `v2` 0.14.
+    api_version: Option<ApiVersion>,
+    /// The project's name.
+    name: String,
+    /// The environments: names, or mappings. Default: any.
+    environments: Option<Vec<EnvironmentOrName>>,
+    /// The environment that counts if none is asked for. Default: the first.
+    default_environment: Option<String>,
+    /// How and where images are built.
+    providers: Option<Vec<AnyProvider>>,
+    /// What `${var.…}` stands for.
+    variables: Option<Map<String, Value>>,
+    /// A file of variables. Default: `garden.env`, if there is one.
+    varfile: Option<String>,
+    /// Further files of variables.
+    import_variables: Option<Vec<Map<String, Value>>>,
+    /// Which files of the directory hold modules and actions.
+    scan: Option<Scan>,
+    /// The same, with Garden 0.12.
+    modules: Option<Scan>,
+    /// The name of files that say, as `.gitignore` does, what does not belong to the project. Default: `.gardenignore`.
+    dot_ignore_file: Option<String>,
+    /// Deprecated: several names.
+    dot_ignore_files: Option<Vec<String>>,
+}
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ProjectKind {
+    Project,
+}
+
+#[derive(JsonSchema)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ApiVersion {
+    #[schemars(rename = "garden.io/v0")]
+    V0,
+    #[schemars(rename = "garden.io/v1")]
+    V1,
+    #[schemars(rename = "garden.io/v2")]
+    V2,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum EnvironmentOrName {
+    /// A name.
+    Name(String),
+    /// A name with what goes with it.
+    Environment(EnvironmentDocument),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename = "Environment", rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+#[expect(dead_code, reason = "only its schema is used")]
+struct EnvironmentDocument {
+    /// The environment's name.
+    name: String,
+    /// What the project's namespace in the cluster is named after, behind the project. Default: `default`.
+    default_namespace: Option<String>,
+    /// Providers for this environment only.
+    providers: Option<Vec<AnyProvider>>,
+    /// What `${var.…}` stands for; stronger than the project's.
+    variables: Option<Map<String, Value>>,
+    /// A file of variables. Default: `garden.NAME.env`, if there is one.
+    varfile: Option<String>,
+    /// Further files of variables.
+    import_variables: Option<Vec<Map<String, Value>>>,
+}
+
+/// One of the two that build, or one that is left to Garden.
+struct AnyProvider;
+
+impl JsonSchema for AnyProvider {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "AnyProvider".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let ours = ["kubernetes", "local-kubernetes"];
+        json_schema!({
+            "type": "object",
+            "required": ["name"],
+            "if": { "properties": { "name": { "enum": ours } } },
+            "then": generator.subschema_for::<ProviderDocument>(),
+        })
+    }
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Scan {
+    /// Globs of the files that count. Default: all.
+    include: Option<Vec<String>>,
+    /// Globs of files that do not count.
+    exclude: Option<Vec<String>>,
+    /// How Garden asks git.
+    git: Option<Map<String, Value>>,
+}
+
+/// Returns the JSON Schema (draft 7) of project files, and of the modules and actions beside them.
+///
+/// A document of another kind is valid, whatever is in it. Wherever a value is expected, a text with a
+/// template is, too. The committed one is `schema/garden.schema.json` of this crate.
+pub fn schema() -> Value {
+    let mut generator = SchemaSettings::draft07().into_generator();
+    let mut branches = Vec::new();
+    for (kind, schema) in [
+        ("Project", generator.subschema_for::<ProjectDocument>()),
+        ("Build", generator.subschema_for::<ActionDocument>()),
+        ("Module", generator.subschema_for::<ModuleDocument>()),
+    ] {
+        let mut condition = json!({ "required": ["kind"], "properties": { "kind": { "const": kind } } });
+        // Builds of other types are left to Garden.
+        if kind != "Project" {
+            condition["required"] = json!(["kind", "type"]);
+            condition["properties"]["type"] = json!({ "const": "container" });
+        }
+        branches.push(json!({ "if": condition, "then": schema }));
+    }
+    let mut definitions = Value::Object(generator.take_definitions(true));
+    for (name, aside) in [
+        ("Project", &project::SET_ASIDE[..]),
+        ("Environment", &declaration::SET_ASIDE),
+        ("Provider", &ProviderConfig::SET_ASIDE),
+        ("Build", &action::SET_ASIDE),
+        ("Module", &module::SET_ASIDE),
+    ] {
+        let Some(properties) = definitions[name]["properties"].as_object_mut() else { continue };
+        for field in aside {
+            let description = "Not read for building.";
+            properties.entry(*field).or_insert_with(|| json!({ "description": description }));
+        }
+    }
+    allow_templates(&mut definitions);
+    json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Garden project files, as far as building images is concerned",
+        "type": "object",
+        "allOf": branches,
+        "definitions": definitions,
+    })
+}
+
+/// Lets each field of each definition be a template, or `null`, which is the same as leaving it out; and
+/// takes what rustdoc needs out of the descriptions.
+fn allow_templates(definitions: &mut Value) {
+    let fixed = ["kind", "type", "name", "apiVersion"];
+    for definition in definitions.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        plain_description(definition);
+        let Some(properties) = definition["properties"].as_object_mut() else { continue };
+        for (name, property) in properties {
+            plain_description(property);
+            if !fixed.contains(&name.as_str()) {
+                or_template(property);
+            }
+        }
+    }
+}
+
+fn or_template(schema: &mut Value) {
+    if let Some(items) = schema.get_mut("items") {
+        or_template(items);
+    }
+    if let Some(values) = schema.get_mut("additionalProperties").filter(|values| values.is_object()) {
+        or_template(values);
+    }
+    let Some(mut original) = schema.as_object().cloned() else { return };
+    let mut replaced = Map::new();
+    for keyword in ["description", "default"] {
+        replaced.extend(original.remove(keyword).map(|value| (keyword.to_owned(), value)));
+    }
+    // What may be anything may be a template already.
+    if !original.is_empty() {
+        let template = json!({ "type": "string", "pattern": "\\$\\{" });
+        replaced.insert("anyOf".to_owned(), json!([original, template, { "type": "null" }]));
+    }
+    *schema = Value::Object(replaced);
+}
+
+/// Drops the links of a documentation comment, and the word marks of crates in it.
+fn plain_description(schema: &mut Value) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace("[`", "`").replace("`]", "`").replace('\n', " ");
+    }
+}
