@@ -3,6 +3,7 @@
 
 mod bench;
 mod demo;
+mod schema;
 mod test;
 mod testbed;
 
@@ -25,6 +26,8 @@ enum Task {
     Bench(bench::Command),
     /// Build a small application in a real cluster, and run it there.
     Demo(demo::Options),
+    /// Write the JSON Schema of the project files.
+    Schema,
     /// Run all checks and tests, the end-to-end ones too.
     Test,
     /// A real one-node Kubernetes on this machine, for demos and end-to-end tests.
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Bench(command) => bench::run(&command),
         Task::Demo(options) => demo::run(&options),
+        Task::Schema => schema::write(),
         Task::Test => test::run(),
         Task::Testbed(command) => testbed::run(&command),
     };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::testbed;
+use crate::{schema, testbed};
 
 /// Builds at once in the end-to-end tests. They wait for the cluster most of the time.
 const END_TO_END_THREADS: &str = "--test-threads=4";
@@ -23,6 +23,8 @@ pub(crate) fn run() -> Result<()> {
     cargo("lints of the end-to-end tests", &["clippy", "--test", "e2e", "--", "-D", "warnings"])?;
     documentation()?;
     dependency_rules()?;
+    announce("JSON Schema");
+    schema::check()?;
     unit_tests()?;
     end_to_end()?;
     println!("\nall checks and tests passed in {:.0} s", start.elapsed().as_secs_f64());

@@ -161,6 +161,9 @@ pub fn schema() -> Value {
             properties.entry(*field).or_insert_with(|| json!({ "description": description }));
         }
     }
+    // The tag that serde writes is unknown to schemars.
+    definitions["CacheLayer"]["properties"]["type"] =
+        json!({ "description": "What kind of cache it is.", "const": "registry" });
     allow_templates(&mut definitions);
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -177,39 +180,69 @@ fn allow_templates(definitions: &mut Value) {
     let fixed = ["kind", "type", "name", "apiVersion"];
     for definition in definitions.as_object_mut().into_iter().flat_map(Map::values_mut) {
         plain_description(definition);
-        let Some(properties) = definition["properties"].as_object_mut() else { continue };
-        for (name, property) in properties {
+        allow_operations(definition);
+        let properties = definition.get_mut("properties").and_then(Value::as_object_mut);
+        for (name, property) in properties.into_iter().flatten() {
             plain_description(property);
             if !fixed.contains(&name.as_str()) {
                 or_template(property);
             }
         }
     }
+    definitions["Template"] = json!({
+        "anyOf": [
+            { "type": "string", "pattern": "\\$\\{" },
+            { "type": "object", "required": ["$if"] },
+            { "type": "object", "required": ["$concat"] },
+        ],
+    });
+}
+
+/// Lets a mapping be put together by `$merge` and the like, which may bring what is required.
+fn allow_operations(definition: &mut Value) {
+    let Some(mapping) = definition.as_object_mut() else { return };
+    if mapping.get("additionalProperties") != Some(&json!(false)) {
+        return;
+    }
+    mapping.insert("patternProperties".to_owned(), json!({ "^\\$": {} }));
+    if let Some(required) = mapping.remove("required").filter(|required| *required != json!([])) {
+        mapping.insert("anyOf".to_owned(), json!([{ "required": required }, { "required": ["$merge"] }]));
+    }
 }
 
 fn or_template(schema: &mut Value) {
-    if let Some(items) = schema.get_mut("items") {
-        or_template(items);
+    for part in ["items", "additionalProperties"] {
+        if let Some(part) = schema.get_mut(part).filter(|part| part.is_object()) {
+            or_template(part);
+        }
     }
-    if let Some(values) = schema.get_mut("additionalProperties").filter(|values| values.is_object()) {
-        or_template(values);
+    let Some(original) = schema.as_object_mut() else { return };
+    if !original.contains_key("enum") && original.get("type").is_some_and(is_text) {
+        original.insert("type".to_owned(), json!(["string", "null"]));
+        return;
     }
-    let Some(mut original) = schema.as_object().cloned() else { return };
+    let mut original = std::mem::take(original);
     let mut replaced = Map::new();
     for keyword in ["description", "default"] {
         replaced.extend(original.remove(keyword).map(|value| (keyword.to_owned(), value)));
     }
     // What may be anything may be a template already.
     if !original.is_empty() {
-        let template = json!({ "type": "string", "pattern": "\\$\\{" });
+        let template = json!({ "$ref": "#/definitions/Template" });
         replaced.insert("anyOf".to_owned(), json!([original, template, { "type": "null" }]));
     }
     *schema = Value::Object(replaced);
 }
 
-/// Drops the links of a documentation comment, and the word marks of crates in it.
+/// Whether a text is all that a schema's `type` allows, apart from `null`.
+fn is_text(kind: &Value) -> bool {
+    *kind == json!("string") || *kind == json!(["string", "null"])
+}
+
+/// Drops the links and the examples of a documentation comment.
 fn plain_description(schema: &mut Value) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
-        *description = description.replace("[`", "`").replace("`]", "`").replace('\n', " ");
+        let text = description.split("```").next().unwrap_or_default().trim_end();
+        *description = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
     }
 }

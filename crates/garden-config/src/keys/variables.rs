@@ -9,11 +9,11 @@
 //! question is asked again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::document::node::{Node, Value as NodeValue};
+use crate::document::node::{Mapping, Node, Value as NodeValue};
 use crate::keys::resolve::{self, Failure};
 use crate::keys::{Keys, View, follow, missing};
 use crate::template::{Fault, LookedUp};
@@ -99,28 +99,34 @@ impl<'a> Variables<'a> {
 
     /// Resolves one variable, and before it those that it refers to.
     fn find_out(&self, place: Place, keys: &Keys<'_>) {
-        let mut chain: Vec<(Place, usize)> = vec![(place, 0)];
-        while let Some((place, rounds)) = chain.last_mut() {
-            *rounds += 1;
-            let answer =
-                if *rounds > Self::MOST_ROUNDS { Err(Self::too_many()) } else { self.merged(place, keys) };
-            let wanted = self.wanted.take();
-            if wanted.is_empty() {
-                self.known.borrow_mut().insert(place.clone(), answer);
-                chain.pop();
+        let mut pending = vec![Pending { place, depth: 0, rounds: 0 }];
+        while let Some(current) = pending.last_mut() {
+            if self.known.borrow().contains_key(&current.place) {
+                pending.pop();
                 continue;
             }
+            current.rounds += 1;
+            let answer = if current.rounds > Self::MOST_ROUNDS {
+                Err(Self::too_many())
+            } else {
+                self.merged(&current.place, keys)
+            };
+            let (place, depth) = (current.place.clone(), current.depth + 1);
+            let wanted = self.wanted.take();
+            if wanted.is_empty() {
+                self.known.borrow_mut().insert(place, answer);
+            }
             for next in wanted {
-                let known = |fault| self.known.borrow_mut().insert(next.clone(), Err(fault));
-                if let Some(start) = chain.iter().position(|(place, _)| *place == next) {
-                    known(circle(chain[start..].iter().map(|(place, _)| place).chain([&next])));
-                } else if chain.len() >= Self::LONGEST_CHAIN {
+                let under_way = |it: &Pending| it.rounds > 0 && it.place == next;
+                if let Some(start) = pending.iter().position(under_way) {
+                    let places = pending[start..].iter().filter(|it| it.rounds > 0).map(|it| &it.place);
+                    let fault = circle(places.chain([&next]));
+                    self.known.borrow_mut().insert(next, Err(fault));
+                } else if depth > Self::LONGEST_CHAIN {
                     let message = format!("more than {} variables refer to one another", Self::LONGEST_CHAIN);
-                    known(Fault::new(message));
+                    self.known.borrow_mut().insert(next, Err(Fault::new(message)));
                 } else {
-                    chain.push((next, 0));
-                    // The others are asked for again.
-                    break;
+                    pending.push(Pending { place: next, depth, rounds: 0 });
                 }
             }
         }
@@ -128,22 +134,52 @@ impl<'a> Variables<'a> {
 
     /// Merges what the layers have at `place`.
     fn merged(&self, (top, path): &Place, keys: &Keys<'_>) -> Result<LookedUp, Fault> {
-        let mut found: Option<Value> = None;
+        let mut fields: BTreeSet<String> = BTreeSet::new();
+        let mut only: Option<Value> = None;
+        let mut found = 0;
         for layer in (0..*top).rev() {
             let view = View { keys, top: layer + 1, itself: Some(path) };
-            let Some(value) = in_layer(self.layers[layer], path, view)? else { continue };
-            let is_mapping = value.is_object();
-            found = Some(match found {
-                Some(higher) if is_mapping => laid_over(value, higher),
-                // What is no mapping is replaced by the mapping above it.
-                Some(higher) => higher,
-                None => value,
-            });
-            if !is_mapping {
-                break;
+            let here = match in_layer(self.layers[layer], path, view)? {
+                Here::Nothing => continue,
+                // What is no mapping is replaced by the mapping above it, and replaces those below it.
+                Here::Value(value) if !value.is_object() && found > 0 => break,
+                here => here,
+            };
+            found += 1;
+            match here {
+                Here::Mapping(mapping) => fields.extend(mapping.0.iter().map(|entry| entry.key.clone())),
+                Here::Value(Value::Object(mapping)) => {
+                    fields.extend(mapping.keys().cloned());
+                    only = Some(Value::Object(mapping));
+                }
+                Here::Value(value) => return Ok(LookedUp::Found(value)),
+                Here::Nothing => {}
             }
         }
-        Ok(found.map_or_else(|| self.missing(path, *top), LookedUp::Found))
+        match (found, only) {
+            (0, _) => Ok(self.missing(path, *top)),
+            (1, Some(value)) => Ok(LookedUp::Found(value)),
+            _ => self.gathered(fields, path, *top),
+        }
+    }
+
+    /// Looks up each of the `fields` of the mapping at `path`, as each is a variable of its own.
+    fn gathered(&self, fields: BTreeSet<String>, path: &[String], top: usize) -> Result<LookedUp, Fault> {
+        let mut mapping = Map::new();
+        let mut failure = None;
+        for field in fields {
+            let mut path = path.to_vec();
+            path.push(field.clone());
+            match self.look_up(&path, top) {
+                Ok(LookedUp::Found(value)) => {
+                    mapping.insert(field, value);
+                }
+                // An optional template that stands for nothing.
+                Ok(LookedUp::Missing(_)) => {}
+                Err(fault) => failure = failure.or(Some(fault)),
+            }
+        }
+        failure.map_or_else(|| Ok(LookedUp::Found(Value::Object(mapping))), Err)
     }
 
     /// Says that no layer has `path`, and what else there is.
@@ -162,26 +198,49 @@ impl<'a> Variables<'a> {
     }
 }
 
+/// A variable that is to be resolved.
+struct Pending {
+    place: Place,
+    /// How many variables wait for it in a chain.
+    depth: usize,
+    /// How often it was tried; not at all while it only waits for its turn.
+    rounds: usize,
+}
+
+/// What one layer has at a path.
+enum Here<'a> {
+    Nothing,
+    /// A mapping whose fields are variables of their own.
+    Mapping(&'a Mapping),
+    Value(Value),
+}
+
 /// Looks into the mapping `node`. Only what lies on the way is resolved.
-fn in_layer(node: &Node, path: &[String], view: View<'_>) -> Result<Option<Value>, Fault> {
+fn in_layer<'n>(node: &'n Node, path: &[String], view: View<'_>) -> Result<Here<'n>, Fault> {
     let mut node = node;
     for (depth, key) in path.iter().enumerate() {
         let inner = match &node.value {
             NodeValue::Mapping(mapping) if !resolve::is_operation(mapping) => mapping.get(key),
-            NodeValue::Sequence(items)
-                if items.iter().all(|item| !item.as_mapping().is_some_and(resolve::is_operation)) =>
-            {
+            NodeValue::Sequence(items) if !items.iter().any(is_operation) => {
                 key.parse().ok().and_then(|index: usize| items.get(index))
             }
             _ => {
                 let value = resolved(node, &path[..depth], view)?;
-                return Ok(value.and_then(|value| follow(value, &path[depth..]).ok()));
+                let value = value.and_then(|value| follow(value, &path[depth..]).ok());
+                return Ok(value.map_or(Here::Nothing, Here::Value));
             }
         };
-        let Some(inner) = inner else { return Ok(None) };
+        let Some(inner) = inner else { return Ok(Here::Nothing) };
         node = inner;
     }
-    resolved(node, path, view)
+    match &node.value {
+        NodeValue::Mapping(mapping) if !resolve::is_operation(mapping) => Ok(Here::Mapping(mapping)),
+        _ => Ok(resolved(node, path, view)?.map_or(Here::Nothing, Here::Value)),
+    }
+}
+
+fn is_operation(node: &Node) -> bool {
+    node.as_mapping().is_some_and(resolve::is_operation)
 }
 
 fn resolved(node: &Node, path: &[String], view: View<'_>) -> Result<Option<Value>, Fault> {
@@ -199,20 +258,6 @@ fn circle<'p>(places: impl Iterator<Item = &'p Place>) -> Fault {
     let names: Vec<String> = places.map(|(_, path)| format!("`var.{}`", path.join("."))).collect();
     Fault::new(format!("variables refer to each other in a circle: {}", names.join(", ")))
         .hint("write the value of one of them itself")
-}
-
-/// Lays `patch` over `base` as RFC 7396 says, except that `null` is a value.
-fn laid_over(base: Value, patch: Value) -> Value {
-    match (base, patch) {
-        (Value::Object(mut base), Value::Object(patch)) => {
-            for (key, value) in patch {
-                let lower = base.remove(&key).unwrap_or(Value::Null);
-                base.insert(key, laid_over(lower, value));
-            }
-            Value::Object(base)
-        }
-        (_, patch) => patch,
-    }
 }
 
 /// Roughly how much memory a value takes.

@@ -17,7 +17,7 @@ use crate::document::problem::{Issue, Problems};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename = "registry", rename_all = "camelCase", deny_unknown_fields)]
-#[cfg_attr(feature = "schema", schemars(extend("required" = ["type"])))]
+#[cfg_attr(feature = "schema", schemars(rename = "CacheLayer", extend("required" = ["type"])))]
 #[non_exhaustive]
 pub struct CacheLayer {
     /// What of a build is cached. Default: [`CacheMode::Auto`].

@@ -1,7 +1,10 @@
 //! Project files from outside: what they give, and what is said of wrong ones.
 
+mod builds;
 mod cluster_buildkit;
 mod fields;
 mod guide;
 mod project;
+mod schema;
 mod support;
+mod templates;

@@ -1,0 +1,406 @@
+//! Modules and actions: what they give, what they give where a field is left out, and what is said of wrong ones.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use garden_config::{BuildConfig, ConfigError, Locals};
+use tempfile::TempDir;
+
+use crate::support::indented;
+
+const PROJECT: &str =
+    "kind: Project\nname: shop\nenvironments: [dev, prod]\nvariables: {a: '1', stage: release}\n";
+
+/// A project directory with these files besides the project's.
+fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().expect("directory");
+    for (path, text) in [("project.garden.yml", PROJECT)].iter().chain(files) {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().expect("parent")).expect("directory");
+        fs::write(path, text).expect("file");
+    }
+    directory
+}
+
+fn build(directory: &TempDir, name: &str) -> Result<BuildConfig, ConfigError> {
+    garden_config::load(directory.path())?.with_locals(Locals::none()).build(name)
+}
+
+/// All problems, with paths relative to the project's directory.
+fn refused(directory: &TempDir, name: &str) -> String {
+    let error = build(directory, name).expect_err(name);
+    let problems = error.problems().iter().map(|problem| {
+        let help = problem.hint.as_ref().map(|hint| format!(" | {hint}")).unwrap_or_default();
+        format!("{}{help}", problem.headline())
+    });
+    let root = format!("{}/", directory.path().display());
+    problems.collect::<Vec<_>>().join("\n").replace(&root, "")
+}
+
+/// The module `api` with these fields, which start on line 4 at column 1.
+fn module(fields: &str) -> TempDir {
+    let text = format!("kind: Module\ntype: container\nname: api\n{fields}\n");
+    directory(&[("api/garden.yml", &text), ("api/Dockerfile", "")])
+}
+
+/// The action `api` with these fields of `spec`, which start on line 5 at column 3.
+fn action(spec: &str) -> TempDir {
+    let text = format!("kind: Build\ntype: container\nname: api\nspec:\n{}\n", indented(spec, 2));
+    directory(&[("api/garden.yml", &text)])
+}
+
+fn valid(directory: &TempDir) -> BuildConfig {
+    build(directory, "api").unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn nothing_set_gives_the_defaults() {
+    let (module, action) = (module(""), action(""));
+    let of = |directory: &TempDir, timeout| {
+        let mut expected = BuildConfig::new("api", directory.path().join("api"));
+        expected.timeout = timeout;
+        let mut found = valid(directory);
+        assert_eq!(found.ignore_files.take().expect("the project's").names, [".gardenignore"]);
+        assert_eq!(found, expected);
+    };
+    of(&module, BuildConfig::MODULE_TIMEOUT);
+    of(&action, BuildConfig::ACTION_TIMEOUT);
+}
+
+#[test]
+fn every_field_of_a_module() {
+    let text = format!(
+        "kind: Module\ntype: container\nname: api\n{}\n",
+        "description: x\nbuild: {targetImage: '${var.stage}', timeout: 30, dependencies: [base, {name: other, copy: []}]}\n\
+         image: registry.example/team/api:1.0\ndockerfile: docker/Dockerfile\n\
+         buildArgs: {TEXT: a, NUMBER: 1.10, FLAG: false, TEMPLATE: '${var.a}', NONE: null, EMPTY: ''}\n\
+         extraFlags: [--x, 3]\ninclude: [src/**, '*.txt']\nexclude: [src/tmp]\nservices: [{name: x, anything: '${x}'}]",
+    );
+    let build = valid(&directory(&[("api/garden.yml", &text), ("api/docker/Dockerfile", "")]));
+    assert_eq!((build.target.as_deref(), build.timeout), (Some("release"), Duration::from_secs(30)));
+    assert_eq!((build.image.as_deref(), build.image_name()), (Some("team/api"), "api"));
+    assert_eq!(build.publish_id.as_deref(), Some("registry.example/team/api:1.0"));
+    assert_eq!(build.dockerfile, Path::new("docker/Dockerfile"));
+    let arguments: Vec<(&str, &str)> =
+        build.build_args.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    // What is null or empty is left to the Dockerfile's default.
+    assert_eq!(arguments, [("FLAG", "false"), ("NUMBER", "1.10"), ("TEMPLATE", "1"), ("TEXT", "a")]);
+    assert_eq!(build.extra_flags, ["--x", "3"]);
+    assert_eq!(build.include, Some(vec!["src/**".to_owned(), "*.txt".to_owned()]));
+    assert_eq!(build.exclude, ["src/tmp"]);
+    assert_eq!(valid(&module("image: false\ndockerfile: false")).image, None);
+}
+
+#[test]
+fn every_field_of_an_action() {
+    let directory = directory(&[(
+        "api/actions.garden.yml",
+        "kind: Build\ntype: container\nname: api\nsource: {path: ../src}\nenvironments: [dev]\nversion: {excludeFiles: [x]}\n\
+         include: []\nexclude: ['${var.a}.txt']\ntimeout: 7\ndependencies: [build.base]\nspec:\n  localId: team/web\n  \
+         publishId: registry.example/web\n  targetStage: a\n  dockerfile: Dockerfile.web\n  buildArgs: {A: 1}\n  \
+         extraFlags: [--x]\n  platforms: [linux/amd64, linux/arm64]\n  secrets: {token: s3cret}\n",
+    )]);
+    let build = valid(&directory);
+    assert_eq!(build.directory, directory.path().join("api/../src"));
+    assert_eq!(
+        (build.image.as_deref(), build.publish_id.as_deref()),
+        (Some("team/web"), Some("registry.example/web"))
+    );
+    assert_eq!((build.target.as_deref(), build.dockerfile.to_str()), (Some("a"), Some("Dockerfile.web")));
+    assert_eq!(
+        (build.include.as_deref(), build.exclude.as_slice()),
+        (Some(&[][..]), &["1.txt".to_owned()][..])
+    );
+    assert_eq!(
+        (build.build_args["A"].as_str(), build.extra_flags.as_slice()),
+        ("1", &["--x".to_owned()][..])
+    );
+    assert_eq!(build.platforms, ["linux/amd64", "linux/arm64"]);
+    assert_eq!(build.secrets["token"].expose(), b"s3cret");
+    assert!(!format!("{build:?}").contains("s3cret"));
+    assert_eq!(build.timeout, Duration::from_secs(7));
+}
+
+#[test]
+fn the_request_for_a_builder_has_it_all() {
+    let mut build =
+        valid(&action("localId: team/web\nbuildArgs: {A: b}\nplatforms: [linux/arm64]\nsecrets: {t: s}"));
+    build.include = Some(vec!["src/*.{a,b}".to_owned()]);
+    let request = build.request();
+    assert_eq!((request.name.as_str(), request.directory.as_path()), ("web", build.directory.as_path()));
+    assert_eq!(
+        (request.build_args["A"].as_str(), request.platforms.as_slice()),
+        ("b", build.platforms.as_slice())
+    );
+    assert_eq!((request.secrets, request.timeout), (build.secrets, build.timeout));
+    assert_eq!(request.include, Some(vec!["src/*.a".to_owned(), "src/*.b".to_owned()]));
+    assert_eq!(request.exclude, [".git", ".gitmodules", ".garden", "debug-info*/**"]);
+    assert_eq!(request.ignore_files, build.ignore_files);
+}
+
+#[test]
+fn wrong_fields_of_modules_are_named() {
+    let copies = "copy them there before the build, or use `COPY --from` in the Dockerfile";
+    for (fields, expected) in [
+        (
+            "buildargs: {}",
+            "4:1: `buildargs` is not a field of a container module | did you mean `buildArgs`?",
+        ),
+        (
+            "build: {targetStage: a}",
+            "4:9: `targetStage` is not a field of `build` | did you mean `targetImage`?",
+        ),
+        ("build: {timeout: 0}", "4:18: `timeout` must be a whole number of at least 1"),
+        ("buildArgs: [a]", "4:12: `buildArgs` must be a mapping, not a list"),
+        ("buildArgs: {A: [b]}", "4:16: the build argument `A` must be text, not a list | use `jsonEncode`"),
+        ("buildArgs: {A: '${var.none}'}", "4:19: `var.none` is not set | use one of `a`, `stage`"),
+        (
+            "image: A",
+            "4:8: `A` cannot be the name of an image | write lower-case letters and digits, and parts separated by \
+          `/`, without registry and tag",
+        ),
+        (
+            "dockerfile: ../Dockerfile",
+            "4:13: `../Dockerfile` must lie inside of the build context | write its path relative to \
+          the context directory",
+        ),
+        ("include: src", "4:10: `include` must be a list, not text"),
+        (
+            "include: [../a]",
+            "4:10: the glob `../a` leads out of the build context | write it relative to the build context, \
+          without `..`",
+        ),
+        (
+            "exclude: ['!a']",
+            "4:10: the glob `!a` starts with `!` | put what is not to be matched into the other of `include` \
+          and `exclude`",
+        ),
+        (
+            "disabled: true",
+            "4:1: the module is disabled | remove `disabled` from the module, or select an environment in which it \
+          is false",
+        ),
+        (
+            "repositoryUrl: x",
+            "4:1: `repositoryUrl`: repositories are not fetched here | check the repository out, and point the \
+          project at it",
+        ),
+        (
+            "generateFiles: [{}]",
+            &format!(
+                "4:1: `generateFiles`: files that Garden makes before a build are not put into the build \
+          context here | {copies}"
+            ),
+        ),
+        (
+            "build: {dependencies: [{name: b, copy: [{source: a}]}]}",
+            &format!(
+                "4:34: `copy`: files of other builds are not put \
+          into the build context here | {copies}"
+            ),
+        ),
+    ] {
+        let expected = format!("api/garden.yml:{expected}");
+        assert_eq!(refused(&module(fields), "api"), expected, "{fields}");
+    }
+}
+
+#[test]
+fn wrong_fields_of_actions_are_named() {
+    for (spec, expected) in [
+        ("targetImage: a", "5:3: `targetImage` is not a field of `spec`"),
+        ("localId: A", "5:12: `A` cannot be the name of an image"),
+        ("publishId: A", "5:14: `A` is not an image reference: invalid reference format"),
+        ("dockerfile: /a", "5:15: `/a` must lie inside of the build context"),
+        ("platforms: linux/arm64", "5:14: `platforms` must be a list, not text"),
+        ("secrets: [s3cret]", "5:12: `secrets` must be a mapping from ids to texts"),
+        ("secrets: {a: 123456}", "5:16: the secret `a` must be text, not a number"),
+        ("secrets: {'a b': x}", "5:12: `a b` cannot be the id of a secret"),
+    ] {
+        let shown = refused(&action(spec), "api");
+        assert!(shown.starts_with(&format!("api/garden.yml:{expected}")), "{spec}\n{shown}");
+    }
+    let outside = |fields: &str| {
+        let text = format!("kind: Build\ntype: container\nname: api\n{fields}\n");
+        refused(&directory(&[("api/garden.yml", &text)]), "api")
+    };
+    assert_eq!(
+        outside("environments: [prod]"),
+        "api/garden.yml:4:1: the action is not for the environment `dev` | select one of its own, or add `dev` to `environments`"
+    );
+    assert!(
+        outside("copyFrom: [{build: a}]")
+            .starts_with("api/garden.yml:4:1: `copyFrom`: files of other builds are not")
+    );
+    assert!(
+        outside("source: {repository: {url: x}}")
+            .starts_with("api/garden.yml:4:10: `repository`: repositories are not")
+    );
+}
+
+#[test]
+fn no_error_shows_a_secret() {
+    for spec in [
+        "secrets: {a: 123456, b: s3cret}\ntargetstage: x",
+        "secrets:\n  a: 123456\n  b: |\n    s3cret\ntargetstage: x",
+        "secrets: [s3cret, 123456]",
+        "secrets: {a: '${var.none}s3cret123456'}",
+    ] {
+        let error = build(&action(spec), "api").expect_err(spec);
+        let shown = format!("{error}\n{error:?}");
+        // What is kept for renderers is the file without these lines.
+        assert!(!shown.contains("s3cret") && !shown.contains("123456"), "{spec}\n{shown}");
+    }
+}
+
+#[test]
+fn builds_are_found_in_all_files_that_the_project_does_not_ignore() {
+    let document = |kind: &str, name: &str| format!("kind: {kind}\ntype: container\nname: {name}\n---\n");
+    let files = [
+        ("a/garden.yml", document("Module", "a1") + &document("Build", "a2") + "kind: Deploy\nname: a3\n"),
+        ("b/c/b.garden.yaml", document("Build", "b")),
+        ("b/other.yml", document("Build", "not-read")),
+        (".garden/garden.yml", document("Build", "not-read")),
+        ("ignored/garden.yml", document("Build", "not-read")),
+        (".gardenignore", "ignored/\n".to_owned()),
+        ("d/garden.yml", "kind: Build\ntype: exec\nname: d\n".to_owned()),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let project = directory(&files);
+    let names = |project: &TempDir| {
+        let project = garden_config::load(project.path()).expect("valid");
+        let environment = project.environment("dev").expect("declared");
+        environment.builds().unwrap_or_else(|error| panic!("{error}"))
+    };
+    assert_eq!(names(&project), ["a1", "a2", "b"]);
+
+    fs::write(
+        project.path().join("project.garden.yml"),
+        format!("{PROJECT}scan: {{include: [a, b], exclude: ['b/**']}}\n"),
+    )
+    .expect("write");
+    assert_eq!(names(&project), ["a1", "a2"]);
+    fs::write(
+        project.path().join("project.garden.yml"),
+        format!("{PROJECT}modules: {{exclude: [a]}}\ndotIgnoreFile: none\n"),
+    )
+    .expect("write");
+    assert_eq!(names(&project), ["b", "not-read"]);
+}
+
+#[test]
+fn a_build_in_the_projects_own_file_is_found() {
+    let text = format!("{PROJECT}---\nkind: Module\ntype: container\nname: api\n");
+    let project = garden_config::parse(&text, "/nowhere/garden.yml").expect("valid");
+    assert_eq!(project.build("api").map(|build| build.directory), Ok("/nowhere".into()));
+}
+
+#[test]
+fn a_build_that_cannot_be_found_is_explained() {
+    let api = "kind: Build\ntype: container\nname: api\n";
+    let found = [
+        ("a/garden.yml", api),
+        ("b/garden.yml", "kind: Deploy\nname: web\n---\nkind: Build\ntype: exec\nname: make\n"),
+    ];
+    let project = directory(&found);
+    for (name, expected) in [
+        (
+            "apy",
+            "project.garden.yml:1:1: the project has no module and no Build action `apy` | did you mean `api`?",
+        ),
+        (
+            "database",
+            "project.garden.yml:1:1: the project has no module and no Build action `database` | it has `api`, `make`",
+        ),
+        (
+            "web",
+            "project.garden.yml:1:1: the project has no module and no Build action `web` | `web` is the name of a \
+          `kind: Deploy`, which is not built",
+        ),
+        (
+            "make",
+            "b/garden.yml:5:7: the Build action `make` has the type `exec`; only `container` can be built here",
+        ),
+    ] {
+        assert_eq!(refused(&project, name), expected);
+    }
+    let none = "project.garden.yml:1:1: the project has no module and no Build action `api` | ";
+    assert_eq!(
+        refused(&directory(&[]), "api"),
+        format!("{none}they are read from files called `garden.yml` or `….garden.yml`")
+    );
+    assert_eq!(
+        refused(&directory(&[("a/garden.yml", "kind: RenderTemplate\nname: x\n")]), "api"),
+        format!("{none}modules and actions that templates make are not expanded here")
+    );
+    assert_eq!(
+        refused(&directory(&[("a/garden.yml", api), ("b/garden.yml", api)]), "api")
+            .replace("a/", "")
+            .replace("b/", ""),
+        "garden.yml:1:1: there are two modules or actions called `api`; the other is at garden.yml:1 | rename one of the two"
+    );
+    assert_eq!(
+        refused(&directory(&[("a/garden.yml", "kind: Build\nname: api\n")]), "api"),
+        "a/garden.yml:1:1: a Build action needs the field `type` | write `type: container`"
+    );
+}
+
+#[test]
+fn a_file_that_is_no_yaml_stands_in_the_way_only_of_what_is_not_found_elsewhere() {
+    let project = directory(&[
+        ("a/garden.yml", "kind: Build\ntype: container\nname: api\n"),
+        ("b/garden.yml", "a: b: c\n"),
+    ]);
+    assert_eq!(build(&project, "api").map(|build| build.name), Ok("api".to_owned()));
+    assert_eq!(
+        refused(&project, "web"),
+        "b/garden.yml:1:5: this is not valid YAML: mapping values are not allowed in this context"
+    );
+}
+
+#[test]
+fn a_module_that_only_names_an_image_has_nothing_to_build() {
+    let text = "kind: Module\ntype: container\nname: db\nimage: postgres:16\n";
+    assert_eq!(
+        refused(&directory(&[("db/garden.yml", text)]), "db"),
+        "db/garden.yml:4:1: the module `db` has no Dockerfile: it uses the image `postgres:16` as it is | there is nothing to \
+         build; remove `image`, or add a Dockerfile"
+    );
+}
+
+#[test]
+fn own_variables_lie_above_those_of_the_environment() {
+    let project = directory(&[
+        (
+            "m/garden.yml",
+            "kind: Module\ntype: container\nname: m\nvariables: {a: '${var.a}-m', b: own}\nvarfile: '${this.name}.env'\n\
+             buildArgs: {A: '${var.a}', B: '${var.b}', N: '${this.name}'}\n",
+        ),
+        ("m/m.env", "b=file\n"),
+        (
+            "n/garden.yml",
+            "kind: Build\ntype: container\nname: n\nvariables: {b: own}\nvarfiles: [n.yml, {path: none.env, optional: true}]\n\
+             spec: {buildArgs: {A: '${var.a}', B: '${var.b}'}}\n",
+        ),
+        ("n/n.yml", "b: file\n"),
+    ]);
+    let arguments = |name: &str| {
+        let build = build(&project, name).unwrap_or_else(|error| panic!("{error}"));
+        build.build_args.into_values().collect::<Vec<_>>()
+    };
+    assert_eq!(arguments("m"), ["1-m", "file", "m"]);
+    assert_eq!(arguments("n"), ["1", "file"]);
+}
+
+#[test]
+fn what_is_set_in_rust_is_checked_by_the_same_rules() {
+    let mut build = BuildConfig::new("API", ".");
+    build.image = Some("A".to_owned());
+    build.dockerfile = "../Dockerfile".into();
+    build.exclude.push("{a".to_owned());
+    let error = build.check().expect_err("wrong");
+    let fields: Vec<&str> =
+        error.problems().iter().filter_map(|problem| problem.message.split('`').nth(1)).collect();
+    assert_eq!(fields, ["name", "image", "dockerfile", "exclude"]);
+}

@@ -1,0 +1,260 @@
+//! What `${…}` stands for in a project file, and what is said where it stands for nothing. The language of
+//! templates itself is tested beside it.
+
+use garden_config::{ConfigError, GitState, Locals};
+use serde_json::json;
+
+use crate::support::{brief, project};
+
+/// A project with these `variables`, whose provider has the value of `template` as `context`.
+fn read(variables: &str, template: &str) -> Result<String, ConfigError> {
+    let variables: String = variables.lines().map(|line| format!("  {line}\n")).collect();
+    let text = format!(
+        "kind: Project\nname: shop\nenvironments:\n- name: dev\n  defaultNamespace: team\n  variables: {{own: 1, both: {{b: 2}}}}\n\
+         - name: none\n  defaultNamespace: null\nproviders:\n- name: kubernetes\n  namespace: n\n  context: {template}\nvariables:\n{variables}"
+    );
+    let provider = project(&text)?.provider("dev")?;
+    Ok(provider.context.unwrap_or_else(|| "(none)".to_owned()))
+}
+
+#[test]
+fn keys_stand_for_machine_project_environment_and_variables() {
+    for (template, expected) in [
+        ("${project.name}", "shop"),
+        ("${environment.name}", "dev"),
+        ("${environment.namespace}", "team"),
+        ("${environment.fullName}", "team.dev"),
+        ("${local.username} ${local.usernameLowerCase}", "Ada ada"),
+        ("${local.env.REGISTRY}", "registry.example"),
+        ("${local.env.ABSENT || 'default'}", "default"),
+        ("${local.env.ABSENT}?", "(none)"),
+        ("${local.projectPath}", "/shop"),
+        ("${git.branch}@${git.commitHash}", "feature/ABC-123_fix@2c8b0a6f"),
+        ("${var.a-b} ${variables.a-b}", "1 1"),
+        ("${var.list[1]} ${var.list.0}", "y x"),
+        ("${jsonEncode(var.both)}", "{\"a\":1,\"b\":2}"),
+        ("$${literal}", "${literal}"),
+        ("${var.own == 1 ? 'one' : 'other'}", "one"),
+    ] {
+        let variables = "a-b: '1'\nlist: [x, y]\nboth: {a: 1, b: 1}";
+        let found =
+            read(variables, &format!("\"{template}\"")).unwrap_or_else(|error| panic!("{template}\n{error}"));
+        assert_eq!(found, expected, "{template}");
+    }
+}
+
+#[test]
+fn variables_refer_to_each_other() {
+    let found = |variables: &str, template: &str| {
+        read(variables, template).unwrap_or_else(|error| brief(&error).replace("\n", " "))
+    };
+    assert_eq!(found("a: ${var.b}-${var.c.d}\nb: x\nc: {d: '${var.b}'}", "${var.a}"), "x-x");
+    assert_eq!(found("a: ${var[var.b]}\nb: c\nc: x", "${var.a}"), "x");
+    assert_eq!(found("a: ${environment.name}-${git.branch}", "${var.a}"), "dev-feature/ABC-123_fix");
+    // A long chain, which is no deeper on the stack than a short one.
+    let chain: String = (0..90).map(|index| format!("v{index}: '${{var.v{}}}'\n", index + 1)).collect();
+    assert_eq!(found(&format!("{chain}v90: end"), "${var.v0}"), "end");
+}
+
+#[test]
+fn variables_that_cannot_be_resolved_are_explained() {
+    for (variables, template, expected) in [
+        ("a: 1", "${var.b}", "12:14: `var.b` is not set | did you mean `a`?"),
+        ("image: 1", "${var.imgae}", "12:14: `var.imgae` is not set | did you mean `image`?"),
+        ("a: {b: 1}", "${var.a.c}", "12:14: `var.a.c` is not set | did you mean `b`?"),
+        (
+            "a: ${var.b}\nb: ${var.a}",
+            "${var.a}",
+            "12:14: `var.a`, line 14: variables refer to each other in a circle: `var.b`, `var.a`, `var.b` | write the \
+             value of one of them itself",
+        ),
+        (
+            "a: ${var.a}",
+            "x-${var.a}",
+            "12:16: `var.a`, line 14: `var.a` refers to itself, and nothing below sets it",
+        ),
+        (
+            "a: ${secrets.x}",
+            "${var.a}",
+            "12:14: `var.a`, line 14: `secrets` comes from Garden's cloud service, which is \
+          not asked here | hand the secret over in an environment variable: `${local.env.NAME}`",
+        ),
+        (
+            "a: 1",
+            "${providers.x.outputs.y}",
+            "12:14: `providers` tells of something that is known only while Garden \
+          deploys | write the value itself, or hand it over in an environment variable: `${local.env.NAME}`",
+        ),
+        (
+            "a: 1",
+            "${datetime.now}",
+            "12:14: `datetime` changes all the time, so every build would be another one | hand \
+          the time over in an environment variable: `${local.env.NAME}`",
+        ),
+        ("a: 1", "${enviroment.name}", "12:14: there is no `enviroment` | did you mean `environment`?"),
+        (
+            "a: 1",
+            "${local.env.ABSENT}",
+            "12:14: `local.env.ABSENT` is not set | set the environment variable, or give a \
+          default: `${local.env.ABSENT || \"…\"}`",
+        ),
+        ("a: 1", "${git.tag}", "12:14: `git.tag` is not set | use one of `branch`, `commitHash`"),
+    ] {
+        let error = read(variables, template).expect_err(template);
+        assert_eq!(brief(&error), expected, "{variables} {template}");
+    }
+}
+
+#[test]
+fn an_environment_extends_what_the_project_sets() {
+    let text = "kind: Project\nname: shop\nvariables: {tag: base, deep: {a: 1, b: 1}}\nenvironments:\n- name: dev\n  \
+                variables: {tag: '${var.tag}-dev', deep: {b: 2}}\n- name: prod\n";
+    let variables = |environment: &str| {
+        let project = project(text).expect("valid");
+        let variables = project.environment(environment).expect("declared").variables();
+        serde_json::Value::Object(variables.unwrap_or_else(|error| panic!("{error}")))
+    };
+    assert_eq!(variables("dev"), json!({ "tag": "base-dev", "deep": { "a": 1, "b": 2 } }));
+    assert_eq!(variables("prod"), json!({ "tag": "base", "deep": { "a": 1, "b": 1 } }));
+}
+
+#[test]
+fn variables_set_from_rust_are_the_strongest() {
+    let text = "kind: Project\nname: shop\nvariables: {mode: kaniko, deep: {a: 1, b: 1}}\n";
+    let project =
+        project(text).expect("valid").with_variable("mode", "local-docker").with_variable("deep.b", 2);
+    let variables = project.environment("dev").expect("any").variables().expect("valid");
+    assert_eq!(json!(variables), json!({ "mode": "local-docker", "deep": { "a": 1, "b": 2 } }));
+}
+
+#[test]
+fn files_of_variables_lie_above_those_of_the_project_file() {
+    let directory = tempfile::tempdir().expect("directory");
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("write");
+    write("garden.env", "a=from garden.env\nb=from garden.env\n");
+    write("garden.dev.env", "b=from garden.dev.env\n");
+    write("more.yml", "c: {x: [1, '${environment.name}']}\n");
+    write(
+        "garden.yml",
+        "kind: Project\nname: shop\nvariables: {a: own, d: own}\nenvironments:\n- dev\n- name: other\n  varfile: more.yml\n\
+         - name: broken\n  varfile: none.yml\n",
+    );
+    let project = garden_config::load(directory.path()).expect("valid").with_locals(Locals::none());
+    let variables = |name: &str| {
+        let environment = project.environment(name).unwrap_or_else(|error| panic!("{error}"));
+        json!(environment.variables().unwrap_or_else(|error| panic!("{error}")))
+    };
+    assert_eq!(variables("dev"), json!({ "a": "from garden.env", "b": "from garden.dev.env", "d": "own" }));
+    assert_eq!(
+        variables("other"),
+        json!({ "a": "from garden.env", "b": "from garden.env", "d": "own", "c": { "x": [1, "other"] } })
+    );
+    let error = brief(&project.environment("broken").expect_err("no such file"));
+    assert!(error.contains("garden.yml:9:12: the file of variables `none.yml` cannot be read: "), "{error}");
+}
+
+#[test]
+fn whole_values_keep_their_type_and_lists_and_mappings_can_be_put_together() {
+    let text = "kind: Project\nname: shop\nvariables:\n  flags: [--a]\n  registry: {hostname: a.b, port: 5000}\n  big: true\n\
+                providers:\n- name: kubernetes\n  buildMode: kaniko\n  kaniko:\n    namespace: null\n    extraFlags:\n    - --first\n    \
+                - $concat: ${var.flags}\n    - --last\n  deploymentRegistry:\n    $merge: ${var.registry}\n    namespace: x\n  \
+                context:\n    $if: ${var.big}\n    $then: large\n    $else: small\n";
+    let provider = project(text).and_then(|it| it.provider("dev")).unwrap_or_else(|error| panic!("{error}"));
+    let garden_config::BuildMode::Kaniko(kaniko) = provider.build_mode else { panic!("kaniko") };
+    assert_eq!(kaniko.extra_flags, ["--first", "--a", "--last"]);
+    let registry = provider.deployment_registry.expect("set");
+    assert_eq!((registry.host(), registry.repository("api")), ("a.b:5000".to_owned(), "x/api".to_owned()));
+    assert_eq!(provider.context.as_deref(), Some("large"));
+}
+
+#[test]
+fn operations_that_make_no_sense_are_refused() {
+    let refused = |fields: &str| {
+        let text = format!("kind: Project\nname: shop\nproviders:\n- name: kubernetes\n{fields}\n");
+        brief(&project(&text).and_then(|it| it.provider("dev")).expect_err(fields))
+    };
+    assert_eq!(refused("  kaniko: {$merge: [a]}"), "5:20: `$merge` must come to a mapping, not a list");
+    assert_eq!(
+        refused("  kaniko: {extraFlags: [{$concat: a}]}"),
+        "5:35: `$concat` must come to a list, not text"
+    );
+    assert_eq!(
+        refused("  context: {$if: 1, $then: a}"),
+        "5:18: `$if` must come to `true` or `false`, not a number"
+    );
+    assert_eq!(
+        refused("  context: {$if: true}"),
+        "5:13: `$if` needs `$then` | write `$then` beside it, and perhaps `$else`"
+    );
+    assert_eq!(
+        refused("  kaniko: {$forEach: [a]}"),
+        "5:12: `$forEach` is not supported | write its result out, or use `$concat` and `$merge`"
+    );
+    assert_eq!(refused("  kaniko: {$merge: '${var.x}', image: a}"), "5:23: `var.x` is not set");
+}
+
+#[test]
+fn what_says_which_environments_there_are_holds_no_templates() {
+    let hint = " | templates are for what is inside an environment, a provider, a module or an action";
+    for (text, expected) in [
+        ("kind: Project\nname: ${var.a}\n", "2:7: `name` cannot hold a template"),
+        (
+            "kind: Project\nname: a\nenvironments: ['${x}']\n",
+            "3:16: the name of an environment cannot hold a template",
+        ),
+        (
+            "kind: Project\nname: a\nproviders: [{name: '${x}'}]\n",
+            "3:20: the name of a provider cannot hold a template",
+        ),
+    ] {
+        assert_eq!(brief(&project(text).expect_err(text)), format!("{expected}{hint}"));
+    }
+}
+
+#[test]
+fn problems_point_into_the_text_however_it_is_quoted() {
+    for (template, column) in [
+        ("a-${x}", 16),
+        ("\"a-${x}\"", 17),
+        ("'ä-${x}'", 17),
+        // With an escape in front, the start of the text is as close as can be told.
+        ("\"\\t${x}\"", 12),
+    ] {
+        let error = read("a: 1", template).expect_err(template);
+        assert_eq!(
+            error.problems()[0].position.map(|it| (it.line, it.column)),
+            Some((12, column)),
+            "{template}"
+        );
+    }
+}
+
+#[test]
+fn a_project_tells_the_git_state_of_its_own_repository() {
+    let directory = tempfile::tempdir().expect("directory");
+    let text = "kind: Project\nname: shop\nproviders: [{name: kubernetes, context: '${git.branch}'}]\n";
+    let context = |locals: Locals| {
+        let project = garden_config::parse(text, directory.path().join("garden.yml")).expect("valid");
+        project.with_locals(locals).provider("dev").map(|provider| provider.context.unwrap_or_default())
+    };
+    let refused = context(Locals::of_this_machine()).expect_err("no repository");
+    assert_eq!(refused.problems()[0].message, "the project is not in a git repository");
+    let git = directory.path().join(".git");
+    std::fs::create_dir(&git).expect("directory");
+    std::fs::write(git.join("HEAD"), "ref: refs/heads/topic\n").expect("write");
+    assert_eq!(context(Locals::of_this_machine()), Ok("topic".to_owned()));
+    let mut locals = Locals::none();
+    locals.git = GitState::new("other", "").into();
+    assert_eq!(context(locals), Ok("other".to_owned()));
+}
+
+#[test]
+fn a_cache_tag_that_no_registry_takes_is_refused_with_the_reason() {
+    let text = "kind: Project\nname: shop\nproviders:\n- name: kubernetes\n  clusterBuildkit:\n    cache:\n    - type: registry\n      \
+                tag: _buildcache-${git.branch}\n";
+    assert_eq!(
+        brief(&project(text).and_then(|it| it.provider("dev")).expect_err("a slash")),
+        "8:12: `_buildcache-feature/ABC-123_fix` cannot be the tag of an image | use at most 128 letters, digits, `_`, `.` and \
+         `-`, with a letter, digit or `_` first"
+    );
+}

@@ -1,0 +1,1 @@
+echo "api, release $(cat /srv/api/release)"
