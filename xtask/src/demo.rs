@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: builds a small application in a real cluster and runs it there.
 
 mod display;
+mod project;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,9 @@ pub(crate) struct Options {
     /// With cluster-buildkit: a daemon without privileges.
     #[arg(long)]
     rootless: bool,
+    /// Build all that `examples/project` says instead: two environments, three modes.
+    #[arg(long, conflicts_with_all = ["mode", "rootless"])]
+    project: bool,
     /// The registry to push to, and the path below it.
     #[arg(long, value_name = "HOST[:PORT]/NAMESPACE")]
     registry: Option<String>,
@@ -55,6 +59,10 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         bail!("--rootless is for --mode cluster-buildkit");
     }
     let environment = testbed::up()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if options.project {
+        return runtime.block_on(project::show(options, &environment));
+    }
     let mut provider = provider(options, environment.owned)?;
     if options.mode == Mode::ClusterBuildkit {
         let mut buildkit = match provider.build_mode {
@@ -73,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if environment.owned {
         provider.kubeconfig = environment.variables.get("KUBECONFIG").map(Into::into);
     }
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(show(provider))?;
+    runtime.block_on(show(provider))?;
 
     println!("\nGo on:");
     if environment.owned {
