@@ -14,6 +14,7 @@ mod context;
 mod credentials;
 mod failures;
 mod permissions;
+mod project;
 mod proxy;
 mod registry;
 mod site;

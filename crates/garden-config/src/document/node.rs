@@ -123,12 +123,11 @@ impl Node {
                 let mut places: HashMap<String, usize> =
                     entries.map(|(place, entry)| (entry.key.clone(), place)).collect();
                 for change in &changes.0 {
-                    match places.get(&change.key) {
-                        Some(place) => mapping.0[*place].value.merge(&change.value),
-                        None => {
-                            places.insert(change.key.clone(), mapping.0.len());
-                            mapping.0.push(change.clone());
-                        }
+                    if let Some(place) = places.get(&change.key) {
+                        mapping.0[*place].value.merge(&change.value);
+                    } else {
+                        places.insert(change.key.clone(), mapping.0.len());
+                        mapping.0.push(change.clone());
                     }
                 }
             }

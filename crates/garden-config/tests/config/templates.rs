@@ -4,14 +4,14 @@
 use garden_config::{ConfigError, GitState, Locals};
 use serde_json::json;
 
-use crate::support::{brief, project};
+use crate::support::{brief, indented, project};
 
 /// A project with these `variables`, whose provider has the value of `template` as `context`.
 fn read(variables: &str, template: &str) -> Result<String, ConfigError> {
-    let variables: String = variables.lines().map(|line| format!("  {line}\n")).collect();
+    let variables = indented(variables, 2);
     let text = format!(
         "kind: Project\nname: shop\nenvironments:\n- name: dev\n  defaultNamespace: team\n  variables: {{own: 1, both: {{b: 2}}}}\n\
-         - name: none\n  defaultNamespace: null\nproviders:\n- name: kubernetes\n  namespace: n\n  context: {template}\nvariables:\n{variables}"
+         - name: none\n  defaultNamespace: null\nproviders:\n- name: kubernetes\n  namespace: n\n  context: {template}\nvariables:\n{variables}\n"
     );
     let provider = project(&text)?.provider("dev")?;
     Ok(provider.context.unwrap_or_else(|| "(none)".to_owned()))
@@ -46,14 +46,14 @@ fn keys_stand_for_machine_project_environment_and_variables() {
 #[test]
 fn variables_refer_to_each_other() {
     let found = |variables: &str, template: &str| {
-        read(variables, template).unwrap_or_else(|error| brief(&error).replace("\n", " "))
+        read(variables, template).unwrap_or_else(|error| brief(&error).replace('\n', " "))
     };
     assert_eq!(found("a: ${var.b}-${var.c.d}\nb: x\nc: {d: '${var.b}'}", "${var.a}"), "x-x");
     assert_eq!(found("a: ${var[var.b]}\nb: c\nc: x", "${var.a}"), "x");
     assert_eq!(found("a: ${environment.name}-${git.branch}", "${var.a}"), "dev-feature/ABC-123_fix");
     // A long chain, which is no deeper on the stack than a short one.
-    let chain: String = (0..90).map(|index| format!("v{index}: '${{var.v{}}}'\n", index + 1)).collect();
-    assert_eq!(found(&format!("{chain}v90: end"), "${var.v0}"), "end");
+    let chain: Vec<String> = (0..90).map(|index| format!("v{index}: '${{var.v{}}}'\n", index + 1)).collect();
+    assert_eq!(found(&format!("{}v90: end", chain.concat()), "${var.v0}"), "end");
 }
 
 #[test]

@@ -1,0 +1,223 @@
+//! The provider's fields that concern what runs in the cluster besides builders: what they give, what they give when
+//! left out, and what is said when they are wrong.
+
+use std::collections::BTreeMap;
+
+use garden_config::{
+    BuildMode, ClusterBuildkitOptions, KanikoNamespace, KanikoOptions, PersistentStorage, ProviderConfig,
+    ProviderResources, ProviderStorage, Resources, SecretRef, Toleration,
+};
+
+use crate::support::{project, refused, valid};
+
+#[test]
+fn nothing_set_gives_the_defaults() {
+    let provider = valid("");
+    assert_eq!(provider.copy_secrets, []);
+    assert_eq!(provider.resources, ProviderResources::default());
+    assert_eq!(provider.storage, ProviderStorage::default());
+    assert_eq!(provider.garden_system_namespace, "garden-system");
+    assert_eq!(
+        (provider.registry_proxy_tolerations, provider.system_node_selector),
+        (vec![], BTreeMap::new())
+    );
+    assert_eq!(provider.util_image_registry_domain, "docker.io");
+
+    let defaults = ProviderResources::default();
+    let amounts = |it: &Resources| [it.limits.cpu, it.limits.memory, it.requests.cpu, it.requests.memory];
+    assert_eq!(amounts(&defaults.builder), [4000, 8192, 100, 512]);
+    assert_eq!(amounts(&defaults.registry), [2000, 4096, 200, 512]);
+    assert_eq!(amounts(&defaults.util), [256, 512, 256, 512]);
+    assert_eq!(amounts(&defaults.sync), [500, 512, 100, 90]);
+    let storage = ProviderStorage::default();
+    assert_eq!((storage.builder.size, storage.registry.size), (20_480, 20_480));
+    assert_eq!(storage.registry.storage_class, None);
+}
+
+#[test]
+fn secrets_to_copy() {
+    let secrets = valid("copySecrets: [{name: a}, null, {name: b, namespace: c}]").copy_secrets;
+    assert_eq!(secrets, [SecretRef::new("a"), SecretRef::new("b").in_namespace("c")]);
+    refused(&[
+        ("copySecrets: [a]", "5:19: each of `copySecrets` must be a mapping, not text"),
+        ("copySecrets: [{namespace: a}]", "5:19: each of `copySecrets` needs the field `name`"),
+        (
+            "copySecrets: [{name: a, namespace: B}]",
+            "5:40: `B` cannot be the name of a namespace | use at most 63 lower-case letters, digits and `-`, with a letter or \
+             digit at both ends",
+        ),
+    ]);
+}
+
+#[test]
+fn resources_of_each_container() {
+    let resources = valid(
+        "resources: {registry: {limits: {memory: 1024}}, util: {requests: {cpu: 10}}, sync: {limits: {cpu: 600}}}",
+    );
+    assert_eq!(resources.resources.registry.limits.memory, 1024);
+    assert_eq!(resources.resources.registry.limits.cpu, 2000);
+    assert_eq!(resources.resources.util.requests.cpu, 10);
+    assert_eq!(resources.resources.sync.limits.cpu, 600);
+    refused(&[
+        ("resources: {registry: 4}", "5:27: `resources.registry` must be a mapping, not a number"),
+        (
+            "resources: {util: {limit: {}}}",
+            "5:24: `limit` is not a field of `resources.util` | did you mean `limits`?",
+        ),
+        (
+            "resources: {sync: {limits: {memory: 10}}}",
+            "5:23: the request of 90 MiB exceeds the limit of 10 MiB | lower `requests.memory` or raise `limits.memory`",
+        ),
+    ]);
+}
+
+#[test]
+fn volumes() {
+    let storage = valid("storage: {builder: {size: 100}, registry: {storageClass: fast}}").storage;
+    let mut builder = PersistentStorage::default();
+    builder.size = 100;
+    assert_eq!(storage.builder, builder);
+    assert_eq!((storage.registry.size, storage.registry.storage_class.as_deref()), (20_480, Some("fast")));
+    assert_eq!(valid("storage: {builder: null}").storage, ProviderStorage::default());
+    refused(&[
+        ("storage: 10", "5:14: `storage` must be a mapping, not a number"),
+        ("storage: {builder: 10}", "5:24: `storage.builder` must be a mapping, not a number"),
+        ("storage: {registry: {size: 0}}", "5:32: `size` must be a whole number of at least 1"),
+        (
+            "storage: {regsitry: {}}",
+            "5:15: `regsitry` is not a field of `storage` | did you mean `registry`?",
+        ),
+        ("storage: {sync: {size: x}}", "5:28: `size` must be a whole number of at least 1"),
+        (
+            "storage: {nfs: {class: x}}",
+            "5:21: `class` is not a field of `storage.nfs` | the only one is `storageClass`",
+        ),
+        (
+            "storage: {registry: {storageClass: A}}",
+            "5:40: `A` cannot be the name of a storage class | use at most 253 lower-case letters, digits, `-` and `.`",
+        ),
+    ]);
+}
+
+#[test]
+fn scheduling_of_services() {
+    let provider =
+        valid("registryProxyTolerations: [{operator: Exists}]\nsystemNodeSelector: {pool: system}");
+    assert_eq!(provider.registry_proxy_tolerations.len(), 1);
+    assert_eq!(provider.system_node_selector["pool"], "system");
+    refused(&[
+        (
+            "registryProxyTolerations: [{value: a}]",
+            "5:32: a toleration without a `key` must have `operator: Exists` | set `key`, or `operator: Exists` to tolerate every \
+             taint",
+        ),
+        ("systemNodeSelector: [a]", "5:25: `systemNodeSelector` must be a mapping, not a list"),
+        ("systemNodeSelector: {a: 1}", "5:29: `a` must be text, not a number | write it in quotes: `\"1\"`"),
+    ]);
+}
+
+#[test]
+fn the_system_namespace_is_where_kaniko_pods_run_unless_told_otherwise() {
+    let provider = valid("gardenSystemNamespace: tools\nbuildMode: kaniko");
+    assert_eq!(provider.garden_system_namespace, "tools");
+    let BuildMode::Kaniko(kaniko) = &provider.build_mode else { panic!("kaniko") };
+    assert_eq!(kaniko.namespace, KanikoNamespace::Named("tools".to_owned()));
+    assert!(provider.notices[0].message.contains("`tools`"));
+    refused(&[(
+        "gardenSystemNamespace: A",
+        "5:28: `A` cannot be the name of a namespace | use at most 63 lower-case letters, digits and `-`, with a letter or digit at \
+         both ends",
+    )]);
+}
+
+/// As Garden 0.13 and later have it; the guide announces it.
+#[test]
+fn a_project_for_a_later_garden_builds_in_its_own_namespace() {
+    let namespace = |version: &str| {
+        let text = format!(
+            "apiVersion: {version}\nkind: Project\nname: shop\nproviders: [{{name: kubernetes, buildMode: kaniko}}]\n"
+        );
+        let provider =
+            project(&text).and_then(|it| it.provider("dev")).unwrap_or_else(|error| panic!("{error}"));
+        let BuildMode::Kaniko(KanikoOptions { namespace, .. }) = provider.build_mode else {
+            panic!("kaniko")
+        };
+        (namespace, provider.notices.len())
+    };
+    assert_eq!(namespace("garden.io/v0"), (KanikoNamespace::Named("garden-system".to_owned()), 1));
+    assert_eq!(namespace("garden.io/v1"), (KanikoNamespace::Project, 0));
+    assert_eq!(namespace("garden.io/v2"), (KanikoNamespace::Project, 0));
+    let error = project("apiVersion: garden.io/v3\nkind: Project\nname: a\n").expect_err("unknown");
+    assert_eq!(error.problems()[0].message, "`apiVersion` cannot be `garden.io/v3`");
+}
+
+#[test]
+fn the_registry_of_the_daemons_image() {
+    let provider = valid("utilImageRegistryDomain: mirror.example:5000/hub/");
+    assert_eq!(provider.util_image_registry_domain, "mirror.example:5000/hub");
+    let mut options = ClusterBuildkitOptions::default();
+    assert_eq!(
+        options.image_from("mirror.example:5000/hub"),
+        "mirror.example:5000/hub/moby/buildkit:v0.26.3"
+    );
+    assert_eq!(options.image_from(ProviderConfig::UTIL_IMAGE_REGISTRY_DOMAIN), options.image());
+    options.image = Some("docker.io/own/buildkit:1".to_owned());
+    assert_eq!(options.image_from("mirror.example"), "docker.io/own/buildkit:1");
+    for wrong in ["registry", "A B", "https://a.b"] {
+        refused(&[(
+            &format!("utilImageRegistryDomain: {wrong}"),
+            &format!(
+                "5:30: `{wrong}` cannot be a registry | write `host` or `host:port`, perhaps with a path"
+            ),
+        )]);
+    }
+}
+
+#[test]
+fn service_account_annotations_and_the_utility_pod_of_kaniko() {
+    let provider = valid(
+        "buildMode: kaniko\nkaniko:\n  namespace: null\n  serviceAccountAnnotations: {role: builder}\n  util:\n    nodeSelector: {a: b}\n    \
+         tolerations: [{key: k, value: v}]\n    annotations: {c: d}",
+    );
+    let BuildMode::Kaniko(kaniko) = provider.build_mode else { panic!("kaniko") };
+    assert_eq!(kaniko.service_account_annotations["role"], "builder");
+    let util = kaniko.util.expect("set");
+    assert_eq!((util.node_selector["a"].as_str(), util.annotations["c"].as_str()), ("b", "d"));
+    assert_eq!(util.tolerations, [Toleration::equal("k", "v")]);
+    refused(&[
+        ("kaniko: {util: on}", "5:20: `kaniko.util` must be a mapping, not text"),
+        (
+            "kaniko: {util: {image: a}}",
+            "5:21: `image` is not a field of `kaniko.util` | use one of `nodeSelector`, `tolerations`, \
+          `annotations`",
+        ),
+        (
+            "kaniko: {serviceAccountAnnotations: [a]}",
+            "5:41: `serviceAccountAnnotations` must be a mapping, not a list",
+        ),
+        (
+            "clusterBuildkit: {serviceAccountAnnotations: {a: 1}}",
+            "5:54: `a` must be text, not a number | write it in quotes: \
+          `\"1\"`",
+        ),
+    ]);
+}
+
+#[test]
+fn cluster_docker() {
+    let mode = valid("buildMode: cluster-docker\nclusterDocker: {enableBuildKit: 'true'}").build_mode;
+    let BuildMode::ClusterDocker(options) = mode else { panic!("cluster-docker") };
+    assert!(options.enable_buildkit);
+    refused(&[
+        ("clusterDocker: on", "5:20: `clusterDocker` must be a mapping, not text"),
+        (
+            "clusterDocker: {enableBuildkit: true}",
+            "5:21: `enableBuildkit` is not a field of `clusterDocker` | did you mean \
+          `enableBuildKit`?",
+        ),
+        (
+            "clusterDocker: {enableBuildKit: 1}",
+            "5:37: `enableBuildKit` must be `true` or `false`, not a number",
+        ),
+    ]);
+}
