@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use garden_build::{Builder, ErrorKind, Outcome};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -45,6 +47,31 @@ async fn the_role_in_the_examples_is_enough_to_build() {
         assert!(matches!(image.outcome, Outcome::Built { .. }));
         assert!(project.leftovers().await.is_empty());
         assert_eq!(builder.sweep().await.unwrap().removed, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn builders_run_as_a_service_account_with_the_annotations_that_give_them_an_identity() {
+    in_project("identity", async |project| {
+        let annotations = BTreeMap::from([("example.com/role".to_owned(), "builder".to_owned())]);
+        project.dockerfile("RUN sleep 2\n");
+        project.kaniko().service_account_annotations.clone_from(&annotations);
+        let client = client_with_the_documented_role(project).await;
+        let builder = Builder::with_client(project.provider.clone(), client.clone()).unwrap();
+        let build = builder.start(project.request()).await.unwrap();
+        let accounts = project.service_accounts_of_pods("kaniko-").await;
+        build.await.unwrap();
+        assert_eq!(accounts, ["garden-in-cluster-builder"]);
+
+        project.buildkit().service_account_annotations.clone_from(&annotations);
+        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        builder.build(project.request().force(true)).await.unwrap();
+        assert_eq!(project.service_accounts_of_pods("garden-buildkit-").await, ["garden-in-cluster-builder"]);
+
+        let accounts: Api<ServiceAccount> = Api::namespaced(project.client.clone(), &project.namespace);
+        let account = accounts.get("garden-in-cluster-builder").await.unwrap();
+        assert_eq!(account.metadata.annotations, Some(annotations));
     })
     .await;
 }

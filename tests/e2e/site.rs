@@ -136,6 +136,20 @@ impl Project {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// Waits for pods whose names start with `prefix`, and returns the service accounts that they run as.
+    pub(crate) async fn service_accounts_of_pods(&self, prefix: &str) -> Vec<String> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let pods = self.pods().list(&ListParams::default()).await.unwrap();
+            let pods = pods.items.into_iter().filter(|pod| pod.name_any().starts_with(prefix));
+            let accounts: Vec<String> = pods.filter_map(|pod| pod.spec?.service_account_name).collect();
+            if !accounts.is_empty() || Instant::now() > deadline {
+                return accounts;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     pub(crate) fn secrets(&self) -> Api<Secret> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }

@@ -6,7 +6,7 @@ use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
     Result, Stream, SweepReport,
 };
-use garden_cluster::{Cluster, new_namespace};
+use garden_cluster::{BUILDER_SERVICE_ACCOUNT, Cluster, new_namespace};
 
 use crate::client::file_sync::{Journal, SyncError};
 use crate::client::{ClientError, DockerfileBuild, Solved};
@@ -176,6 +176,10 @@ impl Backend for BuildkitBackend {
             let secret = spec::tls_secret(daemon, daemon::certificates::redacted());
             let description = format!("Secret {namespace}/{}, unless it exists", spec::TLS_SECRET);
             objects.push(PlannedObject::of(description, &secret)?);
+        }
+        if let Some(account) = spec::service_account(daemon) {
+            let description = format!("ServiceAccount {namespace}/{BUILDER_SERVICE_ACCOUNT}");
+            objects.push(PlannedObject::of(description, &account)?);
         }
         let config_map = spec::config_map(daemon, None);
         let name = config_map.metadata.name.clone().unwrap_or_default();

@@ -131,6 +131,9 @@ async fn bring_up(
     }
     // What the pod refers to comes before it, also if somebody has removed it meanwhile.
     volume::ensure(cluster, settings, tell).await?;
+    if let Some(account) = spec::service_account(settings) {
+        cluster.apply(&account).await?;
+    }
     cluster.apply::<ConfigMap>(&spec::config_map(settings, live.as_ref())).await?;
     if standing != Standing::Current {
         let applied = apply(cluster, live.as_ref(), &wanted).await?;

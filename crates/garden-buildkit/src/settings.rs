@@ -49,6 +49,7 @@ impl Settings {
                 node_selector: options.node_selector.clone(),
                 tolerations: options.tolerations.clone(),
                 annotations: options.annotations.clone(),
+                service_account_annotations: options.service_account_annotations.clone(),
                 storage,
                 listen: options.listen,
             },

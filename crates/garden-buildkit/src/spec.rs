@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use garden_cluster::{MANAGED_BY_LABEL, MANAGER};
+use garden_cluster::{MANAGED_BY_LABEL, MANAGER, builder_service_account};
 use garden_config::{Namespace, Resources, SecretRef, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, Secret,
+    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, Secret, ServiceAccount,
     VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -30,6 +30,9 @@ pub(crate) const CONFIGURATION: &str = "garden-build/configuration";
 
 /// On the pods of a daemon that listens: which certificates it has read.
 const CERTIFICATES: &str = "garden-build/certificates";
+
+/// On the pods of a daemon with a service account of its own: which annotations that has.
+const IDENTITY: &str = "garden-build/service-account";
 
 /// The port of a daemon that listens, which is the one that `BuildKit` itself suggests.
 pub const PORT: u16 = 1234;
@@ -76,6 +79,8 @@ pub struct DaemonOptions {
     pub tolerations: Vec<Toleration>,
     /// Annotations of the Deployment and its pods.
     pub annotations: BTreeMap<String, String>,
+    /// Annotations of the daemon's service account; without, it has that of its namespace.
+    pub service_account_annotations: BTreeMap<String, String>,
     /// The volume for the daemon's cache; without, the cache goes with the pod.
     pub storage: Option<Storage>,
     /// Whether the daemon also listens on TCP [`PORT`], with the certificates of [`TLS_SECRET`].
@@ -133,6 +138,11 @@ pub fn deployment(settings: &Settings) -> Deployment {
     if let Some(certificates) = &settings.certificates {
         pod_annotations.insert(CERTIFICATES.to_owned(), certificates.clone());
     }
+    // A pod is given its identity when it starts, so another identity needs another pod.
+    if !settings.options.service_account_annotations.is_empty() {
+        let identity = digest(&settings.options.service_account_annotations, 16);
+        pod_annotations.insert(IDENTITY.to_owned(), identity);
+    }
     let mut deployment = Deployment {
         metadata: ObjectMeta {
             annotations: Some(annotations.clone()),
@@ -168,6 +178,11 @@ pub fn deployment(settings: &Settings) -> Deployment {
         metadata.annotations.get_or_insert_default().insert(CONFIGURATION.to_owned(), configuration.clone());
     }
     deployment
+}
+
+/// Returns the service account that the daemon runs as, if the options give it annotations.
+pub fn service_account(settings: &Settings) -> Option<ServiceAccount> {
+    builder_service_account(&settings.namespace.name, &settings.options.service_account_annotations)
 }
 
 /// Says the same to an API server before Kubernetes 1.30, which knows no `appArmorProfile` and refuses

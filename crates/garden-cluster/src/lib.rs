@@ -9,7 +9,8 @@
 //!   through the API server.
 //!   [`in_cluster`] says who need not.
 //! * [`read_pull_secrets`] reads registry credentials.
-//! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use.
+//! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
+//!   [`builder_service_account`] who they are.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
 
 mod client;
@@ -27,6 +28,7 @@ mod pod_socket;
 mod pod_stream;
 mod pull_secrets;
 mod scheduling;
+mod service_account;
 mod stdin;
 mod sweep;
 mod watch;
@@ -44,6 +46,7 @@ pub use pod_events::PodEvents;
 pub use pod_stream::PodStream;
 pub use pull_secrets::read_pull_secrets;
 pub use scheduling::{resource_requirements, tolerations};
+pub use service_account::{BUILDER_SERVICE_ACCOUNT, builder_service_account, builder_service_account_name};
 pub use stdin::{StdinUpload, UploadedStdin};
 pub use sweep::sweep;
 pub use watch::Watch;

@@ -2,7 +2,9 @@ use futures::future::BoxFuture;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, PlannedObject, Pushed, Result, SweepReport,
 };
-use garden_cluster::{Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep};
+use garden_cluster::{
+    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep,
+};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use secrecy::SecretString;
@@ -65,6 +67,9 @@ impl KanikoBackend {
     ) -> Result<()> {
         let pod = spec::pod(&self.settings, job, ownership)?;
         let secret = spec::secret(&self.settings, job, ownership, docker_config);
+        if let Some(account) = spec::service_account(&self.settings) {
+            self.cluster.apply(&account).await?;
+        }
         if let Some(secret) = &secret {
             self.cluster.apply(secret).await?;
         }
@@ -146,6 +151,10 @@ impl Backend for KanikoBackend {
         let namespace = self.namespace();
         let description = format!("Namespace {namespace}, unless it exists");
         let mut objects = vec![PlannedObject::of(description, &new_namespace(&self.settings.namespace))?];
+        if let Some(account) = spec::service_account(&self.settings) {
+            let description = format!("ServiceAccount {namespace}/{BUILDER_SERVICE_ACCOUNT}");
+            objects.push(PlannedObject::of(description, &account)?);
+        }
         if let Some(secret) = secret {
             let description = format!("Secret {namespace}/{}", spec::secret_name(job));
             objects.push(PlannedObject::of(description, &secret)?);

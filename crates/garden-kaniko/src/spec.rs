@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use garden_build_core::BuildJob;
-use garden_cluster::{Ownership, resource_requirements, tolerations};
+use garden_cluster::{
+    Ownership, builder_service_account, builder_service_account_name, resource_requirements, tolerations,
+};
 use garden_config::{DeploymentRegistry, KanikoOptions, Namespace, Resources, SecretRef};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
-    Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, Secret, SecretVolumeSource, Volume,
-    VolumeMount,
+    Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, Secret, SecretVolumeSource,
+    ServiceAccount, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use secrecy::{ExposeSecret, SecretString};
@@ -109,6 +111,11 @@ pub fn secret(
     })
 }
 
+/// Returns the service account that the pod runs as, if the options give it annotations.
+pub fn service_account(settings: &Settings) -> Option<ServiceAccount> {
+    builder_service_account(&settings.namespace.name, &settings.options.service_account_annotations)
+}
+
 /// Makes `pod` the owner of `secret`, so that the cluster removes the secret with the pod.
 pub fn own_secret(secret: &mut Secret, pod: &Pod) {
     secret.metadata.owner_references = Some(vec![OwnerReference {
@@ -154,6 +161,7 @@ pub fn pod(settings: &Settings, job: &BuildJob, ownership: &Ownership) -> Result
                 time_limit.saturating_add(DEADLINE_MARGIN_SECONDS).min(LONGEST_DEADLINE_SECONDS),
             ),
             termination_grace_period_seconds: Some(1),
+            service_account_name: builder_service_account_name(&settings.options.service_account_annotations),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
             node_selector: Some(settings.options.node_selector.clone()),

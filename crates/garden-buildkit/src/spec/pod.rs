@@ -1,6 +1,6 @@
 //! The pod of the daemon.
 
-use garden_cluster::{resource_requirements, tolerations};
+use garden_cluster::{builder_service_account_name, resource_requirements, tolerations};
 use k8s_openapi::api::core::v1::{
     AppArmorProfile, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
     KeyToPath, LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe,
@@ -70,6 +70,7 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
     PodSpec {
         containers: vec![container],
         termination_grace_period_seconds: Some(DRAIN_SECONDS),
+        service_account_name: builder_service_account_name(&options.service_account_annotations),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         node_selector: Some(options.node_selector.clone()),

@@ -23,6 +23,7 @@ fn rootless_with_every_option() -> Settings {
     settings.options.node_selector.insert("pool".to_owned(), "build".to_owned());
     settings.options.annotations.insert("team".to_owned(), "web".to_owned());
     settings.options.tolerations.push(Toleration::equal("dedicated", "ci"));
+    settings.options.service_account_annotations.insert("role".to_owned(), "builder".to_owned());
     settings.options.storage = Some(Storage { size: 20_480, storage_class: Some("fast".to_owned()) });
     settings.registries.push(RegistryAccess {
         host: "registry.example:5000".to_owned(),
@@ -49,6 +50,18 @@ fn a_deployment_that_listens() {
     settings.options.listen = true;
     settings.certificates = Some("a-fingerprint".to_owned());
     insta::assert_yaml_snapshot!(deployment(&settings));
+}
+
+#[test]
+fn another_identity_is_another_configuration() {
+    let mut settings = settings();
+    let without = configuration(&settings);
+    settings.options.service_account_annotations.insert("role".to_owned(), "one".to_owned());
+    let one = configuration(&settings);
+    settings.options.service_account_annotations.insert("role".to_owned(), "other".to_owned());
+    assert!(without != one && one != configuration(&settings));
+    let account = service_account(&settings).expect("an account");
+    assert_eq!(account.metadata.annotations.expect("annotations")["role"], "other");
 }
 
 #[test]

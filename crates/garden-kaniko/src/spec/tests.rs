@@ -48,6 +48,7 @@ fn every_option_of_the_guide_is_in_the_pod() {
     settings.options.image = "example/kaniko:1".to_owned();
     settings.options.node_selector.insert("pool".to_owned(), "build".to_owned());
     settings.options.annotations.insert("team".to_owned(), "web".to_owned());
+    settings.options.service_account_annotations.insert("role".to_owned(), "builder".to_owned());
     settings.options.tolerations.push(Toleration::equal("dedicated", "ci"));
     settings.options.extra_flags =
         vec!["--cache-repo=registry.example/cache".to_owned(), "--use-new-run".to_owned()];
