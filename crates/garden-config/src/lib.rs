@@ -1,4 +1,4 @@
-//! Reads a Garden project file: which `kubernetes` provider an environment has, and how it builds.
+//! Reads Garden project files: which `kubernetes` provider an environment has, how it builds, and what.
 //!
 //! ```
 //! use garden_config::{BuildMode, KanikoNamespace};
@@ -30,16 +30,34 @@
 //!
 //! ```text
 //! project.garden.yml:7:5: `buildmode` is not a field of a kubernetes provider
+//!   7 |     buildmode: kaniko
+//!     |     ^^^^^^^^^
 //!   help: did you mean `buildMode`?
 //! ```
 //!
-//! Everything that a file can say can also be set in Rust; see [`ProviderConfig`].
+//! A file is more than a provider: [`Project::environment`] selects an [`Environment`], which tells what the
+//! templates in it stand for, and has the provider and the modules and actions that are built:
+//!
+//! ```no_run
+//! let project = garden_config::load("path/to/project")?;
+//! let environment = project.environment("preview")?;
+//! let (provider, build) = (environment.provider()?, environment.build("api")?);
+//! println!("{} is built by {}", build.image_name(), provider.build_mode.as_str());
+//! # Ok::<(), garden_config::ConfigError>(())
+//! ```
+//!
+//! Everything that a file can say can also be set in Rust, with the same defaults and rules; see
+//! [`ProviderConfig`] and [`BuildConfig`].
 //!
 //! # From text to values
 //! The text becomes a tree in which each key and value knows where it stands; the parts of it that
-//! an environment needs are then read field by field into typed values, and the rules that go beyond
-//! one field are checked on those values, so that they hold for values that were made in Rust too.
+//! an environment needs have their templates resolved, and are then read field by field into typed values. The rules
+//! that go beyond one field are checked on those values, so that they hold for values that were made in Rust too.
 //! Fields that concern deploying are accepted and set aside; unknown ones are problems.
+//!
+//! # Features
+//! * `schema`: `schema`, the JSON Schema of the files.
+//! * `miette`: `ConfigReport`, errors as `miette` shows them.
 
 mod build;
 mod document;

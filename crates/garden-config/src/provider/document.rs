@@ -43,21 +43,31 @@ pub(crate) struct ProviderDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deployment_registry: Option<DeploymentRegistry>,
     /// The Secrets with the credentials for registries; later ones win.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) image_pull_secrets: Vec<SecretRef>,
     /// The Secrets that are copied to the namespaces where images run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) copy_secrets: Vec<SecretRef>,
     /// What builders, and the services in the cluster, may use and are sure to get.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) resources: ProviderResources,
     /// The volumes of the services in the cluster.
+    #[serde(skip_serializing_if = "is_default")]
     pub(crate) storage: ProviderStorage,
     /// The namespace of the services in the cluster. Default: `garden-system`.
     pub(crate) garden_system_namespace: String,
     /// Taints that what makes the registry within the cluster reachable tolerates.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) registry_proxy_tolerations: Vec<Toleration>,
     /// Labels that a node must have to run the services in the cluster.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) system_node_selector: BTreeMap<String, String>,
     /// The registry that the image of the `BuildKit` daemon comes from. Default: `docker.io`.
     pub(crate) util_image_registry_domain: String,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// The words of the field `buildMode`.

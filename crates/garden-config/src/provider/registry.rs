@@ -44,8 +44,8 @@ pub struct DeploymentRegistry {
 
 impl DeploymentRegistry {
     /// Uses the registry at `hostname`: a host, optionally with a port, and with a path that becomes
-    /// the start of every repository. `hub.docker.com`, which is the address of a web page, means
-    /// Docker Hub's registry, `docker.io`.
+    /// the start of every repository. The other names that Docker Hub goes by, of its web page
+    /// (`hub.docker.com`) and of its servers, mean its registry, `docker.io`.
     ///
     /// # Errors
     /// If `hostname` starts with a scheme (`https://`), or cannot be part of an image's name.
@@ -130,7 +130,7 @@ impl DeploymentRegistry {
             let message = format!("`{text}` has a port that is not a number from 1 to 65535");
             Issue::new("hostname", message, "write `host` or `host:port`")
         })?;
-        let hostname = if hostname == "hub.docker.com" { "docker.io" } else { hostname };
+        let hostname = if DOCKER_HUB.contains(&hostname) { "docker.io" } else { hostname };
         let path = path.trim_end_matches('/');
         if let Some(issue) = path_issue(path, "hostname") {
             return Err(issue);
@@ -174,6 +174,10 @@ impl DeploymentRegistry {
         }
     }
 }
+
+/// What else Docker Hub is called: by its web page, in Docker's own configuration, and by its server's name.
+const DOCKER_HUB: [&str; 4] =
+    ["hub.docker.com", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
 
 /// Whether `name` is a host by the grammar of image names (`domain-name` in distribution's
 /// `reference.go`); the parser of references is more lenient.

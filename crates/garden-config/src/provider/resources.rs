@@ -12,12 +12,16 @@ use crate::provider::storage::no_effect;
 #[non_exhaustive]
 pub struct ProviderResources {
     /// For each kaniko pod, each `BuildKit` daemon, and the Docker daemon. Default: [`Resources::builder`].
+    #[serde(skip_serializing_if = "Resources::is_default_builder")]
     pub builder: Resources,
     /// For the registry within the cluster. Default: [`Resources::registry`].
+    #[serde(skip_serializing_if = "Resources::is_default_registry")]
     pub registry: Resources,
     /// For Garden's utility container, which there is none of here. Default: [`Resources::util`].
+    #[serde(skip_serializing_if = "Resources::is_default_util")]
     pub util: Resources,
     /// For Garden's sync service, which there is none of here. Default: [`Resources::sync`].
+    #[serde(skip_serializing_if = "Resources::is_default_sync")]
     pub sync: Resources,
 }
 
@@ -129,6 +133,22 @@ impl Resources {
     /// a tenth of a processor and 90 MiB.
     pub fn sync() -> Self {
         Self { limits: ResourceAmounts::new(500, 512), requests: ResourceAmounts::new(100, 90) }
+    }
+
+    fn is_default_builder(&self) -> bool {
+        *self == Self::builder()
+    }
+
+    fn is_default_registry(&self) -> bool {
+        *self == Self::registry()
+    }
+
+    fn is_default_util(&self) -> bool {
+        *self == Self::util()
+    }
+
+    fn is_default_sync(&self) -> bool {
+        *self == Self::sync()
     }
 
     /// Reads the field called `what`; each part that is left out keeps its default.

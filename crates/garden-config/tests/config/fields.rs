@@ -267,6 +267,7 @@ fn deployment_registry() {
     assert_eq!(host("hostname: a.b/p/, namespace: x"), pair("a.b", "p/x/api"));
     assert_eq!(host("hostname: hub.docker.com, namespace: team"), pair("docker.io", "team/api"));
     assert_eq!(host("hostname: docker.io/team"), pair("docker.io", "team/api"));
+    assert_eq!(host("hostname: index.docker.io, namespace: team"), pair("docker.io", "team/api"));
     assert_eq!(host("hostname: a, port: '5000'"), pair("a:5000", "api"));
     let insecure = |value: &str| {
         let fields = format!("deploymentRegistry: {{hostname: a.b, insecure: {value}}}");
