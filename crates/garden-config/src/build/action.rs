@@ -8,51 +8,38 @@ use garden_build_core::BuildSecret;
 use crate::Environment;
 use crate::build::BuildConfig;
 use crate::build::documents::BuildDocument;
-use crate::build::fields as shared;
-use crate::document::decode::{Fields, report_duplicate_keys};
+use crate::build::fields::{self as shared, Place};
+use crate::document::decode::Fields;
 use crate::document::node::{Node, Value};
-use crate::document::problem::{Issue, Problems};
+use crate::document::problem::Problems;
 use crate::keys::resolve;
 use crate::project::varfile;
 
-/// Reads an action.
-pub(crate) fn read(
-    document: &BuildDocument,
+/// Reads what only actions have; returns where the fields of a [`BuildConfig`] are written that stand elsewhere in an
+/// action.
+pub(super) fn read(
+    fields: &Fields<'_>,
+    build: &mut BuildConfig,
     environment: &Environment<'_>,
     problems: &Problems,
-) -> Option<BuildConfig> {
-    report_duplicate_keys(&document.node, problems);
-    shared::check_type(document, "Build action", problems)?;
-    let own = own_variables(document, environment, problems);
-    let keys = environment.keys(document.name(), own.as_ref());
-    let node = resolve::fields(&document.node, &SET_ASIDE, &keys, problems);
-    let fields = Fields::open(&node, "a Build action", problems)?;
-    fields.set_aside(&SET_ASIDE);
-
-    let mut build = BuildConfig::new(fields.required_text("name").unwrap_or_default(), document.directory());
-    shared::refuse_disabled(&fields, "action", problems);
-    refuse_other_environments(&fields, environment, problems);
-    shared::refuse_list(&fields, "copyFrom", "files of other builds", problems);
+) -> &'static [Place] {
+    refuse_other_environments(fields, environment, problems);
+    shared::refuse_list(fields, "copyFrom", "files of other builds", problems);
     if let Some(node) = fields.node("source") {
-        read_source(node, &mut build, problems);
+        read_source(node, build, problems);
     }
-    build.include = shared::globs_or_all(&fields, "include");
-    build.exclude = fields.texts("exclude");
     if let Some(seconds) = fields.integer("timeout", 1..=i64::from(u32::MAX)) {
         build.timeout = Duration::from_secs(seconds);
     }
     if let Some(node) = fields.node("spec") {
-        read_spec(node, &mut build, problems);
+        read_spec(node, build, problems);
     }
-    let place = |issue: Issue| match issue.field.as_str() {
-        "image" => issue.renamed("spec.localId"),
-        "publishId" => issue.renamed("spec.publishId"),
-        "dockerfile" => issue.renamed("spec.dockerfile"),
-        "secrets" => issue.renamed("spec.secrets"),
-        _ => issue,
-    };
-    fields.finish_with(|| build.issues().into_iter().map(place).collect());
-    Some(build)
+    &[
+        ("image", "spec.localId"),
+        ("publishId", "spec.publishId"),
+        ("dockerfile", "spec.dockerfile"),
+        ("secrets", "spec.secrets"),
+    ]
 }
 
 fn read_source(node: &Node, build: &mut BuildConfig, problems: &Problems) {
@@ -113,7 +100,7 @@ fn refuse_other_environments(fields: &Fields<'_>, environment: &Environment<'_>,
 }
 
 /// The action's own variables, with those of its `varfiles` on top.
-fn own_variables(
+pub(super) fn own_variables(
     document: &BuildDocument,
     environment: &Environment<'_>,
     problems: &Problems,

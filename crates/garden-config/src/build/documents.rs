@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use crate::document::node::Node;
+use crate::build::lacks_dockerfile;
+use crate::document::decode::Fields;
+use crate::document::node::{Mapping, Node, Value};
 use crate::document::problem::{Problems, Source};
 use crate::document::suggest;
+use crate::keys::resolve;
 use crate::project::files;
-use crate::{ConfigError, Position, Project, project};
+use crate::{ConfigError, Environment, Position, Project, project};
 
 /// A document that tells how something is built.
 #[derive(Debug)]
@@ -56,13 +59,14 @@ pub(crate) fn find(project: &Project, name: &str) -> Result<BuildDocument, Confi
     }
 }
 
-/// Returns the names of all container modules and Build actions, sorted.
-pub(crate) fn names(project: &Project) -> Result<Vec<String>, ConfigError> {
-    let documents = Documents::read(project)?;
+/// Returns the names of all container modules and Build actions that `environment` builds, sorted.
+pub(crate) fn names(environment: &Environment<'_>) -> Result<Vec<String>, ConfigError> {
+    let documents = Documents::read(environment.project())?;
     if let Some(error) = documents.broken {
         return Err(error);
     }
     let containers = documents.builds.iter().filter(|build| build.text("type") == Some("container"));
+    let containers = containers.filter(|build| build.is_wanted(environment));
     let mut names: Vec<String> = containers.filter_map(BuildDocument::name).map(str::to_owned).collect();
     names.sort();
     Ok(names)
@@ -76,6 +80,69 @@ impl BuildDocument {
     /// The directory that the file lies in.
     pub(crate) fn directory(&self) -> &Path {
         self.source.directory()
+    }
+
+    /// What Garden calls it.
+    fn what(&self) -> &'static str {
+        match self.generation {
+            BuildGeneration::Module => "module",
+            BuildGeneration::Action => "Build action",
+        }
+    }
+
+    /// Makes sure that it is a container image that is built.
+    pub(crate) fn check_type(&self, problems: &Problems) -> Option<()> {
+        let node = self.node.as_mapping().and_then(|mapping| mapping.get("type"));
+        let what = self.what();
+        match node.and_then(Node::as_text) {
+            Some("container") => Some(()),
+            Some(other) => {
+                let name = self.name().unwrap_or_default();
+                let message =
+                    format!("the {what} `{name}` has the type `{other}`; only `container` can be built here");
+                problems.report(node.map_or(self.node.position, |node| node.position), message, None);
+                None
+            }
+            None => {
+                let hint = Some("write `type: container`".to_owned());
+                problems.report(self.node.position, format!("a {what} needs the field `type`"), hint);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn refuse_disabled(&self, fields: &Fields<'_>, problems: &Problems) {
+        if fields.flag("disabled") == Some(true) {
+            let what = self.what();
+            let hint =
+                format!("remove `disabled` from the {what}, or select an environment in which it is false");
+            problems.report(fields.key_position("disabled"), format!("the {what} is disabled"), Some(hint));
+        }
+    }
+
+    /// Whether it is built in `environment`: not if it is disabled there, an action of other environments, or a
+    /// module that uses an image as it is. One of which this cannot be told is.
+    fn is_wanted(&self, environment: &Environment<'_>) -> bool {
+        let Some(mapping) = self.node.as_mapping() else { return false };
+        let asked = |name: &str| mapping.entry(name).cloned();
+        let node = Node {
+            position: self.node.position,
+            value: Value::Mapping(Mapping(
+                ["disabled", "environments", "image"].into_iter().filter_map(asked).collect(),
+            )),
+        };
+        let problems = Problems::new(&self.source);
+        let node = resolve::all(&node, &environment.keys(self.name(), mapping.get("variables")), &problems);
+        let Some(fields) = Fields::open(&node, "a build", &problems) else { return true };
+        let disabled = fields.flag("disabled") == Some(true);
+        let elsewhere = self.generation == BuildGeneration::Action
+            && fields.node("environments").is_some()
+            && !fields.texts("environments").iter().any(|name| name == environment.name());
+        let dockerfile = mapping.get("dockerfile").and_then(Node::as_text).unwrap_or("Dockerfile");
+        let as_it_is = self.generation == BuildGeneration::Module
+            && fields.node("image").is_some_and(|node| node.as_text().is_some())
+            && lacks_dockerfile(self.directory(), Path::new(dockerfile));
+        !disabled && !elsewhere && !as_it_is
     }
 
     fn text(&self, field: &str) -> Option<&str> {

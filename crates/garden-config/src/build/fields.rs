@@ -2,38 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::build::documents::BuildDocument;
 use crate::document::decode::{Fields, items, text};
 use crate::document::node::{Node, Value};
 use crate::document::problem::Problems;
 
-/// Makes sure that a container image is built; `what` is what Garden calls it.
-pub(crate) fn check_type(document: &BuildDocument, what: &str, problems: &Problems) -> Option<()> {
-    let node = document.node.as_mapping().and_then(|mapping| mapping.get("type"));
-    match node.and_then(Node::as_text) {
-        Some("container") => Some(()),
-        Some(other) => {
-            let name = document.name().unwrap_or_default();
-            let message =
-                format!("the {what} `{name}` has the type `{other}`; only `container` can be built here");
-            problems.report(node.map_or(document.node.position, |node| node.position), message, None);
-            None
-        }
-        None => {
-            let hint = Some("write `type: container`".to_owned());
-            problems.report(document.node.position, format!("a {what} needs the field `type`"), hint);
-            None
-        }
-    }
-}
-
-pub(crate) fn refuse_disabled(fields: &Fields<'_>, what: &str, problems: &Problems) {
-    if fields.flag("disabled") == Some(true) {
-        let hint =
-            format!("remove `disabled` from the {what}, or select an environment in which it is false");
-        problems.report(fields.key_position("disabled"), format!("the {what} is disabled"), Some(hint));
-    }
-}
+/// The name of a field of a [`BuildConfig`](crate::BuildConfig), and where it is written.
+pub(crate) type Place = (&'static str, &'static str);
 
 /// Refuses a source elsewhere, which Garden would fetch.
 pub(crate) fn refuse_repository(fields: &Fields<'_>, name: &'static str, problems: &Problems) {
@@ -75,11 +49,6 @@ pub(crate) fn refuse_copies(
             problems.report(node.key_position, message, Some(hint));
         }
     }
-}
-
-/// Reads globs; a list without items includes nothing.
-pub(crate) fn globs_or_all(fields: &Fields<'_>, name: &'static str) -> Option<Vec<String>> {
-    fields.node(name).map(|_| fields.texts(name))
 }
 
 /// Reads a text for which `false` means nothing.

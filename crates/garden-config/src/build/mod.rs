@@ -14,7 +14,9 @@ use std::time::Duration;
 use garden_build_core::{BuildRequest, BuildSecret, IgnoreFiles, ImageReference};
 
 use crate::build::documents::{BuildDocument, BuildGeneration};
+use crate::document::decode::{Fields, report_duplicate_keys};
 use crate::document::problem::{Issue, Problems};
+use crate::keys::resolve;
 use crate::{ConfigError, Environment, Notice};
 
 /// How a container image is built: a module of `type: container`, or a Build action of that type.
@@ -139,10 +141,7 @@ impl BuildConfig {
         environment: &Environment<'_>,
     ) -> Result<Self, ConfigError> {
         let problems = Problems::new(&document.source);
-        let build = match document.generation {
-            BuildGeneration::Module => module::read(document, environment, &problems),
-            BuildGeneration::Action => action::read(document, environment, &problems),
-        };
+        let build = Self::read(document, environment, &problems);
         let project = environment.project();
         let build = build.map(|build| Self {
             ignore_files: Some(IgnoreFiles::new(&project.scan.ignore_files, project.directory())),
@@ -150,6 +149,36 @@ impl BuildConfig {
             ..build
         });
         problems.into_result(build)
+    }
+
+    fn read(document: &BuildDocument, environment: &Environment<'_>, problems: &Problems) -> Option<Self> {
+        report_duplicate_keys(&document.node, problems);
+        document.check_type(problems)?;
+        let (own, set_aside, what) = match document.generation {
+            BuildGeneration::Module => (
+                module::own_variables(document, environment, problems),
+                module::SET_ASIDE,
+                "a container module",
+            ),
+            BuildGeneration::Action => {
+                (action::own_variables(document, environment, problems), action::SET_ASIDE, "a Build action")
+            }
+        };
+        let keys = environment.keys(document.name(), own.as_ref());
+        let node = resolve::fields(&document.node, &set_aside, &keys, problems);
+        let fields = Fields::open(&node, what, problems)?;
+        fields.set_aside(&set_aside);
+
+        let mut build = Self::new(fields.required_text("name").unwrap_or_default(), document.directory());
+        build.include = fields.node("include").map(|_| fields.texts("include"));
+        build.exclude = fields.texts("exclude");
+        document.refuse_disabled(&fields, problems);
+        let place = match document.generation {
+            BuildGeneration::Module => module::read(&fields, &mut build, problems),
+            BuildGeneration::Action => action::read(&fields, &mut build, environment, problems),
+        };
+        fields.finish_with(|| build.issues().into_iter().map(|issue| issue.placed(place)).collect());
+        Some(build)
     }
 
     pub(crate) fn issues(&self) -> Vec<Issue> {

@@ -5,49 +5,31 @@ use std::time::Duration;
 
 use crate::Environment;
 use crate::build::documents::BuildDocument;
-use crate::build::fields as shared;
+use crate::build::fields::{self as shared, Place};
 use crate::build::{BuildConfig, image_names, lacks_dockerfile};
-use crate::document::decode::{Fields, report_duplicate_keys};
+use crate::document::decode::Fields;
 use crate::document::node::Node;
-use crate::document::problem::{Issue, Problems};
-use crate::keys::resolve;
+use crate::document::problem::Problems;
 use crate::project::{VariableFields, varfile};
 
-/// Reads a module.
-pub(crate) fn read(
-    document: &BuildDocument,
-    environment: &Environment<'_>,
-    problems: &Problems,
-) -> Option<BuildConfig> {
-    report_duplicate_keys(&document.node, problems);
-    shared::check_type(document, "module", problems)?;
-    let own = own_variables(document, environment, problems);
-    let keys = environment.keys(document.name(), own.as_ref());
-    let node = resolve::fields(&document.node, &SET_ASIDE, &keys, problems);
-    let fields = Fields::open(&node, "a container module", problems)?;
-    fields.set_aside(&SET_ASIDE);
-
-    let mut build = BuildConfig::new(fields.required_text("name").unwrap_or_default(), document.directory());
+/// Reads what only modules have; returns where the fields of a [`BuildConfig`] are written that have another name
+/// in a module.
+pub(super) fn read(fields: &Fields<'_>, build: &mut BuildConfig, problems: &Problems) -> &'static [Place] {
     build.timeout = BuildConfig::MODULE_TIMEOUT;
-    shared::refuse_disabled(&fields, "module", problems);
-    shared::refuse_repository(&fields, "repositoryUrl", problems);
-    shared::refuse_list(&fields, "generateFiles", "files that Garden makes before a build", problems);
+    shared::refuse_repository(fields, "repositoryUrl", problems);
+    shared::refuse_list(fields, "generateFiles", "files that Garden makes before a build", problems);
     if let Some(node) = fields.node("build") {
-        read_build(node, &mut build, problems);
+        read_build(node, build, problems);
     }
-    build.include = shared::globs_or_all(&fields, "include");
-    build.exclude = fields.texts("exclude");
-    build.build_args = shared::build_args(&fields, problems);
-    build.extra_flags = shared::flags(&fields, problems);
+    build.build_args = shared::build_args(fields, problems);
+    build.extra_flags = shared::flags(fields, problems);
     // `image: false` and `dockerfile: false` count as left out.
-    let image = shared::text_unless_false(&fields, "image");
-    if let Some(dockerfile) = shared::text_unless_false(&fields, "dockerfile") {
+    if let Some(dockerfile) = shared::text_unless_false(fields, "dockerfile") {
         build.dockerfile = PathBuf::from(dockerfile);
     }
-    if let Some(image) = image {
+    if let Some(image) = shared::text_unless_false(fields, "image") {
         let (name, publish_id) = image_names(image);
-        build.image = Some(name);
-        build.publish_id = publish_id;
+        (build.image, build.publish_id) = (Some(name), publish_id);
         if lacks_dockerfile(&build.directory, &build.dockerfile) {
             let message = format!(
                 "the module `{}` has no Dockerfile: it uses the image `{image}` as it is",
@@ -57,10 +39,8 @@ pub(crate) fn read(
             problems.report(fields.key_position("image"), message, Some(hint));
         }
     }
-    // One field of a module tells both names.
-    let place = |issue: Issue| if issue.field == "publishId" { issue.renamed("image") } else { issue };
-    fields.finish_with(|| build.issues().into_iter().map(place).collect());
-    Some(build)
+    // One field tells both names.
+    &[("publishId", "image")]
 }
 
 /// Reads the field `build`.
@@ -75,7 +55,7 @@ fn read_build(node: &Node, build: &mut BuildConfig, problems: &Problems) {
 }
 
 /// The module's own variables, with those of its `varfile` on top.
-fn own_variables(
+pub(super) fn own_variables(
     document: &BuildDocument,
     environment: &Environment<'_>,
     problems: &Problems,

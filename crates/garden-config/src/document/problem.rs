@@ -182,9 +182,10 @@ impl Issue {
         Self { field: field.to_owned(), message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// The same issue, in the field where the value is written.
-    pub(crate) fn renamed(self, field: &str) -> Self {
-        Self { field: field.to_owned(), ..self }
+    /// The same issue, in the field where the value is written, if `places` has another for it.
+    pub(crate) fn placed(self, places: &[(&str, &str)]) -> Self {
+        let place = places.iter().find(|(field, _)| *field == self.field);
+        Self { field: place.map_or(self.field, |(_, place)| (*place).to_owned()), ..self }
     }
 
     /// The same issue seen from the value that holds this one in its field `parent`.

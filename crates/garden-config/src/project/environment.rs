@@ -138,12 +138,14 @@ impl<'a> Environment<'a> {
         BuildConfig::of_document(&build, self)
     }
 
-    /// Returns the names of all container modules and Build actions in the project's directory, sorted.
+    /// Returns the names of all container modules and Build actions in the project's directory that are built in this
+    /// environment, sorted: without those that are disabled or only for other environments, and without modules that use an
+    /// image as it is.
     ///
     /// # Errors
     /// If a file cannot be read or is not YAML.
     pub fn builds(&self) -> Result<Vec<String>, ConfigError> {
-        documents::names(self.project)
+        documents::names(self)
     }
 
     /// The project.

@@ -290,6 +290,25 @@ fn builds_are_found_in_all_files_that_the_project_does_not_ignore() {
 }
 
 #[test]
+fn what_an_environment_does_not_build_is_not_among_its_builds() {
+    let project = directory(&[
+        ("a/garden.yml", "kind: Module\ntype: container\nname: image-only\nimage: postgres:16\n"),
+        ("b/garden.yml", "kind: Module\ntype: container\nname: named\nimage: team/b\n"),
+        ("b/Dockerfile", ""),
+        ("c/garden.yml", "kind: Build\ntype: container\nname: off\ndisabled: ${environment.name == 'dev'}\n"),
+        ("d/garden.yml", "kind: Build\ntype: container\nname: elsewhere\nenvironments: [prod]\n"),
+        // Building it will tell what is wrong.
+        ("e/garden.yml", "kind: Build\ntype: container\nname: broken\ndisabled: ${var.none}\n"),
+    ]);
+    let names = |environment: &str| {
+        let project = garden_config::load(project.path()).expect("valid");
+        project.environment(environment).and_then(|it| it.builds()).unwrap_or_else(|error| panic!("{error}"))
+    };
+    assert_eq!(names("dev"), ["broken", "named"]);
+    assert_eq!(names("prod"), ["broken", "elsewhere", "named", "off"]);
+}
+
+#[test]
 fn a_build_in_the_projects_own_file_is_found() {
     let text = format!("{PROJECT}---\nkind: Module\ntype: container\nname: api\n");
     let project = garden_config::parse(&text, "/nowhere/garden.yml").expect("valid");
