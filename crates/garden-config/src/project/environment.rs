@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde_json::{Map, Value as Json};
 
 use crate::build::documents;
@@ -15,7 +17,7 @@ use crate::{BuildConfig, ConfigError, Notice, Position, Project, ProviderConfig,
 
 /// One environment of a [`Project`]: it tells what templates stand for, and so what the provider and the
 /// builds are.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Environment<'a> {
     project: &'a Project,
     declared: Option<&'a DeclaredEnvironment>,
@@ -25,6 +27,17 @@ pub struct Environment<'a> {
     layers: Vec<Node>,
     /// About the variables.
     notices: Vec<Notice>,
+}
+
+/// Without the variables, as some of them are secrets.
+impl fmt::Debug for Environment<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Environment")
+            .field("project", &self.project.name)
+            .field("name", &self.name)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Project {

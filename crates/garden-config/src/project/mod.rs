@@ -5,6 +5,7 @@ pub(crate) mod environment;
 pub(crate) mod files;
 pub(crate) mod varfile;
 
+use std::fmt;
 use std::path::Path;
 
 use serde_json::Value as Json;
@@ -26,7 +27,7 @@ const FILE_NAMES: [&str; 4] = ["project.garden.yml", "project.garden.yaml", "gar
 ///
 /// What it says of one environment is read when [`Project::environment`] asks for it, so that a mistake
 /// in another environment does not stand in the way.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Project {
     pub(crate) source: Source,
     pub(crate) name: String,
@@ -44,6 +45,17 @@ pub struct Project {
     pub(crate) locals: Locals,
     /// The variables that were set from Rust: a mapping.
     pub(crate) overrides: Node,
+}
+
+/// Without the variables, as some of them are secrets.
+impl fmt::Debug for Project {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Project")
+            .field("file", &self.source.file)
+            .field("name", &self.name)
+            .field("environments", &self.environments().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
 }
 
 /// For which Garden a project is written, as its `apiVersion` says.

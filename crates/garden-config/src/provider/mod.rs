@@ -244,7 +244,7 @@ impl ProviderConfig {
     }
 
     /// Fields of the two providers that concern deploying, or are read elsewhere.
-    pub(crate) const SET_ASIDE: [&str; 18] = [
+    pub(crate) const SET_ASIDE: [&str; 19] = [
         "certManager",
         "defaultHostname",
         "dependencies",
@@ -258,6 +258,7 @@ impl ProviderConfig {
         "jib",
         "kubectlPath",
         "localMode",
+        "localVolumes",
         "name",
         "preInit",
         "setupIngressController",

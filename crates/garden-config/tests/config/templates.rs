@@ -128,6 +128,14 @@ fn variables_set_from_rust_are_the_strongest() {
 }
 
 #[test]
+fn variables_are_not_shown() {
+    let text = "kind: Project\nname: shop\nvariables: {token: s3cret}\nenvironments: [dev]\n";
+    let project = project(text).expect("valid").with_variable("other", "s3cret");
+    let shown = format!("{project:?} {:?}", project.environment("dev").expect("declared"));
+    assert!(shown.contains("shop") && !shown.contains("s3cret"), "{shown}");
+}
+
+#[test]
 fn files_of_variables_lie_above_those_of_the_project_file() {
     let directory = tempfile::tempdir().expect("directory");
     let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("write");
