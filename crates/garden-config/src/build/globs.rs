@@ -8,19 +8,33 @@ use crate::document::problem::Issue;
 /// More patterns than this are not made of one glob.
 const MOST: usize = 256;
 
+/// More patterns than this are not made of all globs of a build: each is tried on each file.
+pub(crate) const MOST_OF_ALL: usize = 16 * 1024;
+
+/// Longer globs, in bytes, are refused: no path is longer.
+const LONGEST: usize = 4096;
+
 /// Returns the patterns that together match what `glob` does.
 pub(crate) fn patterns(glob: &str) -> Vec<String> {
-    let mut patterns = vec![glob.strip_prefix("./").unwrap_or(glob).to_owned()];
+    if glob.len() > LONGEST {
+        return vec![glob.to_owned()];
+    }
+    let mut patterns = Vec::new();
     // Each round replaces one pair of braces that has no braces in it.
-    while let Some(index) = patterns.iter().position(|pattern| innermost(pattern).is_some()) {
-        let pattern = patterns.remove(index);
-        let Some((start, end)) = innermost(&pattern) else { continue };
-        for alternative in pattern[start + 1..end].split(',').rev() {
-            patterns.insert(index, format!("{}{alternative}{}", &pattern[..start], &pattern[end + 1..]));
-        }
-        if patterns.len() > MOST {
+    let mut left = vec![glob.strip_prefix("./").unwrap_or(glob).to_owned()];
+    while let Some(pattern) = left.pop() {
+        let Some((start, end)) = innermost(&pattern) else {
+            patterns.push(pattern);
+            continue;
+        };
+        let alternatives = pattern[start + 1..end].split(',');
+        if patterns.len() + left.len() + alternatives.clone().count() > MOST {
+            // With its braces still in it.
+            patterns.push(pattern);
             break;
         }
+        let replaced = |it| format!("{}{it}{}", &pattern[..start], &pattern[end + 1..]);
+        left.extend(alternatives.rev().map(replaced));
     }
     patterns
 }
@@ -29,6 +43,8 @@ pub(crate) fn patterns(glob: &str) -> Vec<String> {
 pub(crate) fn issue(field: &str, glob: &str) -> Option<Issue> {
     let (message, hint) = if glob.is_empty() {
         ("is empty", "leave the item out")
+    } else if glob.len() > LONGEST {
+        ("is longer than 4096 bytes", "write it as several globs")
     } else if glob.starts_with('/') {
         ("is an absolute path", "write it relative to the build context")
     } else if glob.split('/').any(|part| part == "..") {
@@ -81,6 +97,8 @@ mod tests {
             ("+(a|b)", "has an extended group such as `+(…)`"),
             ("a{b", "has braces that do not pair, or too many of them"),
             ("{1..9}", "has braces that do not pair, or too many of them"),
+            (&format!("{{{}}}", ",".repeat(4000)), "has braces that do not pair, or too many of them"),
+            (&"x".repeat(5000), "is longer than 4096 bytes"),
             (&"{a,b}".repeat(20), "has braces that do not pair, or too many of them"),
         ] {
             assert_eq!(refused(glob), format!("the glob `{glob}` {reason}"));

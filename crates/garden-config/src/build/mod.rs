@@ -215,10 +215,21 @@ impl BuildConfig {
             let hint = "use letters, digits, `.`, `_` and `-`";
             Issue::new("secrets", format!("`{id}` cannot be the id of a secret"), hint)
         });
+        let mut patterns = 0;
+        let mut globs = self.include.iter().flatten().chain(&self.exclude);
+        let too_many = globs.any(|glob| {
+            patterns += globs::patterns(glob).len();
+            patterns > globs::MOST_OF_ALL
+        });
+        let many = too_many.then(|| {
+            let message =
+                format!("`include` and `exclude` stand for more than {} patterns", globs::MOST_OF_ALL);
+            Issue::new("include", message, "use fewer alternatives, or `*` and `**`")
+        });
         let include = self.include.iter().flatten().map(|glob| ("include", glob));
         let globs = include.chain(self.exclude.iter().map(|glob| ("exclude", glob)));
-        let globs = globs.filter_map(|(field, glob)| globs::issue(field, glob));
-        [name, image, publish_id, dockerfile, timeout]
+        let globs = globs.filter(|_| !too_many).filter_map(|(field, glob)| globs::issue(field, glob));
+        [name, image, publish_id, dockerfile, timeout, many]
             .into_iter()
             .flatten()
             .chain(secrets)
