@@ -1,10 +1,21 @@
 //! "Did you mean …?"
 
 /// Finds the candidate that `word` is probably a misspelling of.
+///
+/// The distance between two words takes time and memory in proportion to the product of their lengths, so
+/// nothing is suggested for what is too long to be a word.
 pub(crate) fn closest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    const LONGEST: usize = 100;
+    if word.len() > LONGEST {
+        return None;
+    }
     let word = word.to_lowercase();
     let distance = |candidate: &str| strsim::damerau_levenshtein(&word, &candidate.to_lowercase());
-    let best = candidates.iter().copied().min_by_key(|candidate| distance(candidate))?;
+    let best = candidates
+        .iter()
+        .copied()
+        .filter(|it| it.len() <= LONGEST)
+        .min_by_key(|candidate| distance(candidate))?;
     // One slip for each three characters; more is another word.
     let allowed = (word.chars().count().max(best.chars().count()) / 3).max(1);
     (distance(best) <= allowed).then_some(best)
@@ -44,5 +55,12 @@ mod tests {
             Some("use one of `kaniko`, `cluster-buildkit`, `local-docker`")
         );
         assert_eq!(help("podman", &["a"; 20]), None);
+    }
+
+    #[test]
+    fn suggests_nothing_for_what_is_no_word() {
+        let long = "x".repeat(1_000_000);
+        assert_eq!(help(&long, &[&long, "a", "b"]).map(|help| help.contains("did you mean")), Some(false));
+        assert_eq!(help("kanico", &[&long, "kaniko"]).as_deref(), Some("did you mean `kaniko`?"));
     }
 }
