@@ -7,6 +7,7 @@ use crate::ConfigError;
 use crate::document::decode::Fields;
 use crate::document::node::Node;
 use crate::document::problem::{Issue, Problems};
+use crate::document::yaml;
 
 /// A registry. The provider's field `deploymentRegistry` is the one that built images are pushed to and
 /// the cluster pulls them from; the caches of `clusterBuildkit` may have registries of their own.
@@ -207,7 +208,7 @@ fn path_issue(path: &str, field: &str) -> Option<Issue> {
 
 fn certificate_issue(path: &Path) -> Option<Issue> {
     let issue = |message: String, hint: &str| Some(Issue::new("caCertificate", message, hint));
-    match std::fs::read_to_string(path) {
+    match yaml::read_file(path) {
         Ok(text) if holds_certificate(&text) => None,
         Ok(_) => issue(
             format!("`{}` holds no certificate", path.display()),
