@@ -1,6 +1,6 @@
 //! A YAML document as a tree that knows where each key and value stands.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
 
@@ -117,21 +117,36 @@ impl Node {
     /// mappings merge, anything else replaces (RFC 7396). A `null` is kept rather than deleting the
     /// field, because `kaniko.namespace: null` means something else than leaving it out.
     pub(crate) fn merge(&mut self, patch: &Node) {
-        match (&mut self.value, &patch.value) {
-            (Value::Mapping(mapping), Value::Mapping(changes)) => {
-                let entries = mapping.0.iter().enumerate();
-                let mut places: HashMap<String, usize> =
-                    entries.map(|(place, entry)| (entry.key.clone(), place)).collect();
-                for change in &changes.0 {
-                    if let Some(place) = places.get(&change.key) {
-                        mapping.0[*place].value.merge(&change.value);
-                    } else {
-                        places.insert(change.key.clone(), mapping.0.len());
-                        mapping.0.push(change.clone());
-                    }
-                }
+        self.merge_all(&[patch]);
+    }
+
+    /// Merges one patch after the other, in time in proportion to their sizes: a file can lay thousands of
+    /// small ones over a large mapping.
+    pub(crate) fn merge_all(&mut self, patches: &[&Node]) {
+        // What is no mapping replaces all before it.
+        if let Some(last) = patches.iter().rposition(|patch| patch.as_mapping().is_none()) {
+            *self = patches[last].clone();
+            return self.merge_all(&patches[last + 1..]);
+        }
+        let [first, rest @ ..] = patches else { return };
+        let Value::Mapping(mapping) = &mut self.value else {
+            *self = (*first).clone();
+            return self.merge_all(rest);
+        };
+        let entries = mapping.0.iter().enumerate();
+        let mut places: HashMap<String, usize> =
+            entries.map(|(place, entry)| (entry.key.clone(), place)).collect();
+        let mut changes: BTreeMap<usize, Vec<&Node>> = BTreeMap::new();
+        for change in patches.iter().filter_map(|patch| patch.as_mapping()).flat_map(|patch| &patch.0) {
+            if let Some(place) = places.get(&change.key) {
+                changes.entry(*place).or_default().push(&change.value);
+            } else {
+                places.insert(change.key.clone(), mapping.0.len());
+                mapping.0.push(change.clone());
             }
-            _ => *self = patch.clone(),
+        }
+        for (place, changes) in changes {
+            mapping.0[place].value.merge_all(&changes);
         }
     }
 }

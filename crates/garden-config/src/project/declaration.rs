@@ -1,5 +1,7 @@
 //! Environments and providers as a project file declares them; what is in them is read when it is needed.
 
+use std::collections::HashSet;
+
 use crate::Position;
 use crate::document::decode::{Fields, items, refuse_template, text};
 use crate::document::node::Node;
@@ -48,8 +50,9 @@ impl DeclaredEnvironment {
     pub(crate) fn read_all(node: &Node, problems: &Problems) -> Vec<Self> {
         let items = items(node, "`environments`", problems).into_iter();
         let mut environments: Vec<Self> = Vec::new();
+        let mut names = HashSet::new();
         for environment in items.filter_map(|item| Self::read(item, problems)) {
-            if environments.iter().any(|other| other.name == environment.name) {
+            if !names.insert(environment.name.clone()) {
                 let message = format!("the environment `{}` is declared twice", environment.name);
                 problems.report(environment.position, message, Some("keep one of the two".to_owned()));
             }

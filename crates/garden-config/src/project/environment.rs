@@ -227,7 +227,7 @@ impl<'a> Environment<'a> {
         let merged = |kind: ProviderKind| {
             let mut parts = applying.iter().filter(|entry| entry.name == kind.as_str());
             let mut node = parts.next()?.node.clone();
-            parts.for_each(|part| node.merge(&part.node));
+            node.merge_all(&parts.map(|part| &part.node).collect::<Vec<_>>());
             Some((kind, node))
         };
         match (merged(ProviderKind::Kubernetes), merged(ProviderKind::LocalKubernetes)) {
