@@ -1,9 +1,11 @@
 //! Errors as `miette` shows them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
 
+use crate::document::printable;
 use crate::{ConfigError, Problem};
 
 /// A [`ConfigError`] for `miette`, which shows the places in the file.
@@ -16,7 +18,7 @@ pub struct ConfigReport {
 #[derive(Debug, Clone)]
 pub struct ProblemReport {
     problem: Problem,
-    source: Option<NamedSource<String>>,
+    source: Option<NamedSource<Arc<str>>>,
     labels: Vec<LabeledSpan>,
 }
 
@@ -38,7 +40,8 @@ impl From<Problem> for ProblemReport {
         let columns = problem.snippet.as_ref().map_or(0, |snippet| snippet.length);
         let end = in_line(position.column - 1 + columns);
         let file = problem.file.as_deref().unwrap_or(std::path::Path::new("")).display().to_string();
-        let source = Some(NamedSource::new(file, text.to_string()));
+        let file = printable::message(file);
+        let source = Some(NamedSource::new(file, Arc::clone(text)));
         let labels = vec![LabeledSpan::new_with_span(None, (before + start, end - start))];
         Self { problem, source, labels }
     }

@@ -160,6 +160,9 @@ impl<'a> Fields<'a> {
 
     /// Reports `issue` at the field that it names.
     pub(crate) fn report(&self, issue: Issue) {
+        if self.problems.is_full() {
+            return;
+        }
         let position = self.mapping.position_of(&issue.field).unwrap_or(self.position);
         self.problems.report(position, issue.message, issue.hint);
     }
@@ -175,6 +178,9 @@ impl<'a> Fields<'a> {
     pub(crate) fn finish(self) {
         let known = self.known.borrow();
         for entry in &self.mapping.0 {
+            if self.problems.is_full() {
+                return;
+            }
             // A `$merge` that could not be resolved, which was reported.
             let unresolved = entry.value.value == Value::Unresolved && entry.key.starts_with('$');
             if !unresolved && !known.contains(&entry.key.as_str()) {

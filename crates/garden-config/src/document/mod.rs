@@ -4,6 +4,7 @@
 pub(crate) mod decode;
 pub(crate) mod ellipsis;
 pub(crate) mod node;
+pub(crate) mod printable;
 pub(crate) mod problem;
 pub(crate) mod snippet;
 pub(crate) mod suggest;

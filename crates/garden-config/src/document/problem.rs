@@ -1,10 +1,11 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use garden_build_core::ErrorKind;
 
+use crate::document::printable;
 use crate::document::snippet::{self, Snippet};
 
 /// A place in a file: line and column count from 1, columns in characters.
@@ -121,7 +122,9 @@ impl From<ConfigError> for garden_build_core::Error {
 }
 
 impl Problem {
+    /// Every problem is made here, so here it becomes printable.
     fn without_file(message: String, hint: Option<String>) -> Self {
+        let (message, hint) = (printable::message(message), hint.map(printable::message));
         Self { file: None, position: None, message, hint, snippet: None, text: None }
     }
 
@@ -155,12 +158,12 @@ impl fmt::Display for Notice {
 }
 
 fn headline(file: Option<&Path>, position: Option<Position>, message: &str) -> String {
+    // The name of a file may come with a repository, too.
+    let file = file.map(|file| printable::message(file.display().to_string()));
     match (file, position) {
         (None, _) => message.to_owned(),
-        (Some(file), None) => format!("{}: {message}", file.display()),
-        (Some(file), Some(Position { line, column })) => {
-            format!("{}:{line}:{column}: {message}", file.display())
-        }
+        (Some(file), None) => format!("{file}: {message}"),
+        (Some(file), Some(Position { line, column })) => format!("{file}:{line}:{column}: {message}"),
     }
 }
 
@@ -213,10 +216,16 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Without the byte order mark that some editors put in front of the text.
+    /// Without the byte order mark that some editors put in front of the text, and with one kind of line
+    /// break: YAML reads all three as the same, and so everybody counts the same lines.
     pub(crate) fn new(file: &Path, text: &str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { file: file.into(), text: text.into() }
+        let text = if text.contains('\r') {
+            text.replace("\r\n", "\n").replace('\r', "\n").into()
+        } else {
+            text.into()
+        };
+        Self { file: file.into(), text }
     }
 
     /// The directory that relative paths in the file start at.
@@ -232,6 +241,8 @@ pub(crate) struct Problems {
     source: Source,
     // Shared: readers of different parts of the tree report while others are still reading.
     found: RefCell<Vec<Problem>>,
+    /// How often something was reported, also if it had been before.
+    reports: Cell<usize>,
     notices: RefCell<Vec<Notice>>,
     /// The fields whose lines are not shown, by the position of their keys.
     hidden: RefCell<Vec<Position>>,
@@ -241,10 +252,14 @@ impl Problems {
     /// More problems than this are not told: nobody reads them, and a file can have as many as it has lines.
     const MOST: usize = 100;
 
+    /// After so many reports, most of them of the same problems, no more are heard.
+    const MOST_REPORTS: usize = 10_000;
+
     pub(crate) fn new(source: &Source) -> Self {
         Self {
             source: source.clone(),
             found: RefCell::default(),
+            reports: Cell::default(),
             notices: RefCell::default(),
             hidden: RefCell::default(),
         }
@@ -255,6 +270,10 @@ impl Problems {
     }
 
     pub(crate) fn report(&self, position: Position, message: impl Into<String>, hint: Option<String>) {
+        if self.is_full() {
+            return;
+        }
+        self.reports.set(self.reports.get() + 1);
         // What is shown of the file is filled in at the end, when it is known what must not be.
         let problem = Problem {
             file: Some(self.source.file.to_path_buf()),
@@ -262,9 +281,6 @@ impl Problems {
             ..Problem::without_file(message.into(), hint)
         };
         let mut found = self.found.borrow_mut();
-        if found.len() == Self::MOST {
-            return;
-        }
         // What stands behind an anchor is read once for each of its aliases.
         if !found.contains(&problem) {
             found.push(problem);
@@ -289,8 +305,8 @@ impl Problems {
             field: field.into(),
             file: Some(self.source.file.to_path_buf()),
             position: Some(position),
-            message: message.into(),
-            hint: Some(hint.into()),
+            message: printable::message(message.into()),
+            hint: Some(printable::message(hint.into())),
         });
     }
 
@@ -299,6 +315,11 @@ impl Problems {
         let mut notices = self.notices.take();
         notices.sort_by_key(|notice| notice.position);
         notices
+    }
+
+    /// Whether nothing more is told, so that it need not be worked out either.
+    pub(crate) fn is_full(&self) -> bool {
+        self.count() >= Self::MOST || self.reports.get() >= Self::MOST_REPORTS
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -317,7 +338,7 @@ impl Problems {
     pub(crate) fn into_error(self) -> ConfigError {
         let mut problems = self.found.into_inner();
         problems.sort_by_key(|problem| problem.position);
-        let text = snippet::without(&self.source.text, &self.hidden.into_inner());
+        let text = printable::file(snippet::without(&self.source.text, &self.hidden.into_inner()));
         for problem in &mut problems {
             problem.snippet = problem.position.and_then(|position| Snippet::of(&text, position));
             problem.text = Some(Arc::clone(&text));

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::Position;
+use crate::document::printable;
 
 /// A line of a file, and the word in it that a problem is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Snippet {
-    /// The line without its end, each tab as one space and each control character as U+FFFD. A very long one
-    /// is cut around the word.
+    /// The line without its end, each tab as one space, and as U+FFFD each control character and each that
+    /// changes the direction of writing. A very long one is cut around the word.
     pub line: String,
     /// Where the word starts in `line`: a column in characters, counted from 1.
     pub column: usize,
@@ -25,17 +26,16 @@ impl Snippet {
     pub(crate) fn of(text: &str, position: Position) -> Option<Self> {
         let line = text.lines().nth(position.line.checked_sub(1)?)?;
         let start = position.column.checked_sub(1)?;
-        let characters: Vec<char> = line.chars().collect();
-        if start > characters.len() || characters.iter().all(|it| it.is_whitespace()) {
+        let count = line.chars().count();
+        if start > count || line.trim().is_empty() {
             return None;
         }
-        let length = word_length(&characters[start..]).max(1);
-        // Some of what stands before the word, and the rest behind it.
-        let from =
-            if characters.len() <= Self::LONGEST { 0 } else { start.saturating_sub(Self::LONGEST / 2) };
-        let to = characters.len().min(from + Self::LONGEST);
-        let line: String = characters[from..to].iter().map(|&it| printable(it)).collect();
-        let length = length.min((to - start).max(1));
+        // Some of what stands before the word, and the rest behind it. What is not shown is not looked at:
+        // a line may be as long as a file.
+        let from = if count <= Self::LONGEST { 0 } else { start.saturating_sub(Self::LONGEST / 2) };
+        let characters: Vec<char> = line.chars().skip(from).take(Self::LONGEST).collect();
+        let length = word_length(&characters[start - from..]).max(1);
+        let line: String = characters.into_iter().map(printable::in_line).collect();
         Some(Self { line, column: start - from + 1, length })
     }
 
@@ -101,15 +101,6 @@ fn word_length(rest: &[char]) -> usize {
 fn inside_template(before: &[char]) -> bool {
     let opened = before.windows(2).filter(|pair| *pair == ['$', '{']).count();
     opened > before.iter().filter(|character| **character == '}').count()
-}
-
-/// One character for each, so that columns stay true.
-fn printable(character: char) -> char {
-    match character {
-        '\t' => ' ',
-        _ if character.is_control() => char::REPLACEMENT_CHARACTER,
-        _ => character,
-    }
 }
 
 #[cfg(test)]

@@ -63,12 +63,8 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(message: impl AsRef<str>) -> Self {
-        // The message may quote the template; a control character must not reach a terminal.
-        let printable = message.as_ref().chars().map(|character| {
-            if character.is_control() { character.escape_default().to_string() } else { character.into() }
-        });
-        Self { message: printable.collect(), hint: None }
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {

@@ -342,7 +342,7 @@ fn says_what_is_wrong_with_an_expression_and_where() {
         ("${a = b}", "=", "`=` cannot follow `a`"),
         ("${a === b}", "=", "expected a value after `==`, not `=`"),
         ("${a # b}", "#", "`#` cannot follow `a`"),
-        ("${a\u{1b}}", "\u{1b}", "`\\u{1b}` cannot follow `a`"),
+        ("${a\u{1b}}", "\u{1b}", "`\u{1b}` cannot follow `a`"),
         ("${a)}", ")", "`)` cannot follow `a`"),
         ("${(a}", "(", "`(` is never closed"),
         ("${(a, b)}", ",", "`,` cannot follow `a`"),

@@ -167,7 +167,7 @@ proptest! {
         for text in [text.clone(), format!("${{{text}}}"), format!("${{'{text}'}}")] {
             if let Err(problem) = resolved(&text) {
                 prop_assert!(text.get(problem.span.clone()).is_some_and(|part| !part.is_empty()), "{:?}", problem);
-                prop_assert!(!problem.message.is_empty() && !problem.message.contains(char::is_control));
+                prop_assert!(!problem.message.is_empty());
             }
         }
     }
