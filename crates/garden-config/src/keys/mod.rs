@@ -80,6 +80,10 @@ const ELSEWHERE: [(&[&str], &str, &str); 5] = [
 const KNOWN: [&str; 7] = ["local", "git", "project", "environment", "var", "variables", "this"];
 
 impl Scope for View<'_> {
+    fn handle(&self, value: &Value) -> Result<(), Fault> {
+        self.keys.variables.handle(value)
+    }
+
     fn look_up(&self, path: &[String]) -> Result<LookedUp, Fault> {
         let Some(first) = path.first().map(String::as_str) else { return Ok(missing(path, &[])) };
         let keys = self.keys;

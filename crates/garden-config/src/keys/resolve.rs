@@ -4,8 +4,8 @@
 //! `$merge` lays its mapping under the keys beside it, `$concat` puts the items of its list in the place
 //! of an item, and `$if`, with `$then` and `$else`, chooses.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::{HashMap, HashSet};
 
 use crate::Position;
 use crate::document::node::{Entry, Mapping, Node, Value};
@@ -64,7 +64,15 @@ pub(crate) fn all(node: &Node, keys: &Keys<'_>, problems: &Problems) -> Node {
     let (resolved, failures) = keys.variables.ask(keys, attempt).unwrap_or_else(|| {
         (Some(unresolved(node.position)), vec![Failure::at(node.position, Variables::too_many())])
     });
+    // What stands behind an anchor fails once for each of its aliases.
+    let mut told = HashSet::new();
     for Failure { position, before, fault } in failures {
+        if problems.is_full() {
+            break;
+        }
+        if !told.insert((position, fault.message.clone())) {
+            continue;
+        }
         problems.report(place_behind(&before, position, &problems.source().text), fault.message, fault.hint);
     }
     resolved.unwrap_or(Node { position: node.position, value: Value::Null })
@@ -92,8 +100,16 @@ fn resolved(node: &Node, view: View<'_>, on_failure: OnFailure<'_>) -> Result<Op
                     format!("this is too long for a template: more than {} KiB", LONGEST_TEMPLATE / 1024);
                 return on_failure(Failure::at(node.position, Fault::new(message)));
             }
-            let failure = match template::resolve(text, &view) {
-                Ok(value) => match value.as_ref().map_or(Ok(()), |value| view.keys.variables.spend(value)) {
+            let variables = &view.keys.variables;
+            let answer = match variables.check_spent() {
+                Ok(()) => match variables.parse(text).as_ref() {
+                    Ok(template) => template.resolve(&view),
+                    Err(problem) => Err(problem.clone()),
+                },
+                Err(fault) => return on_failure(Failure::at(node.position, fault)),
+            };
+            let failure = match answer {
+                Ok(value) => match value.as_ref().map_or(Ok(()), |value| variables.spend(value)) {
                     Ok(()) => return Ok(value.map(|value| Node::from_json(value, node.position))),
                     Err(fault) => Failure::at(node.position, fault),
                 },
@@ -103,7 +119,7 @@ fn resolved(node: &Node, view: View<'_>, on_failure: OnFailure<'_>) -> Result<Op
                 },
             };
             // The rest is looked at all the same, so that everything that is wanted becomes known at once.
-            if view.keys.variables.wants() {
+            if variables.wants() {
                 return Ok(Some(Node { position: node.position, value: Value::Unresolved }));
             }
             return on_failure(failure);
@@ -211,9 +227,10 @@ fn refuse(
 /// escapes or line breaks is not written as it is read; then `start` is as close as can be told.
 fn place_behind(before: &str, start: Position, source: &str) -> Position {
     let line = source.lines().nth(start.line.saturating_sub(1)).unwrap_or_default();
-    let written: String = line.chars().skip(start.column.saturating_sub(1)).collect();
-    let quotes = written.chars().take_while(|character| matches!(character, '"' | '\'')).count().min(1);
-    if written.get(quotes..).is_some_and(|written| written.starts_with(before)) {
+    let written = line.char_indices().nth(start.column.saturating_sub(1));
+    let written = written.map_or("", |(start, _)| &line[start..]);
+    let quotes = usize::from(written.starts_with(['"', '\'']));
+    if written[quotes..].starts_with(before) {
         let columns = quotes + before.chars().count();
         return Position { column: start.column + columns, ..start };
     }

@@ -10,16 +10,44 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
 use crate::document::node::{Mapping, Node, Value as NodeValue};
 use crate::keys::resolve::{self, Failure};
 use crate::keys::{Keys, View, follow, missing};
-use crate::template::{Fault, LookedUp};
+use crate::template::{Fault, LookedUp, Parsed, TemplateProblem, parse};
 
 /// A path, and how many layers count for it.
 type Place = (usize, Vec<String>);
+
+/// How to look into a mapping or list without going through all of it, as thousands of templates may do.
+#[derive(Debug, Default)]
+struct Index {
+    /// Whether it holds operations, and must be resolved before it can be looked into.
+    has_operations: bool,
+    /// Where the keys of a mapping are.
+    places: HashMap<String, usize>,
+}
+
+impl Index {
+    fn new(node: &Node) -> Self {
+        match &node.value {
+            NodeValue::Mapping(mapping) => {
+                // The first of two counts.
+                let entries = mapping.0.iter().enumerate().rev();
+                let places = entries.map(|(place, entry)| (entry.key.clone(), place)).collect();
+                Self { has_operations: resolve::is_operation(mapping), places }
+            }
+            NodeValue::Sequence(items) => {
+                let has_operations = items.iter().filter_map(Node::as_mapping).any(resolve::is_operation);
+                Self { has_operations, ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
+}
 
 /// All variables that a text may use, lowest layer first.
 #[derive(Debug, Default)]
@@ -32,6 +60,15 @@ pub(crate) struct Variables<'a> {
     wanted: RefCell<Vec<Place>>,
     /// How much all templates have come to.
     spent: Cell<usize>,
+    /// How much passed through their expressions.
+    handled: Cell<usize>,
+    /// The templates that were read: each is computed again whenever a variable became known.
+    parsed: RefCell<HashMap<String, Rc<Result<Parsed, TemplateProblem>>>>,
+    /// How many variables were looked for that are not set.
+    missing: Cell<usize>,
+    /// How to look into mappings and lists, by the addresses of their nodes; all are of the layers,
+    /// which stay.
+    indexes: RefCell<HashMap<*const Node, Rc<Index>>>,
 }
 
 impl<'a> Variables<'a> {
@@ -45,6 +82,17 @@ impl<'a> Variables<'a> {
     /// fill the memory otherwise, each doubling the one before.
     const BUDGET: usize = 16 * 1024 * 1024;
 
+    /// So much may pass through their expressions, in bytes: values of variables, and what functions and
+    /// operators make. Each of a thousand templates could take its time with a large value otherwise, and
+    /// come to little.
+    const MOST_HANDLED: usize = 128 * 1024 * 1024;
+
+    /// Whoever wants more variables that are not set gets no more suggestions, which take their time.
+    const MOST_SUGGESTIONS: usize = 200;
+
+    /// So many names of variables are enough to suggest one of them.
+    const MOST_KEYS: usize = 200;
+
     pub(crate) fn new(layers: Vec<&'a Node>) -> Self {
         Self { layers, ..Self::default() }
     }
@@ -56,10 +104,38 @@ impl<'a> Variables<'a> {
     /// Counts `value` as made by a template.
     pub(crate) fn spend(&self, value: &Value) -> Result<(), Fault> {
         self.spent.set(self.spent.get().saturating_add(size(value)));
-        if self.spent.get() <= Self::BUDGET {
-            return Ok(());
+        self.check_spent()
+    }
+
+    /// Counts `value` as one that a template reckons with.
+    pub(crate) fn handle(&self, value: &Value) -> Result<(), Fault> {
+        self.handled.set(self.handled.get().saturating_add(size(value)));
+        self.check_spent()
+    }
+
+    /// Whether templates may be computed still.
+    pub(crate) fn check_spent(&self) -> Result<(), Fault> {
+        let mebibytes = |bytes: usize| bytes / 1024 / 1024;
+        if self.spent.get() > Self::BUDGET {
+            let message = format!("the templates come to more than {} MiB", mebibytes(Self::BUDGET));
+            return Err(Fault::new(message));
         }
-        Err(Fault::new(format!("the templates come to more than {} MiB", Self::BUDGET / 1024 / 1024)))
+        if self.handled.get() > Self::MOST_HANDLED {
+            let most = mebibytes(Self::MOST_HANDLED);
+            let message = format!("the templates reckon with values of more than {most} MiB");
+            return Err(Fault::new(message).hint("let fewer templates take large values"));
+        }
+        Ok(())
+    }
+
+    /// Reads a template, or remembers it.
+    pub(crate) fn parse(&self, text: &str) -> Rc<Result<Parsed, TemplateProblem>> {
+        if let Some(parsed) = self.parsed.borrow().get(text) {
+            return Rc::clone(parsed);
+        }
+        let parsed = Rc::new(parse(text));
+        self.parsed.borrow_mut().insert(text.to_owned(), Rc::clone(&parsed));
+        parsed
     }
 
     /// Looks up `path` in the lowest `top` layers. The answer means nothing if the variable is
@@ -86,7 +162,7 @@ impl<'a> Variables<'a> {
                 return Some(answer);
             }
             for place in self.wanted.take() {
-                self.find_out(place, keys);
+                self.find_out(place, &mut Vec::new(), keys);
             }
         }
         None
@@ -97,39 +173,38 @@ impl<'a> Variables<'a> {
         Fault::new(message).hint("write the value itself")
     }
 
-    /// Resolves one variable, and before it those that it refers to.
-    fn find_out(&self, place: Place, keys: &Keys<'_>) {
-        let mut pending = vec![Pending { place, depth: 0, rounds: 0 }];
-        while let Some(current) = pending.last_mut() {
-            if self.known.borrow().contains_key(&current.place) {
-                pending.pop();
-                continue;
-            }
-            current.rounds += 1;
-            let answer = if current.rounds > Self::MOST_ROUNDS {
-                Err(Self::too_many())
-            } else {
-                self.merged(&current.place, keys)
-            };
-            let (place, depth) = (current.place.clone(), current.depth + 1);
+    /// Resolves one variable, and before it all those that it asks for; `chain` are those that wait for it.
+    fn find_out(&self, place: Place, chain: &mut Vec<Place>, keys: &Keys<'_>) {
+        // Many may have asked for one.
+        if self.known.borrow().contains_key(&place) {
+            return;
+        }
+        let know = |place: Place, answer| self.known.borrow_mut().insert(place, answer);
+        if let Some(start) = chain.iter().position(|waiting| *waiting == place) {
+            let fault = circle(chain[start..].iter().chain([&place]));
+            know(place, Err(fault));
+            return;
+        }
+        if chain.len() >= Self::LONGEST_CHAIN {
+            let message = format!("more than {} variables refer to one another", Self::LONGEST_CHAIN);
+            know(place, Err(Fault::new(message)));
+            return;
+        }
+        let mut answer = Err(Self::too_many());
+        chain.push(place.clone());
+        for _ in 0..Self::MOST_ROUNDS {
+            let attempt = self.merged(&place, keys);
             let wanted = self.wanted.take();
             if wanted.is_empty() {
-                self.known.borrow_mut().insert(place, answer);
+                answer = attempt;
+                break;
             }
             for next in wanted {
-                let under_way = |it: &Pending| it.rounds > 0 && it.place == next;
-                if let Some(start) = pending.iter().position(under_way) {
-                    let places = pending[start..].iter().filter(|it| it.rounds > 0).map(|it| &it.place);
-                    let fault = circle(places.chain([&next]));
-                    self.known.borrow_mut().insert(next, Err(fault));
-                } else if depth > Self::LONGEST_CHAIN {
-                    let message = format!("more than {} variables refer to one another", Self::LONGEST_CHAIN);
-                    self.known.borrow_mut().insert(next, Err(Fault::new(message)));
-                } else {
-                    pending.push(Pending { place: next, depth, rounds: 0 });
-                }
+                self.find_out(next, chain, keys);
             }
         }
+        chain.pop();
+        know(place, answer);
     }
 
     /// Merges what the layers have at `place`.
@@ -139,7 +214,7 @@ impl<'a> Variables<'a> {
         let mut found = 0;
         for layer in (0..*top).rev() {
             let view = View { keys, top: layer + 1, itself: Some(path) };
-            let here = match in_layer(self.layers[layer], path, view)? {
+            let here = match self.in_layer(self.layers[layer], path, view)? {
                 Here::Nothing => continue,
                 // What is no mapping is replaced by the mapping above it, and replaces those below it.
                 Here::Value(value) if !value.is_object() && found > 0 => break,
@@ -182,29 +257,53 @@ impl<'a> Variables<'a> {
         failure.map_or_else(|| Ok(LookedUp::Found(Value::Object(mapping))), Err)
     }
 
+    /// Looks into the mapping `node`. Only what lies on the way is resolved.
+    fn in_layer(&self, node: &'a Node, path: &[String], view: View<'_>) -> Result<Here<'a>, Fault> {
+        let mut node = node;
+        for (depth, key) in path.iter().enumerate() {
+            let index = self.index(node);
+            let inner = match &node.value {
+                NodeValue::Mapping(mapping) if !index.has_operations => {
+                    index.places.get(key).map(|place| &mapping.0[*place].value)
+                }
+                NodeValue::Sequence(items) if !index.has_operations => {
+                    key.parse().ok().and_then(|index: usize| items.get(index))
+                }
+                _ => {
+                    let value = resolved(node, &path[..depth], view)?;
+                    let value = value.and_then(|value| follow(value, &path[depth..]).ok());
+                    return Ok(value.map_or(Here::Nothing, Here::Value));
+                }
+            };
+            let Some(inner) = inner else { return Ok(Here::Nothing) };
+            node = inner;
+        }
+        match &node.value {
+            NodeValue::Mapping(mapping) if !resolve::is_operation(mapping) => Ok(Here::Mapping(mapping)),
+            _ => Ok(resolved(node, path, view)?.map_or(Here::Nothing, Here::Value)),
+        }
+    }
+
+    fn index(&self, node: &'a Node) -> Rc<Index> {
+        let mut indexes = self.indexes.borrow_mut();
+        Rc::clone(indexes.entry(node).or_insert_with(|| Rc::new(Index::new(node))))
+    }
+
     /// Says that no layer has `path`, and what else there is.
     fn missing(&self, path: &[String], top: usize) -> LookedUp {
         let (above, _) = path.split_at(path.len().saturating_sub(1));
+        self.missing.set(self.missing.get() + 1);
+        let layers = if self.missing.get() > Self::MOST_SUGGESTIONS { &[] } else { &self.layers[..top] };
         let mut keys = Vec::new();
-        for layer in &self.layers[..top] {
+        for layer in layers {
             let mapping = above.iter().try_fold(*layer, |node, key| node.as_mapping()?.get(key));
             let entries = mapping.and_then(Node::as_mapping).map(|mapping| mapping.0.as_slice());
-            keys.extend(entries.unwrap_or_default().iter().map(|entry| entry.key.clone()));
+            let entries = entries.unwrap_or_default().iter().take(Self::MOST_KEYS - keys.len());
+            keys.extend(entries.map(|entry| entry.key.clone()));
         }
-        // Enough for a suggestion.
-        keys.truncate(200);
         let path: Vec<String> = ["var".to_owned()].iter().chain(path).cloned().collect();
         missing(&path, &keys)
     }
-}
-
-/// A variable that is to be resolved.
-struct Pending {
-    place: Place,
-    /// How many variables wait for it in a chain.
-    depth: usize,
-    /// How often it was tried; not at all while it only waits for its turn.
-    rounds: usize,
 }
 
 /// What one layer has at a path.
@@ -215,39 +314,18 @@ enum Here<'a> {
     Value(Value),
 }
 
-/// Looks into the mapping `node`. Only what lies on the way is resolved.
-fn in_layer<'n>(node: &'n Node, path: &[String], view: View<'_>) -> Result<Here<'n>, Fault> {
-    let mut node = node;
-    for (depth, key) in path.iter().enumerate() {
-        let inner = match &node.value {
-            NodeValue::Mapping(mapping) if !resolve::is_operation(mapping) => mapping.get(key),
-            NodeValue::Sequence(items) if !items.iter().any(is_operation) => {
-                key.parse().ok().and_then(|index: usize| items.get(index))
-            }
-            _ => {
-                let value = resolved(node, &path[..depth], view)?;
-                let value = value.and_then(|value| follow(value, &path[depth..]).ok());
-                return Ok(value.map_or(Here::Nothing, Here::Value));
-            }
-        };
-        let Some(inner) = inner else { return Ok(Here::Nothing) };
-        node = inner;
-    }
-    match &node.value {
-        NodeValue::Mapping(mapping) if !resolve::is_operation(mapping) => Ok(Here::Mapping(mapping)),
-        _ => Ok(resolved(node, path, view)?.map_or(Here::Nothing, Here::Value)),
-    }
-}
-
-fn is_operation(node: &Node) -> bool {
-    node.as_mapping().is_some_and(resolve::is_operation)
-}
+/// A message is not led through more variables once it is longer than this, in bytes.
+const LONGEST_TRAIL: usize = 300;
 
 fn resolved(node: &Node, path: &[String], view: View<'_>) -> Result<Option<Value>, Fault> {
     match resolve::once(node, view) {
         Ok(node) => Ok(node.map(|node| node.to_json())),
         Err(Failure { position, fault, .. }) => {
             let name = if path.is_empty() { "var".to_owned() } else { format!("var.{}", path.join(".")) };
+            // The start of a long chain does not help, and each of its variables would repeat the rest.
+            if fault.message.len() > LONGEST_TRAIL {
+                return Err(fault);
+            }
             let message = format!("`{name}`, line {}: {}", position.line, fault.message);
             Err(Fault { message, ..fault })
         }

@@ -120,7 +120,7 @@ impl Evaluator<'_> {
 
     fn list(&self, items: &[Expression], span: &Range<usize>) -> Evaluated<Outcome> {
         let values = items.iter().map(|item| self.value(item)).collect::<Evaluated<_>>()?;
-        built(Ok(Value::Array(values)), span)
+        self.built(Ok(Value::Array(values)), span)
     }
 
     fn not(&self, operand: &Expression) -> Evaluated<Outcome> {
@@ -162,7 +162,7 @@ impl Evaluator<'_> {
             }
         }
         match self.scope.look_up(&path) {
-            Ok(LookedUp::Found(value)) => Ok(Outcome::Value(value)),
+            Ok(LookedUp::Found(value)) => self.handled(Ok(value), span),
             Ok(LookedUp::Missing(fault)) => Ok(Outcome::Missing(fault.at(span))),
             Err(fault) => Err(fault.at(span)),
         }
@@ -185,7 +185,7 @@ impl Evaluator<'_> {
                 left.or_false()
             } else {
                 let right = self.expression(operand)?;
-                combine(*operator, left, right, span)?
+                self.combine(*operator, left, right, span)?
             };
         }
         Ok(left)
@@ -201,27 +201,39 @@ impl Evaluator<'_> {
             Ok(Argument { value, span: argument.span.clone() })
         });
         let arguments: Vec<Argument> = arguments.collect::<Evaluated<_>>()?;
-        built(Ok(functions::call(function, &arguments, span)?), span)
+        self.built(Ok(functions::call(function, &arguments, span)?), span)
+    }
+
+    /// Passes on a value that was built, if there is one and it is not too large.
+    fn built(&self, value: Result<Value, Fault>, span: &Range<usize>) -> Evaluated<Outcome> {
+        self.handled(value.and_then(limits::check), span)
+    }
+
+    /// Passes on a value, if the scope lets it.
+    fn handled(&self, value: Result<Value, Fault>, span: &Range<usize>) -> Evaluated<Outcome> {
+        let handled = value.and_then(|value| self.scope.handle(&value).map(|()| value));
+        handled.map(Outcome::Value).map_err(|fault| fault.at(span))
+    }
+
+    /// Applies an operator to both of its operands.
+    fn combine(
+        &self,
+        operator: Operator,
+        left: Outcome,
+        right: Outcome,
+        span: &Range<usize>,
+    ) -> Evaluated<Outcome> {
+        match operator {
+            Operator::Or => Ok(right),
+            Operator::And => Ok(right.or_false()),
+            _ => self.built(operate(operator, left.required()?, right.required()?), span),
+        }
     }
 }
 
 fn not_printable(value: &Value) -> Fault {
     let fault = Fault::new(format!("{} cannot be part of a text", kind(value)));
     fault.hint(if value.is_array() { "use `join` or `jsonEncode`" } else { "use `jsonEncode`" })
-}
-
-/// Passes on a value that was built, if there is one and it is not too large.
-fn built(value: Result<Value, Fault>, span: &Range<usize>) -> Evaluated<Outcome> {
-    value.and_then(limits::check).map(Outcome::Value).map_err(|fault| fault.at(span))
-}
-
-/// Applies an operator to both of its operands.
-fn combine(operator: Operator, left: Outcome, right: Outcome, span: &Range<usize>) -> Evaluated<Outcome> {
-    match operator {
-        Operator::Or => Ok(right),
-        Operator::And => Ok(right.or_false()),
-        _ => built(operate(operator, left.required()?, right.required()?), span),
-    }
 }
 
 /// Applies an operator whose two operands are always needed.

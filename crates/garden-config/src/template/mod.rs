@@ -44,6 +44,12 @@ pub(crate) trait Scope {
     /// A [`Fault`] is a key that cannot be looked up at all, such as one within a text; nothing in
     /// the template can make up for it.
     fn look_up(&self, path: &[String]) -> Result<LookedUp, Fault>;
+
+    /// Hears of each value that was looked up or built, and can put an end to it.
+    fn handle(&self, value: &Value) -> Result<(), Fault> {
+        let _ = value;
+        Ok(())
+    }
 }
 
 /// What became of a look-up.
@@ -85,15 +91,29 @@ pub(crate) struct TemplateProblem {
     pub(crate) span: Range<usize>,
 }
 
-/// Computes what `text` comes to. A text that is one placeholder keeps the type of its value;
-/// anything else becomes a text.
-///
-/// `None` is what `${…}?` comes to if there is nothing: the same as if the field were left out.
-pub(crate) fn resolve(text: &str, scope: &dyn Scope) -> Result<Option<Value>, TemplateProblem> {
-    if !is_template(text) {
-        return Ok(Some(text.into()));
+/// A template that was read, and can be computed any number of times.
+#[derive(Debug)]
+pub(crate) struct Parsed(expression::Template);
+
+/// Reads a template, which takes much longer than computing it.
+pub(crate) fn parse(text: &str) -> Result<Parsed, TemplateProblem> {
+    syntax::parse(text).map(Parsed)
+}
+
+impl Parsed {
+    /// Computes what the template comes to. A text that is one placeholder keeps the type of its value;
+    /// anything else becomes a text.
+    ///
+    /// `None` is what `${…}?` comes to if there is nothing: the same as if the field were left out.
+    pub(crate) fn resolve(&self, scope: &dyn Scope) -> Result<Option<Value>, TemplateProblem> {
+        evaluate::template(&self.0, scope)
     }
-    evaluate::template(&syntax::parse(text)?, scope)
+}
+
+/// Reads and computes `text`, which need not be a template.
+#[cfg(test)]
+fn resolve(text: &str, scope: &dyn Scope) -> Result<Option<Value>, TemplateProblem> {
+    if is_template(text) { parse(text)?.resolve(scope) } else { Ok(Some(text.into())) }
 }
 
 /// Whether `text` is a template rather than just itself.
