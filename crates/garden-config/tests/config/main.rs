@@ -4,6 +4,7 @@ mod builds;
 mod cluster_buildkit;
 mod fields;
 mod guide;
+mod hostile;
 mod project;
 mod rendering;
 mod round_trip;
