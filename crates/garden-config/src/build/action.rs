@@ -11,7 +11,7 @@ use crate::build::documents::BuildDocument;
 use crate::build::fields::{self as shared, Place};
 use crate::document::decode::Fields;
 use crate::document::node::{Node, Value};
-use crate::document::problem::Problems;
+use crate::document::problems::Problems;
 use crate::keys::resolve;
 use crate::project::varfile;
 

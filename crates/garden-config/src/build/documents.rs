@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::build::lacks_dockerfile;
 use crate::document::decode::Fields;
 use crate::document::node::{Mapping, Node, Value};
-use crate::document::problem::{Problems, Source};
+use crate::document::problems::{Problems, Source};
 use crate::document::suggest;
 use crate::keys::resolve;
 use crate::project::files;

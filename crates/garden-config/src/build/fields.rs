@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::document::decode::{Fields, items, text};
 use crate::document::node::{Node, Value};
-use crate::document::problem::Problems;
+use crate::document::problems::Problems;
 
 /// The name of a field of a [`BuildConfig`](crate::BuildConfig), and where it is written.
 pub(crate) type Place = (&'static str, &'static str);

@@ -3,7 +3,7 @@
 //! The two agree on `*`, `**`, `?` and `[…]`, which neither lets match a `/`, and on a directory standing
 //! for all in it. Only globs have alternatives, `{a,b}`; each becomes a pattern of its own.
 
-use crate::document::problem::Issue;
+use crate::document::issue::Issue;
 
 /// More patterns than this are not made of one glob.
 const MOST: usize = 256;

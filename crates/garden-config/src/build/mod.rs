@@ -15,7 +15,8 @@ use garden_build_core::{BuildRequest, BuildSecret, IgnoreFiles, ImageReference};
 
 use crate::build::documents::{BuildDocument, BuildGeneration};
 use crate::document::decode::{Fields, report_duplicate_keys};
-use crate::document::problem::{Issue, Problems};
+use crate::document::issue::Issue;
+use crate::document::problems::Problems;
 use crate::keys::resolve;
 use crate::{ConfigError, Environment, Notice};
 

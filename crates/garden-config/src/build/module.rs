@@ -9,7 +9,7 @@ use crate::build::fields::{self as shared, Place};
 use crate::build::{BuildConfig, image_names, lacks_dockerfile};
 use crate::document::decode::Fields;
 use crate::document::node::Node;
-use crate::document::problem::Problems;
+use crate::document::problems::Problems;
 use crate::project::{VariableFields, varfile};
 
 /// Reads what only modules have; returns where the fields of a [`BuildConfig`] are written that have another name

@@ -5,8 +5,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use crate::document::issue::Issue;
 use crate::document::node::{Mapping, Node, Value};
-use crate::document::problem::{Issue, Problems};
+use crate::document::problems::Problems;
 use crate::document::suggest;
 use crate::{Position, template};
 

@@ -3,9 +3,11 @@
 
 pub(crate) mod decode;
 pub(crate) mod ellipsis;
+pub(crate) mod issue;
 pub(crate) mod node;
 pub(crate) mod printable;
 pub(crate) mod problem;
+pub(crate) mod problems;
 pub(crate) mod snippet;
 pub(crate) mod suggest;
 pub(crate) mod write;

@@ -1,6 +1,7 @@
 //! What the keys of templates stand for: `${environment.name}`, `${var.replicas}`, `${git.branch}`.
 
 pub(crate) mod git;
+mod layer;
 pub(crate) mod locals;
 pub(crate) mod resolve;
 pub(crate) mod variables;

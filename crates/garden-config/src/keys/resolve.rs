@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::Position;
 use crate::document::node::{Entry, Mapping, Node, Value};
-use crate::document::problem::Problems;
+use crate::document::problems::Problems;
 use crate::keys::variables::Variables;
 use crate::keys::{Keys, View};
 use crate::template::{self, Fault, TemplateProblem};

@@ -14,40 +14,13 @@ use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
-use crate::document::node::{Mapping, Node, Value as NodeValue};
-use crate::keys::resolve::{self, Failure};
-use crate::keys::{Keys, View, follow, missing};
+use crate::document::node::Node;
+use crate::keys::layer::{Here, Indexes};
+use crate::keys::{Keys, View, missing};
 use crate::template::{Fault, LookedUp, Parsed, TemplateProblem, parse};
 
 /// A path, and how many layers count for it.
 type Place = (usize, Vec<String>);
-
-/// How to look into a mapping or list without going through all of it, as thousands of templates may do.
-#[derive(Debug, Default)]
-struct Index {
-    /// Whether it holds operations, and must be resolved before it can be looked into.
-    has_operations: bool,
-    /// Where the keys of a mapping are.
-    places: HashMap<String, usize>,
-}
-
-impl Index {
-    fn new(node: &Node) -> Self {
-        match &node.value {
-            NodeValue::Mapping(mapping) => {
-                // The first of two counts.
-                let entries = mapping.0.iter().enumerate().rev();
-                let places = entries.map(|(place, entry)| (entry.key.clone(), place)).collect();
-                Self { has_operations: resolve::is_operation(mapping), places }
-            }
-            NodeValue::Sequence(items) => {
-                let has_operations = items.iter().filter_map(Node::as_mapping).any(resolve::is_operation);
-                Self { has_operations, ..Self::default() }
-            }
-            _ => Self::default(),
-        }
-    }
-}
 
 /// All variables that a text may use, lowest layer first.
 #[derive(Debug, Default)]
@@ -66,9 +39,7 @@ pub(crate) struct Variables<'a> {
     parsed: RefCell<HashMap<String, Rc<Result<Parsed, TemplateProblem>>>>,
     /// How many variables were looked for that are not set.
     missing: Cell<usize>,
-    /// How to look into mappings and lists, by the addresses of their nodes; all are of the layers,
-    /// which stay.
-    indexes: RefCell<HashMap<*const Node, Rc<Index>>>,
+    indexes: Indexes,
 }
 
 impl<'a> Variables<'a> {
@@ -214,7 +185,7 @@ impl<'a> Variables<'a> {
         let mut found = 0;
         for layer in (0..*top).rev() {
             let view = View { keys, top: layer + 1, itself: Some(path) };
-            let here = match self.in_layer(self.layers[layer], path, view)? {
+            let here = match self.indexes.look_into(self.layers[layer], path, view)? {
                 Here::Nothing => continue,
                 // What is no mapping is replaced by the mapping above it, and replaces those below it.
                 Here::Value(value) if !value.is_object() && found > 0 => break,
@@ -257,38 +228,6 @@ impl<'a> Variables<'a> {
         failure.map_or_else(|| Ok(LookedUp::Found(Value::Object(mapping))), Err)
     }
 
-    /// Looks into the mapping `node`. Only what lies on the way is resolved.
-    fn in_layer(&self, node: &'a Node, path: &[String], view: View<'_>) -> Result<Here<'a>, Fault> {
-        let mut node = node;
-        for (depth, key) in path.iter().enumerate() {
-            let index = self.index(node);
-            let inner = match &node.value {
-                NodeValue::Mapping(mapping) if !index.has_operations => {
-                    index.places.get(key).map(|place| &mapping.0[*place].value)
-                }
-                NodeValue::Sequence(items) if !index.has_operations => {
-                    key.parse().ok().and_then(|index: usize| items.get(index))
-                }
-                _ => {
-                    let value = resolved(node, &path[..depth], view)?;
-                    let value = value.and_then(|value| follow(value, &path[depth..]).ok());
-                    return Ok(value.map_or(Here::Nothing, Here::Value));
-                }
-            };
-            let Some(inner) = inner else { return Ok(Here::Nothing) };
-            node = inner;
-        }
-        match &node.value {
-            NodeValue::Mapping(mapping) if !resolve::is_operation(mapping) => Ok(Here::Mapping(mapping)),
-            _ => Ok(resolved(node, path, view)?.map_or(Here::Nothing, Here::Value)),
-        }
-    }
-
-    fn index(&self, node: &'a Node) -> Rc<Index> {
-        let mut indexes = self.indexes.borrow_mut();
-        Rc::clone(indexes.entry(node).or_insert_with(|| Rc::new(Index::new(node))))
-    }
-
     /// Says that no layer has `path`, and what else there is.
     fn missing(&self, path: &[String], top: usize) -> LookedUp {
         let (above, _) = path.split_at(path.len().saturating_sub(1));
@@ -303,32 +242,6 @@ impl<'a> Variables<'a> {
         }
         let path: Vec<String> = ["var".to_owned()].iter().chain(path).cloned().collect();
         missing(&path, &keys)
-    }
-}
-
-/// What one layer has at a path.
-enum Here<'a> {
-    Nothing,
-    /// A mapping whose fields are variables of their own.
-    Mapping(&'a Mapping),
-    Value(Value),
-}
-
-/// A message is not led through more variables once it is longer than this, in bytes.
-const LONGEST_TRAIL: usize = 300;
-
-fn resolved(node: &Node, path: &[String], view: View<'_>) -> Result<Option<Value>, Fault> {
-    match resolve::once(node, view) {
-        Ok(node) => Ok(node.map(|node| node.to_json())),
-        Err(Failure { position, fault, .. }) => {
-            let name = if path.is_empty() { "var".to_owned() } else { format!("var.{}", path.join(".")) };
-            // The start of a long chain does not help, and each of its variables would repeat the rest.
-            if fault.message.len() > LONGEST_TRAIL {
-                return Err(fault);
-            }
-            let message = format!("`{name}`, line {}: {}", position.line, fault.message);
-            Err(Fault { message, ..fault })
-        }
     }
 }
 

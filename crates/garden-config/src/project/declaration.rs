@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::Position;
 use crate::document::decode::{Fields, items, refuse_template, text};
 use crate::document::node::Node;
-use crate::document::problem::Problems;
+use crate::document::problems::Problems;
 use crate::document::suggest;
 use crate::project::VariableFields;
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use crate::build::documents;
 use crate::document::decode::text;
 use crate::document::node::{Mapping, Node, Value};
-use crate::document::problem::Problems;
+use crate::document::problems::Problems;
 use crate::document::suggest;
 use crate::keys::resolve;
 use crate::keys::variables::Variables;

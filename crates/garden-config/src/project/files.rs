@@ -6,7 +6,7 @@ use ignore::WalkBuilder;
 use ignore::overrides::{Override, OverrideBuilder};
 
 use crate::document::decode::{Fields, text};
-use crate::document::problem::{Problems, Source};
+use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
 use crate::{ConfigError, NoticeKind, Project};
 

@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 
 use crate::document::decode::{Fields, refuse_template, report_duplicate_keys, text};
 use crate::document::node::{Entry, Mapping, Node, Value};
-use crate::document::problem::{Problems, Source};
+use crate::document::problems::{Problems, Source};
 use crate::document::{ellipsis, suggest, yaml};
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry};
 use crate::project::environment::Environment;

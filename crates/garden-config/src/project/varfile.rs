@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::document::decode::{Fields, items, report_duplicate_keys, text};
 use crate::document::node::{Entry, Mapping, Node, Value};
-use crate::document::problem::{Problems, Source};
+use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
 use crate::keys::{Keys, resolve};
 use crate::project::VariableFields;

@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::document::decode::Fields;
 use crate::document::node::Node;
-use crate::document::problem::Problems;
+use crate::document::problems::Problems;
 use crate::project::Generation;
 use crate::provider::document::ModeName;
 use crate::provider::storage::no_effect;

@@ -2,8 +2,9 @@ use serde::Serialize;
 
 use crate::DeploymentRegistry;
 use crate::document::decode::Fields;
+use crate::document::issue::Issue;
 use crate::document::node::Node;
-use crate::document::problem::{Issue, Problems};
+use crate::document::problems::Problems;
 
 /// One layer of the cache that outlives a `BuildKit` daemon: an item of `clusterBuildkit.cache`.
 ///

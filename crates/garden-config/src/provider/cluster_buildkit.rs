@@ -4,8 +4,9 @@ use garden_build_core::ImageReference;
 use serde::Serialize;
 
 use crate::document::decode::Fields;
+use crate::document::issue::{Issue, item_issues};
 use crate::document::node::Node;
-use crate::document::problem::{Issue, Problems, item_issues};
+use crate::document::problems::Problems;
 use crate::{CacheLayer, DeploymentRegistry, PersistentStorage, ProviderConfig, Toleration};
 
 /// How a `BuildKit` daemon in the project's namespace builds: the provider's field `clusterBuildkit`.

@@ -6,8 +6,9 @@ use serde::{Serialize, Serializer};
 use crate::Toleration;
 use crate::build::fields::flags;
 use crate::document::decode::{Fields, text};
+use crate::document::issue::{Issue, item_issues};
 use crate::document::node::Node;
-use crate::document::problem::{Issue, Problems, item_issues};
+use crate::document::problems::Problems;
 use crate::provider::names::namespace_issue;
 
 /// How kaniko builds: the provider's field `kaniko`.

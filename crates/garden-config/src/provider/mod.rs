@@ -18,8 +18,9 @@ use garden_build_core::ImageReference;
 use serde::Serialize;
 
 use crate::document::decode::Fields;
+use crate::document::issue::{Issue, item_issues};
 use crate::document::node::Node;
-use crate::document::problem::{Issue, Problems, item_issues};
+use crate::document::problems::Problems;
 use crate::document::write;
 use crate::project::Generation;
 use crate::provider::document::ProviderDocument;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::document::decode::Fields;
+use crate::document::issue::Issue;
 use crate::document::node::{Node, Value};
-use crate::document::problem::{Issue, Problems};
+use crate::document::problems::Problems;
 
 /// The Kubernetes namespace of a project: where images are used, and by default built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

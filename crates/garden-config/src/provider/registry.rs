@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use crate::ConfigError;
 use crate::document::decode::Fields;
+use crate::document::issue::Issue;
 use crate::document::node::Node;
-use crate::document::problem::{Issue, Problems};
+use crate::document::problems::Problems;
 use crate::document::yaml;
 
 /// A registry. The provider's field `deploymentRegistry` is the one that built images are pushed to and

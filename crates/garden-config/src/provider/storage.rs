@@ -2,8 +2,9 @@ use serde::Serialize;
 
 use crate::NoticeKind;
 use crate::document::decode::Fields;
+use crate::document::issue::Issue;
 use crate::document::node::Node;
-use crate::document::problem::{Issue, Problems};
+use crate::document::problems::Problems;
 use crate::provider::names::is_dns_subdomain;
 use crate::provider::resources::mebibytes;
 

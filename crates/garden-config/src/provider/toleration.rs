@@ -1,8 +1,9 @@
 use serde::Serialize;
 
 use crate::document::decode::Fields;
+use crate::document::issue::Issue;
 use crate::document::node::Node;
-use crate::document::problem::{Issue, Problems};
+use crate::document::problems::Problems;
 
 /// Lets builder pods onto nodes with a taint, as a Kubernetes toleration does.
 ///

@@ -65,7 +65,8 @@ fn variables_that_cannot_be_resolved_are_explained() {
         (
             "a: ${var.b}\nb: ${var.a}",
             "${var.a}",
-            "12:14: `var.a`, line 14: variables refer to each other in a circle: `var.b`, `var.a`, `var.b` | write the \
+            "12:14: `var.a`, line 14: `var.b`, line 15: `var.a`, line 14: variables refer to each other in a circle: `var.b`, \
+             `var.a`, `var.b` | write the \
              value of one of them itself",
         ),
         (

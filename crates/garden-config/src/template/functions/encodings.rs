@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use super::Arguments;
 use crate::document::decode::report_duplicate_keys;
 use crate::document::node::Node;
-use crate::document::problem::{Problems, Source};
+use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
 use crate::template::value::float_text;
 use crate::template::{Fault, TemplateProblem};

@@ -1,0 +1,108 @@
+//! What one layer of variables has at a path.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use serde_json::Value;
+
+use crate::document::node::{Mapping, Node, Value as NodeValue};
+use crate::keys::resolve::{self, Failure};
+use crate::keys::{View, follow};
+use crate::template::Fault;
+
+/// How to look into a mapping or list without going through all of it, as thousands of templates may do.
+#[derive(Debug, Default)]
+struct Index {
+    /// Whether it holds operations, and must be resolved before it can be looked into.
+    has_operations: bool,
+    /// Where the keys of a mapping are.
+    places: HashMap<String, usize>,
+}
+
+impl Index {
+    fn new(node: &Node) -> Self {
+        match &node.value {
+            NodeValue::Mapping(mapping) => {
+                // The first of two counts.
+                let entries = mapping.0.iter().enumerate().rev();
+                let places = entries.map(|(place, entry)| (entry.key.clone(), place)).collect();
+                Self { has_operations: resolve::is_operation(mapping), places }
+            }
+            NodeValue::Sequence(items) => {
+                let has_operations = items.iter().filter_map(Node::as_mapping).any(resolve::is_operation);
+                Self { has_operations, ..Self::default() }
+            }
+            _ => Self::default(),
+        }
+    }
+}
+
+/// How to look into mappings and lists, by the addresses of their nodes; all are of layers, which stay.
+#[derive(Debug, Default)]
+pub(super) struct Indexes(RefCell<HashMap<*const Node, Rc<Index>>>);
+
+/// What one layer has at a path.
+pub(super) enum Here<'a> {
+    Nothing,
+    /// A mapping whose fields are variables of their own.
+    Mapping(&'a Mapping),
+    Value(Value),
+}
+
+impl Indexes {
+    /// Looks into the mapping `node`. Only what lies on the way is resolved.
+    pub(super) fn look_into<'a>(
+        &self,
+        node: &'a Node,
+        path: &[String],
+        view: View<'_>,
+    ) -> Result<Here<'a>, Fault> {
+        let mut node = node;
+        for (depth, key) in path.iter().enumerate() {
+            let index = self.index(node);
+            let inner = match &node.value {
+                NodeValue::Mapping(mapping) if !index.has_operations => {
+                    index.places.get(key).map(|place| &mapping.0[*place].value)
+                }
+                NodeValue::Sequence(items) if !index.has_operations => {
+                    key.parse().ok().and_then(|index: usize| items.get(index))
+                }
+                _ => {
+                    let value = resolved(node, &path[..depth], view)?;
+                    let value = value.and_then(|value| follow(value, &path[depth..]).ok());
+                    return Ok(value.map_or(Here::Nothing, Here::Value));
+                }
+            };
+            let Some(inner) = inner else { return Ok(Here::Nothing) };
+            node = inner;
+        }
+        match &node.value {
+            NodeValue::Mapping(mapping) if !resolve::is_operation(mapping) => Ok(Here::Mapping(mapping)),
+            _ => Ok(resolved(node, path, view)?.map_or(Here::Nothing, Here::Value)),
+        }
+    }
+
+    fn index(&self, node: &Node) -> Rc<Index> {
+        let mut indexes = self.0.borrow_mut();
+        Rc::clone(indexes.entry(std::ptr::from_ref(node)).or_insert_with(|| Rc::new(Index::new(node))))
+    }
+}
+
+/// A message is not led through more variables once it is longer than this, in bytes.
+const LONGEST_TRAIL: usize = 300;
+
+fn resolved(node: &Node, path: &[String], view: View<'_>) -> Result<Option<Value>, Fault> {
+    match resolve::once(node, view) {
+        Ok(node) => Ok(node.map(|node| node.to_json())),
+        Err(Failure { position, fault, .. }) => {
+            let name = if path.is_empty() { "var".to_owned() } else { format!("var.{}", path.join(".")) };
+            // The start of a long chain does not help, and each of its variables would repeat the rest.
+            if fault.message.len() > LONGEST_TRAIL {
+                return Err(fault);
+            }
+            let message = format!("`{name}`, line {}: {}", position.line, fault.message);
+            Err(Fault { message, ..fault })
+        }
+    }
+}
