@@ -106,17 +106,10 @@ pub(super) fn own_variables(
     problems: &Problems,
 ) -> Option<Node> {
     let mapping = document.node.as_mapping()?;
-    let mut own = mapping.get("variables").cloned();
-    if let Some(varfiles) = mapping.get("varfiles") {
-        let keys = environment.keys(document.name(), own.as_ref());
-        for file in varfile::of_list(&resolve::all(varfiles, &keys, problems), problems) {
-            match &mut own {
-                Some(own) => own.merge(&file),
-                None => own = Some(file),
-            }
-        }
-    }
-    own
+    let own = mapping.get("variables").cloned();
+    let Some(varfiles) = mapping.get("varfiles") else { return own };
+    let varfiles = resolve::all(varfiles, &environment.keys(document.name(), own.as_ref()), problems);
+    shared::below_files(own, varfile::of_list(&varfiles, problems))
 }
 
 /// Fields of an action that do not concern what is built, or were read before the others.

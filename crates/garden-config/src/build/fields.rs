@@ -9,6 +9,14 @@ use crate::document::problems::Problems;
 /// The name of a field of a [`BuildConfig`](crate::BuildConfig), and where it is written.
 pub(crate) type Place = (&'static str, &'static str);
 
+/// Lays files of variables over a module's or an action's own ones.
+pub(crate) fn below_files(own: Option<Node>, files: Vec<Node>) -> Option<Node> {
+    own.into_iter().chain(files).reduce(|mut below, above| {
+        below.merge(&above);
+        below
+    })
+}
+
 /// Refuses a source elsewhere, which Garden would fetch.
 pub(crate) fn refuse_repository(fields: &Fields<'_>, name: &'static str, problems: &Problems) {
     if fields.node(name).is_some() {

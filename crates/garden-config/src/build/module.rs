@@ -62,17 +62,13 @@ pub(super) fn own_variables(
 ) -> Option<Node> {
     let fields = Fields::open(&document.node, "a container module", problems)?;
     let variables = VariableFields { imports: None, ..VariableFields::read(&fields) };
-    let mut own = variables.variables.clone();
-    if variables.varfile.is_some() {
-        let keys = environment.keys(document.name(), own.as_ref());
-        for file in varfile::of_fields(&variables, "", &keys, problems) {
-            match &mut own {
-                Some(own) => own.merge(&file),
-                None => own = Some(file),
-            }
-        }
+    let own = variables.variables.clone();
+    if variables.varfile.is_none() {
+        return own;
     }
-    own
+    let files =
+        varfile::of_fields(&variables, "", &environment.keys(document.name(), own.as_ref()), problems);
+    shared::below_files(own, files)
 }
 
 /// Fields of a module that do not concern building, or were read before the others.
