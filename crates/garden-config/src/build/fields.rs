@@ -9,6 +9,9 @@ use crate::document::problems::Problems;
 /// The name of a field of a [`BuildConfig`](crate::BuildConfig), and where it is written.
 pub(crate) type Place = (&'static str, &'static str);
 
+/// What to do about files that Garden would put into the build context.
+const COPY_YOURSELF: &str = "copy them there before the build, or use `COPY --from` in the Dockerfile";
+
 /// Lays files of variables over a module's or an action's own ones.
 pub(crate) fn below_files(own: Option<Node>, files: Vec<Node>) -> Option<Node> {
     own.into_iter().chain(files).reduce(|mut below, above| {
@@ -33,7 +36,7 @@ pub(crate) fn refuse_repository(fields: &Fields<'_>, name: &'static str, problem
 pub(crate) fn refuse_list(fields: &Fields<'_>, name: &'static str, what: &str, problems: &Problems) {
     if !fields.list(name).is_empty() {
         let message = format!("`{name}`: {what} are not put into the build context here");
-        let hint = "copy them there before the build, or use `COPY --from` in the Dockerfile".to_owned();
+        let hint = COPY_YOURSELF.to_owned();
         problems.report(fields.key_position(name), message, Some(hint));
     }
 }
@@ -53,7 +56,7 @@ pub(crate) fn refuse_copies(
         {
             let message =
                 format!("`{copies}`: files of other builds are not put into the build context here");
-            let hint = "copy them there before the build, or use `COPY --from` in the Dockerfile".to_owned();
+            let hint = COPY_YOURSELF.to_owned();
             problems.report(node.key_position, message, Some(hint));
         }
     }
