@@ -10,18 +10,9 @@ use crate::connect::{Dial, TcpDialer};
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
+use crate::media_type;
 use crate::server_message::ServerMessage;
 use crate::transport::{Answer, Call, Operation, Transport};
-
-/// The forms of a manifest. Without all four, a registry may convert an image to a form that is
-/// asked for, whose digest is another, or deny that it exists.
-///
-/// Source: OCI image specification, `media-types.md`; distribution project, "Image Manifest
-/// Version 2, Schema 2".
-const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
-     application/vnd.oci.image.manifest.v1+json, \
-     application/vnd.docker.distribution.manifest.list.v2+json, \
-     application/vnd.docker.distribution.manifest.v2+json";
 
 /// Source: OCI distribution specification, section "Pulling manifests".
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -236,7 +227,7 @@ impl RegistryClient {
         let mut call = Call {
             method,
             uri: endpoint.manifest(access.repository, reference)?,
-            accept: MANIFEST_TYPES,
+            accept: media_type::MANIFESTS,
             authorization: authenticator.remembered(endpoint, access),
             form: None,
         };

@@ -4,6 +4,7 @@
 //!   for, over plain HTTP or TLS, anonymously or with basic or token authentication.
 //! * [`Credentials`] are read from Kubernetes registry secrets, merged, looked up for a repository,
 //!   and rendered as the `config.json` of a builder.
+//! * [`Manifest`] is what a registry knows about an image: its blobs, or the images of an index.
 //! * [`Dial`] opens the connections, so that a registry that only the cluster can reach is reached
 //!   through whatever leads there.
 //!
@@ -21,6 +22,8 @@ mod docker_config;
 mod endpoint;
 mod error;
 mod key;
+mod manifest;
+mod media_type;
 mod report;
 mod server_message;
 mod tls;
@@ -32,4 +35,5 @@ pub use connect::{Dial, Stream, TcpDialer};
 pub use credentials::{Credentials, CredentialsWarning, Login};
 pub use docker_config::CredentialsError;
 pub use error::{Identity, Refusal, RegistryError};
+pub use manifest::{Descriptor, Manifest, ManifestKind, Platform};
 pub use tls::TlsProblem;
