@@ -22,14 +22,38 @@ enum Scheme {
 /// What an operation needs to be allowed to do.
 ///
 /// Source: distribution project, "Token Scope Documentation".
+#[derive(Clone, Copy)]
 pub(crate) struct Access<'a> {
+    /// The repository, or [`CATALOG`].
     pub(crate) repository: &'a str,
-    pub(crate) actions: &'static str,
+    pub(crate) action: Action<'a>,
+}
+
+/// Stands where a repository would, when the registry is asked which ones it has. No repository is called so.
+pub(crate) const CATALOG: &str = "_catalog";
+
+#[derive(Clone, Copy)]
+pub(crate) enum Action<'a> {
+    Pull,
+    Push,
+    /// To push, and to take blobs from another repository.
+    PushFrom(&'a str),
+    Delete,
+    ListRepositories,
 }
 
 impl Access<'_> {
-    fn scope(&self) -> String {
-        format!("repository:{}:{}", self.repository, self.actions)
+    fn scopes(&self) -> Vec<String> {
+        let Self { repository, action } = self;
+        match action {
+            Action::Pull => vec![format!("repository:{repository}:pull")],
+            Action::Push => vec![format!("repository:{repository}:pull,push")],
+            Action::PushFrom(other) => {
+                vec![format!("repository:{repository}:pull,push"), format!("repository:{other}:pull")]
+            }
+            Action::Delete => vec![format!("repository:{repository}:delete")],
+            Action::ListRepositories => vec!["registry:catalog:*".to_owned()],
+        }
     }
 }
 
@@ -52,7 +76,7 @@ impl Authenticator {
                 .login(endpoint, access)
                 .and_then(Login::basic)
                 .and_then(|(name, secret)| basic(name, secret)),
-            Scheme::Bearer => self.tokens.header(&access.scope()),
+            Scheme::Bearer => self.tokens.header(&access.scopes().join(" ")),
         }
     }
 
@@ -99,18 +123,20 @@ impl Authenticator {
             return bearer(token).ok_or_else(|| self.unauthorized(endpoint, access, None));
         }
         let server = TokenServer::from_challenge(challenge, endpoint)?;
-        let ours = access.scope();
+        let ours = access.scopes();
         // The registry knows better under what name it keeps the repository, and some token servers
         // read the first scope only.
         let mut scopes: Vec<String> = Vec::new();
         scopes.extend(
             challenge.parameter("scope").into_iter().flat_map(str::split_whitespace).map(str::to_owned),
         );
-        if !scopes.contains(&ours) {
-            scopes.push(ours.clone());
+        for scope in &ours {
+            if !scopes.contains(scope) {
+                scopes.push(scope.clone());
+            }
         }
         match server.issue(&scopes, login, operation).await? {
-            Issued::Token(token) => Ok(self.tokens.keep(&ours, token)),
+            Issued::Token(token) => Ok(self.tokens.keep(&ours.join(" "), token)),
             Issued::Refused { status: StatusCode::FORBIDDEN, reason } => {
                 Err(self.forbidden(endpoint, access, reason))
             }

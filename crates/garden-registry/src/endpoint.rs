@@ -59,6 +59,11 @@ impl Origin {
         Some(Self { encrypted, host: authority.host().to_ascii_lowercase(), port })
     }
 
+    /// Tells whether it has the host of `other`, on whatever port.
+    pub(crate) fn has_host_of(&self, other: &Self) -> bool {
+        self.host == other.host
+    }
+
     /// Tells whether it is reached over TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.encrypted
@@ -115,16 +120,19 @@ impl Endpoint {
         repository.to_owned()
     }
 
-    /// Returns the URL of a manifest.
+    /// Returns the URL of `path` in the API, `manifests/v1` say, of a repository.
     ///
-    /// Source: OCI distribution specification, section "Pulling manifests" (end-3). The grammar of
-    /// image references leaves nothing that a path would need to escape.
-    pub(crate) fn manifest(&self, repository: &str, reference: &str) -> Result<Uri, RegistryError> {
-        format!("{}/v2/{repository}/manifests/{reference}", self.base).parse().map_err(|_| {
-            RegistryError::InvalidRegistry {
-                registry: self.name.clone(),
-                reason: "it does not form a URL together with the image's name",
-            }
+    /// Source: OCI distribution specification, section "Endpoints". The grammar of image references leaves
+    /// nothing that a path would need to escape.
+    pub(crate) fn of_repository(&self, repository: &str, path: &str) -> Result<Uri, RegistryError> {
+        self.url(&format!("{repository}/{path}"))
+    }
+
+    /// Returns the URL of `path` in the API.
+    pub(crate) fn url(&self, path: &str) -> Result<Uri, RegistryError> {
+        format!("{}/v2/{path}", self.base).parse().map_err(|_| RegistryError::InvalidRegistry {
+            registry: self.name.clone(),
+            reason: "it does not form a URL together with the image's name",
         })
     }
 }
@@ -175,7 +183,7 @@ mod tests {
     fn docker_hub_has_many_names_and_one_api() {
         for name in ["docker.io", "index.docker.io", "registry-1.docker.io", "hub.docker.com", "Docker.io"] {
             let endpoint = Endpoint::new(name, false).expect(name);
-            let url = endpoint.manifest(&endpoint.repository("busybox"), "1").expect(name);
+            let url = endpoint.of_repository(&endpoint.repository("busybox"), "manifests/1").expect(name);
             assert_eq!(url, "https://registry-1.docker.io/v2/library/busybox/manifests/1");
             assert!(endpoint.is_called("docker.io"));
         }

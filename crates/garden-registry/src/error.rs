@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use garden_build_core::Digest;
 use http::StatusCode;
 
 use crate::tls::TlsProblem;
@@ -91,6 +92,36 @@ pub enum RegistryError {
         registry: String,
         /// The image.
         reference: String,
+    },
+    /// Something that the registry is to be told, or has told, does not follow the protocol's grammar.
+    #[error("{what} cannot be used: {reason}")]
+    Malformed {
+        /// What it is.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A server has other content than what its digest or its size promises.
+    #[error("{server} has wrong content for {digest} of repository `{repository}`: {reason}")]
+    WrongContent {
+        /// What the server is to us, and its scheme, host and port.
+        server: String,
+        /// The repository that was asked for.
+        repository: String,
+        /// The content that was asked for.
+        digest: Digest,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something that an image consists of is not where the image is.
+    #[error("registry {registry} has no {what} in repository `{repository}`, though the image needs it")]
+    Missing {
+        /// The registry.
+        registry: String,
+        /// The repository that was asked for.
+        repository: String,
+        /// What is missing.
+        what: String,
     },
     /// The registry wants credentials, or better ones.
     #[error(

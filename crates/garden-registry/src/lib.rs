@@ -12,6 +12,7 @@
 //! never over plain HTTP unless the registry itself was declared to speak it, and never into a
 //! message: see [`RegistryError`].
 
+mod answer;
 mod authenticate;
 mod cause;
 mod challenge;
@@ -30,7 +31,9 @@ mod tls;
 mod token;
 mod transport;
 
-pub use client::{RegistryClient, RegistryClientBuilder, Resolution};
+pub use client::{
+    BlobSource, BlobStream, RegistryClient, RegistryClientBuilder, RemoteBlob, Resolution, Sent, Uploaded,
+};
 pub use connect::{Dial, Stream, TcpDialer};
 pub use credentials::{Credentials, CredentialsWarning, Login};
 pub use docker_config::CredentialsError;

@@ -34,7 +34,8 @@ fn kind(error: &RegistryError) -> ErrorKind {
     match error {
         RegistryError::InvalidRegistry { .. }
         | RegistryError::InvalidCaCertificates { .. }
-        | RegistryError::WrongRegistry { .. } => ErrorKind::Config,
+        | RegistryError::WrongRegistry { .. }
+        | RegistryError::Malformed { .. } => ErrorKind::Config,
         RegistryError::Unauthorized(_) => ErrorKind::Unauthorized,
         RegistryError::Forbidden(_) => ErrorKind::PermissionDenied,
         RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } | RegistryError::Busy { .. } => {
@@ -45,6 +46,8 @@ fn kind(error: &RegistryError) -> ErrorKind {
         | RegistryError::Authentication { .. }
         | RegistryError::Redirect { .. }
         | RegistryError::TooLarge { .. }
+        | RegistryError::WrongContent { .. }
+        | RegistryError::Missing { .. }
         | RegistryError::Unexpected { .. } => ErrorKind::Unexpected,
     }
 }
@@ -107,6 +110,10 @@ fn hint(error: &RegistryError) -> Option<String> {
         RegistryError::Redirect { .. } => {
             "set deploymentRegistry.hostname to the registry's own address, or correct the external address \
              in the settings of the registry or of the proxy before it"
+        }
+        RegistryError::Malformed { .. } => return None,
+        RegistryError::WrongContent { .. } | RegistryError::Missing { .. } => {
+            "the image is damaged there: build or push it anew, and look into the registry's storage and its log"
         }
         RegistryError::WrongRegistry { .. } => {
             "name an image of this registry, or ask with a client that was made for the image's"

@@ -12,17 +12,19 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use form_urlencoded::Serializer;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode, Uri};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use crate::answer::Answer;
 use crate::challenge::Challenge;
 use crate::credentials::Login;
 use crate::endpoint::{Endpoint, Origin};
 use crate::error::RegistryError;
 use crate::server_message::ServerMessage;
-use crate::transport::{Answer, Call, Operation};
+use crate::transport::{Call, Operation};
 
 /// Source: Token Authentication Specification, "Token Response Fields", `expires_in`.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
@@ -32,6 +34,8 @@ const MARGIN: Duration = Duration::from_secs(10);
 
 /// No token is nearly that large.
 const LARGEST_ANSWER: usize = 1024 * 1024;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Names us to token servers. Source: the same, for `OAuth2`, `client_id`.
 const CLIENT_ID: &str = "garden-build";
@@ -128,8 +132,9 @@ impl TokenServer {
             registry: endpoint.name.clone(),
             reason: "realm and service of its Bearer challenge form no URL".to_owned(),
         })?;
-        let authorization = login.and_then(Login::basic).and_then(|(name, secret)| basic(name, secret));
-        Ok(Call { method: Method::GET, uri, accept: "application/json", authorization, form: None })
+        let mut call = Call::new(Method::GET, uri).header(ACCEPT, JSON);
+        call.authorization = login.and_then(Login::basic).and_then(|(name, secret)| basic(name, secret));
+        Ok(call)
     }
 
     fn post(&self, scopes: &[String], refresh_token: &SecretString) -> Call {
@@ -141,13 +146,11 @@ impl TokenServer {
         // Source: the same, for `OAuth2`, `scope`: one field, separated by spaces.
         form.append_pair("scope", &scopes.join(" "));
         form.append_pair("refresh_token", refresh_token.expose_secret());
-        Call {
-            method: Method::POST,
-            uri: self.realm.clone(),
-            accept: "application/json",
-            authorization: None,
-            form: Some(Bytes::from(form.finish())),
-        }
+        let mut call = Call::new(Method::POST, self.realm.clone())
+            .header(ACCEPT, JSON)
+            .header(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        call.body = Bytes::from(form.finish());
+        call
     }
 }
 
@@ -192,22 +195,22 @@ async fn read(
     Ok(Issued::Token(Token { header, until: asked + lifetime - MARGIN.min(lifetime / 2) }))
 }
 
-/// The tokens at hand, by scope.
+/// The tokens at hand, by their scopes.
 #[derive(Default)]
 pub(crate) struct TokenCache(Mutex<HashMap<String, Token>>);
 
 impl TokenCache {
-    /// Returns the header that presents the token for `scope`, if there is one that lasts.
-    pub(crate) fn header(&self, scope: &str) -> Option<HeaderValue> {
+    /// Returns the header that presents the token for `scopes`, if there is one that lasts.
+    pub(crate) fn header(&self, scopes: &str) -> Option<HeaderValue> {
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.retain(|_, token| token.until > Instant::now());
-        tokens.get(scope).map(|token| token.header.clone())
+        tokens.get(scopes).map(|token| token.header.clone())
     }
 
-    /// Keeps `token` for `scope` and returns the header that presents it.
-    pub(crate) fn keep(&self, scope: &str, token: Token) -> HeaderValue {
+    /// Keeps `token` for `scopes` and returns the header that presents it.
+    pub(crate) fn keep(&self, scopes: &str, token: Token) -> HeaderValue {
         let header = token.header.clone();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.to_owned(), token);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(scopes.to_owned(), token);
         header
     }
 }

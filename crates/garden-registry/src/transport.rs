@@ -6,59 +6,51 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http::header::{AUTHORIZATION, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
+use crate::answer::{Answer, Deadline};
 use crate::cause::chain;
 use crate::connect::{Connector, Dial};
-use crate::endpoint::{Endpoint, Origin, join};
+use crate::endpoint::{Endpoint, Origin};
 use crate::error::{BoxError, RegistryError};
 use crate::tls;
 
 /// How many redirects are followed. Registries need one, to the storage behind them.
 const REDIRECTS: usize = 5;
 
-/// The longest `Retry-After` that is waited for. Asked to wait longer, we say so at once instead.
-const LONGEST_WAIT: Duration = Duration::from_secs(1);
-
 /// How long a connection is kept for the next question. What a dialer forwards costs a server something.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// What is to be sent.
+/// How much is put up with before an operation fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Patience {
+    /// Somebody waits for the answer: the whole operation has one deadline, and is tried again at once or not.
+    Question,
+    /// Part of something that takes minutes, and that would be a pity to lose: each attempt has a deadline of its own.
+    Transfer,
+}
+
+/// What is to be sent. All that is sent in this way may be repeated.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
-    pub(crate) accept: &'static str,
+    pub(crate) headers: HeaderMap,
     /// Sent to the origin of `uri` only.
     pub(crate) authorization: Option<HeaderValue>,
-    /// A form's fields, if this is a POST.
-    pub(crate) form: Option<Bytes>,
+    pub(crate) body: Bytes,
 }
 
-/// What came back.
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
-    /// Who answered, after redirects.
-    pub(crate) origin: Origin,
-    /// Who answered, for messages.
-    pub(crate) server: String,
-    body: Incoming,
-    deadline: Deadline,
-}
-
-#[derive(Clone, Copy)]
-struct Deadline {
-    at: Instant,
-    allowed: Duration,
-}
+/// A body whose bytes come from somewhere else, and so can be sent once.
+pub(crate) type StreamedBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// An attempt that may be repeated, and one that may not.
 enum Trouble {
@@ -67,19 +59,20 @@ enum Trouble {
     Final(RegistryError),
 }
 
-type HttpClient = Client<HttpsConnector<Connector>, Full<Bytes>>;
+type HttpClient = Client<HttpsConnector<Connector>, StreamedBody>;
 
 /// The connections of a registry client.
 #[derive(Debug)]
 pub(crate) struct Transport {
     client: HttpClient,
-    timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
-/// What a caller asked for: some requests that have one purpose and one deadline.
+/// What a caller asked for: some requests that have one purpose.
 pub(crate) struct Operation<'a> {
     pub(crate) endpoint: &'a Endpoint,
     client: &'a HttpClient,
+    patience: Patience,
     deadline: Deadline,
 }
 
@@ -101,37 +94,60 @@ impl Transport {
         Ok(Self { client, timeout })
     }
 
-    /// Begins an operation at the registry behind `endpoint`, which may take as long as the client allows.
-    pub(crate) fn begin<'a>(&'a self, endpoint: &'a Endpoint) -> Operation<'a> {
-        let deadline = Deadline { at: Instant::now() + self.timeout, allowed: self.timeout };
-        Operation { endpoint, client: &self.client, deadline }
+    /// Begins an operation at the registry behind `endpoint`.
+    pub(crate) fn begin<'a>(&'a self, endpoint: &'a Endpoint, patience: Patience) -> Operation<'a> {
+        let deadline = Deadline::after(self.timeout);
+        Operation { endpoint, client: &self.client, patience, deadline }
+    }
+}
+
+impl Patience {
+    fn delays(self) -> ExponentialBuilder {
+        let delays = ExponentialBuilder::default().with_jitter();
+        match self {
+            // Twice within two seconds.
+            Self::Question => {
+                delays.with_min_delay(Duration::from_millis(200)).with_factor(3.0).with_max_times(2)
+            }
+            // Long enough for a registry that is restarted.
+            Self::Transfer => delays
+                .with_min_delay(Duration::from_millis(500))
+                .with_max_delay(Duration::from_secs(10))
+                .with_max_times(6),
+        }
+    }
+
+    /// The longest `Retry-After` that is waited for. Asked to wait longer, we say so at once instead.
+    fn longest_wait(self) -> Duration {
+        match self {
+            Self::Question => Duration::from_secs(1),
+            Self::Transfer => Duration::from_secs(60),
+        }
     }
 }
 
 impl Operation<'_> {
-    /// Sends `call` and follows redirects, unless it has a form, which must not be given to others.
+    /// Sends `call`, and follows redirects if it only reads: what it would write is for the registry.
     ///
     /// Once a redirect has led to another origin, the authorization is gone for good, also if the
     /// next one leads back: who redirects must not choose where our credentials are used.
     pub(crate) async fn send(&self, mut call: Call) -> Result<Answer, RegistryError> {
+        let only_reads = matches!(call.method, Method::GET | Method::HEAD);
         for _ in 0..=REDIRECTS {
             let answer = self.send_with_retries(&call).await?;
-            if !answer.is_redirect() || call.form.is_some() {
+            if !answer.is_redirect() || !only_reads {
                 return Ok(answer);
             }
             let refused = |reason: &str| RegistryError::Redirect {
                 server: answer.server.clone(),
                 reason: reason.to_owned(),
             };
-            let location = answer.headers.get(LOCATION).and_then(|location| location.to_str().ok());
-            let target = location.and_then(|location| join(&call.uri, location));
-            let target = target.ok_or_else(|| refused("its `Location` is missing or no URL"))?;
-            let origin = Origin::of(&target)
-                .ok_or_else(|| refused("its `Location` is no http or https URL, or has user information"))?;
-            if answer.origin.is_encrypted() && !origin.is_encrypted() {
+            let target = answer.location(&call.uri).map_err(refused)?;
+            let origin = Origin::of(&target);
+            if answer.origin.is_encrypted() && origin.as_ref().is_some_and(|origin| !origin.is_encrypted()) {
                 return Err(refused("it leads from TLS to plain HTTP"));
             }
-            if origin != answer.origin {
+            if origin.as_ref() != Some(&answer.origin) {
                 call.authorization = None;
             }
             call.uri = target;
@@ -140,20 +156,36 @@ impl Operation<'_> {
         Err(RegistryError::Redirect { server, reason: format!("it is the last of more than {REDIRECTS}") })
     }
 
-    /// Connection failures, 429 and the passing kinds of 5xx are tried again, twice within 2 seconds.
-    /// All that this crate sends may be repeated.
+    /// Sends `call` with a body that can be sent once: without retries, and without following redirects.
+    ///
+    /// Takes as long as the body lasts: who provides it has to end it when it stalls.
+    pub(crate) async fn send_streamed(
+        &self,
+        call: &Call,
+        body: StreamedBody,
+    ) -> Result<Answer, RegistryError> {
+        let origin = self.origin(&call.uri)?;
+        let server = self.describe(Some(&origin));
+        match self.client.request(call.request(body)).await {
+            Ok(response) => Ok(answer(response, origin, server, Deadline::after(self.deadline.allowed))),
+            Err(error) => match failure(server, error) {
+                Trouble::Broken(error) | Trouble::Final(error) => Err(error),
+                Trouble::Busy { server, status, retry_after } => {
+                    Err(RegistryError::Busy { server, status, retry_after })
+                }
+            },
+        }
+    }
+
+    /// Connection failures, 429 and the passing kinds of 5xx are tried again.
     async fn send_with_retries(&self, call: &Call) -> Result<Answer, RegistryError> {
-        let policy = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_factor(3.0)
-            .with_max_times(2)
-            .with_jitter();
+        let longest_wait = self.patience.longest_wait();
         let attempts = (|| self.attempt(call))
-            .retry(policy.build())
+            .retry(self.patience.delays().build())
             .when(|trouble| !matches!(trouble, Trouble::Final(_)))
             .adjust(|trouble, planned| match trouble {
                 Trouble::Busy { retry_after: Some(asked), .. } => {
-                    planned.filter(|_| *asked <= LONGEST_WAIT).map(|_| *asked)
+                    planned.filter(|_| *asked <= longest_wait).map(|_| *asked)
                 }
                 _ => planned,
             });
@@ -166,35 +198,33 @@ impl Operation<'_> {
     }
 
     async fn attempt(&self, call: &Call) -> Result<Answer, Trouble> {
-        let request = call.request();
-        let origin = Origin::of(&call.uri);
-        let server = self.describe(origin.as_ref());
-        let Some(origin) = origin else {
-            let reason = "it names a server by something else than an http or https URL".to_owned();
-            return Err(Trouble::Final(RegistryError::Authentication {
-                registry: self.endpoint.name.clone(),
-                reason,
-            }));
+        let origin = self.origin(&call.uri).map_err(Trouble::Final)?;
+        let server = self.describe(Some(&origin));
+        let deadline = match self.patience {
+            Patience::Question => self.deadline,
+            Patience::Transfer => Deadline::after(self.deadline.allowed),
         };
-        let response = match timeout_at(self.deadline.at, self.client.request(request)).await {
-            Err(_) => return Err(Trouble::Final(self.deadline.missed(server))),
+        let request =
+            call.request(Full::new(call.body.clone()).map_err(|never| match never {}).boxed_unsync());
+        let response = match timeout_at(deadline.at, self.client.request(request)).await {
+            Err(_) if self.patience == Patience::Transfer => {
+                return Err(Trouble::Broken(deadline.missed(server)));
+            }
+            Err(_) => return Err(Trouble::Final(deadline.missed(server))),
             Ok(Err(error)) => return Err(failure(server, error)),
             Ok(Ok(response)) => response,
         };
-        let (parts, body) = response.into_parts();
-        if is_passing(parts.status) {
-            let seconds =
-                parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            let retry_after = seconds.map(Duration::from_secs);
-            return Err(Trouble::Busy { server, status: parts.status, retry_after });
+        if is_passing(response.status()) {
+            let retry_after = retry_after(response.headers());
+            return Err(Trouble::Busy { server, status: response.status(), retry_after });
         }
-        Ok(Answer {
-            status: parts.status,
-            headers: parts.headers,
-            origin,
-            server,
-            body,
-            deadline: self.deadline,
+        Ok(answer(response, origin, server, deadline))
+    }
+
+    fn origin(&self, uri: &Uri) -> Result<Origin, RegistryError> {
+        Origin::of(uri).ok_or_else(|| RegistryError::Authentication {
+            registry: self.endpoint.name.clone(),
+            reason: "it names a server by something else than an http or https URL".to_owned(),
         })
     }
 
@@ -210,17 +240,24 @@ impl Operation<'_> {
 }
 
 impl Call {
-    fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.form.clone().unwrap_or_default()));
+    /// Asks for what is at `uri`.
+    pub(crate) fn new(method: Method, uri: Uri) -> Self {
+        Self { method, uri, headers: HeaderMap::new(), authorization: None, body: Bytes::new() }
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    fn request(&self, body: StreamedBody) -> Request<StreamedBody> {
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
-        headers.insert(ACCEPT, HeaderValue::from_static(self.accept));
+        *headers = self.headers.clone();
         let agent = concat!("garden-build/", env!("CARGO_PKG_VERSION"));
         headers.insert(USER_AGENT, HeaderValue::from_static(agent));
-        if self.form.is_some() {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        }
         if let Some(authorization) = &self.authorization {
             headers.insert(AUTHORIZATION, authorization.clone());
         }
@@ -228,32 +265,18 @@ impl Call {
     }
 }
 
-impl Answer {
-    /// Reads the body, if it has at most `limit` bytes.
-    pub(crate) async fn body(self, limit: usize) -> Result<Bytes, RegistryError> {
-        let Self { body, deadline, server, .. } = self;
-        match timeout_at(deadline.at, Limited::new(body, limit).collect()).await {
-            Err(_) => Err(deadline.missed(server)),
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                Err(RegistryError::TooLarge { server, limit })
-            }
-            Ok(Err(source)) => Err(RegistryError::Unreachable { server, source }),
-        }
-    }
-
-    fn is_redirect(&self) -> bool {
-        matches!(self.status.as_u16(), 301 | 302 | 303 | 307 | 308)
-    }
+fn answer(response: Response<Incoming>, origin: Origin, server: String, deadline: Deadline) -> Answer {
+    let (parts, body) = response.into_parts();
+    Answer { status: parts.status, headers: parts.headers, origin, server, body, deadline }
 }
 
-impl Deadline {
-    fn missed(self, server: String) -> RegistryError {
-        RegistryError::Timeout { server, after: self.allowed }
-    }
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
-fn is_passing(status: StatusCode) -> bool {
+/// Tells whether the same request may be answered otherwise a moment later.
+pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
