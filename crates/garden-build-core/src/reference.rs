@@ -68,8 +68,22 @@ impl ImageReference {
     }
 
     /// Returns the reference that names exactly the image with `digest` in the same repository.
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        let (registry, repository) = (self.registry().to_owned(), self.repository().to_owned());
+        Self(Reference::with_digest(registry, repository, digest.to_string()))
+    }
+
+    /// Returns [`with_digest`](Self::with_digest) as text.
     pub fn at(&self, digest: Digest) -> String {
-        format!("{}@{digest}", self.name())
+        self.with_digest(digest).to_string()
+    }
+
+    /// Returns the reference that names `tag` in the same repository.
+    ///
+    /// # Errors
+    /// If `tag` cannot be a tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Self, ReferenceError> {
+        Self::tagged(self.registry(), self.repository(), tag)
     }
 }
 

@@ -18,6 +18,7 @@ mod cause;
 mod challenge;
 mod client;
 mod connect;
+mod copy;
 mod credentials;
 mod docker_config;
 mod endpoint;
@@ -35,6 +36,7 @@ pub use client::{
     BlobSource, BlobStream, RegistryClient, RegistryClientBuilder, RemoteBlob, Resolution, Sent, Uploaded,
 };
 pub use connect::{Dial, Stream, TcpDialer};
+pub use copy::{Copied, CopyEvent, Location, copy};
 pub use credentials::{Credentials, CredentialsWarning, Login};
 pub use docker_config::CredentialsError;
 pub use error::{Identity, Refusal, RegistryError};
