@@ -6,6 +6,7 @@ pub(crate) mod documents;
 pub(crate) mod fields;
 mod globs;
 pub(crate) mod module;
+mod publish;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

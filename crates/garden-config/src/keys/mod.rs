@@ -26,6 +26,17 @@ pub(crate) struct Keys<'a> {
     pub(crate) variables: Variables<'a>,
     /// The name of the module or action that the text belongs to.
     pub(crate) this: Option<&'a str>,
+    /// The image that a tag is made for.
+    pub(crate) published: Option<PublishedKeys<'a>>,
+}
+
+/// `${module.…}` and `${action.…}` in the tag with which an image is published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PublishedKeys<'a> {
+    /// The module's or action's name.
+    pub(crate) name: &'a str,
+    /// The image's version, with `v-` before it.
+    pub(crate) version: &'a str,
 }
 
 /// `${environment.…}`.
@@ -78,7 +89,8 @@ const ELSEWHERE: [(&[&str], &str, &str); 5] = [
     ),
 ];
 
-const KNOWN: [&str; 7] = ["local", "git", "project", "environment", "var", "variables", "this"];
+const KNOWN: [&str; 9] =
+    ["local", "git", "project", "environment", "var", "variables", "this", "module", "action"];
 
 impl Scope for View<'_> {
     fn handle(&self, value: &Value) -> Result<(), Fault> {
@@ -105,12 +117,19 @@ impl Scope for View<'_> {
             "this" | "self" if keys.this.is_some() => {
                 mapping([("name", text(keys.this.unwrap_or_default()))])
             }
+            "module" | "action" if keys.published.is_some() => {
+                keys.published.map(PublishedKeys::keys).unwrap_or_default()
+            }
             "var" | "variables" => return self.variable(&path[1..]),
             _ => {
                 // Written as an environment variable is, which shells find by this.
                 let is_variable = first.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
-                let known: Vec<&str> =
-                    KNOWN.into_iter().filter(|it| *it != "this" || keys.this.is_some()).collect();
+                let is_known = |name: &&str| match *name {
+                    "this" => keys.this.is_some(),
+                    "module" | "action" => keys.published.is_some(),
+                    _ => true,
+                };
+                let known: Vec<&str> = KNOWN.into_iter().filter(is_known).collect();
                 let hint = if is_variable {
                     Some(format!("for an environment variable, write `local.env.{first}`"))
                 } else {
@@ -149,6 +168,14 @@ impl EnvironmentKeys<'_> {
             keys.insert("fullName".to_owned(), text(&format!("{namespace}.{}", self.name)));
         }
         Value::Object(keys)
+    }
+}
+
+impl PublishedKeys<'_> {
+    /// Source: Garden, `core/src/tasks/publish.ts`.
+    fn keys(self) -> Value {
+        let hash = self.version.strip_prefix("v-").unwrap_or(self.version);
+        mapping([("name", text(self.name)), ("version", text(self.version)), ("hash", text(hash))])
     }
 }
 

@@ -49,6 +49,7 @@ impl Project {
             environment: None,
             variables: Variables::default(),
             this: None,
+            published: None,
         }
     }
 }

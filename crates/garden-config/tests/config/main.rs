@@ -6,6 +6,7 @@ mod fields;
 mod guide;
 mod hostile;
 mod project;
+mod publishing;
 mod rendering;
 mod round_trip;
 mod schema;
