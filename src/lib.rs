@@ -1,12 +1,11 @@
 #![doc = include_str!("../README.md")]
 
-mod build;
 mod builder;
 mod mode;
 mod outcome;
+mod running;
 mod target;
 
-pub use build::Build;
 pub use builder::Builder;
 pub use garden_build_core::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, BuildSecret, CancellationToken, Capabilities,
@@ -17,3 +16,4 @@ pub use garden_config as config;
 /// The Kubernetes client that [`Builder::with_client`] takes.
 pub use kube;
 pub use outcome::{BuiltImage, Outcome, Plan, Status};
+pub use running::{Build, Running};

@@ -13,6 +13,7 @@
 //! message: see [`RegistryError`].
 
 mod answer;
+mod archive;
 mod authenticate;
 mod cause;
 mod challenge;
@@ -32,6 +33,7 @@ mod tls;
 mod token;
 mod transport;
 
+pub use archive::{Platforms, SaveError, save};
 pub use client::{
     BlobSource, BlobStream, RegistryClient, RegistryClientBuilder, RemoteBlob, Resolution, Sent, Uploaded,
 };

@@ -1,6 +1,7 @@
 //! What a manifest says: which blobs and which other manifests belong to an image.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use garden_build_core::Digest;
@@ -46,6 +47,33 @@ pub struct Platform {
     /// The processor's variant, such as `v7`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+}
+
+impl Platform {
+    /// Returns the platform that this program was compiled for, running Linux as containers do.
+    pub fn of_this_machine() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            "x86" => "386",
+            "powerpc64" => "ppc64le",
+            other => other,
+        };
+        Self { architecture: architecture.to_owned(), os: "linux".to_owned(), variant: None }
+    }
+
+    /// Tells whether what is for this platform runs on `wanted`. A variant counts only if one is wanted.
+    pub(crate) fn serves(&self, wanted: &Self) -> bool {
+        (&self.os, &self.architecture) == (&wanted.os, &wanted.architecture)
+            && (wanted.variant.is_none() || wanted.variant == self.variant)
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
 }
 
 impl Descriptor {

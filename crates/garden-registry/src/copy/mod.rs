@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::client::{RegistryClient, Resolution, Sent, Uploaded};
 use crate::error::RegistryError;
 use crate::manifest::{Descriptor, Manifest};
-use tree::Tree;
+pub(crate) use tree::Tree;
 
 /// How many blobs travel at once. `docker push` has five; more rarely help, and some registries mind.
 const PARALLEL: usize = 6;
@@ -28,6 +28,13 @@ pub struct Location {
     pub registry: RegistryClient,
     /// The image.
     pub image: ImageReference,
+}
+
+impl Location {
+    pub(crate) fn missing(&self, what: String) -> RegistryError {
+        let (registry, repository) = (self.image.registry().to_owned(), self.image.repository().to_owned());
+        RegistryError::Missing { registry, repository, what }
+    }
 }
 
 /// What happens during a copy.
@@ -97,11 +104,8 @@ pub async fn copy(
     destination: &Location,
     report: Arc<dyn Fn(CopyEvent) + Send + Sync>,
 ) -> Result<Copied, RegistryError> {
-    let root = source.registry.manifest(&source.image).await?.ok_or_else(|| RegistryError::Missing {
-        registry: source.image.registry().to_owned(),
-        repository: source.image.repository().to_owned(),
-        what: format!("image {}", source.image),
-    })?;
+    let root = source.registry.manifest(&source.image).await?;
+    let root = root.ok_or_else(|| source.missing(format!("image {}", source.image)))?;
     let digest = root.digest();
     let existed = destination.registry.resolve(&destination.image).await? == Resolution::Exists(digest);
 

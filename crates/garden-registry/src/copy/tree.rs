@@ -18,31 +18,32 @@ const MOST: usize = 10_000;
 
 /// All manifests and blobs of an image.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// The manifests, in the order in which they can be pushed: each is in a later level than what it names.
-    pub(super) levels: Vec<Vec<Manifest>>,
+    pub(crate) levels: Vec<Vec<Manifest>>,
     /// The blobs, each once, the largest first: what is begun last should not take longest.
-    pub(super) blobs: Vec<Descriptor>,
+    pub(crate) blobs: Vec<Descriptor>,
 }
 
 impl Tree {
     /// Finds what belongs to `root`, which is an image of `source`; only what refers to it, if it `exists` already
     /// where it is to go.
-    pub(super) async fn find(source: &Location, root: Manifest, exists: bool) -> Result<Self, RegistryError> {
+    pub(crate) async fn find(source: &Location, root: Manifest, exists: bool) -> Result<Self, RegistryError> {
         let mut found = Found::default();
         let digest = root.digest();
         found.walk(source, vec![root]).await?;
         if exists {
             found.forget_what_belongs_to(digest);
         }
-        let blobs = found.manifests.values().flat_map(Manifest::blobs).filter(|blob| !blob.is_elsewhere());
-        let blobs: BTreeMap<Digest, &Descriptor> = blobs.map(|blob| (blob.digest, blob)).collect();
-        let mut blobs: Vec<Descriptor> = blobs.into_values().cloned().collect();
-        blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
-        Ok(Self { levels: levels(found.manifests), blobs })
+        Ok(found.into_tree())
     }
 
-    pub(super) fn manifests(&self) -> impl Iterator<Item = &Manifest> {
+    /// What belongs to an image for one platform, without what refers to it.
+    pub(crate) fn alone(image: Manifest) -> Self {
+        Found { manifests: [(image.digest(), image)].into() }.into_tree()
+    }
+
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = &Manifest> {
         self.levels.iter().flatten()
     }
 }
@@ -53,6 +54,14 @@ struct Found {
 }
 
 impl Found {
+    fn into_tree(self) -> Tree {
+        let blobs = self.manifests.values().flat_map(Manifest::blobs).filter(|blob| !blob.is_elsewhere());
+        let blobs: BTreeMap<Digest, &Descriptor> = blobs.map(|blob| (blob.digest, blob)).collect();
+        let mut blobs: Vec<Descriptor> = blobs.into_values().cloned().collect();
+        blobs.sort_by_key(|blob| std::cmp::Reverse(blob.size));
+        Tree { levels: levels(self.manifests), blobs }
+    }
+
     /// Takes in `generation` and all that belongs to it, generation by generation.
     async fn walk(&mut self, source: &Location, mut generation: Vec<Manifest>) -> Result<(), RegistryError> {
         for _ in 0..DEEPEST {
@@ -112,13 +121,8 @@ async fn referring_to(source: &Location, digest: Digest) -> Result<Vec<Digest>, 
 
 fn read(source: &Location, digest: Digest) -> BoxFuture<'_, Result<Manifest, RegistryError>> {
     async move {
-        source.registry.manifest(&source.image.with_digest(digest)).await?.ok_or_else(|| {
-            RegistryError::Missing {
-                registry: source.image.registry().to_owned(),
-                repository: source.image.repository().to_owned(),
-                what: format!("manifest {digest}"),
-            }
-        })
+        let manifest = source.registry.manifest(&source.image.with_digest(digest)).await?;
+        manifest.ok_or_else(|| source.missing(format!("manifest {digest}")))
     }
     .boxed()
 }

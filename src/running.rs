@@ -8,55 +8,58 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::BuiltImage;
 
 /// A running build.
+pub type Build = Running<BuiltImage>;
+
+/// Something that takes a while, and that has begun: a [`Build`], say.
 ///
 /// Await it for its result; read [`next_event`](Self::next_event) before or meanwhile to see what
-/// happens. Dropping it cancels the build, which then removes what it has created in the cluster,
+/// happens. Dropping it cancels the work, which then removes what it has created in the cluster,
 /// within seconds, for as long as the runtime lives. [`detach`](Self::detach) lets it run on.
 #[derive(Debug)]
-pub struct Build {
+pub struct Running<T> {
     events: EventStream,
-    task: JoinHandle<Result<BuiltImage>>,
+    task: JoinHandle<Result<T>>,
     cancel: DropGuard,
 }
 
-impl Build {
-    /// Runs `work` as a build that reports to `events` and stops when `cancel` is cancelled.
+impl<T: Send + 'static> Running<T> {
+    /// Runs `work`, which reports to `events` and stops when `cancel` is cancelled.
     pub(crate) fn spawn(
         events: EventStream,
         cancel: CancellationToken,
-        work: impl Future<Output = Result<BuiltImage>> + Send + 'static,
+        work: impl Future<Output = Result<T>> + Send + 'static,
     ) -> Self {
         Self { events, task: tokio::spawn(work), cancel: cancel.drop_guard() }
     }
 
-    /// Waits for the next event; `None` when the build has ended.
+    /// Waits for the next event; `None` when the work has ended.
     ///
-    /// Events never hold up the build: a caller that reads too slowly, or not at all, loses log
+    /// Events never hold up the work: a caller that reads too slowly, or not at all, loses log
     /// lines and is told how many.
     pub async fn next_event(&mut self) -> Option<Event> {
         self.events.next().await
     }
 
-    /// Cancels the build and waits until it has cleaned up.
+    /// Cancels the work and waits until it has cleaned up.
     ///
     /// # Errors
-    /// With [`ErrorKind::Cancelled`], unless the build ended before.
-    pub async fn cancel(self) -> Result<BuiltImage> {
+    /// With [`ErrorKind::Cancelled`], unless the work ended before.
+    pub async fn cancel(self) -> Result<T> {
         drop(self.cancel);
         ended(self.task).await
     }
 
-    /// Lets the build run to its end without anyone waiting for it.
+    /// Lets the work run to its end without anyone waiting for it.
     pub fn detach(self) {
         self.cancel.disarm();
     }
 }
 
-impl IntoFuture for Build {
-    type Output = Result<BuiltImage>;
+impl<T: Send + 'static> IntoFuture for Running<T> {
+    type Output = Result<T>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
-    /// Waits for the result. Dropping the future cancels the build.
+    /// Waits for the result. Dropping the future cancels the work.
     fn into_future(self) -> Self::IntoFuture {
         let Self { events, task, cancel } = self;
         Box::pin(async move {
@@ -67,8 +70,8 @@ impl IntoFuture for Build {
     }
 }
 
-async fn ended(task: JoinHandle<Result<BuiltImage>>) -> Result<BuiltImage> {
+async fn ended<T>(task: JoinHandle<Result<T>>) -> Result<T> {
     task.await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Unexpected, "the build's task ended before the build").with_source(error))
+        Err(Error::new(ErrorKind::Unexpected, "the task ended before its work").with_source(error))
     })
 }
