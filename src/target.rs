@@ -5,7 +5,7 @@ use std::sync::Arc;
 use garden_build_core::{Digest, Error, ErrorKind, ImageReference, Result, Version};
 use garden_cluster::{Cluster, ClusterDialer, read_pull_secrets};
 use garden_config::{DeploymentRegistry, SecretRef};
-use garden_registry::{Identity, RegistryClient, RegistryError, Resolution};
+use garden_registry::{Credentials, Identity, Location, RegistryClient, RegistryError, Resolution};
 
 /// Where images go: names them, and tells whether they are there.
 #[derive(Clone, Debug)]
@@ -46,23 +46,38 @@ impl Target {
     }
 
     /// Asks the registry which digest the image's tag stands for.
-    ///
-    /// Credentials are read from the cluster each time, so that changed ones count at once.
     pub(crate) async fn look_up(&self, reference: &ImageReference) -> Result<Known> {
-        let credentials = read_pull_secrets(&self.cluster, &self.pull_secrets).await?;
-        let mut client = RegistryClient::builder(reference.registry())
-            .insecure(self.registry.insecure)
-            .credentials(credentials)
-            .dialer(Arc::new(ClusterDialer::new(self.cluster.clone())));
-        if let Some(ca) = &self.registry_ca {
-            client = client.ca_certificates(ca.as_bytes());
-        }
-        match client.build()?.resolve(reference).await {
+        let Location { registry, image } = self.locate(reference).await?;
+        match registry.resolve(&image).await {
             Ok(Resolution::Exists(digest)) => Ok(Known::Exists(digest)),
             Ok(Resolution::Missing) => Ok(Known::Missing),
             Err(error) if only_the_builder_may_know(&error) => Ok(Known::Unknown(error.into())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Finds the way to an image of the registry.
+    ///
+    /// Credentials are read from the cluster each time, so that changed ones count at once.
+    pub(crate) async fn locate(&self, reference: &ImageReference) -> Result<Location> {
+        let mut client = RegistryClient::builder(self.registry.host())
+            .insecure(self.registry.insecure)
+            .credentials(self.credentials().await?)
+            .dialer(self.dialer());
+        if let Some(ca) = &self.registry_ca {
+            client = client.ca_certificates(ca.as_bytes());
+        }
+        Ok(Location { registry: client.build()?, image: reference.clone() })
+    }
+
+    /// Reads the credentials of the provider's `imagePullSecrets`.
+    pub(crate) async fn credentials(&self) -> Result<Credentials> {
+        Ok(read_pull_secrets(&self.cluster, &self.pull_secrets).await?)
+    }
+
+    /// Returns what reaches registries from here.
+    pub(crate) fn dialer(&self) -> Arc<ClusterDialer> {
+        Arc::new(ClusterDialer::new(self.cluster.clone()))
     }
 }
 
