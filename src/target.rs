@@ -87,7 +87,9 @@ impl Target {
 /// will not do for the builder either.
 fn only_the_builder_may_know(error: &RegistryError) -> bool {
     match error {
-        RegistryError::Unauthorized(refusal) => !matches!(refusal.identity, Identity::Credentials { .. }),
+        RegistryError::Unauthorized(refusal) => {
+            !matches!(refusal.identity, Identity::Credentials { .. } | Identity::HelperLogin { .. })
+        }
         RegistryError::Forbidden(_) | RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } => {
             true
         }

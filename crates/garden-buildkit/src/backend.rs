@@ -66,7 +66,8 @@ impl BuildkitBackend {
     ) -> Result<Pushed, Failed> {
         let caches = wanted.image.names.iter().skip(1).cloned().collect::<Vec<_>>();
         let journal = Journal::default();
-        let logins = PullSecretLogins::new(&self.cluster, &self.settings.pull_secrets, job, &wanted);
+        let logins =
+            PullSecretLogins::new(&self.cluster, &self.settings, &daemon.pod, &cx.events, job, &wanted);
         let session = request::session(job, Arc::new(logins), journal.clone());
         let mut progress = Progress::new(cx.events.clone(), journal.clone());
 

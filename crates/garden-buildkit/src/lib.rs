@@ -12,6 +12,7 @@ pub mod daemon;
 mod daemon_config;
 mod failure;
 mod logins;
+mod pod_helper;
 mod progress;
 mod request;
 mod route;

@@ -1,26 +1,40 @@
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use futures::future::BoxFuture;
-use garden_build_core::{BuildJob, ImageReference};
+use garden_build_core::{BuildJob, EventSink, ImageReference};
 use garden_cluster::{Cluster, read_pull_secrets};
 use garden_config::SecretRef;
-use garden_registry::{Identity, Login};
+use garden_registry::{CredentialHelpers, CredentialsWarning, HelperProblem, HelperQuestion, Login};
 
 use crate::client::{self, DockerfileBuild};
+use crate::daemon::DaemonPod;
+use crate::pod_helper;
+use crate::settings::Settings;
 
-/// Answers the daemon from the `imagePullSecrets`, which are read whenever it asks: a secret that was
-/// renewed during a long build counts when it pushes.
+/// Answers the daemon from the `imagePullSecrets`, which are read whenever it asks, and from the credential
+/// helpers that they name: a secret that was renewed during a long build counts when it pushes.
 #[derive(Debug)]
 pub(crate) struct PullSecretLogins {
     cluster: Cluster,
+    namespace: String,
+    daemon: DaemonPod,
+    events: EventSink,
     secrets: Vec<SecretRef>,
+    helpers: CredentialHelpers,
     /// The daemon names only hosts. Where a secret has credentials for parts of a registry, these
     /// say which part is meant: the image's own repository first.
     images: Vec<ImageReference>,
+    /// What was warned of.
+    told: Mutex<BTreeSet<String>>,
 }
 
 impl PullSecretLogins {
     pub(crate) fn new(
         cluster: &Cluster,
-        secrets: &[SecretRef],
+        settings: &Settings,
+        daemon: &DaemonPod,
+        events: &EventSink,
         job: &BuildJob,
         wanted: &DockerfileBuild,
     ) -> Self {
@@ -32,31 +46,93 @@ impl PullSecretLogins {
             _ => None,
         });
         images.extend(caches.chain(contexts).filter_map(|name| name.parse().ok()));
-        Self { cluster: cluster.clone(), secrets: secrets.to_vec(), images }
+        Self {
+            cluster: cluster.clone(),
+            namespace: settings.daemon.namespace.name.clone(),
+            daemon: daemon.clone(),
+            events: events.clone(),
+            secrets: settings.pull_secrets.clone(),
+            helpers: CredentialHelpers::new(),
+            images,
+            told: Mutex::default(),
+        }
     }
 
     async fn find(&self, host: &str) -> Result<Option<client::Login>, String> {
         let credentials =
             read_pull_secrets(&self.cluster, &self.secrets).await.map_err(|error| error.to_string())?;
-        let login = repositories(host, &self.images)
-            .into_iter()
-            .find_map(|repository| credentials.login(host, repository));
-        match login {
-            None => match credentials.identity(host, "") {
-                Identity::Helper { origin, helper, .. } => Err(format!(
-                    "{origin} names the credential helper `{helper}` for {host}, which is not here and which BuildKit cannot run; \
-                     give it a user and a password"
-                )),
-                _ => Ok(None),
-            },
-            Some(Login::Password { username, password }) => {
-                Ok(Some(client::Login::Password { username: username.clone(), password: password.clone() }))
+        let credentials = credentials.with_helpers(self.helpers.clone());
+        let mut unanswered: Vec<(HelperQuestion, HelperProblem)> = Vec::new();
+        for repository in repositories(host, &self.images) {
+            let found = credentials.login(host, repository).await;
+            if let Some(login) = found.login {
+                return client_login(host, login).map(Some);
             }
-            Some(Login::IdentityToken { token, .. }) => Ok(Some(client::Login::IdentityToken(token.clone()))),
-            Some(_) => Err(format!(
-                "imagePullSecrets has a `registrytoken` for {host}, which BuildKit cannot use; give it a user and a password"
-            )),
+            for (question, problem) in found.unanswered {
+                if unanswered.iter().all(|(other, _)| *other != question) {
+                    unanswered.push((question, problem));
+                }
+            }
         }
+        for (question, here) in unanswered {
+            match pod_helper::ask(&self.cluster, &self.namespace, &self.daemon, &question).await {
+                Ok(login) => return client_login(host, login).map(Some),
+                Err(there) => match verdict(&question, &here, &there) {
+                    Verdict::Anonymous => {}
+                    Verdict::Warn(message) => self.warn(message),
+                    Verdict::Fail(message) => return Err(message),
+                },
+            }
+        }
+        Ok(None)
+    }
+
+    fn warn(&self, message: String) {
+        if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone()) {
+            self.events.warn(message, None);
+        }
+    }
+}
+
+/// What it means that a helper has a login neither here nor in the daemon's pod.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Verdict {
+    Anonymous,
+    Warn(String),
+    Fail(String),
+}
+
+/// A helper that was named for a host is missed, a store only mentioned: most hosts need no login.
+fn verdict(question: &HelperQuestion, here: &HelperProblem, there: &HelperProblem) -> Verdict {
+    let HelperQuestion { helper, server, origin, is_store, .. } = question;
+    let failed = |problem: &HelperProblem| matches!(problem, HelperProblem::Failed { .. });
+    let nowhere = *here == HelperProblem::NotInstalled && *there == HelperProblem::NotInstalled;
+    if nowhere && *is_store {
+        let (origin, store) = (origin.clone(), helper.to_string());
+        return Verdict::Warn(CredentialsWarning::CredentialsStoreDropped { origin, store }.to_string());
+    }
+    if !nowhere && !failed(here) && !failed(there) {
+        return Verdict::Anonymous;
+    }
+    let there = match there {
+        HelperProblem::NotInstalled => "is not installed in the daemon's image either".to_owned(),
+        problem => format!("in the daemon's pod {problem}"),
+    };
+    let message = format!(
+        "{origin} leaves {server} to the credential helper `{helper}`, which {here}, and {there}; install \
+         `docker-credential-{helper}` here, set `clusterBuildkit.image` to an image that has it, or give the secret a \
+         user and a password"
+    );
+    if *is_store { Verdict::Warn(message) } else { Verdict::Fail(message) }
+}
+
+fn client_login(host: &str, login: Login) -> Result<client::Login, String> {
+    match login {
+        Login::Password { username, password } => Ok(client::Login::Password { username, password }),
+        Login::IdentityToken { token, .. } => Ok(client::Login::IdentityToken(token)),
+        _ => Err(format!(
+            "imagePullSecrets has a `registrytoken` for {host}, which BuildKit cannot use; give it a user and a password"
+        )),
     }
 }
 
@@ -79,7 +155,48 @@ fn is_registry(registry: &str, host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use garden_registry::Credentials;
+
     use super::*;
+
+    /// The question that a secret's configuration leads to for `r.example`.
+    async fn question(config: &[u8]) -> HelperQuestion {
+        let credentials = Credentials::from_docker_config_json(config, "Secret a/b").expect("valid");
+        let none: [&str; 0] = [];
+        let credentials = credentials.with_helpers(CredentialHelpers::in_directories(none));
+        credentials.login("r.example", "a").await.unanswered.swap_remove(0).0
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_missed_where_it_was_named_and_a_store_only_mentioned() {
+        let helper = question(br#"{"credHelpers":{"r.example":"ecr-login"}}"#).await;
+        let store = question(br#"{"credsStore":"ecr-login"}"#).await;
+        let failed = || HelperProblem::Failed { reason: "no route".to_owned() };
+        let (missing, no_login) = (HelperProblem::NotInstalled, HelperProblem::NoLogin);
+        for (here, there, named, as_store) in [
+            (missing.clone(), missing.clone(), "installed in the daemon's image either", "is ignored"),
+            (missing.clone(), no_login.clone(), "", ""),
+            (no_login.clone(), missing.clone(), "", ""),
+            (no_login.clone(), no_login.clone(), "", ""),
+            (failed(), missing.clone(), "failed: no route", "failed: no route"),
+            (missing, failed(), "in the daemon's pod failed: no route", "in the daemon's pod failed"),
+        ] {
+            let judged = verdict(&helper, &here, &there);
+            match &judged {
+                Verdict::Anonymous => assert_eq!(named, ""),
+                Verdict::Fail(message) => assert!(message.contains(named) && !named.is_empty(), "{message}"),
+                Verdict::Warn(_) => panic!("{judged:?}"),
+            }
+            let judged = verdict(&store, &here, &there);
+            match &judged {
+                Verdict::Anonymous => assert_eq!(as_store, ""),
+                Verdict::Warn(message) => {
+                    assert!(message.contains(as_store) && !as_store.is_empty(), "{message}");
+                }
+                Verdict::Fail(_) => panic!("{judged:?}"),
+            }
+        }
+    }
 
     #[test]
     fn the_image_s_own_repository_is_looked_up_before_those_of_base_images() {

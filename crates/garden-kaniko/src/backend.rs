@@ -13,6 +13,10 @@ use crate::flags;
 use crate::run::Run;
 use crate::spec::{self, Settings};
 
+/// The credential helpers that the executor's image has, all for clouds.
+/// Source: kaniko, `deploy/Dockerfile`.
+const HELPERS: [&str; 3] = ["acr-env", "ecr-login", "gcr"];
+
 /// Builds each image in a pod of its own.
 #[derive(Clone, Debug)]
 pub struct KanikoBackend {
@@ -40,7 +44,8 @@ impl KanikoBackend {
         outcome
     }
 
-    /// Makes sure of the namespace, and reads the server's clock and the registry credentials.
+    /// Makes sure of the namespace, and reads the server's clock and the registry credentials. What a
+    /// credential helper here knows is written out, as the executor has few helpers and other rights.
     async fn prepare(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Lease, Option<SecretString>)> {
         let (namespace, lease, credentials) = tokio::join!(
             self.cluster.ensure_namespace(&self.settings.namespace),
@@ -48,15 +53,17 @@ impl KanikoBackend {
             read_pull_secrets(&self.cluster, &self.settings.pull_secrets),
         );
         namespace?;
-        let credentials = credentials?;
-        for warning in credentials.warnings() {
+        let (lease, credentials) = (lease?, credentials?);
+        if !self.settings.has_credentials() {
+            return Ok((lease, None));
+        }
+        let names = names_in_use(job);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (docker_config, warnings) = credentials.to_docker_config_json(&names, &HELPERS).await;
+        for warning in warnings {
             cx.events.warn(warning.to_string(), None);
         }
-        let docker_config = self.settings.has_credentials().then(|| {
-            let names = names_in_use(job);
-            credentials.to_docker_config_json(&names.iter().map(String::as_str).collect::<Vec<_>>())
-        });
-        Ok((lease?, docker_config))
+        Ok((lease, Some(docker_config)))
     }
 
     async fn create(

@@ -1,14 +1,17 @@
 //! Decides how a registry is told who is asking.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
+use secrecy::SecretString;
 
 use crate::challenge::{Challenge, challenges};
-use crate::credentials::{Credentials, Found, Login};
+use crate::credentials::{Credentials, Login};
 use crate::endpoint::Endpoint;
-use crate::error::{Identity, Refusal, RegistryError};
+use crate::error::{Refusal, RegistryError};
+use crate::lookup::Found;
 use crate::token::{Issued, TokenCache, TokenServer, basic, bearer};
 use crate::transport::Operation;
 
@@ -61,21 +64,21 @@ pub(crate) struct Authenticator {
     credentials: Credentials,
     scheme: Mutex<Option<Scheme>>,
     tokens: TokenCache,
+    /// What credential helpers answered, by repository.
+    asked: Mutex<HashMap<String, Found>>,
 }
 
 impl Authenticator {
     pub(crate) fn new(credentials: Credentials) -> Self {
-        Self { credentials, scheme: Mutex::new(None), tokens: TokenCache::default() }
+        let (scheme, tokens, asked) = Default::default();
+        Self { credentials, scheme, tokens, asked }
     }
 
     /// Returns the header with which the registry will let us through, if that is known already.
     pub(crate) fn remembered(&self, endpoint: &Endpoint, access: &Access<'_>) -> Option<HeaderValue> {
         let scheme = self.scheme.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match scheme? {
-            Scheme::Basic => self
-                .login(endpoint, access)
-                .and_then(Login::basic)
-                .and_then(|(name, secret)| basic(name, secret)),
+            Scheme::Basic => self.known(endpoint, access).login.as_ref().and_then(basic_header),
             Scheme::Bearer => self.tokens.header(&access.scopes().join(" ")),
         }
     }
@@ -90,14 +93,27 @@ impl Authenticator {
         operation: &Operation<'_>,
     ) -> Result<HeaderValue, RegistryError> {
         let endpoint = operation.endpoint;
+        // What was presented, if anything was.
+        let refused = self.remembered(endpoint, access);
         let offered = challenges(headers);
         let by_scheme = |scheme| offered.iter().find(|challenge: &&Challenge| challenge.scheme == scheme);
-        let login = self.login(endpoint, access);
+        let mut login = self.ask(endpoint, access).await;
         let (scheme, header) = if let Some(challenge) = by_scheme("bearer") {
-            let header = self.bearer(challenge, login, access, operation).await?;
-            (Scheme::Bearer, header)
+            let mut issued = self.bearer(challenge, login.as_ref(), access, operation).await;
+            if matches!(issued, Err(RegistryError::Unauthorized(_)))
+                && let Some(renewed) = self.ask_again(endpoint, access, login.as_ref()).await
+            {
+                issued = self.bearer(challenge, Some(&renewed), access, operation).await;
+            }
+            (Scheme::Bearer, issued?)
         } else if by_scheme("basic").is_some() {
-            let header = login.and_then(Login::basic).and_then(|(name, secret)| basic(name, secret));
+            if refused.is_some()
+                && refused == login.as_ref().and_then(basic_header)
+                && let Some(renewed) = self.ask_again(endpoint, access, login.as_ref()).await
+            {
+                login = Some(renewed);
+            }
+            let header = login.as_ref().and_then(basic_header);
             (Scheme::Basic, header.ok_or_else(|| self.unauthorized(endpoint, access, None))?)
         } else {
             let schemes: Vec<_> = offered.iter().map(|challenge| challenge.scheme.as_str()).collect();
@@ -156,7 +172,7 @@ impl Authenticator {
         reason: Option<String>,
     ) -> RegistryError {
         let token_was_issued = presented.is_some_and(|header| header.as_bytes().starts_with(b"Bearer "));
-        match self.login(endpoint, access) {
+        match self.known(endpoint, access).login {
             Some(Login::RegistryToken { .. }) | None => self.unauthorized(endpoint, access, reason),
             Some(_) if token_was_issued => self.forbidden(endpoint, access, reason),
             Some(_) => self.unauthorized(endpoint, access, reason),
@@ -182,22 +198,51 @@ impl Authenticator {
     }
 
     /// Returns what no message may hold, where the server chooses the words.
-    pub(crate) fn secret(&self, endpoint: &Endpoint, access: &Access<'_>) -> &str {
-        self.login(endpoint, access).map_or("", Login::secret)
+    pub(crate) fn secret(&self, endpoint: &Endpoint, access: &Access<'_>) -> SecretString {
+        let login = self.known(endpoint, access).login;
+        SecretString::from(login.as_ref().map_or("", Login::secret))
     }
 
     fn refusal(&self, endpoint: &Endpoint, access: &Access<'_>, reason: Option<String>) -> Box<Refusal> {
-        let identity: Identity = self.credentials.identity(&endpoint.name, access.repository);
+        let identity = self.known(endpoint, access).identity;
         let (registry, repository) = (endpoint.name.clone(), access.repository.to_owned());
         Box::new(Refusal { registry, repository, identity, reason })
     }
 
-    fn login(&self, endpoint: &Endpoint, access: &Access<'_>) -> Option<&Login> {
-        match self.credentials.find(&endpoint.name, access.repository)? {
-            Found::Login(_, entry) => Some(&entry.value),
-            Found::Helper(..) => None,
-        }
+    /// Returns what is known without asking a credential helper.
+    fn known(&self, endpoint: &Endpoint, access: &Access<'_>) -> Found {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked
+            .get(access.repository)
+            .cloned()
+            .unwrap_or_else(|| self.credentials.known(&endpoint.name, access.repository))
     }
+
+    /// Returns what to log in with, from a credential helper if it is left to one.
+    async fn ask(&self, endpoint: &Endpoint, access: &Access<'_>) -> Option<Login> {
+        let found = self.credentials.login(&endpoint.name, access.repository).await;
+        let login = found.login.clone();
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(access.repository.to_owned(), found);
+        login
+    }
+
+    /// Has the credential helper that `refused` came from asked anew: what it gave may have ended.
+    /// `None` if there is no such helper, or it has nothing else to say.
+    async fn ask_again(
+        &self,
+        endpoint: &Endpoint,
+        access: &Access<'_>,
+        refused: Option<&Login>,
+    ) -> Option<Login> {
+        let answered = self.known(endpoint, access).answered?;
+        self.credentials.forget(&answered).await;
+        let renewed = self.ask(endpoint, access).await?;
+        (refused.map(Login::secret) != Some(renewed.secret())).then_some(renewed)
+    }
+}
+
+fn basic_header(login: &Login) -> Option<HeaderValue> {
+    login.basic().and_then(|(name, secret)| basic(name, secret))
 }
 
 impl fmt::Debug for Authenticator {

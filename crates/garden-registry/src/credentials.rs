@@ -6,10 +6,14 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::credential_helper::CredentialHelpers;
+use crate::docker_cli;
 use crate::docker_config;
 use crate::docker_config::CredentialsError;
 use crate::error::Identity;
+use crate::helper_answer::{HelperName, HelperProblem};
 use crate::key::Key;
+use crate::lookup::{CredentialsWarning, Source};
 
 /// Credentials for any number of registries, merged from any number of Docker configurations.
 ///
@@ -18,31 +22,10 @@ use crate::key::Key;
 #[derive(Clone, Default)]
 pub struct Credentials {
     pub(crate) logins: BTreeMap<Key, Entry<Login>>,
-    pub(crate) helpers: BTreeMap<Key, Entry<String>>,
-    pub(crate) warnings: Vec<CredentialsWarning>,
-}
-
-/// Something in a Docker configuration that cannot be honoured, though the rest can.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum CredentialsWarning {
-    /// `credsStore` keeps credentials on the machine where the configuration was written.
-    CredentialsStoreDropped {
-        /// Where the configuration was read.
-        origin: String,
-        /// The store's name.
-        store: String,
-    },
-}
-
-impl fmt::Display for CredentialsWarning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::CredentialsStoreDropped { origin, store } = self;
-        write!(
-            f,
-            "`credsStore: {store}` of {origin} is ignored: credentials in it are not in the configuration"
-        )
-    }
+    pub(crate) helpers: BTreeMap<Key, Entry<HelperName>>,
+    /// For what has no entry of its own; the first counts for most.
+    pub(crate) stores: Vec<Entry<HelperName>>,
+    pub(crate) runner: CredentialHelpers,
 }
 
 /// A value, and where it was read.
@@ -102,12 +85,6 @@ impl Login {
     }
 }
 
-/// What is known for a repository.
-pub(crate) enum Found<'a> {
-    Login(&'a Key, &'a Entry<Login>),
-    Helper(&'a Key, &'a Entry<String>),
-}
-
 impl Credentials {
     /// Creates an empty set, with which everything is asked for anonymously.
     pub fn new() -> Self {
@@ -151,7 +128,23 @@ impl Credentials {
         docker_config::parse_legacy(bytes, origin)
     }
 
-    /// Adds `later`, whose entries win over those with the same key.
+    /// Reads the configuration of this machine's Docker: `config.json` in the directory that
+    /// `DOCKER_CONFIG` names, or in `.docker` in the user's home. A file that is not there has nothing in it.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is no such configuration.
+    pub fn from_docker_cli() -> Result<Self, CredentialsError> {
+        docker_cli::credentials()
+    }
+
+    /// Runs credential helpers by way of `helpers`; by default, those in `PATH` are run.
+    pub fn with_helpers(mut self, helpers: CredentialHelpers) -> Self {
+        self.runner = helpers;
+        self
+    }
+
+    /// Adds `later`, whose entries win over those with the same key. Helpers go on being run in the way
+    /// of `self`.
     ///
     /// A login also replaces an earlier helper for its key, and the other way round, because a
     /// builder that finds both asks the helper only.
@@ -166,78 +159,55 @@ impl Credentials {
             }
             self.helpers.insert(key, helper);
         }
-        self.warnings.extend(later.warnings);
+        self.stores.splice(0..0, later.stores);
     }
 
     /// Tells whether there is neither a login nor a helper.
     pub fn is_empty(&self) -> bool {
-        self.logins.is_empty() && self.helpers.is_empty()
+        self.logins.is_empty() && self.helpers.is_empty() && self.stores.is_empty()
     }
 
-    /// Returns what could not be honoured.
-    pub fn warnings(&self) -> &[CredentialsWarning] {
-        &self.warnings
-    }
-
-    /// Tells as whom [`RegistryClient`](crate::RegistryClient) asks for `repository` at `registry`.
+    /// Tells as whom `repository` at `registry` is asked for, as far as it is known without asking
+    /// a credential helper.
     pub fn identity(&self, registry: &str, repository: &str) -> Identity {
-        match self.find(registry, repository) {
+        match self.sources(registry, repository).into_iter().next() {
             None => Identity::Anonymous,
-            Some(Found::Login(key, entry)) => {
+            Some(Source::Login(key, entry)) => {
                 Identity::Credentials { origin: entry.origin.to_string(), key: key.to_string() }
             }
-            Some(Found::Helper(key, entry)) => Identity::Helper {
-                origin: entry.origin.to_string(),
-                key: key.to_string(),
-                helper: entry.value.clone(),
-            },
+            Some(Source::Helper(question)) => question.identity(HelperProblem::NotAsked),
         }
     }
 
-    /// Returns what to log in with for `repository` at `registry`; an empty repository stands for all.
-    /// `None` if nothing is known, or only a credential helper, which is not here.
-    pub fn login(&self, registry: &str, repository: &str) -> Option<&Login> {
-        match self.find(registry, repository)? {
-            Found::Login(_, entry) => Some(&entry.value),
-            Found::Helper(..) => None,
-        }
-    }
-
-    /// Renders the `config.json` of a builder.
+    /// Renders the `config.json` of a builder that has the credential helpers `there`, after the helpers
+    /// of this machine were asked for each of `names_in_use`. Returns also what could not be honoured.
     ///
     /// Kaniko and `BuildKit` look entries up by the exact host (kaniko also by the exact repository)
     /// and know neither wildcards nor path prefixes. So each of `names_in_use`, `host[:port]` or
     /// `host[:port]/repository`, gets an entry of its own where a wildcard or a prefix provides it. If
     /// several names of one host have different credentials, those of the first stand for the host,
-    /// and the others for their repositories. Everything else is kept as it is. The same input gives
-    /// the same bytes.
-    pub fn to_docker_config_json(&self, names_in_use: &[&str]) -> SecretString {
-        docker_config::render(self, names_in_use)
+    /// and the others for their repositories. What no helper answers here is left to the builder's own,
+    /// and everything else is kept as it is. The same input gives the same bytes.
+    pub async fn to_docker_config_json(
+        &self,
+        names_in_use: &[&str],
+        there: &[&str],
+    ) -> (SecretString, Vec<CredentialsWarning>) {
+        let (answered, warnings) = self.ask_helpers(names_in_use, there).await;
+        (docker_config::render(&answered, names_in_use, there), warnings)
     }
-
-    /// Finds the most specific login for a repository, else the most specific helper.
-    pub(crate) fn find(&self, registry: &str, repository: &str) -> Option<Found<'_>> {
-        let login = best(&self.logins, registry, repository).map(|(key, login)| Found::Login(key, login));
-        login.or_else(|| {
-            best(&self.helpers, registry, repository).map(|(key, helper)| Found::Helper(key, helper))
-        })
-    }
-}
-
-fn best<'a, T>(entries: &'a BTreeMap<Key, T>, registry: &str, repository: &str) -> Option<(&'a Key, &'a T)> {
-    let matching = entries.iter().filter(|(key, _)| key.matches(registry, repository));
-    matching.max_by_key(|(key, _)| key.specificity())
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let logins = self.logins.iter().map(|(key, entry)| format!("{key} from {}", entry.origin));
         let helpers = self.helpers.iter().map(|(key, entry)| format!("{key} from {}", entry.origin));
+        let stores = self.stores.iter().map(|entry| format!("{} from {}", entry.value, entry.origin));
         f.debug_struct("Credentials")
             .field("logins", &logins.collect::<Vec<_>>())
             .field("helpers", &helpers.collect::<Vec<_>>())
-            .field("warnings", &self.warnings)
-            .finish()
+            .field("stores", &stores.collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 

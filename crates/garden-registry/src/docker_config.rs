@@ -12,8 +12,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::credentials::{Credentials, CredentialsWarning, Entry, Found, Login};
+use crate::credentials::{Credentials, Entry, Login};
+use crate::helper_answer::HelperName;
 use crate::key::Key;
+use crate::lookup::Source;
 
 /// A Docker configuration that cannot be used. Says where it is, never what stands in it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -40,7 +42,7 @@ pub enum CredentialsError {
         column: usize,
     },
     /// It has nothing about credentials at all, as happens when the older form is given as the newer.
-    #[error("{origin} has neither `auths` nor `credHelpers`")]
+    #[error("{origin} has none of `auths`, `credHelpers` and `credsStore`")]
     NoEntries {
         /// Where it was read.
         origin: String,
@@ -52,6 +54,24 @@ pub enum CredentialsError {
         origin: String,
         /// The entry's key.
         key: String,
+    },
+    /// What is named as a credential helper can be none.
+    #[error(
+        "the {field} of {origin} is not the name of a credential helper: letters, digits, `-`, `_` and `.` only"
+    )]
+    BadHelper {
+        /// Where it was read.
+        origin: String,
+        /// `credsStore`, or the entry of `credHelpers`.
+        field: String,
+    },
+    /// The file is there, but cannot be read.
+    #[error("{origin} cannot be read: {reason}")]
+    Unreadable {
+        /// The file.
+        origin: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The key of an entry names no host.
     #[error("{origin} has an entry whose key names no host")]
@@ -86,17 +106,32 @@ pub(crate) fn parse(bytes: &[u8], origin: &str) -> Result<Credentials, Credentia
     if file.auths.is_none() && file.cred_helpers.is_none() && file.creds_store.is_none() {
         return Err(CredentialsError::NoEntries { origin: origin.to_owned() });
     }
+    read(file, origin)
+}
+
+fn read(file: ConfigFile, origin: &str) -> Result<Credentials, CredentialsError> {
+    let named = |helper: &str, field: &str| {
+        let bad = || CredentialsError::BadHelper { origin: origin.to_owned(), field: field.to_owned() };
+        let value = HelperName::parse(helper).ok_or_else(bad)?;
+        Ok(Entry { value, origin: Arc::from(origin) })
+    };
     let mut credentials = logins(file.auths.unwrap_or_default(), origin)?;
-    for (key, helper) in file.cred_helpers.unwrap_or_default() {
-        credentials
-            .helpers
-            .insert(parse_key(&key, origin)?, Entry { value: helper, origin: Arc::from(origin) });
+    let helpers = file.cred_helpers.unwrap_or_default();
+    for (text, helper) in helpers.into_iter().filter(|(_, helper)| !helper.is_empty()) {
+        let key = parse_key(&text, origin)?;
+        let entry = named(&helper, &format!("entry `{key}` in `credHelpers`"))?;
+        credentials.helpers.insert(key, entry);
     }
     if let Some(store) = file.creds_store.filter(|store| !store.is_empty()) {
-        let origin = origin.to_owned();
-        credentials.warnings.push(CredentialsWarning::CredentialsStoreDropped { origin, store });
+        credentials.stores.push(named(&store, "`credsStore`")?);
     }
     Ok(credentials)
+}
+
+/// Reads Docker's own configuration, which has other things in it as well, and may have nothing about
+/// credentials.
+pub(crate) fn parse_any(bytes: &[u8], origin: &str) -> Result<Credentials, CredentialsError> {
+    read(from_json(bytes, origin)?, origin)
 }
 
 pub(crate) fn parse_legacy(bytes: &[u8], origin: &str) -> Result<Credentials, CredentialsError> {
@@ -175,28 +210,38 @@ fn decode(auth: &SecretString) -> Option<(String, SecretString)> {
     Some((username.to_owned(), SecretString::from(password.trim_matches('\0'))))
 }
 
-pub(crate) fn render(credentials: &Credentials, names_in_use: &[&str]) -> SecretString {
+/// Renders `credentials` for a builder that has the credential helpers `there`.
+pub(crate) fn render(credentials: &Credentials, names_in_use: &[&str], there: &[&str]) -> SecretString {
     let entries = |(key, entry): (&Key, &Entry<Login>)| (key.to_string(), render_login(&entry.value));
     let mut auths: Map<String, Value> = credentials.logins.iter().map(entries).collect();
-    let helpers = |(key, entry): (&Key, &Entry<String>)| (key.to_string(), Value::from(entry.value.as_str()));
+    let helpers =
+        |(key, entry): (&Key, &Entry<HelperName>)| (key.to_string(), Value::from(entry.value.as_str()));
     let mut cred_helpers: Map<String, Value> = credentials.helpers.iter().map(helpers).collect();
 
     let mut decided = BTreeSet::new();
     for name in names_in_use {
         let (registry, repository) = name.split_once('/').unwrap_or((name, ""));
         let (host, whole) = (Key::exact(registry, ""), Key::exact(registry, repository));
-        match credentials.find(registry, repository) {
-            Some(Found::Login(_, entry)) => {
+        let mut sources = credentials.sources(registry, repository).into_iter();
+        // A store takes the place of all `auths`, so it is given to a builder as the helper of those
+        // hosts that have no other.
+        let usable = |source: &Source<'_>| match source {
+            Source::Helper(question) => !question.is_store || there.contains(&question.helper.as_str()),
+            Source::Login(..) => true,
+        };
+        match sources.find(usable) {
+            Some(Source::Login(_, entry)) => {
                 let login = render_login(&entry.value);
                 if decided.insert(host.clone()) {
+                    cred_helpers.remove(&host.to_string());
                     auths.insert(host.to_string(), login.clone());
                 }
                 if auths.get(&host.to_string()) != Some(&login) {
                     auths.insert(whole.to_string(), login);
                 }
             }
-            Some(Found::Helper(_, entry)) if decided.insert(host.clone()) => {
-                cred_helpers.insert(host.to_string(), Value::from(entry.value.as_str()));
+            Some(Source::Helper(question)) if decided.insert(host.clone()) => {
+                cred_helpers.insert(host.to_string(), Value::from(question.helper.as_str()));
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ fn read(config: &Value) -> Credentials {
 }
 
 fn rendered(credentials: &Credentials, names: &[&str]) -> Value {
-    serde_json::from_str(render(credentials, names).expose_secret()).expect("JSON")
+    serde_json::from_str(render(credentials, names, &["ecr-login"]).expose_secret()).expect("JSON")
 }
 
 fn pair(username: &str, password: &str) -> String {
@@ -77,6 +77,10 @@ fn what_is_wrong_is_named_without_the_content() {
         (bad_auth(&BASE64_STANDARD.encode("s3cret")), "the `auth` of entry `registry.example`"),
         (bad_auth(&BASE64_STANDARD.encode([b's', 0xff, b':'])), "the `auth` of entry `registry.example`"),
         (r#"{"auths": {"https://": {"auth": "s3cret"}}}"#.to_owned(), "names no host"),
+        (r#"{"credHelpers": {"registry.example": "../s3cret"}}"#.to_owned(), "entry `registry.example`"),
+        (r#"{"credHelpers": {"https://": "gcr"}}"#.to_owned(), "names no host"),
+        (r#"{"credHelpers": ["s3cret"]}"#.to_owned(), "line 1"),
+        (r#"{"credsStore": "/bin/s3cret"}"#.to_owned(), "`credsStore`"),
     ] {
         let error = parse(text.as_bytes(), ORIGIN).expect_err(&text);
         let shown = format!("{error} {error:?}");
@@ -86,12 +90,17 @@ fn what_is_wrong_is_named_without_the_content() {
 }
 
 #[test]
-fn a_credential_store_is_dropped_with_a_warning() {
-    let credentials = read(&json!({ "auths": { "registry.example": {} }, "credsStore": "desktop" }));
-    assert!(credentials.is_empty());
-    let shown = credentials.warnings()[0].to_string();
-    assert!(shown.contains("desktop") && shown.contains(ORIGIN), "{shown}");
-    assert_eq!(rendered(&credentials, &[]), json!({ "auths": {}, "credHelpers": {} }));
+fn a_store_is_given_to_the_builder_that_has_it_as_the_helper_of_hosts_without_an_entry() {
+    let config = |store: &str| {
+        let credentials = read(&json!({
+            "auths": { "registry.example": { "auth": pair("user", "pass") }, "empty.example": {} },
+            "credsStore": store,
+        }));
+        rendered(&credentials, &["registry.example/api", "empty.example", "other.example/x"])["credHelpers"]
+            .clone()
+    };
+    assert_eq!(config("ecr-login"), json!({ "empty.example": "ecr-login", "other.example": "ecr-login" }));
+    assert_eq!(config("desktop"), json!({}));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 use garden_build_core::Digest;
 use http::StatusCode;
 
+use crate::helper_answer::HelperProblem;
 use crate::tls::TlsProblem;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -21,15 +22,25 @@ pub enum Identity {
         /// The registry key under which they stand there.
         key: String,
     },
-    /// As nobody, because the credentials are known only to a credential helper, which this client
-    /// does not run.
-    Helper {
+    /// With what a credential helper has.
+    HelperLogin {
         /// Where the helper is named.
         origin: String,
-        /// The registry key under which it stands there.
+        /// What it was asked for.
         key: String,
         /// The helper, without `docker-credential-`.
         helper: String,
+    },
+    /// As nobody, because the credentials are left to a credential helper, which has none.
+    Helper {
+        /// Where the helper is named.
+        origin: String,
+        /// What it was asked for.
+        key: String,
+        /// The helper, without `docker-credential-`.
+        helper: String,
+        /// Why it has none.
+        problem: HelperProblem,
     },
 }
 
@@ -38,9 +49,16 @@ impl fmt::Display for Identity {
         match self {
             Self::Anonymous => f.write_str("no credentials"),
             Self::Credentials { origin, key } => write!(f, "the credentials for `{key}` in {origin}"),
-            Self::Helper { origin, key, helper } => {
-                write!(f, "no credentials, as {origin} leaves `{key}` to the credential helper `{helper}`")
+            Self::HelperLogin { origin, key, helper } => {
+                write!(
+                    f,
+                    "the credentials for `{key}` of the credential helper `{helper}` that {origin} names"
+                )
             }
+            Self::Helper { origin, key, helper, problem } => write!(
+                f,
+                "no credentials, as {origin} leaves `{key}` to the credential helper `{helper}`, which {problem}"
+            ),
         }
     }
 }

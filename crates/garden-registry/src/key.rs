@@ -41,6 +41,11 @@ impl Key {
         Self { host: canonical(registry), path: repository.to_owned() }
     }
 
+    /// Returns the same key for exactly this registry, which it matches.
+    pub(crate) fn at(&self, registry: &str) -> Self {
+        Self { host: canonical(registry), path: self.path.clone() }
+    }
+
     /// Tells whether the entry is meant for `repository` at `registry`.
     ///
     /// As in the kubelet, a wildcard stands for (part of) one label of the host name and the port

@@ -2,8 +2,9 @@
 //!
 //! * [`RegistryClient::resolve`] answers whether an image exists and which digest its tag stands
 //!   for, over plain HTTP or TLS, anonymously or with basic or token authentication.
-//! * [`Credentials`] are read from Kubernetes registry secrets, merged, looked up for a repository,
-//!   and rendered as the `config.json` of a builder.
+//! * [`Credentials`] are read from Kubernetes registry secrets or from Docker's own configuration, merged,
+//!   looked up for a repository, and rendered as the `config.json` of a builder. Where they name credential
+//!   helpers, [`CredentialHelpers`] runs them.
 //! * [`Manifest`] is what a registry knows about an image: its blobs, or the images of an index.
 //! * [`Dial`] opens the connections, so that a registry that only the cluster can reach is reached
 //!   through whatever leads there.
@@ -20,11 +21,15 @@ mod challenge;
 mod client;
 mod connect;
 mod copy;
+mod credential_helper;
 mod credentials;
+mod docker_cli;
 mod docker_config;
 mod endpoint;
 mod error;
+mod helper_answer;
 mod key;
+mod lookup;
 mod manifest;
 mod media_type;
 mod report;
@@ -39,8 +44,11 @@ pub use client::{
 };
 pub use connect::{Dial, Stream, TcpDialer};
 pub use copy::{Copied, CopyEvent, Location, copy};
-pub use credentials::{Credentials, CredentialsWarning, Login};
+pub use credential_helper::CredentialHelpers;
+pub use credentials::{Credentials, Login};
 pub use docker_config::CredentialsError;
 pub use error::{Identity, Refusal, RegistryError};
+pub use helper_answer::{HelperName, HelperOutput, HelperProblem};
+pub use lookup::{CredentialsWarning, Found, HelperQuestion};
 pub use manifest::{Descriptor, Manifest, ManifestKind, Platform};
 pub use tls::TlsProblem;

@@ -4,6 +4,7 @@ use garden_build_core::{Error, ErrorKind};
 
 use crate::docker_config::CredentialsError;
 use crate::error::{Identity, Refusal, RegistryError};
+use crate::helper_answer::HelperProblem;
 use crate::tls::TlsProblem;
 
 impl From<RegistryError> for Error {
@@ -132,10 +133,22 @@ fn unauthorized(refusal: &Refusal) -> String {
         Identity::Credentials { origin, key } => {
             format!("check the entry `{key}` of {origin}: {registry} does not accept it for `{repository}`")
         }
-        Identity::Helper { origin, helper, .. } => format!(
-            "`{helper}` runs only in the builder: add an imagePullSecret with an `auth` entry for {registry} beside \
-             {origin}"
+        Identity::HelperLogin { origin, key, helper } => format!(
+            "log in anew where `docker-credential-{helper}`, named by {origin}, has it from: {registry} does not \
+             accept what it has for `{key}` for `{repository}`"
         ),
+        Identity::Helper { origin, helper, problem, .. } => {
+            let remedy = match problem {
+                HelperProblem::NotInstalled => format!("install `docker-credential-{helper}` here"),
+                HelperProblem::Failed { .. } => {
+                    format!("mend what `docker-credential-{helper}` complains of")
+                }
+                HelperProblem::NoLogin | HelperProblem::NotAsked => {
+                    format!("log in where `docker-credential-{helper}` has its credentials from")
+                }
+            };
+            format!("{remedy}, or add an imagePullSecret with an `auth` entry for {registry} beside {origin}")
+        }
     }
 }
 
@@ -143,6 +156,10 @@ fn forbidden(refusal: &Refusal) -> String {
     match &refusal.identity {
         Identity::Credentials { origin, key } => format!(
             "give the user in the entry `{key}` of {origin} access to `{}` at {}",
+            refusal.repository, refusal.registry
+        ),
+        Identity::HelperLogin { origin, helper, .. } => format!(
+            "give the user that `docker-credential-{helper}`, named by {origin}, logs in access to `{}` at {}",
             refusal.repository, refusal.registry
         ),
         _ => unauthorized(refusal),
@@ -166,12 +183,24 @@ mod tests {
     fn a_refusal_names_registry_repository_and_remedy() {
         let origin = "secret default/regcred".to_owned();
         let key = "*.example".to_owned();
-        let helper =
-            Identity::Helper { origin: origin.clone(), key: key.clone(), helper: "ecr-login".to_owned() };
+        let named = || (origin.clone(), key.clone(), "ecr-login".to_owned());
+        let without = |problem| {
+            let (origin, key, helper) = named();
+            Identity::Helper { origin, key, helper, problem }
+        };
+        let (helper_origin, helper_key, helper) = named();
+        let with = Identity::HelperLogin { origin: helper_origin, key: helper_key, helper };
+        let failed = HelperProblem::Failed { reason: "no route".to_owned() };
         for (identity, expected) in [
             (Identity::Anonymous, "add an imagePullSecret for registry.example"),
-            (Identity::Credentials { origin, key }, "the entry `*.example` of secret default/regcred"),
-            (helper, "`ecr-login` runs only in the builder"),
+            (
+                Identity::Credentials { origin: origin.clone(), key: key.clone() },
+                "the entry `*.example` of secret default/regcred",
+            ),
+            (with, "`docker-credential-ecr-login`, named by secret default/regcred"),
+            (without(HelperProblem::NotInstalled), "install `docker-credential-ecr-login` here"),
+            (without(HelperProblem::NoLogin), "log in where `docker-credential-ecr-login` has"),
+            (without(failed), "mend what `docker-credential-ecr-login` complains of"),
         ] {
             let error = Error::from(RegistryError::Unauthorized(refusal(identity.clone())));
             assert_eq!(*error.kind(), ErrorKind::Unauthorized);

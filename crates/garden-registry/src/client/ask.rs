@@ -1,6 +1,7 @@
 //! One question to the registry: authenticated if need be, and explained if it is refused.
 
 use http::{HeaderValue, StatusCode};
+use secrecy::ExposeSecret as _;
 
 use crate::RegistryClient;
 use crate::answer::Answer;
@@ -95,7 +96,8 @@ impl RegistryClient {
         };
         let shown = presented.as_ref().and_then(|header| header.to_str().ok()?.split_once(' '));
         let shown = shown.map_or("", |(_, shown)| shown);
-        let said = ServerMessage::read(&body, &[shown, authenticator.secret(endpoint, access)]);
+        let secret = authenticator.secret(endpoint, access);
+        let said = ServerMessage::read(&body, &[shown, secret.expose_secret()]);
         let error = match status {
             StatusCode::UNAUTHORIZED => {
                 authenticator.refused(endpoint, access, presented.as_ref(), said.text())

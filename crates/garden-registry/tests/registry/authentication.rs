@@ -219,17 +219,6 @@ async fn a_token_that_gives_no_access_is_renewed_only_once_and_not_called_a_wron
 }
 
 #[tokio::test]
-async fn a_host_with_a_credential_helper_is_asked_anonymously_and_the_error_says_so() {
-    let server = FakeServer::start(|_| challenge("Basic realm=x")).await;
-    let config = json!({ "credHelpers": { server.name(): "ecr-login" } }).to_string();
-    let credentials = Credentials::from_docker_config_json(config.as_bytes(), ORIGIN).expect("valid");
-    let client = server.plain().credentials(credentials).build().expect("valid");
-    let error = Error::from(client.resolve(&server.image()).await.expect_err("401"));
-    assert!(error.message().contains("credential helper `ecr-login`"), "{error}");
-    assert!(error.hint().is_some_and(|hint| hint.contains("runs only in the builder")), "{error}");
-}
-
-#[tokio::test]
 async fn an_unknown_scheme_and_a_senseless_token_are_named() {
     let server = FakeServer::start(|_| challenge("Negotiate")).await;
     let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("401");

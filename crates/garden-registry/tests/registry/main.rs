@@ -3,5 +3,8 @@
 mod authentication;
 mod confinement;
 mod connection;
+mod credential_table;
+mod helper_programs;
+mod helpers;
 mod resolve;
 mod support;

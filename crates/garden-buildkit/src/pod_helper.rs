@@ -1,0 +1,89 @@
+//! Runs the credential helpers that are in the daemon's image, with the rights that its pod has.
+
+use std::io;
+use std::time::Duration;
+
+use garden_cluster::{Cluster, PodStream};
+use garden_registry::{HelperOutput, HelperProblem, HelperQuestion, Login};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::daemon::DaemonPod;
+
+/// How long a helper may take. The daemon waits 30 seconds for us.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The longest answer that is read, in bytes. No credential is nearly that large.
+const LONGEST_ANSWER: u64 = 256 * 1024;
+
+/// What container runtimes say of a program that does not exist.
+/// Source: Go, `os/exec.ErrNotFound`, which runc passes on; crun says the second.
+const NO_PROGRAM: [&str; 2] = ["executable file not found", "No such file or directory"];
+
+/// Asks a helper in the daemon's pod.
+pub(crate) async fn ask(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &DaemonPod,
+    question: &HelperQuestion,
+) -> Result<Login, HelperProblem> {
+    let running = tokio::time::timeout(PATIENCE, run(cluster, namespace, pod, question)).await;
+    let (stdout, end) = running.map_err(|_| HelperProblem::Failed {
+        reason: format!("it did not answer within {} s", PATIENCE.as_secs()),
+    })?;
+    read(&stdout, &end)
+}
+
+/// Returns what the helper wrote, and how it ended.
+async fn run(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &DaemonPod,
+    question: &HelperQuestion,
+) -> (Vec<u8>, Result<(), String>) {
+    let program = question.helper.program();
+    let command = [program.as_str(), "get"];
+    let stream = PodStream::exec(cluster, namespace, &pod.name, pod.container, &command).await;
+    let mut stdout = Vec::new();
+    let end = match stream {
+        Ok(stream) => talk(stream, &question.server, &mut stdout).await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    (stdout, end)
+}
+
+async fn talk(mut stream: PodStream, server: &str, stdout: &mut Vec<u8>) -> io::Result<()> {
+    stream.write_all(server.as_bytes()).await?;
+    // Helpers read to the end of their input.
+    stream.shutdown().await?;
+    stream.take(LONGEST_ANSWER).read_to_end(stdout).await?;
+    Ok(())
+}
+
+/// Reads a helper's answer. How the command failed is all that is known of its standard error stream.
+fn read(stdout: &[u8], end: &Result<(), String>) -> Result<Login, HelperProblem> {
+    let complaint = end.as_ref().err().map_or("", String::as_str);
+    if stdout.is_empty() && NO_PROGRAM.iter().any(|words| complaint.contains(words)) {
+        return Err(HelperProblem::NotInstalled);
+    }
+    HelperOutput { succeeded: end.is_ok(), stdout, stderr: complaint.as_bytes() }.login()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_a_helper_that_is_not_there_from_one_that_fails() {
+        let failed = |reason: &str| read(b"", &Err(reason.to_owned())).expect_err("no login");
+        let missing =
+            "error executing command: exec: \"docker-credential-x\": executable file not found in $PATH";
+        assert_eq!(failed(missing), HelperProblem::NotInstalled);
+        assert!(
+            matches!(failed("exit code 1: no route"), HelperProblem::Failed { reason } if reason.contains("no route"))
+        );
+        let nothing = b"credentials not found in native keychain\n";
+        let end = Err("exit code 1".to_owned());
+        assert_eq!(read(nothing, &end).expect_err("no login"), HelperProblem::NoLogin);
+        assert!(read(br#"{"Username":"u","Secret":"s"}"#, &Ok(())).is_ok());
+    }
+}

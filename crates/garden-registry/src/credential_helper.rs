@@ -1,0 +1,156 @@
+//! Runs the credential helpers of this machine.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::credentials::Login;
+use crate::helper_answer::{HelperName, HelperOutput, HelperProblem, failed};
+
+/// How long a helper may take. `BuildKit`'s daemon waits 30 seconds for us.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long an answer is used before the helper is asked again. The shortest-lived tokens known, those
+/// of Google's workload identity, last five minutes.
+const KEPT: Duration = Duration::from_secs(60);
+
+/// The longest answer that is read, in bytes. No credential is nearly that large.
+const LONGEST_ANSWER: usize = 256 * 1024;
+
+/// Of what a helper says on its standard error stream, so much is kept, in bytes.
+const LONGEST_COMPLAINT: usize = 4 * 1024;
+
+/// Where the credential helpers of this machine are, and what they answered lately. Cheap to clone; clones
+/// share the answers.
+///
+/// One helper runs at a time: some hang when they are asked for two things at once
+/// (docker/cli, issue 1862).
+#[derive(Clone, Default)]
+pub struct CredentialHelpers(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    /// `None` stands for those in `PATH`.
+    directories: Option<Vec<PathBuf>>,
+    answers: Mutex<HashMap<(HelperName, String), Kept>>,
+}
+
+struct Kept {
+    answer: Result<Login, HelperProblem>,
+    until: Instant,
+}
+
+impl CredentialHelpers {
+    /// Looks for helpers in the directories of `PATH`, as Docker does.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Looks for helpers in these directories only.
+    pub fn in_directories(directories: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        let directories = Some(directories.into_iter().map(Into::into).collect());
+        Self(Arc::new(Inner { directories, answers: Mutex::default() }))
+    }
+
+    /// Asks `helper` for what to log in to `server` with, unless it was asked a moment ago.
+    pub(crate) async fn ask(&self, helper: &HelperName, server: &str) -> Result<Login, HelperProblem> {
+        let Some(program) = self.find(helper) else { return Err(HelperProblem::NotInstalled) };
+        let question = (helper.clone(), server.to_owned());
+        let mut answers = self.0.answers.lock().await;
+        answers.retain(|_, kept| kept.until > Instant::now());
+        if let Some(kept) = answers.get(&question) {
+            return kept.answer.clone();
+        }
+        let answer = run(&program, server).await;
+        answers.insert(question, Kept { answer: answer.clone(), until: Instant::now() + KEPT });
+        answer
+    }
+
+    /// Forgets what `helper` answered, because the registry refuses it.
+    pub(crate) async fn forget(&self, helper: &HelperName, server: &str) {
+        self.0.answers.lock().await.remove(&(helper.clone(), server.to_owned()));
+    }
+
+    fn find(&self, helper: &HelperName) -> Option<PathBuf> {
+        let file = format!("{}{}", helper.program(), std::env::consts::EXE_SUFFIX);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        // An entry that is not absolute leads to whatever directory the program happens to be in.
+        let from_path = || std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect();
+        let directories: Vec<PathBuf> = self.0.directories.clone().unwrap_or_else(from_path);
+        directories.into_iter().map(|directory| directory.join(&file)).find(|file| is_program(file))
+    }
+}
+
+impl fmt::Debug for CredentialHelpers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CredentialHelpers").field("directories", &self.0.directories).finish_non_exhaustive()
+    }
+}
+
+#[cfg(unix)]
+fn is_program(file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_program(file: &Path) -> bool {
+    file.is_file()
+}
+
+/// Runs `program`, which is killed when this ends in any other way than by its own end.
+async fn run(program: &Path, server: &str) -> Result<Login, HelperProblem> {
+    let child = Command::new(program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn();
+    let child = child.map_err(|error| failed(&format!("it cannot be started: {error}")))?;
+    match tokio::time::timeout(PATIENCE, talk(child, server)).await {
+        Ok(answer) => answer,
+        Err(_) => Err(failed(&format!("it did not answer within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+async fn talk(mut child: Child, server: &str) -> Result<Login, HelperProblem> {
+    let broken = |error: io::Error| failed(&format!("it cannot be talked to: {error}"));
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let asking = async {
+        let Some(mut stdin) = stdin else { return };
+        // One that does not listen may know the answer all the same.
+        let _ = stdin.write_all(server.as_bytes()).await;
+    };
+    let ((), stdout, stderr) =
+        tokio::join!(asking, beginning(stdout, LONGEST_ANSWER), beginning(stderr, LONGEST_COMPLAINT));
+    let (answer, complaint) = (stdout.map_err(broken)?, stderr.map_err(broken)?);
+    let status = child.wait().await.map_err(broken)?;
+    let succeeded = status.success();
+    HelperOutput { succeeded, stdout: &answer, stderr: &complaint }.login()
+}
+
+/// Reads all of `stream`, and keeps the first `limit` bytes.
+async fn beginning(stream: Option<impl AsyncRead + Unpin>, limit: usize) -> io::Result<Vec<u8>> {
+    let (mut kept, mut buffer) = (Vec::new(), vec![0; 4096]);
+    if let Some(mut stream) = stream {
+        loop {
+            let length = stream.read(&mut buffer).await?;
+            if length == 0 {
+                break;
+            }
+            let room = limit - kept.len();
+            kept.extend_from_slice(&buffer[..length.min(room)]);
+        }
+    }
+    Ok(kept)
+}
