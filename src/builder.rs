@@ -7,8 +7,8 @@ use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference,
     NamedContext, Pushed, Result, SweepReport, Version, event_channel,
 };
-use garden_cluster::{Cluster, build_id};
-use garden_config::{Notice, ProviderConfig};
+use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
+use garden_config::{Notice, ProviderConfig, SecretRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::mode;
@@ -26,6 +26,9 @@ pub struct Builder(Arc<Inner>);
 struct Inner {
     backend: Arc<dyn Backend>,
     target: Target,
+    cluster: Cluster,
+    /// The Secrets that workloads may need.
+    secrets: Vec<SecretRef>,
     notices: Vec<Notice>,
 }
 
@@ -63,13 +66,19 @@ impl Builder {
     ) -> Result<Self> {
         let cluster = Cluster::new(client);
         let target = target(&provider, &cluster)?;
-        Ok(Self(Arc::new(Inner { backend, target, notices: provider.notices })))
+        Ok(Self::of(provider, &cluster, target, backend))
     }
 
     fn new(provider: ProviderConfig, cluster: &Cluster) -> Result<Self> {
         let target = target(&provider, cluster)?;
         let backend = mode::backend(&provider, cluster, &target)?;
-        Ok(Self(Arc::new(Inner { backend, target, notices: provider.notices })))
+        Ok(Self::of(provider, cluster, target, backend))
+    }
+
+    fn of(provider: ProviderConfig, cluster: &Cluster, target: Target, backend: Arc<dyn Backend>) -> Self {
+        let secrets = [provider.image_pull_secrets, provider.copy_secrets].concat();
+        let (cluster, notices) = (cluster.clone(), provider.notices);
+        Self(Arc::new(Inner { backend, target, cluster, secrets, notices }))
     }
 
     /// Starts a build.
@@ -120,6 +129,20 @@ impl Builder {
         let job = self.0.prepare(request, &CancellationToken::new()).await?.into_job();
         let objects = self.0.backend.plan(&job)?;
         Ok(Plan { reference: job.destination, objects })
+    }
+
+    /// Makes sure that `namespace`, which exists, has copies of the provider's `imagePullSecrets` and
+    /// `copySecrets`, so that pods there can pull what was built: with the names of these Secrets in their
+    /// `imagePullSecrets`, or in those of their service account. Tells what was done for each.
+    ///
+    /// Cheap to repeat: what is up to date is only read. A copy does not follow its Secret by itself, so
+    /// call this again when a Secret changes, before each deployment say. Builds do not need it.
+    ///
+    /// # Errors
+    /// If a Secret does not exist or may not be read or written, or if `namespace` has another Secret of its
+    /// name, which is never overwritten. The others are copied all the same.
+    pub async fn ensure_pull_secrets(&self, namespace: &str) -> Result<Vec<EnsuredSecret>> {
+        Ok(ensure_pull_secrets(&self.0.cluster, &self.0.secrets, namespace).await?)
     }
 
     /// Removes what builds have left behind whose client died. Every kaniko build does so on its way,

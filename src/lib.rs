@@ -12,6 +12,7 @@ pub use garden_build_core::{
     Digest, Error, ErrorKind, Event, EventSink, ImageReference, NamedContext, PlannedObject, Pushed, Result,
     Step, StepId, Stream, SweepReport, Version, context,
 };
+pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;
 /// The Kubernetes client that [`Builder::with_client`] takes.
 pub use kube;

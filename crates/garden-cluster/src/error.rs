@@ -56,6 +56,14 @@ pub enum ClusterError {
     /// A pod cannot run, or died.
     #[error("{0}")]
     Pod(Diagnosis),
+    /// More than one thing failed.
+    #[error("{first}; {others}")]
+    Several {
+        /// The first failure.
+        first: Box<ClusterError>,
+        /// What the others say.
+        others: String,
+    },
 }
 
 impl ClusterError {
@@ -65,6 +73,17 @@ impl ClusterError {
             Self::Refused { status, .. } => Some(status.code),
             _ => None,
         }
+    }
+
+    /// Joins failures that do not depend on each other; `None` if there are none.
+    pub(crate) fn all(failures: Vec<Self>) -> Option<Self> {
+        let mut failures = failures.into_iter();
+        let first = failures.next()?;
+        let others: Vec<_> = failures.map(|failure| failure.to_string()).collect();
+        if others.is_empty() {
+            return Some(first);
+        }
+        Some(Self::Several { first: Box::new(first), others: others.join("; ") })
     }
 
     /// Says that the request for `action` failed with `error`.
@@ -96,6 +115,15 @@ impl From<ClusterError> for Error {
                 .retryable(),
             ClusterError::PullSecret { .. } => Self::new(ErrorKind::Config, message),
             ClusterError::Pod(diagnosis) => diagnosis.into(),
+            ClusterError::Several { first, others } => {
+                let first = Self::from(*first);
+                let message = format!("{}; {others}", first.message());
+                let several = Self::new(first.kind().clone(), message);
+                match first.hint() {
+                    Some(hint) => several.with_hint(hint),
+                    None => several,
+                }
+            }
         }
     }
 }

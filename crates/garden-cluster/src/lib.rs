@@ -8,7 +8,7 @@
 //!   talks to a command or a port of a pod, and [`ClusterDialer`] opens connections to Services, all
 //!   through the API server.
 //!   [`in_cluster`] says who need not.
-//! * [`read_pull_secrets`] reads registry credentials.
+//! * [`read_pull_secrets`] reads registry credentials, [`ensure_pull_secrets`] copies them to where workloads need them.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
 //!   [`builder_service_account`] who they are.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
@@ -16,6 +16,7 @@
 mod client;
 mod diagnosis;
 mod dialer;
+mod ensure_pull_secrets;
 mod error;
 mod http_client;
 mod lease;
@@ -36,6 +37,7 @@ mod watch;
 pub use client::{Cluster, new_namespace};
 pub use diagnosis::{Diagnosis, PodState, Trouble, deleted, diagnose, latest_message};
 pub use dialer::{ClusterDialer, in_cluster};
+pub use ensure_pull_secrets::{EnsuredSecret, SecretCopy, ensure_pull_secrets};
 pub use error::ClusterError;
 pub use lease::Lease;
 pub use log::follow_log;

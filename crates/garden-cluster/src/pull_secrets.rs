@@ -31,13 +31,7 @@ pub async fn read_pull_secrets(
 async fn read_one(cluster: &Cluster, reference: &SecretRef) -> Result<Credentials, ClusterError> {
     let SecretRef { name, namespace, .. } = reference;
     let unusable = |reason: String| ClusterError::PullSecret { reason };
-    let secret = cluster.get::<Secret>(namespace, name).await?.ok_or_else(|| {
-        unusable(format!(
-            "Secret {namespace}/{name} does not exist; create it with \
-             `kubectl --namespace {namespace} create secret docker-registry {name} …`"
-        ))
-    })?;
-    let data = secret.data.unwrap_or_default();
+    let data = existing(cluster, reference).await?.data.unwrap_or_default();
     let origin = format!("Secret {namespace}/{name}");
     let credentials = if let Some(json) = data.get(DOCKER_CONFIG_JSON) {
         Credentials::from_docker_config_json(&json.0, &origin)
@@ -50,4 +44,16 @@ async fn read_one(cluster: &Cluster, reference: &SecretRef) -> Result<Credential
         )));
     };
     credentials.map_err(|error| unusable(error.to_string()))
+}
+
+/// Reads a Secret that has to exist.
+pub(crate) async fn existing(cluster: &Cluster, reference: &SecretRef) -> Result<Secret, ClusterError> {
+    let SecretRef { name, namespace, .. } = reference;
+    cluster.get::<Secret>(namespace, name).await?.ok_or_else(|| {
+        let reason = format!(
+            "Secret {namespace}/{name} does not exist; create it with \
+             `kubectl --namespace {namespace} create secret docker-registry {name} …`"
+        );
+        ClusterError::PullSecret { reason }
+    })
 }
