@@ -145,6 +145,10 @@ impl Builder {
         Ok(ensure_pull_secrets(&self.0.cluster, &self.0.secrets, namespace).await?)
     }
 
+    pub(crate) fn target(&self) -> &Target {
+        &self.0.target
+    }
+
     /// Removes what builds have left behind whose client died. Every kaniko build does so on its way,
     /// too; with cluster-buildkit there is never anything to remove.
     ///

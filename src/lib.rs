@@ -3,6 +3,7 @@
 mod builder;
 mod mode;
 mod outcome;
+mod publish;
 mod running;
 mod target;
 
@@ -14,7 +15,10 @@ pub use garden_build_core::{
 };
 pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;
+/// Registries: credentials, and the client that publishing uses.
+pub use garden_registry as registry;
 /// The Kubernetes client that [`Builder::with_client`] takes.
 pub use kube;
 pub use outcome::{BuiltImage, Outcome, Plan, Status};
+pub use publish::{PublishRequest, Published};
 pub use running::{Build, Running};

@@ -56,6 +56,11 @@ impl Target {
         }
     }
 
+    /// Tells whether `image` is one of this registry.
+    pub(crate) fn has(&self, image: &ImageReference) -> bool {
+        image.registry() == self.registry.host()
+    }
+
     /// Finds the way to an image of the registry.
     ///
     /// Credentials are read from the cluster each time, so that changed ones count at once.

@@ -16,5 +16,6 @@ mod failures;
 mod permissions;
 mod project;
 mod proxy;
+mod publishing;
 mod registry;
 mod site;

@@ -113,18 +113,16 @@ pub async fn copy(
     let tree = Tree::find(source, root, existed).await?;
     report(CopyEvent::Found { manifests: tree.manifests().count(), blobs: tree.blobs.clone() });
     let counters = Counters::default();
-    let copying = stream::iter(&tree.blobs)
-        .map(|blob| copy_blob(source, destination, blob, &report, &counters))
-        .buffer_unordered(PARALLEL);
-    copying.try_collect::<()>().await?;
+    // Collected first: a closure that borrows could not be held while others run.
+    let copying: Vec<_> =
+        tree.blobs.iter().map(|blob| copy_blob(source, destination, blob, &report, &counters)).collect();
+    stream::iter(copying).buffer_unordered(PARALLEL).try_collect::<()>().await?;
 
     for level in &tree.levels {
-        let pushing = stream::iter(level)
-            .map(|manifest| {
-                push(destination, manifest, (manifest.digest() == digest).then_some(&destination.image))
-            })
-            .buffer_unordered(PARALLEL);
-        pushing.try_collect::<()>().await?;
+        let name = |manifest: &Manifest| (manifest.digest() == digest).then_some(&destination.image);
+        let pushing: Vec<_> =
+            level.iter().map(|manifest| push(destination, manifest, name(manifest))).collect();
+        stream::iter(pushing).buffer_unordered(PARALLEL).try_collect::<()>().await?;
     }
     verify(destination, digest).await?;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -1,0 +1,205 @@
+//! Takes images out of the deployment registry: to another registry, or into a file.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use garden_build_core::{
+    BuildContext, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, event_channel,
+};
+use garden_registry::{
+    Copied, CopyEvent, Credentials, Location, Platforms, RegistryClient, Uploaded, copy, save,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::target::Target;
+use crate::{Builder, BuiltImage, Running};
+
+/// Which image is published, and where. Made by [`PublishRequest::new`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PublishRequest {
+    /// The image, in the deployment registry.
+    pub source: ImageReference,
+    /// The name that it gets. Without a tag it is called `latest`, as everywhere.
+    pub destination: ImageReference,
+    /// Who is asking there. Default: `None`, whoever the `docker` command of this machine is logged in as, else the
+    /// provider's `imagePullSecrets`.
+    pub credentials: Option<Credentials>,
+    /// Whether the destination's registry speaks plain HTTP. Default: `false`.
+    pub insecure: bool,
+    /// Authorities whose signature on the certificate of the destination's registry is trusted, besides those of the
+    /// system, in PEM form. Default: `None`.
+    pub ca_certificates: Option<Vec<u8>>,
+    /// How long it may take in all. Default: one hour.
+    pub timeout: Duration,
+}
+
+impl PublishRequest {
+    /// Publishes exactly the image that was built, whatever its tag stands for by then.
+    pub fn new(image: &BuiltImage, destination: ImageReference) -> Self {
+        Self::of_reference(image.reference.with_digest(image.digest), destination)
+    }
+
+    /// Publishes the image that `source` stands for when it is published.
+    pub fn of_reference(source: ImageReference, destination: ImageReference) -> Self {
+        let timeout = Duration::from_secs(60 * 60);
+        Self { source, destination, credentials: None, insecure: false, ca_certificates: None, timeout }
+    }
+}
+
+/// An image that was published.
+#[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Published {
+    /// Its name.
+    pub reference: ImageReference,
+    /// What was copied, and its digest, which the name stood for at the end.
+    #[serde(flatten)]
+    pub copied: Copied,
+}
+
+impl Builder {
+    /// Copies an image from the deployment registry to another name, there or elsewhere, and waits for it. See
+    /// [`start_publish`](Self::start_publish).
+    ///
+    /// # Errors
+    /// If the image was not copied. Its new name then stands for what it stood for before.
+    pub async fn publish(&self, request: PublishRequest) -> Result<Published> {
+        self.start_publish(request).await
+    }
+
+    /// Starts to copy an image from the deployment registry to another name, there or elsewhere.
+    ///
+    /// All of it is copied: every platform, attestations, and signatures and the like that refer to it. It goes through this
+    /// machine, without Docker, unless both names are in one registry: then no content travels. Content that is
+    /// there already is not sent again, so repeating this after a failure goes on where it was.
+    pub fn start_publish(&self, request: PublishRequest) -> Running<Published> {
+        let target = self.target().clone();
+        let (events, stream) = event_channel();
+        let cancel = CancellationToken::new();
+        let cx = BuildContext::new(events.clone(), cancel.clone(), request.timeout);
+        Running::spawn(
+            stream,
+            cancel,
+            async move { cx.until_stopped(publish(&target, request, events)).await },
+        )
+    }
+
+    /// Writes an image of the deployment registry to a file, and returns its digest. The file appears when it is complete.
+    ///
+    /// The file is an OCI image layout in a tar archive. With one platform in it, `docker load` takes it as well.
+    ///
+    /// # Errors
+    /// If the image or the platform does not exist, the registry cannot be reached, or the file cannot be written.
+    pub async fn save(
+        &self,
+        image: &ImageReference,
+        platforms: &Platforms,
+        file: impl AsRef<Path>,
+    ) -> Result<Digest> {
+        let file = file.as_ref();
+        let location = self.target().locate(image).await?;
+        let partial = Partial::beside(file)?;
+        let mut output =
+            tokio::fs::File::create(&partial.0).await.map_err(|error| unwritable(file, error))?;
+        let saved = save(&location, platforms, image, &mut output).await?;
+        output.sync_all().await.map_err(|error| unwritable(file, error))?;
+        tokio::fs::rename(&partial.0, file).await.map_err(|error| unwritable(file, error))?;
+        Ok(saved.digest)
+    }
+}
+
+async fn publish(target: &Target, request: PublishRequest, events: EventSink) -> Result<Published> {
+    let step = events.step(format!("publish {} as {}", request.source, request.destination));
+    let report = Report { events, steps: Mutex::default() };
+    step.end(copy_as_asked(target, request, report).await)
+}
+
+async fn copy_as_asked(target: &Target, request: PublishRequest, report: Report) -> Result<Published> {
+    let source = target.locate(&request.source).await?;
+    let reference = request.destination.clone();
+    let destination = destination(target, request).await?;
+    let copied = copy(&source, &destination, Arc::new(move |event| report.tell(event))).await?;
+    Ok(Published { reference, copied })
+}
+
+async fn destination(target: &Target, request: PublishRequest) -> Result<Location> {
+    let PublishRequest { destination, credentials, insecure, ca_certificates, .. } = request;
+    if target.has(&destination) {
+        return target.locate(&destination).await;
+    }
+    let credentials = if let Some(credentials) = credentials {
+        credentials
+    } else {
+        let mut known = target.credentials().await?;
+        known.merge(Credentials::from_docker_cli()?);
+        known
+    };
+    let client = RegistryClient::builder(destination.registry())
+        .insecure(insecure)
+        .ca_certificates(ca_certificates.unwrap_or_default())
+        .credentials(credentials)
+        .dialer(target.dialer());
+    Ok(Location { registry: client.build()?, image: destination })
+}
+
+/// Turns what happens during a copy into steps: one for each blob that travels.
+struct Report {
+    events: EventSink,
+    steps: Mutex<BTreeMap<Digest, (Step, u64)>>,
+}
+
+impl Report {
+    fn tell(&self, event: CopyEvent) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            CopyEvent::Found { blobs, .. } => {
+                for blob in blobs {
+                    let step = self.events.step(format!("copy {} ({} bytes)", blob.digest, blob.size));
+                    steps.insert(blob.digest, (step, blob.size));
+                }
+            }
+            CopyEvent::Sent { blob, bytes } => {
+                if let Some((step, size)) = steps.get(&blob) {
+                    step.progress(bytes, Some(*size));
+                }
+            }
+            CopyEvent::Arrived { blob, how } => match (steps.remove(&blob), how) {
+                (Some((step, _)), Uploaded::Sent) => step.done(),
+                (Some((step, _)), _) => step.cached(),
+                (None, _) => {}
+            },
+            _ => {}
+        }
+    }
+}
+
+/// A file that is being written beside the one that it is to become, and removed unless it does.
+struct Partial(PathBuf);
+
+impl Partial {
+    fn beside(file: &Path) -> Result<Self> {
+        let Some(name) = file.file_name() else {
+            return Err(unwritable(file, std::io::Error::other("it has no file name")));
+        };
+        let mut name = name.to_owned();
+        name.push(format!(".{}.partial", garden_cluster::build_id()));
+        Ok(Self(file.with_file_name(name)))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // After it was renamed, there is nothing to remove.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn unwritable(file: &Path, error: std::io::Error) -> Error {
+    Error::new(ErrorKind::Config, format!("the image cannot be written to {}: {error}", file.display()))
+        .with_hint("name a file in a directory that exists and may be written")
+        .with_source(error)
+}
