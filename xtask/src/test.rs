@@ -35,10 +35,9 @@ fn unit_tests() -> Result<()> {
     let what = "unit and integration tests";
     announce(what);
     let mut command = command(&["test", "--workspace"]);
-    if let Some(directory) = testbed::busybox_directory()? {
-        let path = env::var_os("PATH").unwrap_or_default();
-        command.env("PATH", env::join_paths([directory].into_iter().chain(env::split_paths(&path)))?);
-    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = testbed::program_directories()?.into_iter().chain(env::split_paths(&path));
+    command.env("PATH", env::join_paths(directories)?);
     succeed(&mut command, what)
 }
 

@@ -102,13 +102,16 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// Returns the directory of a busybox for tests that need one, unless the machine has its own.
-pub(crate) fn busybox_directory() -> Result<Option<PathBuf>> {
-    if host::on_path("busybox") {
-        return Ok(None);
-    }
-    let program = host::unpacked_program("busybox-static", "bin/busybox")?;
-    Ok(program.parent().map(Path::to_owned))
+/// Returns the directories of programs that tests need and this machine lacks.
+pub(crate) fn program_directories() -> Result<Vec<PathBuf>> {
+    let programs = [("busybox", "busybox-static", "bin/busybox"), ("docker-registry", "docker-registry", "usr/bin/docker-registry")];
+    let missing = programs.into_iter().filter(|(name, ..)| !host::on_path(name));
+    missing
+        .map(|(_, package, program)| {
+            let program = host::unpacked_program(package, program)?;
+            program.parent().map(Path::to_owned).context("a program without a directory")
+        })
+        .collect()
 }
 
 /// Names the testbed's image of a BuildKit daemon.

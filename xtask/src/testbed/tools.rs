@@ -64,13 +64,22 @@ const TOOLS: &[Tool] = &[
 ];
 
 /// What benchmarks compare with. No testbed needs them, so none waits for them.
-const PEERS: &[Tool] = &[Tool {
-    name: "buildx",
-    packages: &["github.com/docker/buildx/cmd/buildx"],
-    build_tags: "",
-    linker_flags: "-s -w -X github.com/docker/buildx/version.Version=v0.30.1",
-    first_build_minutes: 2,
-}];
+const PEERS: &[Tool] = &[
+    Tool {
+        name: "buildx",
+        packages: &["github.com/docker/buildx/cmd/buildx"],
+        build_tags: "",
+        linker_flags: "-s -w -X github.com/docker/buildx/version.Version=v0.30.1",
+        first_build_minutes: 2,
+    },
+    Tool {
+        name: "crane",
+        packages: &["github.com/google/go-containerregistry/cmd/crane"],
+        build_tags: "",
+        linker_flags: "-s -w -X github.com/google/go-containerregistry/cmd/crane/cmd.Version=v0.21.6",
+        first_build_minutes: 1,
+    },
+];
 
 /// Where each built program lies, and what they were all built from.
 #[derive(Debug)]
