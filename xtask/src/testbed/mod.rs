@@ -104,7 +104,10 @@ pub(crate) fn check() -> Result<()> {
 
 /// Returns the directories of programs that tests need and this machine lacks.
 pub(crate) fn program_directories() -> Result<Vec<PathBuf>> {
-    let programs = [("busybox", "busybox-static", "bin/busybox"), ("docker-registry", "docker-registry", "usr/bin/docker-registry")];
+    let programs = [
+        ("busybox", "busybox-static", "bin/busybox"),
+        ("docker-registry", "docker-registry", "usr/bin/docker-registry"),
+    ];
     let missing = programs.into_iter().filter(|(name, ..)| !host::on_path(name));
     missing
         .map(|(_, package, program)| {

@@ -230,7 +230,9 @@ impl Session<'_> {
         match answer.status {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT | StatusCode::CREATED => {
                 self.location = self.client.upload_location(&answer, &call.uri).unwrap_or(call.uri);
-                self.offset = offset(&answer.headers).unwrap_or(end).min(blob.size);
+                // Of one byte, distribution says the same as of none.
+                let accepted = offset(&answer.headers).filter(|offset| (*offset, end) != (0, 1));
+                self.offset = accepted.unwrap_or(end).min(blob.size);
                 Ok(Patched::Accepted)
             }
             StatusCode::UNAUTHORIZED => {
