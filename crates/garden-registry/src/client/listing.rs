@@ -20,7 +20,7 @@ use crate::transport::{Call, Patience};
 /// A list that goes on for longer goes in a circle.
 pub(super) const MOST_PAGES: usize = 100_000;
 
-/// How many entries are asked for at once. Registries give fewer if that is too much for them.
+/// How many entries are asked for at once. Most registries give fewer if that is too much for them.
 const PAGE: usize = 1000;
 
 /// The largest page that is read, in bytes.
@@ -40,7 +40,7 @@ impl RegistryClient {
     /// If the registry does not answer the question; public ones usually don't.
     pub async fn repositories(&self) -> Result<Vec<String>, RegistryError> {
         let access = Access { repository: CATALOG, action: Action::ListRepositories };
-        self.list(self.0.endpoint.url(&format!("_catalog?n={PAGE}"))?, &access).await
+        self.list(&self.0.endpoint.url("_catalog")?, &access).await
     }
 
     /// Lists the tags of a repository, in the registry's order; none if there is no such repository.
@@ -50,20 +50,26 @@ impl RegistryClient {
     pub async fn tags(&self, repository: &str) -> Result<Vec<String>, RegistryError> {
         let repository = self.repository(repository)?;
         let access = Access { repository: &repository, action: Action::Pull };
-        self.list(self.0.endpoint.of_repository(&repository, &format!("tags/list?n={PAGE}"))?, &access).await
+        self.list(&self.0.endpoint.of_repository(&repository, "tags/list")?, &access).await
     }
 
-    async fn list(&self, first: Uri, access: &Access<'_>) -> Result<Vec<String>, RegistryError> {
+    async fn list(&self, whole: &Uri, access: &Access<'_>) -> Result<Vec<String>, RegistryError> {
         let operation = self.begin(Patience::Transfer);
         let mut listed = Vec::new();
         // Some registries begin a page with the last entry of the one before.
         let mut known = BTreeSet::new();
-        let mut uri = first;
+        let sized: Option<Uri> = format!("{whole}?n={PAGE}").parse().ok();
+        let mut uri = sized.clone().unwrap_or_else(|| whole.clone());
         for _ in 0..MOST_PAGES {
             let accept = HeaderValue::from_static("application/json");
             let asked = self
                 .ask(Call::new(Method::GET, uri.clone()).header(ACCEPT, accept), access, &operation)
                 .await?;
+            // Distribution does not give fewer entries of its catalog than it is asked for, if that is too much.
+            if asked.status() == StatusCode::BAD_REQUEST && sized.as_ref() == Some(&uri) {
+                uri = whole.clone();
+                continue;
+            }
             if asked.status() != StatusCode::OK {
                 let Refused { status, said, error } = self.explain(asked, access).await?;
                 let is_missing = status == StatusCode::NOT_FOUND && access.repository != CATALOG;

@@ -18,10 +18,12 @@ async fn all_tags_are_listed(registry: &Registry) {
     for tag in tags.iter().rev() {
         image.push(&client, &registry.image("team/api", tag)).await;
     }
-    assert_eq!(client.tags("team/api").await.expect("an answer"), tags);
-    image.push(&client, &registry.image("team/api", "Z_-.z")).await;
     tags.insert(0, "Z_-.z".to_owned());
-    assert_eq!(client.tags("team/api").await.expect("an answer"), tags);
+    image.push(&client, &registry.image("team/api", &tags[0])).await;
+    let mut listed = client.tags("team/api").await.expect("an answer");
+    // Debian's registry has no order.
+    listed.sort();
+    assert_eq!(listed, tags);
 }
 
 async fn all_repositories_are_listed(registry: &Registry) {
