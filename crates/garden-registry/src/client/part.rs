@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
+use garden_build_core::Digest;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 
 use super::blobs::{BlobSource, BlobStream};
 use crate::error::{BoxError, RegistryError};
+use crate::manifest::Descriptor;
 use crate::transport::StreamedBody;
 
 /// Is told how many bytes of a blob are on their way or there. May be told less than before, when some were lost.
@@ -43,13 +45,13 @@ pub(super) struct Part {
 }
 
 impl Part {
-    /// Sends what lies in `range` of a blob of `size` bytes.
+    /// Sends what lies in `range` of `blob`.
     ///
     /// The last piece of a blob leaves only after the source has come to its end: it is there that a source tells
     /// whether its content was right, and what is short of its length is never taken for a blob.
     pub(super) fn new(
         range: Range<u64>,
-        size: u64,
+        blob: &Descriptor,
         source: &dyn BlobSource,
         sent: &Sent,
     ) -> (Self, StreamedBody) {
@@ -60,7 +62,8 @@ impl Part {
             held: None,
             received: range.start,
             end: range.end,
-            is_last: range.end == size,
+            is_last: range.end == blob.size,
+            digest: blob.digest,
         };
         let frames = stream::unfold(pieces, Pieces::next).map(move |piece| match piece {
             Ok(piece) => {
@@ -96,6 +99,7 @@ struct Pieces {
     end: u64,
     /// Whether the part reaches to the blob's end.
     is_last: bool,
+    digest: Digest,
 }
 
 impl Pieces {
@@ -113,6 +117,7 @@ impl Pieces {
                     }
                 }
                 Some(Err(error)) => return Some((Err(error), self)),
+                None if self.received < self.end => return Some((Err(self.too_short()), self)),
                 None => break,
             }
         }
@@ -121,6 +126,13 @@ impl Pieces {
         (self.is_last, self.received) = (false, self.end);
         Some((Ok(held), self))
     }
+
+    fn too_short(&self) -> RegistryError {
+        RegistryError::Malformed {
+            what: format!("the content for blob {}", self.digest),
+            reason: format!("it ends after {} bytes, before it should", self.received),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +140,8 @@ mod tests {
     use super::*;
 
     async fn body(range: Range<u64>, source: &dyn BlobSource) -> (Part, Result<Bytes, String>) {
-        let (part, body) = Part::new(range, 10, source, &Sent::untold());
+        let blob = Descriptor::new("application/octet-stream", Digest::of(b"0123456789"), 10);
+        let (part, body) = Part::new(range, &blob, source, &Sent::untold());
         let collected = body.collect().await.map(http_body_util::Collected::to_bytes);
         (part, collected.map_err(|error| error.to_string()))
     }
@@ -159,6 +172,13 @@ mod tests {
         let (part, sent) = body(0..10, &Wrong).await;
         assert!(sent.expect_err("a failure").contains("wrong"));
         assert_eq!(part.position(), 5);
+        assert!(part.take_failure().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_source_that_ends_too_early_is_not_a_connection_that_breaks() {
+        let (part, sent) = body(0..10, &Bytes::from_static(b"012345678")).await;
+        assert!(sent.expect_err("a failure").contains("ends after 9 bytes"));
         assert!(part.take_failure().is_some());
     }
 }

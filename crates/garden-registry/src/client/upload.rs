@@ -54,19 +54,13 @@ impl RegistryClient {
     ) -> Result<Uploaded, RegistryError> {
         let repository = self.repository(repository)?;
         let from = from.map(|from| self.repository(from)).transpose()?;
-        let access = Access {
-            repository: &repository,
-            action: from.as_deref().map_or(Action::Push, Action::PushFrom),
-        };
+        let access = Access { repository: &repository, action: Action::Push };
         if self.has(&access, blob.digest).await? {
             return Ok(Uploaded::Existed);
         }
         let mut tries = 1;
         loop {
-            let operation = self.begin(Patience::Transfer);
-            let Some(mut session) =
-                self.start_upload(&access, blob.digest, from.as_deref(), operation).await?
-            else {
+            let Some(mut session) = self.start_upload(&access, blob.digest, from.as_deref()).await? else {
                 return Ok(Uploaded::Mounted);
             };
             match session.send(blob, source, sent).await {
@@ -87,26 +81,35 @@ impl RegistryClient {
         access: &'a Access<'a>,
         digest: Digest,
         from: Option<&str>,
-        operation: Operation<'a>,
     ) -> Result<Option<Session<'a>>, RegistryError> {
         let start =
             |query: &str| self.0.endpoint.of_repository(access.repository, &format!("blobs/uploads/{query}"));
-        let uri = start(&from.map_or_else(String::new, |from| format!("?mount={digest}&from={from}")))?;
-        let (mut asked, mut uri) =
-            (self.ask(empty(Method::POST, uri.clone()), access, &operation).await?, uri);
-        // Registries that cannot mount, or not from there, differ in how they say so.
-        if from.is_some() && asked.status().is_client_error() && asked.status() != StatusCode::UNAUTHORIZED {
-            uri = start("")?;
-            asked = self.ask(empty(Method::POST, uri.clone()), access, &operation).await?;
-        }
-        match asked.status() {
-            StatusCode::CREATED if from.is_some() => Ok(None),
-            StatusCode::ACCEPTED => {
-                let location = self.upload_location(&asked.answer, &uri)?;
-                Ok(Some(Session { client: self, access, operation, location, offset: 0 }))
+        let operation = self.begin(Patience::Transfer);
+        let mut begun = None;
+        if let Some(from) = from {
+            let uri = start(&format!("?mount={digest}&from={from}"))?;
+            let also_from = Access { action: Action::PushFrom(from), ..*access };
+            match self.ask(empty(Method::POST, uri.clone()), &also_from, &operation).await {
+                Ok(asked) if asked.status() == StatusCode::CREATED => return Ok(None),
+                // Registries that cannot mount, or not from there, differ in how they say so; one with tokens says
+                // that the token is not enough.
+                Ok(asked) if asked.status().is_client_error() => {}
+                Err(RegistryError::Unauthorized(_) | RegistryError::Forbidden(_)) => {}
+                asked => begun = Some((asked?, uri)),
             }
-            _ => Err(self.explain(asked, access).await?.error),
         }
+        let (asked, uri) = match begun {
+            Some(begun) => begun,
+            None => {
+                let uri = start("")?;
+                (self.ask(empty(Method::POST, uri.clone()), access, &operation).await?, uri)
+            }
+        };
+        if asked.status() != StatusCode::ACCEPTED {
+            return Err(self.explain(asked, access).await?.error);
+        }
+        let location = self.upload_location(&asked.answer, &uri)?;
+        Ok(Some(Session { client: self, access, operation, location, offset: 0 }))
     }
 
     /// Returns where an upload goes on.
@@ -213,7 +216,7 @@ impl Session<'_> {
         }
         self.client.present(&mut call, self.access);
 
-        let (part, body) = Part::new(start..end, blob.size, source, sent);
+        let (part, body) = Part::new(start..end, blob, source, sent);
         let answer = match self.send_watched(&call, body, &part).await {
             Ok(answer) => answer,
             Err(error) => {
