@@ -98,6 +98,10 @@ pub(crate) fn index(media_type: &str, children: &[&Manifest]) -> Manifest {
 
 /// Returns bytes that do not compress, the same for the same name.
 pub(crate) fn noise(name: &str, size: usize) -> Bytes {
-    let blocks = (0_u64..).flat_map(|block| Sha256::digest(format!("{name} {block}")));
-    blocks.take(size).collect()
+    let mut bytes = Vec::with_capacity(size + 32);
+    for block in (0_u64..).take(size.div_ceil(32)) {
+        bytes.extend_from_slice(&Sha256::digest(format!("{name} {block}")));
+    }
+    bytes.truncate(size);
+    bytes.into()
 }
