@@ -12,6 +12,8 @@ use crate::{Digest, NamedContext};
 /// (Garden's versions have 10 digits, 40 bits.)
 const DIGITS: usize = 20;
 
+const PREFIX: &str = "v-";
+
 /// The tag of an image: `v-` and 20 hexadecimal digits that stand for everything that went into it.
 ///
 /// Covers the context's files, those of named contexts, the Dockerfile, the target stage, build
@@ -80,7 +82,14 @@ impl Version {
             hasher.field("platform", platform.as_bytes());
         }
         let hex = hasher.finish().hex();
-        Self(format!("v-{}", &hex[..DIGITS]))
+        Self(format!("{PREFIX}{}", &hex[..DIGITS]))
+    }
+
+    /// Tells whether `tag` has the form of a version, which tags that others choose hardly ever have.
+    pub fn is_version(tag: &str) -> bool {
+        tag.strip_prefix(PREFIX).is_some_and(|digits| {
+            digits.len() == DIGITS && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
     }
 
     /// Returns the version as it stands in the image's tag.
@@ -139,6 +148,14 @@ mod tests {
         let digits = version.as_str().strip_prefix("v-").expect("prefix");
         assert_eq!(digits.len(), DIGITS);
         assert!(digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    }
+
+    #[test]
+    fn is_told_from_the_tags_of_others() {
+        assert!(Version::is_version(version(&BuildRequest::new("api", ".")).as_str()));
+        for tag in ["latest", "v-0123456789", "v-0123456789abcdef01234", "v-0123456789ABCDEF0123", "v1", ""] {
+            assert!(!Version::is_version(tag), "{tag}");
+        }
     }
 
     #[test]

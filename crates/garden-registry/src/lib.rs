@@ -6,6 +6,7 @@
 //!   looked up for a repository, and rendered as the `config.json` of a builder. Where they name credential
 //!   helpers, [`CredentialHelpers`] runs them.
 //! * [`Manifest`] is what a registry knows about an image: its blobs, or the images of an index.
+//! * [`clean_up`] decides which images a registry can do without.
 //! * [`Dial`] opens the connections, so that a registry that only the cluster can reach is reached
 //!   through whatever leads there.
 //!
@@ -18,6 +19,7 @@ mod archive;
 mod authenticate;
 mod cause;
 mod challenge;
+pub mod clean_up;
 mod client;
 mod connect;
 mod copy;
