@@ -11,6 +11,7 @@
 //! * [`read_pull_secrets`] reads registry credentials, [`ensure_pull_secrets`] copies them to where workloads need them.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
 //!   [`builder_service_account`] who they are.
+//! * [`images_in_use`] says which images workloads name.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
 
 mod client;
@@ -19,6 +20,7 @@ mod dialer;
 mod ensure_pull_secrets;
 mod error;
 mod http_client;
+mod images_in_use;
 mod lease;
 mod log;
 mod ownership;
@@ -39,6 +41,7 @@ pub use diagnosis::{Diagnosis, PodState, Trouble, deleted, diagnose, latest_mess
 pub use dialer::{ClusterDialer, in_cluster};
 pub use ensure_pull_secrets::{EnsuredSecret, SecretCopy, ensure_pull_secrets};
 pub use error::ClusterError;
+pub use images_in_use::images_in_use;
 pub use lease::Lease;
 pub use log::follow_log;
 pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};
