@@ -80,6 +80,7 @@ pub use project::{Project, load, parse};
 pub use provider::build_mode::{BuildMode, ClusterDockerOptions};
 pub use provider::cache::{CacheLayer, CacheMode};
 pub use provider::cluster_buildkit::ClusterBuildkitOptions;
+pub use provider::in_cluster_registry::InClusterRegistryOptions;
 pub use provider::kaniko::{KanikoNamespace, KanikoOptions, KanikoUtil};
 pub use provider::names::{Namespace, SecretRef};
 pub use provider::registry::DeploymentRegistry;

@@ -132,7 +132,8 @@ impl<'a> Environment<'a> {
         let provider = self.merged_provider(&problems).and_then(|(kind, node)| {
             let node = resolve::fields(&node, &ProviderConfig::SET_ASIDE, &self.keys(None, None), &problems);
             let default_namespace = || self.provider_namespace(&problems).unwrap_or_default();
-            ProviderConfig::read(&node, kind, self.project.generation, default_namespace, &problems)
+            let Project { name, generation, .. } = self.project;
+            ProviderConfig::read(&node, kind, name, *generation, default_namespace, &problems)
         });
         let notices = self.notices.iter().cloned().chain(problems.take_notices()).collect();
         problems.into_result(provider.map(|provider| ProviderConfig { notices, ..provider }))

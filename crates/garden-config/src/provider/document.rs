@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::{
-    BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, KanikoOptions, Namespace,
-    ProviderConfig, ProviderKind, ProviderResources, ProviderStorage, SecretRef, Toleration,
+    BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, InClusterRegistryOptions,
+    KanikoOptions, Namespace, ProviderConfig, ProviderKind, ProviderResources, ProviderStorage, SecretRef,
+    Toleration,
 };
 
 /// The fields of a [`ProviderConfig`], where those of `buildMode` lie side by side.
@@ -42,6 +43,9 @@ pub(crate) struct ProviderDocument {
     /// Where images are pushed to. Default: the registry within the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deployment_registry: Option<DeploymentRegistry>,
+    /// How the registry within the cluster runs.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) in_cluster_registry: InClusterRegistryOptions,
     /// The Secrets with the credentials for registries; later ones win.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) image_pull_secrets: Vec<SecretRef>,
@@ -62,7 +66,7 @@ pub(crate) struct ProviderDocument {
     /// Labels that a node must have to run the services in the cluster.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) system_node_selector: BTreeMap<String, String>,
-    /// The registry that the image of the `BuildKit` daemon comes from. Default: `docker.io`.
+    /// The registry that the images of the `BuildKit` daemon and of the registry within the cluster come from. Default: `docker.io`.
     pub(crate) util_image_registry_domain: String,
 }
 
@@ -126,6 +130,7 @@ impl From<&ProviderConfig> for ProviderDocument {
             kubeconfig: provider.kubeconfig,
             namespace: provider.namespace,
             deployment_registry: provider.deployment_registry,
+            in_cluster_registry: provider.in_cluster_registry,
             image_pull_secrets: provider.image_pull_secrets,
             copy_secrets: provider.copy_secrets,
             resources: provider.resources,

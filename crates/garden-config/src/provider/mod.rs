@@ -4,6 +4,7 @@ pub(crate) mod build_mode;
 pub(crate) mod cache;
 pub(crate) mod cluster_buildkit;
 pub(crate) mod document;
+pub(crate) mod in_cluster_registry;
 pub(crate) mod kaniko;
 pub(crate) mod names;
 pub(crate) mod registry;
@@ -26,8 +27,8 @@ use crate::project::Generation;
 use crate::provider::document::ProviderDocument;
 use crate::provider::names::namespace_issue;
 use crate::{
-    BuildMode, ConfigError, DeploymentRegistry, KanikoOptions, Namespace, Notice, ProviderResources,
-    ProviderStorage, SecretRef, Toleration,
+    BuildMode, ConfigError, DeploymentRegistry, InClusterRegistryOptions, KanikoOptions, Namespace, Notice,
+    ProviderResources, ProviderStorage, SecretRef, Toleration,
 };
 
 /// How and where images are built for one environment of a project.
@@ -52,6 +53,8 @@ use crate::{
 pub struct ProviderConfig {
     /// Which of the two providers it is.
     pub kind: ProviderKind,
+    /// The name of the project that it belongs to.
+    pub project_name: String,
     /// The context of the kubeconfig to use. Default: the kubeconfig's current one.
     pub context: Option<String>,
     /// The kubeconfig file. Default: what `kubectl` would use.
@@ -61,8 +64,11 @@ pub struct ProviderConfig {
     pub namespace: Namespace,
     /// How images are built.
     pub build_mode: BuildMode,
-    /// Where images are pushed to. Default: the registry within the cluster.
+    /// Where images are pushed to. Default: the registry within the cluster; see
+    /// [`ProviderConfig::in_cluster_registry_namespace`].
     pub deployment_registry: Option<DeploymentRegistry>,
+    /// How the registry within the cluster runs.
+    pub in_cluster_registry: InClusterRegistryOptions,
     /// The Secrets with the credentials for registries; later ones win. Default: none.
     pub image_pull_secrets: Vec<SecretRef>,
     /// The Secrets that are copied to the namespaces where images run. Builders do not use them.
@@ -79,8 +85,8 @@ pub struct ProviderConfig {
     pub registry_proxy_tolerations: Vec<Toleration>,
     /// Labels that a node must have to run the services in the cluster. Default: none.
     pub system_node_selector: BTreeMap<String, String>,
-    /// The registry that the daemon's image of `cluster-buildkit` comes from, unless it is set: a host, perhaps with port
-    /// and path. Default: `docker.io`.
+    /// The registry that the images of the `BuildKit` daemon and of the registry within the cluster come from, unless they
+    /// are set: a host, perhaps with port and path. Default: `docker.io`.
     pub util_image_registry_domain: String,
     /// What the author of the project file should know.
     pub notices: Vec<Notice>,
@@ -109,17 +115,48 @@ impl ProviderKind {
 }
 
 impl ProviderConfig {
-    /// The registry that the daemon's image of `cluster-buildkit` comes from, unless another is set.
+    /// The registry that images of the services in the cluster come from, unless another is set.
     pub const UTIL_IMAGE_REGISTRY_DOMAIN: &str = "docker.io";
+
+    /// The registry within the cluster, as the names of its images have it: every node reaches it there.
+    pub const IN_CLUSTER_REGISTRY: &str = "127.0.0.1:5000";
 
     /// Returns the defaults of the provider `kubernetes` for a project.
     pub fn kubernetes(project_name: &str) -> Self {
-        Self::new(ProviderKind::Kubernetes, Namespace::new(format!("{project_name}-default")))
+        Self::new(ProviderKind::Kubernetes, project_name, Namespace::new(format!("{project_name}-default")))
     }
 
     /// Returns the defaults of the provider `local-kubernetes` for a project.
     pub fn local_kubernetes(project_name: &str) -> Self {
-        Self::new(ProviderKind::LocalKubernetes, Namespace::new(format!("{project_name}-default")))
+        let namespace = Namespace::new(format!("{project_name}-default"));
+        Self::new(ProviderKind::LocalKubernetes, project_name, namespace)
+    }
+
+    /// Returns the path that images have in the registry within the cluster, if they are pushed there: the namespace
+    /// of `deploymentRegistry`, or else the project's name; `None` if they go elsewhere.
+    ///
+    /// As in Garden, that registry is used if `deploymentRegistry` is not set or names `127.0.0.1:5000`, unless images
+    /// are built by this machine's Docker daemon.
+    ///
+    /// ```
+    /// use garden_config::{BuildMode, KanikoOptions, ProviderConfig};
+    ///
+    /// let mut provider = ProviderConfig::kubernetes("shop");
+    /// assert_eq!(provider.in_cluster_registry_namespace(), None);
+    /// provider.build_mode = BuildMode::Kaniko(KanikoOptions::default());
+    /// assert_eq!(provider.in_cluster_registry_namespace(), Some("shop"));
+    /// ```
+    pub fn in_cluster_registry_namespace(&self) -> Option<&str> {
+        if self.build_mode == BuildMode::LocalDocker {
+            return None;
+        }
+        match &self.deployment_registry {
+            None => Some(&self.project_name),
+            Some(registry) if registry.host() == Self::IN_CLUSTER_REGISTRY => {
+                Some(registry.namespace.as_deref().unwrap_or(&self.project_name))
+            }
+            Some(_) => None,
+        }
     }
 
     /// Checks what is checked when a project file is read.
@@ -143,6 +180,7 @@ impl ProviderConfig {
         if let Some(registry) = &self.deployment_registry {
             issues.extend(within(registry.issues(), "deploymentRegistry".to_owned()));
         }
+        issues.extend(within(self.in_cluster_registry.issues(), "inClusterRegistry".to_owned()));
         issues.extend(item_issues("imagePullSecrets", &self.image_pull_secrets, SecretRef::issues));
         issues.extend(item_issues("copySecrets", &self.copy_secrets, SecretRef::issues));
         issues.extend(within(self.resources.issues(), "resources".to_owned()));
@@ -176,14 +214,16 @@ impl ProviderConfig {
         write::document(&project)
     }
 
-    fn new(kind: ProviderKind, namespace: Namespace) -> Self {
+    fn new(kind: ProviderKind, project_name: &str, namespace: Namespace) -> Self {
         Self {
             kind,
+            project_name: project_name.to_owned(),
             context: None,
             kubeconfig: None,
             namespace,
             build_mode: BuildMode::default(),
             deployment_registry: None,
+            in_cluster_registry: InClusterRegistryOptions::default(),
             image_pull_secrets: Vec::new(),
             copy_secrets: Vec::new(),
             resources: ProviderResources::default(),
@@ -196,11 +236,12 @@ impl ProviderConfig {
         }
     }
 
-    /// Reads a provider from its place in a project file. `default_namespace` is asked for the name
+    /// Reads a provider of the project `project_name` from its place in a project file. `default_namespace` is asked for the name
     /// of the namespace only if the provider does not set it; it reports what prevents it.
     pub(crate) fn read(
         node: &Node,
         kind: ProviderKind,
+        project_name: &str,
         generation: Generation,
         default_namespace: impl FnOnce() -> String,
         problems: &Problems,
@@ -212,7 +253,7 @@ impl ProviderConfig {
             Some(node) => Namespace::read(node, default_namespace, problems),
             None => Namespace::new(default_namespace()),
         };
-        let mut provider = Self::new(kind, namespace);
+        let mut provider = Self::new(kind, project_name, namespace);
         provider.context = fields.text("context").map(str::to_owned);
         provider.kubeconfig = fields.text("kubeconfig").map(|path| problems.source().directory().join(path));
         if let Some(namespace) = fields.text("gardenSystemNamespace") {
@@ -224,6 +265,9 @@ impl ProviderConfig {
         provider.deployment_registry = fields
             .node("deploymentRegistry")
             .and_then(|node| DeploymentRegistry::read(node, "`deploymentRegistry`", problems));
+        if let Some(node) = fields.node("inClusterRegistry") {
+            provider.in_cluster_registry = InClusterRegistryOptions::read(node, problems);
+        }
         provider.image_pull_secrets = SecretRef::read_all(&fields, "imagePullSecrets", problems);
         provider.copy_secrets = SecretRef::read_all(&fields, "copySecrets", problems);
         if let Some(node) = fields.node("resources") {

@@ -238,6 +238,7 @@ fn provider() -> impl Strategy<Value = ProviderConfig> {
             (provider.resources.builder, provider.resources.registry) = (resources.0, resources.1);
             (provider.resources.util, provider.resources.sync) = (resources.2, resources.3);
             (provider.storage.builder, provider.storage.registry) = (cluster.0, cluster.1);
+            provider.in_cluster_registry.image = local.then(|| "registry.example/registry:3".to_owned());
             provider.garden_system_namespace = cluster.2;
             (provider.registry_proxy_tolerations, provider.system_node_selector) = (cluster.3, cluster.4);
             "mirror.example:5000/hub".clone_into(&mut provider.util_image_registry_domain);

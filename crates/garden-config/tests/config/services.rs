@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use garden_config::{
-    BuildMode, ClusterBuildkitOptions, KanikoNamespace, KanikoOptions, PersistentStorage, ProviderConfig,
-    ProviderResources, ProviderStorage, Resources, SecretRef, Toleration,
+    BuildMode, ClusterBuildkitOptions, InClusterRegistryOptions, KanikoNamespace, KanikoOptions,
+    PersistentStorage, ProviderConfig, ProviderResources, ProviderStorage, Resources, SecretRef, Toleration,
 };
 
 use crate::support::{project, refused, valid};
@@ -22,6 +22,7 @@ fn nothing_set_gives_the_defaults() {
         (vec![], BTreeMap::new())
     );
     assert_eq!(provider.util_image_registry_domain, "docker.io");
+    assert_eq!(provider.in_cluster_registry, InClusterRegistryOptions::default());
 
     let defaults = ProviderResources::default();
     let amounts = |it: &Resources| [it.limits.cpu, it.limits.memory, it.requests.cpu, it.requests.memory];
@@ -114,6 +115,40 @@ fn scheduling_of_services() {
         ("systemNodeSelector: [a]", "5:25: `systemNodeSelector` must be a mapping, not a list"),
         ("systemNodeSelector: {a: 1}", "5:29: `a` must be text, not a number | write it in quotes: `\"1\"`"),
     ]);
+}
+
+#[test]
+fn the_registry_within_the_cluster() {
+    let options = valid("inClusterRegistry: {image: mirror.example/registry:3}").in_cluster_registry;
+    assert_eq!(options.image_from("docker.io"), "mirror.example/registry:3");
+    assert_eq!(valid("inClusterRegistry: {}").in_cluster_registry, InClusterRegistryOptions::default());
+    refused(&[
+        ("inClusterRegistry: on", "5:24: `inClusterRegistry` must be a mapping, not text"),
+        (
+            "inClusterRegistry: {images: a}",
+            "5:25: `images` is not a field of `inClusterRegistry` | did you mean `image`?",
+        ),
+        (
+            "inClusterRegistry: {image: A}",
+            "5:32: `A` is not an image reference: invalid reference format | write it like \
+             `docker.io/library/registry:2.8.3`",
+        ),
+    ]);
+}
+
+/// Garden replaces what is set by the project's own path in its registry, if that is the registry that is named.
+#[test]
+fn images_go_to_the_registry_within_the_cluster_unless_another_is_named() {
+    let path = |fields: &str| valid(fields).in_cluster_registry_namespace().map(str::to_owned);
+    assert_eq!(path("buildMode: kaniko").as_deref(), Some("shop"));
+    assert_eq!(path("buildMode: cluster-buildkit\ndeploymentRegistry: null").as_deref(), Some("shop"));
+    let named = "buildMode: kaniko\ndeploymentRegistry:";
+    assert_eq!(path(&format!("{named} {{hostname: 127.0.0.1:5000}}")).as_deref(), Some("shop"));
+    let with_path = format!("{named} {{hostname: 127.0.0.1, port: 5000, namespace: team}}");
+    assert_eq!(path(&with_path).as_deref(), Some("team"));
+    assert_eq!(path(&format!("{named} {{hostname: 127.0.0.1:5001}}")), None);
+    assert_eq!(path(&format!("{named} {{hostname: registry.example}}")), None);
+    assert_eq!(path("buildMode: local-docker"), None);
 }
 
 #[test]

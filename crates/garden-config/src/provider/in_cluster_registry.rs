@@ -1,0 +1,61 @@
+use garden_build_core::ImageReference;
+use serde::Serialize;
+
+use crate::ProviderConfig;
+use crate::document::decode::Fields;
+use crate::document::issue::Issue;
+use crate::document::node::Node;
+use crate::document::problems::Problems;
+
+/// How the registry within the cluster runs: the provider's field `inClusterRegistry`, an extension that Garden does
+/// not have. Its resources, volume, node selector and tolerations are in `resources.registry`, `storage.registry`,
+/// `systemNodeSelector` and `registryProxyTolerations`.
+///
+/// ```
+/// use garden_config::InClusterRegistryOptions;
+///
+/// let mut options = InClusterRegistryOptions::default();
+/// assert_eq!(options.image_from("mirror.example/hub"), "mirror.example/hub/library/registry:2.8.3");
+/// options.image = Some("registry.example/registry:3.0.0".to_owned());
+/// assert_eq!(options.image_from("mirror.example/hub"), "registry.example/registry:3.0.0");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct InClusterRegistryOptions {
+    /// The image of the registry, and of what makes it reachable on the nodes: CNCF distribution, version 2.8 or 3,
+    /// with `registry`, `sh` and busybox' `nc` in it, as the official images have. Default: none, so that
+    /// [`InClusterRegistryOptions::DEFAULT_IMAGE`] is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
+impl InClusterRegistryOptions {
+    /// The image that is used unless another is set.
+    pub const DEFAULT_IMAGE: &str = "docker.io/library/registry:2.8.3";
+
+    /// Returns the image: the one that is set, or the default from the registry `domain` in place of `docker.io`.
+    pub fn image_from(&self, domain: &str) -> String {
+        match (&self.image, Self::DEFAULT_IMAGE.strip_prefix(ProviderConfig::UTIL_IMAGE_REGISTRY_DOMAIN)) {
+            (None, Some(path)) => format!("{domain}{path}"),
+            (image, _) => image.as_deref().unwrap_or(Self::DEFAULT_IMAGE).to_owned(),
+        }
+    }
+
+    /// Reads the field `inClusterRegistry`.
+    pub(crate) fn read(node: &Node, problems: &Problems) -> Self {
+        let Some(fields) = Fields::open(node, "`inClusterRegistry`", problems) else {
+            return Self::default();
+        };
+        let options = Self { image: fields.text("image").map(str::to_owned) };
+        fields.finish_with(|| options.issues());
+        options
+    }
+
+    pub(crate) fn issues(&self) -> Vec<Issue> {
+        let image = self.image.as_deref().and_then(|image| image.parse::<ImageReference>().err());
+        let hint = format!("write it like `{}`", Self::DEFAULT_IMAGE);
+        image.map(|error| Issue::new("image", error.to_string(), hint)).into_iter().collect()
+    }
+}
