@@ -12,8 +12,10 @@
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
 //!   [`builder_service_account`] who they are.
 //! * [`images_in_use`] says which images workloads name.
+//! * [`InClusterRegistry`] is the registry that builds push to which have no other: installed, watched, cleaned.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
 
+mod claim;
 mod client;
 mod diagnosis;
 mod dialer;
@@ -21,6 +23,7 @@ mod ensure_pull_secrets;
 mod error;
 mod http_client;
 mod images_in_use;
+mod in_cluster_registry;
 mod lease;
 mod log;
 mod ownership;
@@ -36,12 +39,14 @@ mod stdin;
 mod sweep;
 mod watch;
 
+pub use claim::{ensure_claim, lacks_volume, volume_trouble};
 pub use client::{Cluster, new_namespace};
 pub use diagnosis::{Diagnosis, PodState, Trouble, deleted, diagnose, latest_message};
 pub use dialer::{ClusterDialer, in_cluster};
 pub use ensure_pull_secrets::{EnsuredSecret, SecretCopy, ensure_pull_secrets};
 pub use error::ClusterError;
 pub use images_in_use::images_in_use;
+pub use in_cluster_registry::{Collected, InClusterRegistry, RegistryNotice, RegistrySettings, ServerRun};
 pub use lease::Lease;
 pub use log::follow_log;
 pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};

@@ -30,8 +30,20 @@ pub fn resource_requirements(resources: &Resources) -> ResourceRequirements {
 ///
 /// The guide promises the last one for every builder, so that nodes can be set apart for builds.
 pub fn tolerations(configured: &[Toleration]) -> Vec<core::Toleration> {
-    let builder = core::Toleration {
-        key: Some("garden-build".to_owned()),
+    with_own_taint(configured, "garden-build")
+}
+
+/// Returns the tolerations of a service that all projects share: the configured ones, then
+/// `garden-system=true:NoSchedule`, for nodes that are set apart for such services.
+///
+/// Source: Garden 0.12, `core/src/plugins/kubernetes/init.ts`.
+pub(crate) fn system_tolerations(configured: &[Toleration]) -> Vec<core::Toleration> {
+    with_own_taint(configured, "garden-system")
+}
+
+fn with_own_taint(configured: &[Toleration], key: &str) -> Vec<core::Toleration> {
+    let own = core::Toleration {
+        key: Some(key.to_owned()),
         operator: Some("Equal".to_owned()),
         value: Some("true".to_owned()),
         effect: Some("NoSchedule".to_owned()),
@@ -44,7 +56,7 @@ pub fn tolerations(configured: &[Toleration]) -> Vec<core::Toleration> {
         effect: toleration.effect.map(|effect| effect.as_str().to_owned()),
         toleration_seconds: toleration.toleration_seconds,
     });
-    configured.chain([builder]).collect()
+    configured.chain([own]).collect()
 }
 
 #[cfg(test)]
@@ -71,5 +83,6 @@ mod tests {
         };
         assert_eq!(keys(&[]), ["garden-build"]);
         assert_eq!(keys(&[Toleration::exists("dedicated")]), ["dedicated", "garden-build"]);
+        assert_eq!(system_tolerations(&[])[0].key.as_deref(), Some("garden-system"));
     }
 }

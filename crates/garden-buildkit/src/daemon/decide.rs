@@ -5,6 +5,7 @@ use std::time::Duration;
 use garden_build_core::ErrorKind;
 use garden_cluster::{
     Diagnosis, MANAGED_BY_LABEL, MANAGER, PodState, Trouble, deleted, diagnose, latest_message,
+    volume_trouble,
 };
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
@@ -21,8 +22,8 @@ const REFUSAL_GRACE: Duration = Duration::from_secs(3);
 /// A new namespace gets its service account after its first Deployment's first pod is tried.
 const NEW_NAMESPACE_GRACE: Duration = Duration::from_secs(15);
 
-/// A volume that was made by hand just now is found a little later.
-const VOLUME_GRACE: Duration = Duration::from_secs(8);
+/// Where the class of the daemon's volume is set.
+const STORAGE_CLASS: &str = "clusterBuildkit.storage.storageClass";
 
 /// How our Deployment in the cluster stands to the wanted one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,7 +164,9 @@ pub(super) fn outlook(
     let trouble = match newest(pods, wanted) {
         Some(pod) => {
             match crash_loop(pod).map_or_else(|| diagnose(pod, CONTAINER, events), PodState::Stuck) {
-                PodState::Stuck(trouble) => Some(volume_trouble(pod, events).unwrap_or(trouble)),
+                PodState::Stuck(trouble) => {
+                    Some(volume_trouble(pod, NAME, STORAGE_CLASS, events).unwrap_or(trouble))
+                }
                 PodState::Starting(what) => return Outlook::Waiting(what.to_owned()),
                 PodState::Running => return Outlook::Waiting("the daemon to answer".to_owned()),
                 // Kubernetes tries again, and says so when it waits longer each time.
@@ -183,31 +186,6 @@ pub(super) fn outlook(
         (Some(trouble), _) => Outlook::Stuck(trouble),
         (None, _) => Outlook::Waiting("the cluster to make the daemon's pod".to_owned()),
     }
-}
-
-/// Whether the pod waits for its volume. The events about the claim then tell more than the pod's own.
-pub(super) fn lacks_volume(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    conditions.iter().any(|condition| {
-        condition.type_ == "PodScheduled"
-            && condition.status == "False"
-            && condition.message.as_deref().is_some_and(|message| message.contains("unbound immediate"))
-    })
-}
-
-/// Says why the claim gets no volume, if nobody is going to make one: its class does not exist, or it has none and
-/// there is no default. What a provisioner has failed to do, it tries again.
-fn volume_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
-    lacks_volume(pod).then_some(())?;
-    let refused =
-        latest_message(events, "ProvisioningFailed").filter(|message| message.contains("storageclass"));
-    let refused = refused.filter(|message| message.contains("not found"));
-    let reason = refused.or_else(|| latest_message(events, "FailedBinding"))?;
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let message = format!("PersistentVolumeClaim {namespace}/{NAME} gets no volume: {reason}");
-    // A claim keeps its class: to set another one is not enough.
-    let hint = "set `clusterBuildkit.storage.storageClass` to a class of the cluster, and delete this claim";
-    Some(Trouble { diagnosis: refusal(ErrorKind::BuilderStart, message, hint, false), grace: VOLUME_GRACE })
 }
 
 fn lacks_room(trouble: &Trouble) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use garden_cluster::{Cluster, ClusterError, Patience, PodEvents, Watch};
+use garden_cluster::{Cluster, ClusterError, Patience, PodEvents, Watch, lacks_volume};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::Event;
@@ -62,7 +62,7 @@ pub(super) async fn for_daemon(
                 waiting_for = what;
             }
             let pod = decide::newest(&pods, configuration).map(|pod| {
-                if decide::lacks_volume(pod) {
+                if lacks_volume(pod) {
                     ("PersistentVolumeClaim", NAME.to_owned())
                 } else {
                     ("Pod", name(pod))

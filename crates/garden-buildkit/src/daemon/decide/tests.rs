@@ -255,11 +255,12 @@ fn a_claim_that_gets_no_volume_is_told_soon_and_one_that_may_get_one_is_waited_f
         ("FailedBinding", "no persistent volumes available for this claim and no storage class is set"),
     ] {
         let trouble = outlook(reason, message);
-        assert_eq!((trouble.diagnosis.kind, trouble.grace), (ErrorKind::BuilderStart, VOLUME_GRACE));
+        assert_eq!(trouble.diagnosis.kind, ErrorKind::BuilderStart);
+        assert!(trouble.grace < Duration::from_secs(10));
         assert!(trouble.diagnosis.message.ends_with(message), "{}", trouble.diagnosis.message);
     }
     let trouble = outlook("ProvisioningFailed", "failed to provision volume: rate limit exceeded");
-    assert!(trouble.grace > VOLUME_GRACE);
+    assert!(trouble.grace > Duration::from_secs(60));
 }
 
 #[test]

@@ -1,0 +1,188 @@
+//! Freeing the room of deleted images.
+
+use std::time::Duration;
+
+use garden_build_core::ErrorKind;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
+use tokio::io::AsyncReadExt;
+use tokio::time::{Instant, sleep};
+
+use super::install::Tell;
+use super::{InClusterRegistry, RegistryNotice, judge, spec};
+use crate::{ClusterError, Diagnosis, PodStream};
+
+/// How long a collection may take; the registry goes on with it whether somebody waits or not.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// How often the pod is asked whether it has finished: soon at first, then ever less.
+const FIRST_POLL: Duration = Duration::from_millis(300);
+const LAST_POLL: Duration = Duration::from_secs(5);
+
+/// How long one question to the pod may take.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Of what a command in the pod says, so much is read.
+const ANSWER: u64 = 64 << 10;
+
+/// A collection that has run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Collected {
+    /// The last lines that the registry's collector has printed.
+    pub output: String,
+}
+
+/// What the file with the result says of a collection.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// None since the one with the number that was asked about.
+    Pending,
+    Succeeded(Collected),
+    Failed(String),
+    /// The container died, and another one serves.
+    Interrupted,
+}
+
+impl InClusterRegistry {
+    /// Has the registry remove the blobs that no manifest refers to, and waits until it takes pushes again.
+    ///
+    /// The registry refuses pushes meanwhile, and serves everything else. It does all of this by itself: if this future
+    /// is dropped, or this program dies, it finishes and takes pushes again. What several ask for at once may be done in one go.
+    ///
+    /// # Errors
+    /// If the registry is not installed or does not serve, the collection failed, or its pod died during it. In any
+    /// case, it takes pushes again; nothing that is referred to is lost, and it may be tried again.
+    pub async fn collect_garbage(&self, tell: Tell<'_>) -> Result<Collected, ClusterError> {
+        if !self.is_installed().await? {
+            return Err(self.not_installed());
+        }
+        self.takes_pushes(tell).await?;
+        let pod = self.pod().await?;
+        let before = self.in_pod(&pod, &request()).await?;
+        let before =
+            before.trim().parse().map_err(|_| failed(&pod, &before, "run `Builder::init` to upgrade it"))?;
+        tell(RegistryNotice::Progress("collecting: images are served, and pushes wait".to_owned()));
+        let collected = self.result(&pod, before).await?;
+        self.takes_pushes(tell).await?;
+        Ok(collected)
+    }
+
+    async fn result(&self, pod: &Pod, before: u64) -> Result<Collected, ClusterError> {
+        let started = Instant::now();
+        let mut poll = FIRST_POLL;
+        loop {
+            sleep(poll).await;
+            poll = LAST_POLL.min(poll * 3 / 2);
+            match self.in_pod(pod, &look()).await {
+                Ok(text) => match outcome(&text, before) {
+                    Outcome::Pending => {}
+                    Outcome::Succeeded(collected) => return Ok(collected),
+                    Outcome::Failed(output) => {
+                        let hint = "see what the collector says; a full or broken volume is the usual cause";
+                        return Err(failed(pod, &output, hint));
+                    }
+                    Outcome::Interrupted => {
+                        return Err(interrupted(pod, "its container was started again"));
+                    }
+                },
+                // Which is what a container that starts again says, too.
+                Err(error) if self.pod().await.is_ok_and(|now| now.uid() == pod.uid()) => {
+                    tracing::debug!(%error, "could not ask the registry's pod for its collection");
+                }
+                Err(error) => return Err(interrupted(pod, &format!("its pod is gone: {error}"))),
+            }
+            if started.elapsed() > LONGEST {
+                let message = format!(
+                    "the collection in {} has not finished after {} minutes; it goes on by itself",
+                    crate::client::name_of(pod),
+                    LONGEST.as_secs() / 60
+                );
+                return Err(error(ErrorKind::Timeout, message, "look at the pod's log and its volume"));
+            }
+        }
+    }
+
+    /// Returns the registry's pod.
+    ///
+    /// # Errors
+    /// If it has none at present, or the API server refuses or cannot be reached.
+    pub async fn pod(&self) -> Result<Pod, ClusterError> {
+        let pods = self.cluster.list::<Pod>(self.namespace(), &Self::selector()).await?;
+        judge::newest(&pods).cloned().ok_or_else(|| {
+            let message = format!("Deployment {}/{} has no pod", self.namespace(), Self::NAME);
+            error(ErrorKind::Unreachable, message, "run `Builder::init`, which says why")
+        })
+    }
+
+    /// Runs a script in the registry's container, and returns what it prints.
+    async fn in_pod(&self, pod: &Pod, script: &str) -> Result<String, ClusterError> {
+        let command = ["sh", "-c", script];
+        let cut = |reason: String| ClusterError::StreamCut { target: crate::client::name_of(pod), reason };
+        let reading = async {
+            let (namespace, name) = (self.namespace(), pod.name_any());
+            let stream = PodStream::exec(&self.cluster, namespace, &name, Self::CONTAINER, &command).await?;
+            let mut text = String::new();
+            let read = stream.take(ANSWER).read_to_string(&mut text).await;
+            read.map(|_| text).map_err(|error| cut(error.to_string()))
+        };
+        let patience = tokio::time::timeout(ANSWER_PATIENCE, reading).await;
+        patience.unwrap_or_else(|_| Err(cut(format!("no answer within {} s", ANSWER_PATIENCE.as_secs()))))
+    }
+}
+
+fn interrupted(pod: &Pod, why: &str) -> ClusterError {
+    let message = format!("the collection in {} was interrupted: {why}", crate::client::name_of(pod));
+    error(ErrorKind::BuilderLost, message, "run it again; nothing was lost, and pushes are taken again")
+}
+
+fn failed(pod: &Pod, output: &str, hint: &str) -> ClusterError {
+    let message = format!("the collection in {} failed: {}", crate::client::name_of(pod), output.trim());
+    error(ErrorKind::Unexpected, message, hint)
+}
+
+fn error(kind: ErrorKind, message: String, hint: &str) -> ClusterError {
+    let retryable = kind != ErrorKind::Unexpected;
+    ClusterError::Pod(Diagnosis { kind, message, hint: Some(hint.to_owned()), retryable })
+}
+
+/// Asks for a collection, and prints the number of the last one that was begun before. See `files/supervise.sh`.
+fn request() -> String {
+    let state = spec::STATE_DIRECTORY;
+    format!("cat {state}/begun && touch {state}/requested && kill -USR1 1")
+}
+
+/// Prints the last result; wakes the supervisor, which may have looked just before the request came.
+fn look() -> String {
+    let state = spec::STATE_DIRECTORY;
+    format!("[ ! -e {state}/requested ] || kill -USR1 1; cat {state}/result 2>/dev/null || true")
+}
+
+/// Reads the last result: the number of the collection and the collector's exit status, then what it said.
+fn outcome(text: &str, before: u64) -> Outcome {
+    let (first, output) = text.split_once('\n').unwrap_or((text, ""));
+    let Some((number, status)) = first.split_once(' ') else { return Outcome::Pending };
+    if number.parse().map_or(true, |number: u64| number <= before) {
+        return Outcome::Pending;
+    }
+    match status.trim() {
+        "0" => Outcome::Succeeded(Collected { output: output.to_owned() }),
+        "interrupted" => Outcome::Interrupted,
+        _ => Outcome::Failed(output.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_counts_if_its_collection_began_after_the_request() {
+        assert_eq!(outcome("", 0), Outcome::Pending);
+        assert_eq!(outcome("3 0\nold", 3), Outcome::Pending);
+        assert_eq!(outcome("3 interrupted\n", 3), Outcome::Pending);
+        assert_eq!(outcome("4 0\na\nb\n", 3), Outcome::Succeeded(Collected { output: "a\nb\n".to_owned() }));
+        assert_eq!(outcome("4 1\nno space left\n", 3), Outcome::Failed("no space left\n".to_owned()));
+        assert_eq!(outcome("5 interrupted\n", 3), Outcome::Interrupted);
+    }
+}

@@ -1,0 +1,161 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn pod(name: &str, created: &str, status: &Value) -> Pod {
+    let metadata = json!({ "name": name, "namespace": "garden-system", "creationTimestamp": created });
+    serde_json::from_value(json!({ "metadata": metadata, "status": status })).expect("a pod")
+}
+
+fn ready(name: &str) -> Pod {
+    let status = json!({
+        "conditions": [{ "type": "Ready", "status": "True" }],
+        "containerStatuses": [{ "name": "registry", "ready": true, "restartCount": 0, "image": "", "imageID": "" }],
+    });
+    pod(name, "2026-01-01T00:00:00Z", &status)
+}
+
+fn crashing(exit_code: i32, reason: &str, message: &str, restarts: i32) -> Pod {
+    let ended = json!({ "exitCode": exit_code, "reason": reason, "message": message });
+    let status = json!({ "containerStatuses": [{
+        "name": "registry", "ready": false, "restartCount": restarts, "image": "", "imageID": "",
+        "state": { "waiting": { "reason": "CrashLoopBackOff" } }, "lastState": { "terminated": ended },
+    }] });
+    pod("crashing", "2026-01-01T00:00:00Z", &status)
+}
+
+fn unschedulable(message: &str) -> Pod {
+    let condition =
+        json!({ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message });
+    pod("waiting", "2026-01-01T00:00:00Z", &json!({ "phase": "Pending", "conditions": [condition] }))
+}
+
+fn deployment(status: &Value) -> Deployment {
+    let metadata = json!({ "generation": 2, "namespace": "garden-system", "name": NAME });
+    serde_json::from_value(json!({ "metadata": metadata, "status": status })).expect("a Deployment")
+}
+
+fn rolling_out() -> Deployment {
+    deployment(&json!({ "observedGeneration": 2, "replicas": 1, "updatedReplicas": 1 }))
+}
+
+fn daemon_set(desired: i32, updated: i32) -> DaemonSet {
+    serde_json::from_value(json!({
+        "metadata": { "generation": 1 },
+        "status": {
+            "observedGeneration": 1, "desiredNumberScheduled": desired, "updatedNumberScheduled": updated,
+            "currentNumberScheduled": desired, "numberMisscheduled": 0, "numberReady": 0,
+        },
+    }))
+    .expect("a DaemonSet")
+}
+
+fn event(reason: &str, message: &str) -> Event {
+    let event = json!({ "metadata": {}, "involvedObject": {}, "reason": reason, "message": message });
+    serde_json::from_value(event).expect("an event")
+}
+
+fn trouble(outlook: Outlook) -> Diagnosis {
+    match outlook {
+        Outlook::Stuck(trouble) => trouble.diagnosis,
+        other => panic!("not stuck: {other:?}"),
+    }
+}
+
+#[test]
+fn an_object_without_our_label_is_another_program_s() {
+    let labelled = |manager: &str| {
+        let labels = json!({ "labels": { MANAGED_BY_LABEL: manager } });
+        serde_json::from_value::<ObjectMeta>(labels).expect("metadata")
+    };
+    assert_eq!(foreign("Service a/b", &labelled(MANAGER)), None);
+    for other in [labelled("Helm"), ObjectMeta::default()] {
+        let message = foreign("Service a/b", &other).expect("foreign").message;
+        assert!(message.contains("Service a/b"), "{message}");
+    }
+}
+
+#[test]
+fn the_registry_is_ready_when_its_latest_pod_is_and_the_former_is_gone() {
+    let status =
+        json!({ "observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1 });
+    assert_eq!(registry(&deployment(&status), &[ready("a")], &[]), Outlook::Ready);
+    let mut before = status.clone();
+    before["observedGeneration"] = json!(1);
+    assert!(matches!(registry(&deployment(&before), &[ready("a")], &[]), Outlook::Waiting(_)));
+
+    let mut stopping = ready("a");
+    stopping.metadata.deletion_timestamp = stopping.metadata.creation_timestamp.clone();
+    let none = deployment(&json!({ "observedGeneration": 2, "replicas": 0 }));
+    let Outlook::Waiting(what) = registry(&none, &[stopping], &[]) else { panic!("it waits") };
+    assert!(what.contains("former pod"), "{what}");
+}
+
+#[test]
+fn a_claim_without_a_storage_class_is_named_with_its_option() {
+    let pod = unschedulable("pod has unbound immediate PersistentVolumeClaims");
+    let reason = "no persistent volumes available for this claim and no storage class is set";
+    let diagnosis = trouble(registry(&rolling_out(), &[pod], &[event("FailedBinding", reason)]));
+    assert!(diagnosis.message.contains(NAME) && diagnosis.message.ends_with(reason), "{diagnosis}");
+    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("storage.registry.storageClass")));
+}
+
+#[test]
+fn troubles_of_a_pod_are_cured_by_the_registry_s_own_options() {
+    let pod = unschedulable("0/3 nodes are available: 3 Insufficient memory.");
+    let diagnosis = trouble(registry(&rolling_out(), &[pod], &[]));
+    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("resources.registry")));
+
+    let pod = unschedulable(
+        "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.",
+    );
+    let diagnosis = trouble(proxies(&daemon_set(1, 1), &[pod], &[]));
+    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("port 5000")));
+}
+
+#[test]
+fn a_registry_that_ends_again_and_again_is_quoted() {
+    let pod = crashing(1, "Error", "starting\npermission denied\n", 2);
+    let diagnosis = trouble(registry(&rolling_out(), &[pod], &[]));
+    assert!(diagnosis.message.ends_with("ends with exit code 1: permission denied"), "{diagnosis}");
+    let pod = crashing(137, "OOMKilled", "", 3);
+    assert_eq!(trouble(registry(&rolling_out(), &[pod], &[])).kind, ErrorKind::OutOfMemory);
+}
+
+#[test]
+fn a_refused_pod_says_what_to_allow() {
+    for (message, hint) in [
+        (r#"pods "a" is forbidden: exceeded quota: small"#, "resources.registry"),
+        (
+            r#"pods "a" is forbidden: violates PodSecurity "baseline:latest": hostPort (container "proxy" uses hostPort 5000)"#,
+            "privileged",
+        ),
+    ] {
+        let events = [event("FailedCreate", &format!("Error creating: {message}"))];
+        let diagnosis = trouble(proxies(&daemon_set(1, 0), &[], &events));
+        assert!(diagnosis.message.ends_with(message), "{diagnosis}");
+        assert!(diagnosis.hint.is_some_and(|told| told.contains(hint)));
+
+        let condition = json!({ "type": "ReplicaFailure", "status": "True", "message": message });
+        let refused = deployment(&json!({ "observedGeneration": 2, "conditions": [condition] }));
+        assert!(trouble(registry(&refused, &[], &[])).message.ends_with(message));
+    }
+}
+
+#[test]
+fn proxies_are_ready_when_each_node_that_answers_has_one() {
+    assert_eq!(proxies(&daemon_set(2, 2), &[ready("a"), ready("b")], &[]), Outlook::Ready);
+    assert!(matches!(proxies(&daemon_set(2, 1), &[ready("a"), ready("b")], &[]), Outlook::Waiting(_)));
+    assert!(matches!(proxies(&daemon_set(2, 2), &[ready("a")], &[]), Outlook::Waiting(_)));
+
+    let mut on_lost_node = ready("b");
+    let conditions = on_lost_node.status.as_mut().and_then(|status| status.conditions.as_mut());
+    conditions.expect("conditions")[0].status = "Unknown".to_owned();
+    assert_eq!(proxies(&daemon_set(2, 2), &[ready("a"), on_lost_node], &[]), Outlook::Ready);
+}
+
+#[test]
+fn a_cluster_whose_nodes_take_no_proxy_is_told() {
+    let diagnosis = trouble(proxies(&daemon_set(0, 0), &[], &[]));
+    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("registryProxyTolerations")));
+}

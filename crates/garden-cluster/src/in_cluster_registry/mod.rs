@@ -1,0 +1,119 @@
+//! The registry within the cluster: installed once, used by all builds that have no other.
+//!
+//! One pod serves it, with its images on a volume. Within the cluster it is a Service; on every node a small proxy
+//! hands `127.0.0.1:5000` on to that Service, as the kubelet, which pulls images, knows no Services. So an image has
+//! the name `127.0.0.1:5000/…` wherever it is run, and is pushed to [`InClusterRegistry::host`].
+//!
+//! * `spec`: the objects, as functions of [`RegistrySettings`].
+//! * `install`: makes sure of them, waits until the registry serves, and says why it does not.
+//! * `check`: has every node pull an image.
+//! * `server`: what the registry says of itself.
+//! * `collect`: frees the room of deleted images.
+
+use std::collections::BTreeMap;
+
+use garden_config::{Namespace, PersistentStorage, ProviderConfig, Resources, SecretRef, Toleration};
+
+use crate::Cluster;
+
+mod collect;
+mod install;
+mod judge;
+mod server;
+mod spec;
+
+pub use collect::Collected;
+pub use server::ServerRun;
+
+/// What the provider's configuration says about the registry within the cluster.
+#[derive(Clone, Debug)]
+pub struct RegistrySettings {
+    /// The namespace that it runs in.
+    pub namespace: Namespace,
+    /// The image of the registry, and of the proxies on the nodes.
+    pub image: String,
+    /// The registry's resources.
+    pub resources: Resources,
+    /// The volume for its images.
+    pub storage: PersistentStorage,
+    /// Labels that a node must have to run the registry.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that the proxies tolerate, besides `garden-system=true:NoSchedule`.
+    pub proxy_tolerations: Vec<Toleration>,
+    /// The Secrets for pulling its image. Only those in its namespace can be used for that.
+    pub pull_secrets: Vec<SecretRef>,
+}
+
+impl RegistrySettings {
+    /// Reads the settings out of the provider's configuration.
+    pub fn new(provider: &ProviderConfig) -> Self {
+        Self {
+            namespace: Namespace::new(&provider.garden_system_namespace),
+            image: provider.in_cluster_registry.image_from(&provider.util_image_registry_domain),
+            resources: provider.resources.registry.clone(),
+            storage: provider.storage.registry.clone(),
+            node_selector: provider.system_node_selector.clone(),
+            proxy_tolerations: provider.registry_proxy_tolerations.clone(),
+            pull_secrets: provider.image_pull_secrets.clone(),
+        }
+    }
+}
+
+/// The registry within a cluster, whether it is installed or not.
+#[derive(Clone, Debug)]
+pub struct InClusterRegistry {
+    cluster: Cluster,
+    settings: RegistrySettings,
+}
+
+/// What a user should hear while the registry is installed or waited for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RegistryNotice {
+    /// What is waited for, or done.
+    Progress(String),
+    /// Something that does not stop anything, and deserves attention.
+    Warning {
+        /// What it is.
+        message: String,
+        /// What to do about it.
+        hint: String,
+    },
+}
+
+impl InClusterRegistry {
+    /// The name of the registry's Deployment, Service, volume claim and so on.
+    pub const NAME: &str = "garden-docker-registry";
+
+    /// The name of the `DaemonSet` with the proxies on the nodes.
+    pub const PROXY: &str = "garden-registry-proxy";
+
+    /// The name of the registry's container.
+    pub const CONTAINER: &str = "registry";
+
+    /// The port of the Service, of the pod, and on every node.
+    pub const PORT: u16 = 5000;
+
+    /// Where the registry keeps its images, in its container.
+    pub const STORAGE: &str = "/var/lib/registry";
+
+    /// Describes the registry of `cluster` that `settings` are about.
+    pub fn new(cluster: Cluster, settings: RegistrySettings) -> Self {
+        Self { cluster, settings }
+    }
+
+    /// Returns where builders within the cluster, and [`ClusterDialer`](crate::ClusterDialer), reach it, by plain
+    /// HTTP. Without the cluster's domain, which need not be `cluster.local`.
+    pub fn host(&self) -> String {
+        format!("{}.{}.svc:{}", Self::NAME, self.namespace(), Self::PORT)
+    }
+
+    /// Returns the namespace that it runs in.
+    pub fn namespace(&self) -> &str {
+        &self.settings.namespace.name
+    }
+
+    /// Returns the label selector of its pod.
+    pub fn selector() -> String {
+        spec::selector(Self::NAME)
+    }
+}

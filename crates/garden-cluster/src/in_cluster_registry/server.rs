@@ -1,0 +1,112 @@
+//! What the registry says of itself: which run of its server answers, and whether it takes pushes.
+
+use std::io;
+use std::time::Duration;
+
+use garden_registry::Dial as _;
+use http::{HeaderMap, Method, Request, Response, header};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use super::InClusterRegistry;
+use crate::{ClusterDialer, ClusterError};
+
+/// How long the registry may take to answer a request that it has not much to do for.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// The headers that `files/supervise.sh` has the registry send.
+const RUN: &str = "garden-registry-run";
+const PUSHES: &str = "garden-registry-pushes";
+
+/// One run of the registry's server. Another one means that it was stopped meanwhile: for a collection, for an
+/// upgrade, or because it crashed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ServerRun {
+    id: String,
+    /// Whether it takes pushes; it does not while garbage is collected.
+    pub takes_pushes: bool,
+}
+
+impl ServerRun {
+    fn read(headers: &HeaderMap) -> Option<Self> {
+        let text = |name: &str| headers.get(name)?.to_str().ok();
+        Some(Self { id: text(RUN)?.to_owned(), takes_pushes: text(PUSHES)? == "accepted" })
+    }
+}
+
+impl InClusterRegistry {
+    /// Asks the registry which run of its server answers.
+    ///
+    /// # Errors
+    /// If it does not answer, or something else does.
+    pub async fn server(&self) -> Result<ServerRun, ClusterError> {
+        let answer = self.request(Method::GET, "/v2/", "", String::new()).await?;
+        ServerRun::read(answer.headers()).ok_or_else(|| {
+            self.no_answer("it is not a registry that garden-build has installed, or one of an older version")
+        })
+    }
+
+    /// Sends one request on a connection of its own. `body` is of the type `content_type`, if it has one.
+    pub(super) async fn request(
+        &self,
+        method: Method,
+        path_and_query: &str,
+        content_type: &str,
+        body: String,
+    ) -> Result<Response<Incoming>, ClusterError> {
+        let sending = async {
+            let host = self.host();
+            let name = host.split(':').next().unwrap_or_default();
+            let dialer = ClusterDialer::new(self.cluster.clone());
+            let stream = dialer.dial(name, Self::PORT).await?;
+            let (mut sender, connection) =
+                http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+            let mut request =
+                Request::builder().method(method).uri(path_and_query).header(header::HOST, &host);
+            if !content_type.is_empty() {
+                request = request.header(header::CONTENT_TYPE, content_type);
+            }
+            let request = request.body(body).map_err(io::Error::other)?;
+            tokio::select! {
+                answer = sender.send_request(request) => answer.map_err(io::Error::other),
+                ended = connection => {
+                    let reason = ended.err().map_or_else(|| "it closed the connection".to_owned(), |error| error.to_string());
+                    Err(io::Error::other(reason))
+                }
+            }
+        };
+        match tokio::time::timeout(ANSWER_PATIENCE, sending).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.no_answer(&error)),
+            Err(_) => Err(self.no_answer(&format!("no answer within {} s", ANSWER_PATIENCE.as_secs()))),
+        }
+    }
+
+    fn no_answer(&self, reason: &(impl ToString + ?Sized)) -> ClusterError {
+        ClusterError::StreamCut {
+            target: format!("the registry {}/{}", self.namespace(), Self::NAME),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(headers: &[(&'static str, &'static str)]) -> Option<ServerRun> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().expect("a name"), http::HeaderValue::from_static(value)));
+        ServerRun::read(&headers.collect())
+    }
+
+    #[test]
+    fn a_run_is_told_by_its_headers_and_other_registries_have_none() {
+        let serving = run(&[(RUN, "pod-1-1"), (PUSHES, "accepted")]).expect("ours");
+        let collecting = run(&[(RUN, "pod-1-2"), (PUSHES, "refused")]).expect("ours");
+        assert!(serving.takes_pushes && !collecting.takes_pushes && serving != collecting);
+        assert_eq!(run(&[("docker-distribution-api-version", "registry/2.0")]), None);
+    }
+}

@@ -1,0 +1,180 @@
+//! The registry's objects, as functions from typed settings to Kubernetes objects.
+
+use std::collections::BTreeMap;
+
+use garden_build_core::Digest;
+use garden_config::SecretRef;
+use k8s_openapi::api::apps::v1::{
+    DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
+    RollingUpdateDaemonSet,
+};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, LocalObjectReference, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec,
+    PodTemplateSpec, Secret, Service, ServicePort, ServiceSpec, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{InClusterRegistry, RegistrySettings};
+use crate::{MANAGED_BY_LABEL, MANAGER};
+
+mod pod;
+
+pub(super) use pod::STATE_DIRECTORY;
+
+const NAME: &str = InClusterRegistry::NAME;
+const PROXY: &str = InClusterRegistry::PROXY;
+
+/// On the registry's pod: which configuration it has read.
+const CONFIGURATION: &str = "garden-build/configuration";
+
+/// The key in the Secret [`NAME`]: what the registry signs the state of uploads with. Another one would break those under way.
+const HTTP_SECRET: &str = "http-secret";
+
+/// How many of the nodes may be without a proxy at once while it is replaced; two cannot share the port.
+const PROXIES_REPLACED_AT_ONCE: &str = "25%";
+
+/// Returns the label selector of the pods of the Deployment or `DaemonSet` called `name`.
+pub(super) fn selector(name: &str) -> String {
+    format!("app={name},{MANAGED_BY_LABEL}={MANAGER}")
+}
+
+/// The registry's configurations, and the script that runs it with one of them.
+pub(super) fn config_map(settings: &RegistrySettings) -> ConfigMap {
+    let files = [
+        ("config.yml", include_str!("files/config.yml")),
+        ("read-only.yml", include_str!("files/read-only.yml")),
+        (pod::SUPERVISE, include_str!("files/supervise.sh")),
+    ];
+    let data = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
+    ConfigMap { metadata: metadata(NAME, settings), data: Some(BTreeMap::from(data)), ..ConfigMap::default() }
+}
+
+/// Returns the Secret that the registry signs with. It is made once and outlives upgrades.
+pub(super) fn secret(settings: &RegistrySettings, random: String) -> Secret {
+    Secret {
+        metadata: metadata(NAME, settings),
+        string_data: Some(BTreeMap::from([(HTTP_SECRET.to_owned(), random)])),
+        ..Secret::default()
+    }
+}
+
+pub(super) fn claim(settings: &RegistrySettings) -> PersistentVolumeClaim {
+    let size = Quantity(settings.storage.size_quantity());
+    PersistentVolumeClaim {
+        metadata: metadata(NAME, settings),
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: settings.storage.storage_class.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+pub(super) fn service(settings: &RegistrySettings) -> Service {
+    Service {
+        metadata: metadata(NAME, settings),
+        spec: Some(ServiceSpec {
+            selector: Some(labels(NAME)),
+            ports: Some(vec![ServicePort {
+                name: Some("registry".to_owned()),
+                port: i32::from(InClusterRegistry::PORT),
+                target_port: Some(IntOrString::Int(i32::from(InClusterRegistry::PORT))),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        ..Service::default()
+    }
+}
+
+#[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
+pub(super) fn deployment(settings: &RegistrySettings) -> Deployment {
+    let configuration = Digest::of(serde_json::json!(config_map(settings).data).to_string().as_bytes()).hex();
+    Deployment {
+        metadata: metadata(NAME, settings),
+        // `into`: whether these fields are optional differs between versions of the Kubernetes API.
+        spec: DeploymentSpec {
+            replicas: Some(1),
+            paused: Some(false),
+            selector: LabelSelector { match_labels: Some(labels(NAME)), ..LabelSelector::default() },
+            // A volume that one pod can use, and a collection that takes itself for the only one.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("Recreate".to_owned()),
+                ..DeploymentStrategy::default()
+            }),
+            template: template(
+                NAME,
+                BTreeMap::from([(CONFIGURATION.to_owned(), configuration)]),
+                pod::registry(settings),
+            ),
+            ..DeploymentSpec::default()
+        }
+        .into(),
+        ..Deployment::default()
+    }
+}
+
+#[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
+pub(super) fn daemon_set(settings: &RegistrySettings) -> DaemonSet {
+    DaemonSet {
+        metadata: metadata(PROXY, settings),
+        spec: DaemonSetSpec {
+            selector: LabelSelector { match_labels: Some(labels(PROXY)), ..LabelSelector::default() },
+            update_strategy: Some(DaemonSetUpdateStrategy {
+                type_: Some("RollingUpdate".to_owned()),
+                rolling_update: Some(RollingUpdateDaemonSet {
+                    max_unavailable: Some(IntOrString::String(PROXIES_REPLACED_AT_ONCE.to_owned())),
+                    ..RollingUpdateDaemonSet::default()
+                }),
+            }),
+            template: template(PROXY, BTreeMap::new(), pod::proxy(settings)),
+            ..DaemonSetSpec::default()
+        }
+        .into(),
+        ..DaemonSet::default()
+    }
+}
+
+fn template(name: &str, annotations: BTreeMap<String, String>, pod: PodSpec) -> PodTemplateSpec {
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(labels(name)),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod),
+    }
+}
+
+fn metadata(name: &str, settings: &RegistrySettings) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(settings.namespace.name.clone()),
+        labels: Some(labels(name)),
+        ..ObjectMeta::default()
+    }
+}
+
+fn labels(name: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("app".to_owned(), name.to_owned()), (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())])
+}
+
+/// The Secrets of the registry's namespace, in an order that does not depend on how they were given.
+fn pull_secrets(settings: &RegistrySettings) -> Vec<LocalObjectReference> {
+    let usable = |secret: &&SecretRef| secret.namespace == settings.namespace.name;
+    let mut names: Vec<&str> =
+        settings.pull_secrets.iter().filter(usable).map(|secret| secret.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| LocalObjectReference { name: name.to_owned() }).collect()
+}
+
+#[cfg(test)]
+mod tests;

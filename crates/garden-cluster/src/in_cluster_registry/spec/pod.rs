@@ -1,0 +1,218 @@
+//! The pods of the registry and of its proxies.
+
+use std::collections::BTreeMap;
+
+use garden_config::Toleration;
+use k8s_openapi::api::core::v1::{
+    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
+    EnvVarSource, HTTPGetAction, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe,
+    ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{HTTP_SECRET, NAME, pull_secrets};
+use crate::in_cluster_registry::{InClusterRegistry, RegistrySettings};
+use crate::resource_requirements;
+use crate::scheduling::system_tolerations;
+
+/// The script that runs the registry.
+pub(super) const SUPERVISE: &str = "supervise.sh";
+
+/// Where the script finds the configurations.
+const CONFIGURATION_DIRECTORY: &str = "/etc/garden-registry";
+
+/// Where it keeps what it knows of collections.
+pub(in crate::in_cluster_registry) const STATE_DIRECTORY: &str = "/run/garden-registry";
+
+/// The user and group of both containers: any will do but root.
+const USER: i64 = 1000;
+
+/// How long the registry's pod has to stop, in seconds: longer than `draintimeout` in its configuration.
+const STOP_SECONDS: i64 = 30;
+
+const PORT: i32 = InClusterRegistry::PORT as i32;
+
+/// The registry's pod.
+///
+/// It has no liveness probe: a registry that crashes ends its container, and one that is slow because it has much to do
+/// must not be restarted for that.
+pub(super) fn registry(settings: &RegistrySettings) -> PodSpec {
+    let mounts = [
+        ("storage", InClusterRegistry::STORAGE, None),
+        ("configuration", CONFIGURATION_DIRECTORY, Some(true)),
+        ("state", STATE_DIRECTORY, None),
+    ];
+    let container = Container {
+        name: InClusterRegistry::CONTAINER.to_owned(),
+        command: Some(vec!["sh".to_owned(), format!("{CONFIGURATION_DIRECTORY}/{SUPERVISE}")]),
+        env: Some(vec![
+            EnvVar {
+                name: "REGISTRY_HTTP_SECRET".to_owned(),
+                value_from: Some(EnvVarSource {
+                    secret_key_ref: Some(SecretKeySelector {
+                        name: NAME.to_owned(),
+                        key: HTTP_SECRET.to_owned(),
+                        ..SecretKeySelector::default()
+                    }),
+                    ..EnvVarSource::default()
+                }),
+                ..EnvVar::default()
+            },
+            // Version 3 would look for a collector of traces. Source: distribution, `docs/content/about/configuration.md`.
+            EnvVar {
+                name: "OTEL_TRACES_EXPORTER".to_owned(),
+                value: Some("none".to_owned()),
+                ..EnvVar::default()
+            },
+        ]),
+        ports: Some(vec![ContainerPort { container_port: PORT, ..ContainerPort::default() }]),
+        readiness_probe: Some(Probe { period_seconds: Some(2), ..answers() }),
+        resources: Some(resource_requirements(&settings.resources)),
+        volume_mounts: Some(
+            mounts
+                .into_iter()
+                .map(|(name, path, read_only)| VolumeMount {
+                    name: name.to_owned(),
+                    mount_path: path.to_owned(),
+                    read_only,
+                    ..VolumeMount::default()
+                })
+                .collect(),
+        ),
+        ..container(settings)
+    };
+    PodSpec {
+        node_selector: Some(settings.node_selector.clone()),
+        termination_grace_period_seconds: Some(STOP_SECONDS),
+        security_context: Some(PodSecurityContext {
+            // A new disk belongs to root.
+            fs_group: Some(USER),
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            ..pod_security()
+        }),
+        volumes: Some(volumes()),
+        ..pod(settings, container, &[])
+    }
+}
+
+/// The pod that hands a node's port on to the Service: one process that listens, and another for each connection.
+///
+/// Not the registry's own mirror mode, which would serve images that a clean-up has removed, and keep a copy of all on
+/// every node. `-ll` and `-e`, which comes last, mean the same in both versions of busybox' nc: Alpine has the larger
+/// one (`nc_bloaty.c`), Debian the smaller.
+pub(super) fn proxy(settings: &RegistrySettings) -> PodSpec {
+    let port = InClusterRegistry::PORT.to_string();
+    let command = ["nc", "-ll", "-p", &port, "-e", "nc", NAME, &port];
+    let amounts = |cpu: &str, memory: &str| {
+        let amounts = [("cpu", cpu), ("memory", memory)];
+        Some(BTreeMap::from(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))))
+    };
+    let container = Container {
+        name: "proxy".to_owned(),
+        command: Some(command.map(str::to_owned).to_vec()),
+        ports: Some(vec![ContainerPort {
+            container_port: PORT,
+            host_port: Some(PORT),
+            // Nobody but the node itself.
+            host_ip: Some("127.0.0.1".to_owned()),
+            ..ContainerPort::default()
+        }]),
+        // All the way to the registry.
+        readiness_probe: Some(Probe { period_seconds: Some(5), ..answers() }),
+        resources: Some(ResourceRequirements {
+            requests: amounts("10m", "16Mi"),
+            limits: amounts("1", "128Mi"),
+            ..ResourceRequirements::default()
+        }),
+        ..container(settings)
+    };
+    PodSpec {
+        // The first process of a container takes no notice of SIGTERM unless it has asked for it.
+        termination_grace_period_seconds: Some(1),
+        security_context: Some(pod_security()),
+        ..pod(settings, container, &settings.proxy_tolerations)
+    }
+}
+
+fn pod(settings: &RegistrySettings, container: Container, tolerations: &[Toleration]) -> PodSpec {
+    PodSpec {
+        containers: vec![container],
+        automount_service_account_token: Some(false),
+        // Their variables would be taken for the registry's configuration if a Service was called `registry`.
+        enable_service_links: Some(false),
+        tolerations: Some(system_tolerations(tolerations)),
+        image_pull_secrets: Some(pull_secrets(settings)),
+        ..PodSpec::default()
+    }
+}
+
+fn container(settings: &RegistrySettings) -> Container {
+    Container {
+        image: Some(settings.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        // The last lines of a registry that failed are part of the pod's status.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
+            ..SecurityContext::default()
+        }),
+        ..Container::default()
+    }
+}
+
+fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        run_as_non_root: Some(true),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            ..SeccompProfile::default()
+        }),
+        ..PodSecurityContext::default()
+    }
+}
+
+fn answers() -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some("/v2/".to_owned()),
+            port: IntOrString::Int(PORT),
+            ..HTTPGetAction::default()
+        }),
+        timeout_seconds: Some(5),
+        ..Probe::default()
+    }
+}
+
+fn volumes() -> Vec<Volume> {
+    vec![
+        Volume {
+            name: "storage".to_owned(),
+            persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                claim_name: NAME.to_owned(),
+                ..PersistentVolumeClaimVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "configuration".to_owned(),
+            config_map: Some(ConfigMapVolumeSource {
+                name: NAME.to_owned(),
+                ..ConfigMapVolumeSource::default()
+            }),
+            ..Volume::default()
+        },
+        Volume {
+            name: "state".to_owned(),
+            empty_dir: Some(EmptyDirVolumeSource::default()),
+            ..Volume::default()
+        },
+    ]
+}

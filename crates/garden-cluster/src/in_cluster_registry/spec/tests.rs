@@ -1,0 +1,58 @@
+use garden_config::{Namespace, ProviderConfig, Toleration};
+
+use super::*;
+
+fn settings() -> RegistrySettings {
+    RegistrySettings::new(&ProviderConfig::kubernetes("shop"))
+}
+
+fn with_every_option() -> RegistrySettings {
+    let mut provider = ProviderConfig::kubernetes("shop");
+    "tools".clone_into(&mut provider.garden_system_namespace);
+    "mirror.example/hub".clone_into(&mut provider.util_image_registry_domain);
+    provider.storage.registry.storage_class = Some("fast".to_owned());
+    provider.storage.registry.size = 1024;
+    provider.system_node_selector.insert("pool".to_owned(), "system".to_owned());
+    provider.registry_proxy_tolerations.push(Toleration::exists("dedicated"));
+    provider.image_pull_secrets = vec![
+        SecretRef::new("second").in_namespace("tools"),
+        SecretRef::new("elsewhere"),
+        SecretRef::new("first").in_namespace("tools"),
+    ];
+    RegistrySettings::new(&provider)
+}
+
+#[test]
+fn the_plainest_objects() {
+    let settings = settings();
+    insta::assert_yaml_snapshot!("deployment", deployment(&settings));
+    insta::assert_yaml_snapshot!("daemon_set", daemon_set(&settings));
+    insta::assert_yaml_snapshot!("claim", claim(&settings));
+    insta::assert_yaml_snapshot!("service", service(&settings));
+}
+
+#[test]
+fn every_option_is_in_the_objects() {
+    let settings = with_every_option();
+    insta::assert_yaml_snapshot!("deployment_with_every_option", deployment(&settings));
+    insta::assert_yaml_snapshot!("daemon_set_with_every_option", daemon_set(&settings));
+    insta::assert_yaml_snapshot!("claim_with_every_option", claim(&settings));
+}
+
+#[test]
+fn all_objects_are_in_the_namespace_and_ours() {
+    let mut settings = settings();
+    settings.namespace = Namespace::new("tools");
+    let all = [
+        config_map(&settings).metadata,
+        secret(&settings, "random".to_owned()).metadata,
+        claim(&settings).metadata,
+        service(&settings).metadata,
+        deployment(&settings).metadata,
+        daemon_set(&settings).metadata,
+    ];
+    for metadata in all {
+        assert_eq!(metadata.namespace.as_deref(), Some("tools"));
+        assert_eq!(metadata.labels.expect("labels")[MANAGED_BY_LABEL], MANAGER);
+    }
+}
