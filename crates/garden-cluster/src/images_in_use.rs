@@ -34,8 +34,8 @@ pub async fn images_in_use(cluster: &Cluster) -> Result<ImagesInUse, ClusterErro
     Ok(in_use)
 }
 
-/// The kinds that have a pod's specification in them. Revisions are those of StatefulSets and DaemonSets; a
-/// Deployment's are ReplicaSets.
+/// The kinds that have a pod's specification in them. Revisions are those of `StatefulSets` and `DaemonSets`; a
+/// Deployment's are `ReplicaSets`.
 fn kinds() -> [ApiResource; 10] {
     [
         ApiResource::erase::<Pod>(&()),

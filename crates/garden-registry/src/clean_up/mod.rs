@@ -1,26 +1,33 @@
 //! Which images a registry can do without: pure decisions, from what the registry holds and what is in use to what
-//! is deleted.
+//! is deleted, and what it takes to know the one and to do the other.
 //!
-//! [`Inventory`] is what the registry holds, [`ImagesInUse`] what something may still run, [`CleanUpRules`] what
-//! is kept besides, and [`CleanUpPlan`] the decision, with a reason for everything that is kept.
+//! [`StorageListing`] is what lies in the registry's storage, from which [`KnownManifests`] make the [`Inventory`].
+//! [`ImagesInUse`] is what something may still run, [`CleanUpRules`] say what is kept besides, and
+//! [`CleanUpPlan`] is the decision, with a reason for everything that is kept. [`CleanUpPlan::carry_out`] deletes.
 //!
 //! What a clean-up must never do is to delete what somebody can still name. So whatever is not understood is
 //! kept, and an image is matched in every way in which it may be named.
 
 mod bytes;
+mod carry_out;
 mod images_in_use;
 mod inventory;
 mod links;
 mod order;
 mod plan;
+mod read;
 mod reasons;
 mod rules;
+mod storage;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use carry_out::{Deletions, FailedDeletion};
 pub use images_in_use::ImagesInUse;
 pub use inventory::{Inventory, References, Repository, StoredManifest, StoredTag};
 pub use plan::{CleanUpPlan, Deletion, Kept, UnreadableContent};
+pub use read::KnownManifests;
 pub use reasons::KeptBecause;
 pub use rules::CleanUpRules;
+pub use storage::{ListedRepository, StorageListing, StorageListingError};

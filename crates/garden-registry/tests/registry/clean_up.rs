@@ -1,0 +1,187 @@
+//! What a clean-up asks a registry, and has it delete.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use garden_build_core::Digest;
+use garden_registry::clean_up::{
+    CleanUpPlan, CleanUpRules, ImagesInUse, Inventory, KnownManifests, ListedRepository, StorageListing,
+};
+use http::Method;
+
+use crate::support::{Answer, FakeServer, Seen, body, status, with};
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// Manifests that a registry has, by digest: their type and content.
+type Manifests = BTreeMap<String, (&'static str, String)>;
+
+fn descriptor(media_type: &str, digest: Digest) -> String {
+    format!(r#"{{"mediaType":"{media_type}","digest":"{digest}","size":1}}"#)
+}
+
+fn image(name: &str) -> (Digest, String) {
+    let config = descriptor("application/vnd.oci.image.config.v1+json", Digest::of(name.as_bytes()));
+    let text = format!(r#"{{"schemaVersion":2,"config":{config},"layers":[]}}"#);
+    (Digest::of(text.as_bytes()), text)
+}
+
+fn index(children: &[Digest]) -> (Digest, String) {
+    let children: Vec<String> = children.iter().map(|child| descriptor(IMAGE, *child)).collect();
+    let text = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, children.join(","));
+    (Digest::of(text.as_bytes()), text)
+}
+
+fn last_part(seen: &Seen) -> &str {
+    seen.path.rsplit('/').next().unwrap_or_default()
+}
+
+fn serve(manifests: &Manifests, seen: &Seen) -> Answer {
+    match manifests.get(last_part(seen)) {
+        Some((media_type, text)) => with(body(200, Bytes::from(text.clone())), "content-type", media_type),
+        None => status(404),
+    }
+}
+
+fn listing(digests: impl IntoIterator<Item = Digest>) -> StorageListing {
+    let manifests = digests.into_iter().map(|digest| (digest, jiff::Timestamp::UNIX_EPOCH)).collect();
+    let repository = ListedRepository { manifests, ..ListedRepository::default() };
+    StorageListing {
+        read_at: jiff::Timestamp::from_second(1_000_000).expect("in range"),
+        repositories: [("team/api".to_owned(), repository)].into(),
+        ..StorageListing::default()
+    }
+}
+
+async fn inventory(server: &FakeServer, digests: impl IntoIterator<Item = Digest>) -> Inventory {
+    let client = server.plain().build().expect("valid");
+    KnownManifests::new().inventory(&listing(digests), &client).await.expect("an inventory")
+}
+
+fn plan(inventory: &Inventory) -> CleanUpPlan {
+    CleanUpPlan::new(inventory, &ImagesInUse::new(), &CleanUpRules::default())
+}
+
+#[tokio::test]
+async fn every_manifest_is_asked_for_by_its_digest_and_only_once() {
+    let ((amd64, text), (other, other_text)) = (image("amd64"), image("other"));
+    let (list, list_text) = index(&[amd64]);
+    let manifests: Manifests = [
+        (amd64.to_string(), (IMAGE, text)),
+        (other.to_string(), (IMAGE, other_text)),
+        (list.to_string(), (INDEX, list_text)),
+    ]
+    .into();
+    let server = FakeServer::start(move |seen| serve(&manifests, seen)).await;
+    let client = server.plain().build().expect("valid");
+    let mut known = KnownManifests::new();
+    let first = known.inventory(&listing([amd64, list]), &client).await.expect("an inventory");
+    let repository = &first.repositories["team/api"];
+    assert_eq!(repository.manifests[&list].references.children, [amd64]);
+    assert_eq!(repository.manifests[&amd64].references.config, Some(Digest::of(b"amd64")));
+
+    let second = known.inventory(&listing([amd64, list, other]), &client).await.expect("an inventory");
+    assert_eq!(second.repositories["team/api"].manifests.len(), 3);
+    assert_eq!(server.seen().len(), 3);
+}
+
+#[tokio::test]
+async fn what_the_registry_has_lost_is_left_out_and_what_is_not_understood_is_told() {
+    let lost = Digest::of(b"lost");
+    let damaged = Digest::of(b"damaged");
+    let unknown_text = r#"{"schemaVersion":1,"fsLayers":[]}"#.to_owned();
+    let unknown = Digest::of(unknown_text.as_bytes());
+    let manifests: Manifests = [
+        (damaged.to_string(), (IMAGE, image("another").1)),
+        (unknown.to_string(), ("application/vnd.docker.distribution.manifest.v1+prettyjws", unknown_text)),
+    ]
+    .into();
+    let server = FakeServer::start(move |seen| serve(&manifests, seen)).await;
+    let inventory = inventory(&server, [lost, damaged, unknown]).await;
+    let repository = &inventory.repositories["team/api"];
+    assert!(repository.manifests.is_empty());
+    let [first, second] = repository.unreadable.as_slice() else { panic!("{:?}", repository.unreadable) };
+    let told = format!("{first}\n{second}");
+    assert!(told.contains(&damaged.to_string()) && told.contains(&unknown.to_string()), "{told}");
+    assert!(told.contains("v1+prettyjws"), "{told}");
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_let_us_read_is_an_error() {
+    let server = FakeServer::start(|_| status(403)).await;
+    let client = server.plain().build().expect("valid");
+    let read = KnownManifests::new().inventory(&listing([Digest::of(b"x")]), &client).await;
+    read.expect_err("nothing is known of the image");
+}
+
+/// An index of two images, and another image.
+fn registry() -> (Manifests, [Digest; 4]) {
+    let ((amd64, amd64_text), (arm64, arm64_text), (other, other_text)) =
+        (image("amd64"), image("arm64"), image("other"));
+    let (list, list_text) = index(&[amd64, arm64]);
+    let manifests: Manifests = [
+        (amd64.to_string(), (IMAGE, amd64_text)),
+        (arm64.to_string(), (IMAGE, arm64_text)),
+        (other.to_string(), (IMAGE, other_text)),
+        (list.to_string(), (INDEX, list_text)),
+    ]
+    .into();
+    (manifests, [list, amd64, arm64, other])
+}
+
+#[tokio::test]
+async fn an_index_is_deleted_before_its_parts_and_what_is_gone_already_is_as_good() {
+    let (manifests, [list, amd64, arm64, other]) = registry();
+    let server = FakeServer::start(move |seen| match seen.method {
+        Method::DELETE if last_part(seen) == other.to_string() => status(404),
+        Method::DELETE => status(202),
+        _ => serve(&manifests, seen),
+    })
+    .await;
+    let plan = plan(&inventory(&server, [list, amd64, arm64, other]).await);
+    let client = server.plain().build().expect("valid");
+    let mut progress = Vec::new();
+    let done = plan.carry_out(&client, |count| progress.push(count)).await;
+    assert_eq!((done.deleted.len(), done.failed.len()), (4, 0));
+    assert_eq!(progress, [1, 2, 3, 4]);
+
+    let seen = server.seen();
+    let deleted: Vec<&str> =
+        seen.iter().filter(|seen| seen.method == Method::DELETE).map(last_part).collect();
+    let position =
+        |digest: Digest| deleted.iter().position(|one| *one == digest.to_string()).expect("deleted");
+    assert!(position(list) < position(amd64) && position(list) < position(arm64), "{deleted:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_deleted_is_told_its_parts_stay_and_the_others_go() {
+    let (manifests, [list, amd64, arm64, other]) = registry();
+    let server = FakeServer::start(move |seen| match seen.method {
+        Method::DELETE if last_part(seen) == list.to_string() => {
+            body(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"the operation is unsupported"}]}"#)
+        }
+        Method::DELETE => status(202),
+        _ => serve(&manifests, seen),
+    })
+    .await;
+    let plan = plan(&inventory(&server, [list, amd64, arm64, other]).await);
+    let client = server.plain().build().expect("valid");
+    let done = plan.carry_out(&client, |_| {}).await;
+    let deleted: Vec<Digest> = done.deleted.iter().map(|deletion| deletion.digest).collect();
+    assert_eq!(deleted, [other]);
+    assert_eq!(done.failed.len(), 3);
+    let reason = |digest| {
+        done.failed.iter().find(|failed| failed.digest == digest).map(|failed| failed.reason.as_str())
+    };
+    assert!(reason(list).expect("failed").contains("unsupported"), "{:?}", reason(list));
+    for part in [amd64, arm64] {
+        assert!(reason(part).expect("kept").contains(&list.to_string()));
+        assert!(
+            !server
+                .seen()
+                .iter()
+                .any(|seen| { seen.method == Method::DELETE && last_part(seen) == part.to_string() })
+        );
+    }
+}
