@@ -38,10 +38,14 @@ pub struct FailedDeletion {
 
 impl CleanUpPlan {
     /// Deletes what is planned, as far as the registry does it: one failure does not stop the others. What a
-    /// manifest that is still there needs is not deleted. Tells `progress` how many manifests are done.
+    /// manifest that is still there needs is not deleted. Tells `tell` of each, and why it is still there if it is.
     ///
     /// May be dropped at any time: what is deleted by then leaves nothing behind that refers to it.
-    pub async fn carry_out(&self, client: &RegistryClient, mut progress: impl FnMut(usize)) -> Deletions {
+    pub async fn carry_out(
+        &self,
+        client: &RegistryClient,
+        mut tell: impl FnMut(&Deletion, Result<(), &str>),
+    ) -> Deletions {
         let mut done = Deletions::default();
         for group in self.in_order() {
             let still_there: BTreeSet<(String, Digest)> =
@@ -54,6 +58,7 @@ impl CleanUpPlan {
             });
             let mut deleting = stream::iter(deleting).buffer_unordered(AT_A_TIME);
             while let Some((deletion, deleted)) = deleting.next().await {
+                tell(deletion, deleted.as_ref().copied().map_err(String::as_str));
                 match deleted {
                     Ok(()) => done.deleted.push(deletion.clone()),
                     Err(reason) => done.failed.push(FailedDeletion {
@@ -63,7 +68,6 @@ impl CleanUpPlan {
                         reason,
                     }),
                 }
-                progress(done.deleted.len() + done.failed.len());
             }
         }
         done
