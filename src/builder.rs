@@ -8,12 +8,12 @@ use garden_build_core::{
     NamedContext, Pushed, Result, SweepReport, Version, event_channel,
 };
 use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
-use garden_config::{Notice, ProviderConfig, SecretRef};
+use garden_config::{Notice, ProviderConfig, ProviderKind, SecretRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::mode;
 use crate::target::{Known, Target};
-use crate::{Build, BuiltImage, Outcome, Plan, Status};
+use crate::{Build, BuiltImage, Initialized, Operation, Outcome, Plan, Status, init};
 
 /// How often a build is begun whose builder gets lost.
 const TRIES: usize = 3;
@@ -29,6 +29,8 @@ struct Inner {
     cluster: Cluster,
     /// The Secrets that workloads may need.
     secrets: Vec<SecretRef>,
+    /// What is to be installed in the cluster is installed by the build that needs it.
+    installs: bool,
     notices: Vec<Notice>,
 }
 
@@ -64,21 +66,58 @@ impl Builder {
         client: kube::Client,
         backend: Arc<dyn Backend>,
     ) -> Result<Self> {
+        provider.check()?;
         let cluster = Cluster::new(client);
-        let target = target(&provider, &cluster)?;
-        Ok(Self::of(provider, &cluster, target, backend))
+        let target = Target::new(&provider, &cluster)?;
+        Ok(Self::from_parts(provider, &cluster, target, backend))
     }
 
     fn new(provider: ProviderConfig, cluster: &Cluster) -> Result<Self> {
-        let target = target(&provider, cluster)?;
+        provider.check()?;
+        let target = Target::new(&provider, cluster)?;
         let backend = mode::backend(&provider, cluster, &target)?;
-        Ok(Self::of(provider, cluster, target, backend))
+        Ok(Self::from_parts(provider, cluster, target, backend))
     }
 
-    fn of(provider: ProviderConfig, cluster: &Cluster, target: Target, backend: Arc<dyn Backend>) -> Self {
+    fn from_parts(
+        provider: ProviderConfig,
+        cluster: &Cluster,
+        target: Target,
+        backend: Arc<dyn Backend>,
+    ) -> Self {
+        let installs = provider.kind == ProviderKind::LocalKubernetes;
         let secrets = [provider.image_pull_secrets, provider.copy_secrets].concat();
         let (cluster, notices) = (cluster.clone(), provider.notices);
-        Self(Arc::new(Inner { backend, target, cluster, secrets, notices }))
+        Self(Arc::new(Inner { backend, target, cluster, secrets, installs, notices }))
+    }
+
+    /// Installs what builds need in the cluster besides builders: the registry within the cluster, if images go there.
+    /// Run it once for a cluster, and again after a change of its options or of the version of garden-build: images
+    /// stay. Await it, or read its events.
+    ///
+    /// It waits until the registry serves, and has nodes pull an image from it; see
+    /// [`InClusterRegistry::check_nodes`](garden_cluster::InClusterRegistry::check_nodes). What stands in the way is said
+    /// within seconds where the cluster shows it: no storage class, a host port that is refused or taken, an
+    /// image that cannot be pulled, a quota.
+    ///
+    /// A provider `local-kubernetes` needs no such call: its first build does the same.
+    ///
+    /// ```no_run
+    /// # async fn example(builder: garden_build::Builder) -> garden_build::Result<()> {
+    /// let mut init = builder.init();
+    /// while let Some(event) = init.next_event().await {
+    ///     println!("{event}");
+    /// }
+    /// println!("{:?}", init.await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn init(&self) -> Operation<Initialized> {
+        let inner = Arc::clone(&self.0);
+        let (events, stream) = event_channel();
+        let cancel = CancellationToken::new();
+        let cancelled = cancel.clone();
+        Operation::spawn(stream, cancel, async move { init::run(&inner.target, &events, &cancelled).await })
     }
 
     /// Starts a build.
@@ -111,7 +150,8 @@ impl Builder {
     pub async fn status(&self, request: BuildRequest) -> Result<Status> {
         self.0.backend.capabilities().check(self.0.backend.name(), &request)?;
         let prepared = self.0.prepare(request, &CancellationToken::new()).await?;
-        let existing = match self.0.target.look_up(&prepared.reference).await? {
+        let (events, _nobody) = event_channel();
+        let existing = match self.0.target.look_up(&prepared.reference, &events).await? {
             Known::Exists(digest) => Some(digest),
             Known::Missing => None,
             Known::Unknown(error) => return Err(error),
@@ -126,7 +166,7 @@ impl Builder {
     /// If the context cannot be read, or an option makes the build impossible.
     pub async fn plan(&self, request: BuildRequest) -> Result<Plan> {
         self.0.backend.capabilities().check(self.0.backend.name(), &request)?;
-        let job = self.0.prepare(request, &CancellationToken::new()).await?.into_job();
+        let job = self.0.job(self.0.prepare(request, &CancellationToken::new()).await?)?;
         let objects = self.0.backend.plan(&job)?;
         Ok(Plan { reference: job.destination, objects })
     }
@@ -159,25 +199,6 @@ impl Builder {
     }
 }
 
-/// Returns the deployment registry that `provider` names.
-fn target(provider: &ProviderConfig, cluster: &Cluster) -> Result<Target> {
-    provider.check()?;
-    let Some(registry) = provider.deployment_registry.clone() else {
-        return Err(Error::new(ErrorKind::Config, "`deploymentRegistry` is not set").with_hint(
-            "name the registry that images are pushed to; the one in the cluster is not supported yet",
-        ));
-    };
-    let registry_ca = match &registry.ca_certificate {
-        None => None,
-        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-            let message =
-                format!("`deploymentRegistry.caCertificate`: {} cannot be read: {error}", path.display());
-            Error::new(ErrorKind::Config, message)
-        })?),
-    };
-    Ok(Target::new(cluster.clone(), registry, registry_ca, provider.image_pull_secrets.clone()))
-}
-
 /// A request whose context was read, and so has a version and a name.
 struct Prepared {
     request: BuildRequest,
@@ -187,26 +208,29 @@ struct Prepared {
     reference: ImageReference,
 }
 
-impl Prepared {
-    fn into_job(self) -> BuildJob {
-        let mut job = BuildJob::new(build_id(), self.request, self.context, self.reference);
-        job.named_contexts = self.named_contexts;
-        job
-    }
-}
-
 impl Inner {
+    fn job(&self, prepared: Prepared) -> Result<BuildJob> {
+        let push_to = self.target.reached(&prepared.reference)?;
+        let mut job = BuildJob::new(build_id(), prepared.request, prepared.context, prepared.reference);
+        job.named_contexts = prepared.named_contexts;
+        job.push_to = push_to;
+        Ok(job)
+    }
+
     /// The story of one build.
     async fn build(&self, request: BuildRequest, cx: &BuildContext) -> Result<BuiltImage> {
         let started = Instant::now();
         for notice in &self.notices {
             cx.events.warn(notice.message.clone(), notice.hint.clone());
         }
+        if self.installs {
+            cx.until_stopped(init::unless_installed(&self.target, &cx.events, &cx.cancel)).await?;
+        }
         let (prepared, known) = cx.until_stopped(self.find(request, cx)).await?;
         let (reference, digest, outcome) = match known {
             Known::Exists(digest) => (prepared.reference, digest, Outcome::AlreadyExists),
             Known::Missing | Known::Unknown(_) => {
-                let job = prepared.into_job();
+                let job = self.job(prepared)?;
                 let (digest, outcome) = self.build_missing(&job, cx).await?;
                 (job.destination, digest, outcome)
             }
@@ -223,7 +247,7 @@ impl Inner {
             return Ok((prepared, Known::Missing));
         }
         let step = cx.events.step(format!("look for {}", prepared.reference));
-        let known = self.target.look_up(&prepared.reference).await;
+        let known = self.target.look_up(&prepared.reference, &cx.events).await;
         match &known {
             Ok(Known::Exists(_)) => step.cached(),
             Ok(Known::Missing) => step.done(),
@@ -257,16 +281,15 @@ impl Inner {
         Ok(Prepared { request, context, named_contexts, version, reference })
     }
 
-    /// Builds, and begins again when the builder was lost: with its pod or its node. A build that
-    /// failed is not repeated.
+    /// Builds, and begins again when the builder was lost: with its pod or its node. Begins again as well, however often,
+    /// if the registry in the cluster was stopped while the build pushed to it, as it is for each collection. A
+    /// build that failed is not repeated.
     async fn build_missing(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Digest, Outcome)> {
         let mut attempt = 1;
+        let mut run = self.target.server_run().await;
         loop {
-            let error = match self.backend.build(job, cx).await {
-                Ok(Pushed { digest, steps_cached, steps_run, .. }) => {
-                    let digest = self.confirm(&job.destination, digest, &cx.events).await?;
-                    return Ok((digest, Outcome::Built { steps_cached, steps_run }));
-                }
+            let error = match self.build_once(job, cx).await {
+                Ok(built) => return Ok(built),
                 Err(error) => error,
             };
             let lost = matches!(error.kind(), ErrorKind::BuilderLost | ErrorKind::Evicted);
@@ -275,15 +298,38 @@ impl Inner {
             // meanwhile, and a builder may be lost after it has pushed. It is the same version, so
             // both are success; unless the image was there before and was to be replaced.
             let may_exist = (lost || pushed_meanwhile) && !job.request.force && !job.request.no_cache;
-            if may_exist && let Ok(Known::Exists(digest)) = self.target.look_up(&job.destination).await {
+            if may_exist
+                && let Ok(Known::Exists(digest)) = self.target.look_up(&job.destination, &cx.events).await
+            {
                 return Ok((digest, Outcome::AlreadyExists));
             }
-            if !lost || attempt == TRIES || cx.cancel.is_cancelled() {
+            if cx.cancel.is_cancelled() {
+                return Err(error);
+            }
+            if may_be_the_registry_s(&error)
+                && let Some(next) =
+                    cx.until_stopped(self.target.stopped_since(run.as_ref(), &cx.events)).await?
+            {
+                let message = format!(
+                    "the registry was stopped during the build, so it begins again, with what was cached: {}",
+                    error.message()
+                );
+                cx.events.warn(message, None);
+                run = Some(next);
+                continue;
+            }
+            if !lost || attempt == TRIES {
                 return Err(error);
             }
             attempt += 1;
             cx.events.warn(format!("{}; building again, try {attempt} of {TRIES}", error.message()), None);
         }
+    }
+
+    async fn build_once(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Digest, Outcome)> {
+        let Pushed { digest, steps_cached, steps_run, .. } = self.backend.build(job, cx).await?;
+        let digest = self.confirm(&job.destination, digest, &cx.events).await?;
+        Ok((digest, Outcome::Built { steps_cached, steps_run }))
     }
 
     /// Makes sure that the tag stands for what is returned.
@@ -294,7 +340,7 @@ impl Inner {
         events: &EventSink,
     ) -> Result<Digest> {
         let step = events.step(format!("confirm {reference}"));
-        match step.end(self.target.look_up(reference).await)? {
+        match step.end(self.target.look_up(reference, events).await)? {
             Known::Exists(digest) if digest == pushed => Ok(digest),
             Known::Exists(digest) => {
                 events.warn(
@@ -320,6 +366,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// Whether a build may fail in this way because its registry did not answer, or had lost a part of an image. Base images may come from there, too.
+fn may_be_the_registry_s(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::PushFailed | ErrorKind::Unreachable | ErrorKind::NotFound)
 }
 
 /// Reads the context, and those named contexts that are directories.

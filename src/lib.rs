@@ -1,10 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod builder;
+mod init;
 mod mode;
+mod operation;
 mod outcome;
 mod publish;
-mod running;
 mod target;
 
 pub use builder::Builder;
@@ -19,6 +20,6 @@ pub use garden_config as config;
 pub use garden_registry as registry;
 /// The Kubernetes client that [`Builder::with_client`] takes.
 pub use kube;
-pub use outcome::{BuiltImage, Outcome, Plan, Status};
+pub use operation::{Build, Operation};
+pub use outcome::{BuiltImage, Initialized, Outcome, Plan, Status};
 pub use publish::{PublishRequest, Published};
-pub use running::{Build, Running};

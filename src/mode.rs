@@ -26,6 +26,7 @@ pub(crate) fn backend(
                 options: options.clone(),
                 resources: provider.resources.builder.clone(),
                 registry: target.registry.clone(),
+                registry_alias: target.alias(),
                 registry_ca: target.registry_ca.clone(),
                 namespace,
                 pull_secrets: provider.image_pull_secrets.clone(),
@@ -35,7 +36,7 @@ pub(crate) fn backend(
         BuildMode::ClusterBuildkit(options) => {
             let mut options = options.clone();
             options.image = Some(options.image_from(&provider.util_image_registry_domain));
-            let settings = garden_buildkit::Settings::new(
+            let mut settings = garden_buildkit::Settings::new(
                 &options,
                 provider.namespace.clone(),
                 provider.resources.builder.clone(),
@@ -43,6 +44,9 @@ pub(crate) fn backend(
                 target.registry_ca.clone(),
                 provider.image_pull_secrets.clone(),
             )?;
+            if let Some(alias) = target.alias() {
+                settings = settings.registry_alias(&alias);
+            }
             Ok(Arc::new(BuildkitBackend::new(cluster.clone(), settings)))
         }
         other => {

@@ -59,3 +59,17 @@ pub struct Plan {
     /// The objects that would be created in the cluster, with secrets redacted.
     pub objects: Vec<PlannedObject>,
 }
+
+/// What [`Builder::init`](crate::Builder::init) has made sure of.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Initialized {
+    /// Nothing has to be installed: images go to a registry outside of the cluster.
+    NothingToInstall,
+    /// The registry within the cluster serves, and takes pushes.
+    Registry {
+        /// The nodes that were asked to pull from it, and could.
+        nodes: Vec<String>,
+    },
+}

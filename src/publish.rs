@@ -14,7 +14,7 @@ use garden_registry::{
 use tokio_util::sync::CancellationToken;
 
 use crate::target::Target;
-use crate::{Builder, BuiltImage, Running};
+use crate::{Builder, BuiltImage, Operation};
 
 /// Which image is published, and where. Made by [`PublishRequest::new`].
 #[derive(Clone, Debug)]
@@ -76,12 +76,12 @@ impl Builder {
     /// All of it is copied: every platform, attestations, and signatures and the like that refer to it. It goes through this
     /// machine, without Docker, unless both names are in one registry: then no content travels. Content that is
     /// there already is not sent again, so repeating this after a failure goes on where it was.
-    pub fn start_publish(&self, request: PublishRequest) -> Running<Published> {
+    pub fn start_publish(&self, request: PublishRequest) -> Operation<Published> {
         let target = self.target().clone();
         let (events, stream) = event_channel();
         let cancel = CancellationToken::new();
         let cx = BuildContext::new(events.clone(), cancel.clone(), request.timeout);
-        Running::spawn(
+        Operation::spawn(
             stream,
             cancel,
             async move { cx.until_stopped(publish(&target, request, events)).await },

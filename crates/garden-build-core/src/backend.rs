@@ -64,8 +64,10 @@ pub struct BuildJob {
     pub context: Context,
     /// The files of those named contexts that are directories, by name.
     pub named_contexts: BTreeMap<String, Tree>,
-    /// Where the image is pushed to.
+    /// The image's name.
     pub destination: ImageReference,
+    /// The name that the builder pushes it to: `destination`, unless the builder reaches that registry by another name.
+    pub push_to: ImageReference,
 }
 
 impl BuildJob {
@@ -76,7 +78,8 @@ impl BuildJob {
         context: Context,
         destination: ImageReference,
     ) -> Self {
-        Self { id: id.into(), request, context, named_contexts: BTreeMap::new(), destination }
+        let push_to = destination.clone();
+        Self { id: id.into(), request, context, named_contexts: BTreeMap::new(), destination, push_to }
     }
 }
 

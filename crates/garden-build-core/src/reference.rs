@@ -67,6 +67,22 @@ impl ImageReference {
         format!("{}/{}", self.registry(), self.repository())
     }
 
+    /// Returns the name of the same image at another registry, or at the same one under another name.
+    ///
+    /// # Errors
+    /// If `registry` is no `host` or `host:port` that names of images can begin with.
+    pub fn in_registry(&self, registry: &str) -> Result<Self, ReferenceError> {
+        let rest = self.to_string();
+        let rest = rest.strip_prefix(self.registry()).unwrap_or(&rest);
+        let text = format!("{registry}{rest}");
+        let parsed: Self = text.parse()?;
+        if parsed.registry() == registry && parsed.repository() == self.repository() {
+            return Ok(parsed);
+        }
+        let reason = format!("it would name `{parsed}`, not an image at the registry `{registry}`");
+        Err(ReferenceError { text, reason })
+    }
+
     /// Returns the reference that names exactly the image with `digest` in the same repository.
     pub fn with_digest(&self, digest: Digest) -> Self {
         let (registry, repository) = (self.registry().to_owned(), self.repository().to_owned());
@@ -128,6 +144,14 @@ mod tests {
         assert_eq!(reference.repository(), "team/project/api");
         assert_eq!(reference.tag(), Some("v-1"));
         assert_eq!(reference.to_string(), "registry.example:5000/team/project/api:v-1");
+    }
+
+    #[test]
+    fn names_the_same_image_at_another_registry() {
+        let image: ImageReference = "127.0.0.1:5000/shop/api:v-1".parse().expect("valid");
+        let moved = image.in_registry("registry.tools.svc:5000").expect("valid");
+        assert_eq!(moved.to_string(), "registry.tools.svc:5000/shop/api:v-1");
+        assert!(image.in_registry("registry").is_err());
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl PullSecretLogins {
         job: &BuildJob,
         wanted: &DockerfileBuild,
     ) -> Self {
-        let mut images = vec![job.destination.clone()];
+        let mut images = vec![job.push_to.clone()];
         images.extend(job.context.dockerfile().base_images());
         let caches = wanted.cache_imports.iter().filter_map(|cache| cache.attributes.get("ref"));
         let contexts = wanted.contexts.values().filter_map(|context| match context {

@@ -24,7 +24,7 @@ const IGNORE_FILE: &[u8] = b"# The files that are not here were excluded before 
 pub(crate) fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBuild> {
     let request = &job.request;
     let cache = cache::plan(&settings.cache, &request.name, &settings.registry)?;
-    let mut names = vec![job.destination.to_string()];
+    let mut names = vec![job.push_to.to_string()];
     names.extend(cache.extra_names.iter().map(ToString::to_string));
     let contexts = request.contexts.iter().map(|(name, context)| {
         let context = match context {

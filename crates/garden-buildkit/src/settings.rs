@@ -23,7 +23,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Builds as `options` say in `namespace`, and pushes to `registry`, whose private certificate
+    /// Builds as `options` say in `namespace`, and pushes to `registry` as the daemon reaches it, whose private certificate
     /// authority (PEM) is `registry_ca`. `pull_secrets` have the credentials for all registries.
     ///
     /// # Errors
@@ -59,6 +59,21 @@ impl Settings {
             certificates: None,
         };
         Ok(Self { daemon, cache: options.cache.clone(), registry, pull_secrets, route: None })
+    }
+
+    /// Says that images of the registry are also named by `alias` (`host` or `host:port`) in Dockerfiles, where the daemon
+    /// does not reach it.
+    pub fn registry_alias(mut self, alias: &str) -> Self {
+        let known = self.daemon.registries.iter().any(|access| access.host == alias);
+        if !known {
+            self.daemon.registries.push(RegistryAccess {
+                host: alias.to_owned(),
+                insecure: true,
+                certificate_authority: None,
+                mirror: Some(self.registry.host()),
+            });
+        }
+        self
     }
 
     /// Takes this way to the daemon, whatever stands against it: [`Route::Direct`] and
@@ -172,6 +187,23 @@ mod tests {
         assert_eq!(hosts, [("one.example", true), ("docker.io", false)]);
         assert!(found.iter().all(|access| access.mirror.is_some()));
         assert_eq!(explained(&registry("one.example", true)).len(), 2);
+    }
+
+    #[test]
+    fn images_by_another_name_come_from_the_registry_that_the_daemon_reaches() {
+        let mut registry = DeploymentRegistry::new("registry.tools.svc:5000").expect("a host");
+        registry.insecure = true;
+        let options = ClusterBuildkitOptions::default();
+        let settings =
+            Settings::new(&options, Namespace::new("shop"), Resources::builder(), registry, None, Vec::new())
+                .expect("no conflict")
+                .registry_alias("127.0.0.1:5000");
+        let known: Vec<_> =
+            settings.daemon.registries.iter().map(|it| (it.host.as_str(), it.mirror.as_deref())).collect();
+        assert_eq!(
+            known,
+            [("registry.tools.svc:5000", None), ("127.0.0.1:5000", Some("registry.tools.svc:5000")),]
+        );
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Backend for KanikoBackend {
 /// The registries and repositories that the executor will ask for, the image's own first. It looks
 /// credentials up by exactly these names, and knows no wildcards.
 fn names_in_use(job: &BuildJob) -> Vec<String> {
-    let image = &job.destination;
+    let image = &job.push_to;
     let mut names = vec![image.registry().to_owned(), image.name(), format!("{}/cache", image.name())];
     for base in job.context.dockerfile().base_images() {
         names.extend([base.registry().to_owned(), base.name()]);

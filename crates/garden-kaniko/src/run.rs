@@ -34,7 +34,7 @@ impl Run<'_> {
         let started = pod.started(|what| step.log(Stream::Builder, format!("waiting for {what}"))).await;
         step.end(started.map_err(Error::from))?;
 
-        let mut progress = Progress::new(self.cx.events.clone(), &self.job.destination);
+        let mut progress = Progress::new(self.cx.events.clone(), &self.job.push_to);
         let container_ended = CancellationToken::new();
         let feeding = async {
             let end = self.feed(&mut pod).await;

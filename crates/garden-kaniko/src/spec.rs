@@ -44,8 +44,10 @@ pub struct Settings {
     pub options: KanikoOptions,
     /// The resources of each pod.
     pub resources: Resources,
-    /// Where images are pushed to.
+    /// Where images are pushed to, as pods reach it.
     pub registry: DeploymentRegistry,
+    /// Another name (`host` or `host:port`) that images of that registry have in Dockerfiles, and pods do not reach.
+    pub registry_alias: Option<String>,
     /// The certificate authority of that registry, as PEM, if it has a private one.
     pub registry_ca: Option<String>,
     /// The namespace that the pods run in.
@@ -182,20 +184,22 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
     let mut arguments = vec![
         "--context=tar://stdin".to_owned(),
         format!("--dockerfile={}", Delivery::of(&job.context).dockerfile_path()),
-        format!("--destination={}", job.destination),
+        format!("--destination={}", job.push_to),
         format!("--digest-file={TERMINATION_LOG}"),
         // Lines of JSON tell the executor's own words from what the Dockerfile's commands print.
         "--log-format=json".to_owned(),
         // The executor's guess whether it runs in a container fails under some runtimes.
         "--force".to_owned(),
     ];
-    let registry = job.destination.registry();
+    let registry = job.push_to.registry();
     if settings.registry.insecure {
         arguments.push(format!("--insecure-registry={registry}"));
     }
     if settings.registry_ca.is_some() {
         arguments.push(format!("--registry-certificate={registry}={CA_DIRECTORY}/{CA_KEY}"));
     }
+    let alias = settings.registry_alias.as_ref();
+    arguments.extend(alias.map(|alias| format!("--registry-map={alias}={registry}")));
     arguments.extend(request.target.as_ref().map(|target| format!("--target={target}")));
     arguments.extend(request.platforms.first().map(|platform| format!("--custom-platform={platform}")));
     arguments.extend(request.build_args.iter().map(|(name, value)| format!("--build-arg={name}={value}")));
@@ -204,7 +208,7 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
         if request.no_cache { flags::no_cache() } else { Vec::new() },
         flags::parse(&request.extra_flags)?,
         flags::parse(&settings.options.extra_flags)?,
-        flags::defaults(&job.destination.name()),
+        flags::defaults(&job.push_to.name()),
     ]));
     Ok(arguments)
 }

@@ -277,7 +277,7 @@ async fn a_deployment_of_somebody_else_with_the_daemon_s_name_is_not_touched() {
 
 impl Project {
     /// Runs `script` as root on the node, whose file system is at `/node`.
-    async fn on_the_node(&self, script: &str) {
+    pub(crate) async fn on_the_node(&self, script: &str) {
         let pod = json!({
             "metadata": { "generateName": "on-the-node-" },
             "spec": {

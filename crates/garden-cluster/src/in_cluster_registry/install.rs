@@ -103,10 +103,9 @@ impl InClusterRegistry {
     /// # Errors
     /// With the cause, within seconds where it is known, if that cannot come about.
     pub async fn ready(&self, tell: Tell<'_>) -> Result<ServerRun, ClusterError> {
-        self.wait(Part::Registry, tell).await?;
-        let run = self.takes_pushes(tell).await?;
-        self.wait(Part::Proxies, tell).await?;
-        Ok(run)
+        // Together: what the cluster does not allow shows at once, however long something else takes.
+        self.wait(&[Part::Registry, Part::Proxies], tell).await?;
+        self.takes_pushes(tell).await
     }
 
     /// Waits until the registry takes pushes, as after a collection or while its pod is replaced.
@@ -125,7 +124,7 @@ impl InClusterRegistry {
                     if !self.is_installed().await? {
                         return Err(self.not_installed());
                     }
-                    self.wait(Part::Registry, tell).await?;
+                    self.wait(&[Part::Registry], tell).await?;
                     error.to_string()
                 }
             };
@@ -140,21 +139,28 @@ impl InClusterRegistry {
         }
     }
 
-    async fn wait(&self, part: Part, tell: Tell<'_>) -> Result<(), ClusterError> {
+    async fn wait(&self, parts: &[Part], tell: Tell<'_>) -> Result<(), ClusterError> {
         let started = Instant::now();
-        let (mut patience, mut told) = (Patience::default(), String::new());
+        let mut patience = vec![Patience::default(); parts.len()];
+        let mut told = String::new();
         loop {
             let with_events = started.elapsed() > EVENTS_AFTER;
-            let outlook = match part {
-                Part::Registry => self.registry_outlook(with_events).await?,
-                Part::Proxies => self.proxies_outlook(with_events).await?,
-            };
-            let (waiting, trouble) = match outlook {
-                Outlook::Ready => return Ok(()),
-                Outlook::Waiting(waiting) => (format!("waiting for {waiting}"), None),
-                Outlook::Stuck(trouble) => (trouble.diagnosis.message.clone(), Some(trouble)),
-            };
-            patience.bear(trouble)?;
+            // The first of the parts that is not ready.
+            let mut waiting = None;
+            for (part, patience) in parts.iter().zip(&mut patience) {
+                let outlook = match part {
+                    Part::Registry => self.registry_outlook(with_events).await?,
+                    Part::Proxies => self.proxies_outlook(with_events).await?,
+                };
+                let (what, trouble) = match outlook {
+                    Outlook::Ready => continue,
+                    Outlook::Waiting(what) => (format!("waiting for {what}"), None),
+                    Outlook::Stuck(trouble) => (trouble.diagnosis.message.clone(), Some(trouble)),
+                };
+                patience.bear(trouble)?;
+                waiting.get_or_insert((*part, what));
+            }
+            let Some((part, waiting)) = waiting else { return Ok(()) };
             if started.elapsed() > LONGEST {
                 return Err(self.too_late(part, &waiting));
             }

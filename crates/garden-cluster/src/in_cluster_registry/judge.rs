@@ -15,9 +15,11 @@ use crate::{
 const NAME: &str = InClusterRegistry::NAME;
 const PROXY: &str = InClusterRegistry::PROXY;
 
-/// How long the cluster may refuse a pod: a refusal that is out of date goes with the controller's next look, and a
-/// new namespace gets its service account after its first pod is tried.
-const REFUSAL_GRACE: Duration = Duration::from_secs(15);
+/// How long the cluster may refuse a pod: a refusal that is out of date goes with the controller's next look.
+const REFUSAL_GRACE: Duration = Duration::from_secs(3);
+
+/// A new namespace gets its service account after its first pods are tried.
+const NEW_NAMESPACE_GRACE: Duration = Duration::from_secs(15);
 
 /// How often a container may end before it is taken for broken.
 const RESTARTS: i32 = 2;
@@ -217,8 +219,10 @@ fn refused(kind: &str, name: &str, message: &str) -> Trouble {
     } else {
         "the cluster's admission rules or validation do not allow this pod"
     };
+    let passes = message.contains("error looking up service account");
+    let grace = if passes { NEW_NAMESPACE_GRACE } else { REFUSAL_GRACE };
     let message = format!("the cluster refused a pod of {kind} {name}: {message}");
-    Trouble { diagnosis: diagnosis(ErrorKind::Rejected, message, hint), grace: REFUSAL_GRACE }
+    Trouble { diagnosis: diagnosis(ErrorKind::Rejected, message, hint), grace }
 }
 
 fn waiting_for(what: &str, pod: &Pod, container: &str) -> String {

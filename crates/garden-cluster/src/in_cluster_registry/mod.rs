@@ -16,6 +16,7 @@ use garden_config::{Namespace, PersistentStorage, ProviderConfig, Resources, Sec
 
 use crate::Cluster;
 
+mod check;
 mod collect;
 mod install;
 mod judge;

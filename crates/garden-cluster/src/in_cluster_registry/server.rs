@@ -4,8 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use garden_registry::Dial as _;
-use http::{HeaderMap, Method, Request, Response, header};
-use hyper::body::Incoming;
+use http::header::HOST;
+use http::{HeaderMap, Request};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
@@ -41,45 +41,35 @@ impl InClusterRegistry {
     /// # Errors
     /// If it does not answer, or something else does.
     pub async fn server(&self) -> Result<ServerRun, ClusterError> {
-        let answer = self.request(Method::GET, "/v2/", "", String::new()).await?;
-        ServerRun::read(answer.headers()).ok_or_else(|| {
-            self.no_answer("it is not a registry that garden-build has installed, or one of an older version")
-        })
-    }
-
-    /// Sends one request on a connection of its own. `body` is of the type `content_type`, if it has one.
-    pub(super) async fn request(
-        &self,
-        method: Method,
-        path_and_query: &str,
-        content_type: &str,
-        body: String,
-    ) -> Result<Response<Incoming>, ClusterError> {
-        let sending = async {
-            let host = self.host();
-            let name = host.split(':').next().unwrap_or_default();
-            let dialer = ClusterDialer::new(self.cluster.clone());
-            let stream = dialer.dial(name, Self::PORT).await?;
-            let (mut sender, connection) =
-                http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-            let mut request =
-                Request::builder().method(method).uri(path_and_query).header(header::HOST, &host);
-            if !content_type.is_empty() {
-                request = request.header(header::CONTENT_TYPE, content_type);
-            }
-            let request = request.body(body).map_err(io::Error::other)?;
-            tokio::select! {
-                answer = sender.send_request(request) => answer.map_err(io::Error::other),
-                ended = connection => {
-                    let reason = ended.err().map_or_else(|| "it closed the connection".to_owned(), |error| error.to_string());
-                    Err(io::Error::other(reason))
-                }
+        let answer = tokio::time::timeout(ANSWER_PATIENCE, self.ask()).await;
+        let headers = match answer {
+            Ok(Ok(headers)) => headers,
+            Ok(Err(error)) => return Err(self.no_answer(&error)),
+            Err(_) => {
+                return Err(self.no_answer(&format!("no answer within {} s", ANSWER_PATIENCE.as_secs())));
             }
         };
-        match tokio::time::timeout(ANSWER_PATIENCE, sending).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.no_answer(&error)),
-            Err(_) => Err(self.no_answer(&format!("no answer within {} s", ANSWER_PATIENCE.as_secs()))),
+        ServerRun::read(&headers)
+            .ok_or_else(|| self.no_answer("it is not a registry of garden-build, or one of an older version"))
+    }
+
+    /// Sends a request on a connection of its own, and returns the headers of the answer.
+    async fn ask(&self) -> io::Result<HeaderMap> {
+        let host = self.host();
+        let name = host.split(':').next().unwrap_or_default();
+        let stream = ClusterDialer::new(self.cluster.clone()).dial(name, Self::PORT).await?;
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let request = Request::get("/v2/").header(HOST, &host).body(String::new());
+        let request = request.map_err(io::Error::other)?;
+        tokio::select! {
+            answer = sender.send_request(request) => {
+                answer.map(|answer| answer.headers().clone()).map_err(io::Error::other)
+            }
+            ended = connection => {
+                let reason = ended.err().map_or_else(|| "it closed the connection".to_owned(), |error| error.to_string());
+                Err(io::Error::other(reason))
+            }
         }
     }
 

@@ -12,6 +12,7 @@ fn settings() -> Settings {
         options: KanikoOptions::default(),
         resources: Resources::builder(),
         registry,
+        registry_alias: None,
         registry_ca: None,
         namespace: Namespace::new("my-project"),
         pull_secrets: Vec::new(),
@@ -33,6 +34,26 @@ fn ownership() -> Ownership {
 
 fn arguments_of(settings: &Settings, job: &BuildJob) -> Vec<String> {
     arguments(settings, job).expect("valid flags")
+}
+
+#[test]
+fn a_registry_with_two_names_is_pushed_to_by_the_one_that_pods_reach() {
+    let mut settings = settings();
+    settings.registry = DeploymentRegistry::new("registry.tools.svc:5000").expect("valid");
+    settings.registry.insecure = true;
+    settings.registry_alias = Some("127.0.0.1:5000".to_owned());
+    let mut job = job(|request| request);
+    job.destination = "127.0.0.1:5000/team/api:v-1".parse().expect("valid");
+    job.push_to = job.destination.in_registry("registry.tools.svc:5000").expect("valid");
+    let arguments = arguments_of(&settings, &job);
+    for expected in [
+        "--destination=registry.tools.svc:5000/team/api:v-1",
+        "--insecure-registry=registry.tools.svc:5000",
+        "--registry-map=127.0.0.1:5000=registry.tools.svc:5000",
+        "--cache-repo=registry.tools.svc:5000/team/api/cache",
+    ] {
+        assert!(arguments.iter().any(|argument| argument == expected), "{expected} in {arguments:?}");
+    }
 }
 
 #[test]

@@ -98,12 +98,11 @@ impl RegistryClient {
                 asked => begun = Some((asked?, uri)),
             }
         }
-        let (asked, uri) = match begun {
-            Some(begun) => begun,
-            None => {
-                let uri = start("")?;
-                (self.ask(empty(Method::POST, uri.clone()), access, &operation).await?, uri)
-            }
+        let (asked, uri) = if let Some(begun) = begun {
+            begun
+        } else {
+            let uri = start("")?;
+            (self.ask(empty(Method::POST, uri.clone()), access, &operation).await?, uri)
         };
         if asked.status() != StatusCode::ACCEPTED {
             return Err(self.explain(asked, access).await?.error);

@@ -1,0 +1,306 @@
+//! Having nodes pull an image from the registry, which is what it is for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::{self, StreamExt as _};
+use garden_build_core::{ErrorKind, ImageReference};
+use garden_config::ProviderConfig;
+use garden_registry::{Descriptor, Manifest, RegistryClient, RegistryError, Sent};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements, Toleration};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{InClusterRegistry, judge};
+use crate::{ClusterDialer, ClusterError, Diagnosis, Ownership, build_id, sweep};
+
+/// Of a large cluster, so many nodes are asked, so many at once.
+const NODES: usize = 20;
+const AT_ONCE: usize = 5;
+
+/// How long a node may take in all, and how long its pull may fail: it tries again after ten seconds.
+const PATIENCE: Duration = Duration::from_secs(90);
+const PULL_GRACE: Duration = Duration::from_secs(25);
+const POLL: Duration = Duration::from_millis(300);
+
+/// The lease of a pod whose client dies.
+const LEASE_MINUTES: i64 = 5;
+
+const REPOSITORY: &str = "garden-build/check";
+const CONTAINER: &str = "check";
+
+/// An image with one layer, an empty tar archive: nothing in it can run.
+const EMPTY_TAR: [u8; 1024] = [0; 1024];
+
+impl InClusterRegistry {
+    /// Checks that nodes can pull from the registry under its name [`ProviderConfig::IN_CLUSTER_REGISTRY`], and returns
+    /// the names of the nodes that did. Of a large cluster, twenty are asked.
+    ///
+    /// Pushes a tiny image of a few hundred bytes and makes a pod of it on each node. There is no program in it, so the
+    /// pod cannot run; but to find that out, the node has to pull the image, and that is what is waited for. Removes
+    /// pods and image, also when `cancel` is cancelled; then it returns the nodes of which nothing bad is known.
+    ///
+    /// # Errors
+    /// If the image cannot be pushed, or a node cannot pull it; the message names the node and what it says.
+    pub async fn check_nodes(&self, cancel: &CancellationToken) -> Result<Vec<String>, ClusterError> {
+        // Pods of a check whose client has died.
+        sweep(&self.cluster, self.namespace()).await?;
+        let proxies = self.proxies().await?;
+        let ready = proxies.iter().filter(|pod| judge::is_ready(pod));
+        let nodes = ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).take(NODES);
+        let check = build_id();
+        let client = self.client().map_err(|error| self.unpushable(&error))?;
+        let pushed = push(&client, &self.host(), &check).await.map_err(|error| self.unpushable(&error))?;
+
+        let pulls = nodes.map(|node| self.check_node(node, &check, cancel));
+        let outcomes: Vec<_> = stream::iter(pulls.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
+        // What cannot be deleted is a few hundred bytes.
+        if let Err(error) = client.delete_manifest(REPOSITORY, pushed.digest()).await {
+            tracing::debug!(%error, "could not delete the image of the check");
+        }
+        outcomes.into_iter().collect()
+    }
+
+    /// Returns a client of the registry, for this machine.
+    ///
+    /// # Errors
+    /// If the namespace does not form a host's name.
+    pub fn client(&self) -> Result<RegistryClient, RegistryError> {
+        let dialer = Arc::new(ClusterDialer::new(self.cluster.clone()));
+        RegistryClient::builder(self.host()).insecure(true).dialer(dialer).build()
+    }
+
+    async fn check_node(
+        &self,
+        node: String,
+        check: &str,
+        cancel: &CancellationToken,
+    ) -> Result<String, ClusterError> {
+        let lease_expires = Timestamp::now() + SignedDuration::from_mins(LEASE_MINUTES);
+        let ownership = Ownership { build: build_id(), lease_expires };
+        let pod = pod(self.namespace(), &node, check, &ownership);
+        let name = pod.metadata.name.clone().unwrap_or_default();
+        self.cluster.apply_pod(&pod).await?;
+        let pulled = tokio::select! {
+            pulled = self.pulled(&name, &node) => pulled,
+            () = cancel.cancelled() => Ok(()),
+        };
+        let removed = self.cluster.delete::<Pod>(self.namespace(), &name).await;
+        pulled.and(removed).map(|()| node)
+    }
+
+    async fn pulled(&self, name: &str, node: &str) -> Result<(), ClusterError> {
+        let started = Instant::now();
+        loop {
+            let pod = self.cluster.get::<Pod>(self.namespace(), name).await?;
+            let reason = match pod.as_ref().map_or(Pull::Waiting, pull) {
+                Pull::Done => return Ok(()),
+                Pull::Refused(reason) => return Err(unusable(node, &reason)),
+                Pull::Failing(reason) if started.elapsed() > PULL_GRACE => {
+                    return Err(unusable(node, &reason));
+                }
+                Pull::Failing(reason) => reason,
+                Pull::Waiting => "its kubelet has not tried yet".to_owned(),
+            };
+            if started.elapsed() > PATIENCE {
+                return Err(unusable(node, &reason));
+            }
+            sleep(POLL).await;
+        }
+    }
+
+    fn unpushable(&self, error: &RegistryError) -> ClusterError {
+        ClusterError::Pod(Diagnosis {
+            kind: ErrorKind::PushFailed,
+            message: format!("nothing can be pushed to the registry {}: {error}", self.host()),
+            hint: Some(
+                "see the log of its pod: its volume may be full, or not writable for user 1000".to_owned(),
+            ),
+            retryable: false,
+        })
+    }
+}
+
+/// Pushes an image that no node has, as it is made for the check with this identifier.
+async fn push(client: &RegistryClient, host: &str, check: &str) -> Result<Manifest, RegistryError> {
+    let layer = Bytes::from_static(&EMPTY_TAR);
+    let layer_descriptor = Descriptor::of("application/vnd.oci.image.layer.v1.tar", &layer);
+    let config = json!({
+        "architecture": "amd64",
+        "os": "linux",
+        "config": { "Labels": { "garden-build/check": check } },
+        "rootfs": { "type": "layers", "diff_ids": [layer_descriptor.digest.to_string()] },
+    });
+    let config = Bytes::from(config.to_string());
+    let config_descriptor = Descriptor::of("application/vnd.oci.image.config.v1+json", &config);
+    for (descriptor, content) in [(&config_descriptor, config), (&layer_descriptor, layer)] {
+        client.upload_blob(REPOSITORY, descriptor, None, &content, &Sent::untold()).await?;
+    }
+    let named = |descriptor: &Descriptor| {
+        json!({
+            "mediaType": descriptor.media_type,
+            "digest": descriptor.digest.to_string(),
+            "size": descriptor.size,
+        })
+    };
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": media_type,
+        "config": named(&config_descriptor),
+        "layers": [named(&layer_descriptor)],
+    });
+    let manifest = Manifest::new(Some(media_type), manifest.to_string());
+    let image =
+        ImageReference::tagged(host, REPOSITORY, check).map_err(|error| RegistryError::Malformed {
+            what: "the name of the image for the check".to_owned(),
+            reason: error.to_string(),
+        })?;
+    client.push_manifest(&image, &manifest).await?;
+    Ok(manifest)
+}
+
+/// A pod on `node`, whatever taints that has.
+fn pod(namespace: &str, node: &str, check: &str, ownership: &Ownership) -> Pod {
+    let amounts = || {
+        let amounts = [("cpu", "10m"), ("memory", "16Mi")];
+        Some(BTreeMap::from(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))))
+    };
+    let container = Container {
+        name: CONTAINER.to_owned(),
+        image: Some(format!("{}/{REPOSITORY}:{check}", ProviderConfig::IN_CLUSTER_REGISTRY)),
+        image_pull_policy: Some("Always".to_owned()),
+        command: Some(vec!["/there-is-no-program-in-this-image".to_owned()]),
+        resources: Some(ResourceRequirements {
+            requests: amounts(),
+            limits: amounts(),
+            ..ResourceRequirements::default()
+        }),
+        ..Container::default()
+    };
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(format!("garden-registry-check-{}", ownership.build)),
+            namespace: Some(namespace.to_owned()),
+            labels: Some(ownership.labels()),
+            annotations: Some(ownership.annotations()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec {
+            node_name: Some(node.to_owned()),
+            containers: vec![container],
+            restart_policy: Some("Never".to_owned()),
+            active_deadline_seconds: Some(LEASE_MINUTES * 60),
+            termination_grace_period_seconds: Some(0),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            tolerations: Some(vec![Toleration {
+                operator: Some("Exists".to_owned()),
+                ..Toleration::default()
+            }]),
+            ..PodSpec::default()
+        }),
+        ..Pod::default()
+    }
+}
+
+/// How far a node is with an image.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Pull {
+    Waiting,
+    Done,
+    /// It tries again.
+    Failing(String),
+    /// It did not even try.
+    Refused(String),
+}
+
+fn pull(pod: &Pod) -> Pull {
+    let status = pod.status.clone().unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
+    let Some(state) = containers.into_iter().find_map(|container| container.state) else {
+        let reason = [status.reason, status.message].into_iter().flatten().collect::<Vec<_>>().join(": ");
+        let refused = status.phase.as_deref() == Some("Failed");
+        return if refused { Pull::Refused(reason) } else { Pull::Waiting };
+    };
+    let Some(waiting) = state.waiting else {
+        // It ran, or was found unable to.
+        return Pull::Done;
+    };
+    let message = waiting.message.unwrap_or_default();
+    match waiting.reason.as_deref().unwrap_or_default() {
+        // What comes after the pull. Source: Kubernetes, `pkg/kubelet/kuberuntime/kuberuntime_container.go`.
+        "CreateContainerError" | "RunContainerError" | "CrashLoopBackOff" => Pull::Done,
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "RegistryUnavailable"
+        | "ImageInspectError"
+        | "InvalidImageName" => Pull::Failing(message),
+        _ => Pull::Waiting,
+    }
+}
+
+fn unusable(node: &str, reason: &str) -> ClusterError {
+    let registry = ProviderConfig::IN_CLUSTER_REGISTRY;
+    ClusterError::Pod(Diagnosis {
+        kind: ErrorKind::ImagePull,
+        message: format!("the node {node} cannot pull from the registry at {registry}: {reason}"),
+        hint: Some(
+            "the cluster's network must support a `hostPort` that the node reaches at 127.0.0.1 (Cilium: `hostPort.enabled`), \
+             and its container runtime must speak plain HTTP there; or set `deploymentRegistry` to a registry outside of the cluster"
+                .to_owned(),
+        ),
+        retryable: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(status: &serde_json::Value) -> Pull {
+        pull(&serde_json::from_value(json!({ "status": status })).expect("a pod"))
+    }
+
+    fn container(state: &serde_json::Value) -> Pull {
+        let status = json!({ "name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state });
+        super::pull(
+            &serde_json::from_value(json!({ "status": { "containerStatuses": [status] } })).expect("a pod"),
+        )
+    }
+
+    #[test]
+    fn an_image_was_pulled_when_its_container_cannot_be_started() {
+        let waiting = |reason: &str| container(&json!({ "waiting": { "reason": reason, "message": "why" } }));
+        for reason in ["CreateContainerError", "RunContainerError"] {
+            assert_eq!(waiting(reason), Pull::Done);
+        }
+        assert_eq!(
+            container(&json!({ "terminated": { "exitCode": 128, "reason": "StartError" } })),
+            Pull::Done
+        );
+        for reason in ["ErrImagePull", "ImagePullBackOff"] {
+            assert_eq!(waiting(reason), Pull::Failing("why".to_owned()));
+        }
+        assert_eq!(waiting("ContainerCreating"), Pull::Waiting);
+    }
+
+    #[test]
+    fn a_pod_that_its_node_refuses_is_not_waited_for() {
+        assert_eq!(state(&json!({ "phase": "Pending" })), Pull::Waiting);
+        let refused = json!({ "phase": "Failed", "reason": "OutOfcpu", "message": "no room" });
+        assert_eq!(state(&refused), Pull::Refused("OutOfcpu: no room".to_owned()));
+    }
+
+    #[test]
+    fn the_pod_is_on_its_node_and_can_be_swept() {
+        let ownership = Ownership { build: "0123456789".to_owned(), lease_expires: Timestamp::UNIX_EPOCH };
+        insta::assert_yaml_snapshot!(pod("garden-system", "node-1", "abc", &ownership));
+    }
+}
