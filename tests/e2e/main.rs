@@ -13,6 +13,7 @@ mod cleanup;
 mod context;
 mod credentials;
 mod failures;
+mod in_cluster_registry;
 mod permissions;
 mod project;
 mod proxy;

@@ -19,8 +19,8 @@ pub(super) const BUSYBOX: &str = "docker.io/testbed/busybox:1.36";
 pub(super) const KANIKO: &str = "docker.io/testbed/kaniko:v1.24.0";
 pub(super) const BUILDKIT: &str = "docker.io/testbed/buildkit:v0.26.3";
 pub(super) const BUILDKIT_ROOTLESS: &str = "docker.io/testbed/buildkit:v0.26.3-rootless";
+pub(super) const REGISTRY: &str = "docker.io/testbed/registry:2";
 const PAUSE: &str = "docker.io/testbed/pause:1";
-const REGISTRY: &str = "docker.io/testbed/registry:2";
 
 /// The user of BuildKit's rootless image.
 const USER: u32 = 1000;

@@ -180,7 +180,7 @@ fn ctr(state: &State, subcommand: &[&str]) -> Command {
 }
 
 /// What tests find the registries and images by.
-pub(super) const VARIABLES: [&str; 14] = [
+pub(super) const VARIABLES: [&str; 15] = [
     "GARDEN_TEST_REGISTRY",
     "GARDEN_TEST_REGISTRY_BASIC",
     "GARDEN_TEST_REGISTRY_BASIC_USERNAME",
@@ -194,6 +194,7 @@ pub(super) const VARIABLES: [&str; 14] = [
     "GARDEN_TEST_KANIKO_IMAGE",
     "GARDEN_TEST_BUILDKIT_IMAGE",
     "GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE",
+    "GARDEN_TEST_REGISTRY_IMAGE",
     "GARDEN_TEST_BASE_IMAGE",
 ];
 
@@ -213,6 +214,7 @@ pub(super) fn variables(state: &State) -> Result<BTreeMap<String, String>> {
         images::KANIKO.to_owned(),
         images::BUILDKIT.to_owned(),
         images::BUILDKIT_ROOTLESS.to_owned(),
+        images::REGISTRY.to_owned(),
         OPEN.base_image(),
     ];
     Ok(VARIABLES.map(str::to_owned).into_iter().zip(values).collect())

@@ -1,0 +1,421 @@
+//! The registry within the cluster: installed once in `garden-system`, as the host port of the nodes is one, and used by
+//! all tests here in turn. It stays; whoever installs it again finds it.
+
+use std::time::{Duration, Instant};
+
+use garden_build::config::{CacheLayer, DeploymentRegistry, Resources};
+use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
+use garden_cluster::{Cluster, InClusterRegistry, RegistryNotice, RegistrySettings};
+use garden_registry::Resolution;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service,
+};
+use kube::api::{AttachParams, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::site::{Project, build_with_events, in_project, shown, steps, variable, warnings};
+
+/// Held by the test that uses the registry, which some of them stop or break.
+static REGISTRY: Mutex<bool> = Mutex::const_new(false);
+
+/// A project that pushes to the registry in the cluster, which is installed by the first test.
+async fn with_registry(project: &mut Project) -> MutexGuard<'static, bool> {
+    let mut installed = REGISTRY.lock().await;
+    use_in_cluster_registry(project);
+    if !*installed {
+        let Initialized::Registry { nodes } = init(&project.builder()).await.unwrap() else {
+            panic!("installed")
+        };
+        assert!(!nodes.is_empty());
+        *installed = true;
+    }
+    installed
+}
+
+fn use_in_cluster_registry(project: &mut Project) {
+    project.provider.deployment_registry = None;
+    project.provider.project_name.clone_from(&project.namespace);
+    project.provider.in_cluster_registry.image = Some(variable("GARDEN_TEST_REGISTRY_IMAGE"));
+    project.provider.resources.registry = small();
+}
+
+/// Has a daemon build, which is told of the registry with the base image: it is not the one that is pushed to.
+fn use_buildkit(project: &mut Project) {
+    let mut base = DeploymentRegistry::new(&variable("GARDEN_TEST_REGISTRY")).unwrap();
+    base.insecure = true;
+    project.buildkit().registries = vec![base];
+}
+
+/// The testbed's machine is.
+fn small() -> Resources {
+    let mut resources = Resources::registry();
+    (resources.requests.cpu, resources.requests.memory) = (50, 64);
+    resources
+}
+
+async fn init(builder: &Builder) -> Result<Initialized, Error> {
+    let mut init = builder.init();
+    while let Some(event) = init.next_event().await {
+        println!("{event}");
+    }
+    init.await
+}
+
+fn registry(project: &Project) -> InClusterRegistry {
+    InClusterRegistry::new(Cluster::new(project.client.clone()), RegistrySettings::new(&project.provider))
+}
+
+fn print(notice: RegistryNotice) {
+    println!("{notice:?}");
+}
+
+#[tokio::test]
+async fn each_mode_pushes_to_it_and_the_kubelet_pulls_from_it() {
+    in_project("icr-modes", async |project| {
+        let _registry = with_registry(project).await;
+        builds_and_runs(project).await;
+        use_buildkit(project);
+        builds_and_runs(project).await;
+        project.buildkit().rootless = true;
+        project.buildkit().image = Some(variable("GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE"));
+        builds_and_runs(project).await;
+    })
+    .await;
+}
+
+async fn builds_and_runs(project: &Project) {
+    let mode = project.provider.build_mode.as_str();
+    let unique = format!("{mode} {:?}", std::time::UNIX_EPOCH.elapsed().unwrap());
+    project.dockerfile(&format!("RUN echo '{unique}' > /made\nCMD [\"cat\", \"/made\"]\n"));
+    let builder = project.builder();
+    let (image, events) = build_with_events(&builder, project.request()).await;
+    let image = image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+    // The daemon of another mode makes room.
+    let unexpected: Vec<_> =
+        warnings(&events).into_iter().filter(|message| !message.contains("is replaced")).collect();
+    assert_eq!(unexpected, <[&str; 0]>::default());
+    let start = format!("127.0.0.1:5000/{}/api:v-", project.namespace);
+    assert!(image.reference.to_string().starts_with(&start), "{}", image.reference);
+    assert!(matches!(image.outcome, Outcome::Built { .. }));
+    assert_eq!(project.run(&image.reference.to_string(), &[], None).await.trim(), unique);
+    let again = builder.build(project.request()).await.unwrap();
+    assert_eq!((again.outcome, again.digest), (Outcome::AlreadyExists, image.digest));
+
+    // As the base of another, where the node's name for the registry is not one in the builder's pod.
+    project.file(
+        "Dockerfile",
+        format!("FROM {}\nRUN cat /made > /copied\nCMD [\"cat\", \"/copied\"]\n", image.reference),
+    );
+    let (derived, events) = build_with_events(&builder, project.request()).await;
+    let derived = derived.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+    assert_eq!(project.run(&derived.reference.to_string(), &[], None).await.trim(), unique);
+}
+
+#[tokio::test]
+async fn caches_of_both_modes_are_in_it() {
+    in_project("icr-caches", async |project| {
+        let _registry = with_registry(project).await;
+        let changed = |project: &Project, last: &str| {
+            project.dockerfile(&format!("RUN echo {} > /same\nRUN echo {last}\n", project.namespace));
+        };
+        changed(project, "one");
+        assert_eq!(steps(&project.builder().build(project.request()).await.unwrap()), (0, 2));
+        changed(project, "two");
+        assert_eq!(steps(&project.builder().build(project.request()).await.unwrap()), (1, 1));
+
+        use_buildkit(project);
+        project.buildkit().cache = vec![CacheLayer::default()];
+        changed(project, "three");
+        assert_eq!(steps(&project.builder().build(project.request()).await.unwrap()), (0, 2));
+        project.forget_local_cache().await;
+        changed(project, "four");
+        assert_eq!(steps(&project.builder().build(project.request()).await.unwrap()), (1, 1));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_upgrade_in_place_keeps_images_and_the_secret() {
+    in_project("icr-upgrade", async |project| {
+        let _registry = with_registry(project).await;
+        project.dockerfile("RUN echo kept\n");
+        let image = project.builder().build(project.request()).await.unwrap();
+        let secrets: Api<Secret> = Api::namespaced(project.client.clone(), "garden-system");
+        let secret = secrets.get(InClusterRegistry::NAME).await.unwrap().data;
+        let before = registry(project).server().await.unwrap();
+
+        project.provider.resources.registry.requests.memory += 1;
+        init(&project.builder()).await.unwrap();
+        let run = registry(project).server().await.unwrap();
+        assert!(run != before && run.takes_pushes);
+        assert_eq!(secrets.get(InClusterRegistry::NAME).await.unwrap().data, secret);
+        let again = project.builder().build(project.request()).await.unwrap();
+        assert_eq!((again.outcome, again.digest), (Outcome::AlreadyExists, image.digest));
+
+        // Nothing has changed, so nothing is stopped.
+        init(&project.builder()).await.unwrap();
+        assert_eq!(registry(project).server().await.unwrap(), run);
+        project.provider.resources.registry = small();
+        init(&project.builder()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_installed_is_missed_before_anything_is_built() {
+    in_project("icr-missing", async |project| {
+        use_in_cluster_registry(project);
+        project.provider.garden_system_namespace.clone_from(&project.namespace);
+        project.dockerfile("RUN echo built\n");
+        let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
+        let error = outcome.expect_err("there is no registry");
+        assert_eq!(*error.kind(), ErrorKind::NotFound);
+        assert!(error.message().contains(&project.namespace), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("Builder::init")), "{error:?}");
+        assert!(!shown(&events).contains("start Pod"), "{}", shown(&events));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn with_a_registry_outside_there_is_nothing_to_install() {
+    in_project("icr-outside", async |project| {
+        assert_eq!(project.builder().init().await.unwrap(), Initialized::NothingToInstall);
+        let deployments: Api<Deployment> = Api::namespaced(project.client.clone(), &project.namespace);
+        assert_eq!(deployments.list(&ListParams::default()).await.unwrap().items, []);
+    })
+    .await;
+}
+
+/// Installs into the project's own namespace, where something stands against it.
+async fn refused(project: &mut Project) -> Error {
+    use_in_cluster_registry(project);
+    project.provider.garden_system_namespace.clone_from(&project.namespace);
+    let started = Instant::now();
+    let error = init(&project.builder()).await.expect_err("it cannot be installed");
+    println!("after {:?}: {error:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{error:?}");
+    error
+}
+
+#[tokio::test]
+async fn a_storage_class_that_does_not_exist_is_named() {
+    in_project("icr-class", async |project| {
+        project.provider.storage.registry.storage_class = Some("no-such-class".to_owned());
+        let error = refused(project).await;
+        assert!(error.message().contains("no-such-class"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("storage.registry.storageClass")), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_host_port_that_is_not_allowed_is_named() {
+    in_project("icr-port", async |project| {
+        let namespaces: Api<Namespace> = Api::all(project.client.clone());
+        let baseline =
+            json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "baseline" } } });
+        namespaces
+            .patch(&project.namespace, &PatchParams::default(), &Patch::Merge(&baseline))
+            .await
+            .unwrap();
+        // Takes no volume from others.
+        project.provider.storage.registry.storage_class = Some("no-such-class".to_owned());
+        let error = refused(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Rejected);
+        assert!(error.message().contains("hostPort"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("privileged")), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quota_that_is_too_small_is_named() {
+    in_project("icr-quota", async |project| {
+        let quotas: Api<ResourceQuota> = Api::namespaced(project.client.clone(), &project.namespace);
+        let quota =
+            json!({ "metadata": { "name": "small" }, "spec": { "hard": { "requests.memory": "32Mi" } } });
+        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+        project.provider.storage.registry.storage_class = Some("no-such-class".to_owned());
+        let error = refused(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Rejected);
+        assert!(error.message().contains("exceeded quota: small"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("resources.registry")), "{error:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_another_program_has_installed_is_left_alone() {
+    in_project("icr-foreign", async |project| {
+        let services: Api<Service> = Api::namespaced(project.client.clone(), &project.namespace);
+        let service = json!({
+            "metadata": { "name": InClusterRegistry::NAME, "labels": { "app.kubernetes.io/managed-by": "Helm" } },
+            "spec": { "ports": [{ "port": 80 }] },
+        });
+        services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
+        let error = refused(project).await;
+        assert!(error.message().contains("Service") && error.message().contains("another program"), "{error}");
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(project.client.clone(), &project.namespace);
+        assert_eq!(claims.list(&ListParams::default()).await.unwrap().items, []);
+        let config_maps: Api<ConfigMap> = Api::namespaced(project.client.clone(), &project.namespace);
+        assert!(config_maps.get_opt(InClusterRegistry::NAME).await.unwrap().is_none());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_collection_frees_what_is_deleted_and_keeps_the_rest() {
+    in_project("icr-collect", async |project| {
+        let _registry = with_registry(project).await;
+        let in_cluster = registry(project);
+        let unique = project.namespace.clone();
+        project.kaniko().extra_flags = vec!["--cache=false".to_owned()];
+        project.dockerfile(&format!("RUN echo {unique} && dd if=/dev/urandom of=/random bs=1M count=8\n"));
+        let deleted = project.builder().build(project.request()).await.unwrap();
+        project.dockerfile(&format!("RUN echo {unique} > /kept\nCMD cat /kept\n"));
+        let kept = project.builder().build(project.request()).await.unwrap();
+
+        let before = disk_usage(project).await;
+        let client = in_cluster.client().unwrap();
+        assert!(client.delete_manifest(deleted.reference.repository(), deleted.digest).await.unwrap());
+        // Two at once: both wait for a collection that began after they asked.
+        let (mut one, mut other) = (print, print);
+        let (one, other) =
+            tokio::join!(in_cluster.collect_garbage(&mut one), in_cluster.collect_garbage(&mut other));
+        println!("{:?}", one.unwrap());
+        other.unwrap();
+        let after = disk_usage(project).await;
+        assert!(after + (7 << 10) < before, "{before} KiB before, {after} KiB after");
+
+        let reached = deleted.reference.in_registry(&in_cluster.host()).unwrap();
+        assert_eq!(client.resolve(&reached).await.unwrap(), Resolution::Missing);
+        assert_eq!(project.run(&kept.reference.to_string(), &[], None).await.trim(), unique);
+        let again = project.builder().build(project.request()).await.unwrap();
+        assert_eq!((again.outcome, again.digest), (Outcome::AlreadyExists, kept.digest));
+    })
+    .await;
+}
+
+async fn disk_usage(project: &Project) -> u64 {
+    let said = in_registry_pod(project, &format!("du -sk {}", InClusterRegistry::STORAGE)).await;
+    said.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Runs a script in the registry's container, and returns what it prints.
+async fn in_registry_pod(project: &Project, script: &str) -> String {
+    let pod = registry(project).pod().await.unwrap().name_any();
+    let pods: Api<Pod> = Api::namespaced(project.client.clone(), "garden-system");
+    let mut running = pods.exec(&pod, ["sh", "-c", script], &AttachParams::default()).await.unwrap();
+    let mut said = String::new();
+    running.stdout().unwrap().read_to_string(&mut said).await.unwrap();
+    said
+}
+
+/// Stops the collector's process as soon as there is one, so that the collection lasts until it is ended.
+const FREEZE_COLLECTOR: &str =
+    "until pid=$(pgrep -f 'registry garbage-collect'); do :; done; kill -STOP $pid; echo frozen";
+
+#[tokio::test]
+async fn a_collection_whose_pod_dies_leaves_a_registry_that_takes_pushes() {
+    in_project("icr-killed", async |project| {
+        let _registry = with_registry(project).await;
+        let in_cluster = registry(project);
+        project.dockerfile(&format!("RUN echo {}\nCMD echo kept\n", project.namespace));
+        let image = project.builder().build(project.request()).await.unwrap();
+
+        let mut tell = print;
+        let freezing = in_registry_pod(project, FREEZE_COLLECTOR);
+        let killing = async {
+            assert_eq!(freezing.await.trim(), "frozen");
+            // Served, but not pushed to.
+            assert!(!in_cluster.server().await.unwrap().takes_pushes);
+            assert!(project.run(&image.reference.to_string(), &[], None).await.contains("kept"));
+            let pods: Api<Pod> = Api::namespaced(project.client.clone(), "garden-system");
+            let pod = in_cluster.pod().await.unwrap().name_any();
+            pods.delete(&pod, &DeleteParams::default().grace_period(0)).await.unwrap();
+        };
+        let (collected, ()) = tokio::join!(in_cluster.collect_garbage(&mut tell), killing);
+        let error = Error::from(collected.expect_err("its pod was killed"));
+        assert!(error.message().contains("interrupted") && error.is_retryable(), "{error:?}");
+
+        project.dockerfile(&format!("RUN echo {} again\n", project.namespace));
+        let pushed = project.builder().build(project.request()).await.unwrap();
+        assert!(matches!(pushed.outcome, Outcome::Built { .. }));
+        in_cluster.collect_garbage(&mut tell).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_collection_goes_on_without_the_client_that_asked_for_it() {
+    in_project("icr-alone", async |project| {
+        let _registry = with_registry(project).await;
+        let in_cluster = registry(project);
+        let mut tell = print;
+        let frozen = tokio::select! {
+            frozen = in_registry_pod(project, FREEZE_COLLECTOR) => frozen,
+            collected = in_cluster.collect_garbage(&mut tell) => panic!("it cannot have ended: {collected:?}"),
+        };
+        assert_eq!(frozen.trim(), "frozen");
+        assert!(!in_cluster.server().await.unwrap().takes_pushes);
+        in_registry_pod(project, "kill -CONT $(pgrep -f 'registry garbage-collect')").await;
+        in_cluster.takes_pushes(&mut tell).await.unwrap();
+        let result = in_registry_pod(project, "head -n 1 /run/garden-registry/result").await;
+        assert!(result.trim().ends_with(" 0"), "{result}");
+    })
+    .await;
+}
+
+/// Collects over and over while `build` runs, and returns what that does and how often it was collected.
+async fn while_collecting<T>(project: &Project, build: impl Future<Output = T>) -> (T, usize) {
+    let in_cluster = registry(project);
+    let mut collections = 0;
+    let collecting = async {
+        loop {
+            in_cluster.collect_garbage(&mut print).await.unwrap();
+            collections += 1;
+            // Long enough for a push to get somewhere, too short for all of it.
+            tokio::time::sleep(Duration::from_millis(1500)).await;
+        }
+    };
+    let built = tokio::select! {
+        built = build => built,
+        never = collecting => never,
+    };
+    (built, collections)
+}
+
+#[tokio::test]
+async fn a_build_that_pushes_through_collections_succeeds() {
+    in_project("icr-through", async |project| {
+        let _registry = with_registry(project).await;
+        let random = |project: &Project, mode: &str| {
+            let layer = format!(
+                "RUN echo {} {mode} && dd if=/dev/urandom of=/random bs=1M count=30\n",
+                project.namespace
+            );
+            project.dockerfile(&format!("{}CMD echo {mode}\n", layer.repeat(4)));
+        };
+        random(project, "kaniko");
+        pushes_through(project, "kaniko").await;
+        use_buildkit(project);
+        random(project, "buildkit");
+        pushes_through(project, "buildkit").await;
+    })
+    .await;
+}
+
+async fn pushes_through(project: &Project, mode: &str) {
+    let builder = project.builder();
+    let ((image, events), collections) =
+        while_collecting(project, build_with_events(&builder, project.request())).await;
+    let image = image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+    println!("{mode}: {collections} collections; {:#?}", warnings(&events));
+    assert!(collections > 0);
+    assert!(project.run(&image.reference.to_string(), &[], None).await.contains(mode));
+}
