@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,12 +8,12 @@ use garden_build_core::{
     NamedContext, Pushed, Result, SweepReport, Version, event_channel,
 };
 use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
-use garden_config::{Notice, ProviderConfig, ProviderKind, SecretRef};
+use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
 use tokio_util::sync::CancellationToken;
 
 use crate::mode;
 use crate::target::{Known, Target};
-use crate::{Build, BuiltImage, Initialized, Operation, Outcome, Plan, Status, init};
+use crate::{Build, BuiltImage, Outcome, Plan, Status, init};
 
 /// How often a build is begun whose builder gets lost.
 const TRIES: usize = 3;
@@ -26,11 +26,12 @@ pub struct Builder(Arc<Inner>);
 struct Inner {
     backend: Arc<dyn Backend>,
     target: Target,
-    cluster: Cluster,
     /// The Secrets that workloads may need.
     secrets: Vec<SecretRef>,
     /// What is to be installed in the cluster is installed by the build that needs it.
     installs: bool,
+    /// The tags of build caches, which a clean-up keeps.
+    cache_tags: BTreeSet<String>,
     notices: Vec<Notice>,
 }
 
@@ -67,57 +68,28 @@ impl Builder {
         backend: Arc<dyn Backend>,
     ) -> Result<Self> {
         provider.check()?;
-        let cluster = Cluster::new(client);
-        let target = Target::new(&provider, &cluster)?;
-        Ok(Self::from_parts(provider, &cluster, target, backend))
+        let target = Target::new(&provider, &Cluster::new(client))?;
+        Ok(Self::from_parts(provider, target, backend))
     }
 
     fn new(provider: ProviderConfig, cluster: &Cluster) -> Result<Self> {
         provider.check()?;
         let target = Target::new(&provider, cluster)?;
         let backend = mode::backend(&provider, cluster, &target)?;
-        Ok(Self::from_parts(provider, cluster, target, backend))
+        Ok(Self::from_parts(provider, target, backend))
     }
 
-    fn from_parts(
-        provider: ProviderConfig,
-        cluster: &Cluster,
-        target: Target,
-        backend: Arc<dyn Backend>,
-    ) -> Self {
+    fn from_parts(provider: ProviderConfig, target: Target, backend: Arc<dyn Backend>) -> Self {
         let installs = provider.kind == ProviderKind::LocalKubernetes;
+        let cache_tags = match &provider.build_mode {
+            BuildMode::ClusterBuildkit(options) => {
+                options.cache.iter().map(|layer| layer.tag.clone()).collect()
+            }
+            _ => BTreeSet::new(),
+        };
         let secrets = [provider.image_pull_secrets, provider.copy_secrets].concat();
-        let (cluster, notices) = (cluster.clone(), provider.notices);
-        Self(Arc::new(Inner { backend, target, cluster, secrets, installs, notices }))
-    }
-
-    /// Installs what builds need in the cluster besides builders: the registry within the cluster, if images go there.
-    /// Run it once for a cluster, and again after a change of its options or of the version of garden-build: images
-    /// stay. Await it, or read its events.
-    ///
-    /// It waits until the registry serves, and has nodes pull an image from it; see
-    /// [`InClusterRegistry::check_nodes`](garden_cluster::InClusterRegistry::check_nodes). What stands in the way is said
-    /// within seconds where the cluster shows it: no storage class, a host port that is refused or taken, an
-    /// image that cannot be pulled, a quota.
-    ///
-    /// A provider `local-kubernetes` needs no such call: its first build does the same.
-    ///
-    /// ```no_run
-    /// # async fn example(builder: garden_build::Builder) -> garden_build::Result<()> {
-    /// let mut init = builder.init();
-    /// while let Some(event) = init.next_event().await {
-    ///     println!("{event}");
-    /// }
-    /// println!("{:?}", init.await?);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn init(&self) -> Operation<Initialized> {
-        let inner = Arc::clone(&self.0);
-        let (events, stream) = event_channel();
-        let cancel = CancellationToken::new();
-        let cancelled = cancel.clone();
-        Operation::spawn(stream, cancel, async move { init::run(&inner.target, &events, &cancelled).await })
+        let notices = provider.notices;
+        Self(Arc::new(Inner { backend, target, secrets, installs, cache_tags, notices }))
     }
 
     /// Starts a build.
@@ -182,11 +154,16 @@ impl Builder {
     /// If a Secret does not exist or may not be read or written, or if `namespace` has another Secret of its
     /// name, which is never overwritten. The others are copied all the same.
     pub async fn ensure_pull_secrets(&self, namespace: &str) -> Result<Vec<EnsuredSecret>> {
-        Ok(ensure_pull_secrets(&self.0.cluster, &self.0.secrets, namespace).await?)
+        Ok(ensure_pull_secrets(self.0.target.cluster(), &self.0.secrets, namespace).await?)
     }
 
     pub(crate) fn target(&self) -> &Target {
         &self.0.target
+    }
+
+    /// The tags of build caches.
+    pub(crate) fn cache_tags(&self) -> &BTreeSet<String> {
+        &self.0.cache_tags
     }
 
     /// Removes what builds have left behind whose client died. Every kaniko build does so on its way,

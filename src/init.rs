@@ -1,11 +1,42 @@
 //! Installing what builds need in the cluster besides builders.
 
-use garden_build_core::{Error, ErrorKind, EventSink, Result};
+use garden_build_core::{Error, ErrorKind, EventSink, Result, event_channel};
 use garden_cluster::InClusterRegistry;
 use tokio_util::sync::CancellationToken;
 
-use crate::Initialized;
 use crate::target::{Target, tell};
+use crate::{Builder, Initialized, Operation};
+
+impl Builder {
+    /// Installs what builds need in the cluster besides builders: the registry within the cluster, if images go there.
+    /// Run it once for a cluster, and again after a change of its options or of the version of garden-build: images
+    /// stay. Await it, or read its events.
+    ///
+    /// It waits until the registry serves, and has nodes pull an image from it; see
+    /// [`InClusterRegistry::check_nodes`](garden_cluster::InClusterRegistry::check_nodes). What stands in the way is said
+    /// within seconds where the cluster shows it: no storage class, a host port that is refused or taken, an
+    /// image that cannot be pulled, a quota.
+    ///
+    /// A provider `local-kubernetes` needs no such call: its first build does the same.
+    ///
+    /// ```no_run
+    /// # async fn example(builder: garden_build::Builder) -> garden_build::Result<()> {
+    /// let mut init = builder.init();
+    /// while let Some(event) = init.next_event().await {
+    ///     println!("{event}");
+    /// }
+    /// println!("{:?}", init.await?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn init(&self) -> Operation<Initialized> {
+        let target = self.target().clone();
+        let (events, stream) = event_channel();
+        let cancel = CancellationToken::new();
+        let cancelled = cancel.clone();
+        Operation::spawn(stream, cancel, async move { run(&target, &events, &cancelled).await })
+    }
+}
 
 /// Installs, or upgrades, and checks.
 pub(crate) async fn run(

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod builder;
+mod clean_up;
 mod init;
 mod mode;
 mod operation;
@@ -9,6 +10,7 @@ mod publish;
 mod target;
 
 pub use builder::Builder;
+pub use clean_up::{CleanUpOptions, CleanUpReport};
 pub use garden_build_core::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, BuildSecret, CancellationToken, Capabilities,
     Digest, Error, ErrorKind, Event, EventSink, ImageReference, NamedContext, PlannedObject, Pushed, Result,
@@ -18,6 +20,9 @@ pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;
 /// Registries: credentials, and the client that publishing uses.
 pub use garden_registry as registry;
+pub use garden_registry::clean_up::{
+    CleanUpPlan, Deletion, FailedDeletion, Kept, KeptBecause, UnreadableContent,
+};
 /// The Kubernetes client that [`Builder::with_client`] takes.
 pub use kube;
 pub use operation::{Build, Operation};

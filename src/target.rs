@@ -116,15 +116,24 @@ impl Target {
         }
     }
 
+    /// Returns the cluster that the builder works in.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Tells whether `image` is one of this registry.
     pub(crate) fn has(&self, image: &ImageReference) -> bool {
         image.registry() == self.named.host()
     }
 
     /// Finds the way to an image of the registry. Whoever asks there for one of another registry is told so.
-    ///
-    /// Credentials are read from the cluster each time, so that changed ones count at once.
     pub(crate) async fn locate(&self, reference: &ImageReference) -> Result<Location> {
+        let image = if self.has(reference) { self.reached(reference)? } else { reference.clone() };
+        Ok(Location { registry: self.client().await?, image })
+    }
+
+    /// Returns a client of the registry, with the credentials that count now.
+    pub(crate) async fn client(&self) -> Result<RegistryClient> {
         let mut client = RegistryClient::builder(self.registry.host())
             .insecure(self.registry.insecure)
             .credentials(self.credentials().await?)
@@ -132,8 +141,7 @@ impl Target {
         if let Some(ca) = &self.registry_ca {
             client = client.ca_certificates(ca.as_bytes());
         }
-        let image = if self.has(reference) { self.reached(reference)? } else { reference.clone() };
-        Ok(Location { registry: client.build()?, image })
+        Ok(client.build()?)
     }
 
     /// Reads the credentials of the provider's `imagePullSecrets`.

@@ -11,9 +11,8 @@
 //! * [`read_pull_secrets`] reads registry credentials, [`ensure_pull_secrets`] copies them to where workloads need them.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
 //!   [`builder_service_account`] who they are.
-//! * [`images_in_use`] says which images workloads name.
 //! * [`InClusterRegistry`] is the registry that builds push to which have no other: installed, watched, cleaned.
-//! * [`images_in_use`] says which images workloads name, [`list_registry_storage`] what a registry stores.
+//!   [`images_in_use`] says which images workloads name.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
 
 mod claim;
@@ -34,7 +33,6 @@ mod pod_events;
 mod pod_socket;
 mod pod_stream;
 mod pull_secrets;
-mod registry_storage;
 mod scheduling;
 mod service_account;
 mod stdin;
@@ -57,7 +55,6 @@ pub use pod::{BuildPod, PodEnd};
 pub use pod_events::PodEvents;
 pub use pod_stream::PodStream;
 pub use pull_secrets::read_pull_secrets;
-pub use registry_storage::list_registry_storage;
 pub use scheduling::{resource_requirements, tolerations};
 pub use service_account::{BUILDER_SERVICE_ACCOUNT, builder_service_account, builder_service_account_name};
 pub use stdin::{StdinUpload, UploadedStdin};

@@ -9,6 +9,7 @@
 //! * `check`: has every node pull an image.
 //! * `server`: what the registry says of itself.
 //! * `collect`: frees the room of deleted images.
+//! * `storage`: what is on its volume.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ mod install;
 mod judge;
 mod server;
 mod spec;
+mod storage;
 
 pub use collect::Collected;
 pub use server::ServerRun;

@@ -50,23 +50,25 @@ impl CleanUpPlan {
         for group in self.in_order() {
             let still_there: BTreeSet<(String, Digest)> =
                 done.failed.iter().map(|failed| (failed.repository.clone(), failed.digest)).collect();
+            let group: Vec<Deletion> = group.into_iter().cloned().collect();
             let deleting = group.into_iter().map(|deletion| {
                 let is_there =
                     |other: &&Digest| still_there.contains(&(deletion.repository.clone(), **other));
                 let needed_by = deletion.after.iter().find(is_there).copied();
-                async move { (deletion, delete(client, deletion, needed_by).await) }
+                async move {
+                    let deleted = delete(client, &deletion, needed_by).await;
+                    (deletion, deleted)
+                }
             });
             let mut deleting = stream::iter(deleting).buffer_unordered(AT_A_TIME);
             while let Some((deletion, deleted)) = deleting.next().await {
-                tell(deletion, deleted.as_ref().copied().map_err(String::as_str));
+                tell(&deletion, deleted.as_ref().copied().map_err(String::as_str));
                 match deleted {
-                    Ok(()) => done.deleted.push(deletion.clone()),
-                    Err(reason) => done.failed.push(FailedDeletion {
-                        repository: deletion.repository.clone(),
-                        digest: deletion.digest,
-                        tags: deletion.tags.clone(),
-                        reason,
-                    }),
+                    Ok(()) => done.deleted.push(deletion),
+                    Err(reason) => {
+                        let Deletion { repository, digest, tags, .. } = deletion;
+                        done.failed.push(FailedDeletion { repository, digest, tags, reason });
+                    }
                 }
             }
         }

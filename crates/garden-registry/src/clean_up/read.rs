@@ -38,13 +38,13 @@ impl KnownManifests {
         listing: &StorageListing,
         client: &RegistryClient,
     ) -> Result<Inventory, RegistryError> {
-        let mut unknown: BTreeMap<Digest, &str> = BTreeMap::new();
+        let mut unknown: BTreeMap<Digest, String> = BTreeMap::new();
         for (name, repository) in &listing.repositories {
             let digests = repository.manifests.keys().filter(|digest| !self.0.contains_key(digest));
-            unknown.extend(digests.map(|digest| (*digest, name.as_str())));
+            unknown.extend(digests.map(|digest| (*digest, name.clone())));
         }
         let reading = unknown.into_iter().map(|(digest, repository)| async move {
-            Ok::<_, RegistryError>((digest, read(client, repository, digest).await?))
+            Ok::<_, RegistryError>((digest, read(client, &repository, digest).await?))
         });
         let read: Vec<_> = stream::iter(reading).buffer_unordered(AT_A_TIME).try_collect().await?;
         let mut lost = BTreeSet::new();

@@ -1,0 +1,68 @@
+//! What the registry has on its volume.
+
+use std::time::Duration;
+
+use garden_registry::clean_up::StorageListing;
+use kube::ResourceExt as _;
+use tokio::io::AsyncReadExt as _;
+use tokio::time::{sleep, timeout};
+
+use super::InClusterRegistry;
+use crate::{ClusterError, PodStream};
+
+/// How often a listing is begun. It breaks off if a file vanishes that it has just found, as when somebody else
+/// deletes.
+const TRIES: usize = 5;
+
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the listing may take for its next piece. A large volume has to be searched for some time.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+impl InClusterRegistry {
+    /// Lists what the registry stores, by a shell script that is run in its container: that needs `find`, `grep` and
+    /// `stat`, as the official images have them.
+    ///
+    /// # Errors
+    /// If the registry has no pod, the API server refuses or cannot be reached, or the script fails.
+    pub async fn storage(&self) -> Result<StorageListing, ClusterError> {
+        let mut tries = 1;
+        loop {
+            match self.list_storage().await {
+                Err(error @ ClusterError::StreamCut { .. }) if tries < TRIES => {
+                    tracing::debug!(%error, tries, "listing the registry's storage again");
+                    tries += 1;
+                    sleep(PAUSE).await;
+                }
+                listed => return listed,
+            }
+        }
+    }
+
+    async fn list_storage(&self) -> Result<StorageListing, ClusterError> {
+        let pod = self.pod().await?.name_any();
+        let cut = |reason: String| ClusterError::StreamCut {
+            target: format!("the listing of {} in Pod {}/{pod}", Self::STORAGE, self.namespace()),
+            reason,
+        };
+        let root = format!("{}/docker/registry/v2", Self::STORAGE);
+        let command = ["sh", "-c", StorageListing::SCRIPT, "list-storage", &root];
+        let stream =
+            PodStream::exec(&self.cluster, self.namespace(), &pod, Self::CONTAINER, &command).await?;
+        let output = read(stream).await.map_err(cut)?;
+        // A name need not be UTF-8.
+        StorageListing::parse(&String::from_utf8_lossy(&output)).map_err(|error| cut(error.to_string()))
+    }
+}
+
+async fn read(mut stream: PodStream) -> Result<Vec<u8>, String> {
+    let mut output = Vec::new();
+    loop {
+        match timeout(PATIENCE, stream.read_buf(&mut output)).await {
+            Ok(Ok(0)) => return Ok(output),
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err(format!("it went silent for {} s", PATIENCE.as_secs())),
+        }
+    }
+}

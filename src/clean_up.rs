@@ -1,0 +1,278 @@
+//! Cleaning up the registry within the cluster.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use garden_build_core::{Error, ErrorKind, EventSink, Result, Stream, event_channel};
+use garden_cluster::{Cluster, InClusterRegistry, images_in_use};
+use garden_registry::RegistryClient;
+use garden_registry::clean_up::{
+    CleanUpPlan, CleanUpRules, Deletion, FailedDeletion, ImagesInUse, Inventory, KnownManifests,
+};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::target::{Target, tell};
+use crate::{Builder, Operation};
+
+/// What a clean-up of the registry within the cluster keeps, besides images in use.
+///
+/// ```
+/// use std::time::Duration;
+/// use garden_build::CleanUpOptions;
+///
+/// let options = CleanUpOptions::new()
+///     .keep_younger_than(Duration::from_secs(24 * 60 * 60))
+///     .caches_older_than(Duration::from_secs(30 * 24 * 60 * 60))
+///     .also_in_use("127.0.0.1:5000/shop/tool:v-0123456789abcdef0123");
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct CleanUpOptions {
+    /// Images pushed less than this long ago are kept, as somebody may be about to use them. Default: two hours.
+    pub keep_younger_than: Duration,
+    /// Build caches pushed longer ago than this are deleted, as far as they are not younger than
+    /// `keep_younger_than`. Default: none are.
+    pub caches_older_than: Option<Duration>,
+    /// Images that are in use by what cannot be seen: references with a tag or a digest, or digests. What
+    /// custom resources name that have no pods at present, say. Default: none.
+    pub also_in_use: Vec<String>,
+}
+
+impl Default for CleanUpOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CleanUpOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        let rules = CleanUpRules::default();
+        Self {
+            keep_younger_than: rules.keep_younger_than,
+            caches_older_than: rules.caches_older_than,
+            also_in_use: Vec::new(),
+        }
+    }
+
+    /// Sets [`keep_younger_than`](Self::keep_younger_than).
+    pub fn keep_younger_than(mut self, age: Duration) -> Self {
+        self.keep_younger_than = age;
+        self
+    }
+
+    /// Sets [`caches_older_than`](Self::caches_older_than).
+    pub fn caches_older_than(mut self, age: Duration) -> Self {
+        self.caches_older_than = Some(age);
+        self
+    }
+
+    /// Adds to [`also_in_use`](Self::also_in_use).
+    pub fn also_in_use(mut self, image: impl Into<String>) -> Self {
+        self.also_in_use.push(image.into());
+        self
+    }
+}
+
+/// What a clean-up has done.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct CleanUpReport {
+    /// What was decided, with the reason for everything that is kept.
+    pub plan: CleanUpPlan,
+    /// What is deleted now.
+    pub deleted: Vec<Deletion>,
+    /// What could not be deleted, and why. The next clean-up tries again.
+    pub failed: Vec<FailedDeletion>,
+    /// How many bytes of blobs the registry stored before the first deletion.
+    pub stored_bytes_before: u64,
+    /// How many it stores now. If somebody has pushed meanwhile, that is in it.
+    pub stored_bytes_after: u64,
+}
+
+impl fmt::Display for CleanUpReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.plan)?;
+        writeln!(f, "deleted: {}", self.deleted.len())?;
+        for FailedDeletion { repository, digest, reason, .. } in &self.failed {
+            writeln!(f, "not deleted: {repository}@{digest}: {reason}")?;
+        }
+        write!(f, "stored: {} bytes before, {} now", self.stored_bytes_before, self.stored_bytes_after)
+    }
+}
+
+impl Builder {
+    /// Plans a clean-up of the registry within the cluster: what [`clean_up_registry`](Self::clean_up_registry) would
+    /// delete, what it would keep and why, and how much room that would free. Changes nothing.
+    ///
+    /// # Errors
+    /// As those of [`clean_up_registry`](Self::clean_up_registry), when awaited.
+    pub fn plan_clean_up(&self, options: CleanUpOptions) -> Operation<CleanUpPlan> {
+        CleanUp::spawn(self.target(), self.cache_tags(), options, CleanUp::plan)
+    }
+
+    /// Deletes the images in the registry within the cluster that nothing uses, and has it free their room. Await it, or
+    /// read its events.
+    ///
+    /// An image counts as used if any workload of the cluster names it, in whatever namespace, running or not. Kept are
+    /// also build caches, what was pushed a short time ago, and everything that garden-build has not built: see
+    /// [`CleanUpOptions`]. While the registry frees room, it serves images but takes no pushes; builds of garden-build wait
+    /// for that. It may be run as often as one likes, by several at once, and may end anywhere: the next run does the rest.
+    ///
+    /// ```no_run
+    /// # async fn example(builder: garden_build::Builder) -> garden_build::Result<()> {
+    /// use garden_build::CleanUpOptions;
+    ///
+    /// println!("{}", builder.plan_clean_up(CleanUpOptions::new()).await?);
+    /// let report = builder.clean_up_registry(CleanUpOptions::new()).await?;
+    /// for failed in &report.failed {
+    ///     println!("{}@{} is still there: {}", failed.repository, failed.digest, failed.reason);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When awaited: if images go to another registry, whose own retention policy is what to use; if what is in use
+    /// cannot be found out, as a kind of workload may not be listed (then nothing is deleted); if the
+    /// registry does not serve, or its collection fails. An image that cannot be deleted is no error, but in the report.
+    pub fn clean_up_registry(&self, options: CleanUpOptions) -> Operation<CleanUpReport> {
+        CleanUp::spawn(self.target(), self.cache_tags(), options, CleanUp::run)
+    }
+}
+
+/// Plans a clean-up, and does it.
+pub(crate) struct CleanUp {
+    cluster: Cluster,
+    registry: InClusterRegistry,
+    client: RegistryClient,
+    rules: CleanUpRules,
+    also_in_use: Vec<String>,
+    events: EventSink,
+}
+
+impl CleanUp {
+    /// Runs `work` for a clean-up of the registry that images go to. `cache_tags` are those of build caches.
+    pub(crate) fn spawn<T, F>(
+        target: &Target,
+        cache_tags: &BTreeSet<String>,
+        options: CleanUpOptions,
+        work: impl FnOnce(Self) -> F + Send + 'static,
+    ) -> Operation<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send,
+    {
+        let (events, stream) = event_channel();
+        let cancel = CancellationToken::new();
+        let (target, cache_tags, cancelled) = (target.clone(), cache_tags.clone(), cancel.clone());
+        Operation::spawn(stream, cancel, async move {
+            let working = async { work(Self::new(&target, cache_tags, options, events).await?).await };
+            tokio::select! {
+                biased;
+                () = cancelled.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the clean-up was cancelled")
+                    .with_hint("what is deleted already is deleted; the next clean-up does the rest")),
+                outcome = working => outcome,
+            }
+        })
+    }
+
+    async fn new(
+        target: &Target,
+        cache_tags: BTreeSet<String>,
+        options: CleanUpOptions,
+        events: EventSink,
+    ) -> Result<Self> {
+        let Some(registry) = target.in_cluster.clone() else {
+            let host = target.registry.host();
+            let message =
+                format!("the registry {host} is not one that garden-build has installed in a cluster");
+            return Err(Error::new(ErrorKind::Unsupported, message).with_hint(
+                "use its own retention policy: other programs than those of this cluster may need its images",
+            ));
+        };
+        let mut rules = CleanUpRules::default();
+        rules.keep_younger_than = options.keep_younger_than;
+        rules.caches_older_than = options.caches_older_than;
+        rules.cache_tags = cache_tags;
+        let (cluster, client) = (target.cluster().clone(), target.client().await?);
+        Ok(Self { cluster, registry, client, rules, also_in_use: options.also_in_use, events })
+    }
+
+    /// Decides what would be deleted, and deletes nothing.
+    pub(crate) async fn plan(self) -> Result<CleanUpPlan> {
+        let (inventory, in_use) = self.look(&mut KnownManifests::new(), "").await?;
+        Ok(CleanUpPlan::new(&inventory, &in_use, &self.rules))
+    }
+
+    /// Deletes, and has the registry free the room. May end anywhere, as when this program dies: whatever is deleted
+    /// by then is deleted cleanly, the registry ends its collection by itself, and the next clean-up does the rest.
+    pub(crate) async fn run(self) -> Result<CleanUpReport> {
+        let mut known = KnownManifests::new();
+        let (inventory, in_use) = self.look(&mut known, "").await?;
+        let first = CleanUpPlan::new(&inventory, &in_use, &self.rules);
+        // The first look at a large registry may take minutes, the second one does not.
+        let (inventory, in_use) = self.look(&mut known, " now").await?;
+        let plan = first.again(&inventory, &in_use, &self.rules);
+        let (deleted, failed) = self.delete(&plan).await;
+        // Also if nothing was deleted: a clean-up before this one may have come no further.
+        self.collect().await?;
+        let step = self.events.step("measure what the registry stores");
+        let after = step.end(self.registry.storage().await.map_err(Error::from))?;
+        Ok(CleanUpReport {
+            plan,
+            deleted,
+            failed,
+            stored_bytes_before: inventory.blobs.values().sum(),
+            stored_bytes_after: after.blobs.values().sum(),
+        })
+    }
+
+    /// Looks at the registry first and then at what uses it, so that what was pushed and then used is seen as both.
+    async fn look(&self, known: &mut KnownManifests, when: &str) -> Result<(Inventory, ImagesInUse)> {
+        let step = self.events.step(format!("list what the registry stores{when}"));
+        let inventory = step.end(self.inventory(known).await)?;
+        let step = self.events.step(format!("read which images the cluster's workloads name{when}"));
+        let mut in_use = step.end(images_in_use(&self.cluster).await.map_err(Error::from))?;
+        for image in &self.also_in_use {
+            in_use.add(image, "the clean-up's options");
+        }
+        Ok((inventory, in_use))
+    }
+
+    async fn inventory(&self, known: &mut KnownManifests) -> Result<Inventory> {
+        // One that is starting, or that cannot, is explained here.
+        self.registry.takes_pushes(&mut tell(&self.events)).await?;
+        let listing = self.registry.storage().await?;
+        Ok(known.inventory(&listing, &self.client).await?)
+    }
+
+    async fn delete(&self, plan: &CleanUpPlan) -> (Vec<Deletion>, Vec<FailedDeletion>) {
+        if plan.deletions.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let step = self.events.step(format!("delete {} manifests", plan.deletions.len()));
+        let told = |deletion: &Deletion, deleted: std::result::Result<(), &str>| {
+            let image = format!("{}@{}", deletion.repository, deletion.digest);
+            match deleted {
+                Ok(()) => step.log(Stream::Builder, format!("deleted {image} {}", deletion.tags.join(" "))),
+                Err(reason) => self.events.warn(format!("{image} could not be deleted: {reason}"), None),
+            }
+        };
+        let done = plan.carry_out(&self.client, told).await;
+        match done.failed.len() {
+            0 => step.done(),
+            failed => step.failed(format!("{failed} could not be deleted")),
+        }
+        (done.deleted, done.failed)
+    }
+
+    async fn collect(&self) -> Result<()> {
+        let step = self.events.step("have the registry free what belongs to no image");
+        let collected = Box::pin(self.registry.collect_garbage(&mut tell(&self.events))).await;
+        step.end(collected.map(drop).map_err(Error::from))
+    }
+}
