@@ -389,6 +389,50 @@ async fn a_collection_goes_on_without_the_client_that_asked_for_it() {
     .await;
 }
 
+#[tokio::test]
+async fn a_build_whose_push_is_refused_waits_for_the_end_of_the_collection() {
+    in_project("icr-waits", async |project| {
+        let _registry = with_registry(project).await;
+        waits(project).await;
+        use_buildkit(project);
+        waits(project).await;
+    })
+    .await;
+}
+
+/// Builds while a collection lasts, which is let go when the build has said that it waits.
+async fn waits(project: &Project) {
+    let in_cluster = registry(project);
+    let mode = project.provider.build_mode.as_str();
+    project.dockerfile(&format!("RUN echo {} {mode}\n", project.namespace));
+    let mut tell = print;
+    let collecting = in_cluster.collect_garbage(&mut tell);
+    let building = async {
+        let collector = in_registry_pod(project, FREEZE_COLLECTOR).await;
+        assert!(!answering(&in_cluster).await.takes_pushes);
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut events = Vec::new();
+        while let Some(event) = build.next_event().await {
+            if event.to_string().contains("it collects garbage") {
+                in_registry_pod(project, &format!("kill -CONT {collector}")).await;
+            }
+            events.push(event);
+        }
+        let image = build.await.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        assert!(
+            warnings(&events).iter().any(|message| message.contains("begins again")),
+            "{}",
+            shown(&events)
+        );
+        image
+    };
+    let (collected, image) = tokio::join!(collecting, building);
+    collected.unwrap();
+    assert!(matches!(image.outcome, Outcome::Built { .. }));
+    let again = project.builder().build(project.request()).await.unwrap();
+    assert_eq!((again.outcome, again.digest), (Outcome::AlreadyExists, image.digest));
+}
+
 /// Collects over and over while `build` runs, and returns what that does and how often it was collected.
 async fn while_collecting<T>(project: &Project, build: impl Future<Output = T>) -> (T, usize) {
     let in_cluster = registry(project);
