@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use garden_build::config::{
     BuildMode, ClusterBuildkitOptions, DeploymentRegistry, ProviderConfig, SecretRef,
 };
-use garden_build::{BuildRequest, Builder, BuiltImage, Outcome};
+use garden_build::{BuildRequest, Builder, BuiltImage, Initialized, Operation, Outcome};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, LogParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -27,6 +27,7 @@ const RUN_PATIENCE: Duration = Duration::from_secs(120);
 
 /// How the demo builds, and where its image goes on a cluster of your own.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Options {
     /// The build mode.
     #[arg(long, value_enum, default_value_t = Mode::Kaniko)]
@@ -37,6 +38,9 @@ pub(crate) struct Options {
     /// Build all that `examples/project` says instead: two environments, three modes.
     #[arg(long, conflicts_with_all = ["mode", "rootless"])]
     project: bool,
+    /// Install a registry in the cluster, and push to that.
+    #[arg(long, conflicts_with_all = ["registry", "project"])]
+    in_cluster_registry: bool,
     /// The registry to push to, and the path below it.
     #[arg(long, value_name = "HOST[:PORT]/NAMESPACE")]
     registry: Option<String>,
@@ -73,10 +77,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         if environment.owned {
             buildkit.image = Some(testbed::buildkit_image(buildkit.rootless).to_owned());
             // The testbed has no way out, but its registry has the base images.
-            let mirror = provider.deployment_registry.as_ref().map(DeploymentRegistry::host);
-            buildkit.registry_mirrors.extend(mirror.map(|mirror| ("docker.io".to_owned(), mirror)));
+            if let Some(mirror) = &provider.deployment_registry {
+                buildkit.registry_mirrors.insert("docker.io".to_owned(), mirror.host());
+                let mut registry = DeploymentRegistry::new(&mirror.host())?;
+                registry.insecure = mirror.insecure;
+                buildkit.registries.push(registry);
+            }
         }
         provider.build_mode = BuildMode::ClusterBuildkit(buildkit);
+    }
+    if options.in_cluster_registry {
+        provider.deployment_registry = None;
+        provider.image_pull_secrets.clear();
+        if environment.owned {
+            provider.in_cluster_registry.image = Some(testbed::registry_image().to_owned());
+        }
     }
     if environment.owned {
         provider.kubeconfig = environment.variables.get("KUBECONFIG").map(Into::into);
@@ -104,10 +119,10 @@ fn provider(options: &Options, testbed: bool) -> Result<ProviderConfig> {
         registry.insecure = options.insecure;
         provider.deployment_registry = Some(registry);
         provider.image_pull_secrets.clear();
-    } else if !testbed {
+    } else if !testbed && !options.in_cluster_registry {
         bail!(
             "this cluster needs a registry to push to: cargo xtask demo --registry HOST[:PORT]/NAMESPACE \
-             [--insecure] [--pull-secret NAMESPACE/NAME]; or unset KUBECONFIG to use a cluster made here"
+             [--insecure] [--pull-secret NAMESPACE/NAME], or one in the cluster: --in-cluster-registry; or unset KUBECONFIG to use a cluster made here"
         );
     }
     if let Some(secret) = &options.pull_secret {
@@ -119,6 +134,13 @@ fn provider(options: &Options, testbed: bool) -> Result<ProviderConfig> {
 
 async fn show(provider: ProviderConfig) -> Result<()> {
     let builder = Builder::connect(provider.clone()).await?;
+    if provider.in_cluster_registry_namespace().is_some() {
+        println!("\n--- install a registry in the cluster, or find it installed");
+        let installed = shown(builder.init()).await?;
+        if let Initialized::Registry { nodes } = installed {
+            println!("it serves, and these nodes have pulled from it: {}", nodes.join(", "));
+        }
+    }
     // A copy, because the demo changes a file; and a release that no earlier demo has built.
     let copy = copy_of(&application())?;
     let release = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
@@ -142,13 +164,7 @@ async fn show(provider: ProviderConfig) -> Result<()> {
 }
 
 async fn build(builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
-    let mut build = builder.start(request).await?;
-    let mut display = Display::new();
-    while let Some(event) = build.next_event().await {
-        display.show(&event);
-    }
-    display.end();
-    let image = build.await?;
+    let image = shown(builder.start(request).await?).await?;
     let seconds = image.duration.as_secs_f64();
     println!("{}@{}", image.reference, image.digest);
     match image.outcome {
@@ -159,6 +175,16 @@ async fn build(builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
         _ => println!("took {seconds:.1} s"),
     }
     Ok(image)
+}
+
+/// Shows what happens until the operation has ended.
+async fn shown<T: Send + 'static>(mut operation: Operation<T>) -> Result<T> {
+    let mut display = Display::new();
+    while let Some(event) = operation.next_event().await {
+        display.show(&event);
+    }
+    display.end();
+    Ok(operation.await?)
 }
 
 async fn run_as_pod(provider: &ProviderConfig, image: &str) -> Result<String> {

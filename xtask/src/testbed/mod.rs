@@ -12,6 +12,7 @@ mod progress;
 mod ready;
 mod registries;
 mod state;
+mod storage;
 mod tools;
 
 use std::collections::BTreeMap;
@@ -122,6 +123,11 @@ pub(crate) fn buildkit_image(rootless: bool) -> &'static str {
     if rootless { images::BUILDKIT_ROOTLESS } else { images::BUILDKIT }
 }
 
+/// Names the testbed's image of a registry.
+pub(crate) fn registry_image() -> &'static str {
+    images::REGISTRY
+}
+
 /// Makes sure that a cluster runs: the user's own if `KUBECONFIG` names one, the testbed
 /// otherwise. Blocks, so it cannot be called from asynchronous code.
 pub(crate) fn up() -> Result<Environment> {
@@ -227,7 +233,7 @@ fn start_node(state: &State, programs: &Programs) -> Result<()> {
     step("waiting for the API server", || {
         wait_until(PATIENCE, || node.check_alive(), || cluster.api_is_ready())
     })?;
-    cluster.apply_manifests()?;
+    cluster.apply_manifests(&storage::prepare(state)?)?;
     step("waiting for the node, DNS and the registry in the cluster", || {
         wait_until(PATIENCE, || node.check_alive(), || is_complete(&cluster))
     })

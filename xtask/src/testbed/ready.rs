@@ -84,10 +84,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// Applies `testbed/manifests`, as often as one likes.
-    pub(super) fn apply_manifests(&self) -> Result<()> {
-        let documents: Vec<serde_json::Value> =
-            serde_saphyr::from_multiple(REGISTRY).context("reading the manifests")?;
+    /// Applies `testbed/manifests`, as often as one likes; those of the volumes are in `storage`.
+    pub(super) fn apply_manifests(&self, storage: &str) -> Result<()> {
+        let mut documents: Vec<serde_json::Value> = Vec::new();
+        for manifests in [REGISTRY, storage] {
+            let read: Vec<_> = serde_saphyr::from_multiple(manifests).context("reading the manifests")?;
+            documents.extend(read);
+        }
         for document in documents {
             let object: DynamicObject = serde_json::from_value(document)?;
             let types: TypeMeta = object.types.clone().context("a manifest lacks its kind")?;

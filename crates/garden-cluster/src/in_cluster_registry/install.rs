@@ -116,7 +116,8 @@ impl InClusterRegistry {
         let started = Instant::now();
         let mut told = false;
         loop {
-            let reason = match self.server().await {
+            // Boxed, for they are large, and every build has a place for them.
+            let reason = match Box::pin(self.server()).await {
                 Ok(run) if run.takes_pushes => return Ok(run),
                 Ok(_) => "it collects garbage, and takes no pushes meanwhile".to_owned(),
                 Err(error) => {
@@ -124,7 +125,7 @@ impl InClusterRegistry {
                     if !self.is_installed().await? {
                         return Err(self.not_installed());
                     }
-                    self.wait(&[Part::Registry], tell).await?;
+                    Box::pin(self.wait(&[Part::Registry], tell)).await?;
                     error.to_string()
                 }
             };
