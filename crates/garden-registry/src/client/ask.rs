@@ -75,11 +75,7 @@ impl RegistryClient {
         operation: &Operation<'_>,
     ) -> Result<HeaderValue, RegistryError> {
         if answer.origin != self.0.endpoint.origin {
-            let (server, reason) = (
-                answer.server.clone(),
-                "the server that it leads to wants credentials, and it is not the registry".to_owned(),
-            );
-            return Err(RegistryError::Redirect { server, reason });
+            return Err(answer.wants_credentials());
         }
         self.0.authenticator.answer(&answer.headers, access, operation).await
     }
@@ -89,6 +85,8 @@ impl RegistryClient {
         let (endpoint, authenticator) = (&self.0.endpoint, &self.0.authenticator);
         let Asked { answer, presented } = asked;
         let (status, server) = (answer.status, answer.server.clone());
+        let is_registry = answer.origin == endpoint.origin;
+        let elsewhere = answer.wants_credentials();
         let body = match answer.body(LARGEST_EXPLANATION).await {
             // Whoever explains at such length explains nothing.
             Err(RegistryError::TooLarge { .. }) => bytes::Bytes::new(),
@@ -99,10 +97,12 @@ impl RegistryClient {
         let secret = authenticator.secret(endpoint, access);
         let said = ServerMessage::read(&body, &[shown, secret.expose_secret()]);
         let error = match status {
+            // Who is not the registry has not seen our credentials, so they are not to blame.
+            StatusCode::UNAUTHORIZED if !is_registry => elsewhere,
             StatusCode::UNAUTHORIZED => {
                 authenticator.refused(endpoint, access, presented.as_ref(), said.text())
             }
-            StatusCode::FORBIDDEN => authenticator.forbidden(endpoint, access, said.text()),
+            StatusCode::FORBIDDEN if is_registry => authenticator.forbidden(endpoint, access, said.text()),
             _ => RegistryError::Unexpected {
                 server,
                 repository: access.repository.to_owned(),
@@ -115,6 +115,11 @@ impl RegistryClient {
 }
 
 impl Answer {
+    fn wants_credentials(&self) -> RegistryError {
+        let reason = "the server that it leads to wants credentials, and it is not the registry".to_owned();
+        RegistryError::Redirect { server: self.server.clone(), reason }
+    }
+
     /// Says that this answer makes no sense, because of `reason`.
     pub(super) fn unexpected(&self, access: &Access<'_>, reason: impl Into<String>) -> RegistryError {
         RegistryError::Unexpected {
