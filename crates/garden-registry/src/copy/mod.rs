@@ -120,9 +120,14 @@ pub async fn copy(
 
     for level in &tree.levels {
         let name = |manifest: &Manifest| (manifest.digest() == digest).then_some(&destination.image);
-        let pushing: Vec<_> =
-            level.iter().map(|manifest| push(destination, manifest, name(manifest))).collect();
-        stream::iter(pushing).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+        let pushing = |manifests: Vec<_>| -> Vec<_> {
+            manifests.into_iter().map(|manifest| push(destination, manifest, name(manifest))).collect()
+        };
+        // What refers to something goes one by one: it may have to be added to a list, of which the last one wins.
+        let (referring, others): (Vec<_>, Vec<_>) =
+            level.iter().partition(|manifest| manifest.subject().is_some());
+        stream::iter(pushing(others)).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+        stream::iter(pushing(referring)).buffered(1).try_collect::<()>().await?;
     }
     verify(destination, digest).await?;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
