@@ -244,7 +244,7 @@ impl RemoteBlob {
 
 /// How long to wait before a transfer is taken up again.
 pub(super) fn delay(failures: u32) -> Duration {
-    Duration::from_millis(100) * 4_u32.saturating_pow(failures.min(4))
+    Duration::from_millis(100) * 4_u32.saturating_pow(failures.min(3))
 }
 
 /// Source: RFC 9110, section 14.4: `bytes 5-9/10`.

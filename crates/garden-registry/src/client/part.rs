@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -41,6 +41,7 @@ impl fmt::Debug for Sent {
 /// What is known of a part while its body is being sent, and after.
 pub(super) struct Part {
     position: Arc<AtomicU64>,
+    waits_for_source: Arc<AtomicBool>,
     failure: Arc<Mutex<Option<RegistryError>>>,
 }
 
@@ -55,10 +56,15 @@ impl Part {
         source: &dyn BlobSource,
         sent: &Sent,
     ) -> (Self, StreamedBody) {
-        let part = Self { position: Arc::new(AtomicU64::new(range.start)), failure: Arc::default() };
+        let part = Self {
+            position: Arc::new(AtomicU64::new(range.start)),
+            waits_for_source: Arc::default(),
+            failure: Arc::default(),
+        };
         let (position, failure, sent) = (Arc::clone(&part.position), Arc::clone(&part.failure), sent.clone());
         let pieces = Pieces {
             source: source.read_from(range.start),
+            waits: Arc::clone(&part.waits_for_source),
             held: None,
             received: range.start,
             end: range.end,
@@ -85,6 +91,11 @@ impl Part {
         self.position.load(Ordering::Relaxed)
     }
 
+    /// Tells whether it is the source that keeps everybody waiting. It ends by itself when it waits in vain.
+    pub(super) fn waits_for_source(&self) -> bool {
+        self.waits_for_source.load(Ordering::Relaxed)
+    }
+
     /// Returns what the source failed with, if it did.
     pub(super) fn take_failure(&self) -> Option<RegistryError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -94,6 +105,7 @@ impl Part {
 /// The pieces of a part, of which one is always held back.
 struct Pieces {
     source: BlobStream,
+    waits: Arc<AtomicBool>,
     held: Option<Bytes>,
     received: u64,
     end: u64,
@@ -105,7 +117,10 @@ struct Pieces {
 impl Pieces {
     async fn next(mut self) -> Option<(Result<Bytes, RegistryError>, Self)> {
         while self.received < self.end || self.is_last {
-            match self.source.next().await {
+            self.waits.store(true, Ordering::Relaxed);
+            let next = self.source.next().await;
+            self.waits.store(false, Ordering::Relaxed);
+            match next {
                 Some(Ok(mut piece)) => {
                     let wanted = usize::try_from(self.end - self.received).unwrap_or(usize::MAX);
                     piece.truncate(wanted);

@@ -22,8 +22,8 @@ use crate::transport::{Call, Operation, Patience, StreamedBody, is_passing};
 /// How much is sent at once after a whole blob was too much, in bytes. More than any registry's least chunk.
 const CHUNK: u64 = 16 * 1024 * 1024;
 
-/// How often an upload is begun.
-const TRIES: u32 = 3;
+/// How often an upload is begun. Distribution forgets one of which a part broke.
+const TRIES: u32 = 5;
 
 /// How a blob came into a repository.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -268,7 +268,7 @@ impl Session<'_> {
             let before = part.position();
             match tokio::time::timeout(allowed, &mut sending).await {
                 Ok(answer) => return answer,
-                Err(_) if part.position() != before => {}
+                Err(_) if part.position() != before || part.waits_for_source() => {}
                 Err(_) => {
                     let server = format!("registry {}", self.client.registry());
                     return Err(RegistryError::Timeout { server, after: allowed });
