@@ -20,7 +20,7 @@ const DOCKER_TYPES: [&str; 3] = [
 ];
 
 /// An image and all that it consists of.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Image {
     pub(crate) blobs: Vec<(Descriptor, Bytes)>,
     pub(crate) manifest: Manifest,
@@ -79,6 +79,20 @@ impl Image {
         client.push_manifest(image, &self.manifest).await?;
         Ok(uploaded)
     }
+}
+
+/// Reads the whole image that `image` stands for, if there is one.
+pub(crate) async fn pull(
+    client: &RegistryClient,
+    image: &ImageReference,
+) -> Result<Option<Image>, RegistryError> {
+    let Some(manifest) = client.manifest(image).await? else { return Ok(None) };
+    let mut blobs = Vec::new();
+    for descriptor in manifest.blobs() {
+        let content = client.blob(image.repository(), descriptor)?.bytes(1 << 30).await?;
+        blobs.push((descriptor.clone(), content));
+    }
+    Ok(Some(Image { blobs, manifest }))
 }
 
 /// Makes an index of manifests.

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use garden_build_core::{Digest, ImageReference};
@@ -34,7 +36,7 @@ pub(crate) struct Registry {
     /// Whose certificate it has, if it has one.
     pub(crate) authority: Option<String>,
     process: Process,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Registry {
@@ -80,12 +82,16 @@ impl Registry {
         let configuration =
             write("config.yml", &configuration(&path("storage").display().to_string(), &extra));
         let process = Process::start(program, configuration.as_ref());
-        Self { guard, tokens, authority, process, _directory: directory }
+        Self { guard, tokens, authority, process, directory }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.process.address
     }
 
     /// The registry's name.
     pub(crate) fn name(&self) -> String {
-        self.process.address.to_string()
+        self.address().to_string()
     }
 
     pub(crate) fn image(&self, repository: &str, tag: &str) -> ImageReference {
@@ -115,6 +121,19 @@ impl Registry {
             .insecure(self.guard != Guard::Tls)
             .ca_certificates(authority)
             .timeout(Duration::from_secs(30))
+    }
+
+    /// A client with all credentials that believes the registry, which has no TLS, to be at `address`.
+    pub(crate) fn client_through(&self, address: SocketAddr) -> RegistryClient {
+        let name = address.to_string();
+        let credentials = credentials(&name);
+        let builder = RegistryClient::builder(name).insecure(true).timeout(Duration::from_secs(30));
+        builder.credentials(credentials).build().expect("valid")
+    }
+
+    /// Where the registry keeps what it has.
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.directory.path().join("storage")
     }
 
     /// An entry of a Docker configuration for this registry.
