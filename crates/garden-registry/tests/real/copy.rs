@@ -8,7 +8,7 @@ use garden_registry::{CopyEvent, Location, Manifest, RegistryError, Resolution, 
 
 use crate::images::{DOCKER_LIST, Image, OCI_INDEX, index};
 use crate::process::Program;
-use crate::registry::{Guard, Registry};
+use crate::registry::{Guard, Registry, client_at};
 use crate::wire::Wire;
 
 /// An index with images for two platforms and an attestation, and what was said about it and about one of its images.
@@ -115,7 +115,7 @@ async fn within_a_registry_no_blob_travels() {
         let image = Image::new("large", &[3 << 20, 2 << 20, 1 << 20]);
         image.push(&registry.client(), &registry.image("team/api", "v1")).await;
         let wire = Wire::start(registry.address(), |_| None).await;
-        let client = registry.client_through(wire.address);
+        let client = client_at(wire.address);
         let location = |repository, tag| Location {
             registry: client.clone(),
             image: ImageReference::tagged(&wire.address.to_string(), repository, tag).expect("valid"),

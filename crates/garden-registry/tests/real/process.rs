@@ -89,14 +89,12 @@ impl Process {
         let (listens, address) = channel();
         let kept = Arc::clone(&log);
         std::thread::spawn(move || follow(errors, &kept, &listens));
-        match address.recv_timeout(PATIENCE) {
-            Ok(address) => Self { address, watcher, input, log },
-            Err(_) => {
-                drop(input);
-                let log = log.lock().expect("no panic");
-                panic!("{program:?} does not start; if it is missing: {}\n{log}", program.remedy())
-            }
-        }
+        let Ok(address) = address.recv_timeout(PATIENCE) else {
+            drop(input);
+            let log = log.lock().expect("no panic");
+            panic!("{program:?} does not start; if it is missing: {}\n{log}", program.remedy())
+        };
+        Self { address, watcher, input, log }
     }
 }
 
@@ -114,6 +112,7 @@ fn follow(errors: impl Read, log: &Mutex<String>, listens: &Sender<SocketAddr>) 
     }
 }
 
+#[expect(clippy::print_stderr, reason = "shown with what else a test that fails has to say")]
 impl Drop for Process {
     fn drop(&mut self) {
         self.input.take();

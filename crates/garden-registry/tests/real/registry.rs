@@ -123,14 +123,6 @@ impl Registry {
             .timeout(Duration::from_secs(30))
     }
 
-    /// A client with all credentials that believes the registry, which has no TLS, to be at `address`.
-    pub(crate) fn client_through(&self, address: SocketAddr) -> RegistryClient {
-        let name = address.to_string();
-        let credentials = credentials(&name);
-        let builder = RegistryClient::builder(name).insecure(true).timeout(Duration::from_secs(30));
-        builder.credentials(credentials).build().expect("valid")
-    }
-
     /// Where the registry keeps what it has.
     pub(crate) fn storage(&self) -> PathBuf {
         self.directory.path().join("storage")
@@ -141,6 +133,14 @@ impl Registry {
         let config = serde_json::json!({ "auths": { self.name(): entry } }).to_string();
         Credentials::from_docker_config_json(config.as_bytes(), ORIGIN).expect("valid")
     }
+}
+
+/// A client with all credentials of a registry without TLS that it believes to be at `address`.
+pub(crate) fn client_at(address: SocketAddr) -> RegistryClient {
+    let name = address.to_string();
+    let credentials = credentials(&name);
+    let builder = RegistryClient::builder(name).insecure(true).timeout(Duration::from_secs(30));
+    builder.credentials(credentials).build().expect("valid")
 }
 
 /// Deleting is allowed, and lists come in short pages.

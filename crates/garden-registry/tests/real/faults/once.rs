@@ -9,11 +9,11 @@ use garden_registry::{RegistryError, Resolution};
 use super::PROGRAMS;
 use crate::images::{Image, pull};
 use crate::proxy::{Fault, Proxy};
-use crate::registry::{Guard, Registry};
+use crate::registry::{Guard, Registry, client_at};
 use crate::support::{status, with};
 
 /// More than a push and a pull take.
-const REQUESTS: usize = 40;
+const REQUESTS: usize = 22;
 
 /// Pushes an image and pulls it, while the request of this number meets with `fault`. Returns whether there was
 /// such a request, and what came of it.
@@ -27,7 +27,7 @@ async fn push_and_pull(
         if asked.fetch_add(1, Ordering::Relaxed) == number { fault.clone() } else { Fault::None }
     };
     let proxy = Proxy::start(registry.address(), decide).await;
-    let client = registry.client_through(proxy.address);
+    let client = client_at(proxy.address);
     let image = Image::new(&format!("image-{number}"), &[1_000, 100_000]);
     let repository = format!("team/api-{number}");
     let reference = proxy.image(&repository, "v1");
@@ -128,7 +128,7 @@ async fn a_registry_that_never_works_is_named_and_gets_no_tag() {
                 if seen.method == method { fault.clone() } else { Fault::None }
             };
             let proxy = Proxy::start(registry.address(), decide).await;
-            let client = registry.client_through(proxy.address);
+            let client = client_at(proxy.address);
             let error = Image::new(method, &[1_000]).try_push(&client, &proxy.image("team/api", "v1")).await;
             let error = error.expect_err("it never works");
             assert!(error.to_string().contains("429") && error.to_string().contains("3600 s"), "{error}");

@@ -9,7 +9,7 @@ use garden_registry::{RegistryError, Sent};
 use super::PROGRAMS;
 use crate::images::{Image, pull};
 use crate::proxy::{Fault, Proxy};
-use crate::registry::{Guard, Registry};
+use crate::registry::{Guard, Registry, client_at};
 use crate::support::{FakeServer, Seen, body, challenge, status, with};
 
 const GUARDS: [Guard; 2] = [Guard::Basic, Guard::Token];
@@ -49,7 +49,7 @@ async fn storage_is_read_without_credentials() {
             })
             .await;
             let proxy = registry_before(&registry, &storage, code).await;
-            let pulled = pull(&registry.client_through(proxy.address), &proxy.image("team/api", "v1")).await;
+            let pulled = pull(&client_at(proxy.address), &proxy.image("team/api", "v1")).await;
             assert!(pulled.expect("pulled").as_ref() == Some(&*image), "{code}");
             let seen = storage.seen();
             assert_eq!(seen.len(), image.blobs.len());
@@ -66,7 +66,7 @@ async fn storage_that_has_something_else_or_asks_who_we_are_gets_nothing() {
     let try_with = async |answer: fn(&Seen) -> crate::support::Answer| {
         let storage = FakeServer::start(answer).await;
         let proxy = registry_before(&registry, &storage, 307).await;
-        let client = registry.client_through(proxy.address);
+        let client = client_at(proxy.address);
         let layer = client.blob("team/api", &image.blobs[1].0).expect("valid");
         let error = layer.bytes(1 << 20).await.expect_err("not what was asked for");
         assert!(storage.seen().iter().all(|seen| !knows_us(seen)));
@@ -102,7 +102,7 @@ async fn uploads_elsewhere_are_made_without_credentials() {
             _ => Fault::None,
         })
         .await;
-        let client = registry.client_through(proxy.address);
+        let client = client_at(proxy.address);
         let sent = client.upload_blob("team/api", descriptor, None, content, &Sent::untold()).await;
         sent.expect("sent");
         let seen = elsewhere.seen();

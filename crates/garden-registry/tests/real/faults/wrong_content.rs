@@ -15,7 +15,7 @@ use crate::registry::{Guard, Registry};
 
 /// Where distribution keeps a blob. Source: distribution project, `registry/storage/paths.go`.
 fn file_of(registry: &Registry, digest: Digest) -> PathBuf {
-    let hex = digest.hex().to_string();
+    let hex = digest.hex();
     registry.storage().join("docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
 }
 
