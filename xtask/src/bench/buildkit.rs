@@ -16,7 +16,7 @@ use super::buildx::Buildx;
 use super::cluster::Cluster;
 use super::ours::{self, Ours};
 use super::process::Needed;
-use super::report::{Report, Side};
+use super::report::{self, Report, Side};
 use super::{Interrupt, Options, workload};
 
 /// The daemon's name for the step in which it is sent the build context.
@@ -111,7 +111,7 @@ pub(super) fn run(options: &Options<Case>) -> Result<()> {
     let removed = cluster.remove_namespaces();
     let report = measured?;
     removed?;
-    report.publish()
+    report::publish("buildkit", &[report])
 }
 
 fn measure(cluster: &mut Cluster, interrupt: Interrupt, options: &Options<Case>) -> Result<Report> {
@@ -119,7 +119,7 @@ fn measure(cluster: &mut Cluster, interrupt: Interrupt, options: &Options<Case>)
         (cluster.create_namespace("ours")?, cluster.create_namespace("buildx")?);
     let ours = Ours::new(cluster, namespace)?;
     let theirs = Buildx::new(cluster, peers_namespace)?;
-    let report = Report::new("buildkit", theirs.describe()?);
+    let report = Report::new(theirs.describe()?);
     let mut bench = Bench { cluster, ours, theirs, report, rounds: options.rounds, interrupt };
     let measured = bench.start_daemons().and_then(|()| {
         options.chosen().try_for_each(|case| match case {

@@ -5,8 +5,12 @@
 mod buildkit;
 mod buildx;
 mod cluster;
+mod copier;
+mod image;
 mod ours;
 mod process;
+mod publish;
+mod registry;
 mod report;
 mod workload;
 
@@ -26,9 +30,14 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) enum Command {
     /// The mode cluster-buildkit, and `docker buildx` with its kubernetes driver.
     Buildkit(Options<buildkit::Case>),
+    /// Copying an image from registry to registry, `skopeo copy` and `crane copy`.
+    Publish(Options<publish::Case>),
     /// One build of ours, read from standard input. A process of its own, whose memory is measured.
     #[command(hide = true)]
     OneBuild,
+    /// One copy of ours, in a process of its own for the same reason.
+    #[command(hide = true)]
+    OneCopy(Box<copier::Request>),
 }
 
 /// What every bench can be told.
@@ -56,7 +65,9 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     }
     match command {
         Command::Buildkit(options) => buildkit::run(options),
+        Command::Publish(options) => publish::run(options),
         Command::OneBuild => ours::build_once(),
+        Command::OneCopy(request) => copier::copy_once(request),
     }
 }
 

@@ -22,10 +22,9 @@ impl Side {
     }
 }
 
-/// What was measured in one bench.
+/// What was measured of us and a peer.
 #[derive(Debug)]
 pub(super) struct Report {
-    name: &'static str,
     peer: String,
     rows: Vec<Row>,
 }
@@ -52,8 +51,8 @@ struct Line<'a> {
 }
 
 impl Report {
-    pub(super) fn new(name: &'static str, peer: String) -> Self {
-        Self { name, peer, rows: Vec::new() }
+    pub(super) fn new(peer: String) -> Self {
+        Self { peer, rows: Vec::new() }
     }
 
     /// Takes a measurement. Less is better, whatever the unit.
@@ -70,22 +69,6 @@ impl Report {
         }
     }
 
-    /// Prints the table, and writes it and its figures into `target/bench`.
-    pub(super) fn publish(&self) -> Result<()> {
-        let lines = self.lines();
-        let table = table(&self.peer, &lines);
-        println!("\n{table}");
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("bench");
-        fs::create_dir_all(&directory)?;
-        let json = serde_json::to_string_pretty(&lines)? + "\n";
-        for (extension, text) in [("json", &json), ("md", &table)] {
-            let file = format!("{}.{extension}", self.name);
-            fs::write(directory.join(&file), text)?;
-            println!("written: target/bench/{file}");
-        }
-        Ok(())
-    }
-
     /// Returns the rows that both sides were measured for.
     fn lines(&self) -> Vec<Line<'_>> {
         let line = |row: &'_ Row| {
@@ -100,6 +83,23 @@ impl Report {
             })
             .collect()
     }
+}
+
+/// Prints the tables of a bench, and writes them and their figures into `target/bench`.
+pub(super) fn publish(name: &str, reports: &[Report]) -> Result<()> {
+    let lines: Vec<Line<'_>> = reports.iter().flat_map(Report::lines).collect();
+    let tables: Vec<String> = reports.iter().map(|report| table(&report.peer, &report.lines())).collect();
+    let tables = tables.join("\n");
+    println!("\n{tables}");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("bench");
+    fs::create_dir_all(&directory)?;
+    let json = serde_json::to_string_pretty(&lines)? + "\n";
+    for (extension, text) in [("json", &json), ("md", &tables)] {
+        let file = format!("{name}.{extension}");
+        fs::write(directory.join(&file), text)?;
+        println!("written: target/bench/{file}");
+    }
+    Ok(())
 }
 
 impl Row {
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_ratio_above_one_means_that_we_are_better() {
-        let mut report = Report::new("test", "peer 1.0".to_owned());
+        let mut report = Report::new("peer 1.0".to_owned());
         for (side, value) in [(Side::Ours, 2.0), (Side::Theirs, 5.0), (Side::Ours, 2.0)] {
             report.record("cold", "s", side, value);
         }

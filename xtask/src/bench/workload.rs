@@ -85,14 +85,14 @@ fn directory(dockerfile: &str) -> Result<TempDir> {
 }
 
 /// Bytes that do not compress, the same from the same seed. (Steele, Lea and Flood's `SplitMix64`.)
-struct Noise(u64);
+pub(super) struct Noise(u64);
 
 impl Noise {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

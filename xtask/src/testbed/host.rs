@@ -74,9 +74,14 @@ fn go_is_recent() -> bool {
     minor.and_then(|minor| minor.parse::<u32>().ok()).is_some_and(|minor| minor >= 24)
 }
 
-/// Installs the Debian packages that are not there yet, without starting their services.
+/// Installs the Debian packages that a testbed needs.
 pub(super) fn install_packages() -> Result<()> {
-    let missing: Vec<&str> = PACKAGES.iter().copied().filter(|name| !is_installed(name)).collect();
+    install(PACKAGES)
+}
+
+/// Installs those of the Debian packages that are not there yet, without starting their services.
+pub(super) fn install(packages: &[&'static str]) -> Result<()> {
+    let missing: Vec<&str> = packages.iter().copied().filter(|name| !is_installed(name)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -170,6 +170,17 @@ pub(crate) fn peer(program: &str) -> Result<PathBuf> {
     peers()?.path(program)
 }
 
+/// Makes sure that a program is on the PATH that a Debian package of the same name brings.
+pub(crate) fn install_peer(package: &'static str) -> Result<()> {
+    if host::on_path(package) {
+        return Ok(());
+    }
+    let state = State::from_environment()?;
+    let _lock = state.lock()?;
+    host::install(&[package])
+        .with_context(|| format!("{package} is not on the PATH, and installing it needs root and Debian"))
+}
+
 /// Stops the testbed and removes what it left, whether or not it was whole.
 pub(crate) fn down() -> Result<()> {
     if !rustix::process::geteuid().is_root() {

@@ -63,7 +63,7 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
-/// What benchmarks compare with. No testbed needs them, so none waits for them.
+/// What benchmarks compare with, or need besides. No testbed needs them, so none waits for them.
 const PEERS: &[Tool] = &[
     Tool {
         name: "buildx",
@@ -78,6 +78,13 @@ const PEERS: &[Tool] = &[
         build_tags: "",
         linker_flags: "-s -w -X github.com/google/go-containerregistry/cmd/crane/cmd.Version=v0.21.6",
         first_build_minutes: 1,
+    },
+    Tool {
+        name: "distribution",
+        packages: &["github.com/distribution/distribution/v3/cmd/registry"],
+        build_tags: "",
+        linker_flags: "-s -w",
+        first_build_minutes: 2,
     },
 ];
 
