@@ -1,8 +1,8 @@
 use garden_build::config::SecretRef;
-use garden_build::{ErrorKind, Outcome};
+use garden_build::{Builder, ErrorKind, Outcome, SecretCopy};
 use kube::api::ListParams;
 
-use crate::site::{Project, build_with_events, in_project, running, shown, variable};
+use crate::site::{Project, build_with_events, in_project, recording_client, running, shown, variable};
 
 fn basic_registry() -> (String, String, String) {
     (
@@ -78,6 +78,57 @@ async fn a_wrong_password_is_refused_before_anything_is_created() {
         assert!(told.contains(&format!("{}/push", project.namespace)), "names the secret to mend: {told}");
         assert!(!format!("{error:?}{}", shown(&events)).contains("not-the-password"));
         assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_secret_counts_at_the_next_build() {
+    in_project("changed-secret", async |project| {
+        let (host, username, password) = basic_registry();
+        push_to_basic_registry(project, "not-the-password").await;
+        project.dockerfile("RUN true\n");
+        let builder = project.builder();
+        let error = builder.build(project.request()).await.expect_err("refused");
+        assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
+        project.replace_registry_secret("push", &host, &username, &password).await;
+        let image = builder.build(project.request()).await.unwrap();
+        assert!(matches!(image.outcome, Outcome::Built { .. }));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn copied_pull_secrets_let_pods_of_another_namespace_pull() {
+    in_project("copied-from", async |owner| {
+        let (host, username, password) = basic_registry();
+        owner.create_registry_secret("pull", &host, &username, &password).await;
+        owner.create_registry_secret("other", "r.example", "user", "pass").await;
+        let source = owner.namespace.clone();
+        in_project("copied-to", async |project| {
+            use_pull_secret(project, "pull", &source);
+            project.provider.copy_secrets.push(SecretRef::new("other").in_namespace(&source));
+            let (client, calls) = recording_client().await;
+            let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+            let copies = async || {
+                let ensured = builder.ensure_pull_secrets(&project.namespace).await.unwrap();
+                ensured.into_iter().map(|secret| secret.copy).collect::<Vec<_>>()
+            };
+            assert_eq!(copies().await, [SecretCopy::Created, SecretCopy::Created]);
+            let printed =
+                project.run(&format!("{host}/private/busybox:1.36"), &["echo", "pulled"], Some("pull")).await;
+            assert_eq!(printed, "pulled\n");
+
+            calls.lock().unwrap().clear();
+            assert_eq!(copies().await, [SecretCopy::Unchanged, SecretCopy::Unchanged]);
+            let calls = std::mem::take(&mut *calls.lock().unwrap());
+            assert_eq!(calls.len(), 4, "{calls:?}");
+            assert!(calls.iter().all(|call| call.starts_with("GET ")), "{calls:?}");
+
+            owner.replace_registry_secret("other", "r.example", "user", "new").await;
+            assert_eq!(copies().await, [SecretCopy::Unchanged, SecretCopy::Updated]);
+        })
+        .await;
     })
     .await;
 }

@@ -11,6 +11,7 @@ mod building;
 mod buildkit;
 mod cleanup;
 mod context;
+mod credential_helpers;
 mod credentials;
 mod failures;
 mod in_cluster_registry;

@@ -198,6 +198,11 @@ impl Project {
         password: &str,
     ) {
         let config = json!({ "auths": { host: { "username": username, "password": password } } });
+        self.create_docker_config_secret(name, &config).await;
+    }
+
+    /// Creates a secret for registries with this Docker configuration.
+    pub(crate) async fn create_docker_config_secret(&self, name: &str, config: &serde_json::Value) {
         let secret = Secret {
             metadata: kube::core::ObjectMeta { name: Some(name.to_owned()), ..Default::default() },
             type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
