@@ -52,16 +52,16 @@ fn program(registries: &[Private]) -> String {
     script + "*) echo 'credentials not found in native keychain'; exit 1;;\nesac\n"
 }
 
-/// Runs `test` in a process of its own that has the helper `client` in its `PATH`, which cannot be changed
+/// Runs the test `name` of `module` in a process of its own that has the helper `client` in its `PATH`, which cannot be changed
 /// for one of many tests in a process.
-async fn with_helper_on_the_client(name: &str, test: impl AsyncFnOnce(&Path)) {
+pub(crate) async fn with_helper_on_the_client(module: &str, name: &str, test: impl AsyncFnOnce(&Path)) {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         return test(&PathBuf::from(directory).join("docker-credential-client")).await;
     }
     let directory = TempDir::new().unwrap();
     write_program(&directory.path().join("docker-credential-client"), &program(&[plain(), encrypted()]));
     let path = std::env::var("PATH").unwrap();
-    let (_, module) = module_path!().split_once("::").unwrap();
+    let (_, module) = module.split_once("::").unwrap();
     let status = Command::new(std::env::current_exe().unwrap())
         .args([&format!("{module}::{name}"), "--exact", "--nocapture"])
         .env("PATH", format!("{}:{path}", directory.path().display()))
@@ -70,7 +70,7 @@ async fn with_helper_on_the_client(name: &str, test: impl AsyncFnOnce(&Path)) {
     assert!(status.unwrap().success());
 }
 
-fn write_program(file: &Path, script: &str) {
+pub(crate) fn write_program(file: &Path, script: &str) {
     fs::write(file, script).unwrap();
     fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -99,7 +99,8 @@ async fn run(project: &Project, registry: &Private, image: &str) -> String {
 
 #[tokio::test]
 async fn kaniko_builds_with_what_a_helper_on_the_client_knows() {
-    with_helper_on_the_client("kaniko_builds_with_what_a_helper_on_the_client_knows", async |helper| {
+    let name = "kaniko_builds_with_what_a_helper_on_the_client_knows";
+    with_helper_on_the_client(module_path!(), name, async |helper| {
         in_project("helper-kaniko", async |project| {
             let registry = plain();
             project.use_registry(&registry.host);
@@ -129,7 +130,7 @@ async fn kaniko_builds_with_what_a_helper_on_the_client_knows() {
 #[tokio::test]
 async fn buildkit_builds_with_what_a_store_on_the_client_knows_when_it_pushes() {
     let name = "buildkit_builds_with_what_a_store_on_the_client_knows_when_it_pushes";
-    with_helper_on_the_client(name, async |helper| {
+    with_helper_on_the_client(module_path!(), name, async |helper| {
         in_project("helper-buildkit", async |project| {
             push_over_tls(project);
             let base = plain();
@@ -205,7 +206,7 @@ async fn a_helper_that_only_the_daemon_has_is_asked_there_and_missed_if_nobody_h
 #[tokio::test]
 async fn without_a_login_for_the_registry_a_helper_that_fails_on_the_client_is_a_warning_with_kaniko() {
     let name = "without_a_login_for_the_registry_a_helper_that_fails_on_the_client_is_a_warning_with_kaniko";
-    with_helper_on_the_client(name, async |helper| {
+    with_helper_on_the_client(module_path!(), name, async |helper| {
         in_project("helper-fails", async |project| {
             write_program(helper, "#!/bin/sh\necho 'the vault is locked'\nexit 1\n");
             let host = variable("GARDEN_TEST_REGISTRY");

@@ -5,6 +5,7 @@
 //! turns its reports into events, `route` is the way to it, and `failure` says what its refusal means. [`cache`] decides which caches are
 //! read and written.
 
+mod access_tokens;
 mod backend;
 pub mod cache;
 pub mod client;

@@ -5,26 +5,31 @@ use futures::future::BoxFuture;
 use garden_build_core::{BuildJob, EventSink, ImageReference};
 use garden_cluster::{Cluster, read_pull_secrets};
 use garden_config::SecretRef;
-use garden_registry::{CredentialHelpers, CredentialsWarning, HelperProblem, HelperQuestion, Login};
+use garden_registry::{
+    CredentialHelpers, CredentialsWarning, HelperProblem, HelperQuestion, Identity, Login,
+};
 
-use crate::client::{self, DockerfileBuild};
+use crate::access_tokens;
+use crate::client::{self, AccessToken, DockerfileBuild, WantedToken};
 use crate::daemon::DaemonPod;
-use crate::pod_helper;
+use crate::pod_helper::PodHelpers;
 use crate::settings::Settings;
+use crate::spec::RegistryAccess;
 
 /// Answers the daemon from the `imagePullSecrets`, which are read whenever it asks, and from the credential
 /// helpers that they name: a secret that was renewed during a long build counts when it pushes.
 #[derive(Debug)]
 pub(crate) struct PullSecretLogins {
-    cluster: Cluster,
-    namespace: String,
-    daemon: DaemonPod,
+    pub(crate) cluster: Cluster,
     events: EventSink,
     secrets: Vec<SecretRef>,
+    /// What the daemon was told of registries.
+    pub(crate) registries: Vec<RegistryAccess>,
     helpers: CredentialHelpers,
-    /// The daemon names only hosts. Where a secret has credentials for parts of a registry, these
-    /// say which part is meant: the image's own repository first.
-    images: Vec<ImageReference>,
+    pod_helpers: PodHelpers,
+    /// What the build has to do with, the image first. Where a secret has credentials for parts of a registry,
+    /// and the daemon names its host only, these say which part is meant.
+    pub(crate) images: Vec<ImageReference>,
     /// What was warned of.
     told: Mutex<BTreeSet<String>>,
 }
@@ -48,25 +53,27 @@ impl PullSecretLogins {
         images.extend(caches.chain(contexts).filter_map(|name| name.parse().ok()));
         Self {
             cluster: cluster.clone(),
-            namespace: settings.daemon.namespace.name.clone(),
-            daemon: daemon.clone(),
             events: events.clone(),
             secrets: settings.pull_secrets.clone(),
+            registries: settings.daemon.registries.clone(),
             helpers: CredentialHelpers::new(),
+            pod_helpers: PodHelpers::new(cluster, &settings.daemon.namespace.name, daemon),
             images,
             told: Mutex::default(),
         }
     }
 
-    async fn find(&self, host: &str) -> Result<Option<client::Login>, String> {
+    /// Finds a login for the first of `repositories` at `host` that has one.
+    pub(crate) async fn find(&self, host: &str, repositories: &[&str]) -> Result<Option<Known>, String> {
         let credentials =
             read_pull_secrets(&self.cluster, &self.secrets).await.map_err(|error| error.to_string())?;
         let credentials = credentials.with_helpers(self.helpers.clone());
         let mut unanswered: Vec<(HelperQuestion, HelperProblem)> = Vec::new();
-        for repository in repositories(host, &self.images) {
+        for repository in repositories {
             let found = credentials.login(host, repository).await;
             if let Some(login) = found.login {
-                return client_login(host, login).map(Some);
+                let from_helper = matches!(found.identity, Identity::HelperLogin { .. });
+                return Ok(Some(Known { login, from_helper }));
             }
             for (question, problem) in found.unanswered {
                 if unanswered.iter().all(|(other, _)| *other != question) {
@@ -75,8 +82,8 @@ impl PullSecretLogins {
             }
         }
         for (question, here) in unanswered {
-            match pod_helper::ask(&self.cluster, &self.namespace, &self.daemon, &question).await {
-                Ok(login) => return client_login(host, login).map(Some),
+            match self.pod_helpers.ask(&question).await {
+                Ok(login) => return Ok(Some(Known { login, from_helper: true })),
                 Err(there) => match verdict(&question, &here, &there) {
                     Verdict::Anonymous => {}
                     Verdict::Warn(message) => self.warn(message),
@@ -87,11 +94,23 @@ impl PullSecretLogins {
         Ok(None)
     }
 
+    /// Has helpers asked anew: what one gave was refused, as it may have ended.
+    pub(crate) async fn forget_answers(&self) {
+        tokio::join!(self.helpers.forget_all(), self.pod_helpers.forget());
+    }
+
     fn warn(&self, message: String) {
         if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone()) {
             self.events.warn(message, None);
         }
     }
+}
+
+/// What to log in with.
+pub(crate) struct Known {
+    pub(crate) login: Login,
+    /// Whether a credential helper gave it: it may end soon.
+    pub(crate) from_helper: bool,
 }
 
 /// What it means that a helper has a login neither here nor in the daemon's pod.
@@ -138,18 +157,29 @@ fn client_login(host: &str, login: Login) -> Result<client::Login, String> {
 
 impl client::RegistryLogins for PullSecretLogins {
     fn login<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Option<client::Login>, String>> {
-        Box::pin(self.find(host))
+        Box::pin(async move {
+            let known = self.find(host, &repositories(host, &self.images)).await?;
+            known.map(|known| client_login(host, known.login)).transpose()
+        })
+    }
+
+    fn fetches_tokens<'a>(&'a self, host: &'a str) -> BoxFuture<'a, bool> {
+        Box::pin(access_tokens::are_fetched_here(self, host))
+    }
+
+    fn token<'a>(&'a self, wanted: &'a WantedToken) -> BoxFuture<'a, Result<AccessToken, String>> {
+        Box::pin(access_tokens::fetch(self, wanted))
     }
 }
 
 /// Returns the repositories at `host` that a build has to do with, and at last the whole registry.
-fn repositories<'a>(host: &str, images: &'a [ImageReference]) -> Vec<&'a str> {
+pub(crate) fn repositories<'a>(host: &str, images: &'a [ImageReference]) -> Vec<&'a str> {
     let at_host = images.iter().filter(|image| is_registry(image.registry(), host));
     at_host.map(ImageReference::repository).chain([""]).collect()
 }
 
 /// The daemon calls Docker Hub by the name of its server. Source: `BuildKit`, `util/resolver/authorizer.go`.
-fn is_registry(registry: &str, host: &str) -> bool {
+pub(crate) fn is_registry(registry: &str, host: &str) -> bool {
     registry == host || (registry == "docker.io" && host == "registry-1.docker.io")
 }
 

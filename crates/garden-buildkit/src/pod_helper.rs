@@ -1,16 +1,23 @@
 //! Runs the credential helpers that are in the daemon's image, with the rights that its pod has.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use garden_cluster::{Cluster, PodStream};
 use garden_registry::{HelperOutput, HelperProblem, HelperQuestion, Login};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::daemon::DaemonPod;
 
 /// How long a helper may take. The daemon waits 30 seconds for us.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long an answer is used before the helper is asked again. The shortest-lived tokens known last five
+/// minutes.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// The longest answer that is read, in bytes. No credential is nearly that large.
 const LONGEST_ANSWER: u64 = 256 * 1024;
@@ -19,18 +26,57 @@ const LONGEST_ANSWER: u64 = 256 * 1024;
 /// Source: Go, `os/exec.ErrNotFound`, which runc passes on; crun says the second.
 const NO_PROGRAM: [&str; 2] = ["executable file not found", "No such file or directory"];
 
-/// Asks a helper in the daemon's pod.
-pub(crate) async fn ask(
-    cluster: &Cluster,
-    namespace: &str,
-    pod: &DaemonPod,
-    question: &HelperQuestion,
-) -> Result<Login, HelperProblem> {
-    let running = tokio::time::timeout(PATIENCE, run(cluster, namespace, pod, question)).await;
-    let (stdout, end) = running.map_err(|_| HelperProblem::Failed {
-        reason: format!("it did not answer within {} s", PATIENCE.as_secs()),
-    })?;
-    read(&stdout, &end)
+/// The helpers in a daemon's pod, and what they answered lately.
+pub(crate) struct PodHelpers {
+    cluster: Cluster,
+    namespace: String,
+    pod: DaemonPod,
+    answers: Mutex<Vec<Answer>>,
+}
+
+struct Answer {
+    question: HelperQuestion,
+    login: Result<Login, HelperProblem>,
+    until: Instant,
+}
+
+impl fmt::Debug for PodHelpers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PodHelpers").field("pod", &self.pod).finish_non_exhaustive()
+    }
+}
+
+impl PodHelpers {
+    pub(crate) fn new(cluster: &Cluster, namespace: &str, pod: &DaemonPod) -> Self {
+        let (cluster, namespace, pod) = (cluster.clone(), namespace.to_owned(), pod.clone());
+        Self { cluster, namespace, pod, answers: Mutex::default() }
+    }
+
+    /// Asks a helper, unless it was asked a moment ago.
+    pub(crate) async fn ask(&self, question: &HelperQuestion) -> Result<Login, HelperProblem> {
+        let mut answers = self.answers.lock().await;
+        answers.retain(|answer| answer.until > Instant::now());
+        if let Some(answer) = answers.iter().find(|answer| answer.question == *question) {
+            return answer.login.clone();
+        }
+        let running = run(&self.cluster, &self.namespace, &self.pod, question);
+        let ended = tokio::time::timeout(PATIENCE, running).await;
+        let login = ended.map_or_else(
+            |_| {
+                let reason = format!("it did not answer within {} s", PATIENCE.as_secs());
+                Err(HelperProblem::Failed { reason })
+            },
+            |(stdout, end)| read(&stdout, &end),
+        );
+        let (question, kept) = (question.clone(), login.clone());
+        answers.push(Answer { question, login: kept, until: Instant::now() + KEPT });
+        login
+    }
+
+    /// Forgets all answers: one of them was refused.
+    pub(crate) async fn forget(&self) {
+        self.answers.lock().await.clear();
+    }
 }
 
 /// Returns what the helper wrote, and how it ended.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::SecretString;
@@ -12,7 +13,7 @@ use crate::credentials::{Credentials, Login};
 use crate::endpoint::Endpoint;
 use crate::error::{Refusal, RegistryError};
 use crate::lookup::Found;
-use crate::token::{Issued, TokenCache, TokenServer, basic, bearer};
+use crate::token::{DEFAULT_LIFETIME, Issued, Token, TokenCache, TokenServer, basic, bearer};
 use crate::transport::Operation;
 
 /// How a registry wants us to authenticate, learned from its first refusal.
@@ -151,8 +152,42 @@ impl Authenticator {
                 scopes.push(scope.clone());
             }
         }
-        match server.issue(&scopes, login, operation).await? {
-            Issued::Token(token) => Ok(self.tokens.keep(&ours.join(" "), token)),
+        let token = self.issue(&server, &scopes, login, access, operation).await?;
+        Ok(self.tokens.keep(&ours.join(" "), token))
+    }
+
+    /// Gets a token for somebody else, who knows what the registry asks for.
+    pub(crate) async fn token(
+        &self,
+        server: &TokenServer,
+        scopes: &[String],
+        access: &Access<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<(SecretString, Duration), RegistryError> {
+        let login = self.ask(operation.endpoint, access).await;
+        if let Some(Login::RegistryToken { token }) = login {
+            return Ok((token, DEFAULT_LIFETIME));
+        }
+        let mut issued = self.issue(server, scopes, login.as_ref(), access, operation).await;
+        if matches!(issued, Err(RegistryError::Unauthorized(_)))
+            && let Some(renewed) = self.ask_again(operation.endpoint, access, login.as_ref()).await
+        {
+            issued = self.issue(server, scopes, Some(&renewed), access, operation).await;
+        }
+        Ok(issued?.into_parts())
+    }
+
+    async fn issue(
+        &self,
+        server: &TokenServer,
+        scopes: &[String],
+        login: Option<&Login>,
+        access: &Access<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<Token, RegistryError> {
+        let endpoint = operation.endpoint;
+        match server.issue(scopes, login, operation).await? {
+            Issued::Token(token) => Ok(token),
             Issued::Refused { status: StatusCode::FORBIDDEN, reason } => {
                 Err(self.forbidden(endpoint, access, reason))
             }

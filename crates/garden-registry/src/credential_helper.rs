@@ -80,6 +80,11 @@ impl CredentialHelpers {
         self.0.answers.lock().await.remove(&(helper.clone(), server.to_owned()));
     }
 
+    /// Forgets all answers, so that helpers are asked anew: for who has shown one to a registry that refused it.
+    pub async fn forget_all(&self) {
+        self.0.answers.lock().await.clear();
+    }
+
     fn find(&self, helper: &HelperName) -> Option<PathBuf> {
         let file = format!("{}{}", helper.program(), std::env::consts::EXE_SUFFIX);
         let path = std::env::var_os("PATH").unwrap_or_default();

@@ -102,11 +102,17 @@ impl Credentials {
         password: SecretString,
         origin: &str,
     ) -> Result<Self, CredentialsError> {
+        Self::with_login(registry, Login::Password { username: username.to_owned(), password }, origin)
+    }
+
+    /// Creates the credentials that are one login at `registry`, which may be the same as in
+    /// [`with_password`](Self::with_password).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_login(registry: &str, login: Login, origin: &str) -> Result<Self, CredentialsError> {
         let key = docker_config::parse_key(registry, origin)?;
-        let entry = Entry {
-            value: Login::Password { username: username.to_owned(), password },
-            origin: Arc::from(origin),
-        };
+        let entry = Entry { value: login, origin: Arc::from(origin) };
         Ok(Self { logins: BTreeMap::from([(key, entry)]), ..Self::default() })
     }
 

@@ -42,7 +42,8 @@ mod transport;
 
 pub use archive::{Platforms, SaveError, save};
 pub use client::{
-    BlobSource, BlobStream, RegistryClient, RegistryClientBuilder, RemoteBlob, Resolution, Sent, Uploaded,
+    AccessToken, BlobSource, BlobStream, RegistryClient, RegistryClientBuilder, RemoteBlob, Resolution, Sent,
+    Uploaded, repository_of,
 };
 pub use connect::{Dial, Stream, TcpDialer};
 pub use copy::{Copied, CopyEvent, Location, copy};

@@ -27,7 +27,7 @@ use crate::server_message::ServerMessage;
 use crate::transport::{Call, Operation};
 
 /// Source: Token Authentication Specification, "Token Response Fields", `expires_in`.
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
+pub(crate) const DEFAULT_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How long before its end a token is no longer used, so that it does not end on its way.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -64,18 +64,35 @@ pub(crate) struct Token {
     until: Instant,
 }
 
+impl Token {
+    /// Returns the token itself, and how long it lasts from now on.
+    pub(crate) fn into_parts(self) -> (SecretString, Duration) {
+        let text = self.header.to_str().unwrap_or_default();
+        let token = text.strip_prefix("Bearer ").unwrap_or_default();
+        (SecretString::from(token), self.until.saturating_duration_since(Instant::now()))
+    }
+}
+
 impl TokenServer {
     /// Reads a Bearer challenge.
+    pub(crate) fn from_challenge(challenge: &Challenge, endpoint: &Endpoint) -> Result<Self, RegistryError> {
+        Self::new(challenge.parameter("realm"), challenge.parameter("service"), endpoint)
+    }
+
+    /// Takes what stands in a Bearer challenge.
     ///
     /// A realm without TLS is accepted only from a registry that is itself declared to do without,
     /// because the registry's credentials go there.
-    pub(crate) fn from_challenge(challenge: &Challenge, endpoint: &Endpoint) -> Result<Self, RegistryError> {
+    pub(crate) fn new(
+        realm: Option<&str>,
+        service: Option<&str>,
+        endpoint: &Endpoint,
+    ) -> Result<Self, RegistryError> {
         let refused = |reason: &str| RegistryError::Authentication {
             registry: endpoint.name.clone(),
             reason: reason.to_owned(),
         };
-        let realm =
-            challenge.parameter("realm").ok_or_else(|| refused("its Bearer challenge has no realm"))?;
+        let realm = realm.ok_or_else(|| refused("its Bearer challenge has no realm"))?;
         let realm: Uri = realm.parse().map_err(|_| refused("the realm of its Bearer challenge is no URL"))?;
         let origin = Origin::of(&realm)
             .ok_or_else(|| refused("the realm of its Bearer challenge is no http or https URL"))?;
@@ -84,7 +101,7 @@ impl TokenServer {
                 "it wants us to authenticate at {origin}, which is without TLS, though the registry has it"
             )));
         }
-        Ok(Self { realm, service: challenge.parameter("service").map(str::to_owned) })
+        Ok(Self { realm, service: service.map(str::to_owned) })
     }
 
     /// Gets a token for `scopes`.

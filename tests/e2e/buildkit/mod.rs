@@ -8,3 +8,4 @@ mod failures;
 mod inputs;
 mod lifecycle;
 mod listen;
+mod tokens;

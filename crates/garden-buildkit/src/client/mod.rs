@@ -27,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub use dockerfile_build::{CONTEXT, CacheEntry, DOCKERFILE, DockerfileBuild, ImageExport, NamedContext};
 pub use error::{ClientError, Failure, SourceLines};
 pub use file_sync::Source;
-pub use session::{Login, RegistryLogins, Session};
+pub use session::{AccessToken, Login, RegistryLogins, Session, WantedToken};
 pub use solve::{ImageDescriptor, Solved};
 pub use status::{Counter, StepState, Update};
 pub use tls::TlsIdentity;

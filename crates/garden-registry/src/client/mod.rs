@@ -12,6 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
 use crate::transport::Transport;
 
+mod access_token;
 mod ask;
 mod blobs;
 mod listing;
@@ -20,6 +21,7 @@ mod part;
 mod referrers;
 mod upload;
 
+pub use access_token::{AccessToken, repository_of};
 pub use blobs::{BlobSource, BlobStream, RemoteBlob};
 pub use part::Sent;
 pub use upload::Uploaded;

@@ -1,4 +1,5 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::Auth as AuthService;
 use bollard_buildkit_proto::moby::filesync::v1::{
@@ -6,6 +7,7 @@ use bollard_buildkit_proto::moby::filesync::v1::{
     GetTokenAuthorityResponse, VerifyTokenAuthorityRequest, VerifyTokenAuthorityResponse,
 };
 use futures::future::BoxFuture;
+use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _, SigningKey as _};
 use secrecy::{ExposeSecret, SecretString};
 use tonic::{Request, Response, Status};
 
@@ -16,6 +18,36 @@ pub trait RegistryLogins: Send + Sync + 'static {
     /// Asked each time that the daemon needs it, also at the end of a long build when it pushes, so
     /// that credentials may be short-lived. `Err` says why it cannot be found out, and fails the build.
     fn login<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Option<Login>, String>>;
+
+    /// Tells whether [`token`](Self::token) gets the access tokens for `host`. If not, the daemon gets them
+    /// itself with what [`login`](Self::login) returns, keeps that until the build ends, and uses it for all
+    /// repositories of the registry.
+    fn fetches_tokens<'a>(&'a self, host: &'a str) -> BoxFuture<'a, bool>;
+
+    /// Gets an access token. `Err` says why there is none, and fails the build.
+    fn token<'a>(&'a self, wanted: &'a WantedToken) -> BoxFuture<'a, Result<AccessToken, String>>;
+}
+
+/// An access token that a registry asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WantedToken {
+    /// The registry.
+    pub host: String,
+    /// The URL of its token server.
+    pub realm: String,
+    /// What the token server knows the registry by.
+    pub service: String,
+    /// What is to be done with it: `repository:team/api:pull,push`.
+    pub scopes: Vec<String>,
+}
+
+/// An access token.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    /// The token.
+    pub token: SecretString,
+    /// How long it may be used.
+    pub lifetime: Duration,
 }
 
 /// Credentials for a registry.
@@ -35,15 +67,29 @@ pub enum Login {
 /// Answers the daemon's questions about credentials. What is handed out is kept by the daemon in
 /// memory only.
 ///
-/// The daemon could have us fetch the access tokens, and never see a password. That is declined:
-/// a registry in the cluster is often not to be reached from here.
+/// The daemon can have us fetch the access tokens, and never see a password. That is declined where there
+/// is no need: a registry in the cluster is often not to be reached from here.
 /// Source: `BuildKit`, `util/resolver/authorizer.go`.
 #[derive(Clone)]
-pub(super) struct Auth(Option<Arc<dyn RegistryLogins>>);
+pub(super) struct Auth {
+    logins: Option<Arc<dyn RegistryLogins>>,
+    /// By this the daemon knows the session again that tokens belong to. No other has it, so no other build
+    /// is given them.
+    key: Arc<OnceLock<KeyPair>>,
+}
 
 impl Auth {
     pub(super) fn new(logins: Option<Arc<dyn RegistryLogins>>) -> Self {
-        Self(logins)
+        Self { logins, key: Arc::default() }
+    }
+
+    fn key(&self) -> Result<&KeyPair, Status> {
+        if let Some(key) = self.key.get() {
+            return Ok(key);
+        }
+        let made =
+            KeyPair::generate_for(&PKCS_ED25519).map_err(|error| Status::internal(error.to_string()))?;
+        Ok(self.key.get_or_init(|| made))
     }
 }
 
@@ -54,7 +100,7 @@ impl AuthService for Auth {
         request: Request<CredentialsRequest>,
     ) -> Result<Response<CredentialsResponse>, Status> {
         let host = &request.get_ref().host;
-        let login = match &self.0 {
+        let login = match &self.logins {
             Some(logins) => logins.login(host).await.map_err(Status::failed_precondition)?,
             None => None,
         };
@@ -71,22 +117,46 @@ impl AuthService for Auth {
 
     async fn fetch_token(
         &self,
-        _: Request<FetchTokenRequest>,
+        request: Request<FetchTokenRequest>,
     ) -> Result<Response<FetchTokenResponse>, Status> {
-        Err(Status::unimplemented("the daemon fetches tokens itself"))
+        let FetchTokenRequest { host, realm, service, scopes, .. } = request.into_inner();
+        let wanted = WantedToken { host, realm, service, scopes };
+        let logins = self.logins.as_ref().ok_or_else(declined)?;
+        let AccessToken { token, lifetime } =
+            logins.token(&wanted).await.map_err(Status::failed_precondition)?;
+        Ok(Response::new(FetchTokenResponse {
+            token: token.expose_secret().to_owned(),
+            // The daemon takes 0 for its default of a minute.
+            expires_in: i64::try_from(lifetime.as_secs().max(1)).unwrap_or(i64::MAX),
+            issued_at: 0,
+        }))
     }
 
     async fn get_token_authority(
         &self,
-        _: Request<GetTokenAuthorityRequest>,
+        request: Request<GetTokenAuthorityRequest>,
     ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
-        Err(Status::unimplemented("the daemon fetches tokens itself"))
+        let logins = self.logins.as_ref().ok_or_else(declined)?;
+        if !logins.fetches_tokens(&request.get_ref().host).await {
+            return Err(declined());
+        }
+        Ok(Response::new(GetTokenAuthorityResponse { public_key: self.key()?.der_bytes().to_vec() }))
     }
 
+    /// Proves that the session has the key. Source: Go, `golang.org/x/crypto/nacl/sign`: the signature, then
+    /// what was signed.
     async fn verify_token_authority(
         &self,
-        _: Request<VerifyTokenAuthorityRequest>,
+        request: Request<VerifyTokenAuthorityRequest>,
     ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
-        Err(Status::unimplemented("the daemon fetches tokens itself"))
+        let payload = &request.get_ref().payload;
+        let mut signed = self.key()?.sign(payload).map_err(|error| Status::internal(error.to_string()))?;
+        signed.extend_from_slice(payload);
+        Ok(Response::new(VerifyTokenAuthorityResponse { signed }))
     }
+}
+
+/// The daemon then fetches tokens itself.
+fn declined() -> Status {
+    Status::unimplemented("the daemon fetches tokens itself")
 }

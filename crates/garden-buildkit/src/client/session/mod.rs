@@ -20,7 +20,7 @@ use secrecy::SecretSlice;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::metadata::MetadataValue;
 
-pub use auth::{Login, RegistryLogins};
+pub use auth::{AccessToken, Login, RegistryLogins, WantedToken};
 
 use self::health::Health;
 use self::services::Services;

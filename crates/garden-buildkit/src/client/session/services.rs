@@ -22,11 +22,13 @@ use crate::client::connection::LARGEST_MESSAGE;
 use crate::client::file_sync::FileSyncService;
 
 /// What the daemon is told that it may call. It consults the list for file syncs only.
-pub(super) const METHODS: [&str; 7] = [
+pub(super) const METHODS: [&str; 9] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.FileSync/DiffCopy",
     "/moby.filesync.v1.Auth/Credentials",
     "/moby.filesync.v1.Auth/GetTokenAuthority",
+    "/moby.filesync.v1.Auth/VerifyTokenAuthority",
+    "/moby.filesync.v1.Auth/FetchToken",
     "/moby.buildkit.secrets.v1.Secrets/GetSecret",
     "/moby.sshforward.v1.SSH/CheckAgent",
     "/moby.sshforward.v1.SSH/ForwardAgent",

@@ -1,0 +1,80 @@
+//! Access tokens for somebody else, who presents them to the registry.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::RegistryClient;
+use crate::authenticate::{Access, Action};
+use crate::error::RegistryError;
+use crate::token::TokenServer;
+use crate::transport::Patience;
+
+/// A bearer token for a registry.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AccessToken {
+    /// The token.
+    pub token: SecretString,
+    /// How long it may be used.
+    pub lifetime: Duration,
+}
+
+impl RegistryClient {
+    /// Gets a token for a builder that has asked the registry itself, and was told to get one for `scopes`
+    /// from the server `realm`. Of several repositories, the one that is pushed to decides who asks.
+    ///
+    /// # Errors
+    /// If the token server refuses or cannot be reached, or `realm` must not learn the credentials of this registry.
+    pub async fn access_token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        scopes: &[String],
+    ) -> Result<AccessToken, RegistryError> {
+        let server = TokenServer::new(Some(realm), service, &self.0.endpoint)?;
+        let (repository, action) = wanted(scopes);
+        let access = Access { repository, action };
+        let operation = self.begin(Patience::Question);
+        let token = self.0.authenticator.token(&server, scopes, &access, &operation).await?;
+        Ok(AccessToken { token: token.0, lifetime: token.1 })
+    }
+}
+
+/// Returns the repository whose credentials count for `scopes`; empty if there is none.
+pub fn repository_of(scopes: &[String]) -> &str {
+    wanted(scopes).0
+}
+
+/// Returns which repository is asked for, and what for.
+///
+/// Source: distribution project, "Token Scope Documentation": `type:name:actions`. A name may have colons,
+/// as hosts with a port have.
+fn wanted(scopes: &[String]) -> (&str, Action<'_>) {
+    let repositories = scopes.iter().filter_map(|scope| {
+        let (name, actions) = scope.strip_prefix("repository:")?.rsplit_once(':')?;
+        Some((name, actions.split(',').any(|action| action == "push")))
+    });
+    let (name, pushes) = repositories.max_by_key(|(_, pushes)| *pushes).unwrap_or_default();
+    (name, if pushes { Action::Push } else { Action::Pull })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_pushed_to_decides() {
+        for (scopes, repository, pushes) in [
+            (&["repository:team/base:pull", "repository:team/api:pull,push"][..], "team/api", true),
+            (&["repository:team/api:push", "repository:team/base:pull"], "team/api", true),
+            (&["repository:r.example:5000/api:pull"], "r.example:5000/api", false),
+            (&["registry:catalog:*"], "", false),
+            (&[], "", false),
+        ] {
+            let scopes: Vec<String> = scopes.iter().map(ToString::to_string).collect();
+            let (name, action) = wanted(&scopes);
+            assert_eq!((name, matches!(action, Action::Push)), (repository, pushes), "{scopes:?}");
+        }
+    }
+}
