@@ -1,5 +1,6 @@
 //! Credential helpers: on the client for both builders, and in the daemon's image.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ fn program(registries: &[Private]) -> String {
         "#!/bin/sh\nserver=$(cat)\necho \"$server\" >> \"$0.asked\"\ncase \"$server\" in\n".to_owned();
     for Private { host, username, password } in registries {
         let answer = json!({ "ServerURL": host, "Username": username, "Secret": password });
-        script.push_str(&format!("{host}) echo '{answer}';;\n"));
+        writeln!(script, "{host}) echo '{answer}';;").unwrap();
     }
     script + "*) echo 'credentials not found in native keychain'; exit 1;;\nesac\n"
 }

@@ -235,7 +235,7 @@ impl<'a> Layer<'a> {
 }
 
 /// Whether `hostname` is Google Container Registry, which takes nothing but images.
-fn is_google_container_registry(hostname: &str) -> bool {
+pub(crate) fn is_google_container_registry(hostname: &str) -> bool {
     let hostname = hostname.to_ascii_lowercase();
     hostname == "gcr.io" || hostname.ends_with(".gcr.io")
 }
@@ -243,7 +243,7 @@ fn is_google_container_registry(hostname: &str) -> bool {
 /// Whether `hostname` is AWS' registry: `<account>.dkr.ecr.<region>.amazonaws.com`, the same with
 /// `-fips` or in China, the names that have IPv6 (`<account>.dkr-ecr.<region>.on.aws`), or the public
 /// registry, which takes the same kinds of manifests.
-fn is_elastic_container_registry(hostname: &str) -> bool {
+pub(crate) fn is_elastic_container_registry(hostname: &str) -> bool {
     let hostname = hostname.to_ascii_lowercase();
     matches!(
         hostname.split('.').collect::<Vec<_>>().as_slice(),

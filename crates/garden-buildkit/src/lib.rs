@@ -9,6 +9,7 @@ mod access_tokens;
 mod backend;
 pub mod cache;
 pub mod client;
+mod cloud_identity;
 pub mod daemon;
 mod daemon_config;
 mod failure;

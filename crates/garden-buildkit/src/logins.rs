@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
@@ -11,6 +11,7 @@ use garden_registry::{
 
 use crate::access_tokens;
 use crate::client::{self, AccessToken, DockerfileBuild, WantedToken};
+use crate::cloud_identity;
 use crate::daemon::DaemonPod;
 use crate::pod_helper::PodHelpers;
 use crate::settings::Settings;
@@ -27,6 +28,8 @@ pub(crate) struct PullSecretLogins {
     pub(crate) registries: Vec<RegistryAccess>,
     helpers: CredentialHelpers,
     pod_helpers: PodHelpers,
+    /// Those of the daemon's service account.
+    annotations: BTreeMap<String, String>,
     /// What the build has to do with, the image first. Where a secret has credentials for parts of a registry,
     /// and the daemon names its host only, these say which part is meant.
     pub(crate) images: Vec<ImageReference>,
@@ -58,6 +61,7 @@ impl PullSecretLogins {
             registries: settings.daemon.registries.clone(),
             helpers: CredentialHelpers::new(),
             pod_helpers: PodHelpers::new(cluster, &settings.daemon.namespace.name, daemon),
+            annotations: settings.daemon.options.service_account_annotations.clone(),
             images,
             told: Mutex::default(),
         }
@@ -91,7 +95,28 @@ impl PullSecretLogins {
                 },
             }
         }
-        Ok(None)
+        Ok(self.of_cloud(host).await)
+    }
+
+    /// Finds the login that the pod's identity in a cloud gives.
+    async fn of_cloud(&self, host: &str) -> Option<Known> {
+        let question = cloud_identity::question(&self.annotations, host)?;
+        match self.pod_helpers.ask(&question).await {
+            Ok(login) => return Some(Known { login, from_helper: true }),
+            Err(HelperProblem::NoLogin) => {}
+            Err(HelperProblem::NotInstalled) => self.warn(format!(
+                "the identity by {} is of no use for {host}, as the daemon's image has no `{}`; set \
+                 `clusterBuildkit.image` to one that has it",
+                question.origin,
+                question.helper.program()
+            )),
+            Err(problem) => self.warn(format!(
+                "the identity by {} could not be used for {host}: `{}` in the daemon's pod {problem}",
+                question.origin,
+                question.helper.program()
+            )),
+        }
+        None
     }
 
     /// Has helpers asked anew: what one gave was refused, as it may have ended.

@@ -81,6 +81,13 @@ pub(crate) enum Source<'a> {
 }
 
 impl HelperQuestion {
+    /// Asks for `registry` a helper that no configuration names; `origin` says who does. `None` if `helper` is
+    /// not the name of one.
+    pub fn about(registry: &str, helper: &str, origin: &str) -> Option<Self> {
+        let value = HelperName::parse(helper)?;
+        Some(Self::new(&Entry { value, origin: origin.into() }, &Key::exact(registry, ""), false))
+    }
+
     fn new(entry: &Entry<HelperName>, server: &Key, is_store: bool) -> Self {
         let (helper, origin) = (entry.value.clone(), entry.origin.to_string());
         Self { helper, server: server.to_string(), origin, is_store }

@@ -285,3 +285,38 @@ async fn a_builder_is_given_the_answers_and_what_only_it_may_have() {
     assert_eq!(config, json!({ "auths": {}, "credHelpers": { "other.example": "ecr-login" } }));
     assert_eq!(warnings, []);
 }
+
+#[tokio::test]
+async fn a_token_for_a_builder_is_fetched_as_who_may_push_and_with_a_login_that_has_not_ended() {
+    let programs = renewing();
+    let realm = FakeServer::start(|seen| {
+        if is_basic(seen, "v2") { body(200, r#"{"token":"t1","expires_in":300}"#) } else { body(401, "{}") }
+    })
+    .await;
+    let server = FakeServer::start(|_| challenge("Basic realm=x")).await;
+    let key = |repository: &str| format!("{}/{repository}", server.name());
+    let config = json!({
+        "auths": { key("team/base"): { "username": "reader", "password": "r" } },
+        "credHelpers": { key("team/api"): "new" },
+    });
+    let client = server.plain().credentials(read(&programs, &config)).build().expect("valid");
+    let scopes = ["repository:team/base:pull", "repository:team/api:pull,push"].map(str::to_owned);
+    let url = format!("http://{}/token", realm.name());
+    let token = client.access_token(&url, Some("s"), &scopes).await.expect("a token");
+    assert_eq!(token.token.expose_secret(), "t1");
+    assert!(token.lifetime > Duration::from_secs(60) && token.lifetime <= Duration::from_secs(300));
+    assert_eq!(programs.asked("new"), [key("team/api"), key("team/api")]);
+    assert!(realm.seen().iter().all(|seen| seen.query.contains("service=s")));
+    assert!(server.seen().is_empty(), "the builder has asked it");
+
+    let error = client.access_token(&url, None, &scopes[..1]).await.expect_err("the reader is refused");
+    assert!(matches!(&error, RegistryError::Unauthorized(_)), "{error}");
+    assert!(error.to_string().contains("repository `team/base`"), "{error}");
+
+    // A registry with TLS has a token server with TLS.
+    let asked = realm.seen().len();
+    let client = server.client().credentials(read(&programs, &config)).build().expect("valid");
+    let error = client.access_token(&url, None, &scopes).await.expect_err("no TLS");
+    assert!(matches!(error, RegistryError::Authentication { .. }), "{error}");
+    assert_eq!(realm.seen().len(), asked);
+}

@@ -160,3 +160,70 @@ impl AuthService for Auth {
 fn declined() -> Status {
     Status::unimplemented("the daemon fetches tokens itself")
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::alg_id;
+    use tonic::Code;
+
+    use super::*;
+
+    /// Fetches tokens for one host.
+    struct Fetching(&'static str);
+
+    impl RegistryLogins for Fetching {
+        fn login<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Login>, String>> {
+            Box::pin(async { Ok(None) })
+        }
+
+        fn fetches_tokens<'a>(&'a self, host: &'a str) -> BoxFuture<'a, bool> {
+            Box::pin(async move { host == self.0 })
+        }
+
+        fn token<'a>(&'a self, wanted: &'a WantedToken) -> BoxFuture<'a, Result<AccessToken, String>> {
+            let token = wanted.scopes.join(" ").into();
+            Box::pin(async { Ok(AccessToken { token, lifetime: Duration::from_millis(10) }) })
+        }
+    }
+
+    fn is_signed(public_key: &[u8], signed: &[u8]) -> bool {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let mut algorithms = provider.signature_verification_algorithms.all.iter();
+        let ed25519 = algorithms.find(|algorithm| algorithm.public_key_alg_id() == alg_id::ED25519);
+        let (signature, payload) = signed.split_at(64);
+        ed25519.expect("the algorithm").verify_signature(public_key, payload, signature).is_ok()
+    }
+
+    #[tokio::test]
+    async fn a_session_proves_that_tokens_are_its_own() {
+        let auth = || Auth::new(Some(Arc::new(Fetching("r.example"))));
+        let (ours, other) = (auth(), auth());
+        let authority =
+            |host: &str| Request::new(GetTokenAuthorityRequest { host: host.to_owned(), salt: vec![] });
+        let declined = ours.get_token_authority(authority("s.example")).await.expect_err("declined");
+        assert_eq!(declined.code(), Code::Unimplemented);
+
+        let key =
+            ours.get_token_authority(authority("r.example")).await.expect("a key").into_inner().public_key;
+        assert_eq!(key.len(), 32);
+        let verify = || {
+            let payload = b"something random".to_vec();
+            let host = "r.example".to_owned();
+            Request::new(VerifyTokenAuthorityRequest { host, payload, salt: Vec::new() })
+        };
+        let signed = ours.verify_token_authority(verify()).await.expect("a signature").into_inner().signed;
+        assert!(is_signed(&key, &signed) && signed.ends_with(b"something random"));
+        let signed = other.verify_token_authority(verify()).await.expect("a signature").into_inner().signed;
+        assert!(!is_signed(&key, &signed), "another session is another authority");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_fetched_for_its_scopes_and_lasts_a_second_at_least() {
+        let auth = Auth::new(Some(Arc::new(Fetching("r.example"))));
+        let scopes = vec!["repository:a:pull".to_owned(), "repository:b:push".to_owned()];
+        let request =
+            FetchTokenRequest { host: "r.example".to_owned(), scopes, ..FetchTokenRequest::default() };
+        let token = auth.fetch_token(Request::new(request)).await.expect("a token").into_inner();
+        assert_eq!((token.token.as_str(), token.expires_in), ("repository:a:pull repository:b:push", 1));
+    }
+}
