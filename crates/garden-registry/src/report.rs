@@ -25,9 +25,19 @@ impl From<RegistryError> for Error {
 
 impl From<CredentialsError> for Error {
     fn from(error: CredentialsError) -> Self {
-        Error::new(ErrorKind::Config, error.to_string())
-            .with_hint("create the secret with `kubectl create secret docker-registry`, or from a Docker config.json")
-            .with_source(error)
+        let hint = match &error {
+            CredentialsError::Unreadable { .. } => {
+                "let this program read the file, or set DOCKER_CONFIG to the directory of another"
+            }
+            CredentialsError::BadHelper { .. } => {
+                "name the helper without `docker-credential-`, and without a path: it is looked for in PATH"
+            }
+            _ => {
+                "write it by `docker login`; a secret is made with `kubectl create secret docker-registry`, or from a \
+                 Docker config.json"
+            }
+        };
+        Error::new(ErrorKind::Config, error.to_string()).with_hint(hint).with_source(error)
     }
 }
 
