@@ -71,6 +71,8 @@ struct Inner {
     endpoint: Endpoint,
     transport: Transport,
     authenticator: Authenticator,
+    /// Asked before the registry for what is only read.
+    mirrors: Vec<RegistryClient>,
 }
 
 /// Says how a registry is reached. Made by [`RegistryClient::builder`].
@@ -83,6 +85,7 @@ pub struct RegistryClientBuilder {
     credentials: Credentials,
     dialer: Arc<dyn Dial>,
     timeout: Duration,
+    mirrors: Vec<RegistryClient>,
 }
 
 impl RegistryClientBuilder {
@@ -119,6 +122,16 @@ impl RegistryClientBuilder {
         self
     }
 
+    /// Reads manifests and blobs from `mirror` if it has them, which is a registry that has the same repositories under the
+    /// same names. Of several mirrors, the first one added is asked first; what none has, or gives, comes from the
+    /// registry itself. As with containerd, a mirror's word also counts for what a tag stands for.
+    ///
+    /// [`RegistryClient::resolve`], and everything that writes or lists, asks the registry itself.
+    pub fn mirror(mut self, mirror: RegistryClient) -> Self {
+        self.mirrors.push(mirror);
+        self
+    }
+
     /// Creates the client. Nothing is sent yet.
     ///
     /// # Errors
@@ -128,6 +141,7 @@ impl RegistryClientBuilder {
             endpoint: Endpoint::new(&self.registry, self.insecure)?,
             transport: Transport::new(self.dialer, &self.ca_certificates, self.timeout)?,
             authenticator: Authenticator::new(self.credentials),
+            mirrors: self.mirrors,
         })))
     }
 }
@@ -142,6 +156,7 @@ impl RegistryClient {
             credentials: Credentials::new(),
             dialer: Arc::new(TcpDialer),
             timeout: TIMEOUT,
+            mirrors: Vec::new(),
         }
     }
 
