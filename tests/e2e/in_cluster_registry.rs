@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use garden_build::config::{CacheLayer, DeploymentRegistry, Resources};
+use garden_build::config::{CacheLayer, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
 use garden_cluster::{Cluster, InClusterRegistry, RegistryNotice, RegistrySettings, ServerRun};
 use garden_registry::Resolution;
@@ -11,12 +11,14 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service,
 };
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{AttachParams, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{Mutex, MutexGuard};
 
+use crate::permissions::client_with_the_documented_role;
 use crate::site::{Project, build_with_events, in_project, shown, steps, variable, warnings};
 
 /// Held by the test that uses the registry, which some of them stop or break.
@@ -177,6 +179,65 @@ async fn a_registry_that_is_not_installed_is_missed_before_anything_is_built() {
         assert!(error.message().contains(&project.namespace), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("Builder::init")), "{error:?}");
         assert!(!shown(&events).contains("start Pod"), "{}", shown(&events));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_local_cluster_gets_one_from_the_build_that_needs_it() {
+    in_project("icr-local", async |project| {
+        use_in_cluster_registry(project);
+        project.provider.kind = ProviderKind::LocalKubernetes;
+        project.provider.garden_system_namespace.clone_from(&project.namespace);
+        // As far as it gets while another one has the nodes' port.
+        project.provider.storage.registry.storage_class = Some("no-such-class".to_owned());
+        project.dockerfile("RUN echo built\n");
+        let error = project.builder().build(project.request()).await.expect_err("no storage class");
+        assert!(error.message().contains("no-such-class"), "{error}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
+    in_project("icr-roles", async |project| {
+        let _registry = with_registry(project).await;
+        let documents = serde_saphyr::from_multiple::<serde_json::Value>(include_str!(
+            "../../examples/cluster-init-role.yaml"
+        ));
+        let roles: Api<Role> = Api::namespaced(project.client.clone(), "garden-system");
+        let bindings: Api<RoleBinding> = Api::namespaced(project.client.clone(), "garden-system");
+        let force = PatchParams::apply("e2e").force();
+        for role in documents.unwrap().into_iter().filter(|document| document["kind"] == "Role") {
+            let name = role["metadata"]["name"].as_str().unwrap().to_owned();
+            roles.patch(&name, &force, &Patch::Apply(&role)).await.unwrap();
+        }
+        // Those of the user of the registry are to be enough with the documented role of builds.
+        let client = client_with_the_documented_role(project).await;
+        let bind = async |role: &str| {
+            let name = format!("{}-{role}", project.namespace);
+            let binding = json!({
+                "metadata": { "name": name },
+                "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role },
+                "subjects": [{ "kind": "ServiceAccount", "name": "garden-builder", "namespace": project.namespace }],
+            });
+            bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+            name
+        };
+        let user = bind("garden-registry-user").await;
+        project.dockerfile(&format!("RUN echo {}\n", project.namespace));
+        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let (image, events) = build_with_events(&builder, project.request()).await;
+        image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        assert_eq!(warnings(&events), <[&str; 0]>::default());
+
+        let error = init(&builder).await.expect_err("not allowed");
+        assert_eq!(*error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+        let installer = bind("garden-init").await;
+        init(&builder).await.unwrap();
+        for name in [user, installer] {
+            bindings.delete(&name, &DeleteParams::default()).await.unwrap();
+        }
     })
     .await;
 }
