@@ -122,7 +122,7 @@ pub(super) fn proxy(settings: &RegistrySettings) -> PodSpec {
         readiness_probe: Some(Probe { period_seconds: Some(5), ..answers() }),
         resources: Some(ResourceRequirements {
             requests: amounts("10m", "16Mi"),
-            limits: amounts("1", "128Mi"),
+            limits: amounts("2", "128Mi"),
             ..ResourceRequirements::default()
         }),
         ..container(settings)
