@@ -1,5 +1,6 @@
 //! The client and real registries: Debian's docker-registry 2.8, and the CNCF's distribution 3.
 
+mod clean_up;
 mod conformance;
 mod copy;
 mod faults;

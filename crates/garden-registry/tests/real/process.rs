@@ -27,7 +27,7 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    fn path(self) -> PathBuf {
+    pub(crate) fn path(self) -> PathBuf {
         match self {
             // Debian does not have the directory of other programs on everyone's PATH.
             Self::DockerRegistry => "docker-registry".into(),

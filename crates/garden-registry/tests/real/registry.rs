@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use garden_build_core::{Digest, ImageReference};
@@ -35,6 +36,7 @@ pub(crate) struct Registry {
     pub(crate) tokens: Option<TokenServer>,
     /// Whose certificate it has, if it has one.
     pub(crate) authority: Option<String>,
+    program: Program,
     process: Process,
     directory: TempDir,
 }
@@ -82,11 +84,24 @@ impl Registry {
         let configuration =
             write("config.yml", &configuration(&path("storage").display().to_string(), &extra));
         let process = Process::start(program, configuration.as_ref());
-        Self { guard, tokens, authority, process, directory }
+        Self { guard, tokens, authority, program, process, directory }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.process.address
+    }
+
+    /// Where it keeps its images.
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.directory.path().join("storage")
+    }
+
+    /// Has its collector remove the blobs that no manifest names. Nobody may push meanwhile.
+    pub(crate) fn collect_garbage(&self) {
+        let mut collector = Command::new(self.program.path());
+        collector.arg("garbage-collect").arg(self.directory.path().join("config.yml"));
+        let output = collector.output().expect("the registry's program");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
     /// The registry's name.
