@@ -5,8 +5,8 @@
 //! cargo run --example cleanup -- [ENVIRONMENT] [--delete]
 //! ```
 //!
-//! Run it in the root of the repository, first without `--delete`. ENVIRONMENT is one of
-//! `examples/in-cluster-registry/project.garden.yml`.
+//! Run it in the root of the repository, first without `--delete`. ENVIRONMENT is one of `examples/app/project.garden.yml`
+//! whose images go there: `in-cluster`, which is the default.
 
 #![expect(clippy::print_stdout, reason = "only libraries must not print")]
 
@@ -15,9 +15,8 @@ use garden_build::{Builder, CleanUpOptions};
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let (flags, names): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|it| it.starts_with("--"));
-    let environment = names.first().map_or("testbed", String::as_str);
-    let project = "examples/in-cluster-registry/project.garden.yml";
-    let provider = garden_build::config::load(project)?.provider(environment)?;
+    let environment = names.first().map_or("in-cluster", String::as_str);
+    let provider = garden_build::config::load("examples/app/project.garden.yml")?.provider(environment)?;
     let builder = Builder::connect(provider).await?;
 
     // Two hours is the default; whoever deploys later than that after a build should keep images for longer.

@@ -6,7 +6,7 @@ use garden_build::config::{
     BuildMode, ClusterBuildkitOptions, DeploymentRegistry, KanikoOptions, PersistentStorage, ProviderConfig,
     SecretRef,
 };
-use garden_build::{BuildRequest, Builder, ErrorKind};
+use garden_build::{BuildRequest, Builder, CleanUpOptions, ErrorKind};
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -184,4 +184,16 @@ async fn options_of_the_frontend_count_for_the_version() {
     let plain = reference(None).await;
     assert_ne!(reference(Some("--opt=hostname=a")).await, plain);
     assert_ne!(reference(Some("--opt=hostname=a")).await, reference(Some("--opt=hostname=b")).await);
+}
+
+#[tokio::test]
+async fn a_registry_outside_of_the_cluster_is_left_to_its_own_retention_policy() {
+    let builder = Builder::with_client(provider(), nobody()).unwrap();
+    let planned = builder.plan_clean_up(CleanUpOptions::new()).await.map(drop);
+    let cleaned = builder.clean_up_registry(CleanUpOptions::new()).await.map(drop);
+    for error in [planned.unwrap_err(), cleaned.unwrap_err()] {
+        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert!(error.message().contains("registry.example"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("retention policy")), "{error}");
+    }
 }

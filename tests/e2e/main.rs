@@ -9,6 +9,7 @@
 
 mod building;
 mod buildkit;
+mod clean_up_registry;
 mod cleanup;
 mod context;
 mod credential_helpers;

@@ -313,8 +313,13 @@ impl Project {
         }
     }
 
-    /// Makes a volume of a storage class of its own, and has the daemon use it.
+    /// Has the daemon use a volume.
     async fn use_storage(&mut self) {
+        self.buildkit().storage = Some(self.make_volume().await);
+    }
+
+    /// Makes a volume of a storage class of its own.
+    pub(crate) async fn make_volume(&self) -> garden_build::config::PersistentStorage {
         let directory = self.volume_directory();
         self.on_the_node(&format!("mkdir -p /node{directory}")).await;
         let node = json!({ "key": "kubernetes.io/os", "operator": "In", "values": ["linux"] });
@@ -334,19 +339,24 @@ impl Project {
         let mut storage = garden_build::config::PersistentStorage::default();
         storage.size = 1024;
         storage.storage_class = Some(self.namespace.clone());
-        self.buildkit().storage = Some(storage);
+        storage
     }
 
     fn volume_directory(&self) -> String {
         format!("/var/tmp/garden-build-{}", self.namespace)
     }
 
-    /// Removes the volume that [`Self::use_storage`] has made.
+    /// Removes the daemon, and the volume that it uses.
     async fn remove_storage(&self) {
         deployments(self).delete("garden-buildkit", &DeleteParams::default()).await.unwrap();
         for pod in daemon_pods(self).await {
             gone(self, &pod.name_any(), Duration::from_secs(20)).await;
         }
+        self.remove_volume().await;
+    }
+
+    /// Removes the volume that [`Self::make_volume`] has made, which no pod uses any more.
+    pub(crate) async fn remove_volume(&self) {
         self.on_the_node(&format!("rm -r /node{}", self.volume_directory())).await;
         let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
         volumes.delete(&self.namespace, &DeleteParams::default()).await.unwrap();
