@@ -29,7 +29,6 @@ pub(crate) enum Program {
 impl Program {
     pub(crate) fn path(self) -> PathBuf {
         match self {
-            // Debian does not have the directory of other programs on everyone's PATH.
             Self::DockerRegistry => "docker-registry".into(),
             Self::Distribution => distribution().to_owned(),
         }

@@ -1,6 +1,7 @@
 //! What may happen between a client and a registry: the right result comes out of it, or an error that says what
 //! happened; never a wrong image, and never a credential that goes where it does not belong.
 
+mod chunks;
 mod cuts;
 mod once;
 mod redirects;
