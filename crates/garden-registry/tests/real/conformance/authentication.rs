@@ -1,7 +1,6 @@
 //! Who is let in by real registries, and what the others are told.
 //!
-//! Source: OCI distribution specification, "Warning"s on authorization; distribution project, "Token
-//! Authentication Specification".
+//! Source: distribution project, "Token Authentication Specification".
 
 use std::time::Duration;
 
