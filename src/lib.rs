@@ -18,6 +18,8 @@ pub use garden_build_core::{
 };
 pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;
+/// Docker daemons, for [`Builder::load_into_docker`].
+pub use garden_docker as docker;
 /// Registries: credentials, and the client that publishing uses.
 pub use garden_registry as registry;
 pub use garden_registry::clean_up::{

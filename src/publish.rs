@@ -8,6 +8,7 @@ use std::time::Duration;
 use garden_build_core::{
     BuildContext, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, event_channel,
 };
+use garden_docker::DockerDaemon;
 use garden_registry::{
     Copied, CopyEvent, Credentials, Location, Platforms, RegistryClient, Uploaded, copy, save,
 };
@@ -108,7 +109,18 @@ impl Builder {
         let saved = save(&location, platforms, image, &mut output).await?;
         output.sync_all().await.map_err(|error| unwritable(file, error))?;
         tokio::fs::rename(&partial.0, file).await.map_err(|error| unwritable(file, error))?;
-        Ok(saved.digest)
+        Ok(saved.root.digest)
+    }
+
+    /// Gives an image of the deployment registry to a Docker daemon, such as the one of this machine, under its name.
+    ///
+    /// It goes through this machine: the daemon need not reach the registry, nor know how to log in there.
+    ///
+    /// # Errors
+    /// If the image does not exist for the daemon's platform, the registry or the daemon cannot be reached, or the daemon
+    /// does not take it.
+    pub async fn load_into_docker(&self, image: &ImageReference, daemon: &DockerDaemon) -> Result<()> {
+        Ok(daemon.load(&self.target().locate(image).await?, image).await?)
     }
 }
 

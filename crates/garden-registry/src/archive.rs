@@ -6,7 +6,7 @@
 //! Source: OCI image specification, `image-layout.md`; moby, `image/tarexport/load.go`.
 
 use futures::StreamExt as _;
-use garden_build_core::{Error, ErrorKind, ImageReference};
+use garden_build_core::{Digest, Error, ErrorKind, ImageReference};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
@@ -55,7 +55,17 @@ pub enum SaveError {
     },
 }
 
-/// Writes the image at `source` to `output` as a tar archive, and returns the descriptor of what was written. In the
+/// What was written to an archive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Saved {
+    /// The image, or the index of images.
+    pub root: Descriptor,
+    /// The configuration of the image that `docker load` finds in the archive, if there is one.
+    pub config: Option<Digest>,
+}
+
+/// Writes the image at `source` to `output` as a tar archive, and returns what was written. In the
 /// archive the image is called `name`. Nothing of it is held in memory but manifests.
 ///
 /// # Errors
@@ -65,7 +75,7 @@ pub async fn save(
     platforms: &Platforms,
     name: &ImageReference,
     output: &mut (impl AsyncWrite + Unpin + Send),
-) -> Result<Descriptor, SaveError> {
+) -> Result<Saved, SaveError> {
     let root = source.registry.manifest(&source.image).await?;
     let root = root.ok_or_else(|| source.missing(format!("image {}", source.image)))?;
     let (root, tree) = match platforms {
@@ -78,7 +88,8 @@ pub async fn save(
     let mut archive = Archive { output, image: name };
     archive.file("oci-layout", json!({ "imageLayoutVersion": "1.0.0" }).to_string().as_bytes()).await?;
     archive.file("index.json", index(&root, &tree, name).to_string().as_bytes()).await?;
-    if let Some(image) = for_docker(&root, &tree) {
+    let for_docker = for_docker(&root, &tree);
+    if let Some(image) = for_docker {
         archive.file("manifest.json", docker_manifest(image, name).to_string().as_bytes()).await?;
     }
     for manifest in tree.manifests() {
@@ -89,7 +100,8 @@ pub async fn save(
         archive.stream(&blob_path(blob), blob.size, content).await?;
     }
     archive.end().await?;
-    Ok(root.descriptor())
+    let config = for_docker.and_then(Manifest::config).map(|config| config.digest);
+    Ok(Saved { root: root.descriptor(), config })
 }
 
 /// Finds the image for `platform`: an index names the platforms of its images, other images are for one only, whichever

@@ -40,7 +40,7 @@ mod tls;
 mod token;
 mod transport;
 
-pub use archive::{Platforms, SaveError, save};
+pub use archive::{Platforms, SaveError, Saved, save};
 pub use client::{
     AccessToken, BlobSource, BlobStream, RegistryClient, RegistryClientBuilder, RemoteBlob, Resolution, Sent,
     Uploaded, repository_of,

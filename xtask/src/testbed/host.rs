@@ -217,6 +217,10 @@ fn shown(command: &Command) -> String {
 }
 
 pub(super) fn on_path(program: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(program).is_file()))
+    find_on_path(program).is_some()
+}
+
+pub(super) fn find_on_path(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(|program| program.is_file())
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use super::archive::Image;
 use super::components::{Component, Starts};
-use super::host::run;
+use super::host::{self, run};
 use super::images;
 use super::network::NODE;
 use super::state::{State, fill};
@@ -180,7 +180,7 @@ fn ctr(state: &State, subcommand: &[&str]) -> Command {
 }
 
 /// What tests find the registries and images by.
-pub(super) const VARIABLES: [&str; 15] = [
+pub(super) const VARIABLES: [&str; 16] = [
     "GARDEN_TEST_REGISTRY",
     "GARDEN_TEST_REGISTRY_BASIC",
     "GARDEN_TEST_REGISTRY_BASIC_USERNAME",
@@ -196,6 +196,7 @@ pub(super) const VARIABLES: [&str; 15] = [
     "GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE",
     "GARDEN_TEST_REGISTRY_IMAGE",
     "GARDEN_TEST_BASE_IMAGE",
+    "GARDEN_TEST_DOCKERD",
 ];
 
 /// The [`VARIABLES`] for the testbed.
@@ -216,8 +217,18 @@ pub(super) fn variables(state: &State) -> Result<BTreeMap<String, String>> {
         images::BUILDKIT_ROOTLESS.to_owned(),
         images::REGISTRY.to_owned(),
         OPEN.base_image(),
+        docker_daemon()?,
     ];
     Ok(VARIABLES.map(str::to_owned).into_iter().zip(values).collect())
+}
+
+/// The program of a Docker daemon: the machine's own, or Debian's, which is not installed, as it would bring a service.
+fn docker_daemon() -> Result<String> {
+    let program = match host::find_on_path("dockerd") {
+        Some(program) => program,
+        None => host::unpacked_program("docker.io", "usr/sbin/dockerd")?,
+    };
+    Ok(program.to_string_lossy().into_owned())
 }
 
 fn random_password() -> Result<String> {

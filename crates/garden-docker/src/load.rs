@@ -1,0 +1,62 @@
+use std::io;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use garden_build_core::ImageReference;
+use garden_registry::{Location, Platforms, Saved, save};
+use tokio::sync::oneshot;
+use tokio_util::io::ReaderStream;
+
+use crate::{DockerDaemon, DockerError};
+
+/// How much of an archive may wait on its way, in bytes.
+const ON_ITS_WAY: usize = 256 * 1024;
+
+impl DockerDaemon {
+    /// Gives the daemon the image at `source`, for the daemon's platform, under `name`. It goes through this machine, so the
+    /// daemon need not reach the registry, and is not told any credentials. Nothing of it is held in memory or on disk here.
+    ///
+    /// # Errors
+    /// If the image cannot be read, is not there for the platform, or the daemon does not take it.
+    pub async fn load(&self, source: &Location, name: &ImageReference) -> Result<(), DockerError> {
+        let platforms = Platforms::Only(self.platform().await?);
+        let (mut input, output) = tokio::io::duplex(ON_ITS_WAY);
+        let (end, ended) = oneshot::channel();
+        let saving = async move {
+            let saved = save(source, &platforms, name, &mut input).await;
+            // First what the end means, then the end.
+            let _ = end.send(saved.is_ok());
+            saved
+        };
+        // An archive that breaks off must not look as if it were complete.
+        let broken_off = stream::once(ended).filter_map(async |ended| match ended {
+            Ok(true) => None,
+            _ => Some(Err(io::Error::other("the image could not be read to its end"))),
+        });
+        let archive = ReaderStream::new(output).chain(broken_off.boxed());
+        let options = bollard::query_parameters::ImportImageOptionsBuilder::new().quiet(true).build();
+        let loading = self.docker.import_image_stream(options, archive, None).try_for_each(async |_| Ok(()));
+        let (saved, loaded) = tokio::join!(saving, loading);
+        match (saved, loaded) {
+            (Ok(saved), Ok(())) => self.confirm(name, &saved).await,
+            // The archive could not be written because the daemon did not take it.
+            (Ok(_) | Err(garden_registry::SaveError::Write { .. }), Err(error)) => {
+                Err(self.failed(&format!("load {name}"), error))
+            }
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// Docker's identifier of an image is the digest of its configuration, or of its manifest, depending on how it stores
+    /// images.
+    async fn confirm(&self, name: &ImageReference, saved: &Saved) -> Result<(), DockerError> {
+        let action = format!("show {name}");
+        let found = self.docker.inspect_image(&name.to_string()).await;
+        let found = found.map_err(|error| self.failed(&action, error))?.id.unwrap_or_default();
+        let expected =
+            [Some(saved.root.digest), saved.config].map(|digest| digest.map(|digest| digest.to_string()));
+        if expected.iter().flatten().any(|digest| *digest == found) {
+            return Ok(());
+        }
+        Err(DockerError::WrongImage { address: self.address.clone(), image: name.to_string(), found })
+    }
+}
