@@ -161,7 +161,8 @@ impl Target {
     }
 
     /// Waits until the registry in the cluster takes pushes, and returns the run of its server if that is not the run
-    /// `before`: then what was pushed to that may not have arrived, or have been collected before it was complete.
+    /// `before`: then what was pushed to that may not have arrived, or have been collected before it was complete. `None`
+    /// also if this machine may not ask.
     ///
     /// # Errors
     /// If the registry does not take pushes again.
@@ -171,8 +172,11 @@ impl Target {
         events: &EventSink,
     ) -> Result<Option<ServerRun>> {
         let Some(registry) = &self.in_cluster else { return Ok(None) };
-        let now = Box::pin(registry.takes_pushes(&mut tell(events))).await?;
-        Ok(Some(now).filter(|now| Some(now) != before))
+        match Box::pin(registry.takes_pushes(&mut tell(events))).await.map_err(Error::from) {
+            Ok(now) => Ok(Some(now).filter(|now| Some(now) != before)),
+            Err(error) if *error.kind() == ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -8,12 +8,9 @@ use kube::ResourceExt;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep};
 
-use super::install::Tell;
+use super::install::{LONGEST_COLLECTION, Tell};
 use super::{InClusterRegistry, RegistryNotice, judge, spec};
 use crate::{ClusterError, Diagnosis, PodStream};
-
-/// How long a collection may take; the registry goes on with it whether somebody waits or not.
-const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// How often the pod is asked whether it has finished: soon at first, then ever less.
 const FIRST_POLL: Duration = Duration::from_millis(300);
@@ -92,11 +89,11 @@ impl InClusterRegistry {
                 }
                 Err(error) => return Err(interrupted(pod, &format!("its pod is gone: {error}"))),
             }
-            if started.elapsed() > LONGEST {
+            if started.elapsed() > LONGEST_COLLECTION {
                 let message = format!(
                     "the collection in {} has not finished after {} minutes; it goes on by itself",
                     crate::client::name_of(pod),
-                    LONGEST.as_secs() / 60
+                    LONGEST_COLLECTION.as_secs() / 60
                 );
                 return Err(error(ErrorKind::Timeout, message, "look at the pod's log and its volume"));
             }

@@ -26,6 +26,9 @@ const EVENTS_AFTER: Duration = Duration::from_secs(2);
 /// How long all may take for which nobody shows a reason, such as the pull of an image on a slow line.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
 
+/// How long a collection may take. The registry goes on with it whether somebody waits or not.
+pub(super) const LONGEST_COLLECTION: Duration = Duration::from_secs(60 * 60);
+
 /// What is waited for.
 #[derive(Clone, Copy)]
 enum Part {
@@ -114,12 +117,16 @@ impl InClusterRegistry {
     /// With the cause, if that does not come about.
     pub async fn takes_pushes(&self, tell: Tell<'_>) -> Result<ServerRun, ClusterError> {
         let started = Instant::now();
-        let mut told = false;
+        let (mut longest, mut told) = (LONGEST, false);
         loop {
             // Boxed, for they are large, and every build has a place for them.
             let reason = match Box::pin(self.server()).await {
                 Ok(run) if run.takes_pushes => return Ok(run),
-                Ok(_) => "it collects garbage, and takes no pushes meanwhile".to_owned(),
+                Ok(_) => {
+                    longest = LONGEST_COLLECTION;
+                    "it collects garbage, and takes no pushes meanwhile".to_owned()
+                }
+                Err(error) if matches!(error.code(), Some(401 | 403)) => return Err(error),
                 Err(error) => {
                     // That it is not there will not pass; what keeps its pod from starting is told.
                     if !self.is_installed().await? {
@@ -129,8 +136,8 @@ impl InClusterRegistry {
                     error.to_string()
                 }
             };
-            if started.elapsed() > LONGEST {
-                return Err(self.too_late(Part::Registry, &reason));
+            if started.elapsed() > longest {
+                return Err(self.too_late(Part::Registry, longest, &reason));
             }
             if !told {
                 tell(RegistryNotice::Progress(format!("waiting for the registry: {reason}")));
@@ -163,7 +170,7 @@ impl InClusterRegistry {
             }
             let Some((part, waiting)) = waiting else { return Ok(()) };
             if started.elapsed() > LONGEST {
-                return Err(self.too_late(part, &waiting));
+                return Err(self.too_late(part, LONGEST, &waiting));
             }
             if waiting != told {
                 tell(RegistryNotice::Progress(waiting.clone()));
@@ -225,7 +232,7 @@ impl InClusterRegistry {
         })
     }
 
-    fn too_late(&self, part: Part, reason: &str) -> ClusterError {
+    fn too_late(&self, part: Part, after: Duration, reason: &str) -> ClusterError {
         let what = match part {
             Part::Registry => "the registry",
             Part::Proxies => "the registry's proxy on a node",
@@ -235,7 +242,7 @@ impl InClusterRegistry {
             message: format!(
                 "{what} in Namespace {} is not ready after {} minutes: {reason}",
                 self.namespace(),
-                LONGEST.as_secs() / 60
+                after.as_secs() / 60
             ),
             hint: Some("ask the cluster's operator what keeps it, and run `Builder::init` again".to_owned()),
             retryable: true,

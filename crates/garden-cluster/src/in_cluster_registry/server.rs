@@ -44,7 +44,13 @@ impl InClusterRegistry {
         let answer = tokio::time::timeout(ANSWER_PATIENCE, self.ask()).await;
         let headers = match answer {
             Ok(Ok(headers)) => headers,
-            Ok(Err(error)) => return Err(self.no_answer(&error)),
+            Ok(Err(error)) => {
+                // What the API server said to the dialer.
+                return Err(match error.downcast::<ClusterError>() {
+                    Ok(refusal) => refusal,
+                    Err(error) => self.no_answer(&error),
+                });
+            }
             Err(_) => {
                 return Err(self.no_answer(&format!("no answer within {} s", ANSWER_PATIENCE.as_secs())));
             }
