@@ -41,9 +41,21 @@ async fn a_build_mode_that_is_still_to_come_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn a_missing_registry_is_asked_for() {
+async fn without_a_registry_images_go_to_the_one_in_the_cluster() {
     let mut provider = provider();
     provider.deployment_registry = None;
+    let plan = |provider| async {
+        let builder = Builder::with_client(provider, nobody()).unwrap();
+        let directory = tempfile::TempDir::new().unwrap();
+        std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+        builder.plan(BuildRequest::new("api", directory.path())).await.unwrap()
+    };
+    let name = format!("127.0.0.1:5000/{}/api:v-", provider.project_name);
+    let planned = plan(provider.clone()).await;
+    assert!(planned.reference.to_string().starts_with(&name), "{}", planned.reference);
+
+    // Nobody but this machine's daemon builds in this mode, and it does not reach that registry.
+    provider.build_mode = BuildMode::LocalDocker;
     let error = Builder::with_client(provider, nobody()).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Config);
     assert!(error.message().contains("deploymentRegistry"), "{error}");
