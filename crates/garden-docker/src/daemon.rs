@@ -1,4 +1,5 @@
 use bollard::Docker;
+use bollard::errors::Error;
 use garden_registry::Platform;
 
 use crate::DockerError;
@@ -15,7 +16,7 @@ impl DockerDaemon {
     /// `DOCKER_CERT_PATH`; else the one on the usual socket of this machine. It is not asked yet.
     ///
     /// # Errors
-    /// If `DOCKER_HOST` is no address, or the certificates cannot be used.
+    /// If there is no such socket, `DOCKER_HOST` is no address, or the certificates cannot be used.
     pub fn from_environment() -> Result<Self, DockerError> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let address = variable("DOCKER_HOST");
@@ -32,14 +33,15 @@ impl DockerDaemon {
     /// It is not asked yet.
     ///
     /// # Errors
-    /// If that is no address.
+    /// If that is no address, or there is no such socket.
     pub fn at(address: &str) -> Result<Self, DockerError> {
         Self::new(address.to_owned(), Docker::connect_with_host(address))
     }
 
-    fn new(address: String, docker: Result<Docker, bollard::errors::Error>) -> Result<Self, DockerError> {
+    fn new(address: String, docker: Result<Docker, Error>) -> Result<Self, DockerError> {
         match docker {
             Ok(docker) => Ok(Self { address, docker }),
+            Err(source @ Error::SocketNotFoundError(_)) => Err(DockerError::Unreachable { address, source }),
             Err(source) => Err(DockerError::InvalidAddress { address, source }),
         }
     }
@@ -57,7 +59,7 @@ impl DockerDaemon {
         Ok(platform)
     }
 
-    pub(crate) fn failed(&self, action: &str, source: bollard::errors::Error) -> DockerError {
+    pub(crate) fn failed(&self, action: &str, source: Error) -> DockerError {
         DockerError::of(&self.address, action, source)
     }
 }
