@@ -138,11 +138,6 @@ impl Registry {
             .timeout(Duration::from_secs(30))
     }
 
-    /// Where the registry keeps what it has.
-    pub(crate) fn storage(&self) -> PathBuf {
-        self.directory.path().join("storage")
-    }
-
     /// An entry of a Docker configuration for this registry.
     pub(crate) fn login(&self, entry: &serde_json::Value) -> Credentials {
         let config = serde_json::json!({ "auths": { self.name(): entry } }).to_string();
