@@ -25,7 +25,7 @@ const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
 /// A registry in the project's own namespace, and with a host port of its own, so that nobody else's images are in it.
 pub(super) struct Registry {
-    pub(super) registry: InClusterRegistry,
+    pub(super) in_cluster: InClusterRegistry,
     pub(super) client: RegistryClient,
     pods: Api<k8s_openapi::api::core::v1::Pod>,
     /// On which port of the node the kubelet pulls from it.
@@ -85,7 +85,7 @@ impl Registry {
             .dialer(Arc::new(ClusterDialer::new(cluster)))
             .build()
             .unwrap();
-        Self { registry, client, pods: project.pods(), port, base: Base::read().await }
+        Self { in_cluster: registry, client, pods: project.pods(), port, base: Base::read().await }
     }
 
     async fn remove(&self, project: &Project) {
@@ -198,7 +198,7 @@ impl Registry {
 
     /// How much room the registry takes on its volume, in bytes.
     pub(super) async fn disk_usage(&self) -> u64 {
-        let pod = self.registry.pod().await.unwrap().name_any();
+        let pod = self.in_cluster.pod().await.unwrap().name_any();
         let parameters = AttachParams::default().container(InClusterRegistry::CONTAINER).stderr(false);
         let command = ["du", "-sk", InClusterRegistry::STORAGE];
         let mut running = self.pods.exec(&pod, command, &parameters).await.unwrap();

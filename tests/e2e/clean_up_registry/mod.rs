@@ -34,13 +34,13 @@ where
 }
 
 /// A pod's specification that no node takes: what it names was never pulled.
-fn never_scheduled(containers: Value) -> Value {
+fn never_scheduled(containers: &Value) -> Value {
     json!({ "nodeSelector": { "example.com/none": "none" }, "restartPolicy": "Never", "containers": containers })
 }
 
 /// Uses four images in ways that a look at running containers does not show.
 async fn use_images(project: &Project, cron_job: &str, deployment: &str, init: &str, by_digest: &str) {
-    let pod = |image: &str| never_scheduled(json!([{ "name": "main", "image": image }]));
+    let pod = |image: &str| never_scheduled(&json!([{ "name": "main", "image": image }]));
     let cron_job = json!({
         "metadata": { "name": "nightly" },
         "spec": {
@@ -96,7 +96,7 @@ async fn of_many_images_those_in_use_stay_and_run_and_the_room_of_the_others_is_
         use_images(project, &image(0), &image(1), &image(2), &third).await;
         let multi = registry.on_the_node(&format!("{multi_arch}:{}", version(1000)));
         let container = json!([{ "name": "main", "image": &multi }]);
-        let pod = json!({ "metadata": { "name": "multi" }, "spec": never_scheduled(container) });
+        let pod = json!({ "metadata": { "name": "multi" }, "spec": never_scheduled(&container) });
         create::<Pod>(project, pod).await;
         let options = || at_once().also_in_use(format!("any.example/{}:{}", repository(4), version(2000)));
 

@@ -1,21 +1,21 @@
 //! The registry within the cluster: installed once in `garden-system`, as the host port of the nodes is one, and used by
 //! all tests here in turn. It stays; whoever installs it again finds it.
 
+mod collecting;
+
 use std::time::{Duration, Instant};
 
 use garden_build::config::{CacheLayer, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
-use garden_cluster::{Cluster, InClusterRegistry, RegistryNotice, RegistrySettings, ServerRun};
-use garden_registry::Resolution;
+use garden_cluster::{Cluster, InClusterRegistry, RegistryNotice, RegistrySettings};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, PersistentVolumeClaim, Pod, ResourceQuota, Secret, Service,
+    ConfigMap, Namespace, PersistentVolumeClaim, ResourceQuota, Secret, Service,
 };
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::api::{AttachParams, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, ResourceExt};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use tokio::io::AsyncReadExt;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::permissions::client_with_the_documented_role;
@@ -71,6 +71,7 @@ fn registry(project: &Project) -> InClusterRegistry {
     InClusterRegistry::new(Cluster::new(project.client.clone()), RegistrySettings::new(&project.provider))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "whoever listens is given the notice")]
 fn print(notice: RegistryNotice) {
     println!("{notice:?}");
 }
@@ -203,7 +204,7 @@ async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
     in_project("icr-roles", async |project| {
         let _registry = with_registry(project).await;
         let documents = serde_saphyr::from_multiple::<serde_json::Value>(include_str!(
-            "../../examples/cluster-init-role.yaml"
+            "../../../examples/cluster-init-role.yaml"
         ));
         let roles: Api<Role> = Api::namespaced(project.client.clone(), "garden-system");
         let bindings: Api<RoleBinding> = Api::namespaced(project.client.clone(), "garden-system");
@@ -333,218 +334,4 @@ async fn what_another_program_has_installed_is_left_alone() {
         assert!(config_maps.get_opt(InClusterRegistry::NAME).await.unwrap().is_none());
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_collection_frees_what_is_deleted_and_keeps_the_rest() {
-    in_project("icr-collect", async |project| {
-        let _registry = with_registry(project).await;
-        let in_cluster = registry(project);
-        let unique = project.namespace.clone();
-        project.kaniko().extra_flags = vec!["--cache=false".to_owned()];
-        project.dockerfile(&format!("RUN echo {unique} && dd if=/dev/urandom of=/random bs=1M count=8\n"));
-        let deleted = project.builder().build(project.request()).await.unwrap();
-        project.dockerfile(&format!("RUN echo {unique} > /kept\nCMD cat /kept\n"));
-        let kept = project.builder().build(project.request()).await.unwrap();
-
-        let before = disk_usage(project).await;
-        let client = in_cluster.client().unwrap();
-        assert!(client.delete_manifest(deleted.reference.repository(), deleted.digest).await.unwrap());
-        // Two at once: both wait for a collection that began after they asked.
-        let (mut one, mut other) = (print, print);
-        let (one, other) =
-            tokio::join!(in_cluster.collect_garbage(&mut one), in_cluster.collect_garbage(&mut other));
-        println!("{:?}", one.unwrap());
-        other.unwrap();
-        let after = disk_usage(project).await;
-        assert!(after + (7 << 10) < before, "{before} KiB before, {after} KiB after");
-
-        let reached = deleted.reference.in_registry(&in_cluster.host()).unwrap();
-        assert_eq!(client.resolve(&reached).await.unwrap(), Resolution::Missing);
-        assert_eq!(project.run(&kept.reference.to_string(), &[], None).await.trim(), unique);
-        let again = project.builder().build(project.request()).await.unwrap();
-        assert_eq!((again.outcome, again.digest), (Outcome::AlreadyExists, kept.digest));
-    })
-    .await;
-}
-
-async fn disk_usage(project: &Project) -> u64 {
-    let said = in_registry_pod(project, &format!("du -sk {}", InClusterRegistry::STORAGE)).await;
-    said.split_whitespace().next().unwrap().parse().unwrap()
-}
-
-/// Runs a script in the registry's container, and returns what it prints.
-async fn in_registry_pod(project: &Project, script: &str) -> String {
-    let pod = registry(project).pod().await.unwrap().name_any();
-    let pods: Api<Pod> = Api::namespaced(project.client.clone(), "garden-system");
-    let mut running = pods.exec(&pod, ["sh", "-c", script], &AttachParams::default()).await.unwrap();
-    let mut said = String::new();
-    let mut output = running.stdout().unwrap();
-    let reading = output.read_to_string(&mut said);
-    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("it takes too long").unwrap();
-    said
-}
-
-/// Stops the collector's process as soon as there is one, so that the collection lasts until it is ended; prints its number. Starts no
-/// process meanwhile, to be quick enough; the brackets keep it from finding itself.
-const FREEZE_COLLECTOR: &str = "
-    until [ \"$found\" ]; do
-        for process in /proc/[0-9]*; do
-            read -r command <$process/cmdline
-            case $command in *[g]arbage-collect*) found=${process#/proc/}; kill -STOP $found ;; esac
-        done 2>/dev/null
-    done
-    echo $found";
-
-/// The server that serves during a collection takes a moment to start.
-async fn answering(registry: &InClusterRegistry) -> ServerRun {
-    loop {
-        if let Ok(run) = registry.server().await {
-            return run;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-#[tokio::test]
-async fn a_collection_whose_pod_dies_leaves_a_registry_that_takes_pushes() {
-    in_project("icr-killed", async |project| {
-        let _registry = with_registry(project).await;
-        let in_cluster = registry(project);
-        project.dockerfile(&format!("RUN echo {}\nCMD echo kept\n", project.namespace));
-        let image = project.builder().build(project.request()).await.unwrap();
-
-        let mut tell = print;
-        let freezing = in_registry_pod(project, FREEZE_COLLECTOR);
-        let killing = async {
-            freezing.await;
-            // Served, but not pushed to.
-            assert!(!answering(&in_cluster).await.takes_pushes);
-            assert!(project.run(&image.reference.to_string(), &[], None).await.contains("kept"));
-            let pods: Api<Pod> = Api::namespaced(project.client.clone(), "garden-system");
-            let pod = in_cluster.pod().await.unwrap().name_any();
-            pods.delete(&pod, &DeleteParams::default().grace_period(0)).await.unwrap();
-        };
-        let (collected, ()) = tokio::join!(in_cluster.collect_garbage(&mut tell), killing);
-        let error = Error::from(collected.expect_err("its pod was killed"));
-        assert!(error.message().contains("interrupted") && error.is_retryable(), "{error:?}");
-
-        project.dockerfile(&format!("RUN echo {} again\n", project.namespace));
-        let pushed = project.builder().build(project.request()).await.unwrap();
-        assert!(matches!(pushed.outcome, Outcome::Built { .. }));
-        in_cluster.collect_garbage(&mut tell).await.unwrap();
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_collection_goes_on_without_the_client_that_asked_for_it() {
-    in_project("icr-alone", async |project| {
-        let _registry = with_registry(project).await;
-        let in_cluster = registry(project);
-        let mut tell = print;
-        let collector = tokio::select! {
-            collector = in_registry_pod(project, FREEZE_COLLECTOR) => collector,
-            collected = in_cluster.collect_garbage(&mut tell) => panic!("it cannot have ended: {collected:?}"),
-        };
-        assert!(!answering(&in_cluster).await.takes_pushes);
-        in_registry_pod(project, &format!("kill -CONT {collector}")).await;
-        in_cluster.takes_pushes(&mut tell).await.unwrap();
-        let result = in_registry_pod(project, "head -n 1 /run/garden-registry/result").await;
-        assert!(result.trim().ends_with(" 0"), "{result}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_build_whose_push_is_refused_waits_for_the_end_of_the_collection() {
-    in_project("icr-waits", async |project| {
-        let _registry = with_registry(project).await;
-        waits(project).await;
-        use_buildkit(project);
-        waits(project).await;
-    })
-    .await;
-}
-
-/// Builds while a collection lasts, which is let go when the build has said that it waits.
-async fn waits(project: &Project) {
-    let in_cluster = registry(project);
-    let mode = project.provider.build_mode.as_str();
-    project.dockerfile(&format!("RUN echo {} {mode}\n", project.namespace));
-    let mut tell = print;
-    let collecting = in_cluster.collect_garbage(&mut tell);
-    let building = async {
-        let collector = in_registry_pod(project, FREEZE_COLLECTOR).await;
-        assert!(!answering(&in_cluster).await.takes_pushes);
-        let mut build = project.builder().start(project.request()).await.unwrap();
-        let mut events = Vec::new();
-        while let Some(event) = build.next_event().await {
-            if event.to_string().contains("it collects garbage") {
-                in_registry_pod(project, &format!("kill -CONT {collector}")).await;
-            }
-            events.push(event);
-        }
-        let image = build.await.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
-        assert!(
-            warnings(&events).iter().any(|message| message.contains("begins again")),
-            "{}",
-            shown(&events)
-        );
-        image
-    };
-    let (collected, image) = tokio::join!(collecting, building);
-    collected.unwrap();
-    assert!(matches!(image.outcome, Outcome::Built { .. }));
-    let again = project.builder().build(project.request()).await.unwrap();
-    assert_eq!((again.outcome, again.digest), (Outcome::AlreadyExists, image.digest));
-}
-
-/// Collects over and over while `build` runs, and returns what that does and how often it was collected.
-async fn while_collecting<T>(project: &Project, build: impl Future<Output = T>) -> (T, usize) {
-    let in_cluster = registry(project);
-    let mut collections = 0;
-    let collecting = async {
-        loop {
-            in_cluster.collect_garbage(&mut print).await.unwrap();
-            collections += 1;
-            // Long enough for a push to get somewhere, too short for all of it.
-            tokio::time::sleep(Duration::from_millis(1500)).await;
-        }
-    };
-    let built = tokio::select! {
-        built = build => built,
-        never = collecting => never,
-    };
-    (built, collections)
-}
-
-#[tokio::test]
-async fn a_build_that_pushes_through_collections_succeeds() {
-    in_project("icr-through", async |project| {
-        let _registry = with_registry(project).await;
-        let random = |project: &Project, mode: &str| {
-            let layer = format!(
-                "RUN echo {} {mode} && dd if=/dev/urandom of=/random bs=1M count=30\n",
-                project.namespace
-            );
-            project.dockerfile(&format!("{}CMD echo {mode}\n", layer.repeat(4)));
-        };
-        random(project, "kaniko");
-        pushes_through(project, "kaniko").await;
-        use_buildkit(project);
-        random(project, "buildkit");
-        pushes_through(project, "buildkit").await;
-    })
-    .await;
-}
-
-async fn pushes_through(project: &Project, mode: &str) {
-    let builder = project.builder();
-    let ((image, events), collections) =
-        while_collecting(project, build_with_events(&builder, project.request())).await;
-    let image = image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
-    println!("{mode}: {collections} collections; {:#?}", warnings(&events));
-    assert!(collections > 0);
-    assert!(project.run(&image.reference.to_string(), &[], None).await.contains(mode));
 }
