@@ -77,7 +77,9 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Status => status(),
         Command::Env => print_environment(),
         Command::Peers => {
-            for path in peers()?.paths() {
+            let state = State::from_environment()?;
+            let _lock = state.lock()?;
+            for path in tools::build_peers()?.paths() {
                 println!("{}", path.display());
             }
             Ok(())
@@ -158,16 +160,11 @@ pub(crate) fn up() -> Result<Environment> {
     testbed_environment(&state)
 }
 
-/// The programs that benchmarks compare with, built if the cache lacks them.
-fn peers() -> Result<Programs> {
+/// Returns where a program lies that a benchmark needs, and builds it if the cache lacks it.
+pub(crate) fn peer(program: &str) -> Result<PathBuf> {
     let state = State::from_environment()?;
     let _lock = state.lock()?;
-    tools::build_peers()
-}
-
-/// Returns where a program lies that a benchmark compares with, and builds it if the cache lacks it.
-pub(crate) fn peer(program: &str) -> Result<PathBuf> {
-    peers()?.path(program)
+    tools::build_peer(program)?.path(program)
 }
 
 /// Makes sure that a program is on the PATH that a Debian package of the same name brings.

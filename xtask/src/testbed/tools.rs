@@ -111,12 +111,17 @@ pub(super) fn build() -> Result<Programs> {
     build_all(TOOLS)
 }
 
-/// Does the same with the programs that benchmarks compare with.
+/// Does the same with the programs of [`PEERS`].
 pub(super) fn build_peers() -> Result<Programs> {
     build_all(PEERS)
 }
 
-fn build_all(tools: &[Tool]) -> Result<Programs> {
+/// Does the same with one of them.
+pub(super) fn build_peer(program: &str) -> Result<Programs> {
+    build_all(PEERS.iter().filter(|tool| tool.packages.iter().any(|package| name(package) == program)))
+}
+
+fn build_all<'a>(tools: impl IntoIterator<Item = &'a Tool>) -> Result<Programs> {
     let go_version = go_version()?;
     remove_partial_builds()?;
     let mut programs = Programs { paths: BTreeMap::new(), fingerprint: String::new() };
@@ -137,12 +142,16 @@ fn build_all(tools: &[Tool]) -> Result<Programs> {
             step(&what, || build_into(tool, &source, &directory))?;
         }
         for package in tool.packages {
-            let name = package.rsplit('/').next().unwrap_or(package);
-            programs.paths.insert(name.to_owned(), directory.join(name));
+            programs.paths.insert(name(package).to_owned(), directory.join(name(package)));
         }
         writeln!(programs.fingerprint, "{}-{key}", tool.name)?;
     }
     Ok(programs)
+}
+
+/// Returns what Go calls the program of a package.
+fn name(package: &str) -> &str {
+    package.rsplit('/').next().unwrap_or(package)
 }
 
 /// What a build that was killed has left. Nobody else builds: the caller holds the lock.
