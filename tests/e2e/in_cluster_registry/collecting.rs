@@ -103,7 +103,8 @@ async fn a_collection_whose_pod_dies_leaves_a_registry_that_takes_pushes() {
             let pod = in_cluster.pod().await.unwrap().name_any();
             pods.delete(&pod, &DeleteParams::default().grace_period(0)).await.unwrap();
         };
-        let (collected, ()) = tokio::join!(in_cluster.collect_garbage(&mut tell), killing);
+        let (collected, ()) =
+            tokio::join!(Box::pin(in_cluster.collect_garbage(&mut tell)), Box::pin(killing));
         let error = Error::from(collected.expect_err("its pod was killed"));
         assert!(error.message().contains("interrupted") && error.is_retryable(), "{error:?}");
 
