@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{CertificateError, ClientConfig, InvalidMessage, RootCertStore};
+use rustls::{CertificateError, ClientConfig, ConfigBuilder, InvalidMessage, RootCertStore, WantsVerifier};
 
 use crate::cause::chain;
 use crate::error::RegistryError;
@@ -29,29 +29,45 @@ pub enum TlsProblem {
     Handshake,
 }
 
-/// Builds a TLS configuration that trusts the system's authorities and those in `authorities` (PEM).
-///
-/// A system without authorities is not an error: a minimal container has none, and a private
-/// registry needs none.
-pub(crate) fn configuration(authorities: &[u8]) -> Result<ClientConfig, RegistryError> {
-    let invalid = |reason: &str| RegistryError::InvalidCaCertificates { reason: reason.to_owned() };
-    let mut roots = system_authorities().clone();
-    if !authorities.is_empty() {
-        let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(authorities)
-            .collect::<Result<_, _>>()
-            .map_err(|_| invalid("the PEM text is damaged"))?;
-        if certificates.is_empty() {
-            return Err(invalid("there is no `BEGIN CERTIFICATE` in it"));
+/// Whom a client trusts, before it is known whether it speaks TLS at all.
+#[derive(Debug)]
+pub(crate) struct Trust {
+    builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+    own: RootCertStore,
+}
+
+impl Trust {
+    /// Trusts the system's authorities and those in `authorities` (PEM).
+    ///
+    /// A system without authorities is not an error: a minimal container has none, and a private
+    /// registry needs none.
+    pub(crate) fn new(authorities: &[u8]) -> Result<Self, RegistryError> {
+        let invalid = |reason: &str| RegistryError::InvalidCaCertificates { reason: reason.to_owned() };
+        let mut own = RootCertStore::empty();
+        if !authorities.is_empty() {
+            let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(authorities)
+                .collect::<Result<_, _>>()
+                .map_err(|_| invalid("the PEM text is damaged"))?;
+            if certificates.is_empty() {
+                return Err(invalid("there is no `BEGIN CERTIFICATE` in it"));
+            }
+            for certificate in certificates {
+                own.add(certificate).map_err(|_| invalid("one of them is not an X.509 certificate"))?;
+            }
         }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|_| invalid("one of them is not an X.509 certificate"))?;
-        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| invalid(&error.to_string()))?;
+        Ok(Self { builder, own })
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| invalid(&error.to_string()))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+
+    /// Returns the configuration for TLS connections. Takes a while when it is first asked for.
+    pub(crate) fn configuration(&self) -> ClientConfig {
+        let mut roots = system_authorities().clone();
+        roots.extend(self.own.roots.iter().cloned());
+        self.builder.clone().with_root_certificates(roots).with_no_client_auth()
+    }
 }
 
 /// Reads the system's authorities, once: it takes longer than asking a registry.

@@ -1,18 +1,20 @@
 //! Sends one request: with redirects, retries and a deadline, but without knowing what it is about.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, RETRY_AFTER, USER_AGENT};
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::client::legacy::connect::Connect;
+use hyper_util::client::legacy::{Client, Error as ClientError, ResponseFuture};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout_at;
 
@@ -22,6 +24,7 @@ use crate::connect::{Connector, Dial};
 use crate::endpoint::{Endpoint, Origin};
 use crate::error::{BoxError, RegistryError};
 use crate::tls;
+use crate::tls::Trust;
 
 /// How many redirects are followed. Registries need one, to the storage behind them.
 const REDIRECTS: usize = 5;
@@ -59,19 +62,22 @@ enum Trouble {
     Final(RegistryError),
 }
 
-type HttpClient = Client<HttpsConnector<Connector>, StreamedBody>;
-
 /// The connections of a registry client.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    client: HttpClient,
+    plain: Client<Connector, StreamedBody>,
+    /// Made when it is first needed: reading the system's authorities takes longer than a question to a
+    /// registry that has no TLS.
+    encrypted: OnceLock<Client<HttpsConnector<Connector>, StreamedBody>>,
+    trust: Trust,
+    dialer: Arc<dyn Dial>,
     pub(crate) timeout: Duration,
 }
 
 /// What a caller asked for: some requests that have one purpose.
 pub(crate) struct Operation<'a> {
     pub(crate) endpoint: &'a Endpoint,
-    client: &'a HttpClient,
+    transport: &'a Transport,
     patience: Patience,
     deadline: Deadline,
 }
@@ -82,22 +88,30 @@ impl Transport {
         authorities: &[u8],
         timeout: Duration,
     ) -> Result<Self, RegistryError> {
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls::configuration(authorities)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(Connector(dialer));
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .build(connector);
-        Ok(Self { client, timeout })
+        let trust = Trust::new(authorities)?;
+        let plain = client(Connector(Arc::clone(&dialer)));
+        Ok(Self { plain, encrypted: OnceLock::new(), trust, dialer, timeout })
+    }
+
+    fn request(&self, request: Request<StreamedBody>) -> ResponseFuture {
+        if request.uri().scheme() == Some(&Scheme::HTTP) {
+            return self.plain.request(request);
+        }
+        let encrypted = self.encrypted.get_or_init(|| {
+            let connector = HttpsConnectorBuilder::new()
+                .with_tls_config(self.trust.configuration())
+                .https_only()
+                .enable_http1()
+                .wrap_connector(Connector(Arc::clone(&self.dialer)));
+            client(connector)
+        });
+        encrypted.request(request)
     }
 
     /// Begins an operation at the registry behind `endpoint`.
     pub(crate) fn begin<'a>(&'a self, endpoint: &'a Endpoint, patience: Patience) -> Operation<'a> {
         let deadline = Deadline::after(self.timeout);
-        Operation { endpoint, client: &self.client, patience, deadline }
+        Operation { endpoint, transport: self, patience, deadline }
     }
 }
 
@@ -166,7 +180,7 @@ impl Operation<'_> {
     ) -> Result<Answer, RegistryError> {
         let origin = self.origin(&call.uri)?;
         let server = self.describe(Some(&origin));
-        match self.client.request(call.request(body)).await {
+        match self.transport.request(call.request(body)).await {
             Ok(response) => Ok(answer(response, origin, server, Deadline::after(self.deadline.allowed))),
             Err(error) => match failure(server, error) {
                 Trouble::Broken(error) | Trouble::Final(error) => Err(error),
@@ -206,7 +220,7 @@ impl Operation<'_> {
         };
         let request =
             call.request(Full::new(call.body.clone()).map_err(|never| match never {}).boxed_unsync());
-        let response = match timeout_at(deadline.at, self.client.request(request)).await {
+        let response = match timeout_at(deadline.at, self.transport.request(request)).await {
             Err(_) if self.patience == Patience::Transfer => {
                 return Err(Trouble::Broken(deadline.missed(server)));
             }
@@ -263,6 +277,13 @@ impl Call {
         }
         request
     }
+}
+
+fn client<C: Connect + Clone>(connector: C) -> Client<C, StreamedBody> {
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .build(connector)
 }
 
 fn answer(response: Response<Incoming>, origin: Origin, server: String, deadline: Deadline) -> Answer {

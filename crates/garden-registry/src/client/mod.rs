@@ -20,6 +20,7 @@ mod manifests;
 mod part;
 mod referrers;
 mod upload;
+mod upload_session;
 
 pub use access_token::{AccessToken, repository_of};
 pub use blobs::{BlobSource, BlobStream, RemoteBlob};
