@@ -76,14 +76,20 @@ fn end_to_end() -> Result<()> {
     announce("end-to-end tests");
     let was_running = testbed::is_running();
     let environment = testbed::up()?;
+    let published =
+        environment.variables.get("GARDEN_TEST_REGISTRY").map(|host| format!("{host}/published/app"));
+    let published = published.unwrap_or_default();
     let tested = [
         vec!["test", "--test", "e2e", "--", END_TO_END_THREADS],
         vec!["run", "--quiet", "--example", "plan"],
         vec!["run", "--quiet", "--example", "quickstart"],
+        vec!["run", "--quiet", "--example", "cluster_init", "--", testbed::registry_image()],
+        vec!["run", "--quiet", "--example", "cleanup"],
+        vec!["run", "--quiet", "--example", "publish", "--", &published, "1.0-${module.hash}"],
     ]
     .iter()
     // The examples name the testbed's registry; another cluster has its own.
-    .take(if environment.owned { 3 } else { 1 })
+    .take(if environment.owned { usize::MAX } else { 1 })
     .try_for_each(|arguments| {
         succeed(command(arguments).envs(&environment.variables), &format!("cargo {}", arguments.join(" ")))
     });

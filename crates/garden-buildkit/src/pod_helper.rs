@@ -98,9 +98,13 @@ async fn run(
 }
 
 async fn talk(mut stream: PodStream, server: &str, stdout: &mut Vec<u8>) -> io::Result<()> {
-    stream.write_all(server.as_bytes()).await?;
-    // Helpers read to the end of their input.
-    stream.shutdown().await?;
+    let asked = async {
+        stream.write_all(server.as_bytes()).await?;
+        // Helpers read to the end of their input.
+        stream.shutdown().await
+    };
+    // One that has ended before, or does not exist, is not listening. Why, its end says.
+    let _ = asked.await;
     stream.take(LONGEST_ANSWER).read_to_end(stdout).await?;
     Ok(())
 }
