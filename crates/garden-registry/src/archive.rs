@@ -76,8 +76,7 @@ pub async fn save(
     name: &ImageReference,
     output: &mut (impl AsyncWrite + Unpin + Send),
 ) -> Result<Saved, SaveError> {
-    let root = source.registry.manifest(&source.image).await?;
-    let root = root.ok_or_else(|| source.missing(format!("image {}", source.image)))?;
+    let root = source.root().await?;
     let (root, tree) = match platforms {
         Platforms::All => (root.clone(), Tree::find(source, root, false).await?),
         Platforms::Only(platform) => {
@@ -119,8 +118,7 @@ async fn select(source: &Location, root: Manifest, platform: &Platform) -> Resul
         let (image, platform) = (source.image.clone(), platform.clone());
         return Err(SaveError::NoSuchPlatform { image, platform, available });
     };
-    let image = source.registry.manifest(&source.image.with_digest(child.digest)).await?;
-    Ok(image.ok_or_else(|| source.missing(format!("manifest {}", child.digest)))?)
+    Ok(source.part(child.digest).await?)
 }
 
 /// `docker load` takes one image: the only one, as there is no telling which of several is meant.

@@ -31,7 +31,19 @@ pub struct Location {
 }
 
 impl Location {
-    pub(crate) fn missing(&self, what: String) -> RegistryError {
+    /// Reads the image's own manifest, which has to be there.
+    pub(crate) async fn root(&self) -> Result<Manifest, RegistryError> {
+        let root = self.registry.manifest(&self.image).await?;
+        root.ok_or_else(|| self.missing(format!("image {}", self.image)))
+    }
+
+    /// Reads a manifest that belongs to the image, and so has to be there.
+    pub(crate) async fn part(&self, digest: Digest) -> Result<Manifest, RegistryError> {
+        let manifest = self.registry.manifest(&self.image.with_digest(digest)).await?;
+        manifest.ok_or_else(|| self.missing(format!("manifest {digest}")))
+    }
+
+    fn missing(&self, what: String) -> RegistryError {
         let (registry, repository) = (self.image.registry().to_owned(), self.image.repository().to_owned());
         RegistryError::Missing { registry, repository, what }
     }
@@ -104,8 +116,7 @@ pub async fn copy(
     destination: &Location,
     report: Arc<dyn Fn(CopyEvent) + Send + Sync>,
 ) -> Result<Copied, RegistryError> {
-    let root = source.registry.manifest(&source.image).await?;
-    let root = root.ok_or_else(|| source.missing(format!("image {}", source.image)))?;
+    let root = source.root().await?;
     let digest = root.digest();
     let existed = destination.registry.resolve(&destination.image).await? == Resolution::Exists(digest);
 

@@ -120,11 +120,7 @@ async fn referring_to(source: &Location, digest: Digest) -> Result<Vec<Digest>, 
 }
 
 fn read(source: &Location, digest: Digest) -> BoxFuture<'_, Result<Manifest, RegistryError>> {
-    async move {
-        let manifest = source.registry.manifest(&source.image.with_digest(digest)).await?;
-        manifest.ok_or_else(|| source.missing(format!("manifest {digest}")))
-    }
-    .boxed()
+    source.part(digest).boxed()
 }
 
 fn cannot_copy(source: &Location, digest: Digest, reason: String) -> RegistryError {
