@@ -8,12 +8,12 @@ use garden_build_core::{
 };
 use garden_cluster::{BUILDER_SERVICE_ACCOUNT, Cluster, new_namespace};
 
-use crate::client::file_sync::{Journal, SyncError};
-use crate::client::{ClientError, DockerfileBuild, Solved};
+use crate::cache;
+use crate::client::{self, ClientError, DockerfileBuild, ImageExport, Solved};
 use crate::daemon::{self, Daemon, Notice};
 use crate::logins::PullSecretLogins;
-use crate::progress::Progress;
 use crate::route::{self, Unreached};
+use crate::run::Run;
 use crate::settings::Settings;
 use crate::{failure, request, spec};
 
@@ -36,7 +36,7 @@ impl BuildkitBackend {
     /// The story of one build. It creates nothing that would have to be removed: the daemon stays for
     /// the next build, and stops this one when the connection ends.
     async fn build_on_daemon(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
-        let wanted = request::build(&self.settings, job)?;
+        let wanted = build(&self.settings, job)?;
         let daemon = self.daemon(cx).await?;
         let failed = match Box::pin(self.attempt(job, cx, &daemon, wanted.clone())).await {
             Ok(pushed) => return Ok(pushed),
@@ -64,41 +64,34 @@ impl BuildkitBackend {
         daemon: &Daemon,
         wanted: DockerfileBuild,
     ) -> Result<Pushed, Failed> {
-        let caches = wanted.image.names.iter().skip(1).cloned().collect::<Vec<_>>();
-        let journal = Journal::default();
+        let caches = wanted.image.names().iter().skip(1).cloned().collect::<Vec<_>>();
         let logins =
             PullSecretLogins::new(&self.cluster, &self.settings, &daemon.pod, &cx.events, job, &wanted);
-        let session = request::session(job, Arc::new(logins), journal.clone());
-        let mut progress = Progress::new(cx.events.clone(), journal.clone());
+        let mut run = Run::new(job, Arc::new(logins), &cx.events, failure::OF_NAMESPACE);
 
         let lost = daemon::lost(&self.cluster, self.namespace(), &daemon.pod);
         tokio::pin!(lost);
         let building = async {
             let (settings, wanted_route) = (&self.settings.daemon, self.settings.route);
             let client = route::connect(&self.cluster, settings, wanted_route, daemon, &cx.events).await?;
-            let built = client.build(wanted, session, |update| progress.update(update)).await;
-            built.map_err(Unreached::Client)
+            run.build(&client, wanted).await.map_err(Unreached::Client)
         };
         let failure = tokio::select! {
             biased;
             built = building => match built {
-                Ok(solved) => {
-                    progress.finish();
-                    return pushed(&solved, &progress).map_err(Failed::from);
-                }
+                Ok(solved) => return pushed(&solved, &run).map_err(Failed::from),
                 Err(failure) => failure,
             },
             diagnosis = &mut lost => return Err(Failed::from(Error::from(diagnosis))),
         };
-        progress.finish();
-        // What went wrong here is told to the daemon, and comes back in its words.
-        if let Some(error) = journal.take_failure().filter(SyncError::began_here) {
-            return Err(Failed::from(Error::from(error)));
+        run.finish();
+        if let Some(error) = run.failed_here() {
+            return Err(error.into());
         }
         match failure {
             Unreached::Client(ClientError::Failed(failure)) => {
                 let is_of_inline_cache = failure::is_push_of(&failure, &caches);
-                let error = failure::explain(ClientError::Failed(failure), &progress);
+                let error = run.explain(ClientError::Failed(failure));
                 Err(Failed { error, is_of_inline_cache })
             }
             Unreached::Refused(error) if !failure::may_be_the_daemon_s_end(&error) => Err(error.into()),
@@ -106,7 +99,7 @@ impl BuildkitBackend {
             broken => Err(Failed::from(match tokio::time::timeout(LAST_WORDS_PATIENCE, lost).await {
                 Ok(diagnosis) => diagnosis.into(),
                 Err(_) => match broken {
-                    Unreached::Client(error) => failure::explain(error, &progress),
+                    Unreached::Client(error) => run.explain(error),
                     Unreached::Refused(error) => failure::unreached(error),
                 },
             })),
@@ -191,7 +184,7 @@ impl Backend for BuildkitBackend {
             format!("Deployment {namespace}/{}, unless it exists", spec::NAME),
             &deployment,
         )?);
-        let build = request::build(&self.settings, job)?;
+        let build = build(&self.settings, job)?;
         objects.push(PlannedObject::of(format!("build by Deployment {namespace}/{}", spec::NAME), &build)?);
         Ok(objects)
     }
@@ -206,11 +199,36 @@ impl Backend for BuildkitBackend {
     }
 }
 
-fn pushed(solved: &Solved, progress: &Progress) -> Result<Pushed> {
+/// Returns the build that `job` asks for, as it is to be done in this mode.
+fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBuild> {
+    let request = &job.request;
+    let cache = cache::plan(&settings.cache, &request.name, &settings.registry)?;
+    let mut names = vec![job.push_to.to_string()];
+    names.extend(cache.extra_names.iter().map(ToString::to_string));
+    Ok(DockerfileBuild {
+        cache_imports: cache.imports.into_iter().map(Into::into).collect(),
+        cache_exports: cache.exports.into_iter().map(Into::into).collect(),
+        image: ImageExport::Pushed { names, insecure: false },
+        attributes: request::options(&request.extra_flags)?,
+        ..request::build(job)
+    })
+}
+
+impl From<cache::CacheEntry> for client::CacheEntry {
+    fn from(entry: cache::CacheEntry) -> Self {
+        let attributes = entry.attributes.into_iter();
+        Self {
+            kind: entry.kind.as_str().to_owned(),
+            attributes: attributes.map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+}
+
+fn pushed(solved: &Solved, run: &Run) -> Result<Pushed> {
     let unreported =
         || Error::new(ErrorKind::Unexpected, "the daemon succeeded but did not report the image's digest");
     let image = solved.image.as_ref().ok_or_else(unreported)?;
     let digest = image.digest.parse().map_err(|error| unreported().with_source(error))?;
-    let (cached, run) = progress.counts();
+    let (cached, run) = run.counts();
     Ok(Pushed::new(digest, cached, run))
 }

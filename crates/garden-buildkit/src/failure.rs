@@ -6,21 +6,44 @@ use tonic::Code;
 use crate::client::{ClientError, Failure, SourceLines};
 use crate::progress::Progress;
 
+/// What to do about troubles that are mended where the daemon runs.
+#[derive(Clone, Copy, Debug)]
+pub struct Advice {
+    /// Steps need more memory than there is. The end of a sentence.
+    pub memory: &'static str,
+    /// The daemon's disk is full.
+    pub disk: &'static str,
+    /// The daemon is not reached any more.
+    pub lost: &'static str,
+    /// The daemon may not push the image.
+    pub push: &'static str,
+    /// The daemon may not pull a base image.
+    pub base_image: &'static str,
+}
+
+/// What to do about the daemon of a project's namespace.
+pub(crate) const OF_NAMESPACE: Advice = Advice {
+    memory: "raise `resources.builder.limits.memory`, which the daemon shares with all steps",
+    disk: "the daemon's disk is full: give it a volume with `clusterBuildkit.storage`, or a larger one",
+    lost: "build again; if it happens again, look at the log of Deployment garden-buildkit",
+    push: "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
+    base_image: "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it; \
+                 registries with plain HTTP or a private CA have to be in `clusterBuildkit.registries`",
+};
+
 /// What a shell reports of a command that was killed with signal 9. The kernel does so to processes
 /// that take more memory than there is, and then nobody but the kernel knows why.
 const KILLED: i32 = 128 + 9;
 
-const MORE_MEMORY: &str = "raise `resources.builder.limits.memory`, which the daemon shares with all steps";
-
 /// Says what happened and what to do, with the end of what the failed step printed.
-pub(crate) fn explain(error: ClientError, progress: &Progress) -> Error {
+pub(crate) fn explain(error: ClientError, progress: &Progress, advice: Advice) -> Error {
     match error {
         ClientError::Failed(failure) => {
             let vertex = failure.vertex.as_deref().unwrap_or_default();
-            explain_build(&failure, progress.instruction(vertex)).with_log_tail(progress.tail(vertex))
+            explain_build(&failure, progress.instruction(vertex), advice).with_log_tail(progress.tail(vertex))
         }
         lost => Error::new(ErrorKind::BuilderLost, lost.to_string())
-            .with_hint("build again; if it happens again, look at the log of Deployment garden-buildkit")
+            .with_hint(advice.lost)
             .with_source(lost)
             .retryable(),
     }
@@ -47,6 +70,7 @@ pub(crate) fn unreached(error: Error) -> Error {
 
 /// What a failed build is about.
 struct Failed<'a> {
+    advice: Advice,
     words: String,
     instruction: Option<&'a str>,
     place: Option<&'a SourceLines>,
@@ -55,9 +79,9 @@ struct Failed<'a> {
 /// The daemon has no classes for failures, so its words have to do. Their sources: `BuildKit`,
 /// `util/push/push.go`, `util/resolver`, `frontend/dockerfile/dockerfile2llb`, `cache/contenthash`, and
 /// containerd's `core/remotes/docker`.
-fn explain_build(failure: &Failure, instruction: Option<&str>) -> Error {
-    let failed =
-        Failed { words: without_repeats(&failure.message), instruction, place: failure.sources.last() };
+fn explain_build(failure: &Failure, instruction: Option<&str>, advice: Advice) -> Error {
+    let words = without_repeats(&failure.message);
+    let failed = Failed { advice, words, instruction, place: failure.sources.last() };
     if let Some(exit_code) = failure.exit_code() {
         return failed.command(exit_code);
     }
@@ -66,12 +90,10 @@ fn explain_build(failure: &Failure, instruction: Option<&str>) -> Error {
         return Error::new(ErrorKind::BuilderLost, message).with_hint("build again").retryable();
     }
     if failed.says(&["cannot allocate memory"]) {
-        return Error::new(ErrorKind::OutOfMemory, failed.message()).with_hint(MORE_MEMORY);
+        return Error::new(ErrorKind::OutOfMemory, failed.message()).with_hint(advice.memory);
     }
     if failed.says(&["no space left on device"]) {
-        let hint =
-            "the daemon's disk is full: give it a volume with `clusterBuildkit.storage`, or a larger one";
-        return failed.build_failed().with_hint(hint);
+        return failed.build_failed().with_hint(advice.disk);
     }
     if failed.says(&["failed to push", "push access denied"]) {
         return failed.push();
@@ -105,26 +127,21 @@ impl Failed<'_> {
         let message = format!("{} with exit code {exit_code}", self.subject());
         let error = Error::new(self.kind(Some(exit_code)), message);
         if exit_code == KILLED {
-            return error.with_hint(format!("it was killed; if it was for its memory, {MORE_MEMORY}"));
+            return error.with_hint(format!("it was killed; if it was for its memory, {}", self.advice.memory));
         }
         error
     }
 
     fn push(&self) -> Error {
         let message = format!("the image could not be pushed: {}", self.words);
-        Error::new(self.refusal().unwrap_or(ErrorKind::PushFailed), message).with_hint(
-            "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
-        )
+        Error::new(self.refusal().unwrap_or(ErrorKind::PushFailed), message).with_hint(self.advice.push)
     }
 
     fn base_image(&self) -> Error {
         let missing = || if self.says(&["not found"]) { ErrorKind::NotFound } else { ErrorKind::Unreachable };
         let kind = self.refusal().unwrap_or_else(missing);
         let message = format!("a base image{} cannot be pulled: {}", at(self.place), self.words);
-        Error::new(kind, message).with_hint(
-            "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it; \
-             registries with plain HTTP or a private CA have to be in `clusterBuildkit.registries`",
-        )
+        Error::new(kind, message).with_hint(self.advice.base_image)
     }
 
     /// How a registry refused, if one did.

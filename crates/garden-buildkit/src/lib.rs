@@ -2,7 +2,7 @@
 //!
 //! [`BuildkitBackend`] tells the story of a build: `daemon` brings up the Deployment whose objects
 //! [`spec`] makes, `request` puts the job into the daemon's words, [`client`] talks to it, `progress`
-//! turns its reports into events, `route` is the way to it, and `failure` says what its refusal means. [`cache`] decides which caches are
+//! turns its reports into events, [`Run`] is what builds on any daemon have in common, `route` is the way to it, and `failure` says what its refusal means. [`cache`] decides which caches are
 //! read and written.
 
 mod access_tokens;
@@ -16,11 +16,15 @@ mod failure;
 mod logins;
 mod pod_helper;
 mod progress;
-mod request;
+pub mod request;
 mod route;
+mod run;
 mod settings;
 pub mod spec;
 
 pub use backend::BuildkitBackend;
+pub use failure::Advice;
+pub use logins::repositories;
 pub use route::Route;
+pub use run::Run;
 pub use settings::Settings;

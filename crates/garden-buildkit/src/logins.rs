@@ -198,7 +198,7 @@ impl client::RegistryLogins for PullSecretLogins {
 }
 
 /// Returns the repositories at `host` that a build has to do with, and at last the whole registry.
-pub(crate) fn repositories<'a>(host: &str, images: &'a [ImageReference]) -> Vec<&'a str> {
+pub fn repositories<'a>(host: &str, images: &'a [ImageReference]) -> Vec<&'a str> {
     let at_host = images.iter().filter(|image| is_registry(image.registry(), host));
     at_host.map(ImageReference::repository).chain([""]).collect()
 }

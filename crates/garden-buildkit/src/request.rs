@@ -1,16 +1,12 @@
-//! From a job to what the daemon is asked for.
+//! From a job to what a daemon is asked for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use garden_build_core::{BuildJob, BuildRequest, Digest, Error, ErrorKind, NamedContext, Result};
 
-use crate::cache;
 use crate::client::file_sync::{Journal, MemoryFiles, ScannedTree};
-use crate::client::{
-    self, CONTEXT, DOCKERFILE, DockerfileBuild, ImageExport, RegistryLogins, Session, Source,
-};
-use crate::settings::Settings;
+use crate::client::{self, CONTEXT, DOCKERFILE, DockerfileBuild, RegistryLogins, Session, Source};
 
 /// The flag that sets an attribute of the Dockerfile frontend, as `buildctl` has it.
 const OPTION_FLAG: &str = "--opt";
@@ -20,12 +16,9 @@ const OPTION_FLAG: &str = "--opt";
 /// once more.
 const IGNORE_FILE: &[u8] = b"# The files that are not here were excluded before they were sent.\n";
 
-/// Returns the build that `job` asks for.
-pub(crate) fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBuild> {
+/// Returns the build that `job` asks for, without its flags and caches, and without saying where the image goes.
+pub fn build(job: &BuildJob) -> DockerfileBuild {
     let request = &job.request;
-    let cache = cache::plan(&settings.cache, &request.name, &settings.registry)?;
-    let mut names = vec![job.push_to.to_string()];
-    names.extend(cache.extra_names.iter().map(ToString::to_string));
     let contexts = request.contexts.iter().map(|(name, context)| {
         let context = match context {
             NamedContext::Image(image) => client::NamedContext::Image(image.clone()),
@@ -33,7 +26,7 @@ pub(crate) fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBui
         };
         (name.clone(), context)
     });
-    Ok(DockerfileBuild {
+    DockerfileBuild {
         filename: job.context.dockerfile().path().to_owned(),
         target: request.target.clone(),
         build_args: request.build_args.clone(),
@@ -42,14 +35,11 @@ pub(crate) fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBui
         no_cache: request.no_cache,
         extra_hosts: request.extra_hosts.clone(),
         contexts: contexts.collect(),
-        cache_imports: cache.imports.into_iter().map(Into::into).collect(),
-        cache_exports: cache.exports.into_iter().map(Into::into).collect(),
-        image: ImageExport { names, insecure: false },
-        attributes: options(&request.extra_flags)?,
-    })
+        ..DockerfileBuild::default()
+    }
 }
 
-/// Returns what the build may ask of us while it runs.
+/// Returns what a daemon may ask of us while it builds `job`.
 pub(crate) fn session(job: &BuildJob, logins: Arc<dyn RegistryLogins>, journal: Journal) -> Session {
     let dockerfile = job.context.dockerfile();
     let beside_context = MemoryFiles::new([
@@ -71,16 +61,6 @@ pub(crate) fn session(job: &BuildJob, logins: Arc<dyn RegistryLogins>, journal: 
         secrets: secrets.map(|(id, secret)| (id.clone(), secret.expose().to_vec().into())).collect(),
         ssh_agents: job.request.ssh_agents.clone(),
         journal,
-    }
-}
-
-impl From<cache::CacheEntry> for client::CacheEntry {
-    fn from(entry: cache::CacheEntry) -> Self {
-        let attributes = entry.attributes.into_iter();
-        Self {
-            kind: entry.kind.as_str().to_owned(),
-            attributes: attributes.map(|(name, value)| (name.to_owned(), value)).collect(),
-        }
     }
 }
 
@@ -139,8 +119,8 @@ pub(crate) fn options(flags: &[String]) -> Result<BTreeMap<String, String>> {
     Ok(options)
 }
 
-/// Returns where an attribute is set that has a place of its own. Two places would contradict each other.
-fn field_for(attribute: &str) -> Option<&'static str> {
+/// Returns where an attribute of the Dockerfile frontend is set that has a place of its own. Two places would contradict each other.
+pub fn field_for(attribute: &str) -> Option<&'static str> {
     Some(match attribute.split(':').next().unwrap_or_default() {
         "target" => "the request's `target`",
         "platform" => "the request's `platforms`",

@@ -66,14 +66,25 @@ pub struct CacheEntry {
     pub attributes: BTreeMap<String, String>,
 }
 
-/// How the image leaves the daemon.
+/// What becomes of the image.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ImageExport {
-    /// The names to push it under. None: it is built, and stays in the daemon's cache.
-    pub names: Vec<String>,
-    /// The registries of these names speak plain HTTP, or have a certificate that nobody checks.
-    pub insecure: bool,
+pub enum ImageExport {
+    /// It stays in the daemon's cache.
+    #[default]
+    None,
+    /// The daemon pushes it.
+    Pushed {
+        /// The names to push it under.
+        names: Vec<String>,
+        /// The registries of these names speak plain HTTP, or have a certificate that nobody checks.
+        insecure: bool,
+    },
+    /// It becomes one of the images of the Docker daemon that the `BuildKit` daemon is a part of.
+    Docker {
+        /// The names that it has there.
+        names: Vec<String>,
+    },
 }
 
 impl DockerfileBuild {
@@ -82,7 +93,9 @@ impl DockerfileBuild {
     pub fn without_inline_cache(&self) -> Option<Self> {
         let mut build = self.clone();
         build.cache_exports.retain(|entry| entry.kind != INLINE);
-        build.image.names.truncate(1);
+        if let ImageExport::Pushed { names, .. } = &mut build.image {
+            names.truncate(1);
+        }
         (build.cache_exports.len() < self.cache_exports.len()).then_some(build)
     }
 
@@ -155,18 +168,29 @@ impl DockerfileBuild {
 }
 
 impl ImageExport {
+    /// The image's names.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::None => &[],
+            Self::Pushed { names, .. } | Self::Docker { names } => names,
+        }
+    }
+
+    /// The exporter of Docker's own is called `moby`; source: Docker, `builder/builder-next/worker`.
     fn exporters(&self) -> Vec<proto::Exporter> {
-        if self.names.is_empty() {
-            return Vec::new();
-        }
-        let mut attrs = HashMap::from([
-            ("name".to_owned(), self.names.join(",")),
-            ("push".to_owned(), "true".to_owned()),
-        ]);
-        if self.insecure {
-            attrs.insert("registry.insecure".to_owned(), "true".to_owned());
-        }
-        vec![proto::Exporter { r#type: "image".to_owned(), attrs }]
+        let mut attrs = HashMap::from([("name".to_owned(), self.names().join(","))]);
+        let kind = match self {
+            Self::None => return Vec::new(),
+            Self::Docker { .. } => "moby",
+            Self::Pushed { insecure, .. } => {
+                attrs.insert("push".to_owned(), "true".to_owned());
+                if *insecure {
+                    attrs.insert("registry.insecure".to_owned(), "true".to_owned());
+                }
+                "image"
+            }
+        };
+        vec![proto::Exporter { r#type: kind.to_owned(), attrs }]
     }
 }
 
@@ -204,7 +228,7 @@ mod tests {
             ]),
             cache_imports: vec![cache.clone()],
             cache_exports: vec![cache],
-            image: ImageExport { names: vec!["r.example/a:1".to_owned()], insecure: true },
+            image: ImageExport::Pushed { names: vec!["r.example/a:1".to_owned()], insecure: true },
             attributes: BTreeMap::from([text(("shm-size", "1g"))]),
         };
         let request = build.into_request("ref".to_owned(), "session".to_owned());
@@ -215,6 +239,16 @@ mod tests {
         let cache = request.cache.expect("cache options");
         assert_eq!(cache.imports, cache.exports);
         assert_eq!(cache.imports[0].attrs["ref"], "r.example/a:c");
+    }
+
+    #[test]
+    fn an_image_for_docker_is_not_pushed() {
+        let image = ImageExport::Docker { names: vec!["r.example/a:1".to_owned()] };
+        let request = DockerfileBuild { image, ..DockerfileBuild::default() }
+            .into_request(String::new(), String::new());
+        assert_eq!(request.exporter_deprecated, "moby");
+        let names = HashMap::from([("name".to_owned(), "r.example/a:1".to_owned())]);
+        assert_eq!((request.exporters[0].r#type.as_str(), &request.exporters[0].attrs), ("moby", &names));
     }
 
     #[test]

@@ -50,13 +50,18 @@ impl Client {
         stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     ) -> Result<Self, ClientError> {
         let connection = Connection::open(stream).await?;
-        let info =
-            answered(async { connection.control().info(proto::InfoRequest {}).await }).await?.into_inner();
-        let version = info.buildkit_version.map(|version| version.version).unwrap_or_default();
+        let asked = answered(async {
+            match connection.control().info(proto::InfoRequest {}).await {
+                // Daemons before 0.12 do not say, as those in Docker up to version 23.
+                Err(status) if status.code() == tonic::Code::Unimplemented => Ok(None),
+                answer => answer.map(|answer| answer.into_inner().buildkit_version),
+            }
+        });
+        let version = asked.await?.map(|version| version.version).unwrap_or_default();
         Ok(Self { connection, version })
     }
 
-    /// Returns the daemon's version, such as `v0.26.3`.
+    /// Returns the daemon's version, such as `v0.26.3`; empty for one before 0.12.
     pub fn version(&self) -> &str {
         &self.version
     }

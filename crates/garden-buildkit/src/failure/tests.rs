@@ -7,7 +7,7 @@ fn source(first: u32, last: u32) -> SourceLines {
 fn explained(message: &str, instruction: Option<&str>) -> Error {
     let mut failure = Failure::new(Code::Unknown, message);
     failure.sources.push(source(3, 3));
-    explain_build(&failure, instruction)
+    explain_build(&failure, instruction, OF_NAMESPACE)
 }
 
 #[test]
