@@ -2,10 +2,15 @@ use bollard::errors::Error as BollardError;
 use garden_build_core::{Error, ErrorKind, with_causes};
 use garden_registry::SaveError;
 
+use crate::ReachError;
+
 /// What went wrong between us and a Docker daemon.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DockerError {
+    /// It is not clear which daemon is meant, or it cannot be reached.
+    #[error(transparent)]
+    Reach(#[from] ReachError),
     /// The address is none, or what it takes to reach it is not there.
     #[error("the Docker daemon at {address} cannot be used: {}", with_causes(.source))]
     InvalidAddress {
@@ -69,6 +74,7 @@ impl From<DockerError> for Error {
     fn from(error: DockerError) -> Self {
         let error = match error {
             DockerError::Image(error) => return (*error).into(),
+            DockerError::Reach(error) => return error.into(),
             error => error,
         };
         let (kind, hint) = match &error {
@@ -79,7 +85,10 @@ impl From<DockerError> for Error {
                 ErrorKind::Unreachable,
                 "start Docker, or set DOCKER_HOST to the address of a daemon that you may use",
             ),
-            DockerError::Refused { .. } | DockerError::WrongImage { .. } | DockerError::Image(_) => {
+            DockerError::Refused { .. }
+            | DockerError::WrongImage { .. }
+            | DockerError::Image(_)
+            | DockerError::Reach(_) => {
                 (ErrorKind::Unexpected, "look into the daemon's log, and whether it has room")
             }
         };

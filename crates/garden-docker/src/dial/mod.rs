@@ -1,9 +1,29 @@
 //! Ways to a daemon.
 
+mod any_server;
+mod explained;
+mod ssh;
+mod ssh_connection;
+#[cfg(all(test, target_os = "linux"))]
+mod ssh_tests;
+mod tcp;
+#[cfg(all(test, unix))]
+mod tests;
+mod tls;
+#[cfg(all(test, unix))]
+mod tls_tests;
+mod unix;
+
 use std::fmt::Debug;
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+pub(crate) use any_server::AnyServer;
+pub(crate) use ssh::SshDialer;
+pub(crate) use tcp::TcpDialer;
+pub(crate) use tls::TlsDialer;
+pub(crate) use unix::UnixDialer;
 
 use crate::DockerError;
 
@@ -18,6 +38,9 @@ pub(crate) trait Dial: Debug + Send + Sync + 'static {
     fn address(&self) -> &str;
 
     /// Opens a connection. Its other end speaks HTTP/1.1.
+    ///
+    /// Some of what is wrong with a way shows only when a connection is used. It is then behind the error of a read or
+    /// a write, where [`ReachError::behind`](crate::ReachError::behind) finds it.
     ///
     /// # Errors
     /// If the daemon cannot be reached; the error says why in one line.

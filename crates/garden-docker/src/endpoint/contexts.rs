@@ -1,0 +1,105 @@
+//! Docker's contexts, as `docker context` keeps them. Source: docker/cli, `cli/context/store` and `cli/context/docker`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::ReachError;
+
+/// What a context says of a daemon.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Context {
+    /// The address; without one, this machine's usual socket is meant.
+    pub(crate) host: Option<String>,
+    /// Encrypted, but the daemon may be anybody.
+    pub(crate) skip_tls_verify: bool,
+    /// The directory with the certificates. That it is there asks for TLS.
+    pub(crate) certificates: Option<PathBuf>,
+    /// The file that says so.
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Config {
+    #[serde(rename = "currentContext")]
+    current_context: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(rename = "Endpoints", default)]
+    endpoints: BTreeMap<String, serde_json::Value>,
+}
+
+#[derive(Deserialize)]
+struct DockerEndpoint {
+    #[serde(rename = "Host")]
+    host: Option<String>,
+    #[serde(rename = "SkipTLSVerify", default)]
+    skip_tls_verify: bool,
+}
+
+/// Returns the file of Docker's configuration in `directory`.
+pub(crate) fn config_file(directory: &Path) -> PathBuf {
+    directory.join("config.json")
+}
+
+/// Reads which context is in use, if there is a configuration that says so.
+pub(crate) fn current(directory: &Path) -> Result<Option<String>, ReachError> {
+    let file = config_file(directory);
+    let bad = |reason: String| ReachError::BadConfig { file: file.clone(), reason };
+    let bytes = match fs::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(|error| bad(error.to_string()))?,
+    };
+    // Docker, too, takes an empty file for an empty configuration.
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let config: Config = serde_json::from_slice(&bytes).map_err(|error| bad(not_as_expected(&error)))?;
+    Ok(config.current_context.filter(|context| !context.is_empty()))
+}
+
+/// Reads the context `name`, which `named_by` names.
+pub(crate) fn read(directory: &Path, name: &str, named_by: &str) -> Result<Context, ReachError> {
+    let id = Sha256::digest(name.as_bytes()).iter().fold(String::new(), |mut id, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(id, "{byte:02x}");
+        id
+    });
+    let store = directory.join("contexts");
+    let file = store.join("meta").join(&id).join("meta.json");
+    let bad =
+        |reason: String| ReachError::BadContext { context: name.to_owned(), file: file.clone(), reason };
+    let bytes = match fs::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let (context, named_by) = (name.to_owned(), named_by.to_owned());
+            return Err(ReachError::NoContext { context, named_by, file });
+        }
+        bytes => bytes.map_err(|error| bad(error.to_string()))?,
+    };
+    let mut metadata: Metadata =
+        serde_json::from_slice(&bytes).map_err(|error| bad(not_as_expected(&error)))?;
+    let endpoint = metadata.endpoints.remove("docker").filter(|endpoint| !endpoint.is_null());
+    let endpoint = endpoint.ok_or_else(|| bad("it has no endpoint `docker`".to_owned()))?;
+    let endpoint: DockerEndpoint = serde_json::from_value(endpoint)
+        .map_err(|error| bad(format!("its endpoint `docker` has another form: {error}")))?;
+    let certificates = store.join("tls").join(&id).join("docker");
+    Ok(Context {
+        host: endpoint.host.filter(|host| !host.is_empty()),
+        skip_tls_verify: endpoint.skip_tls_verify,
+        certificates: certificates.is_dir().then_some(certificates),
+        file,
+    })
+}
+
+/// Says where, but never what stands there: Docker's configuration has logins in it.
+fn not_as_expected(error: &serde_json::Error) -> String {
+    let what = if error.is_data() { "has another form" } else { "is not JSON" };
+    format!("line {}, column {} {what}", error.line(), error.column())
+}
