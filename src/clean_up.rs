@@ -186,8 +186,8 @@ impl CleanUp {
         options: CleanUpOptions,
         events: EventSink,
     ) -> Result<Self> {
-        let Some(registry) = target.in_cluster.clone() else {
-            let host = target.registry.host();
+        let Some(registry) = target.in_cluster().cloned() else {
+            let host = target.registry()?.reached.host();
             let message =
                 format!("the registry {host} is not one that garden-build has installed in a cluster");
             return Err(Error::new(ErrorKind::Unsupported, message).with_hint(

@@ -44,9 +44,9 @@ pub(crate) async fn run(
     events: &EventSink,
     cancel: &CancellationToken,
 ) -> Result<Initialized> {
-    let Some(registry) = &target.in_cluster else {
-        let host = target.registry.host();
-        events.step(format!("images go to {host}, so there is nothing to install")).done();
+    let Some(registry) = target.in_cluster() else {
+        let place = target.description();
+        events.step(format!("images go to {place}, so there is nothing to install")).done();
         return Ok(Initialized::NothingToInstall);
     };
     // Applying an object again changes nothing, so this may end anywhere.
@@ -67,7 +67,7 @@ pub(crate) async fn unless_installed(
     events: &EventSink,
     cancel: &CancellationToken,
 ) -> Result<()> {
-    match &target.in_cluster {
+    match target.in_cluster() {
         Some(registry) if !registry.is_installed().await? => {
             Box::pin(run(target, events, cancel)).await.map(drop)
         }

@@ -6,6 +6,7 @@ use garden_build_core::{Backend, Error, ErrorKind, Result};
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::Cluster;
 use garden_config::{BuildMode, KanikoNamespace, Namespace, ProviderConfig};
+use garden_docker::{DaemonChoice, LocalDockerBackend};
 use garden_kaniko::KanikoBackend;
 
 use crate::target::Target;
@@ -22,32 +23,41 @@ pub(crate) fn backend(
                 KanikoNamespace::Named(name) if *name != provider.namespace.name => Namespace::new(name),
                 _ => provider.namespace.clone(),
             };
+            let registry = target.registry()?;
             let settings = garden_kaniko::spec::Settings {
                 options: options.clone(),
                 resources: provider.resources.builder.clone(),
-                registry: target.registry.clone(),
-                registry_alias: target.alias(),
-                registry_ca: target.registry_ca.clone(),
+                registry: registry.reached.clone(),
+                registry_alias: registry.alias(),
+                registry_ca: registry.ca.clone(),
                 namespace,
                 pull_secrets: provider.image_pull_secrets.clone(),
             };
             Ok(Arc::new(KanikoBackend::new(cluster.clone(), settings)))
         }
         BuildMode::ClusterBuildkit(options) => {
+            let registry = target.registry()?;
             let mut options = options.clone();
             options.image = Some(options.image_from(&provider.util_image_registry_domain));
             let mut settings = garden_buildkit::Settings::new(
                 &options,
                 provider.namespace.clone(),
                 provider.resources.builder.clone(),
-                target.registry.clone(),
-                target.registry_ca.clone(),
+                registry.reached.clone(),
+                registry.ca.clone(),
                 provider.image_pull_secrets.clone(),
             )?;
-            if let Some(alias) = target.alias() {
+            if let Some(alias) = registry.alias() {
                 settings = settings.registry_alias(&alias);
             }
             Ok(Arc::new(BuildkitBackend::new(cluster.clone(), settings)))
+        }
+        BuildMode::LocalDocker => {
+            let credentials = target.registry_credentials.clone();
+            Ok(Arc::new(match target.nodes() {
+                Some(nodes) => LocalDockerBackend::for_nodes(nodes.clone(), credentials),
+                None => LocalDockerBackend::new(DaemonChoice::Environment, credentials),
+            }))
         }
         other => {
             let message = format!("`buildMode`: {} is not supported yet", other.as_str());

@@ -1,4 +1,4 @@
-//! The registry that images go to, as the builder asks it.
+//! Where images go: to a registry, as the builder asks it, or to the nodes of a local cluster.
 
 use std::sync::Arc;
 
@@ -6,22 +6,36 @@ use garden_build_core::{
     Digest, Error, ErrorKind, Event, EventSink, ImageReference, Result, Stream, Version,
 };
 use garden_cluster::{
-    Cluster, ClusterDialer, InClusterRegistry, RegistryNotice, RegistrySettings, ServerRun, read_pull_secrets,
+    Cluster, ClusterDialer, InClusterRegistry, RegistryNotice, RegistrySettings, ServerRun,
 };
-use garden_config::{DeploymentRegistry, ProviderConfig, SecretRef};
+use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
+use garden_docker::{DaemonChoice, NodeImages, RegistryCredentials};
 use garden_registry::{Credentials, Identity, Location, RegistryClient, RegistryError, Resolution};
 
 /// Where images go: names them, and tells whether they are there.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     cluster: Cluster,
-    /// The registry as it stands in the names of images.
+    pub(crate) registry_credentials: RegistryCredentials,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Registry(Box<TargetRegistry>),
+    /// The images of a Docker daemon, and from there the nodes of the local cluster.
+    Nodes(NodeImages),
+}
+
+/// The deployment registry.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetRegistry {
+    /// As it stands in the names of images.
     named: DeploymentRegistry,
-    /// The same, as builders in the cluster and this machine reach it.
-    pub(crate) registry: DeploymentRegistry,
-    pub(crate) registry_ca: Option<String>,
-    pub(crate) in_cluster: Option<InClusterRegistry>,
-    pull_secrets: Vec<SecretRef>,
+    /// As builders in the cluster and this machine reach it.
+    pub(crate) reached: DeploymentRegistry,
+    pub(crate) ca: Option<String>,
+    in_cluster: Option<InClusterRegistry>,
 }
 
 /// What this machine can tell about an image.
@@ -34,50 +48,75 @@ pub(crate) enum Known {
 }
 
 impl Target {
-    /// Finds the registry that `provider` means.
+    /// Finds what `provider` means.
     ///
     /// # Errors
-    /// If it means none, or the certificates for it cannot be read.
+    /// If it means nothing, or the certificates for its registry cannot be read.
     pub(crate) fn new(provider: &ProviderConfig, cluster: &Cluster) -> Result<Self> {
-        let (named, registry, in_cluster) = if let Some(namespace) = provider.in_cluster_registry_namespace()
-        {
-            let in_cluster = InClusterRegistry::new(cluster.clone(), RegistrySettings::new(provider));
-            let called = |host: &str| {
-                let mut registry = DeploymentRegistry::new(host)?;
-                registry.namespace = Some(namespace.to_owned());
-                registry.insecure = true;
-                Ok::<_, Error>(registry)
-            };
-            (called(ProviderConfig::IN_CLUSTER_REGISTRY)?, called(&in_cluster.host())?, Some(in_cluster))
+        let mut registry_credentials =
+            RegistryCredentials::of_secrets(cluster.clone(), provider.image_pull_secrets.clone());
+        let is_local = provider.build_mode == BuildMode::LocalDocker;
+        if is_local {
+            registry_credentials = registry_credentials.and_docker_command();
+        }
+        let on_nodes = is_local
+            && provider.kind == ProviderKind::LocalKubernetes
+            && provider.deployment_registry.is_none();
+        let place = if on_nodes {
+            Place::Nodes(NodeImages::new(cluster.clone(), DaemonChoice::Environment))
         } else {
-            let registry = provider.deployment_registry.clone().ok_or_else(|| {
-                let message =
-                    "`deploymentRegistry` is not set, and local-docker cannot push to the registry within the cluster";
-                Error::new(ErrorKind::Config, message).with_hint("name the registry that images are pushed to")
-            })?;
-            (registry.clone(), registry, None)
+            Place::Registry(Box::new(TargetRegistry::new(provider, cluster)?))
         };
-        let registry_ca = match &registry.ca_certificate {
-            None => None,
-            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
-                let message =
-                    format!("`deploymentRegistry.caCertificate`: {} cannot be read: {error}", path.display());
-                Error::new(ErrorKind::Config, message)
-            })?),
-        };
-        let pull_secrets = provider.image_pull_secrets.clone();
-        Ok(Self { cluster: cluster.clone(), named, registry, registry_ca, in_cluster, pull_secrets })
+        Ok(Self { cluster: cluster.clone(), registry_credentials, place })
     }
 
-    /// Returns the host by which Dockerfiles and workloads name the registry, if builders reach it by another.
-    pub(crate) fn alias(&self) -> Option<String> {
-        self.in_cluster.as_ref().map(|_| self.named.host())
+    /// Returns the registry.
+    ///
+    /// # Errors
+    /// If images go to none.
+    pub(crate) fn registry(&self) -> Result<&TargetRegistry> {
+        match &self.place {
+            Place::Registry(registry) => Ok(registry),
+            Place::Nodes(_) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "there is no registry: `deploymentRegistry` is not set, so images stay in Docker and on the cluster's nodes",
+            )
+            .with_hint("set `deploymentRegistry`")),
+        }
+    }
+
+    /// Returns the registry in the cluster, if images go there.
+    pub(crate) fn in_cluster(&self) -> Option<&InClusterRegistry> {
+        self.registry().ok()?.in_cluster.as_ref()
+    }
+
+    /// Returns what gives images to the nodes, if they go to no registry.
+    pub(crate) fn nodes(&self) -> Option<&NodeImages> {
+        match &self.place {
+            Place::Nodes(nodes) => Some(nodes),
+            Place::Registry(_) => None,
+        }
+    }
+
+    /// Says where images go, for people.
+    pub(crate) fn description(&self) -> String {
+        match &self.place {
+            Place::Registry(registry) => registry.reached.host(),
+            Place::Nodes(_) => "the nodes of the local cluster".to_owned(),
+        }
     }
 
     /// Returns the name of the image `name` in `version`.
     pub(crate) fn reference(&self, name: &str, version: &Version) -> Result<ImageReference> {
-        let repository = self.named.repository(name);
-        ImageReference::tagged(&self.named.host(), &repository, version.as_str()).map_err(|error| {
+        let reference = match &self.place {
+            Place::Registry(registry) => {
+                let named = &registry.named;
+                ImageReference::tagged(&named.host(), &named.repository(name), version.as_str())
+            }
+            // As Docker and Kubernetes understand a name without a registry.
+            Place::Nodes(_) => format!("{name}:{version}").parse(),
+        };
+        reference.map_err(|error| {
             Error::new(ErrorKind::Config, error.to_string()).with_hint(
                 "names of images are lower-case letters and digits, separated by `.`, `_`, `-` or `/`",
             )
@@ -86,16 +125,20 @@ impl Target {
 
     /// Returns the name of the same image by which builders, and this machine, reach it.
     pub(crate) fn reached(&self, reference: &ImageReference) -> Result<ImageReference> {
+        let Place::Registry(registry) = &self.place else { return Ok(reference.clone()) };
         reference
-            .in_registry(&self.registry.host())
+            .in_registry(&registry.reached.host())
             .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))
     }
 
-    /// Asks the registry which digest the image's tag stands for.
+    /// Asks which digest the image's tag stands for in the registry; without one, which image the daemon and the nodes have.
     pub(crate) async fn look_up(&self, reference: &ImageReference, events: &EventSink) -> Result<Known> {
+        if let Place::Nodes(nodes) = &self.place {
+            return Ok(Box::pin(nodes.find(reference)).await?.map_or(Known::Missing, Known::Exists));
+        }
         let Location { registry, image } = self.locate(reference).await?;
         let answer = registry.resolve(&image).await;
-        let answer = match (&self.in_cluster, answer) {
+        let answer = match (self.in_cluster(), answer) {
             (Some(in_cluster), Err(RegistryError::Unreachable { .. } | RegistryError::Timeout { .. })) => {
                 // It may only be starting again, and else says why it is not there.
                 match Box::pin(in_cluster.takes_pushes(&mut tell(events))).await.map_err(Error::from) {
@@ -123,7 +166,7 @@ impl Target {
 
     /// Tells whether `image` is one of this registry.
     pub(crate) fn has(&self, image: &ImageReference) -> bool {
-        image.registry() == self.named.host()
+        self.registry().is_ok_and(|registry| image.registry() == registry.named.host())
     }
 
     /// Finds the way to an image of the registry. Whoever asks there for one of another registry is told so.
@@ -134,19 +177,20 @@ impl Target {
 
     /// Returns a client of the registry, with the credentials that count now.
     pub(crate) async fn client(&self) -> Result<RegistryClient> {
-        let mut client = RegistryClient::builder(self.registry.host())
-            .insecure(self.registry.insecure)
+        let TargetRegistry { reached, ca, .. } = self.registry()?;
+        let mut client = RegistryClient::builder(reached.host())
+            .insecure(reached.insecure)
             .credentials(self.credentials().await?)
             .dialer(self.dialer());
-        if let Some(ca) = &self.registry_ca {
+        if let Some(ca) = ca {
             client = client.ca_certificates(ca.as_bytes());
         }
         Ok(client.build()?)
     }
 
-    /// Reads the credentials of the provider's `imagePullSecrets`.
+    /// Reads the credentials of the provider's `imagePullSecrets`, and with local-docker those of the `docker` command.
     pub(crate) async fn credentials(&self) -> Result<Credentials> {
-        Ok(read_pull_secrets(&self.cluster, &self.pull_secrets).await?)
+        self.registry_credentials.read().await
     }
 
     /// Returns what reaches registries from here.
@@ -157,7 +201,7 @@ impl Target {
     /// Returns which run of the registry's server serves now; `None` for a registry outside of the cluster, and for
     /// one that does not answer.
     pub(crate) async fn server_run(&self) -> Option<ServerRun> {
-        self.in_cluster.as_ref()?.server().await.ok()
+        self.in_cluster()?.server().await.ok()
     }
 
     /// Waits until the registry in the cluster takes pushes, and returns the run of its server if that is not the run
@@ -171,12 +215,48 @@ impl Target {
         before: Option<&ServerRun>,
         events: &EventSink,
     ) -> Result<Option<ServerRun>> {
-        let Some(registry) = &self.in_cluster else { return Ok(None) };
+        let Some(registry) = self.in_cluster() else { return Ok(None) };
         match Box::pin(registry.takes_pushes(&mut tell(events))).await.map_err(Error::from) {
             Ok(now) => Ok(Some(now).filter(|now| Some(now) != before)),
             Err(error) if *error.kind() == ErrorKind::PermissionDenied => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl TargetRegistry {
+    fn new(provider: &ProviderConfig, cluster: &Cluster) -> Result<Self> {
+        let (named, reached, in_cluster) = if let Some(namespace) = provider.in_cluster_registry_namespace() {
+            let in_cluster = InClusterRegistry::new(cluster.clone(), RegistrySettings::new(provider));
+            let called = |host: &str| {
+                let mut registry = DeploymentRegistry::new(host)?;
+                registry.namespace = Some(namespace.to_owned());
+                registry.insecure = true;
+                Ok::<_, Error>(registry)
+            };
+            (called(ProviderConfig::IN_CLUSTER_REGISTRY)?, called(&in_cluster.host())?, Some(in_cluster))
+        } else {
+            let registry = provider.deployment_registry.clone().ok_or_else(|| {
+                let message =
+                    "`deploymentRegistry` is not set, and local-docker cannot push to the registry within the cluster";
+                Error::new(ErrorKind::Config, message).with_hint("name the registry that images are pushed to")
+            })?;
+            (registry.clone(), registry, None)
+        };
+        let ca = match &reached.ca_certificate {
+            None => None,
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|error| {
+                let message =
+                    format!("`deploymentRegistry.caCertificate`: {} cannot be read: {error}", path.display());
+                Error::new(ErrorKind::Config, message)
+            })?),
+        };
+        Ok(Self { named, reached, ca, in_cluster })
+    }
+
+    /// Returns the host by which Dockerfiles and workloads name the registry, if builders reach it by another.
+    pub(crate) fn alias(&self) -> Option<String> {
+        self.in_cluster.as_ref().map(|_| self.named.host())
     }
 }
 

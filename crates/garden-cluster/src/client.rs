@@ -6,7 +6,7 @@ use garden_build_core::with_causes;
 use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
 use http::Request;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -134,6 +134,15 @@ impl Cluster {
     {
         let action = format!("read {} {namespace}/{name}", K::kind(&()));
         answer(&action, self.api::<K>(namespace).get_opt(name)).await
+    }
+
+    /// Lists the nodes.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn nodes(&self) -> Result<Vec<Node>, ClusterError> {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        Ok(answer("list nodes", nodes.list(&ListParams::default())).await?.items)
     }
 
     /// Lists the objects that the label selector chooses.

@@ -1,65 +1,159 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use bollard::Docker;
 use bollard::errors::Error;
+use garden_build_core::{Digest, ImageReference};
 use garden_registry::Platform;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::sync::OnceCell;
 
-use crate::DockerError;
+use crate::dial::Dial;
+use crate::{DockerError, endpoint, http};
+
+/// The oldest API that builds here: Docker 20.10 has it. Older daemons lack what is relied upon, and get no fixes any more.
+const OLDEST_API: (usize, usize) = (1, 41);
+
+/// How long a daemon may take to answer what needs no work.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(20);
+
+/// bollard's own time limit, for the first byte of an answer. A build may take longer; it is stopped by its own limit.
+const NO_LIMIT: u64 = 100 * 24 * 60 * 60;
 
 /// A Docker daemon. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct DockerDaemon {
-    pub(crate) address: String,
-    pub(crate) docker: Docker,
+    dial: Arc<dyn Dial>,
+    docker: Docker,
+    version: Arc<OnceCell<DaemonVersion>>,
+}
+
+/// What a daemon says of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct DaemonVersion {
+    /// Such as `28.5.2`.
+    pub(crate) version: String,
+    /// For which it runs containers.
+    pub(crate) platform: Platform,
 }
 
 impl DockerDaemon {
-    /// Uses the daemon that `DOCKER_HOST` names, with TLS if `DOCKER_TLS_VERIFY` is set and the certificates in
-    /// `DOCKER_CERT_PATH`; else the one on the usual socket of this machine. It is not asked yet.
+    /// Uses the daemon that the `docker` command of this user uses: that of `DOCKER_HOST`, of the context named by
+    /// `DOCKER_CONTEXT` or chosen with `docker context use`, else the one on the usual socket. It is not asked yet.
     ///
     /// # Errors
-    /// If there is no such socket, `DOCKER_HOST` is no address, or the certificates cannot be used.
+    /// If what is named does not exist or is no address, or its certificates cannot be used.
     pub fn from_environment() -> Result<Self, DockerError> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let address = variable("DOCKER_HOST");
-        let docker = match &address {
-            Some(address) if variable("DOCKER_TLS_VERIFY").is_none() => Docker::connect_with_host(address),
-            Some(_) => Docker::connect_with_ssl_defaults(),
-            None => Docker::connect_with_local_defaults(),
-        };
-        let address = address.unwrap_or_else(|| "the socket of this machine".to_owned());
-        Self::new(address, docker)
+        Self::over(endpoint::from_environment()?)
     }
 
-    /// Uses the daemon at `address`, such as `unix:///var/run/docker.sock`, or `tcp://127.0.0.1:2375`, which is without TLS.
-    /// It is not asked yet.
+    /// Uses the daemon at `address`, such as `unix:///var/run/docker.sock`, `tcp://127.0.0.1:2375`, which is without TLS, or
+    /// `ssh://user@host`. It is not asked yet.
     ///
     /// # Errors
-    /// If that is no address, or there is no such socket.
+    /// If that is no address.
     pub fn at(address: &str) -> Result<Self, DockerError> {
-        Self::new(address.to_owned(), Docker::connect_with_host(address))
+        Self::over(endpoint::at(address)?)
     }
 
-    fn new(address: String, docker: Result<Docker, Error>) -> Result<Self, DockerError> {
-        match docker {
-            Ok(docker) => Ok(Self { address, docker }),
-            Err(source @ Error::SocketNotFoundError(_)) => Err(DockerError::Unreachable { address, source }),
-            Err(source) => Err(DockerError::InvalidAddress { address, source }),
-        }
+    /// Uses the daemon that `dial` connects to.
+    pub(crate) fn over(dial: Arc<dyn Dial>) -> Result<Self, DockerError> {
+        let client = http::client(&dial);
+        let transport = move |request| http::send(client.clone(), request);
+        let docker = Docker::connect_with_custom_transport(
+            transport,
+            Some("http://docker"),
+            NO_LIMIT,
+            bollard::API_DEFAULT_VERSION,
+        );
+        let docker = docker.map_err(|source| DockerError::of(dial.address(), "be set up", source))?;
+        Ok(Self { dial, docker, version: Arc::default() })
+    }
+
+    /// Returns the daemon's address, or what else it is called in messages.
+    pub fn address(&self) -> &str {
+        self.dial.address()
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.dial.is_local()
     }
 
     /// Asks for which platform the daemon runs containers.
     ///
     /// # Errors
-    /// If it cannot be reached.
+    /// If it cannot be reached, or is too old.
     pub async fn platform(&self) -> Result<Platform, DockerError> {
-        let version =
-            self.docker.version().await.map_err(|source| self.failed("ask for its version", source))?;
+        Ok(self.version().await?.platform.clone())
+    }
+
+    /// Asks the daemon what it is, once, and speaks a version of its API with it from then on that both know.
+    pub(crate) async fn version(&self) -> Result<&DaemonVersion, DockerError> {
+        self.version.get_or_try_init(|| self.ask_version()).await
+    }
+
+    async fn ask_version(&self) -> Result<DaemonVersion, DockerError> {
+        // The versions are agreed upon in a cell that the clones share.
+        let agreed = self.answered("agree on a version of its API", self.docker.clone().negotiate_version());
+        let api = agreed.await?.client_version();
+        let said = self.answered("say its version", self.docker.version()).await?;
+        let version = said.version.unwrap_or_default();
+        if (api.major_version, api.minor_version) < OLDEST_API {
+            return Err(DockerError::TooOld {
+                address: self.address().to_owned(),
+                version,
+                api: format!("{}.{}", api.major_version, api.minor_version),
+                oldest: format!("{}.{}", OLDEST_API.0, OLDEST_API.1),
+            });
+        }
         let mut platform = Platform::of_this_machine();
-        platform.os = version.os.unwrap_or(platform.os);
-        platform.architecture = version.arch.unwrap_or(platform.architecture);
-        Ok(platform)
+        platform.os = said.os.unwrap_or(platform.os);
+        platform.architecture = said.arch.unwrap_or(platform.architecture);
+        Ok(DaemonVersion { version, platform })
+    }
+
+    /// Returns bollard's client, with an API version that the daemon knows.
+    pub(crate) async fn api(&self) -> Result<&Docker, DockerError> {
+        self.version().await?;
+        Ok(&self.docker)
+    }
+
+    /// Returns the identifier of an image of the daemon's.
+    pub(crate) async fn image_id(&self, image: &ImageReference) -> Result<Option<Digest>, DockerError> {
+        let (action, name) = (format!("show {image}"), image.to_string());
+        let inspecting = self.api().await?.inspect_image(&name);
+        match self.answered(&action, inspecting).await {
+            Ok(found) => Ok(found.id.and_then(|id| id.parse().ok())),
+            Err(DockerError::Refused { status: Some(404), .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a connection to the `BuildKit` in the daemon. `None` if it has none.
+    ///
+    /// Source: Docker, `api/server/router/grpc`.
+    pub(crate) async fn buildkit(&self) -> Result<Option<TokioIo<Upgraded>>, DockerError> {
+        http::upgrade(&self.dial, "/grpc").await
+    }
+
+    /// Waits for the answer to a question that needs no work: daemons that hang take connections and never answer.
+    pub(crate) async fn answered<T>(
+        &self,
+        action: &str,
+        question: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, DockerError> {
+        match tokio::time::timeout(ANSWER_PATIENCE, question).await {
+            Ok(answer) => answer.map_err(|source| self.failed(action, source)),
+            Err(_) => Err(DockerError::Silent {
+                address: self.address().to_owned(),
+                action: action.to_owned(),
+                seconds: ANSWER_PATIENCE.as_secs(),
+            }),
+        }
     }
 
     pub(crate) fn failed(&self, action: &str, source: Error) -> DockerError {
-        DockerError::of(&self.address, action, source)
+        DockerError::of(self.address(), action, source)
     }
 }

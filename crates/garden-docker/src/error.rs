@@ -1,8 +1,11 @@
+use std::error::Error as StdError;
+
 use bollard::errors::Error as BollardError;
 use garden_build_core::{Error, ErrorKind, with_causes};
 use garden_registry::SaveError;
 
 use crate::ReachError;
+use crate::http::NotDialled;
 
 /// What went wrong between us and a Docker daemon.
 #[derive(Debug, thiserror::Error)]
@@ -11,31 +14,47 @@ pub enum DockerError {
     /// It is not clear which daemon is meant, or it cannot be reached.
     #[error(transparent)]
     Reach(#[from] ReachError),
-    /// The address is none, or what it takes to reach it is not there.
-    #[error("the Docker daemon at {address} cannot be used: {}", with_causes(.source))]
-    InvalidAddress {
-        /// The address.
-        address: String,
-        /// What is wrong with it.
-        source: BollardError,
-    },
-    /// The daemon does not answer.
-    #[error("the Docker daemon at {address} cannot be reached: {}", with_causes(.source))]
-    Unreachable {
+    /// The connection broke.
+    #[error("the connection to the Docker daemon at {address} broke: {reason}")]
+    Broken {
         /// Its address.
         address: String,
         /// What failed.
-        source: BollardError,
+        reason: String,
+    },
+    /// The daemon takes connections and does not answer.
+    #[error("the Docker daemon at {address} does not {action}: it has not answered for {seconds} s")]
+    Silent {
+        /// Its address.
+        address: String,
+        /// What it was to do.
+        action: String,
+        /// How long was waited.
+        seconds: u64,
     },
     /// The daemon refuses.
-    #[error("the Docker daemon at {address} does not {action}: {}", with_causes(.source))]
+    #[error("the Docker daemon at {address} does not {action}: {message}")]
     Refused {
         /// Its address.
         address: String,
         /// What it was to do.
         action: String,
+        /// The HTTP status of its answer, if it did not begin to do it.
+        status: Option<u16>,
         /// What it said.
-        source: BollardError,
+        message: String,
+    },
+    /// The daemon knows only older versions of Docker's API.
+    #[error("the Docker daemon at {address} (Docker {version}) speaks version {api} of Docker's API, and {oldest} is needed")]
+    TooOld {
+        /// Its address.
+        address: String,
+        /// Docker's version.
+        version: String,
+        /// The newest version of the API that it knows.
+        api: String,
+        /// The oldest one that will do.
+        oldest: String,
     },
     /// After it was given an image, the daemon has another one of that name.
     #[error("the Docker daemon at {address} took {image}, and then has {found} under that name")]
@@ -53,13 +72,32 @@ pub enum DockerError {
 }
 
 impl DockerError {
+    /// Says what `source` means, which came of asking the daemon at `address` to do something.
     pub(crate) fn of(address: &str, action: &str, source: BollardError) -> Self {
-        let address = address.to_owned();
+        if let Some(reason) = NotDialled::reason(&source) {
+            return reason;
+        }
+        let refused = |status, message| Self::Refused {
+            address: address.to_owned(),
+            action: action.to_owned(),
+            status,
+            message,
+        };
         match source {
-            BollardError::DockerResponseServerError { .. } | BollardError::DockerStreamError { .. } => {
-                Self::Refused { address, action: action.to_owned(), source }
+            BollardError::DockerResponseServerError { status_code, message } => {
+                refused(Some(status_code), message)
             }
-            source => Self::Unreachable { address, source },
+            BollardError::DockerStreamError { error } => refused(None, error),
+            source => Self::broken(address, source),
+        }
+    }
+
+    /// Says that the connection to the daemon broke.
+    pub(crate) fn broken(address: &str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        let source = source.into();
+        match ReachError::behind(&*source) {
+            Some(error) => error.into(),
+            None => Self::Broken { address: address.to_owned(), reason: with_causes(&*source) },
         }
     }
 }
@@ -78,13 +116,9 @@ impl From<DockerError> for Error {
             error => error,
         };
         let (kind, hint) = match &error {
-            DockerError::InvalidAddress { .. } => {
-                (ErrorKind::Config, "set DOCKER_HOST to an address like unix:///var/run/docker.sock")
-            }
-            DockerError::Unreachable { .. } => (
-                ErrorKind::Unreachable,
-                "start Docker, or set DOCKER_HOST to the address of a daemon that you may use",
-            ),
+            DockerError::Broken { .. } => (ErrorKind::Unreachable, "look whether Docker was stopped, and its log"),
+            DockerError::Silent { .. } => (ErrorKind::Unreachable, "restart the daemon if it stays so"),
+            DockerError::TooOld { .. } => (ErrorKind::Unsupported, "update Docker to 20.10 or later"),
             DockerError::Refused { .. }
             | DockerError::WrongImage { .. }
             | DockerError::Image(_)

@@ -1,20 +1,25 @@
 //! Docker daemons, spoken to by their API: no `docker` command is needed.
 //!
-//! * [`DockerDaemon`] is found as the `docker` command finds it, or named.
-//! * [`DockerDaemon::load`] gives it an image from a registry that it may not reach itself.
+//! * [`DockerDaemon`] is found as the `docker` command finds it, or named; `endpoint` is which, and `dial` the way to it.
+//! * `build` is a build on a daemon, with the `BuildKit` in it or the classic builder, and the push.
+//! * [`LocalDockerBackend`] builds on the daemon of the user.
+//! * [`DockerDaemon::load`] gives a daemon an image from a registry that it may not reach itself.
 
+mod build;
 mod daemon;
-#[allow(dead_code, reason = "until daemons are dialled here")]
 mod dial;
-#[allow(dead_code, reason = "until daemons are dialled here")]
 mod endpoint;
 mod error;
+mod http;
 mod load;
+mod local;
 mod reach_error;
 mod reach_report;
 mod tls_problem;
 
+pub use build::RegistryCredentials;
 pub use daemon::DockerDaemon;
 pub use error::DockerError;
+pub use local::{DaemonChoice, LocalDockerBackend, NodeImages};
 pub use reach_error::ReachError;
 pub use tls_problem::TlsProblem;

@@ -34,7 +34,8 @@ impl DockerDaemon {
         });
         let archive = ReaderStream::new(output).chain(broken_off.boxed());
         let options = bollard::query_parameters::ImportImageOptionsBuilder::new().quiet(true).build();
-        let loading = self.docker.import_image_stream(options, archive, None).try_for_each(async |_| Ok(()));
+        let docker = self.api().await?;
+        let loading = docker.import_image_stream(options, archive, None).try_for_each(async |_| Ok(()));
         let (saved, loaded) = tokio::join!(saving, loading);
         match (saved, loaded) {
             (Ok(saved), Ok(())) => self.confirm(name, &saved).await,
@@ -49,14 +50,11 @@ impl DockerDaemon {
     /// Docker's identifier of an image is the digest of its configuration, or of its manifest, depending on how it stores
     /// images.
     async fn confirm(&self, name: &ImageReference, saved: &Saved) -> Result<(), DockerError> {
-        let action = format!("show {name}");
-        let found = self.docker.inspect_image(&name.to_string()).await;
-        let found = found.map_err(|error| self.failed(&action, error))?.id.unwrap_or_default();
-        let expected =
-            [Some(saved.root.digest), saved.config].map(|digest| digest.map(|digest| digest.to_string()));
-        if expected.iter().flatten().any(|digest| *digest == found) {
+        let found = self.image_id(name).await?;
+        if found.is_some() && [Some(saved.root.digest), saved.config].contains(&found) {
             return Ok(());
         }
-        Err(DockerError::WrongImage { address: self.address.clone(), image: name.to_string(), found })
+        let found = found.map_or_else(|| "none".to_owned(), |found| found.to_string());
+        Err(DockerError::WrongImage { address: self.address().to_owned(), image: name.to_string(), found })
     }
 }

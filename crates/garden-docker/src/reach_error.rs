@@ -155,7 +155,6 @@ pub enum ReachError {
     },
 }
 
-#[allow(dead_code, reason = "until daemons are dialled here")]
 impl ReachError {
     /// Finds why a daemon is not reached behind what a client made of it: some things show only when a connection is
     /// used, and then stand in the error of a read or a write.

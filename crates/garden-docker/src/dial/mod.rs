@@ -37,6 +37,9 @@ pub(crate) trait Dial: Debug + Send + Sync + 'static {
     /// What the daemon is called in messages, such as `unix:///var/run/docker.sock`.
     fn address(&self) -> &str;
 
+    /// Whether the daemon is on this machine, so that compressing what is sent to it only costs time.
+    fn is_local(&self) -> bool;
+
     /// Opens a connection. Its other end speaks HTTP/1.1.
     ///
     /// Some of what is wrong with a way shows only when a connection is used. It is then behind the error of a read or

@@ -27,6 +27,10 @@ impl Dial for SshDialer {
         &self.shown
     }
 
+    fn is_local(&self) -> bool {
+        false
+    }
+
     fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, DockerError>> {
         async move {
             let connection = self.start()?;

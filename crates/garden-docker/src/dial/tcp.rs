@@ -30,6 +30,10 @@ impl Dial for TcpDialer {
         &self.shown
     }
 
+    fn is_local(&self) -> bool {
+        false
+    }
+
     fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, DockerError>> {
         async move {
             let stream = self.connect().await?;

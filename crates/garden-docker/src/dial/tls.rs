@@ -26,6 +26,10 @@ impl Dial for TlsDialer {
         self.tcp.address()
     }
 
+    fn is_local(&self) -> bool {
+        false
+    }
+
     fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, DockerError>> {
         async move {
             let encrypted = Encrypted {

@@ -23,6 +23,10 @@ impl Dial for UnixDialer {
         &self.shown
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
     fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, DockerError>> {
         async move {
             match connect(&self.path).await {

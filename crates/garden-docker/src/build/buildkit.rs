@@ -1,0 +1,46 @@
+//! With the `BuildKit` in the daemon.
+
+use std::sync::Arc;
+
+use garden_build_core::{BuildContext, BuildJob, ImageReference, Result};
+use garden_buildkit::client::{Client, DockerfileBuild, ImageExport};
+use garden_buildkit::{Run, request};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+
+use super::ImageBuilder;
+use super::credentials::BaseImageLogins;
+use super::flags::Flags;
+
+/// Builds the image, which becomes one of the daemon's as `name`. Returns how many steps came from a cache, and how many were
+/// run.
+pub(crate) async fn build(
+    builder: &ImageBuilder<'_>,
+    job: &BuildJob,
+    name: &ImageReference,
+    flags: &Flags,
+    connection: TokioIo<Upgraded>,
+    cx: &BuildContext,
+) -> Result<(usize, usize)> {
+    let images = job.context.dockerfile().base_images();
+    let logins = BaseImageLogins { credentials: builder.credentials.clone(), images };
+    let mut run = Run::new(job, Arc::new(logins), &cx.events, builder.advice.of_buildkit);
+    let wanted = wanted(job, name, flags);
+    let built = match Client::connect(connection).await {
+        Ok(client) => Box::pin(run.build(&client, wanted)).await,
+        Err(error) => Err(error),
+    };
+    match built {
+        Ok(_) => Ok(run.counts()),
+        Err(error) => Err(run.failed_here().unwrap_or_else(|| run.explain(error))),
+    }
+}
+
+/// What the daemon is asked to build.
+pub(crate) fn wanted(job: &BuildJob, name: &ImageReference, flags: &Flags) -> DockerfileBuild {
+    DockerfileBuild {
+        image: ImageExport::Docker { names: vec![name.to_string()] },
+        attributes: flags.attributes(),
+        ..request::build(job)
+    }
+}

@@ -1,0 +1,284 @@
+//! With the builder that Docker had before `BuildKit`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bollard::auth::DockerCredentials;
+use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder};
+use futures::{StreamExt as _, TryStreamExt as _};
+use garden_build_core::context::{ByteStream, Context, ContextError, EntryKind, GzipMembers, TarStream, byte_stream};
+use garden_build_core::{BuildContext, BuildJob, Error, ErrorKind, ImageReference, Result};
+
+use super::credentials::server;
+use super::flags::Flags;
+use super::progress::Progress;
+use super::{ImageBuilder, failure};
+use crate::DockerError;
+
+/// Compressing is for connections that are slower than it; more of it would only cost time.
+const COMPRESSION_LEVEL: u8 = 1;
+
+/// Builds the image, which becomes one of the daemon's as `name`. Returns how many steps came from a cache, and how many were
+/// run.
+pub(crate) async fn build(
+    builder: &ImageBuilder<'_>,
+    job: &BuildJob,
+    name: &ImageReference,
+    flags: &Flags,
+    cx: &BuildContext,
+) -> Result<(usize, usize)> {
+    let archive = Archive::of(&job.context);
+    let options = options(job, name, flags, &archive.dockerfile)?;
+    let logins = logins(builder, job).await?;
+    let docker = builder.daemon.api().await?;
+
+    let step = cx.events.step("send the build context to Docker");
+    let read = Arc::new(AtomicU64::new(0));
+    // What fails here must be told as it is, and not in the daemon's words.
+    let failed_here = Arc::new(std::sync::Mutex::new(None));
+    let noted = Arc::clone(&failed_here);
+    let body = archive.stream(builder.daemon.is_local(), Arc::clone(&read)).map(move |chunk| {
+        chunk.map_err(|error| {
+            let words = std::io::Error::other(error.message().to_owned());
+            noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
+            words
+        })
+    });
+    let mut said = docker.build_image(options, Some(logins), Some(bollard::body_try_stream(body)));
+    let mut progress = Progress::new(cx.events.clone(), step, read);
+    loop {
+        match said.try_next().await {
+            Ok(Some(said)) => progress.say(&said),
+            Ok(None) => break,
+            Err(error) => {
+                let failed_here =
+                    failed_here.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                let error = builder.daemon.failed(&format!("build {name}"), error);
+                progress.fail(&error.to_string());
+                return Err(match (failed_here, error) {
+                    (Some(error), _) => error,
+                    (None, DockerError::Refused { message, .. }) => {
+                        failure::explain(&message, &progress, &builder.advice)
+                    }
+                    (None, error) => builder.lost(error),
+                });
+            }
+        }
+    }
+    progress.finish();
+    // The daemon ends its answer in the same way when it is stopped in the middle of a build.
+    if progress.image().is_none() {
+        let message = format!("the Docker daemon at {} ended its answer before the build", builder.daemon.address());
+        return Err(Error::new(ErrorKind::BuilderLost, message).with_hint(builder.advice.of_buildkit.lost).retryable());
+    }
+    Ok(progress.counts())
+}
+
+/// Source: Docker Engine API, `POST /build`.
+pub(crate) fn options(
+    job: &BuildJob,
+    name: &ImageReference,
+    flags: &Flags,
+    dockerfile: &str,
+) -> Result<BuildImageOptions> {
+    let request = &job.request;
+    let map = |entries: &std::collections::BTreeMap<String, String>| {
+        entries.iter().map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>()
+    };
+    let mut options = BuildImageOptionsBuilder::new()
+        .dockerfile(dockerfile)
+        .t(&name.to_string())
+        .buildargs(&map(&request.build_args))
+        .labels(&map(&request.labels))
+        .nocache(request.no_cache)
+        // Containers of failed steps are removed as well as those of steps that succeed.
+        .rm(true)
+        .forcerm(true);
+    if let Some(target) = &request.target {
+        options = options.target(target);
+    }
+    if let Some(platform) = request.platforms.first() {
+        options = options.platform(platform);
+    }
+    if let Some(network) = &flags.network {
+        options = options.networkmode(network);
+    }
+    if flags.pull {
+        options = options.pull("true");
+    }
+    if let Some(bytes) = flags.shm_size {
+        let bytes = i32::try_from(bytes).map_err(|_| {
+            Error::new(ErrorKind::Unsupported, "`extraFlags`: `--shm-size` is at most 2 GiB with Docker's classic builder")
+                .with_hint("choose a smaller size")
+        })?;
+        options = options.shmsize(bytes);
+    }
+    if !request.extra_hosts.is_empty() {
+        let hosts: Vec<String> =
+            request.extra_hosts.iter().map(|(host, address)| format!("{host}:{address}")).collect();
+        options = options.extrahosts(&serde_json::Value::from(hosts).to_string());
+    }
+    Ok(options.build())
+}
+
+/// The credentials for base images: those of the Dockerfile that are written out.
+async fn logins(builder: &ImageBuilder<'_>, job: &BuildJob) -> Result<HashMap<String, DockerCredentials>> {
+    let mut logins = HashMap::new();
+    for image in job.context.dockerfile().base_images() {
+        if let Some(login) = builder.credentials.of_image(&image).await? {
+            logins.entry(server(image.registry())).or_insert(login);
+        }
+    }
+    Ok(logins)
+}
+
+/// The context as the classic builder takes it.
+///
+/// The daemon takes the Dockerfile from the archive. If the context has none, ours goes there under a name that nothing has, together with
+/// an ignore file that names both: before it builds, the daemon removes its ignore file and its Dockerfile if the ignore file says so.
+/// Source: Docker, `builder/remotecontext/detect.go`, `removeDockerfile`. What else the ignore file excludes was not
+/// sent anyway. As with the `docker` command, an ignore file of the context is then not in the image.
+pub(crate) struct Archive {
+    context: Context,
+    /// The Dockerfile's path.
+    pub(crate) dockerfile: String,
+    /// Whether it is there beside the context.
+    is_added: bool,
+}
+
+const IGNORE_FILE: &str = ".dockerignore";
+
+impl Archive {
+    pub(crate) fn of(context: &Context) -> Self {
+        let has = |path: &str, is_file: bool| {
+            let entry = context.manifest().entries().iter().find(|entry| entry.path == path);
+            entry.is_some_and(|entry| !is_file || matches!(entry.kind, EntryKind::File { .. }))
+        };
+        let mut dockerfile = context.dockerfile().path().to_owned();
+        let is_added = !has(&dockerfile, true);
+        if is_added {
+            ".garden-build.Dockerfile".clone_into(&mut dockerfile);
+            while has(&dockerfile, false) {
+                dockerfile.push('_');
+            }
+        }
+        Self { context: context.clone(), dockerfile, is_added }
+    }
+
+    /// Returns the bytes of the archive, compressed unless the daemon is on this machine. `read` counts the bytes of the context that went
+    /// into them so far.
+    pub(crate) fn stream(&self, is_local: bool, read: Arc<AtomicU64>) -> ByteStream {
+        let (context, added) = (self.context.clone(), self.is_added.then(|| self.dockerfile.clone()));
+        byte_stream(move |output| {
+            if is_local {
+                write(output, &context, added.as_deref(), &read)?;
+            } else {
+                let compressed = GzipMembers::new(output, COMPRESSION_LEVEL);
+                write(compressed, &context, added.as_deref(), &read)?.finish().map_err(ContextError::Write)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+fn write<W: std::io::Write>(
+    output: W,
+    context: &Context,
+    added: Option<&str>,
+    read: &AtomicU64,
+) -> Result<W, ContextError> {
+    let mut tar = TarStream::new(output);
+    // Stopping is up to the reader: when it drops the stream, the next write fails.
+    tar.add_context(context, &|| false, &mut |bytes| read.store(bytes, Ordering::Relaxed))?;
+    if let Some(path) = added {
+        tar.add_file(path, context.dockerfile().contents())?;
+        tar.add_file(IGNORE_FILE, format!("{IGNORE_FILE}\n{path}\n").as_bytes())?;
+    }
+    tar.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read as _;
+
+    use garden_build_core::BuildRequest;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    async fn unpacked(files: &[(&str, &str)], request: impl FnOnce(&mut BuildRequest), is_local: bool) -> (String, Vec<(String, String)>) {
+        let directory = TempDir::new().expect("a directory");
+        for (path, contents) in files {
+            fs::write(directory.path().join(path), contents).expect("written");
+        }
+        let mut wanted = BuildRequest::new("api", directory.path());
+        request(&mut wanted);
+        let archive = Archive::of(&Context::scan(&wanted, &|| false).expect("a context"));
+        let bytes: Vec<bytes::Bytes> =
+            archive.stream(is_local, Arc::default()).try_collect().await.expect("a stream");
+        let bytes = bytes.concat();
+        let reader: Box<dyn std::io::Read> = if is_local {
+            Box::new(&bytes[..])
+        } else {
+            Box::new(flate2::read::MultiGzDecoder::new(&bytes[..]))
+        };
+        let mut found = Vec::new();
+        for entry in tar::Archive::new(reader).entries().expect("an archive") {
+            let mut entry = entry.expect("an entry");
+            let mut contents = String::new();
+            entry.read_to_string(&mut contents).expect("text");
+            found.push((entry.path().expect("a path").to_string_lossy().into_owned(), contents));
+        }
+        (archive.dockerfile, found)
+    }
+
+    fn names(found: &[(String, String)]) -> Vec<&str> {
+        found.iter().map(|(path, _)| path.as_str()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_dockerfile_of_the_context_is_used_where_it_is() {
+        for is_local in [true, false] {
+            let (dockerfile, found) =
+                unpacked(&[("Dockerfile", "FROM scratch\n"), ("a", "1")], |_| {}, is_local).await;
+            assert_eq!((dockerfile.as_str(), names(&found)), ("Dockerfile", vec!["Dockerfile", "a"]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dockerfile_that_is_ignored_is_added_and_has_the_daemon_remove_it() {
+        let files =
+            [("Dockerfile", "FROM scratch\n"), (".dockerignore", "Dockerfile\n"), (".garden-build.Dockerfile", "mine")];
+        let (dockerfile, found) = unpacked(&files, |_| {}, true).await;
+        assert_eq!(dockerfile, ".garden-build.Dockerfile_");
+        let added = found.iter().find(|(path, _)| *path == dockerfile).expect("the Dockerfile");
+        assert_eq!(added.1, "FROM scratch\n");
+        // Of two entries of one name, the later one counts.
+        let ignored = found.iter().rfind(|(path, _)| path == IGNORE_FILE).expect("the ignore file");
+        assert_eq!(ignored.1, ".dockerignore\n.garden-build.Dockerfile_\n");
+        assert!(names(&found).contains(&".garden-build.Dockerfile"), "{found:?}");
+    }
+
+    #[test]
+    fn what_the_request_says_reaches_the_daemon() {
+        let directory = TempDir::new().expect("a directory");
+        fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").expect("written");
+        let mut request = BuildRequest::new("api", directory.path())
+            .target("app")
+            .platform("linux/amd64")
+            .build_arg("A", "1")
+            .label("L", "2")
+            .no_cache(true);
+        request.extra_hosts.insert("db".to_owned(), "10.0.0.1".to_owned());
+        let context = Context::scan(&request, &|| false).expect("a context");
+        let name: ImageReference = "r.example/api:1".parse().expect("a name");
+        let job = BuildJob::new("id", request, context, name.clone());
+        let flags = ["--network=none", "--pull", "--shm-size=1m"].map(str::to_owned);
+        let flags = Flags::read(&flags, "local-docker").expect("valid");
+        insta::assert_debug_snapshot!(options(&job, &name, &flags, "Dockerfile").expect("possible"));
+        let flags = Flags::read(&["--shm-size=4g".to_owned()], "local-docker").expect("valid");
+        assert!(options(&job, &name, &flags, "Dockerfile").is_err());
+    }
+}

@@ -1,0 +1,197 @@
+//! What the words of a daemon mean to the one who wanted the image.
+
+use garden_build_core::{Error, ErrorKind};
+
+use super::progress::Progress;
+
+/// What a shell reports of a command that was killed with signal 9.
+const KILLED: i32 = 128 + 9;
+
+/// What to do about troubles that are mended where the daemon runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Advice {
+    pub(crate) of_buildkit: garden_buildkit::Advice,
+    /// The daemon speaks TLS with a registry that has none, or has a certificate of an authority that it does not know.
+    pub(crate) registry: &'static str,
+}
+
+/// Says what it means that the classic builder failed with `words`.
+///
+/// Sources of the words: Docker, `builder/dockerfile` and `distribution/errors.go`.
+pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Error {
+    let step = progress.instruction();
+    let of_build = |exit_code| ErrorKind::BuildFailed { step: step.map(str::to_owned), exit_code };
+    let subject = match step {
+        Some(step) => format!("the step `{step}` failed"),
+        None => "the build failed".to_owned(),
+    };
+    let whole = format!("{subject}: {words}");
+    let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    if let Some(exit_code) = exit_code(words) {
+        let error = Error::new(of_build(Some(exit_code)), format!("{subject} with exit code {exit_code}"));
+        let error = error.with_log_tail(progress.tail());
+        if exit_code == KILLED {
+            let memory = advice.of_buildkit.memory;
+            return error.with_hint(format!("it was killed; if it was for its memory, {memory}"));
+        }
+        return error;
+    }
+    if says(&["no space left on device"]) {
+        return Error::new(of_build(None), whole).with_hint(advice.of_buildkit.disk);
+    }
+    if says(&["cannot allocate memory"]) {
+        return Error::new(ErrorKind::OutOfMemory, whole).with_hint(advice.of_buildkit.memory);
+    }
+    if let Some(path) = missing_file(words) {
+        let message = format!("{subject}: `{path}` is not in the build context");
+        return Error::new(of_build(None), message).with_hint(
+            "check the path, which starts at the context's root, and that no ignore file excludes it",
+        );
+    }
+    if step.is_some_and(is_from) && !says(&["invalid reference format", "base name"]) {
+        let message = format!("a base image cannot be pulled (`{}`): {words}", step.unwrap_or_default());
+        let (kind, hint) = refusal(words, advice)
+            .unwrap_or((ErrorKind::Unreachable, advice.of_buildkit.base_image));
+        return Error::new(kind, message).with_hint(hint);
+    }
+    let error = Error::new(of_build(None), whole).with_log_tail(progress.tail());
+    if says(&["requires BuildKit", "require BuildKit"]) {
+        return error.with_hint("this daemon builds without BuildKit: use one that has it, or a Dockerfile without this");
+    }
+    error
+}
+
+/// Says what it means that the daemon could not push `image`.
+///
+/// Sources of the words: Docker, `distribution/errors.go`, and Go's `net/http` and `crypto/x509`.
+pub(crate) fn explain_push(image: &str, words: &str, advice: &Advice) -> Error {
+    let message = format!("{image} could not be pushed: {words}");
+    let (kind, hint) = match refusal(words, advice) {
+        Some((ErrorKind::Unauthorized | ErrorKind::PermissionDenied, _)) if is_unknown(words) => {
+            (ErrorKind::Unauthorized, advice.of_buildkit.push)
+        }
+        Some((kind @ (ErrorKind::Unauthorized | ErrorKind::PermissionDenied), _)) => {
+            (kind, advice.of_buildkit.push)
+        }
+        Some((ErrorKind::Rejected, hint)) => (ErrorKind::PushFailed, hint),
+        _ => (ErrorKind::PushFailed, "check that the daemon reaches this registry, and that the registry takes pushes"),
+    };
+    Error::new(kind, message).with_hint(hint)
+}
+
+/// How a registry refused the daemon, if one did.
+fn refusal(words: &str, advice: &Advice) -> Option<(ErrorKind, &'static str)> {
+    let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
+    if says(&["HTTP response to HTTPS client", "x509:", "tls: ", "certificate"]) {
+        return Some((ErrorKind::Rejected, advice.registry));
+    }
+    if is_unknown(words) {
+        return Some((ErrorKind::Unauthorized, advice.of_buildkit.base_image));
+    }
+    if says(&["denied", "403 Forbidden", "insufficient_scope"]) {
+        return Some((ErrorKind::PermissionDenied, advice.of_buildkit.base_image));
+    }
+    says(&["not found", "manifest unknown", "does not exist"])
+        .then_some((ErrorKind::NotFound, advice.of_buildkit.base_image))
+}
+
+/// Whether the registry does not know who asks.
+fn is_unknown(words: &str) -> bool {
+    ["401 Unauthorized", "unauthorized", "no basic auth credentials", "authentication required", "incorrect username or password"]
+        .iter()
+        .any(|sign| words.contains(sign))
+}
+
+fn is_from(instruction: &str) -> bool {
+    instruction.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("FROM "))
+}
+
+/// `The command '/bin/sh -c make' returned a non-zero code: 2`.
+fn exit_code(words: &str) -> Option<i32> {
+    let (_, code) = words.rsplit_once("returned a non-zero code: ")?;
+    code.trim().parse().ok()
+}
+
+/// `COPY failed: file not found in build context or excluded by .dockerignore: stat app.txt: file does not exist`.
+fn missing_file(words: &str) -> Option<&str> {
+    let (_, rest) = words.split_once("file not found in build context or excluded by .dockerignore: stat ")?;
+    rest.strip_suffix(": file does not exist")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bollard::models::BuildInfo;
+    use garden_build_core::event_channel;
+
+    use super::*;
+
+    const ADVICE: Advice = Advice {
+        of_buildkit: garden_buildkit::Advice {
+            memory: "more memory",
+            disk: "more disk",
+            lost: "again",
+            push: "log in to push",
+            base_image: "look at FROM",
+        },
+        registry: "tell the daemon",
+    };
+
+    fn explained(step: &str, words: &str) -> Error {
+        let (events, _stream) = event_channel();
+        let sending = events.step("send");
+        let mut progress = Progress::new(events, sending, Arc::default());
+        let said = format!("Step 1/1 : {step}\nthe last line\n");
+        progress.say(&BuildInfo { stream: Some(said), ..BuildInfo::default() });
+        explain(words, &progress, &ADVICE)
+    }
+
+    #[test]
+    fn a_failing_command_is_named_with_its_exit_code_and_its_last_words() {
+        let error = explained("RUN make", "The command '/bin/sh -c make' returned a non-zero code: 2");
+        let kind = ErrorKind::BuildFailed { step: Some("RUN make".to_owned()), exit_code: Some(2) };
+        assert_eq!(*error.kind(), kind);
+        assert_eq!(error.message(), "the step `RUN make` failed with exit code 2");
+        assert_eq!((error.log_tail().join(" "), error.is_retryable()), ("the last line".to_owned(), false));
+        let error = explained("RUN make", "The command '/bin/sh -c make' returned a non-zero code: 137");
+        assert!(error.hint().is_some_and(|hint| hint.contains("more memory")), "{error:?}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let words = "COPY failed: file not found in build context or excluded by .dockerignore: stat app.txt: file does not exist";
+        let error = explained("COPY app.txt /", words);
+        assert_eq!(error.message(), "the step `COPY app.txt /` failed: `app.txt` is not in the build context");
+        let words = "manifest for r.example/none:1 not found: manifest unknown: manifest unknown";
+        let error = explained("FROM r.example/none:1", words);
+        assert_eq!(*error.kind(), ErrorKind::NotFound);
+        assert!(error.message().contains("r.example/none:1"), "{error}");
+    }
+
+    #[test]
+    fn a_full_disk_and_lack_of_memory_are_told_apart() {
+        let error = explained("COPY a /", "Error processing tar file(exit status 1): write /a: no space left on device");
+        assert_eq!(error.hint(), Some("more disk"));
+        let error = explained("RUN a", "fork/exec /bin/sh: cannot allocate memory");
+        assert_eq!((error.kind(), error.hint()), (&ErrorKind::OutOfMemory, Some("more memory")));
+    }
+
+    #[test]
+    fn a_registry_s_refusal_is_of_its_kind() {
+        for (words, pulled, pushed) in [
+            ("unauthorized: authentication required", ErrorKind::Unauthorized, ErrorKind::Unauthorized),
+            ("Get \"https://r.example/v2/\": no basic auth credentials", ErrorKind::Unauthorized, ErrorKind::Unauthorized),
+            ("denied: requested access to the resource is denied", ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
+            ("Get \"https://r.example/v2/\": http: server gave HTTP response to HTTPS client", ErrorKind::Rejected, ErrorKind::PushFailed),
+            ("Get \"https://r.example/v2/\": dial tcp: lookup r.example: no such host", ErrorKind::Unreachable, ErrorKind::PushFailed),
+        ] {
+            assert_eq!(*explained("FROM r.example/a:1", words).kind(), pulled, "{words}");
+            let error = explain_push("r.example/a:1", words, &ADVICE);
+            assert_eq!(*error.kind(), pushed, "{words}");
+            assert!(error.message().contains("r.example/a:1") && error.hint().is_some(), "{error}");
+        }
+        let words = "Get \"https://r.example/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority";
+        assert_eq!(explain_push("r.example/a:1", words, &ADVICE).hint(), Some("tell the daemon"));
+    }
+}

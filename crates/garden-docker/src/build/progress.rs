@@ -1,0 +1,269 @@
+//! From what the classic builder prints to the events of a build.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bollard::models::BuildInfo;
+use garden_build_core::{EventSink, Step, Stream};
+
+/// How many lines of a step's output an error shows.
+const TAIL: usize = 20;
+
+/// The most of a line that is kept while its end has not come.
+const LONGEST_LINE: usize = 16 << 10;
+
+/// Reads what the daemon says, and reports each instruction of the Dockerfile as a step.
+///
+/// Source of the words: Docker, `builder/dockerfile/builder.go` and `internals.go`.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    events: EventSink,
+    /// The step in which the context is sent, until the builder has it.
+    sending: Option<Step>,
+    /// Bytes of the context that were read so far.
+    read: Arc<AtomicU64>,
+    step: Option<Step>,
+    /// Number and text of the instruction under way, kept for the sake of errors.
+    instruction: Option<(usize, String)>,
+    /// How many instructions there are, as the first one said.
+    total: usize,
+    is_cached: bool,
+    partial: String,
+    tail: VecDeque<String>,
+    steps_cached: usize,
+    steps_run: usize,
+    image: Option<String>,
+}
+
+impl Progress {
+    /// Reports to `events`. `sending` is the step in which the context is sent, of which `read` counts the bytes.
+    pub(crate) fn new(events: EventSink, sending: Step, read: Arc<AtomicU64>) -> Self {
+        Self {
+            events,
+            sending: Some(sending),
+            read,
+            step: None,
+            instruction: None,
+            total: 0,
+            is_cached: false,
+            partial: String::new(),
+            tail: VecDeque::new(),
+            steps_cached: 0,
+            steps_run: 0,
+            image: None,
+        }
+    }
+
+    /// Takes what the daemon says.
+    pub(crate) fn say(&mut self, said: &BuildInfo) {
+        if let Some(id) = said.aux.as_ref().and_then(|aux| aux.id.clone()) {
+            self.image = Some(id);
+        }
+        if let Some(output) = &said.stream {
+            self.partial.push_str(output);
+            while let Some(end) = self.partial.find('\n') {
+                let line: String = self.partial.drain(..=end).collect();
+                self.line(line.trim_end_matches(['\n', '\r']));
+            }
+            if self.partial.len() > LONGEST_LINE {
+                let line = std::mem::take(&mut self.partial);
+                self.line(&line);
+            }
+        }
+        // Pulling a base image is reported layer by layer, many times a second.
+        let is_pulled = |status: &str| status.starts_with("Pulling from ") || status.starts_with("Status: ");
+        if let Some(status) = said.status.as_deref().filter(|status| is_pulled(status)) {
+            self.log(Stream::Builder, status);
+        }
+    }
+
+    /// The build has succeeded.
+    pub(crate) fn finish(&mut self) {
+        self.end_step(None);
+    }
+
+    /// The build has failed.
+    pub(crate) fn fail(&mut self, error: &str) {
+        if let Some(sending) = self.sending.take() {
+            sending.failed(error);
+        }
+        let rest = std::mem::take(&mut self.partial);
+        if !rest.is_empty() {
+            self.line(&rest);
+        }
+        self.end_step(Some(error));
+    }
+
+    /// Returns the identifier of the image that was made last.
+    pub(crate) fn image(&self) -> Option<&str> {
+        self.image.as_deref()
+    }
+
+    /// Returns how many instructions came from the cache, and how many were run. FROM makes nothing.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.steps_cached, self.steps_run)
+    }
+
+    /// Returns the instruction that was under way last.
+    pub(crate) fn instruction(&self) -> Option<&str> {
+        self.instruction.as_ref().map(|(_, text)| text.as_str())
+    }
+
+    /// Returns the last lines that this instruction printed.
+    pub(crate) fn tail(&self) -> Vec<String> {
+        self.tail.iter().cloned().collect()
+    }
+
+    fn line(&mut self, line: &str) {
+        if let Some((number, total, text)) = self.announced(line) {
+            self.end_step(None);
+            if let Some(sending) = self.sending.take() {
+                let bytes = self.read.load(Ordering::Relaxed);
+                sending.progress(bytes, Some(bytes));
+                sending.done();
+            }
+            self.step = Some(self.events.step(format!("[{number}/{total}] {text}")));
+            self.total = total;
+            self.instruction = Some((number, text.to_owned()));
+            self.tail.clear();
+            return;
+        }
+        match line.strip_prefix(" ---> ") {
+            Some("Using cache") => self.is_cached = true,
+            // Identifiers of images and containers, which are of no use to anybody.
+            Some(_) => {}
+            None if line.is_empty() || line.starts_with("Removing intermediate container ") => {}
+            None if line.starts_with("Removed intermediate container ") => {}
+            None if line.starts_with("Successfully built ") || line.starts_with("Successfully tagged ") => {
+                self.log(Stream::Builder, line);
+            }
+            None => {
+                if self.tail.len() == TAIL {
+                    self.tail.pop_front();
+                }
+                self.tail.push_back(line.to_owned());
+                self.log(Stream::Output, line);
+            }
+        }
+    }
+
+    /// Reads `Step 2/3 : RUN make`. A command may print such a line as well, but hardly the one that is next.
+    fn announced<'a>(&self, line: &'a str) -> Option<(usize, usize, &'a str)> {
+        let (place, text) = line.strip_prefix("Step ")?.split_once(" : ")?;
+        let (number, total) = place.split_once('/')?;
+        let (number, total) = (number.parse::<usize>().ok()?, total.parse::<usize>().ok()?);
+        let is_next = match &self.instruction {
+            Some((last, _)) => number == last + 1 && total == self.total,
+            None => number == 1,
+        };
+        is_next.then_some((number, total, text))
+    }
+
+    fn log(&self, stream: Stream, line: &str) {
+        match self.step.as_ref().or(self.sending.as_ref()) {
+            Some(step) => step.log(stream, line),
+            None => self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() }),
+        }
+    }
+
+    fn end_step(&mut self, error: Option<&str>) {
+        let Some(step) = self.step.take() else { return };
+        let is_cached = std::mem::take(&mut self.is_cached);
+        if let Some(error) = error {
+            step.failed(error);
+            return;
+        }
+        let makes_something =
+            self.instruction().is_some_and(|text| !text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("FROM ")));
+        match (makes_something, is_cached) {
+            (true, true) => self.steps_cached += 1,
+            (true, false) => self.steps_run += 1,
+            (false, _) => {}
+        }
+        if is_cached { step.cached() } else { step.done() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use garden_build_core::{EventStream, event_channel};
+
+    use super::*;
+
+    fn reading(said: &[&str]) -> (Progress, EventStream) {
+        let (events, stream) = event_channel();
+        let sending = events.step("send");
+        let mut progress = Progress::new(events, sending, Arc::default());
+        for &text in said {
+            progress.say(&BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() });
+        }
+        (progress, stream)
+    }
+
+    async fn shown(progress: Progress, mut stream: EventStream) -> Vec<String> {
+        drop(progress);
+        let mut shown = Vec::new();
+        while let Some(event) = stream.next().await {
+            shown.push(event.to_string());
+        }
+        shown
+    }
+
+    #[tokio::test]
+    async fn each_instruction_is_a_step_and_what_it_prints_belongs_to_it() {
+        let (mut progress, stream) = reading(&[
+            "Step 1/3 : FROM busybox\n",
+            " ---> 0123456789ab\n",
+            "Step 2/3 : COPY a /\n",
+            " ---> Using cache\n",
+            " ---> 1123456789ab\n",
+            "Step 3/3 : RUN make\n",
+            " ---> Running in 2123456789ab\n",
+            "one\ntw",
+            "o\nStep 9/9 : RUN something\n",
+            "Removing intermediate container 2123456789ab\n",
+            " ---> 3123456789ab\n",
+            "Successfully built 3123456789ab\n",
+        ]);
+        progress.finish();
+        assert_eq!(progress.counts(), (1, 1));
+        assert_eq!(
+            shown(progress, stream).await,
+            [
+                "=> send",
+                "   0 of 0 bytes",
+                "=> send: done",
+                "=> [1/3] FROM busybox",
+                "=> [1/3] FROM busybox: done",
+                "=> [2/3] COPY a /",
+                "=> [2/3] COPY a /: cached",
+                "=> [3/3] RUN make",
+                "   one",
+                "   two",
+                "   Step 9/9 : RUN something",
+                "   Successfully built 3123456789ab",
+                "=> [3/3] RUN make: done",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_failing_step_keeps_the_end_of_its_output() {
+        let lines: String = (0..TAIL + 5).map(|number| format!("line {number}\n")).collect();
+        let (mut progress, stream) = reading(&["Step 1/1 : RUN make\n", &lines, "no end"]);
+        progress.fail("exit code 2");
+        assert_eq!(progress.instruction(), Some("RUN make"));
+        let tail = progress.tail();
+        assert_eq!((tail.len(), tail.last().map(String::as_str)), (TAIL, Some("no end")));
+        assert_eq!(progress.counts(), (0, 0));
+        assert!(shown(progress, stream).await.contains(&"=> [1/1] RUN make: FAILED: exit code 2".to_owned()));
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_fill_the_memory() {
+        let endless = "x".repeat(LONGEST_LINE + 1);
+        let (progress, _stream) = reading(&["Step 1/1 : RUN make\n", &endless, "y"]);
+        assert_eq!(progress.partial, "y");
+    }
+}

@@ -1,0 +1,104 @@
+use futures::future::BoxFuture;
+use garden_build_core::{
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, PlannedObject, Pushed, Result, SweepReport,
+};
+
+use garden_build_core::{Error, ErrorKind};
+
+use super::{DaemonChoice, NodeImages};
+use crate::build::{Advice, Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
+
+const MODE: &str = "local-docker";
+
+const ADVICE: Advice = Advice {
+    of_buildkit: garden_buildkit::Advice {
+        memory: "give Docker more memory",
+        disk: "Docker's disk is full: `docker system prune` removes what nothing needs",
+        lost: "build again; if it happens again, look at the log of the Docker daemon",
+        push: "log in to the registry with `docker login`, or give `imagePullSecrets` credentials that may write",
+        base_image: "check the name in FROM, that Docker reaches its registry, and that `docker login` or `imagePullSecrets` has \
+                     credentials for it",
+    },
+    registry: "tell the Docker daemon about this registry: in `insecure-registries` of its daemon.json if it speaks plain HTTP, or \
+               with its authority's certificate in /etc/docker/certs.d/HOST[:PORT]/ca.crt",
+};
+
+/// Builds on a Docker daemon of the user's, and pushes from there.
+#[derive(Clone, Debug)]
+pub struct LocalDockerBackend {
+    daemon: DaemonChoice,
+    credentials: RegistryCredentials,
+    /// Where images go instead of a registry.
+    nodes: Option<NodeImages>,
+}
+
+impl LocalDockerBackend {
+    /// Builds on `daemon`, and pulls and pushes with `credentials`.
+    ///
+    /// With `DOCKER_BUILDKIT=0` in the environment, the daemon's classic builder builds, as with the `docker` command.
+    pub fn new(daemon: DaemonChoice, credentials: RegistryCredentials) -> Self {
+        Self { daemon, credentials, nodes: None }
+    }
+
+    /// Builds on the daemon of `nodes`, and gives the images to them instead of pushing.
+    pub fn for_nodes(nodes: NodeImages, credentials: RegistryCredentials) -> Self {
+        Self { daemon: nodes.daemon.clone(), credentials, nodes: Some(nodes) }
+    }
+
+    async fn build_and_deliver(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
+        let daemon = self.daemon.daemon()?;
+        let builder = ImageBuilder {
+            daemon: &daemon,
+            mode: MODE,
+            choice: choice(),
+            credentials: &self.credentials,
+            advice: ADVICE,
+        };
+        let Some(nodes) = &self.nodes else {
+            return builder.build_and_push(job, &job.push_to, cx).await;
+        };
+        let image = &job.destination;
+        // Before anything is built, because without a way to the nodes it would be in vain.
+        let supplies = nodes.supplies(&daemon).await?;
+        let (steps_cached, steps_run) = builder.build(job, image, cx).await?;
+        nodes.supply(&daemon, &supplies, image, &cx.events).await?;
+        let built = daemon.image_id(image).await?.ok_or_else(|| {
+            let message = format!("Docker has built {image}, and then does not have it");
+            Error::new(ErrorKind::Unexpected, message).with_hint("build again")
+        })?;
+        Ok(Pushed::new(built, steps_cached, steps_run))
+    }
+}
+
+/// As the `docker` command chooses.
+fn choice() -> Choice {
+    let is_off = std::env::var("DOCKER_BUILDKIT").is_ok_and(|value| matches!(value.as_str(), "0" | "false"));
+    if is_off { Choice::Classic } else { Choice::Newest }
+}
+
+impl Backend for LocalDockerBackend {
+    fn name(&self) -> &'static str {
+        MODE
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(choice())
+    }
+
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {
+        image_flags(request, MODE)
+    }
+
+    fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
+        Ok(vec![plan(job, &job.push_to, choice(), MODE)?])
+    }
+
+    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+        Box::pin(cx.until_stopped(self.build_and_deliver(job, cx)))
+    }
+
+    /// Builds leave nothing behind: the image and what was cached stay on purpose.
+    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
+        Box::pin(std::future::ready(Ok(SweepReport::default())))
+    }
+}
