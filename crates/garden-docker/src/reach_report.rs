@@ -53,15 +53,26 @@ fn hint(error: &ReachError) -> String {
         ReachError::BadContext { context, .. } => {
             return format!("make it anew with `docker context create {context}`, or use another one");
         }
+        ReachError::BadCertificate { asked_by, .. } if asked_by.starts_with("DOCKER_") => {
+            return format!(
+                "put ca.pem, cert.pem and key.pem as PEM into the directory that DOCKER_CERT_PATH names, the key not \
+                 encrypted; or unset {asked_by}, whose every value but an empty one asks for TLS"
+            );
+        }
         ReachError::BadCertificate { .. } => {
-            "put ca.pem, cert.pem and key.pem there as PEM, the key not encrypted; of DOCKER_TLS_VERIFY, any value but an \
-             empty one asks for TLS, and DOCKER_CERT_PATH says where the files are"
+            "give the context other files with `docker context update --docker`: PEM, and the key not encrypted"
         }
         ReachError::NoCertificates { .. } => {
             "set DOCKER_CERT_PATH to the directory with ca.pem, cert.pem and key.pem, or unset the variable"
         }
         ReachError::NoSocket { others, .. } | ReachError::Refused { others, .. } if !others.is_empty() => {
             return format!("start Docker, or {}", use_another(others));
+        }
+        ReachError::NoSocket { daemon, .. }
+            if daemon.starts_with("unix://") && !daemon.starts_with("unix:///") =>
+        {
+            "the path is taken from the working directory on, as it does not begin with a slash: write three of them, as \
+             in unix:///var/run/docker.sock"
         }
         ReachError::NoSocket { .. } => {
             "start Docker (`systemctl start docker`, or Docker Desktop), or set DOCKER_HOST to the address of a daemon"
@@ -83,8 +94,8 @@ fn hint(error: &ReachError) -> String {
         ReachError::Network { .. } => "check the address, and this machine's network",
         ReachError::Tls { problem, .. } => return hint_for_tls(problem).to_owned(),
         ReachError::SpeaksTls { .. } => {
-            "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the directory with ca.pem, cert.pem and key.pem; or add \
-             them to the context (`docker context update --docker`)"
+            "name it with DOCKER_HOST, and set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH to the directory with ca.pem, \
+             cert.pem and key.pem; or add these to the context (`docker context update --docker`)"
         }
         ReachError::NoSsh { .. } => "install an OpenSSH client, or use another kind of address",
         ReachError::Ssh { destination, .. } => {

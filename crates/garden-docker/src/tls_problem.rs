@@ -81,6 +81,11 @@ impl TlsContext {
             TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => TlsProblem::NotTls,
             TlsError::InvalidCertificate(certificate) => self.problem_of_certificate(certificate, error),
             TlsError::AlertReceived(alert) if is_about_certificate(*alert) => self.refused(*alert),
+            // Before TLS 1.3, servers may say so of a certificate that is missing (RFC 5246, section 7.4.6), and Go does
+            // since 1.21.
+            TlsError::AlertReceived(AlertDescription::HandshakeFailure) if self.certificate.is_none() => {
+                TlsProblem::CertificateWanted
+            }
             error => TlsProblem::Handshake { reason: error.to_string() },
         }
     }
@@ -119,8 +124,7 @@ impl TlsContext {
     }
 }
 
-/// Tells whether an alert is about our certificate. Source: RFC 8446, section 6.2; before TLS 1.3, Go says `bad_certificate`
-/// of one that is missing.
+/// Tells whether an alert is about our certificate. Source: RFC 8446, section 6.2.
 fn is_about_certificate(alert: AlertDescription) -> bool {
     matches!(
         alert,
@@ -141,4 +145,20 @@ fn readable(name: &str) -> String {
     let inner = name.split_once("(\"").and_then(|(_, rest)| rest.strip_suffix("\")"));
     let inner = inner.or_else(|| name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')));
     inner.unwrap_or(name).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_handshake_is_about_our_certificate_only_if_there_is_none() {
+        let mut context =
+            TlsContext { host: "docker".to_owned(), authorities: "x".to_owned(), certificate: None };
+        let error = || std::io::Error::other(TlsError::AlertReceived(AlertDescription::HandshakeFailure));
+        assert_eq!(context.problem(&error()), Some(TlsProblem::CertificateWanted));
+        context.certificate = Some("cert.pem".into());
+        assert!(matches!(context.problem(&error()), Some(TlsProblem::Handshake { .. })));
+        assert_eq!(context.problem(&std::io::ErrorKind::BrokenPipe.into()), None);
+    }
 }

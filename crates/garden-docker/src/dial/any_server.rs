@@ -7,8 +7,8 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{DigitallySignedStruct, Error, SignatureScheme};
 
-/// Takes anybody for the daemon, as `DOCKER_TLS` without `DOCKER_TLS_VERIFY` and `SkipTLSVerify` of a context ask for. The other
-/// end has to have the key of its certificate all the same.
+/// Takes anybody for the daemon, as `DOCKER_TLS` without `DOCKER_TLS_VERIFY` and `SkipTLSVerify` of a context ask for. The
+/// other end has to have the key of its certificate all the same.
 pub(crate) struct AnyServer(WebPkiSupportedAlgorithms);
 
 impl AnyServer {

@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use any_server::AnyServer;
 pub(crate) use ssh::SshDialer;
-pub(crate) use tcp::TcpDialer;
+pub(crate) use tcp::{PATIENCE, TcpDialer};
 pub(crate) use tls::TlsDialer;
 pub(crate) use unix::UnixDialer;
 

@@ -133,7 +133,8 @@ impl Complaint {
         Self { said, listening }
     }
 
-    /// Returns the last lines, as one. A connection that `ssh` shares with others (`ControlPersist`) may keep the stream open.
+    /// Returns the last lines, as one. A connection that `ssh` shares with others (`ControlPersist`) may keep the stream
+    /// open.
     async fn end(&mut self) -> String {
         let _ = timeout(PATIENCE, &mut self.listening).await;
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);

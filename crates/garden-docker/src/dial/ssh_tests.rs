@@ -32,11 +32,13 @@ fn ssh(script: &str) -> TempDir {
 }
 
 fn dialer(directory: &Path) -> SshDialer {
+    dialer_with(directory.as_os_str().to_owned())
+}
+
+fn dialer_with(path: OsString) -> SshDialer {
     let shown = "ssh://me@builder".to_owned();
     let address =
         SshAddress { user: Some("me".to_owned()), host: "builder".to_owned(), port: None, socket: None };
-    // What is not absolute is passed over.
-    let path = OsString::from(format!(".:{}", directory.display()));
     SshDialer { daemon: format!("{shown} (a test)"), shown, address, path }
 }
 
@@ -67,9 +69,8 @@ async fn much_passes_in_both_directions_and_the_end_is_passed_on() {
 
 #[tokio::test]
 async fn what_ssh_says_before_it_fails_is_the_reason() {
-    let directory = ssh(
-        "echo one >&2\necho two >&2\necho three >&2\necho >&2\nprintf 'me@builder: Permission denied (publickey).\\r\\n' >&2\nexit 255",
-    );
+    let directory = ssh("exec >&2\necho one\necho two\necho three\necho\n\
+         printf 'me@builder: Permission denied (publickey).\\r\\n'\nexit 255");
     let error = ask(&dialer(directory.path())).await.expect_err("refused");
     assert_eq!(
         error.to_string(),
@@ -93,7 +94,13 @@ async fn a_machine_without_ssh_is_told_so() {
     let directory = tempfile::tempdir().expect("a directory");
     let error = ask(&dialer(directory.path())).await.expect_err("no ssh");
     assert_eq!(error, ReachError::NoSsh { daemon: "ssh://me@builder (a test)".to_owned() });
-    let directory = ssh("");
+    let directory = ssh("echo reached");
+    let here = std::env::current_dir().expect("a directory");
+    let to_root = "../".repeat(here.components().count() - 1);
+    let relative = format!("{to_root}{}", directory.path().strip_prefix("/").expect("absolute").display());
+    assert!(Path::new(&relative).join("ssh").exists());
+    let error = ask(&dialer_with(relative.into())).await.expect_err("not absolute");
+    assert!(matches!(error, ReachError::NoSsh { .. }), "{error}");
     fs::set_permissions(directory.path().join("ssh"), fs::Permissions::from_mode(0o644)).expect("changed");
     let error = ask(&dialer(directory.path())).await.expect_err("no program").to_string();
     assert!(error.contains("`ssh` cannot be started: Permission denied"), "{error}");
@@ -111,7 +118,10 @@ async fn ssh_is_killed_with_its_connection() {
     assert!(process.exists());
     drop(connection);
     // The runtime collects what it has killed.
-    while process.exists() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let collected = async {
+        while process.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), collected).await.expect("killed");
 }

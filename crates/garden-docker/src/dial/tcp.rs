@@ -13,8 +13,8 @@ use super::explained::{Explain, Explained};
 use super::{Connection, Dial};
 use crate::{DockerError, ReachError};
 
-/// How long a host may take to answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a host may take to answer, and then again to encrypt the connection.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects by TCP, without TLS.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct TcpDialer {
     pub(crate) shown: String,
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) patience: Duration,
 }
 
 impl Dial for TcpDialer {
@@ -46,7 +47,7 @@ impl Dial for TcpDialer {
 
 impl TcpDialer {
     pub(super) async fn connect(&self) -> Result<TcpStream, ReachError> {
-        match timeout(PATIENCE, self.connect_patiently()).await {
+        match timeout(self.patience, self.connect_patiently()).await {
             Ok(connected) => connected,
             Err(_) => Err(self.too_late("a connection")),
         }
@@ -74,7 +75,7 @@ impl TcpDialer {
         ReachError::TimedOut {
             daemon: self.daemon.clone(),
             waited_for: waited_for.to_owned(),
-            seconds: PATIENCE.as_secs(),
+            seconds: self.patience.as_secs(),
         }
     }
 

@@ -1,11 +1,12 @@
 use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 
-use super::{Dial, TcpDialer, UnixDialer};
+use super::{Dial, PATIENCE, TcpDialer, UnixDialer};
 use crate::{DockerError, ReachError};
 
 /// What Go's server says to who does not speak TLS (`net/http/server.go`).
@@ -49,7 +50,8 @@ fn unix(path: &Path, others: &[PathBuf]) -> UnixDialer {
 
 pub(super) fn tcp(host: &str, port: u16) -> TcpDialer {
     let shown = format!("tcp://{host}:{port}");
-    TcpDialer { daemon: format!("{shown} (a test)"), shown, host: host.to_owned(), port }
+    let daemon = format!("{shown} (a test)");
+    TcpDialer { daemon, shown, host: host.to_owned(), port, patience: PATIENCE }
 }
 
 /// Listens on a port of this machine, and sends `answer` to the first who says something.
@@ -109,6 +111,12 @@ async fn a_socket_that_is_missing_left_behind_or_none_is_told_apart() {
     assert_eq!(refused, ReachError::Refused { daemon, others: Vec::new() });
 }
 
+#[tokio::test]
+async fn a_path_with_too_few_slashes_is_pointed_out() {
+    let report = Error::from(ask(&unix(Path::new("var/run/docker.sock"), &[])).await.expect_err("no socket"));
+    assert!(report.hint().is_some_and(|hint| hint.contains("write three of them")), "{report}");
+}
+
 /// The superuser may open every socket, so that no test can see one refused.
 #[test]
 fn a_socket_that_this_user_may_not_open_asks_for_the_group() {
@@ -143,6 +151,23 @@ async fn a_port_where_nobody_listens_and_a_name_that_nobody_has_are_told_apart()
     let start = "the Docker daemon at tcp://docker.invalid:2375 (a test) cannot be reached: \
                  the name docker.invalid cannot be resolved (";
     assert!(unknown.to_string().starts_with(start), "{unknown}");
+}
+
+/// Linux drops the first packet of whoever comes when the queue is full, as a firewall would.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_port_that_does_not_answer_is_given_up() {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let listener = socket.listen(1).expect("listens");
+    let address = listener.local_addr().expect("an address");
+    let mut queue = Vec::new();
+    while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(100)) {
+        queue.push(stream);
+    }
+    let dialer = TcpDialer { patience: Duration::from_secs(1), ..tcp("127.0.0.1", address.port()) };
+    let error = ask(&dialer).await.expect_err("no answer").to_string();
+    assert!(error.ends_with("cannot be reached: a connection did not come within 1 s"), "{error}");
 }
 
 #[tokio::test]

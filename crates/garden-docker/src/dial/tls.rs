@@ -8,7 +8,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::explained::{Explain, Explained};
-use super::tcp::PATIENCE;
 use super::{Connection, Dial, TcpDialer};
 use crate::endpoint::Tls;
 use crate::tls_problem::TlsContext;
@@ -47,7 +46,7 @@ impl Dial for TlsDialer {
             })?;
             let stream = self.tcp.connect().await?;
             let connector = TlsConnector::from(self.tls.config.clone());
-            match timeout(PATIENCE, connector.connect(name, stream)).await {
+            match timeout(self.tcp.patience, connector.connect(name, stream)).await {
                 Ok(Ok(stream)) => Ok(Box::new(Explained::new(stream, encrypted)) as Box<dyn Connection>),
                 Ok(Err(error)) => Err(encrypted.why(&error).into()),
                 Err(_) => Err(self.tcp.too_late("an answer to the TLS handshake").into()),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
 use rcgen::{
@@ -273,4 +274,14 @@ async fn a_daemon_without_tls_is_told_apart_from_one_that_hangs_up() {
         let daemon = format!("tcp://localhost:{port} (a test)");
         assert_eq!(error, ReachError::Tls { daemon, problem: expected });
     }
+}
+
+#[tokio::test]
+async fn a_daemon_that_does_not_answer_the_handshake_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let mut dialer = dialer(port, &files(&Authority::new("ours"), None), Verify::Authority);
+    dialer.tcp.patience = Duration::from_secs(1);
+    let error = ask(&dialer).await.expect_err("no answer").to_string();
+    assert!(error.ends_with("an answer to the TLS handshake did not come within 1 s"), "{error}");
 }

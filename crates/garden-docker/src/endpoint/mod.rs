@@ -18,7 +18,7 @@ pub(crate) use address::{Address, SshAddress};
 pub(crate) use environment::Environment;
 pub(crate) use tls_files::{Tls, Verify};
 
-use crate::dial::{Dial, SshDialer, TcpDialer, TlsDialer, UnixDialer};
+use crate::dial::{Dial, PATIENCE, SshDialer, TcpDialer, TlsDialer, UnixDialer};
 use crate::{DockerError, ReachError};
 use address::without_password;
 
@@ -168,9 +168,12 @@ impl Endpoint {
                 let path = environment.path("PATH").unwrap_or_default();
                 Arc::new(SshDialer { daemon, shown, address, path: path.into_os_string() })
             }
-            (Address::Tcp { host, port, .. }, None) => Arc::new(TcpDialer { daemon, shown, host, port }),
-            (Address::Tcp { host, port, .. }, Some(tls)) => {
-                Arc::new(TlsDialer { tcp: TcpDialer { daemon, shown, host, port }, tls })
+            (Address::Tcp { host, port, .. }, tls) => {
+                let tcp = TcpDialer { daemon, shown, host, port, patience: PATIENCE };
+                match tls {
+                    None => Arc::new(tcp),
+                    Some(tls) => Arc::new(TlsDialer { tcp, tls }),
+                }
             }
         }
     }

@@ -2,6 +2,8 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use tempfile::TempDir;
 
 use super::{Address, Endpoint, Environment, Origin};
@@ -238,9 +240,21 @@ fn keys_of_all_kinds_are_read_and_what_is_wrong_with_one_is_said_without_it() {
     let other = rcgen::KeyPair::generate().expect("a key").serialize_pem();
     assert!(refused(&other).contains("key.pem: with cert.pem, "), "{}", refused(&other));
 
-    home.write(".docker/key.pem", &issued.signing_key.serialize_pem());
-    let tls = home.find(&variables).expect("PKCS #8").tls.expect("TLS");
-    assert!(tls.certificate.is_some_and(|file| file.ends_with("cert.pem")));
+    for (algorithm, label, header) in [
+        // What comes before the older form of a key in PKCS #8 has always the same length.
+        (&rcgen::PKCS_RSA_SHA256, "RSA PRIVATE KEY", 26),
+        (&rcgen::PKCS_ECDSA_P256_SHA256, "EC PRIVATE KEY", 29),
+    ] {
+        let key = rcgen::KeyPair::generate_for(algorithm).expect("a key");
+        let names = rcgen::CertificateParams::new(vec!["me".to_owned()]).expect("a name");
+        home.write(".docker/cert.pem", &names.self_signed(&key).expect("a certificate").pem());
+        let older = BASE64_STANDARD.encode(&key.serialize_der()[header..]);
+        for pem in [key.serialize_pem(), format!("{begin} {label}-----\n{older}\n{end} {label}-----\n")] {
+            home.write(".docker/key.pem", &pem);
+            let tls = home.find(&variables).expect(label).tls.expect("TLS");
+            assert!(tls.certificate.is_some_and(|file| file.ends_with("cert.pem")), "{label}");
+        }
+    }
 }
 
 #[test]
