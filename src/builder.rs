@@ -9,6 +9,7 @@ use garden_build_core::{
 };
 use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
 use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
+use garden_docker::{DaemonChoice, DockerDaemon};
 use tokio_util::sync::CancellationToken;
 
 use crate::mode;
@@ -43,7 +44,7 @@ impl Builder {
     /// cannot be used. The cluster itself is not asked yet.
     pub async fn connect(provider: ProviderConfig) -> Result<Self> {
         let cluster = Cluster::connect(&provider).await?;
-        Self::new(provider, &cluster)
+        Self::new(provider, &cluster, DaemonChoice::Environment)
     }
 
     /// Uses a Kubernetes client that the caller has set up; the provider's `kubeconfig` and `context`
@@ -55,7 +56,16 @@ impl Builder {
     /// # Errors
     /// If the configuration is incomplete or asks for what is not supported.
     pub fn with_client(provider: ProviderConfig, client: kube::Client) -> Result<Self> {
-        Self::new(provider, &Cluster::new(client))
+        Self::new(provider, &Cluster::new(client), DaemonChoice::Environment)
+    }
+
+    /// As [`with_client`](Self::with_client), and builds on `daemon` with the build mode local-docker, whatever daemon the environment
+    /// names.
+    ///
+    /// # Errors
+    /// If the configuration is incomplete or asks for what is not supported.
+    pub fn with_docker(provider: ProviderConfig, client: kube::Client, daemon: DockerDaemon) -> Result<Self> {
+        Self::new(provider, &Cluster::new(client), DaemonChoice::Daemon(daemon))
     }
 
     /// Builds with a backend of the caller's own; the provider's `buildMode` then counts for nothing.
@@ -68,13 +78,13 @@ impl Builder {
         backend: Arc<dyn Backend>,
     ) -> Result<Self> {
         provider.check()?;
-        let target = Target::new(&provider, &Cluster::new(client))?;
+        let target = Target::new(&provider, &Cluster::new(client), DaemonChoice::Environment)?;
         Ok(Self::from_parts(provider, target, backend))
     }
 
-    fn new(provider: ProviderConfig, cluster: &Cluster) -> Result<Self> {
+    fn new(provider: ProviderConfig, cluster: &Cluster, daemon: DaemonChoice) -> Result<Self> {
         provider.check()?;
-        let target = Target::new(&provider, cluster)?;
+        let target = Target::new(&provider, cluster, daemon)?;
         let backend = mode::backend(&provider, cluster, &target)?;
         Ok(Self::from_parts(provider, target, backend))
     }

@@ -6,7 +6,7 @@ use garden_build_core::{Backend, Error, ErrorKind, Result};
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::Cluster;
 use garden_config::{BuildMode, KanikoNamespace, Namespace, ProviderConfig};
-use garden_docker::{DaemonChoice, LocalDockerBackend};
+use garden_docker::LocalDockerBackend;
 use garden_kaniko::KanikoBackend;
 
 use crate::target::Target;
@@ -56,7 +56,7 @@ pub(crate) fn backend(
             let credentials = target.registry_credentials.clone();
             Ok(Arc::new(match target.nodes() {
                 Some(nodes) => LocalDockerBackend::for_nodes(nodes.clone(), credentials),
-                None => LocalDockerBackend::new(DaemonChoice::Environment, credentials),
+                None => LocalDockerBackend::new(target.daemon.clone(), credentials),
             }))
         }
         other => {

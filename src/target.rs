@@ -17,6 +17,8 @@ use garden_registry::{Credentials, Identity, Location, RegistryClient, RegistryE
 pub(crate) struct Target {
     cluster: Cluster,
     pub(crate) registry_credentials: RegistryCredentials,
+    /// Where local-docker builds.
+    pub(crate) daemon: DaemonChoice,
     place: Place,
 }
 
@@ -48,11 +50,11 @@ pub(crate) enum Known {
 }
 
 impl Target {
-    /// Finds what `provider` means.
+    /// Finds what `provider` means; `daemon` is where local-docker builds.
     ///
     /// # Errors
     /// If it means nothing, or the certificates for its registry cannot be read.
-    pub(crate) fn new(provider: &ProviderConfig, cluster: &Cluster) -> Result<Self> {
+    pub(crate) fn new(provider: &ProviderConfig, cluster: &Cluster, daemon: DaemonChoice) -> Result<Self> {
         let mut registry_credentials =
             RegistryCredentials::of_secrets(cluster.clone(), provider.image_pull_secrets.clone());
         let is_local = provider.build_mode == BuildMode::LocalDocker;
@@ -63,11 +65,11 @@ impl Target {
             && provider.kind == ProviderKind::LocalKubernetes
             && provider.deployment_registry.is_none();
         let place = if on_nodes {
-            Place::Nodes(NodeImages::new(cluster.clone(), DaemonChoice::Environment))
+            Place::Nodes(NodeImages::new(cluster.clone(), daemon.clone()))
         } else {
             Place::Registry(Box::new(TargetRegistry::new(provider, cluster)?))
         };
-        Ok(Self { cluster: cluster.clone(), registry_credentials, place })
+        Ok(Self { cluster: cluster.clone(), registry_credentials, daemon, place })
     }
 
     /// Returns the registry.

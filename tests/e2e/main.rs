@@ -16,6 +16,7 @@ mod credential_helpers;
 mod credentials;
 mod failures;
 mod in_cluster_registry;
+mod local_docker;
 mod permissions;
 mod project;
 mod proxy;

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
 
-use garden_build::docker::DockerDaemon;
 use garden_build::registry::{Credentials, Platform, Platforms, RegistryClient, Resolution};
 use garden_build::{BuiltImage, Digest, ErrorKind, ImageReference, PublishRequest};
 use serde_json::Value;
-use tempfile::TempDir;
 
+use crate::local_docker::Daemon;
 use crate::site::{Project, in_project, variable};
 
 /// A registry of a company: a private authority, and a password of its own.
@@ -152,65 +149,12 @@ async fn a_saved_image_is_whole_and_is_what_docker_loads() {
     .await;
 }
 
-/// A Docker daemon of the test's own.
-struct Daemon {
-    process: Child,
-    directory: TempDir,
-}
-
-impl Daemon {
-    fn start() -> Self {
-        let directory = TempDir::new().unwrap();
-        let path = |name: &str| directory.path().join(name);
-        let log = std::fs::File::create(path("log")).unwrap();
-        let process = Command::new(variable("GARDEN_TEST_DOCKERD"))
-            .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"])
-            .arg(format!("--host=unix://{}", path("socket").display()))
-            .arg("--data-root")
-            .arg(path("data"))
-            .arg("--exec-root")
-            .arg(path("exec"))
-            .arg("--pidfile")
-            .arg(path("pid"))
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("a Docker daemon");
-        Self { process, directory }
-    }
-
-    async fn client(&self) -> DockerDaemon {
-        let address = format!("unix://{}", self.directory.path().join("socket").display());
-        let started = Instant::now();
-        loop {
-            let error = match DockerDaemon::at(&address) {
-                Ok(daemon) => match daemon.platform().await {
-                    Ok(_) => return daemon,
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
-            let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-            assert!(started.elapsed() < Duration::from_secs(60), "{error}\n{log}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It stops its own containerd, which a SIGKILL would leave behind.
-        let _ = Command::new("kill").arg(self.process.id().to_string()).status();
-        let _ = self.process.wait();
-    }
-}
-
 #[tokio::test]
 async fn an_image_is_loaded_into_a_docker_daemon() {
     in_project("docker-load", async |project| {
         let image = built(project).await;
-        let daemon = Daemon::start();
-        let client = daemon.client().await;
+        let daemon = Daemon::start().await;
+        let client = daemon.client();
         // Twice, as it is done after each build.
         for _ in 0..2 {
             project.builder().load_into_docker(&image.reference, &client).await.unwrap();

@@ -127,7 +127,8 @@ impl Failed<'_> {
         let message = format!("{} with exit code {exit_code}", self.subject());
         let error = Error::new(self.kind(Some(exit_code)), message);
         if exit_code == KILLED {
-            return error.with_hint(format!("it was killed; if it was for its memory, {}", self.advice.memory));
+            return error
+                .with_hint(format!("it was killed; if it was for its memory, {}", self.advice.memory));
         }
         error
     }

@@ -21,12 +21,7 @@ pub struct Run {
 
 impl Run {
     /// Prepares to build `job`, with the credentials of `logins`, and to report to `events`.
-    pub fn new(
-        job: &BuildJob,
-        logins: Arc<dyn RegistryLogins>,
-        events: &EventSink,
-        advice: Advice,
-    ) -> Self {
+    pub fn new(job: &BuildJob, logins: Arc<dyn RegistryLogins>, events: &EventSink, advice: Advice) -> Self {
         let journal = Journal::default();
         let session = request::session(job, logins, journal.clone());
         let progress = Progress::new(events.clone(), journal.clone());

@@ -26,6 +26,7 @@ const NO_LIMIT: u64 = 100 * 24 * 60 * 60;
 pub struct DockerDaemon {
     dial: Arc<dyn Dial>,
     docker: Docker,
+    is_classic: bool,
     version: Arc<OnceCell<DaemonVersion>>,
 }
 
@@ -40,12 +41,14 @@ pub(crate) struct DaemonVersion {
 
 impl DockerDaemon {
     /// Uses the daemon that the `docker` command of this user uses: that of `DOCKER_HOST`, of the context named by
-    /// `DOCKER_CONTEXT` or chosen with `docker context use`, else the one on the usual socket. It is not asked yet.
+    /// `DOCKER_CONTEXT` or chosen with `docker context use`, else the one on the usual socket. It is not asked yet. With
+    /// `DOCKER_BUILDKIT=0`, it builds [without `BuildKit`](Self::without_buildkit), as for that command.
     ///
     /// # Errors
     /// If what is named does not exist or is no address, or its certificates cannot be used.
     pub fn from_environment() -> Result<Self, DockerError> {
-        Self::over(endpoint::from_environment()?)
+        let daemon = Self::over(endpoint::from_environment()?)?;
+        Ok(if buildkit_is_off() { daemon.without_buildkit() } else { daemon })
     }
 
     /// Uses the daemon at `address`, such as `unix:///var/run/docker.sock`, `tcp://127.0.0.1:2375`, which is without TLS, or
@@ -68,7 +71,18 @@ impl DockerDaemon {
             bollard::API_DEFAULT_VERSION,
         );
         let docker = docker.map_err(|source| DockerError::of(dial.address(), "be set up", source))?;
-        Ok(Self { dial, docker, version: Arc::default() })
+        Ok(Self { dial, docker, is_classic: false, version: Arc::default() })
+    }
+
+    /// Builds with the daemon's classic builder, even if it has `BuildKit`.
+    pub fn without_buildkit(mut self) -> Self {
+        self.is_classic = true;
+        self
+    }
+
+    /// Whether it builds with the classic builder in any case.
+    pub(crate) fn is_classic(&self) -> bool {
+        self.is_classic
     }
 
     /// Returns the daemon's address, or what else it is called in messages.
@@ -111,6 +125,11 @@ impl DockerDaemon {
         platform.os = said.os.unwrap_or(platform.os);
         platform.architecture = said.arch.unwrap_or(platform.architecture);
         Ok(DaemonVersion { version, platform })
+    }
+
+    /// Whether it answers now.
+    pub(crate) async fn answers(self) -> bool {
+        self.answered("answer", self.docker.ping()).await.is_ok()
     }
 
     /// Returns bollard's client, with an API version that the daemon knows.
@@ -156,4 +175,9 @@ impl DockerDaemon {
     pub(crate) fn failed(&self, action: &str, source: Error) -> DockerError {
         DockerError::of(self.address(), action, source)
     }
+}
+
+/// Whether this user's environment has the `docker` command build without `BuildKit`.
+pub(crate) fn buildkit_is_off() -> bool {
+    std::env::var("DOCKER_BUILDKIT").is_ok_and(|value| matches!(value.as_str(), "0" | "false"))
 }

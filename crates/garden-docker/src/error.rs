@@ -45,7 +45,9 @@ pub enum DockerError {
         message: String,
     },
     /// The daemon knows only older versions of Docker's API.
-    #[error("the Docker daemon at {address} (Docker {version}) speaks version {api} of Docker's API, and {oldest} is needed")]
+    #[error(
+        "the Docker daemon at {address} (Docker {version}) speaks version {api} of Docker's API, and {oldest} is needed"
+    )]
     TooOld {
         /// Its address.
         address: String,
@@ -116,7 +118,9 @@ impl From<DockerError> for Error {
             error => error,
         };
         let (kind, hint) = match &error {
-            DockerError::Broken { .. } => (ErrorKind::Unreachable, "look whether Docker was stopped, and its log"),
+            DockerError::Broken { .. } => {
+                (ErrorKind::Unreachable, "look whether Docker was stopped, and its log")
+            }
             DockerError::Silent { .. } => (ErrorKind::Unreachable, "restart the daemon if it stays so"),
             DockerError::TooOld { .. } => (ErrorKind::Unsupported, "update Docker to 20.10 or later"),
             DockerError::Refused { .. }

@@ -82,7 +82,9 @@ impl tower::Service<Uri> for Connector {
         let dial = Arc::clone(&self.0);
         Box::pin(async move {
             let dialled = dial.dial().await;
-            dialled.map(|stream| Dialled(TokioIo::new(stream))).map_err(|error| NotDialled(Mutex::new(Some(error))))
+            dialled
+                .map(|stream| Dialled(TokioIo::new(stream)))
+                .map_err(|error| NotDialled(Mutex::new(Some(error))))
         })
     }
 }

@@ -39,6 +39,8 @@ pub struct DockerfileBuild {
     pub cache_exports: Vec<CacheEntry>,
     /// What becomes of the result.
     pub image: ImageExport,
+    /// What the build is allowed that the daemon does not allow by itself, such as `network.host`.
+    pub entitlements: Vec<String>,
     /// Further attributes of the frontend, by its own names; they win over what the fields above say.
     pub attributes: BTreeMap<String, String>,
 }
@@ -111,6 +113,7 @@ impl DockerfileBuild {
         proto::SolveRequest {
             r#ref: reference,
             session,
+            entitlements: self.entitlements.clone(),
             frontend: "dockerfile.v0".to_owned(),
             frontend_attrs: self.into_frontend_attributes(),
             exporters,
@@ -229,6 +232,7 @@ mod tests {
             cache_imports: vec![cache.clone()],
             cache_exports: vec![cache],
             image: ImageExport::Pushed { names: vec!["r.example/a:1".to_owned()], insecure: true },
+            entitlements: vec!["network.host".to_owned()],
             attributes: BTreeMap::from([text(("shm-size", "1g"))]),
         };
         let request = build.into_request("ref".to_owned(), "session".to_owned());
@@ -236,6 +240,7 @@ mod tests {
         insta::assert_json_snapshot!("frontend_attributes", attributes);
         let exporter: BTreeMap<_, _> = request.exporters[0].attrs.clone().into_iter().collect();
         insta::assert_json_snapshot!("image_exporter", exporter);
+        assert_eq!(request.entitlements, ["network.host"]);
         let cache = request.cache.expect("cache options");
         assert_eq!(cache.imports, cache.exports);
         assert_eq!(cache.imports[0].attrs["ref"], "r.example/a:c");

@@ -72,14 +72,14 @@ fn what_the_request_lacks_is_said() {
 
 #[test]
 fn a_daemon_that_stops_may_be_tried_again() {
-    let stopped = explain_build(&Failure::new(Code::Cancelled, "context canceled"), None);
+    let stopped = explain_build(&Failure::new(Code::Cancelled, "context canceled"), None, OF_NAMESPACE);
     assert_eq!((stopped.kind(), stopped.is_retryable()), (&ErrorKind::BuilderLost, true));
 }
 
 #[test]
 fn a_failed_command_is_not_tried_again_whatever_the_daemon_calls_it() {
     let message = "process \"/bin/sh -c make\" did not complete successfully: exit code: 2: context canceled";
-    let error = explain_build(&Failure::new(Code::Cancelled, message), Some("RUN make"));
+    let error = explain_build(&Failure::new(Code::Cancelled, message), Some("RUN make"), OF_NAMESPACE);
     assert!(matches!(error.kind(), ErrorKind::BuildFailed { exit_code: Some(2), .. }), "{error:?}");
     assert!(!error.is_retryable());
 }

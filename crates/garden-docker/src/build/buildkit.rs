@@ -40,6 +40,7 @@ pub(crate) async fn build(
 pub(crate) fn wanted(job: &BuildJob, name: &ImageReference, flags: &Flags) -> DockerfileBuild {
     DockerfileBuild {
         image: ImageExport::Docker { names: vec![name.to_string()] },
+        entitlements: flags.entitlements(),
         attributes: flags.attributes(),
         ..request::build(job)
     }

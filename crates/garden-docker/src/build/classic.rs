@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder};
 use futures::{StreamExt as _, TryStreamExt as _};
-use garden_build_core::context::{ByteStream, Context, ContextError, EntryKind, GzipMembers, TarStream, byte_stream};
+use garden_build_core::context::{
+    ByteStream, Context, ContextError, EntryKind, GzipMembers, TarStream, byte_stream,
+};
 use garden_build_core::{BuildContext, BuildJob, Error, ErrorKind, ImageReference, Result};
 
 use super::credentials::server;
@@ -69,8 +71,11 @@ pub(crate) async fn build(
     progress.finish();
     // The daemon ends its answer in the same way when it is stopped in the middle of a build.
     if progress.image().is_none() {
-        let message = format!("the Docker daemon at {} ended its answer before the build", builder.daemon.address());
-        return Err(Error::new(ErrorKind::BuilderLost, message).with_hint(builder.advice.of_buildkit.lost).retryable());
+        let message =
+            format!("the Docker daemon at {} ended its answer before the build", builder.daemon.address());
+        return Err(Error::new(ErrorKind::BuilderLost, message)
+            .with_hint(builder.advice.of_buildkit.lost)
+            .retryable());
     }
     Ok(progress.counts())
 }
@@ -109,8 +114,11 @@ pub(crate) fn options(
     }
     if let Some(bytes) = flags.shm_size {
         let bytes = i32::try_from(bytes).map_err(|_| {
-            Error::new(ErrorKind::Unsupported, "`extraFlags`: `--shm-size` is at most 2 GiB with Docker's classic builder")
-                .with_hint("choose a smaller size")
+            Error::new(
+                ErrorKind::Unsupported,
+                "`extraFlags`: `--shm-size` is at most 2 GiB with Docker's classic builder",
+            )
+            .with_hint("choose a smaller size")
         })?;
         options = options.shmsize(bytes);
     }
@@ -175,7 +183,9 @@ impl Archive {
                 write(output, &context, added.as_deref(), &read)?;
             } else {
                 let compressed = GzipMembers::new(output, COMPRESSION_LEVEL);
-                write(compressed, &context, added.as_deref(), &read)?.finish().map_err(ContextError::Write)?;
+                write(compressed, &context, added.as_deref(), &read)?
+                    .finish()
+                    .map_err(ContextError::Write)?;
             }
             Ok(())
         })
@@ -208,7 +218,11 @@ mod tests {
 
     use super::*;
 
-    async fn unpacked(files: &[(&str, &str)], request: impl FnOnce(&mut BuildRequest), is_local: bool) -> (String, Vec<(String, String)>) {
+    async fn unpacked(
+        files: &[(&str, &str)],
+        request: impl FnOnce(&mut BuildRequest),
+        is_local: bool,
+    ) -> (String, Vec<(String, String)>) {
         let directory = TempDir::new().expect("a directory");
         for (path, contents) in files {
             fs::write(directory.path().join(path), contents).expect("written");
@@ -249,8 +263,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_dockerfile_that_is_ignored_is_added_and_has_the_daemon_remove_it() {
-        let files =
-            [("Dockerfile", "FROM scratch\n"), (".dockerignore", "Dockerfile\n"), (".garden-build.Dockerfile", "mine")];
+        let files = [
+            ("Dockerfile", "FROM scratch\n"),
+            (".dockerignore", "Dockerfile\n"),
+            (".garden-build.Dockerfile", "mine"),
+        ];
         let (dockerfile, found) = unpacked(&files, |_| {}, true).await;
         assert_eq!(dockerfile, ".garden-build.Dockerfile_");
         let added = found.iter().find(|(path, _)| *path == dockerfile).expect("the Dockerfile");

@@ -50,13 +50,15 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
     }
     if step.is_some_and(is_from) && !says(&["invalid reference format", "base name"]) {
         let message = format!("a base image cannot be pulled (`{}`): {words}", step.unwrap_or_default());
-        let (kind, hint) = refusal(words, advice)
-            .unwrap_or((ErrorKind::Unreachable, advice.of_buildkit.base_image));
+        let (kind, hint) =
+            refusal(words, advice).unwrap_or((ErrorKind::Unreachable, advice.of_buildkit.base_image));
         return Error::new(kind, message).with_hint(hint);
     }
     let error = Error::new(of_build(None), whole).with_log_tail(progress.tail());
     if says(&["requires BuildKit", "require BuildKit"]) {
-        return error.with_hint("this daemon builds without BuildKit: use one that has it, or a Dockerfile without this");
+        return error.with_hint(
+            "this daemon builds without BuildKit: use one that has it, or a Dockerfile without this",
+        );
     }
     error
 }
@@ -74,7 +76,10 @@ pub(crate) fn explain_push(image: &str, words: &str, advice: &Advice) -> Error {
             (kind, advice.of_buildkit.push)
         }
         Some((ErrorKind::Rejected, hint)) => (ErrorKind::PushFailed, hint),
-        _ => (ErrorKind::PushFailed, "check that the daemon reaches this registry, and that the registry takes pushes"),
+        _ => (
+            ErrorKind::PushFailed,
+            "check that the daemon reaches this registry, and that the registry takes pushes",
+        ),
     };
     Error::new(kind, message).with_hint(hint)
 }
@@ -97,9 +102,15 @@ fn refusal(words: &str, advice: &Advice) -> Option<(ErrorKind, &'static str)> {
 
 /// Whether the registry does not know who asks.
 fn is_unknown(words: &str) -> bool {
-    ["401 Unauthorized", "unauthorized", "no basic auth credentials", "authentication required", "incorrect username or password"]
-        .iter()
-        .any(|sign| words.contains(sign))
+    [
+        "401 Unauthorized",
+        "unauthorized",
+        "no basic auth credentials",
+        "authentication required",
+        "incorrect username or password",
+    ]
+    .iter()
+    .any(|sign| words.contains(sign))
 }
 
 fn is_from(instruction: &str) -> bool {
@@ -114,7 +125,8 @@ fn exit_code(words: &str) -> Option<i32> {
 
 /// `COPY failed: file not found in build context or excluded by .dockerignore: stat app.txt: file does not exist`.
 fn missing_file(words: &str) -> Option<&str> {
-    let (_, rest) = words.split_once("file not found in build context or excluded by .dockerignore: stat ")?;
+    let (_, rest) =
+        words.split_once("file not found in build context or excluded by .dockerignore: stat ")?;
     rest.strip_suffix(": file does not exist")
 }
 
@@ -162,7 +174,10 @@ mod tests {
     fn what_is_missing_is_named() {
         let words = "COPY failed: file not found in build context or excluded by .dockerignore: stat app.txt: file does not exist";
         let error = explained("COPY app.txt /", words);
-        assert_eq!(error.message(), "the step `COPY app.txt /` failed: `app.txt` is not in the build context");
+        assert_eq!(
+            error.message(),
+            "the step `COPY app.txt /` failed: `app.txt` is not in the build context"
+        );
         let words = "manifest for r.example/none:1 not found: manifest unknown: manifest unknown";
         let error = explained("FROM r.example/none:1", words);
         assert_eq!(*error.kind(), ErrorKind::NotFound);
@@ -171,7 +186,10 @@ mod tests {
 
     #[test]
     fn a_full_disk_and_lack_of_memory_are_told_apart() {
-        let error = explained("COPY a /", "Error processing tar file(exit status 1): write /a: no space left on device");
+        let error = explained(
+            "COPY a /",
+            "Error processing tar file(exit status 1): write /a: no space left on device",
+        );
         assert_eq!(error.hint(), Some("more disk"));
         let error = explained("RUN a", "fork/exec /bin/sh: cannot allocate memory");
         assert_eq!((error.kind(), error.hint()), (&ErrorKind::OutOfMemory, Some("more memory")));
@@ -181,10 +199,26 @@ mod tests {
     fn a_registry_s_refusal_is_of_its_kind() {
         for (words, pulled, pushed) in [
             ("unauthorized: authentication required", ErrorKind::Unauthorized, ErrorKind::Unauthorized),
-            ("Get \"https://r.example/v2/\": no basic auth credentials", ErrorKind::Unauthorized, ErrorKind::Unauthorized),
-            ("denied: requested access to the resource is denied", ErrorKind::PermissionDenied, ErrorKind::PermissionDenied),
-            ("Get \"https://r.example/v2/\": http: server gave HTTP response to HTTPS client", ErrorKind::Rejected, ErrorKind::PushFailed),
-            ("Get \"https://r.example/v2/\": dial tcp: lookup r.example: no such host", ErrorKind::Unreachable, ErrorKind::PushFailed),
+            (
+                "Get \"https://r.example/v2/\": no basic auth credentials",
+                ErrorKind::Unauthorized,
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "denied: requested access to the resource is denied",
+                ErrorKind::PermissionDenied,
+                ErrorKind::PermissionDenied,
+            ),
+            (
+                "Get \"https://r.example/v2/\": http: server gave HTTP response to HTTPS client",
+                ErrorKind::Rejected,
+                ErrorKind::PushFailed,
+            ),
+            (
+                "Get \"https://r.example/v2/\": dial tcp: lookup r.example: no such host",
+                ErrorKind::Unreachable,
+                ErrorKind::PushFailed,
+            ),
         ] {
             assert_eq!(*explained("FROM r.example/a:1", words).kind(), pulled, "{words}");
             let error = explain_push("r.example/a:1", words, &ADVICE);

@@ -35,9 +35,15 @@ impl Flags {
                 None => (word.as_str(), None),
             };
             let mut value = |what: &str| {
-                value.or_else(|| words.next().map(String::as_str)).filter(|value| !value.is_empty()).ok_or_else(
-                    || unusable(format!("`extraFlags`: `{name}` has no value"), format!("write `{name} {what}`")),
-                )
+                value
+                    .or_else(|| words.next().map(String::as_str))
+                    .filter(|value| !value.is_empty())
+                    .ok_or_else(|| {
+                        unusable(
+                            format!("`extraFlags`: `{name}` has no value"),
+                            format!("write `{name} {what}`"),
+                        )
+                    })
             };
             match name {
                 "--pull" => read.pull = !word.ends_with("=false"),
@@ -74,6 +80,12 @@ impl Flags {
         }
     }
 
+    /// What `BuildKit` has to be told besides that it is wanted. Source: `BuildKit`, `util/entitlements`.
+    pub(crate) fn entitlements(&self) -> Vec<String> {
+        let is_host = self.network.as_deref() == Some("host");
+        is_host.then(|| "network.host".to_owned()).into_iter().collect()
+    }
+
     /// The attributes of `BuildKit`'s Dockerfile frontend. Source: Docker, `builder/builder-next/builder.go`.
     pub(crate) fn attributes(&self) -> BTreeMap<String, String> {
         let mut attributes = self.options.clone();
@@ -93,7 +105,8 @@ impl Flags {
 /// The flags are part of the version: any of them can change the image.
 pub(crate) fn image_flags(request: &BuildRequest, mode: &str) -> Result<Vec<String>> {
     let Flags { network, shm_size, pull, options } = Flags::read(&request.extra_flags, mode)?;
-    let mut flags: Vec<String> = options.iter().map(|(name, value)| format!("--opt={name}={value}")).collect();
+    let mut flags: Vec<String> =
+        options.iter().map(|(name, value)| format!("--opt={name}={value}")).collect();
     flags.extend(network.map(|network| format!("--network={network}")));
     flags.extend(shm_size.map(|bytes| format!("--shm-size={bytes}")));
     flags.extend(pull.then(|| "--pull".to_owned()));
@@ -111,7 +124,8 @@ fn bytes(text: &str) -> Result<u64> {
         "g" | "gb" | "gib" => Some(30),
         _ => None,
     };
-    let size = number.parse::<u64>().ok().zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
+    let size =
+        number.parse::<u64>().ok().zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
     size.ok_or_else(|| {
         let message = format!("`extraFlags`: `--shm-size {text}` is no size");
         unusable(message, "write a number of bytes, or one with a unit, such as `64m`".to_owned())
@@ -134,7 +148,10 @@ mod tests {
     fn flags_may_be_one_word_or_two() {
         let flags = read(&["--network", "none", "--shm-size=64m", "--pull", "--opt", "ulimit=nofile=1024"]);
         let flags = flags.expect("valid");
-        assert_eq!((flags.network.as_deref(), flags.shm_size, flags.pull), (Some("none"), Some(64 << 20), true));
+        assert_eq!(
+            (flags.network.as_deref(), flags.shm_size, flags.pull),
+            (Some("none"), Some(64 << 20), true)
+        );
         let attributes = flags.attributes();
         let expected = [
             ("force-network-mode", "none"),

@@ -9,7 +9,8 @@ mod progress;
 mod push;
 
 use garden_build_core::{
-    BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, PlannedObject, Pushed, Result,
+    BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, PlannedObject,
+    Pushed, Result,
 };
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -47,7 +48,12 @@ pub(crate) fn capabilities(choice: Choice) -> Capabilities {
 }
 
 /// Shows what the daemon would be asked for.
-pub(crate) fn plan(job: &BuildJob, name: &ImageReference, choice: Choice, mode: &str) -> Result<PlannedObject> {
+pub(crate) fn plan(
+    job: &BuildJob,
+    name: &ImageReference,
+    choice: Choice,
+    mode: &str,
+) -> Result<PlannedObject> {
     let flags = Flags::read(&job.request.extra_flags, mode)?;
     if choice == Choice::Classic {
         flags.check_classic()?;

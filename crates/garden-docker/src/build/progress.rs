@@ -163,7 +163,9 @@ impl Progress {
     fn log(&self, stream: Stream, line: &str) {
         match self.step.as_ref().or(self.sending.as_ref()) {
             Some(step) => step.log(stream, line),
-            None => self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() }),
+            None => {
+                self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() })
+            }
         }
     }
 
@@ -174,8 +176,9 @@ impl Progress {
             step.failed(error);
             return;
         }
-        let makes_something =
-            self.instruction().is_some_and(|text| !text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("FROM ")));
+        let makes_something = self
+            .instruction()
+            .is_some_and(|text| !text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("FROM ")));
         match (makes_something, is_cached) {
             (true, true) => self.steps_cached += 1,
             (true, false) => self.steps_run += 1,

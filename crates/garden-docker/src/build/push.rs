@@ -44,7 +44,8 @@ async fn send(builder: &ImageBuilder<'_>, image: &ImageReference, step: &Step) -
     }
     digest.ok_or_else(|| {
         let message = format!("the Docker daemon pushed {image}, but did not report its digest");
-        Error::new(ErrorKind::PushFailed, message).with_hint("build again; the image is in the daemon already")
+        Error::new(ErrorKind::PushFailed, message)
+            .with_hint("build again; the image is in the daemon already")
     })
 }
 

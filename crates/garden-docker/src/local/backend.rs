@@ -1,14 +1,19 @@
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, PlannedObject, Pushed, Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
+    Result, SweepReport,
 };
 
-use garden_build_core::{Error, ErrorKind};
-
 use super::{DaemonChoice, NodeImages};
+use crate::DockerDaemon;
 use crate::build::{Advice, Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
 
 const MODE: &str = "local-docker";
+
+/// How long a daemon may take to start again. Docker Desktop takes its time.
+const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 
 const ADVICE: Advice = Advice {
     of_buildkit: garden_buildkit::Advice {
@@ -34,8 +39,6 @@ pub struct LocalDockerBackend {
 
 impl LocalDockerBackend {
     /// Builds on `daemon`, and pulls and pushes with `credentials`.
-    ///
-    /// With `DOCKER_BUILDKIT=0` in the environment, the daemon's classic builder builds, as with the `docker` command.
     pub fn new(daemon: DaemonChoice, credentials: RegistryCredentials) -> Self {
         Self { daemon, credentials, nodes: None }
     }
@@ -45,12 +48,35 @@ impl LocalDockerBackend {
         Self { daemon: nodes.daemon.clone(), credentials, nodes: Some(nodes) }
     }
 
+    fn choice(&self) -> Choice {
+        if self.daemon.is_classic() { Choice::Classic } else { Choice::Newest }
+    }
+
+    /// Builds, and if the daemon was lost meanwhile, waits until it is back before that is told, so that the next try finds it.
+    async fn build_or_wait(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
+        let built = self.build_and_deliver(job, cx).await;
+        if built.as_ref().is_err_and(|error| *error.kind() == ErrorKind::BuilderLost) {
+            let step = cx.events.step("wait for the Docker daemon to come back");
+            match tokio::time::timeout(RESTART_PATIENCE, self.is_back()).await {
+                Ok(()) => step.done(),
+                Err(_) => step.failed(format!("it did not within {} s", RESTART_PATIENCE.as_secs())),
+            }
+        }
+        built
+    }
+
+    async fn is_back(&self) {
+        while !matches!(self.daemon.daemon().map(DockerDaemon::answers), Ok(answers) if answers.await) {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
     async fn build_and_deliver(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let daemon = self.daemon.daemon()?;
         let builder = ImageBuilder {
             daemon: &daemon,
             mode: MODE,
-            choice: choice(),
+            choice: self.choice(),
             credentials: &self.credentials,
             advice: ADVICE,
         };
@@ -70,19 +96,13 @@ impl LocalDockerBackend {
     }
 }
 
-/// As the `docker` command chooses.
-fn choice() -> Choice {
-    let is_off = std::env::var("DOCKER_BUILDKIT").is_ok_and(|value| matches!(value.as_str(), "0" | "false"));
-    if is_off { Choice::Classic } else { Choice::Newest }
-}
-
 impl Backend for LocalDockerBackend {
     fn name(&self) -> &'static str {
         MODE
     }
 
     fn capabilities(&self) -> Capabilities {
-        capabilities(choice())
+        capabilities(self.choice())
     }
 
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {
@@ -90,11 +110,11 @@ impl Backend for LocalDockerBackend {
     }
 
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
-        Ok(vec![plan(job, &job.push_to, choice(), MODE)?])
+        Ok(vec![plan(job, &job.push_to, self.choice(), MODE)?])
     }
 
     fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
-        Box::pin(cx.until_stopped(self.build_and_deliver(job, cx)))
+        Box::pin(cx.until_stopped(self.build_or_wait(job, cx)))
     }
 
     /// Builds leave nothing behind: the image and what was cached stay on purpose.

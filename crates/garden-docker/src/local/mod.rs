@@ -7,6 +7,7 @@ mod supply;
 pub use backend::LocalDockerBackend;
 pub use nodes::NodeImages;
 
+use crate::daemon::buildkit_is_off;
 use crate::{DockerDaemon, DockerError};
 
 /// Which daemon is used.
@@ -20,6 +21,14 @@ pub enum DaemonChoice {
 }
 
 impl DaemonChoice {
+    /// Whether its classic builder builds in any case.
+    pub(crate) fn is_classic(&self) -> bool {
+        match self {
+            Self::Environment => buildkit_is_off(),
+            Self::Daemon(daemon) => daemon.is_classic(),
+        }
+    }
+
     pub(crate) fn daemon(&self) -> Result<DockerDaemon, DockerError> {
         match self {
             Self::Environment => DockerDaemon::from_environment(),

@@ -49,7 +49,8 @@ impl NodeImages {
         let docker = daemon.api().await?;
         let host = daemon.answered("say its name", docker.info()).await?.name.unwrap_or_default();
         let options = ListContainersOptionsBuilder::new().build();
-        let containers = daemon.answered("list its containers", docker.list_containers(Some(options))).await?;
+        let containers =
+            daemon.answered("list its containers", docker.list_containers(Some(options))).await?;
         // Docker puts a slash before them.
         let names: Vec<String> = containers.into_iter().flat_map(|it| it.names.unwrap_or_default()).collect();
         let is_container =
@@ -88,7 +89,11 @@ fn facts(node: Node) -> NodeFacts {
     let name = node.metadata.name.unwrap_or_default();
     let host_name = node.metadata.labels.and_then(|mut labels| labels.remove(HOST_NAME));
     let runtime = node.status.and_then(|status| Some(status.node_info?.container_runtime_version));
-    NodeFacts { host_name: host_name.unwrap_or_else(|| name.clone()), name, runtime: runtime.unwrap_or_default() }
+    NodeFacts {
+        host_name: host_name.unwrap_or_else(|| name.clone()),
+        name,
+        runtime: runtime.unwrap_or_default(),
+    }
 }
 
 async fn has(daemon: &DockerDaemon, supply: &Supply, image: &ImageReference) -> Result<bool> {
@@ -136,13 +141,18 @@ async fn run(
     let id = daemon.answered(&action, docker.create_exec(container, config)).await?.id;
     let started = daemon.answered(&action, docker.start_exec(&id, None)).await?;
     let StartExecResults::Attached { output, input: mut stdin } = started else {
-        return Err(Error::new(ErrorKind::Unexpected, format!("Docker did not connect us to `{}`", command.join(" "))));
+        return Err(Error::new(
+            ErrorKind::Unexpected,
+            format!("Docker did not connect us to `{}`", command.join(" ")),
+        ));
     };
     let feed = async {
         if let Some(image) = input {
             let name = image.to_string();
             let mut archive = docker.export_image(&name);
-            while let Some(chunk) = archive.try_next().await.map_err(|error| daemon.failed(&format!("export {image}"), error))? {
+            while let Some(chunk) =
+                archive.try_next().await.map_err(|error| daemon.failed(&format!("export {image}"), error))?
+            {
                 // The command's own words say why it takes no more.
                 if stdin.write_all(&chunk).await.is_err() {
                     break;
@@ -153,7 +163,10 @@ async fn run(
         Ok::<_, DockerError>(())
     };
     let read = output.fold(String::new(), async |mut said, chunk| {
-        if let Ok(LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message }) = chunk {
+        if let Ok(
+            LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message },
+        ) = chunk
+        {
             said.push_str(&String::from_utf8_lossy(&message));
         }
         said
@@ -165,8 +178,11 @@ async fn run(
         Some(0) => Ok(said),
         code => {
             let code = code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
-            let message =
-                format!("`{}` in the container {container} ended with {code}: {}", command.join(" "), said.trim());
+            let message = format!(
+                "`{}` in the container {container} ended with {code}: {}",
+                command.join(" "),
+                said.trim()
+            );
             Err(Error::new(ErrorKind::PushFailed, message).with_hint(
                 "images are given to nodes that are containers with `ctr` or `docker` in them; set `deploymentRegistry` otherwise",
             ))

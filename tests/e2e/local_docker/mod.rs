@@ -1,0 +1,8 @@
+//! local-docker: builds on a Docker daemon, pushed from there.
+
+mod building;
+mod daemon;
+mod failures;
+mod nodes;
+
+pub(crate) use daemon::Daemon;
