@@ -35,6 +35,7 @@ pub(super) struct Component {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Starts {
     AtOnce,
+    WhenExists(PathBuf),
     WhenListening(SocketAddr),
     WhenListeningAndExists(SocketAddr, PathBuf),
 }
@@ -172,7 +173,13 @@ pub(super) fn all(state: &State, programs: &Programs) -> Result<Vec<Component>> 
     ])
 }
 
-fn component(name: &str, program: PathBuf, starts: Starts, options: &[(&str, String)]) -> Component {
+/// A component whose arguments are all `--option=value`.
+pub(super) fn component(
+    name: &str,
+    program: PathBuf,
+    starts: Starts,
+    options: &[(&str, String)],
+) -> Component {
     let arguments = options.iter().map(|(option, value)| format!("--{option}={value}")).collect();
     Component { name: name.to_owned(), program, arguments, starts }
 }

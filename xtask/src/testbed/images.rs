@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::archive::Image;
+use super::docker_image;
 use super::entries::{Capability, Entry, copy, copy_with_capability, directory, directory_of, link, text};
 use super::host::unpacked_program;
 use super::tools::Programs;
@@ -25,8 +26,8 @@ const PAUSE: &str = "docker.io/testbed/pause:1";
 /// The user of BuildKit's rootless image.
 const USER: u32 = 1000;
 
-const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
-const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const CA_BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The images that every testbed has.
 pub(super) fn all(programs: &Programs) -> Result<Vec<Image>> {
@@ -37,6 +38,7 @@ pub(super) fn all(programs: &Programs) -> Result<Vec<Image>> {
         kaniko(programs)?,
         buildkit(programs)?,
         buildkit_rootless(programs)?,
+        docker_image::dind(programs)?,
     ])
 }
 
@@ -188,7 +190,7 @@ fn buildkit_files(programs: &Programs, others: &[&Path]) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn busybox_entries() -> Result<Vec<Entry>> {
+pub(super) fn busybox_entries() -> Result<Vec<Entry>> {
     let mut entries = busybox_files()?;
     entries.extend([
         text(
@@ -224,14 +226,12 @@ fn busybox_program() -> Result<PathBuf> {
 
 /// The shared libraries of programs, at the paths where their loader looks for them. Static
 /// programs have none.
-fn libraries(programs: &[&Path]) -> Result<Vec<Entry>> {
+pub(super) fn libraries(programs: &[&Path]) -> Result<Vec<Entry>> {
     let mut libraries = BTreeSet::new();
-    for program in programs {
-        let output = Command::new("ldd").arg(program).output().context("starting ldd")?;
-        for line in String::from_utf8(output.stdout)?.lines() {
-            let path = line.split_whitespace().find(|word| word.starts_with('/') && !word.ends_with(':'));
-            libraries.extend(path.map(str::to_owned));
-        }
+    let output = Command::new("ldd").args(programs).output().context("starting ldd")?;
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let path = line.split_whitespace().find(|word| word.starts_with('/') && !word.ends_with(':'));
+        libraries.extend(path.map(str::to_owned));
     }
     let entry = |library: &String| copy(library.trim_start_matches('/'), Path::new(library), 0o755);
     Ok(libraries.iter().map(entry).collect())

@@ -3,7 +3,10 @@
 mod archive;
 mod certificates;
 mod components;
+mod docker;
+mod docker_image;
 mod entries;
+mod environment;
 mod host;
 mod images;
 mod network;
@@ -15,8 +18,6 @@ mod state;
 mod storage;
 mod tools;
 
-use std::collections::BTreeMap;
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 
+pub(crate) use environment::Environment;
 use node::Node;
 use progress::step;
 use ready::{Cluster, wait_until};
@@ -55,15 +57,6 @@ pub(crate) enum Command {
     },
 }
 
-/// A cluster to test against.
-#[derive(Debug, Clone)]
-pub(crate) struct Environment {
-    /// `KUBECONFIG` and the `GARDEN_TEST_*` variables that tests read.
-    pub(crate) variables: BTreeMap<String, String>,
-    /// False when it is the user's own cluster, named by `KUBECONFIG`.
-    pub(crate) owned: bool,
-}
-
 pub(crate) fn run(command: &Command) -> Result<()> {
     match command {
         Command::Up => {
@@ -75,7 +68,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         }
         Command::Down => down(),
         Command::Status => status(),
-        Command::Env => print_environment(),
+        Command::Env => environment::print(),
         Command::Peers => {
             let state = State::from_environment()?;
             let _lock = state.lock()?;
@@ -90,11 +83,13 @@ pub(crate) fn run(command: &Command) -> Result<()> {
 
 /// Fails at once where [`up`] could not succeed, or its cluster could not be tested against.
 pub(crate) fn check() -> Result<()> {
-    let Some(environment) = foreign_cluster(&State::from_environment()?) else {
+    let Some(environment) = environment::of_foreign_cluster(&State::from_environment()?) else {
         return host::check_prerequisites();
     };
-    let missing: Vec<&str> =
-        registries::VARIABLES.into_iter().filter(|name| !environment.variables.contains_key(*name)).collect();
+    let missing: Vec<&str> = environment::VARIABLES
+        .into_iter()
+        .filter(|name| !environment.variables.contains_key(*name))
+        .collect();
     if !missing.is_empty() {
         bail!(
             "KUBECONFIG names a cluster of yours, but the tests do not know its registries; CONTRIBUTING.md says \
@@ -134,7 +129,7 @@ pub(crate) fn registry_image() -> &'static str {
 /// otherwise. Blocks, so it cannot be called from asynchronous code.
 pub(crate) fn up() -> Result<Environment> {
     let state = State::from_environment()?;
-    if let Some(environment) = foreign_cluster(&state) {
+    if let Some(environment) = environment::of_foreign_cluster(&state) {
         let version = Cluster::of_environment()
             .and_then(|cluster| cluster.version())
             .context("KUBECONFIG is set, but its cluster does not answer; unset it to use the testbed")?;
@@ -150,14 +145,14 @@ pub(crate) fn up() -> Result<Environment> {
     let programs = tools::build()?;
     if is_healthy(&state, &programs.fingerprint) {
         println!("the testbed is running");
-        return testbed_environment(&state);
+        return environment::of_testbed(&state);
     }
     clear(&state)?;
     state.claim()?;
     start_node(&state, &programs)?;
     state.write("ready", &programs.fingerprint)?;
     println!("the testbed is ready after {:.1} s", start.elapsed().as_secs_f64());
-    testbed_environment(&state)
+    environment::of_testbed(&state)
 }
 
 /// Returns where a program lies that a benchmark needs, and builds it if the cache lacks it.
@@ -216,11 +211,13 @@ fn start_node(state: &State, programs: &Programs) -> Result<()> {
         certificates::write(state)?;
         components::write_configuration(state)?;
         registries::write_configuration(state)?;
+        docker::write_configuration(state)?;
         images.iter().try_for_each(|image| image.archive().map(|_| ()))
     })?;
     host::remember_kernel_settings(state)?;
     let mut components = registries::components(state);
     components.extend(components::all(state, programs)?);
+    components.extend(docker::components(state, programs)?);
 
     println!("logs: {}", state.logs().display());
     let mut node = step("starting the node", || Node::start(state, &components))?;
@@ -242,16 +239,17 @@ fn start_node(state: &State, programs: &Programs) -> Result<()> {
         wait_until(PATIENCE, || node.check_alive(), || cluster.api_is_ready())
     })?;
     cluster.apply_manifests(&storage::prepare(state)?)?;
-    step("waiting for the node, DNS and the registry in the cluster", || {
-        wait_until(PATIENCE, || node.check_alive(), || is_complete(&cluster))
+    step("waiting for the node, DNS, Docker and the registry in the cluster", || {
+        wait_until(PATIENCE, || node.check_alive(), || is_complete(state, &cluster))
     })
 }
 
-fn is_complete(cluster: &Cluster) -> Result<()> {
+fn is_complete(state: &State, cluster: &Cluster) -> Result<()> {
     cluster.node_is_ready()?;
     cluster.default_service_account_exists()?;
     ready::dns_answers()?;
     ready::registries_listen()?;
+    docker::all_answer(state)?;
     cluster.in_cluster_registry_is_available()
 }
 
@@ -261,7 +259,7 @@ fn is_healthy(state: &State, fingerprint: &str) -> bool {
     same_pins
         && !node::processes(state).is_empty()
         && Cluster::of_testbed(&state.kubeconfig())
-            .is_ok_and(|cluster| cluster.api_is_ready().is_ok() && is_complete(&cluster).is_ok())
+            .is_ok_and(|cluster| cluster.api_is_ready().is_ok() && is_complete(state, &cluster).is_ok())
 }
 
 fn clear(state: &State) -> Result<()> {
@@ -291,36 +289,4 @@ fn status() -> Result<()> {
     println!("state:      {}", state.root().display());
     println!("cache:      {}", tools::cache_directory()?.display());
     Ok(())
-}
-
-fn print_environment() -> Result<()> {
-    let state = State::from_environment()?;
-    let environment = match foreign_cluster(&state) {
-        Some(environment) => environment,
-        None if is_running() => testbed_environment(&state)?,
-        None => bail!("the testbed is not running: start it with `cargo xtask testbed up`"),
-    };
-    for (name, value) in environment.variables {
-        println!("export {name}='{}'", value.replace('\'', r"'\''"));
-    }
-    Ok(())
-}
-
-fn testbed_environment(state: &State) -> Result<Environment> {
-    let mut variables = registries::variables(state)?;
-    variables.insert("KUBECONFIG".to_owned(), state.kubeconfig().to_string_lossy().into_owned());
-    variables.insert("GARDEN_TEST_NODE".to_owned(), network::NODE_NAME.to_owned());
-    Ok(Environment { variables, owned: true })
-}
-
-/// The user's own cluster, with the test variables that the user has set for it.
-fn foreign_cluster(state: &State) -> Option<Environment> {
-    let kubeconfig = env::var("KUBECONFIG").ok().filter(|value| !value.is_empty())?;
-    if Path::new(&kubeconfig) == state.kubeconfig() {
-        return None;
-    }
-    let mut variables: BTreeMap<_, _> =
-        env::vars().filter(|(name, _)| name.starts_with("GARDEN_TEST_")).collect();
-    variables.insert("KUBECONFIG".to_owned(), kubeconfig);
-    Some(Environment { variables, owned: false })
 }

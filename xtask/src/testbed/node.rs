@@ -16,11 +16,16 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 
 use super::components::{CGROUP, Component, Starts};
+use super::docker;
 use super::network;
 use super::state::State;
 
-/// Directories that CNI's libraries and the kubelet insist on, covered by ones of the state.
-const COVERED: &[(&str, &str)] = &[("/var/lib/cni", "var-lib-cni"), ("/var/lib/kubelet", "var-lib-kubelet")];
+/// Directories that CNI's libraries, the kubelet and Docker insist on, covered by ones of the state.
+const COVERED: &[(&str, &str)] = &[
+    ("/var/lib/cni", "var-lib-cni"),
+    ("/var/lib/kubelet", "var-lib-kubelet"),
+    (docker::CONFIGURATION, docker::CONFIGURATION_COVER),
+];
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
 /// The running node, as seen by the `up` that started it.
@@ -160,6 +165,7 @@ pub(super) fn supervise(root: &Path) -> Result<()> {
     prepare_mounts(&state)?;
     create_cgroups()?;
     network::configure_node()?;
+    docker::make_bridges()?;
 
     let components: Vec<Component> = serde_json::from_slice(&fs::read(state.path("components.json"))?)?;
     let mut running: Vec<Running> = components.into_iter().map(Running::new).collect();
@@ -195,6 +201,7 @@ impl Running {
             && Instant::now() >= self.not_before
             && match &self.component.starts {
                 Starts::AtOnce => true,
+                Starts::WhenExists(path) => path.exists(),
                 Starts::WhenListening(address) => network::listens(*address),
                 Starts::WhenListeningAndExists(address, path) => path.exists() && network::listens(*address),
             }

@@ -1,6 +1,5 @@
 //! The registries on the node: open, with a password, with a private CA, and with both.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::Read;
@@ -11,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::archive::Image;
 use super::components::{Component, Starts};
-use super::host::{self, run};
+use super::host::run;
 use super::images;
 use super::network::NODE;
 use super::state::{State, fill};
@@ -23,24 +22,24 @@ pub(super) struct Registry {
     name: &'static str,
     port: u16,
     /// Who may use it; without, everybody may.
-    username: Option<&'static str>,
+    pub(super) username: Option<&'static str>,
     tls: bool,
     base_image: &'static str,
 }
 
-const OPEN: Registry =
+pub(super) const OPEN: Registry =
     Registry { name: "open", port: 5000, username: None, tls: false, base_image: "library/busybox:1.36" };
-const BASIC: Registry = Registry {
+pub(super) const BASIC: Registry = Registry {
     name: "basic",
     port: 5001,
     username: Some("garden"),
     tls: false,
     base_image: "private/busybox:1.36",
 };
-const TLS: Registry =
+pub(super) const TLS: Registry =
     Registry { name: "tls", port: 5002, username: None, tls: true, base_image: "library/busybox:1.36" };
 /// As a company's own: what is right for [`BASIC`] is wrong here.
-const TLS_BASIC: Registry = Registry {
+pub(super) const TLS_BASIC: Registry = Registry {
     name: "tls-basic",
     port: 5003,
     username: Some("gardener"),
@@ -50,7 +49,7 @@ const TLS_BASIC: Registry = Registry {
 pub(super) const ALL: [Registry; 4] = [OPEN, BASIC, TLS, TLS_BASIC];
 
 /// A Service of `testbed/manifests/registry.yaml`: only the cluster reaches it.
-const IN_CLUSTER: &str = "registry.testbed.svc.cluster.local:5000";
+pub(super) const IN_CLUSTER: &str = "registry.testbed.svc.cluster.local:5000";
 
 /// Cheap on purpose: the registry checks it on every request.
 const BCRYPT_COST: u32 = 5;
@@ -62,7 +61,7 @@ impl Registry {
         SocketAddrV4::new(NODE, self.port)
     }
 
-    fn base_image(&self) -> String {
+    pub(super) fn base_image(&self) -> String {
         format!("{}/{}", self.address(), self.base_image)
     }
 
@@ -102,7 +101,7 @@ impl Registry {
         format!("registries/{}.password", self.name)
     }
 
-    fn password(&self, state: &State) -> Result<String> {
+    pub(super) fn password(&self, state: &State) -> Result<String> {
         fs::read_to_string(state.path(&self.password_file())).context("reading the password of the registry")
     }
 }
@@ -127,6 +126,23 @@ fn write_hosts(state: &State, host: &str, scheme: &str, extra: &str) -> Result<(
     );
     state.write(&format!("certs.d/{host}/hosts.toml"), &hosts)?;
     Ok(())
+}
+
+/// The hosts that whoever pulls or pushes has to use without TLS.
+pub(super) fn plain_http_hosts() -> impl Iterator<Item = String> {
+    let hosts =
+        ALL.into_iter().filter(|registry| !registry.tls).map(|registry| registry.address().to_string());
+    hosts.chain([IN_CLUSTER.to_owned()])
+}
+
+/// The address that daemons get what is Docker Hub's from.
+pub(super) fn docker_hub_mirror() -> String {
+    format!("http://{}", OPEN.address())
+}
+
+/// The hosts whose certificates are signed by the authority of [`State::registry_ca`].
+pub(super) fn tls_hosts() -> impl Iterator<Item = String> {
+    ALL.into_iter().filter(|registry| registry.tls).map(|registry| registry.address().to_string())
 }
 
 pub(super) fn components(state: &State) -> Vec<Component> {
@@ -177,58 +193,6 @@ fn ctr(state: &State, subcommand: &[&str]) -> Command {
     command.arg("--address").arg(state.containerd_socket());
     command.args(["--namespace", "k8s.io", "images"]).args(subcommand);
     command
-}
-
-/// What tests find the registries and images by.
-pub(super) const VARIABLES: [&str; 16] = [
-    "GARDEN_TEST_REGISTRY",
-    "GARDEN_TEST_REGISTRY_BASIC",
-    "GARDEN_TEST_REGISTRY_BASIC_USERNAME",
-    "GARDEN_TEST_REGISTRY_BASIC_PASSWORD",
-    "GARDEN_TEST_REGISTRY_TLS",
-    "GARDEN_TEST_REGISTRY_TLS_CA",
-    "GARDEN_TEST_REGISTRY_TLS_BASIC",
-    "GARDEN_TEST_REGISTRY_TLS_BASIC_USERNAME",
-    "GARDEN_TEST_REGISTRY_TLS_BASIC_PASSWORD",
-    "GARDEN_TEST_REGISTRY_CLUSTER",
-    "GARDEN_TEST_KANIKO_IMAGE",
-    "GARDEN_TEST_BUILDKIT_IMAGE",
-    "GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE",
-    "GARDEN_TEST_REGISTRY_IMAGE",
-    "GARDEN_TEST_BASE_IMAGE",
-    "GARDEN_TEST_DOCKERD",
-];
-
-/// The [`VARIABLES`] for the testbed.
-pub(super) fn variables(state: &State) -> Result<BTreeMap<String, String>> {
-    let values = [
-        OPEN.address().to_string(),
-        BASIC.address().to_string(),
-        BASIC.username.unwrap_or_default().to_owned(),
-        BASIC.password(state)?,
-        TLS.address().to_string(),
-        state.registry_ca().to_string_lossy().into_owned(),
-        TLS_BASIC.address().to_string(),
-        TLS_BASIC.username.unwrap_or_default().to_owned(),
-        TLS_BASIC.password(state)?,
-        IN_CLUSTER.to_owned(),
-        images::KANIKO.to_owned(),
-        images::BUILDKIT.to_owned(),
-        images::BUILDKIT_ROOTLESS.to_owned(),
-        images::REGISTRY.to_owned(),
-        OPEN.base_image(),
-        docker_daemon()?,
-    ];
-    Ok(VARIABLES.map(str::to_owned).into_iter().zip(values).collect())
-}
-
-/// The program of a Docker daemon: the machine's own, or Debian's, which is not installed, as it would bring a service.
-fn docker_daemon() -> Result<String> {
-    let program = match host::find_on_path("dockerd") {
-        Some(program) => program,
-        None => host::unpacked_program("docker.io", "usr/sbin/dockerd")?,
-    };
-    Ok(program.to_string_lossy().into_owned())
 }
 
 fn random_password() -> Result<String> {

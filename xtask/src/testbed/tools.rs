@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use super::progress::step;
+use super::state::State;
 
 /// One `go.mod` below `testbed/tools`: the graphs of the tools disagree with each other.
 struct Tool {
@@ -60,6 +61,21 @@ const TOOLS: &[Tool] = &[
         linker_flags: "-s -w -X github.com/moby/buildkit/version.Version=v0.26.3 \
                        -X github.com/moby/buildkit/version.Revision=c70e8e666f8f6ee3c0d83b20c338be5aedeaa97a",
         first_build_minutes: 2,
+    },
+    Tool {
+        name: "docker",
+        packages: &["github.com/docker/docker/cmd/dockerd", "github.com/docker/docker/cmd/docker-proxy"],
+        build_tags: "osusergo netgo static_build",
+        linker_flags: "-s -w -X github.com/docker/docker/dockerversion.Version=28.5.2 \
+                       -X github.com/docker/docker/dockerversion.GitCommit=89c5e8f",
+        first_build_minutes: 2,
+    },
+    Tool {
+        name: "docker-cli",
+        packages: &["github.com/docker/cli/cmd/docker"],
+        build_tags: "osusergo netgo",
+        linker_flags: "-s -w -X github.com/docker/cli/cli/version.Version=28.5.2",
+        first_build_minutes: 1,
     },
 ];
 
@@ -119,6 +135,15 @@ pub(super) fn build_peers() -> Result<Programs> {
 /// Does the same with one of them.
 pub(super) fn build_peer(program: &str) -> Result<Programs> {
     build_all(PEERS.iter().filter(|tool| tool.packages.iter().any(|package| name(package) == program)))
+}
+
+/// Returns where a program lies that a running testbed was made of, which may have other pins than
+/// this source.
+pub(super) fn running(state: &State, program: &str) -> Result<PathBuf> {
+    let fingerprint = fs::read_to_string(state.ready_marker()).context("reading the testbed's pins")?;
+    let bin = cache_directory()?.join("bin");
+    let path = fingerprint.lines().map(|tool| bin.join(tool).join(program)).find(|path| path.exists());
+    path.with_context(|| format!("{program} is not in {}: run `cargo xtask testbed up`", bin.display()))
 }
 
 fn build_all<'a>(tools: impl IntoIterator<Item = &'a Tool>) -> Result<Programs> {
