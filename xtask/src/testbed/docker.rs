@@ -80,7 +80,10 @@ impl Daemon {
         ];
         // There is no Docker Hub here, but one registry has the base images.
         options.push(("registry-mirror", registries::docker_hub_mirror()));
-        options.extend(registries::plain_http_hosts().map(|host| ("insecure-registry", host)));
+        // Before Docker 24, BuildKit needs the scheme, which newer daemons and the classic builder drop: moby's
+        // `Daemon.RegistryHosts` parses each of these as a URL, which a mere host with a port is not.
+        let insecure = registries::plain_http_hosts().map(|host| format!("http://{host}"));
+        options.extend(insecure.map(|host| ("insecure-registry", host)));
         component(self.name, program, Starts::WhenExists(state.containerd_socket()), &options)
     }
 
