@@ -128,7 +128,7 @@ impl DockerDaemon {
     }
 
     /// Whether it answers now.
-    pub(crate) async fn answers(self) -> bool {
+    pub(crate) async fn answers(&self) -> bool {
         self.answered("answer", self.docker.ping()).await.is_ok()
     }
 

@@ -95,7 +95,13 @@ fn spawn(program: &Path, directory: &Path, arguments: &[String]) -> Child {
     let programs = format!("{beside}:{}", std::env::var("PATH").unwrap_or_default());
     Command::new(program)
         .env("PATH", programs)
-        .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"])
+        .args([
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--userland-proxy=false",
+            "--storage-driver=vfs",
+        ])
         .arg(format!("--insecure-registry={}", variable("GARDEN_TEST_REGISTRY")))
         .arg(format!("--host=unix://{}", path("socket").display()))
         .arg("--data-root")

@@ -74,6 +74,8 @@ pub(super) fn of_testbed(state: &State) -> Result<Environment> {
     let mut variables: BTreeMap<_, _> = VARIABLES.map(str::to_owned).into_iter().zip(values).collect();
     variables.insert("KUBECONFIG".to_owned(), state.kubeconfig().to_string_lossy().into_owned());
     variables.insert("GARDEN_TEST_NODE".to_owned(), network::NODE_NAME.to_owned());
+    let containerd = state.containerd_socket().to_string_lossy().into_owned();
+    variables.insert("GARDEN_TEST_CONTAINERD".to_owned(), containerd);
     Ok(Environment { variables, owned: true })
 }
 

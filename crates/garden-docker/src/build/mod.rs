@@ -118,7 +118,7 @@ impl ImageBuilder<'_> {
         }
         match self.engine().await? {
             Engine::Buildkit(connection) => {
-                self.check_named_contexts(&job.request, &version.version)?;
+                check_named_contexts(&job.request, &version.version)?;
                 buildkit::build(self, job, name, &flags, connection, cx).await
             }
             Engine::Classic => {
@@ -144,16 +144,6 @@ impl ImageBuilder<'_> {
         }
     }
 
-    fn check_named_contexts(&self, request: &BuildRequest, version: &str) -> Result<()> {
-        let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-        if request.contexts.is_empty() || major.is_none_or(|major| major >= NAMED_CONTEXTS) {
-            return Ok(());
-        }
-        let message = format!("`contexts`: Docker {version} knows no named contexts");
-        Err(Error::new(ErrorKind::Unsupported, message)
-            .with_hint(format!("update Docker to {NAMED_CONTEXTS}.0 or later")))
-    }
-
     /// Says what it means that the daemon was there a moment ago, and now is not.
     fn lost(&self, error: DockerError) -> Error {
         match error {
@@ -166,4 +156,14 @@ impl ImageBuilder<'_> {
             error => error.into(),
         }
     }
+}
+
+fn check_named_contexts(request: &BuildRequest, version: &str) -> Result<()> {
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if request.contexts.is_empty() || major.is_none_or(|major| major >= NAMED_CONTEXTS) {
+        return Ok(());
+    }
+    let message = format!("`contexts`: Docker {version} knows no named contexts");
+    Err(Error::new(ErrorKind::Unsupported, message)
+        .with_hint(format!("update Docker to {NAMED_CONTEXTS}.0 or later")))
 }

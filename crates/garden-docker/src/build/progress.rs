@@ -164,7 +164,7 @@ impl Progress {
         match self.step.as_ref().or(self.sending.as_ref()) {
             Some(step) => step.log(stream, line),
             None => {
-                self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() })
+                self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() });
             }
         }
     }
@@ -253,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failing_step_keeps_the_end_of_its_output() {
-        let lines: String = (0..TAIL + 5).map(|number| format!("line {number}\n")).collect();
+        let lines = "a line\n".repeat(TAIL + 5);
         let (mut progress, stream) = reading(&["Step 1/1 : RUN make\n", &lines, "no end"]);
         progress.fail("exit code 2");
         assert_eq!(progress.instruction(), Some("RUN make"));

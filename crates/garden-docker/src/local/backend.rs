@@ -7,7 +7,6 @@ use garden_build_core::{
 };
 
 use super::{DaemonChoice, NodeImages};
-use crate::DockerDaemon;
 use crate::build::{Advice, Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
 
 const MODE: &str = "local-docker";
@@ -66,7 +65,12 @@ impl LocalDockerBackend {
     }
 
     async fn is_back(&self) {
-        while !matches!(self.daemon.daemon().map(DockerDaemon::answers), Ok(answers) if answers.await) {
+        loop {
+            if let Ok(daemon) = self.daemon.daemon()
+                && daemon.answers().await
+            {
+                return;
+            }
             tokio::time::sleep(Duration::from_millis(250)).await;
         }
     }

@@ -171,8 +171,8 @@ async fn run(
         }
         said
     });
-    let (fed, said) = tokio::join!(feed, read);
-    fed?;
+    let (exported, said) = tokio::join!(feed, read);
+    exported?;
     let ended = daemon.answered(&action, docker.inspect_exec(&id)).await?;
     match ended.exit_code {
         Some(0) => Ok(said),
