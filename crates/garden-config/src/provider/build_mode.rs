@@ -1,12 +1,12 @@
-use serde::Serialize;
-
 use crate::document::decode::Fields;
 use crate::document::node::Node;
 use crate::document::problems::Problems;
 use crate::project::Generation;
 use crate::provider::document::ModeName;
 use crate::provider::storage::no_effect;
-use crate::{ClusterBuildkitOptions, KanikoNamespace, KanikoOptions, NoticeKind, Position};
+use crate::{
+    ClusterBuildkitOptions, ClusterDockerOptions, KanikoNamespace, KanikoOptions, NoticeKind, Position,
+};
 
 /// How images are built, with the options of each way: the provider's field `buildMode`.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -23,17 +23,6 @@ pub enum BuildMode {
     Kaniko(KanikoOptions),
 }
 
-/// How a Docker daemon in the cluster builds: the provider's field `clusterDocker`.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[non_exhaustive]
-pub struct ClusterDockerOptions {
-    /// Whether the daemon builds with the `BuildKit` in it. Default: no.
-    #[serde(rename = "enableBuildKit")]
-    pub enable_buildkit: bool,
-}
-
 impl BuildMode {
     /// Returns the mode's name in a project file.
     pub fn as_str(&self) -> &'static str {
@@ -43,16 +32,6 @@ impl BuildMode {
             Self::ClusterBuildkit(_) => "cluster-buildkit",
             Self::Kaniko(_) => "kaniko",
         }
-    }
-}
-
-impl ClusterDockerOptions {
-    /// Reads the field `clusterDocker`.
-    fn read(node: &Node, problems: &Problems) -> Self {
-        let Some(fields) = Fields::open(node, "`clusterDocker`", problems) else { return Self::default() };
-        let options = Self { enable_buildkit: fields.flag("enableBuildKit").unwrap_or(false) };
-        fields.finish();
-        options
     }
 }
 

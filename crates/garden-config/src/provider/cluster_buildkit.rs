@@ -1,12 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use garden_build_core::ImageReference;
 use serde::Serialize;
 
 use crate::document::decode::Fields;
 use crate::document::issue::{Issue, item_issues};
 use crate::document::node::Node;
 use crate::document::problems::Problems;
+use crate::provider::base_registries;
+use crate::provider::names::image_issue;
 use crate::{CacheLayer, DeploymentRegistry, PersistentStorage, ProviderConfig, Toleration};
 
 /// How a `BuildKit` daemon in the project's namespace builds: the provider's field `clusterBuildkit`.
@@ -105,9 +106,7 @@ impl ClusterBuildkitOptions {
             options.cache = layers.filter_map(|item| CacheLayer::read(item, problems)).collect();
         }
         options.tolerations = Toleration::read_all(&fields, "tolerations", problems);
-        let what = "each of `registries`";
-        let read = |item| DeploymentRegistry::read_with(item, what, problems, base_registry_issues);
-        options.registries = fields.list("registries").into_iter().filter_map(read).collect();
+        options.registries = base_registries::read_all(&fields, problems);
         fields.finish_with(|| options.own_issues());
         options
     }
@@ -117,7 +116,7 @@ impl ClusterBuildkitOptions {
         let tolerations = item_issues("tolerations", &self.tolerations, Toleration::issues);
         let storage = self.storage.iter().flat_map(PersistentStorage::issues);
         let storage = storage.map(|issue| issue.within("storage"));
-        let registries = item_issues("registries", &self.registries, base_registry_issues);
+        let registries = item_issues("registries", &self.registries, base_registries::issues);
         self.own_issues()
             .into_iter()
             .chain(layers)
@@ -129,22 +128,10 @@ impl ClusterBuildkitOptions {
 
     /// The rules that are not those of its parts.
     fn own_issues(&self) -> Vec<Issue> {
-        let image = self.image().parse::<ImageReference>().err().map(|error| {
-            let hint = format!("write it like `{}`", Self::DEFAULT_IMAGE);
-            Issue::new("image", error.to_string(), hint)
-        });
-        let mut hosts = BTreeSet::new();
-        let twice =
-            self.registries.iter().map(DeploymentRegistry::host).find(|host| !hosts.insert(host.clone()));
-        let twice = twice.map(|host| {
-            Issue::new(
-                "registries",
-                format!("`registries` has two entries for `{host}`"),
-                "keep one of the two",
-            )
-        });
+        let image = image_issue(self.image(), Self::DEFAULT_IMAGE);
         let mirrors = self.registry_mirrors.iter().flat_map(|(registry, mirror)| [registry, mirror]);
-        image.into_iter().chain(twice).chain(mirrors.filter_map(|name| mirror_issue(name))).collect()
+        let mirrors = mirrors.filter_map(|name| mirror_issue(name));
+        image.into_iter().chain(base_registries::repeated(&self.registries)).chain(mirrors).collect()
     }
 }
 
@@ -175,20 +162,4 @@ fn mirror_issue(name: &str) -> Option<Issue> {
         let message = format!("`registryMirrors` has `{name}`, which is not the name of a registry");
         Issue::new("registryMirrors", message, "write the host only, as in `docker.io: mirror.example:5000`")
     })
-}
-
-/// The rules for an item of `registries`, which says how a host is reached and nothing else.
-fn base_registry_issues(registry: &DeploymentRegistry) -> Vec<Issue> {
-    let host = registry.host();
-    let namespace = registry.namespace.as_deref().filter(|namespace| !namespace.is_empty());
-    let namespace = namespace.map(|namespace| {
-        let message =
-            format!("`{host}` in `registries` has the namespace `{namespace}`, but it counts as a whole");
-        Issue::new("namespace", message, format!("write `hostname: {host}` without a namespace"))
-    });
-    let idle = (!registry.insecure && registry.ca_certificate.is_none()).then(|| {
-        let message = format!("`{host}` in `registries` has neither `insecure: true` nor `caCertificate`");
-        Issue::new("hostname", message, "set one of the two, or leave the entry out: it changes nothing")
-    });
-    registry.reach_issues().into_iter().chain(namespace).chain(idle).collect()
 }

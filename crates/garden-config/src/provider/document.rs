@@ -60,13 +60,13 @@ pub(crate) struct ProviderDocument {
     pub(crate) storage: ProviderStorage,
     /// The namespace of the services in the cluster. Default: `garden-system`.
     pub(crate) garden_system_namespace: String,
-    /// Taints that what makes the registry within the cluster reachable tolerates.
+    /// Taints that what makes the registry within the cluster reachable on the nodes tolerates.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) registry_proxy_tolerations: Vec<Toleration>,
     /// Labels that a node must have to run the services in the cluster.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) system_node_selector: BTreeMap<String, String>,
-    /// The registry that the images of the `BuildKit` daemon and of the registry within the cluster come from. Default: `docker.io`.
+    /// The registry that the images of the daemons and of the registry within the cluster come from. Default: `docker.io`.
     pub(crate) util_image_registry_domain: String,
 }
 

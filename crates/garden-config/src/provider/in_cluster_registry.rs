@@ -1,4 +1,3 @@
-use garden_build_core::ImageReference;
 use serde::Serialize;
 
 use crate::ProviderConfig;
@@ -6,6 +5,7 @@ use crate::document::decode::Fields;
 use crate::document::issue::Issue;
 use crate::document::node::Node;
 use crate::document::problems::Problems;
+use crate::provider::names::image_issue;
 
 /// How the registry within the cluster runs: the provider's field `inClusterRegistry`, an extension that Garden does
 /// not have. Its resources, volume, node selector and tolerations are in `resources.registry`, `storage.registry`,
@@ -54,8 +54,7 @@ impl InClusterRegistryOptions {
     }
 
     pub(crate) fn issues(&self) -> Vec<Issue> {
-        let image = self.image.as_deref().and_then(|image| image.parse::<ImageReference>().err());
-        let hint = format!("write it like `{}`", Self::DEFAULT_IMAGE);
-        image.map(|error| Issue::new("image", error.to_string(), hint)).into_iter().collect()
+        let image = self.image.as_deref().and_then(|image| image_issue(image, Self::DEFAULT_IMAGE));
+        image.into_iter().collect()
     }
 }

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use garden_build_core::ImageReference;
 use serde::{Serialize, Serializer};
 
 use crate::Toleration;
@@ -9,7 +8,7 @@ use crate::document::decode::{Fields, text};
 use crate::document::issue::{Issue, item_issues};
 use crate::document::node::Node;
 use crate::document::problems::Problems;
-use crate::provider::names::namespace_issue;
+use crate::provider::names::{image_issue, namespace_issue};
 
 /// How kaniko builds: the provider's field `kaniko`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -108,9 +107,7 @@ impl KanikoOptions {
             KanikoNamespace::Named(name) => namespace_issue("namespace", name),
             KanikoNamespace::Project => None,
         };
-        let image = self.image.parse::<ImageReference>().err().map(|error| {
-            Issue::new("image", error.to_string(), format!("write it like `{}`", Self::DEFAULT_IMAGE))
-        });
+        let image = image_issue(&self.image, Self::DEFAULT_IMAGE);
         image.into_iter().chain(namespace).collect()
     }
 }

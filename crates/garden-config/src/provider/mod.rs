@@ -1,8 +1,10 @@
 //! The provider: how and where images are built.
 
+pub(crate) mod base_registries;
 pub(crate) mod build_mode;
 pub(crate) mod cache;
 pub(crate) mod cluster_buildkit;
+pub(crate) mod cluster_docker;
 pub(crate) mod document;
 pub(crate) mod in_cluster_registry;
 pub(crate) mod kaniko;
@@ -81,12 +83,12 @@ pub struct ProviderConfig {
     /// The namespace of the services in the cluster, and of kaniko's pods unless told otherwise. Default:
     /// `garden-system`.
     pub garden_system_namespace: String,
-    /// Taints that what makes the registry within the cluster reachable tolerates. Default: none.
+    /// Taints that what makes the registry within the cluster reachable on the nodes tolerates. Default: none.
     pub registry_proxy_tolerations: Vec<Toleration>,
     /// Labels that a node must have to run the services in the cluster. Default: none.
     pub system_node_selector: BTreeMap<String, String>,
-    /// The registry that the images of the `BuildKit` daemon and of the registry within the cluster come from, unless they
-    /// are set: a host, perhaps with port and path. Default: `docker.io`.
+    /// The registry that the images of the daemons and of the registry within the cluster come from, unless they are
+    /// set: a host, perhaps with port and path. Default: `docker.io`.
     pub util_image_registry_domain: String,
     /// What the author of the project file should know.
     pub notices: Vec<Notice>,
@@ -175,7 +177,10 @@ impl ProviderConfig {
             BuildMode::ClusterBuildkit(options) => {
                 issues.extend(within(options.issues(), "clusterBuildkit".to_owned()));
             }
-            BuildMode::LocalDocker | BuildMode::ClusterDocker(_) => {}
+            BuildMode::ClusterDocker(options) => {
+                issues.extend(within(options.issues(), "clusterDocker".to_owned()));
+            }
+            BuildMode::LocalDocker => {}
         }
         if let Some(registry) = &self.deployment_registry {
             issues.extend(within(registry.issues(), "deploymentRegistry".to_owned()));

@@ -1,7 +1,8 @@
-//! Names of Kubernetes objects.
+//! Names of Kubernetes objects, and of images.
 
 use std::collections::BTreeMap;
 
+use garden_build_core::ImageReference;
 use serde::Serialize;
 
 use crate::document::decode::Fields;
@@ -133,4 +134,10 @@ fn has_label_form(label: &str) -> bool {
     let ends = [label.bytes().next(), label.bytes().last()];
     ends.iter().all(|end| end.is_some_and(alphanumeric))
         && label.bytes().all(|byte| alphanumeric(byte) || byte == b'-')
+}
+
+/// Says why the field `image` cannot be `name`; `example` is how it may look.
+pub(crate) fn image_issue(name: &str, example: &str) -> Option<Issue> {
+    let error = name.parse::<ImageReference>().err()?;
+    Some(Issue::new("image", error.to_string(), format!("write it like `{example}`")))
 }

@@ -154,12 +154,17 @@ fn cache_layer() -> impl Strategy<Value = CacheLayer> {
     )
 }
 
-fn buildkit() -> impl Strategy<Value = ClusterBuildkitOptions> {
-    let mirrors = btree_map("[a-z]{1,8}\\.[a-z]{2,3}", "[a-z]{1,8}\\.[a-z]{2,3}(/[a-z]{1,5})?", 0..2);
-    let base = option::of(registry().prop_map(|mut registry| {
+/// An entry of `registries`, which says how a host is reached and nothing else.
+fn base_registry() -> impl Strategy<Value = Option<DeploymentRegistry>> {
+    option::of(registry().prop_map(|mut registry| {
         (registry.namespace, registry.insecure) = (None, true);
         registry
-    }));
+    }))
+}
+
+fn buildkit() -> impl Strategy<Value = ClusterBuildkitOptions> {
+    let mirrors = btree_map("[a-z]{1,8}\\.[a-z]{2,3}", "[a-z]{1,8}\\.[a-z]{2,3}(/[a-z]{1,5})?", 0..2);
+    let base = base_registry();
     let flags = (any::<bool>(), any::<bool>(), option::of(Just("a.b/c:1".to_owned())));
     (
         flags,
@@ -198,9 +203,11 @@ fn build_mode() -> impl Strategy<Value = BuildMode> {
         Just(BuildMode::LocalDocker),
         kaniko().prop_map(BuildMode::Kaniko),
         buildkit().prop_map(BuildMode::ClusterBuildkit),
-        any::<bool>().prop_map(|enabled| {
+        (any::<bool>(), any::<bool>(), base_registry()).prop_map(|(enabled, has_image, base)| {
             let mut options = ClusterDockerOptions::default();
             options.enable_buildkit = enabled;
+            options.image = has_image.then(|| "registry.example/docker:dind".to_owned());
+            options.registries = base.into_iter().collect();
             BuildMode::ClusterDocker(options)
         }),
     ]

@@ -256,3 +256,35 @@ fn cluster_docker() {
         ),
     ]);
 }
+
+/// What Garden does not know: the guide's own fields are above.
+#[test]
+fn the_image_and_the_registries_of_cluster_docker() {
+    let mode = valid(
+        "buildMode: cluster-docker\nclusterDocker:\n  image: mirror.example/docker:29-dind\n  registries:\n    \
+         - {hostname: old.example, insecure: true}",
+    )
+    .build_mode;
+    let BuildMode::ClusterDocker(options) = mode else { panic!("cluster-docker") };
+    assert_eq!(options.image_from("other.example"), "mirror.example/docker:29-dind");
+    assert_eq!(
+        (options.registries[0].host().as_str(), options.registries[0].insecure),
+        ("old.example", true)
+    );
+    refused(&[
+        (
+            "clusterDocker: {image: A}",
+            "5:28: `A` is not an image reference: invalid reference format | write it like \
+             `docker.io/library/docker:28.5.2-dind`",
+        ),
+        (
+            "clusterDocker: {registries: [{hostname: a.example}]}",
+            "5:45: `a.example` in `registries` has neither `insecure: true` nor `caCertificate` | set one of the two, or leave \
+             the entry out: it changes nothing",
+        ),
+        (
+            "clusterDocker: {registries: [{hostname: a.example, insecure: true}, {hostname: a.example, insecure: true}]}",
+            "5:33: `registries` has two entries for `a.example` | keep one of the two",
+        ),
+    ]);
+}
