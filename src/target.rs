@@ -6,7 +6,7 @@ use garden_build_core::{
     Digest, Error, ErrorKind, Event, EventSink, ImageReference, Result, Stream, Version,
 };
 use garden_cluster::{
-    Cluster, ClusterDialer, InClusterRegistry, RegistryNotice, RegistrySettings, ServerRun,
+    Cluster, ClusterDialer, InClusterRegistry, RegistrySettings, ServerRun, ServiceNotice,
 };
 use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
 use garden_docker::{DaemonChoice, NodeImages, RegistryCredentials};
@@ -263,13 +263,13 @@ impl TargetRegistry {
 }
 
 /// Passes on what the registry in the cluster has to tell.
-pub(crate) fn tell(events: &EventSink) -> impl FnMut(RegistryNotice) + Send {
+pub(crate) fn tell(events: &EventSink) -> impl FnMut(ServiceNotice) + Send {
     let events = events.clone();
     move |notice| match notice {
-        RegistryNotice::Progress(line) => {
+        ServiceNotice::Progress(line) => {
             events.emit(Event::Log { step: None, stream: Stream::Builder, line });
         }
-        RegistryNotice::Warning { message, hint } => events.warn(message, Some(hint)),
+        ServiceNotice::Warning { message, hint } => events.warn(message, Some(hint)),
     }
 }
 

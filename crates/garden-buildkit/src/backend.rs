@@ -69,7 +69,7 @@ impl BuildkitBackend {
             PullSecretLogins::new(&self.cluster, &self.settings, &daemon.pod, &cx.events, job, &wanted);
         let mut run = Run::new(job, Arc::new(logins), &cx.events, failure::OF_NAMESPACE);
 
-        let lost = daemon::lost(&self.cluster, self.namespace(), &daemon.pod);
+        let lost = daemon.pod.lost(&self.cluster, self.namespace(), &daemon::WORDS);
         tokio::pin!(lost);
         let building = async {
             let (settings, wanted_route) = (&self.settings.daemon, self.settings.route);

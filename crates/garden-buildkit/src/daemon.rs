@@ -4,18 +4,15 @@
 //! Nothing here ends a daemon that has builds: Kubernetes tells an outdated one to stop, and it
 //! finishes what it has begun.
 
-use std::net::IpAddr;
-
 use garden_build_core::ErrorKind;
-use garden_cluster::{Cluster, ClusterError, Diagnosis, Watch, deleted};
+use garden_cluster::{Cluster, ClusterError, DaemonPod, DaemonWords, Diagnosis};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::runtime::watcher::Event;
 use serde_json::json;
 
 use crate::client::TlsIdentity;
-use crate::spec::{self, NAME, Settings};
+use crate::spec::{self, CONTAINER, NAME, Settings};
 
 pub(crate) mod certificates;
 mod decide;
@@ -24,21 +21,12 @@ mod wait;
 
 use decide::Standing;
 
-/// A daemon that takes builds: one container in one pod. When it ends, its builds end with it, even
-/// if Kubernetes starts the next in its place.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct DaemonPod {
-    /// The pod's name.
-    pub name: String,
-    /// The pod's uid.
-    pub uid: String,
-    /// The container's name.
-    pub container: &'static str,
-    /// The identifier of this run of the container.
-    pub container_id: String,
-    /// The pod's address in the cluster's network.
-    pub address: Option<IpAddr>,
-}
+/// What is said of the daemon's end.
+pub(crate) const WORDS: DaemonWords = DaemonWords {
+    what: "the BuildKit daemon",
+    container: CONTAINER,
+    hint: "see what the daemon said last; a rootless one needs nodes that allow user namespaces",
+};
 
 /// A daemon that takes builds, and how it knows its clients.
 #[derive(Clone, Debug)]
@@ -194,38 +182,6 @@ async fn apply(
             cluster.apply(&older).await
         }
         outcome => outcome,
-    }
-}
-
-/// Completes when this very daemon has ended, with the cause.
-///
-/// That its pod is told to stop is no end: it finishes its builds first. A watch that fails is no end
-/// either, and is taken up again.
-pub async fn lost(cluster: &Cluster, namespace: &str, daemon: &DaemonPod) -> Diagnosis {
-    let mut watch = Watch::<Pod>::one(cluster, namespace, &daemon.name);
-    let mut last: Option<Pod> = None;
-    let mut listed = false;
-    let gone = |last: Option<&Pod>| deleted(namespace, &daemon.name, last);
-    loop {
-        match watch.next().await {
-            Ok(Event::Init) => listed = false,
-            Ok(Event::InitApply(pod) | Event::Apply(pod)) => {
-                if pod.metadata.uid.as_ref() != Some(&daemon.uid) {
-                    return gone(last.as_ref());
-                }
-                if let Some(diagnosis) = decide::death(&pod, &daemon.container_id) {
-                    return diagnosis;
-                }
-                listed = true;
-                last = Some(pod);
-            }
-            Ok(Event::InitDone) if !listed => return gone(last.as_ref()),
-            Ok(Event::InitDone) => {}
-            Ok(Event::Delete(pod)) => {
-                return decide::death(&pod, &daemon.container_id).unwrap_or_else(|| gone(Some(&pod)));
-            }
-            Err(error) => tracing::debug!(%error, pod = daemon.name, "cannot watch the daemon"),
-        }
     }
 }
 

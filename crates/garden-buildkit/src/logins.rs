@@ -3,7 +3,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures::future::BoxFuture;
 use garden_build_core::{BuildJob, EventSink, ImageReference};
-use garden_cluster::{Cluster, read_pull_secrets};
+use garden_cluster::{Cluster, DaemonPod, read_pull_secrets};
 use garden_config::SecretRef;
 use garden_registry::{
     CredentialHelpers, CredentialsWarning, HelperProblem, HelperQuestion, Identity, Login,
@@ -12,7 +12,6 @@ use garden_registry::{
 use crate::access_tokens;
 use crate::client::{self, AccessToken, DockerfileBuild, WantedToken};
 use crate::cloud_identity;
-use crate::daemon::DaemonPod;
 use crate::pod_helper::PodHelpers;
 use crate::settings::Settings;
 use crate::spec::RegistryAccess;

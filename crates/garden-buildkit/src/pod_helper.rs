@@ -4,13 +4,11 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use garden_cluster::{Cluster, PodStream};
+use garden_cluster::{Cluster, DaemonPod, PodStream};
 use garden_registry::{HelperOutput, HelperProblem, HelperQuestion, Login};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-
-use crate::daemon::DaemonPod;
 
 /// How long a helper may take. The daemon waits 30 seconds for us.
 const PATIENCE: Duration = Duration::from_secs(20);

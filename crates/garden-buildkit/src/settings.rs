@@ -1,10 +1,6 @@
 //! What a provider's configuration means for this mode.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
-
-use garden_build_core::{Error, ErrorKind, Result};
+use garden_build_core::Result;
 use garden_config::{
     CacheLayer, ClusterBuildkitOptions, DeploymentRegistry, Namespace, Resources, SecretRef,
 };
@@ -91,13 +87,8 @@ fn registries(
     deployment: &DeploymentRegistry,
     deployment_ca: Option<String>,
 ) -> Result<Vec<RegistryAccess>> {
-    let access = |registry: &DeploymentRegistry, certificate_authority| RegistryAccess {
-        host: registry.host(),
-        insecure: registry.insecure,
-        certificate_authority,
-        mirror: None,
-    };
-    let mut named = vec![("deploymentRegistry".to_owned(), access(deployment, deployment_ca))];
+    let deployment = RegistryAccess::new(deployment, deployment_ca);
+    let mut named = vec![("deploymentRegistry".to_owned(), deployment)];
     let caches = options.cache.iter().enumerate().filter_map(|(index, layer)| {
         let registry = layer.registry.as_ref()?;
         Some((format!("clusterBuildkit.cache[{index}].registry"), registry))
@@ -105,10 +96,10 @@ fn registries(
     let others = options.registries.iter().enumerate();
     let others = others.map(|(index, registry)| (format!("clusterBuildkit.registries[{index}]"), registry));
     for (field, registry) in caches.chain(others) {
-        let ca = registry.ca_certificate.as_deref().map(|path| read_ca(&field, path)).transpose()?;
-        named.push((field, access(registry, ca)));
+        let access = RegistryAccess::read(&field, registry)?;
+        named.push((field, access));
     }
-    let mut merged = merge(named)?;
+    let mut merged = RegistryAccess::merge(named)?;
     for (host, mirror) in &options.registry_mirrors {
         match merged.iter_mut().find(|access| access.host == *host) {
             Some(access) => access.mirror = Some(mirror.clone()),
@@ -124,48 +115,9 @@ fn registries(
     Ok(merged)
 }
 
-/// Two entries may name one registry, as long as they say the same about it.
-fn merge(named: Vec<(String, RegistryAccess)>) -> Result<Vec<RegistryAccess>> {
-    let mut by_host: BTreeMap<String, (String, RegistryAccess)> = BTreeMap::new();
-    for (field, access) in named {
-        match by_host.get(&access.host) {
-            Some((other_field, other)) if *other != access => {
-                let what = if other.insecure == access.insecure { "caCertificate" } else { "insecure" };
-                let message = format!(
-                    "`{other_field}` and `{field}` are both {}, but with different values of `{what}`",
-                    access.host
-                );
-                return Err(Error::new(ErrorKind::Config, message)
-                    .with_hint(format!("give both the same `{what}`: it belongs to the registry")));
-            }
-            Some(_) => {}
-            None => {
-                by_host.insert(access.host.clone(), (field, access));
-            }
-        }
-    }
-    Ok(by_host.into_values().map(|(_, access)| access).collect())
-}
-
-fn read_ca(field: &str, path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| {
-        let message = format!("`{field}.caCertificate`: {} cannot be read: {error}", path.display());
-        Error::new(ErrorKind::Config, message)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn access(host: &str, insecure: bool, ca: Option<&str>) -> RegistryAccess {
-        RegistryAccess {
-            host: host.to_owned(),
-            insecure,
-            certificate_authority: ca.map(str::to_owned),
-            mirror: None,
-        }
-    }
 
     #[test]
     fn only_registries_that_need_to_be_explained_are_and_each_once() {
@@ -204,17 +156,5 @@ mod tests {
             known,
             [("registry.tools.svc:5000", None), ("127.0.0.1:5000", Some("registry.tools.svc:5000")),]
         );
-    }
-
-    #[test]
-    fn a_registry_cannot_be_two_things_at_once() {
-        let error = merge(vec![
-            ("deploymentRegistry".to_owned(), access("one.example", false, None)),
-            ("clusterBuildkit.registries[0]".to_owned(), access("one.example", true, None)),
-        ])
-        .expect_err("a contradiction");
-        for part in ["deploymentRegistry", "clusterBuildkit.registries[0]", "one.example", "insecure"] {
-            assert!(error.message().contains(part), "{error}");
-        }
     }
 }

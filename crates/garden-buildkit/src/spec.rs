@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+pub use garden_cluster::RegistryAccess;
 use garden_cluster::{MANAGED_BY_LABEL, MANAGER, builder_service_account};
 use garden_config::{Namespace, Resources, SecretRef, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
@@ -94,26 +95,6 @@ pub struct Storage {
     pub size: u32,
     /// Its storage class; `None` for the cluster's default.
     pub storage_class: Option<String>,
-}
-
-/// What the daemon has to know of a registry to reach it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RegistryAccess {
-    /// The registry's host, with its port if it has one.
-    pub host: String,
-    /// Whether it speaks plain HTTP.
-    pub insecure: bool,
-    /// Its private certificate authority, as PEM.
-    pub certificate_authority: Option<String>,
-    /// The registry that is asked first for its images: a host, perhaps with a path.
-    pub mirror: Option<String>,
-}
-
-impl RegistryAccess {
-    /// Whether there is nothing to say about the registry.
-    pub(crate) fn is_ordinary(&self) -> bool {
-        !self.insecure && self.certificate_authority.is_none() && self.mirror.is_none()
-    }
 }
 
 /// Returns the address of the daemon's socket, which nobody reaches from outside of the pod.

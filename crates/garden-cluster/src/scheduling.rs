@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use garden_config::{ResourceAmounts, Resources, Toleration};
+use garden_config::{ResourceAmounts, Resources, SecretRef, Toleration};
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// Returns what a builder's container may use at most and is sure to get.
@@ -37,8 +37,31 @@ pub fn tolerations(configured: &[Toleration]) -> Vec<core::Toleration> {
 /// `garden-system=true:NoSchedule`, for nodes that are set apart for such services.
 ///
 /// Source: Garden 0.12, `core/src/plugins/kubernetes/init.ts`.
-pub(crate) fn system_tolerations(configured: &[Toleration]) -> Vec<core::Toleration> {
+pub fn system_tolerations(configured: &[Toleration]) -> Vec<core::Toleration> {
     with_own_taint(configured, "garden-system")
+}
+
+/// Returns the tolerations of a daemon: if its node is lost, it is replaced after a minute, not after the usual five.
+pub fn lost_node_tolerations() -> impl Iterator<Item = core::Toleration> {
+    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].into_iter().map(|taint| {
+        core::Toleration {
+            key: Some(taint.to_owned()),
+            operator: Some("Exists".to_owned()),
+            effect: Some("NoExecute".to_owned()),
+            toleration_seconds: Some(60),
+            ..core::Toleration::default()
+        }
+    })
+}
+
+/// Returns those of `secrets` that a pod in `namespace` can use to pull its own image, in an order that does not
+/// depend on how they were given: Garden's own daemon was restarted when two clients named the same ones in another order.
+pub fn own_pull_secrets(namespace: &str, secrets: &[SecretRef]) -> Vec<LocalObjectReference> {
+    let usable = |secret: &&SecretRef| secret.namespace == namespace;
+    let mut names: Vec<&str> = secrets.iter().filter(usable).map(|secret| secret.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(|name| LocalObjectReference { name: name.to_owned() }).collect()
 }
 
 fn with_own_taint(configured: &[Toleration], key: &str) -> Vec<core::Toleration> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use garden_build::config::{CacheLayer, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
-use garden_cluster::{Cluster, InClusterRegistry, RegistryNotice, RegistrySettings};
+use garden_cluster::{Cluster, InClusterRegistry, RegistrySettings, ServiceNotice};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{
     ConfigMap, Namespace, PersistentVolumeClaim, ResourceQuota, Secret, Service,
@@ -72,7 +72,7 @@ fn registry(project: &Project) -> InClusterRegistry {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "whoever listens is given the notice")]
-fn print(notice: RegistryNotice) {
+fn print(notice: ServiceNotice) {
     println!("{notice:?}");
 }
 

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use garden_build_core::ErrorKind;
 use garden_cluster::{
-    Diagnosis, MANAGED_BY_LABEL, MANAGER, PodState, Trouble, deleted, diagnose, latest_message,
+    DaemonPod, Diagnosis, MANAGED_BY_LABEL, MANAGER, PodState, Trouble, diagnose, latest_message,
     volume_trouble,
 };
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, ReplicaSet};
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-use crate::daemon::{DaemonPod, refusal};
+use crate::daemon::{WORDS, refusal};
 use crate::spec::{CONFIGURATION, CONTAINER, NAME};
 
 /// How long the cluster may refuse the daemon's pod: a refusal that is out of date goes with the
@@ -109,28 +109,7 @@ pub(super) fn overtaken(namespace: &str, live: Option<&Deployment>, wanted: &str
 /// Chooses the daemon that takes the build: of the wanted configuration, started, and not told to
 /// stop. Of several the oldest, so that all clients agree and find their contexts again.
 pub(super) fn choose(pods: &[Pod], wanted: &str) -> Option<DaemonPod> {
-    current(pods, wanted).into_iter().find_map(|pod| {
-        let status = container(pod)?;
-        // Not `ready`: that a busy daemon does not answer a probe in time means nothing.
-        let running = status.state.as_ref().is_some_and(|state| state.running.is_some());
-        (running && status.started == Some(true) && !is_on_lost_node(pod)).then_some(())?;
-        Some(DaemonPod {
-            name: pod.metadata.name.clone()?,
-            uid: pod.metadata.uid.clone()?,
-            container: CONTAINER,
-            container_id: status.container_id.clone()?,
-            address: pod.status.as_ref()?.pod_ip.as_ref().and_then(|address| address.parse().ok()),
-        })
-    })
-}
-
-/// The container has no readiness probe, so the pod is ready as long as it runs. If it is not, the
-/// cluster has lost its node, and only waits before it says so by deleting the pod.
-fn is_on_lost_node(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
-    let container_is_ready = container(pod).is_some_and(|status| status.ready);
-    let mut conditions = conditions.unwrap_or_default().iter();
-    container_is_ready && conditions.any(|condition| condition.type_ == "Ready" && condition.status != "True")
+    current(pods, wanted).into_iter().find_map(|pod| DaemonPod::of(pod, CONTAINER))
 }
 
 /// Returns the pod that is most likely to become the daemon.
@@ -163,7 +142,7 @@ pub(super) fn outlook(
     let finishing = pods.iter().find(|pod| pod.metadata.deletion_timestamp.is_some() && !has_ended(pod));
     let trouble = match newest(pods, wanted) {
         Some(pod) => {
-            match crash_loop(pod).map_or_else(|| diagnose(pod, CONTAINER, events), PodState::Stuck) {
+            match WORDS.crash_loop(pod).map_or_else(|| diagnose(pod, CONTAINER, events), PodState::Stuck) {
                 PodState::Stuck(trouble) => {
                     Some(volume_trouble(pod, NAME, STORAGE_CLASS, events).unwrap_or(trouble))
                 }
@@ -210,78 +189,6 @@ fn current<'a>(pods: &'a [Pod], wanted: &str) -> Vec<&'a Pod> {
 fn has_ended(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     matches!(phase, Some("Failed" | "Succeeded"))
-}
-
-/// Kubernetes backs off from a container that has died at least twice in a row: it will again.
-fn crash_loop(pod: &Pod) -> Option<Trouble> {
-    let status = container(pod)?;
-    let waiting = status.state.as_ref()?.waiting.as_ref()?;
-    (waiting.reason.as_deref() == Some("CrashLoopBackOff")).then_some(())?;
-    let diagnosis = end_of(pod, status.last_state.as_ref()?)?;
-    let kind = match diagnosis.kind {
-        ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
-        _ => ErrorKind::BuilderStart,
-    };
-    let diagnosis = Diagnosis { kind, retryable: false, ..diagnosis };
-    Some(Trouble { diagnosis, grace: Duration::ZERO })
-}
-
-/// Says why the daemon that ran as `container_id` has ended, if it has. Its container may have been
-/// started again since.
-pub(super) fn death(pod: &Pod, container_id: &str) -> Option<Diagnosis> {
-    if let PodState::Killed(diagnosis) = diagnose(pod, CONTAINER, &[]) {
-        return Some(diagnosis);
-    }
-    let status = container(pod)?;
-    let ended_now = status.state.as_ref().and_then(|state| end_of(pod, state));
-    let replaced = status.container_id.as_deref().is_some_and(|id| id != container_id);
-    let ended_before = || {
-        let diagnosis = status.last_state.as_ref().and_then(|state| end_of(pod, state));
-        diagnosis.or_else(|| {
-            Some(deleted(pod.metadata.namespace.as_deref()?, pod.metadata.name.as_deref()?, Some(pod)))
-        })
-    };
-    ended_now.or_else(|| if replaced { ended_before() } else { None })
-}
-
-fn end_of(pod: &Pod, state: &ContainerState) -> Option<Diagnosis> {
-    let terminated = state.terminated.as_ref()?;
-    // As it was when it ended.
-    let mut then = pod.clone();
-    for status in then.status.iter_mut().flat_map(|status| status.container_statuses.iter_mut().flatten()) {
-        if status.name == CONTAINER {
-            status.state =
-                Some(ContainerState { terminated: Some(terminated.clone()), ..ContainerState::default() });
-        }
-    }
-    if let PodState::Killed(diagnosis) = diagnose(&then, CONTAINER, &[]) {
-        return Some(diagnosis);
-    }
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let last_words = last_words(terminated.message.as_deref().unwrap_or_default());
-    let message = format!(
-        "the BuildKit daemon in Pod {name} ended with exit code {}: {last_words}",
-        terminated.exit_code
-    );
-    let hint = if pod.metadata.deletion_timestamp.is_some() {
-        "it was told to stop, and its time to finish builds was up; build again"
-    } else if last_words.is_empty() {
-        "build again"
-    } else {
-        "see what the daemon said last; a rootless one needs nodes that allow user namespaces"
-    };
-    Some(refusal(ErrorKind::BuilderLost, message.trim_end_matches([':', ' ']).to_owned(), hint, true))
-}
-
-/// Picks from the end of the daemon's log what explains its end. What it says at every start does not.
-fn last_words(log: &str) -> &str {
-    let ordinary = ["level=info", "level=warning", "level=debug"];
-    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.rev().find(|line| !ordinary.iter().any(|level| line.contains(level))).unwrap_or_default()
-}
-
-fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|status| status.name == CONTAINER)
 }
 
 /// Says why the daemon's pod cannot be made: this shows on no pod, as there is none.

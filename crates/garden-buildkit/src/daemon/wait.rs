@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use garden_cluster::{Cluster, ClusterError, Patience, PodEvents, Watch, lacks_volume};
+use garden_cluster::{Cluster, ClusterError, DaemonPod, Patience, PodEvents, Watch, lacks_volume};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::Event;
 use tokio::time::Instant;
 
+use crate::daemon::Notice;
 use crate::daemon::decide::{self, Outlook};
-use crate::daemon::{DaemonPod, Notice};
 use crate::spec::{self, NAME};
 
 /// A pod that starts within this time is never asked for its events.

@@ -1,10 +1,12 @@
 //! The pod of the daemon.
 
-use garden_cluster::{builder_service_account_name, resource_requirements, tolerations};
+use garden_cluster::{
+    builder_service_account_name, lost_node_tolerations, own_pull_secrets, resource_requirements, tolerations,
+};
 use k8s_openapi::api::core::v1::{
     AppArmorProfile, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
-    KeyToPath, LocalObjectReference, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe,
-    SeccompProfile, SecretVolumeSource, SecurityContext, Toleration, Volume, VolumeMount,
+    KeyToPath, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe, SeccompProfile,
+    SecretVolumeSource, SecurityContext, Volume, VolumeMount,
 };
 
 use super::{
@@ -57,16 +59,6 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         fs_group_change_policy: Some("OnRootMismatch".to_owned()),
         ..PodSecurityContext::default()
     });
-    let mut pull_secrets: Vec<&str> = settings
-        .pull_secrets
-        .iter()
-        .filter(|secret| secret.namespace == settings.namespace.name)
-        .map(|secret| secret.name.as_str())
-        .collect();
-    // Garden's own daemon was restarted when two clients named the same Secrets in another order.
-    pull_secrets.sort_unstable();
-    pull_secrets.dedup();
-    let pull_secrets = pull_secrets.into_iter().map(|name| LocalObjectReference { name: name.to_owned() });
     PodSpec {
         containers: vec![container],
         termination_grace_period_seconds: Some(DRAIN_SECONDS),
@@ -74,23 +66,14 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
         node_selector: Some(options.node_selector.clone()),
-        tolerations: Some(tolerations(&options.tolerations).into_iter().chain(lost_node()).collect()),
-        image_pull_secrets: Some(pull_secrets.collect()),
+        tolerations: Some(
+            tolerations(&options.tolerations).into_iter().chain(lost_node_tolerations()).collect(),
+        ),
+        image_pull_secrets: Some(own_pull_secrets(&settings.namespace.name, &settings.pull_secrets)),
         security_context,
         volumes: Some(volumes),
         ..PodSpec::default()
     }
-}
-
-/// A daemon whose node is lost is replaced after a minute, not after the usual five.
-fn lost_node() -> impl Iterator<Item = Toleration> {
-    ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"].into_iter().map(|taint| Toleration {
-        key: Some(taint.to_owned()),
-        operator: Some("Exists".to_owned()),
-        effect: Some("NoExecute".to_owned()),
-        toleration_seconds: Some(60),
-        ..Toleration::default()
-    })
 }
 
 fn arguments(options: &DaemonOptions) -> Vec<String> {

@@ -8,9 +8,10 @@ use kube::ResourceExt;
 use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, sleep};
 
-use super::install::{LONGEST_COLLECTION, Tell};
-use super::{InClusterRegistry, RegistryNotice, judge, spec};
-use crate::{ClusterError, Diagnosis, PodStream};
+use super::install::LONGEST_COLLECTION;
+use super::{InClusterRegistry, spec};
+use crate::shared_service::{Tell, judge};
+use crate::{ClusterError, Diagnosis, PodStream, ServiceNotice};
 
 /// How often the pod is asked whether it has finished: soon at first, then ever less.
 const FIRST_POLL: Duration = Duration::from_millis(300);
@@ -52,14 +53,14 @@ impl InClusterRegistry {
     /// case, it takes pushes again; nothing that is referred to is lost, and it may be tried again.
     pub async fn collect_garbage(&self, tell: Tell<'_>) -> Result<Collected, ClusterError> {
         if !self.is_installed().await? {
-            return Err(self.not_installed());
+            return Err(self.service().not_installed());
         }
         self.takes_pushes(tell).await?;
         let pod = self.pod().await?;
         let before = self.in_pod(&pod, &request()).await?;
         let before =
             before.trim().parse().map_err(|_| failed(&pod, &before, "run `Builder::init` to upgrade it"))?;
-        tell(RegistryNotice::Progress("collecting: images are served, and pushes wait".to_owned()));
+        tell(ServiceNotice::Progress("collecting: images are served, and pushes wait".to_owned()));
         let collected = self.result(&pod, before).await?;
         self.takes_pushes(tell).await?;
         Ok(collected)

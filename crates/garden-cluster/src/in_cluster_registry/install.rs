@@ -1,30 +1,15 @@
 //! Making sure of the registry's objects, and waiting until they work.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
-use garden_build_core::ErrorKind;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
-use kube::api::ListParams;
-use kube::{Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
+use kube::ResourceExt;
 use tokio::time::{Instant, sleep};
 
-use super::judge::{self, Outlook};
-use super::{InClusterRegistry, RegistryNotice, ServerRun, spec};
-use crate::client::{answer, name_of};
-use crate::{ClusterError, Diagnosis, Patience, ensure_claim, lacks_volume};
-
-/// How often the cluster is asked how far it is.
-const POLL: Duration = Duration::from_millis(500);
-
-/// Pods that start within this time are not asked for their events.
-const EVENTS_AFTER: Duration = Duration::from_secs(2);
-
-/// How long all may take for which nobody shows a reason, such as the pull of an image on a slow line.
-const LONGEST: Duration = Duration::from_secs(15 * 60);
+use super::{InClusterRegistry, ServerRun, judge, spec};
+use crate::shared_service::{LONGEST, Outlook, POLL, Tell, selector, too_late, wait_for};
+use crate::{ClusterError, ServiceNotice, ensure_claim};
 
 /// How long a collection may take. The registry goes on with it whether somebody waits or not.
 pub(super) const LONGEST_COLLECTION: Duration = Duration::from_secs(60 * 60);
@@ -36,20 +21,13 @@ enum Part {
     Proxies,
 }
 
-/// Hears what a user should know.
-pub(super) type Tell<'a> = &'a mut (dyn FnMut(RegistryNotice) + Send);
-
 impl InClusterRegistry {
     /// Whether it is installed, by us; whether it serves is another question.
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached, or another program has installed one under the same name.
     pub async fn is_installed(&self) -> Result<bool, ClusterError> {
-        let Some(live) = self.cluster.get::<Deployment>(self.namespace(), Self::NAME).await? else {
-            return Ok(false);
-        };
-        judge::foreign(&name_of(&live), &live.metadata)
-            .map_or(Ok(true), |other| Err(ClusterError::Pod(other)))
+        self.service().is_installed().await
     }
 
     /// Creates the registry's objects, or changes those that are there to what the settings say. Images stay.
@@ -68,7 +46,7 @@ impl InClusterRegistry {
         }
         if let Some(message) = ensure_claim(cluster, &spec::claim(settings)).await? {
             let hint = "set `storage.registry.size` to its size".to_owned();
-            tell(RegistryNotice::Warning { message, hint });
+            tell(ServiceNotice::Warning { message, hint });
         }
         // What the pods refer to comes before them.
         cluster.apply(&spec::config_map(settings)).await?;
@@ -80,25 +58,16 @@ impl InClusterRegistry {
 
     /// Says whether the Secret exists. All objects are looked at before the first is changed.
     async fn refuse_foreign(&self) -> Result<bool, ClusterError> {
-        let (name, proxy) = (Self::NAME, Self::PROXY);
+        let (service, name) = (self.service(), Self::NAME);
         let (secret, ..) = tokio::try_join!(
-            self.own::<Secret>(name),
-            self.own::<ConfigMap>(name),
-            self.own::<PersistentVolumeClaim>(name),
-            self.own::<Service>(name),
-            self.own::<Deployment>(name),
-            self.own::<DaemonSet>(proxy),
+            service.own::<Secret>(name),
+            service.own::<ConfigMap>(name),
+            service.own::<PersistentVolumeClaim>(name),
+            service.own::<Service>(name),
+            service.own::<Deployment>(name),
+            service.own::<DaemonSet>(Self::PROXY),
         )?;
-        Ok(secret)
-    }
-
-    /// Whether there is an object of this name; one that is not ours is an error.
-    async fn own<K>(&self, name: &str) -> Result<bool, ClusterError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
-    {
-        let Some(live) = self.cluster.get::<K>(self.namespace(), name).await? else { return Ok(false) };
-        judge::foreign(&name_of(&live), live.meta()).map_or(Ok(true), |other| Err(ClusterError::Pod(other)))
+        Ok(secret.is_some())
     }
 
     /// Waits until the registry answers to this machine, and on every node.
@@ -130,7 +99,7 @@ impl InClusterRegistry {
                 Err(error) => {
                     // That it is not there will not pass; what keeps its pod from starting is told.
                     if !self.is_installed().await? {
-                        return Err(self.not_installed());
+                        return Err(self.service().not_installed());
                     }
                     Box::pin(self.wait(&[Part::Registry], tell)).await?;
                     error.to_string()
@@ -140,7 +109,7 @@ impl InClusterRegistry {
                 return Err(self.too_late(Part::Registry, longest, &reason));
             }
             if !told {
-                tell(RegistryNotice::Progress(format!("waiting for the registry: {reason}")));
+                tell(ServiceNotice::Progress(format!("waiting for the registry: {reason}")));
                 told = true;
             }
             sleep(POLL).await;
@@ -148,104 +117,38 @@ impl InClusterRegistry {
     }
 
     async fn wait(&self, parts: &[Part], tell: Tell<'_>) -> Result<(), ClusterError> {
-        let started = Instant::now();
-        let mut patience = vec![Patience::default(); parts.len()];
-        let mut told = String::new();
-        loop {
-            let with_events = started.elapsed() > EVENTS_AFTER;
-            // The first of the parts that is not ready.
-            let mut waiting = None;
-            for (part, patience) in parts.iter().zip(&mut patience) {
-                let outlook = match part {
-                    Part::Registry => self.registry_outlook(with_events).await?,
-                    Part::Proxies => self.proxies_outlook(with_events).await?,
-                };
-                let (what, trouble) = match outlook {
-                    Outlook::Ready => continue,
-                    Outlook::Waiting(what) => (format!("waiting for {what}"), None),
-                    Outlook::Stuck(trouble) => (trouble.diagnosis.message.clone(), Some(trouble)),
-                };
-                patience.bear(trouble)?;
-                waiting.get_or_insert((*part, what));
+        let look = |part, with_events| async move {
+            match part {
+                Part::Registry => self.service().outlook(with_events).await,
+                Part::Proxies => self.proxies_outlook(with_events).await,
             }
-            let Some((part, waiting)) = waiting else { return Ok(()) };
-            if started.elapsed() > LONGEST {
-                return Err(self.too_late(part, LONGEST, &waiting));
-            }
-            if waiting != told {
-                tell(RegistryNotice::Progress(waiting.clone()));
-                told = waiting;
-            }
-            sleep(POLL).await;
-        }
-    }
-
-    async fn registry_outlook(&self, with_events: bool) -> Result<Outlook, ClusterError> {
-        let selector = Self::selector();
-        let (deployment, pods) = tokio::try_join!(
-            self.cluster.get::<Deployment>(self.namespace(), Self::NAME),
-            self.cluster.list::<Pod>(self.namespace(), &selector),
-        )?;
-        let Some(deployment) = deployment else { return Err(self.not_installed()) };
-        let events = match judge::newest(&pods).filter(|_| with_events) {
-            Some(pod) if lacks_volume(pod) => self.events("PersistentVolumeClaim", Self::NAME).await,
-            Some(pod) => self.events("Pod", &pod.name_any()).await,
-            None => Vec::new(),
         };
-        Ok(judge::registry(&deployment, &pods, &events))
+        wait_for(parts, LONGEST, look, |part, reason| self.too_late(part, LONGEST, reason), tell).await
     }
 
     async fn proxies_outlook(&self, with_events: bool) -> Result<Outlook, ClusterError> {
         let (daemon_set, pods) =
             tokio::try_join!(self.cluster.get::<DaemonSet>(self.namespace(), Self::PROXY), self.proxies(),)?;
-        let Some(daemon_set) = daemon_set else { return Err(self.not_installed()) };
+        let Some(daemon_set) = daemon_set else { return Err(self.service().not_installed()) };
+        let service = self.service();
         let events = match judge::unready(&pods) {
             _ if !with_events => Vec::new(),
-            Some(pod) => self.events("Pod", &pod.name_any()).await,
-            None => self.events("DaemonSet", Self::PROXY).await,
+            Some(pod) => service.events("Pod", &pod.name_any()).await,
+            None => service.events("DaemonSet", Self::PROXY).await,
         };
         Ok(judge::proxies(&daemon_set, &pods, &events))
     }
 
     /// Returns the pods of the proxies, of which each node has one that can pull images.
     pub(super) async fn proxies(&self) -> Result<Vec<Pod>, ClusterError> {
-        self.cluster.list::<Pod>(self.namespace(), &spec::selector(Self::PROXY)).await
-    }
-
-    /// Returns the events about an object. They make a diagnosis better, but nothing depends on them.
-    async fn events(&self, kind: &str, name: &str) -> Vec<Event> {
-        let fields = format!("involvedObject.kind={kind},involvedObject.name={name}");
-        let about = ListParams::default().fields(&fields);
-        let events = self.cluster.api::<Event>(self.namespace());
-        answer("list Events", events.list(&about)).await.map(|list| list.items).unwrap_or_default()
-    }
-
-    pub(super) fn not_installed(&self) -> ClusterError {
-        ClusterError::Pod(Diagnosis {
-            kind: ErrorKind::NotFound,
-            message: format!("the registry in Namespace {} is not installed", self.namespace()),
-            hint: Some(
-                "install it with `Builder::init`, or set `deploymentRegistry` to a registry outside of the cluster"
-                    .to_owned(),
-            ),
-            retryable: false,
-        })
+        self.cluster.list::<Pod>(self.namespace(), &selector(Self::PROXY)).await
     }
 
     fn too_late(&self, part: Part, after: Duration, reason: &str) -> ClusterError {
         let what = match part {
-            Part::Registry => "the registry",
+            Part::Registry => super::WORDS.what,
             Part::Proxies => "the registry's proxy on a node",
         };
-        ClusterError::Pod(Diagnosis {
-            kind: ErrorKind::Timeout,
-            message: format!(
-                "{what} in Namespace {} is not ready after {} minutes: {reason}",
-                self.namespace(),
-                after.as_secs() / 60
-            ),
-            hint: Some("ask the cluster's operator what keeps it, and run `Builder::init` again".to_owned()),
-            retryable: true,
-        })
+        too_late(what, self.namespace(), after, reason)
     }
 }

@@ -12,10 +12,13 @@
 //! * `storage`: what is on its volume.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use garden_config::{Namespace, PersistentStorage, ProviderConfig, Resources, SecretRef, Toleration};
+use k8s_openapi::api::core::v1::Container;
 
 use crate::Cluster;
+use crate::shared_service::{ServiceWords, SharedService, selector};
 
 mod check;
 mod collect;
@@ -60,6 +63,12 @@ impl RegistrySettings {
             pull_secrets: provider.image_pull_secrets.clone(),
         }
     }
+
+    /// Returns a container for a pod in the registry's namespace in which `127.0.0.1:5000` is then the registry, as it is on
+    /// the nodes. It ends at once when it is told to.
+    pub fn forwarding_container(&self) -> Container {
+        spec::forward(self)
+    }
 }
 
 /// The registry within a cluster, whether it is installed or not.
@@ -69,19 +78,22 @@ pub struct InClusterRegistry {
     settings: RegistrySettings,
 }
 
-/// What a user should hear while the registry is installed or waited for.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum RegistryNotice {
-    /// What is waited for, or done.
-    Progress(String),
-    /// Something that does not stop anything, and deserves attention.
-    Warning {
-        /// What it is.
-        message: String,
-        /// What to do about it.
-        hint: String,
-    },
-}
+/// What is said of the registry.
+const WORDS: ServiceWords = ServiceWords {
+    what: "the registry",
+    name: InClusterRegistry::NAME,
+    container: InClusterRegistry::CONTAINER,
+    claim: InClusterRegistry::NAME,
+    resources: "resources.registry",
+    storage_class: "storage.registry.storageClass",
+    image_hint: "check `inClusterRegistry.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place",
+    crash_hint: "check that `inClusterRegistry.image` is a registry with `sh` and `nc`, and that user 1000 may write to its volume",
+    security_hint: "the nodes reach the registry by a host port, so its namespace needs the label \
+                    `pod-security.kubernetes.io/enforce: privileged`; set it, or set `deploymentRegistry` to a registry outside of the cluster",
+    foreign_hint: "uninstall it there, or set `gardenSystemNamespace` to another namespace, if nothing uses the port 5000 of the nodes",
+    missing_hint: "install it with `Builder::init`, or set `deploymentRegistry` to a registry outside of the cluster",
+    longest_stop: Duration::ZERO,
+};
 
 impl InClusterRegistry {
     /// The name of the registry's Deployment, Service, volume claim and so on.
@@ -117,6 +129,10 @@ impl InClusterRegistry {
 
     /// Returns the label selector of its pod.
     pub fn selector() -> String {
-        spec::selector(Self::NAME)
+        selector(Self::NAME)
+    }
+
+    fn service(&self) -> SharedService {
+        SharedService::new(&self.cluster, self.namespace(), &WORDS)
     }
 }

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use garden_build_core::Digest;
-use garden_config::SecretRef;
 use k8s_openapi::api::apps::v1::{
     DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
     RollingUpdateDaemonSet,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMap, LocalObjectReference, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec,
-    PodTemplateSpec, Secret, Service, ServicePort, ServiceSpec, VolumeResourceRequirements,
+    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Secret, Service,
+    ServicePort, ServiceSpec, VolumeResourceRequirements,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -21,7 +20,7 @@ use crate::{MANAGED_BY_LABEL, MANAGER};
 
 mod pod;
 
-pub(super) use pod::STATE_DIRECTORY;
+pub(super) use pod::{STATE_DIRECTORY, forward};
 
 const NAME: &str = InClusterRegistry::NAME;
 const PROXY: &str = InClusterRegistry::PROXY;
@@ -34,11 +33,6 @@ const HTTP_SECRET: &str = "http-secret";
 
 /// How many of the nodes may be without a proxy at once while it is replaced; two cannot share the port.
 const PROXIES_REPLACED_AT_ONCE: &str = "25%";
-
-/// Returns the label selector of the pods of the Deployment or `DaemonSet` called `name`.
-pub(super) fn selector(name: &str) -> String {
-    format!("app={name},{MANAGED_BY_LABEL}={MANAGER}")
-}
 
 /// The registry's configurations, and the script that runs it with one of them.
 pub(super) fn config_map(settings: &RegistrySettings) -> ConfigMap {
@@ -164,16 +158,6 @@ fn metadata(name: &str, settings: &RegistrySettings) -> ObjectMeta {
 
 fn labels(name: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("app".to_owned(), name.to_owned()), (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())])
-}
-
-/// The Secrets of the registry's namespace, in an order that does not depend on how they were given.
-fn pull_secrets(settings: &RegistrySettings) -> Vec<LocalObjectReference> {
-    let usable = |secret: &&SecretRef| secret.namespace == settings.namespace.name;
-    let mut names: Vec<&str> =
-        settings.pull_secrets.iter().filter(usable).map(|secret| secret.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.into_iter().map(|name| LocalObjectReference { name: name.to_owned() }).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,20 @@
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::shared_service::judge;
+use crate::{Diagnosis, MANAGED_BY_LABEL, MANAGER};
+
+const NAME: &str = InClusterRegistry::NAME;
+
+fn registry(deployment: &Deployment, pods: &[Pod], events: &[Event]) -> Outlook {
+    judge::outlook(&WORDS, deployment, pods, events)
+}
+
+fn foreign(what: &str, metadata: &ObjectMeta) -> Option<Diagnosis> {
+    judge::foreign(&WORDS, what, metadata)
+}
 
 fn pod(name: &str, created: &str, status: &Value) -> Pod {
     let metadata = json!({ "name": name, "namespace": "garden-system", "creationTimestamp": created });

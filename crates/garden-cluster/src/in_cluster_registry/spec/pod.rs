@@ -11,10 +11,9 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{HTTP_SECRET, NAME, pull_secrets};
+use super::{HTTP_SECRET, NAME};
 use crate::in_cluster_registry::{InClusterRegistry, RegistrySettings};
-use crate::resource_requirements;
-use crate::scheduling::system_tolerations;
+use crate::{own_pull_secrets, resource_requirements, system_tolerations};
 
 /// The script that runs the registry.
 pub(super) const SUPERVISE: &str = "supervise.sh";
@@ -89,28 +88,40 @@ pub(super) fn registry(settings: &RegistrySettings) -> PodSpec {
             // A new disk belongs to root.
             fs_group: Some(USER),
             fs_group_change_policy: Some("OnRootMismatch".to_owned()),
-            ..pod_security()
+            ..PodSecurityContext::default()
         }),
         volumes: Some(volumes()),
         ..pod(settings, container, &[])
     }
 }
 
-/// The pod that hands a node's port on to the Service: one process that listens, and another for each connection.
+/// The container that hands port 5000 of its pod on to the Service: one process that listens, and another for each
+/// connection. A shell is the first, as that takes no notice of SIGTERM unless it has asked for it.
 ///
 /// Not the registry's own mirror mode, which would serve images that a clean-up has removed, and keep a copy of all on
 /// every node. `-ll` and `-e`, which comes last, mean the same in both versions of busybox' nc: Alpine has the larger
 /// one (`nc_bloaty.c`), Debian the smaller.
-pub(super) fn proxy(settings: &RegistrySettings) -> PodSpec {
-    let port = InClusterRegistry::PORT.to_string();
-    let command = ["nc", "-ll", "-p", &port, "-e", "nc", NAME, &port];
+pub(in crate::in_cluster_registry) fn forward(settings: &RegistrySettings) -> Container {
+    let script = format!("trap exit TERM; nc -ll -p {PORT} -e nc {NAME} {PORT} & wait $!");
     let amounts = |cpu: &str, memory: &str| {
         let amounts = [("cpu", cpu), ("memory", memory)];
         Some(BTreeMap::from(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))))
     };
-    let container = Container {
+    Container {
         name: "proxy".to_owned(),
-        command: Some(command.map(str::to_owned).to_vec()),
+        command: Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
+        resources: Some(ResourceRequirements {
+            requests: amounts("10m", "16Mi"),
+            limits: amounts("2", "128Mi"),
+            ..ResourceRequirements::default()
+        }),
+        ..container(settings)
+    }
+}
+
+/// The pod that does so for its node.
+pub(super) fn proxy(settings: &RegistrySettings) -> PodSpec {
+    let container = Container {
         ports: Some(vec![ContainerPort {
             container_port: PORT,
             host_port: Some(PORT),
@@ -120,17 +131,10 @@ pub(super) fn proxy(settings: &RegistrySettings) -> PodSpec {
         }]),
         // All the way to the registry.
         readiness_probe: Some(Probe { period_seconds: Some(5), ..answers() }),
-        resources: Some(ResourceRequirements {
-            requests: amounts("10m", "16Mi"),
-            limits: amounts("2", "128Mi"),
-            ..ResourceRequirements::default()
-        }),
-        ..container(settings)
+        ..forward(settings)
     };
     PodSpec {
-        // The first process of a container takes no notice of SIGTERM unless it has asked for it.
         termination_grace_period_seconds: Some(1),
-        security_context: Some(pod_security()),
         ..pod(settings, container, &settings.proxy_tolerations)
     }
 }
@@ -142,7 +146,7 @@ fn pod(settings: &RegistrySettings, container: Container, tolerations: &[Tolerat
         // Their variables would be taken for the registry's configuration if a Service was called `registry`.
         enable_service_links: Some(false),
         tolerations: Some(system_tolerations(tolerations)),
-        image_pull_secrets: Some(pull_secrets(settings)),
+        image_pull_secrets: Some(own_pull_secrets(&settings.namespace.name, &settings.pull_secrets)),
         ..PodSpec::default()
     }
 }
@@ -154,6 +158,13 @@ fn container(settings: &RegistrySettings) -> Container {
         // The last lines of a registry that failed are part of the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         security_context: Some(SecurityContext {
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            run_as_non_root: Some(true),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
             capabilities: Some(Capabilities {
@@ -163,19 +174,6 @@ fn container(settings: &RegistrySettings) -> Container {
             ..SecurityContext::default()
         }),
         ..Container::default()
-    }
-}
-
-fn pod_security() -> PodSecurityContext {
-    PodSecurityContext {
-        run_as_user: Some(USER),
-        run_as_group: Some(USER),
-        run_as_non_root: Some(true),
-        seccomp_profile: Some(SeccompProfile {
-            type_: "RuntimeDefault".to_owned(),
-            ..SeccompProfile::default()
-        }),
-        ..PodSecurityContext::default()
     }
 }
 

@@ -1,4 +1,4 @@
-use garden_config::{Namespace, ProviderConfig, Toleration};
+use garden_config::{Namespace, ProviderConfig, SecretRef, Toleration};
 
 use super::*;
 

@@ -1,0 +1,182 @@
+//! A daemon that builds, in a pod: the one that takes a build, and its end.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use garden_build_core::ErrorKind;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use kube::runtime::watcher::Event;
+
+use crate::{Cluster, Diagnosis, PodState, Trouble, Watch, deleted, diagnose};
+
+/// Which daemon it is, and what is said of its end.
+#[derive(Debug)]
+pub struct DaemonWords {
+    /// What it is called, such as `the BuildKit daemon`.
+    pub what: &'static str,
+    /// The name of its container.
+    pub container: &'static str,
+    /// What to do if it ended and said something.
+    pub hint: &'static str,
+}
+
+/// A daemon that takes builds: one container in one pod. When it ends, its builds end with it, even
+/// if Kubernetes starts the next in its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DaemonPod {
+    /// The pod's name.
+    pub name: String,
+    /// The pod's uid.
+    pub uid: String,
+    /// The container's name.
+    pub container: &'static str,
+    /// The identifier of this run of the container.
+    pub container_id: String,
+    /// The pod's address in the cluster's network.
+    pub address: Option<IpAddr>,
+}
+
+impl DaemonPod {
+    /// Returns the daemon that runs in `container` of `pod`; `None` if it has not started yet, has ended, or is on a
+    /// lost node. The container must have a startup probe and no other.
+    pub fn of(pod: &Pod, container: &'static str) -> Option<Self> {
+        let status = status_of(pod, container)?;
+        // Not `ready`: that a busy daemon does not answer a probe in time means nothing.
+        let running = status.state.as_ref().is_some_and(|state| state.running.is_some());
+        (running && status.started == Some(true) && !is_on_lost_node(pod)).then_some(())?;
+        Some(Self {
+            name: pod.metadata.name.clone()?,
+            uid: pod.metadata.uid.clone()?,
+            container,
+            container_id: status.container_id.clone()?,
+            address: pod.status.as_ref()?.pod_ip.as_ref().and_then(|address| address.parse().ok()),
+        })
+    }
+
+    /// Completes when this very daemon has ended, with the cause.
+    ///
+    /// That its pod is told to stop is no end: it finishes its builds first. A watch that fails is no end
+    /// either, and is taken up again.
+    pub async fn lost(&self, cluster: &Cluster, namespace: &str, words: &DaemonWords) -> Diagnosis {
+        let mut watch = Watch::<Pod>::one(cluster, namespace, &self.name);
+        let mut last: Option<Pod> = None;
+        let mut listed = false;
+        let gone = |last: Option<&Pod>| deleted(namespace, &self.name, last);
+        loop {
+            match watch.next().await {
+                Ok(Event::Init) => listed = false,
+                Ok(Event::InitApply(pod) | Event::Apply(pod)) => {
+                    if pod.metadata.uid.as_ref() != Some(&self.uid) {
+                        return gone(last.as_ref());
+                    }
+                    if let Some(diagnosis) = words.death(&pod, &self.container_id) {
+                        return diagnosis;
+                    }
+                    listed = true;
+                    last = Some(pod);
+                }
+                Ok(Event::InitDone) if !listed => return gone(last.as_ref()),
+                Ok(Event::InitDone) => {}
+                Ok(Event::Delete(pod)) => {
+                    return words.death(&pod, &self.container_id).unwrap_or_else(|| gone(Some(&pod)));
+                }
+                Err(error) => tracing::debug!(%error, pod = self.name, "cannot watch the daemon"),
+            }
+        }
+    }
+}
+
+impl DaemonWords {
+    /// Says why a daemon cannot run that Kubernetes starts again and again.
+    pub fn crash_loop(&self, pod: &Pod) -> Option<Trouble> {
+        let status = status_of(pod, self.container)?;
+        let waiting = status.state.as_ref()?.waiting.as_ref()?;
+        // Kubernetes backs off from a container that has died at least twice in a row: it will again.
+        (waiting.reason.as_deref() == Some("CrashLoopBackOff")).then_some(())?;
+        let diagnosis = self.end_of(pod, status.last_state.as_ref()?)?;
+        let kind = match diagnosis.kind {
+            ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
+            _ => ErrorKind::BuilderStart,
+        };
+        let diagnosis = Diagnosis { kind, retryable: false, ..diagnosis };
+        Some(Trouble { diagnosis, grace: Duration::ZERO })
+    }
+
+    /// Says why the daemon that ran as `container_id` has ended, if it has. Its container may have been
+    /// started again since.
+    pub fn death(&self, pod: &Pod, container_id: &str) -> Option<Diagnosis> {
+        if let PodState::Killed(diagnosis) = diagnose(pod, self.container, &[]) {
+            return Some(diagnosis);
+        }
+        let status = status_of(pod, self.container)?;
+        let ended_now = status.state.as_ref().and_then(|state| self.end_of(pod, state));
+        let replaced = status.container_id.as_deref().is_some_and(|id| id != container_id);
+        let ended_before = || {
+            let diagnosis = status.last_state.as_ref().and_then(|state| self.end_of(pod, state));
+            diagnosis.or_else(|| {
+                Some(deleted(pod.metadata.namespace.as_deref()?, pod.metadata.name.as_deref()?, Some(pod)))
+            })
+        };
+        ended_now.or_else(|| if replaced { ended_before() } else { None })
+    }
+
+    fn end_of(&self, pod: &Pod, state: &ContainerState) -> Option<Diagnosis> {
+        let terminated = state.terminated.as_ref()?;
+        // As it was when it ended.
+        let mut then = pod.clone();
+        for status in then.status.iter_mut().flat_map(|status| status.container_statuses.iter_mut().flatten())
+        {
+            if status.name == self.container {
+                status.state = Some(ContainerState {
+                    terminated: Some(terminated.clone()),
+                    ..ContainerState::default()
+                });
+            }
+        }
+        if let PodState::Killed(diagnosis) = diagnose(&then, self.container, &[]) {
+            return Some(diagnosis);
+        }
+        let name = pod.metadata.name.as_deref().unwrap_or_default();
+        let last_words = last_words(terminated.message.as_deref().unwrap_or_default());
+        let (what, code) = (self.what, terminated.exit_code);
+        let message = format!("{what} in Pod {name} ended with exit code {code}: {last_words}");
+        let hint = if pod.metadata.deletion_timestamp.is_some() {
+            "it was told to stop, and its time to finish builds was up; build again"
+        } else if last_words.is_empty() {
+            "build again"
+        } else {
+            self.hint
+        };
+        Some(Diagnosis {
+            kind: ErrorKind::BuilderLost,
+            message: message.trim_end_matches([':', ' ']).to_owned(),
+            hint: Some(hint.to_owned()),
+            retryable: true,
+        })
+    }
+}
+
+/// As long as the container with its startup probe runs, it is ready, and so is the pod. If it is not, the cluster has
+/// lost its node, and only waits before it says so by deleting the pod.
+fn is_on_lost_node(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
+    // Of a lost node, the kubelet cannot say any more that they are not.
+    let all_are_ready = containers.unwrap_or_default().iter().all(|status| status.ready);
+    let mut conditions = conditions.unwrap_or_default().iter();
+    all_are_ready && conditions.any(|condition| condition.type_ == "Ready" && condition.status != "True")
+}
+
+/// Picks from the end of a daemon's log what explains its end. What it says at every start does not.
+fn last_words(log: &str) -> &str {
+    let ordinary = ["level=info", "level=warning", "level=debug"];
+    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.rev().find(|line| !ordinary.iter().any(|level| line.contains(level))).unwrap_or_default()
+}
+
+fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
+    pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|status| status.name == container)
+}
+
+#[cfg(test)]
+mod tests;

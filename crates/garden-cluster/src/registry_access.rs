@@ -1,0 +1,98 @@
+//! How builders in the cluster reach registries that take more than ordinary TLS.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use garden_build_core::{Error, ErrorKind, Result};
+use garden_config::DeploymentRegistry;
+
+/// What a daemon has to know of a registry to reach it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RegistryAccess {
+    /// The registry's host, with its port if it has one.
+    pub host: String,
+    /// Whether it speaks plain HTTP.
+    pub insecure: bool,
+    /// Its private certificate authority, as PEM.
+    pub certificate_authority: Option<String>,
+    /// The registry that is asked first for its images: a host, perhaps with a path.
+    pub mirror: Option<String>,
+}
+
+impl RegistryAccess {
+    /// Says how `registry` is reached, whose private certificate authority (PEM) was read already.
+    pub fn new(registry: &DeploymentRegistry, certificate_authority: Option<String>) -> Self {
+        Self { host: registry.host(), insecure: registry.insecure, certificate_authority, mirror: None }
+    }
+
+    /// Says how `registry` is reached, which stands in `field`.
+    ///
+    /// # Errors
+    /// If its certificate cannot be read.
+    pub fn read(field: &str, registry: &DeploymentRegistry) -> Result<Self> {
+        let authority = registry.ca_certificate.as_ref().map(|path| {
+            fs::read_to_string(path).map_err(|error| {
+                let message = format!("`{field}.caCertificate`: {} cannot be read: {error}", path.display());
+                Error::new(ErrorKind::Config, message)
+            })
+        });
+        Ok(Self::new(registry, authority.transpose()?))
+    }
+
+    /// Whether there is nothing to say about the registry.
+    pub fn is_ordinary(&self) -> bool {
+        !self.insecure && self.certificate_authority.is_none() && self.mirror.is_none()
+    }
+
+    /// Leaves one entry for each registry, in the order of their hosts. `named` has each with the field that it stands in:
+    /// two may name one registry, as long as they say the same about it.
+    ///
+    /// # Errors
+    /// If two entries for one registry contradict each other.
+    pub fn merge(named: Vec<(String, Self)>) -> Result<Vec<Self>> {
+        let mut by_host: BTreeMap<String, (String, Self)> = BTreeMap::new();
+        for (field, access) in named {
+            match by_host.get(&access.host) {
+                Some((other_field, other)) if *other != access => {
+                    let what = if other.insecure == access.insecure { "caCertificate" } else { "insecure" };
+                    let message = format!(
+                        "`{other_field}` and `{field}` are both {}, but with different values of `{what}`",
+                        access.host
+                    );
+                    return Err(Error::new(ErrorKind::Config, message)
+                        .with_hint(format!("give both the same `{what}`: it belongs to the registry")));
+                }
+                Some(_) => {}
+                None => {
+                    by_host.insert(access.host.clone(), (field, access));
+                }
+            }
+        }
+        Ok(by_host.into_values().map(|(_, access)| access).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_cannot_be_two_things_at_once() {
+        let access = |insecure| {
+            let mut registry = DeploymentRegistry::new("one.example").expect("a host");
+            registry.insecure = insecure;
+            RegistryAccess::new(&registry, None)
+        };
+        let named = |other| {
+            vec![
+                ("deploymentRegistry".to_owned(), access(false)),
+                ("clusterBuildkit.registries[0]".to_owned(), other),
+            ]
+        };
+        assert_eq!(RegistryAccess::merge(named(access(false))).expect("the same").len(), 1);
+        let error = RegistryAccess::merge(named(access(true))).expect_err("a contradiction");
+        for part in ["deploymentRegistry", "clusterBuildkit.registries[0]", "one.example", "insecure"] {
+            assert!(error.message().contains(part), "{error}");
+        }
+    }
+}
