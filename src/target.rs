@@ -5,9 +5,7 @@ use std::sync::Arc;
 use garden_build_core::{
     Digest, Error, ErrorKind, Event, EventSink, ImageReference, Result, Stream, Version,
 };
-use garden_cluster::{
-    Cluster, ClusterDialer, InClusterRegistry, RegistrySettings, ServerRun, ServiceNotice,
-};
+use garden_cluster::{Cluster, ClusterDialer, InClusterRegistry, RegistrySettings, ServerRun, ServiceNotice};
 use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
 use garden_docker::{DaemonChoice, NodeImages, RegistryCredentials};
 use garden_registry::{Credentials, Identity, Location, RegistryClient, RegistryError, Resolution};

@@ -2,6 +2,7 @@ use std::error::Error as StdError;
 
 use bollard::errors::Error as BollardError;
 use garden_build_core::{Error, ErrorKind, with_causes};
+use garden_cluster::ClusterError;
 use garden_registry::SaveError;
 
 use crate::ReachError;
@@ -68,6 +69,19 @@ pub enum DockerError {
         /// The identifier of the image that it has.
         found: String,
     },
+    /// The daemon does not say what it has.
+    #[error("the Docker daemon at {address} does not say {what}: {reason}")]
+    Unclear {
+        /// Its address.
+        address: String,
+        /// What it was asked.
+        what: &'static str,
+        /// What it did instead.
+        reason: String,
+    },
+    /// The cluster that the daemon is in does not do what it takes to use it.
+    #[error(transparent)]
+    Cluster(Box<ClusterError>),
     /// The image could not be read.
     #[error(transparent)]
     Image(Box<SaveError>),
@@ -110,11 +124,18 @@ impl From<SaveError> for DockerError {
     }
 }
 
+impl From<ClusterError> for DockerError {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(Box::new(error))
+    }
+}
+
 impl From<DockerError> for Error {
     fn from(error: DockerError) -> Self {
         let error = match error {
             DockerError::Image(error) => return (*error).into(),
             DockerError::Reach(error) => return error.into(),
+            DockerError::Cluster(error) => return (*error).into(),
             error => error,
         };
         let (kind, hint) = match &error {
@@ -125,6 +146,8 @@ impl From<DockerError> for Error {
             DockerError::TooOld { .. } => (ErrorKind::Unsupported, "update Docker to 20.10 or later"),
             DockerError::Refused { .. }
             | DockerError::WrongImage { .. }
+            | DockerError::Unclear { .. }
+            | DockerError::Cluster(_)
             | DockerError::Image(_)
             | DockerError::Reach(_) => {
                 (ErrorKind::Unexpected, "look into the daemon's log, and whether it has room")

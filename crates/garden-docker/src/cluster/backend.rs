@@ -1,0 +1,132 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use garden_build_core::{
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, Event, EventSink,
+    PlannedObject, Pushed, Result, Stream, SweepReport,
+};
+use garden_cluster::ServiceNotice;
+
+use super::{ClusterDaemon, PodDialer};
+use crate::DockerDaemon;
+use crate::build::{Advice, Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
+
+const MODE: &str = "cluster-docker";
+
+const ADVICE: Advice = Advice {
+    of_buildkit: garden_buildkit::Advice {
+        memory: "raise `resources.builder.limits.memory`, and run `Builder::init`",
+        disk: "the Docker daemon's volume is full: `Builder::clean_up_registry` frees room in it, `storage.builder.size` enlarges it",
+        lost: "build again; if it happens again, look at the log of the Docker daemon",
+        push: "give `imagePullSecrets` credentials that may write to the registry",
+        base_image: "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
+    },
+    registry: "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`, in `deploymentRegistry` or \
+               `clusterDocker.registries`; then run `Builder::init`",
+};
+
+/// How long after a broken connection the end of the daemon may show, which explains it.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Builds on the Docker daemon in the cluster, and pushes from there.
+#[derive(Clone, Debug)]
+pub struct ClusterDockerBackend {
+    daemon: ClusterDaemon,
+    choice: Choice,
+    credentials: RegistryCredentials,
+}
+
+impl ClusterDockerBackend {
+    /// Builds on `daemon`, with the `BuildKit` in it or with its classic builder, and pulls and pushes with `credentials`.
+    pub fn new(daemon: ClusterDaemon, enable_buildkit: bool, credentials: RegistryCredentials) -> Self {
+        let choice = if enable_buildkit { Choice::Buildkit } else { Choice::Classic };
+        Self { daemon, choice, credentials }
+    }
+
+    /// The story of one build. It creates nothing in the cluster: what it holds in the daemon's pod ends with it.
+    async fn build_and_push(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
+        let step = cx.events.step(format!("find {}", self.daemon.description()));
+        let mut told = tell(&cx.events);
+        let pod = step.end(Box::pin(self.daemon.running(&mut told)).await.map_err(Error::from))?;
+        let lost = self.daemon.lost(&pod);
+        tokio::pin!(lost);
+        let building = async {
+            let waits = || {
+                log(&cx.events, "waiting for a clean-up of the Docker daemon to end");
+            };
+            let _share = self.daemon.occupy(&pod, waits).await?;
+            let dialer: Arc<PodDialer> = Arc::new(self.daemon.dialer(&pod));
+            let daemon = DockerDaemon::over(dialer)?;
+            let builder = ImageBuilder {
+                daemon: &daemon,
+                mode: MODE,
+                choice: self.choice,
+                credentials: &self.credentials,
+                advice: ADVICE,
+            };
+            builder.build_and_push(job, &job.destination, cx).await
+        };
+        let error = tokio::select! {
+            biased;
+            built = building => match built {
+                Ok(pushed) => return Ok(pushed),
+                Err(error) => error,
+            },
+            diagnosis = &mut lost => return Err(diagnosis.into()),
+        };
+        if !may_be_the_end_of_the_daemon(&error) {
+            return Err(error);
+        }
+        // What is broken is often only the echo of the daemon's end.
+        match tokio::time::timeout(LAST_WORDS_PATIENCE, lost).await {
+            Ok(diagnosis) => Err(diagnosis.into()),
+            Err(_) => Err(error),
+        }
+    }
+}
+
+fn may_be_the_end_of_the_daemon(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::BuilderLost | ErrorKind::Unreachable | ErrorKind::PushFailed)
+}
+
+/// Passes on what the daemon's cluster has to tell.
+fn tell(events: &EventSink) -> impl FnMut(ServiceNotice) + Send {
+    let events = events.clone();
+    move |notice| match notice {
+        ServiceNotice::Progress(line) => log(&events, &line),
+        ServiceNotice::Warning { message, hint } => events.warn(message, Some(hint)),
+    }
+}
+
+fn log(events: &EventSink, line: &str) {
+    events.emit(Event::Log { step: None, stream: Stream::Builder, line: line.to_owned() });
+}
+
+impl Backend for ClusterDockerBackend {
+    fn name(&self) -> &'static str {
+        MODE
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        capabilities(self.choice)
+    }
+
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {
+        image_flags(request, MODE)
+    }
+
+    /// The daemon is no part of it: `Builder::init` installs it.
+    fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
+        Ok(vec![plan(job, &job.destination, self.choice, MODE)?])
+    }
+
+    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+        Box::pin(cx.until_stopped(self.build_and_push(job, cx)))
+    }
+
+    /// Builds leave nothing behind: the image and what was cached stay on purpose.
+    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
+        Box::pin(std::future::ready(Ok(SweepReport::default())))
+    }
+}

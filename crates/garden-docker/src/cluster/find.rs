@@ -1,0 +1,138 @@
+//! The daemon that takes a build.
+
+use std::time::Duration;
+
+use garden_build_core::ErrorKind;
+use garden_cluster::{ClusterError, DaemonPod, Diagnosis, Tell};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use k8s_openapi::api::core::v1::Pod;
+use tokio::time::sleep;
+
+use super::{ClusterDaemon, ClusterDaemonSettings, PodDialer, spec};
+
+/// How soon the cluster is asked again whose Deployment says that its pod is ready, and shows none that is.
+const POLL: Duration = Duration::from_millis(500);
+
+impl ClusterDaemon {
+    /// Returns the daemon that takes builds now, which costs two requests at once. Waits for one that is on its way, as
+    /// while it is replaced.
+    ///
+    /// # Errors
+    /// If it is not installed, or without what these settings need; with the cause, if it cannot start.
+    pub(crate) async fn running(&self, tell: Tell<'_>) -> Result<DaemonPod, ClusterError> {
+        let service = self.service();
+        loop {
+            let (live, pods) = tokio::try_join!(service.own::<Deployment>(Self::NAME), service.pods())?;
+            let Some(live) = live else { return Err(service.not_installed()) };
+            if let Some(unfit) = unfit(&self.settings, &live) {
+                return Err(ClusterError::Pod(unfit));
+            }
+            if let Some(pod) = choose(&pods) {
+                return Ok(pod);
+            }
+            // Boxed, for it is large, and often there is nothing to wait for.
+            Box::pin(service.ready(tell)).await?;
+            sleep(POLL).await;
+        }
+    }
+
+    /// Returns what opens connections to the daemon in `pod`.
+    pub(crate) fn dialer(&self, pod: &DaemonPod) -> PodDialer {
+        PodDialer::new(&self.cluster, self.namespace(), pod)
+    }
+}
+
+/// Says why the daemon of `live` is of no use to a project with these settings.
+fn unfit(settings: &ClusterDaemonSettings, live: &Deployment) -> Option<Diagnosis> {
+    let name = format!("Deployment {}/{}", settings.namespace.name, ClusterDaemon::NAME);
+    let untold = spec::untold(settings, live);
+    let spec: Option<&DeploymentSpec> = (&live.spec).into();
+    let message = if !untold.is_empty() {
+        format!("{name} was installed without what this project says of {}", untold.join(", "))
+    } else if settings.forwards && !spec::forwards(live) {
+        format!("{name} was installed without a way to the registry within the cluster")
+    } else if spec.is_some_and(|spec| spec.replicas == Some(0)) {
+        format!("{name} is scaled to nothing")
+    } else {
+        return None;
+    };
+    Some(Diagnosis {
+        kind: ErrorKind::NotFound,
+        message,
+        hint: Some(
+            "run `Builder::init`: it installs what is missing, and takes nothing from other projects"
+                .to_owned(),
+        ),
+        retryable: false,
+    })
+}
+
+/// Chooses the pod that takes builds: started, and not told to stop. There is one at most, except on a lost node.
+fn choose(pods: &[Pod]) -> Option<DaemonPod> {
+    let mut living: Vec<&Pod> = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
+    living.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+    living.into_iter().rev().find_map(|pod| DaemonPod::of(pod, ClusterDaemon::CONTAINER))
+}
+
+#[cfg(test)]
+mod tests {
+    use garden_cluster::RegistryAccess;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cluster::spec::tests::{settings, with_every_option};
+
+    fn pod(name: &str, created: &str, started: bool) -> Pod {
+        let state = json!({ "running": {} });
+        let status = json!({
+            "name": ClusterDaemon::CONTAINER, "image": "", "imageID": "", "ready": started, "started": started,
+            "restartCount": 0, "containerID": "containerd://1", "state": state,
+        });
+        let metadata = json!({ "name": name, "uid": name, "creationTimestamp": created });
+        let pod = json!({ "metadata": metadata, "status": { "containerStatuses": [status] } });
+        serde_json::from_value(pod).expect("a pod")
+    }
+
+    #[test]
+    fn a_pod_that_has_started_and_is_not_to_stop_takes_builds() {
+        let old = pod("old", "2026-01-01T00:00:00Z", true);
+        let starting = pod("starting", "2026-01-02T00:00:00Z", false);
+        let name = |pods: &[Pod]| choose(pods).map(|daemon| daemon.name);
+        assert_eq!(name(&[old.clone(), starting.clone()]).as_deref(), Some("old"));
+        let mut stopping = old;
+        stopping.metadata.deletion_timestamp = stopping.metadata.creation_timestamp.clone();
+        assert_eq!(name(&[stopping, starting]), None);
+    }
+
+    #[test]
+    fn a_daemon_that_was_not_told_enough_is_named_with_the_remedy() {
+        let settings = settings();
+        let live = spec::deployment(&settings);
+        assert_eq!(unfit(&settings, &live), None);
+        let demanding = with_every_option();
+        // What others need as well is no reason.
+        assert_eq!(unfit(&settings, &spec::deployment(&demanding)), None);
+
+        let diagnosis = unfit(&demanding, &live).expect("unfit");
+        assert!(diagnosis.message.ends_with("says of old.example:5000, private.example:8443"), "{diagnosis}");
+        assert!(diagnosis.hint.is_some_and(|hint| hint.contains("Builder::init")));
+
+        let mut renewed = demanding.clone();
+        let change = |registry: &mut RegistryAccess| {
+            registry.certificate_authority =
+                registry.certificate_authority.as_ref().map(|_| "another".to_owned());
+        };
+        renewed.registries.iter_mut().for_each(change);
+        let diagnosis = unfit(&renewed, &spec::deployment(&demanding)).expect("unfit");
+        assert!(diagnosis.message.ends_with("says of private.example:8443"), "{diagnosis}");
+
+        let mut forwarding = settings.clone();
+        forwarding.forwards = true;
+        assert!(unfit(&forwarding, &live).is_some_and(|unfit| unfit.message.contains("within the cluster")));
+
+        let mut value: Value = serde_json::to_value(&live).expect("serialises");
+        value["spec"]["replicas"] = json!(0);
+        let stopped = serde_json::from_value(value).expect("a Deployment");
+        assert!(unfit(&settings, &stopped).is_some_and(|unfit| unfit.message.ends_with("scaled to nothing")));
+    }
+}

@@ -1,0 +1,64 @@
+//! Making sure of the daemon's objects, and waiting until it serves.
+
+use garden_cluster::{ClusterError, ServiceNotice, Tell, ensure_claim};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
+
+use super::{ClusterDaemon, ClusterDaemonSettings, configuration, spec};
+
+impl ClusterDaemon {
+    /// Whether it is installed, by us, and was told of the registries of the settings; whether it serves is another
+    /// question.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached, or another program has installed one under the same name.
+    pub async fn is_installed(&self) -> Result<bool, ClusterError> {
+        let live = self.service().own::<Deployment>(Self::NAME).await?;
+        Ok(live.is_some_and(|live| spec::untold(&self.settings, &live).is_empty()))
+    }
+
+    /// Creates the daemon's objects, or changes those that are there to what the settings say. Its images stay, and so does
+    /// what other projects have told it of their registries. A daemon whose objects change is replaced when its builds
+    /// have ended.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached, or an object of one of the names is not ours: then nothing is
+    /// changed.
+    pub async fn apply(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
+        let cluster = &self.cluster;
+        cluster.ensure_namespace(&self.settings.namespace).await?;
+        let settings = self.with_what_others_need().await?;
+        if let Some(message) = ensure_claim(cluster, &spec::claim(&settings)).await? {
+            let hint = "set `storage.builder.size` to its size".to_owned();
+            tell(ServiceNotice::Warning { message, hint });
+        }
+        // What the pod refers to comes before it.
+        cluster.apply(&spec::config_map(&settings)).await?;
+        cluster.apply(&spec::deployment(&settings)).await?;
+        Ok(())
+    }
+
+    /// Looks at all objects before the first is changed.
+    async fn with_what_others_need(&self) -> Result<ClusterDaemonSettings, ClusterError> {
+        let service = self.service();
+        let (config_map, deployment, _) = tokio::try_join!(
+            service.own::<ConfigMap>(Self::NAME),
+            service.own::<Deployment>(Self::NAME),
+            service.own::<PersistentVolumeClaim>(Self::CLAIM),
+        )?;
+        let mut settings = self.settings.clone();
+        if let Some(live) = config_map.and_then(|config_map| config_map.data) {
+            configuration::keep_others(&mut settings, &live);
+        }
+        settings.forwards |= deployment.is_some_and(|live| spec::forwards(&live));
+        Ok(settings)
+    }
+
+    /// Waits until the daemon takes builds.
+    ///
+    /// # Errors
+    /// With the cause, within seconds where it is known, if that cannot come about.
+    pub async fn ready(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
+        self.service().ready(tell).await
+    }
+}

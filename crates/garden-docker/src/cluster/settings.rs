@@ -1,0 +1,66 @@
+use std::collections::BTreeMap;
+
+use garden_build_core::Result;
+use garden_cluster::{RegistryAccess, RegistrySettings};
+use garden_config::{
+    ClusterDockerOptions, DeploymentRegistry, Namespace, PersistentStorage, ProviderConfig, Resources,
+    SecretRef,
+};
+
+/// What the provider's configuration says about the Docker daemon in the cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterDaemonSettings {
+    /// The namespace that it runs in.
+    pub namespace: Namespace,
+    /// Its image.
+    pub image: String,
+    /// Its resources.
+    pub resources: Resources,
+    /// The volume for its images and caches.
+    pub storage: PersistentStorage,
+    /// Labels that a node must have to run it.
+    pub node_selector: BTreeMap<String, String>,
+    /// What it has to know of registries to reach them, in the order of their hosts; nothing of those that it reaches as it is.
+    pub registries: Vec<RegistryAccess>,
+    /// The Secrets for pulling its image. Only those in its namespace can be used for that.
+    pub pull_secrets: Vec<SecretRef>,
+    /// The registry within the cluster, which may be in the same namespace.
+    pub in_cluster_registry: RegistrySettings,
+    /// Whether that registry is `127.0.0.1:5000` for the daemon, as it is for nodes: images go there.
+    pub forwards: bool,
+}
+
+impl ClusterDaemonSettings {
+    /// Reads the settings out of the provider's configuration and the `options` of its build mode. `registry` is where
+    /// images go, as their names have it; `registry_ca` is its private certificate authority, as PEM.
+    ///
+    /// # Errors
+    /// If a certificate cannot be read, or two entries for one registry contradict each other.
+    pub fn new(
+        provider: &ProviderConfig,
+        options: &ClusterDockerOptions,
+        registry: &DeploymentRegistry,
+        registry_ca: Option<String>,
+    ) -> Result<Self> {
+        let deployment = RegistryAccess::new(registry, registry_ca);
+        let mut named = vec![("deploymentRegistry".to_owned(), deployment)];
+        for (index, registry) in options.registries.iter().enumerate() {
+            let field = format!("clusterDocker.registries[{index}]");
+            let access = RegistryAccess::read(&field, registry)?;
+            named.push((field, access));
+        }
+        let mut registries = RegistryAccess::merge(named)?;
+        registries.retain(|access| !access.is_ordinary());
+        Ok(Self {
+            namespace: Namespace::new(&provider.garden_system_namespace),
+            image: options.image_from(&provider.util_image_registry_domain),
+            resources: provider.resources.builder.clone(),
+            storage: provider.storage.builder.clone(),
+            node_selector: provider.system_node_selector.clone(),
+            registries,
+            pull_secrets: provider.image_pull_secrets.clone(),
+            in_cluster_registry: RegistrySettings::new(provider),
+            forwards: provider.in_cluster_registry_namespace().is_some(),
+        })
+    }
+}

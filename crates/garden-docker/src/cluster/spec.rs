@@ -1,0 +1,274 @@
+//! The daemon's objects, as functions from typed settings to Kubernetes objects.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use garden_build_core::Digest;
+use garden_cluster::{
+    MANAGED_BY_LABEL, MANAGER, lost_node_tolerations, own_pull_secrets, resource_requirements,
+    system_tolerations,
+};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, ExecAction, KeyToPath, Lifecycle,
+    LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource,
+    PodSpec, PodTemplateSpec, Probe, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+
+use super::{ClusterDaemon, ClusterDaemonSettings, configuration, occupancy};
+
+const NAME: &str = ClusterDaemon::NAME;
+
+/// On the daemon's pod: which configuration it has read.
+const CONFIGURATION: &str = "garden-build/configuration";
+
+/// On the Deployment: which registries the daemon was told of.
+const REGISTRIES: &str = "garden-build/registries";
+
+/// How long a daemon that is to stop may finish its builds.
+pub(super) const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
+
+/// How long a daemon may take to answer first, for example while it recovers a large volume.
+const LONGEST_START_SECONDS: i32 = 600;
+
+/// Where the daemon keeps everything.
+const STATE_DIRECTORY: &str = "/var/lib/docker";
+
+/// Where it looks for its configuration, and for the certificate authorities of registries. Not all of the directory is
+/// ours: Docker 20.10 writes a key of its own there.
+const CONFIGURATION_DIRECTORY: &str = "/etc/docker";
+
+/// What the daemon reads.
+pub(super) fn config_map(settings: &ClusterDaemonSettings) -> ConfigMap {
+    ConfigMap {
+        metadata: metadata(NAME, settings),
+        data: Some(configuration::files(settings)),
+        ..ConfigMap::default()
+    }
+}
+
+/// The claim to the daemon's volume. It outlives the Deployment.
+pub(super) fn claim(settings: &ClusterDaemonSettings) -> PersistentVolumeClaim {
+    let size = Quantity(settings.storage.size_quantity());
+    PersistentVolumeClaim {
+        metadata: metadata(ClusterDaemon::CLAIM, settings),
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: settings.storage.storage_class.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
+
+#[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
+pub(super) fn deployment(settings: &ClusterDaemonSettings) -> Deployment {
+    let files = serde_json::json!(configuration::files(settings)).to_string();
+    let read = BTreeMap::from([(CONFIGURATION.to_owned(), Digest::of(files.as_bytes()).hex())]);
+    let told = configuration::told(&settings.registries).into_iter().collect::<Vec<_>>().join(" ");
+    Deployment {
+        metadata: ObjectMeta {
+            annotations: Some(BTreeMap::from([(REGISTRIES.to_owned(), told)])),
+            ..metadata(NAME, settings)
+        },
+        // `into`: whether these fields are optional differs between versions of the Kubernetes API.
+        spec: DeploymentSpec {
+            replicas: Some(1),
+            paused: Some(false),
+            revision_history_limit: Some(2),
+            selector: LabelSelector { match_labels: Some(labels(NAME)), ..LabelSelector::default() },
+            // A volume that one pod can use, and a state that one daemon can.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("Recreate".to_owned()),
+                ..DeploymentStrategy::default()
+            }),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(labels(NAME)),
+                    annotations: Some(read),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod(settings)),
+            },
+            ..DeploymentSpec::default()
+        }
+        .into(),
+        ..Deployment::default()
+    }
+}
+
+/// Whether the daemon of `live` was told of all registries of the settings; returns those that it was not.
+pub(super) fn untold(settings: &ClusterDaemonSettings, live: &Deployment) -> Vec<String> {
+    let told = live.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REGISTRIES));
+    let told: Vec<&str> = told.map(|told| told.split(' ').collect()).unwrap_or_default();
+    let unknown = |registry: &String| !told.contains(&registry.as_str());
+    let untold = configuration::told(&settings.registries).into_iter().filter(unknown);
+    untold.map(|registry| registry.split('=').next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Whether the pods of `live` have the registry within the cluster at `127.0.0.1:5000`.
+pub(super) fn forwards(live: &Deployment) -> bool {
+    let spec: Option<&DeploymentSpec> = (&live.spec).into();
+    let containers = spec.and_then(|spec| spec.template.spec.as_ref()).map(|pod| pod.containers.as_slice());
+    containers.unwrap_or_default().len() > 1
+}
+
+fn pod(settings: &ClusterDaemonSettings) -> PodSpec {
+    let forwarding = settings.forwards.then(|| Container {
+        // Builds that end before the daemon does still push.
+        lifecycle: Some(when_nobody_builds()),
+        volume_mounts: Some(vec![lock()]),
+        ..settings.in_cluster_registry.forwarding_container()
+    });
+    PodSpec {
+        containers: [daemon(settings)].into_iter().chain(forwarding).collect(),
+        termination_grace_period_seconds: i64::try_from(LONGEST_DRAIN.as_secs()).ok(),
+        automount_service_account_token: Some(false),
+        // The image's own script would take the variables of a Service called `docker` for its configuration.
+        enable_service_links: Some(false),
+        node_selector: Some(settings.node_selector.clone()),
+        tolerations: Some(system_tolerations(&[]).into_iter().chain(lost_node_tolerations()).collect()),
+        image_pull_secrets: Some(own_pull_secrets(&settings.namespace.name, &settings.pull_secrets)),
+        volumes: Some(volumes(settings)),
+        ..PodSpec::default()
+    }
+}
+
+fn daemon(settings: &ClusterDaemonSettings) -> Container {
+    Container {
+        name: ClusterDaemon::CONTAINER.to_owned(),
+        image: Some(settings.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        // Named, so that the image's own script adds no TCP port, and makes no certificates for one.
+        // Source: docker-library/docker, `dockerd-entrypoint.sh`.
+        args: Some(vec!["dockerd".to_owned(), format!("--host={}", ClusterDaemon::SOCKET)]),
+        // The last lines of a daemon that failed are part of the pod's status.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        // Only whether the daemon has started is asked, every second; once it has, a daemon that is too busy to answer
+        // is neither restarted nor taken for unready.
+        startup_probe: Some(Probe {
+            exec: Some(exec(&["docker", "--host", ClusterDaemon::SOCKET, "version"])),
+            period_seconds: Some(1),
+            timeout_seconds: Some(10),
+            failure_threshold: Some(LONGEST_START_SECONDS),
+            ..Probe::default()
+        }),
+        // On SIGTERM, a daemon ends its builds and pushes at once. So it is told so when it has none.
+        lifecycle: Some(when_nobody_builds()),
+        resources: Some(resource_requirements(&settings.resources)),
+        security_context: Some(SecurityContext { privileged: Some(true), ..SecurityContext::default() }),
+        volume_mounts: Some(mounts(settings)),
+        ..Container::default()
+    }
+}
+
+/// Has a container told to stop when the daemon is not used any more.
+fn when_nobody_builds() -> Lifecycle {
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            exec: Some(exec(&occupancy::WAIT_FOR_ALL)),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
+    }
+}
+
+/// The lock that builds hold.
+fn lock() -> VolumeMount {
+    VolumeMount {
+        name: "lock".to_owned(),
+        mount_path: occupancy::DIRECTORY.to_owned(),
+        ..VolumeMount::default()
+    }
+}
+
+fn exec(command: &[&str]) -> ExecAction {
+    ExecAction { command: Some(command.iter().map(|&word| word.to_owned()).collect()) }
+}
+
+fn volumes(settings: &ClusterDaemonSettings) -> Vec<Volume> {
+    let state = Volume {
+        name: "state".to_owned(),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: ClusterDaemon::CLAIM.to_owned(),
+            ..PersistentVolumeClaimVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let of_configuration = |name: &str, items: Vec<(String, String)>| Volume {
+        name: name.to_owned(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: NAME.to_owned(),
+            items: Some(
+                items
+                    .into_iter()
+                    .map(|(key, path)| KeyToPath { key, path, ..KeyToPath::default() })
+                    .collect(),
+            ),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    };
+    let file = configuration::FILE.to_owned();
+    let lock = Volume {
+        name: "lock".to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource::default()),
+        ..Volume::default()
+    };
+    let mut volumes = vec![state, lock, of_configuration("configuration", vec![(file.clone(), file)])];
+    let authorities = configuration::authority_paths(settings);
+    if !authorities.is_empty() {
+        volumes.push(of_configuration("certificates", authorities));
+    }
+    volumes
+}
+
+fn mounts(settings: &ClusterDaemonSettings) -> Vec<VolumeMount> {
+    let mut mounts = vec![
+        VolumeMount {
+            name: "state".to_owned(),
+            mount_path: STATE_DIRECTORY.to_owned(),
+            ..VolumeMount::default()
+        },
+        lock(),
+        VolumeMount {
+            name: "configuration".to_owned(),
+            mount_path: format!("{CONFIGURATION_DIRECTORY}/{}", configuration::FILE),
+            sub_path: Some(configuration::FILE.to_owned()),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        },
+    ];
+    if !configuration::authority_paths(settings).is_empty() {
+        mounts.push(VolumeMount {
+            name: "certificates".to_owned(),
+            mount_path: format!("{CONFIGURATION_DIRECTORY}/certs.d"),
+            read_only: Some(true),
+            ..VolumeMount::default()
+        });
+    }
+    mounts
+}
+
+fn metadata(name: &str, settings: &ClusterDaemonSettings) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(settings.namespace.name.clone()),
+        labels: Some(labels(NAME)),
+        ..ObjectMeta::default()
+    }
+}
+
+/// These are no marks of a build: no sweep after dead builds takes the daemon for a leftover.
+fn labels(name: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("app".to_owned(), name.to_owned()), (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())])
+}
+
+#[cfg(test)]
+pub(super) mod tests;
