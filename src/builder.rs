@@ -9,12 +9,13 @@ use garden_build_core::{
 };
 use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
 use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
-use garden_docker::{DaemonChoice, DockerDaemon};
+use garden_docker::{ClusterDaemon, DaemonChoice, DockerDaemon};
 use tokio_util::sync::CancellationToken;
 
+use crate::init::Services;
 use crate::mode;
 use crate::target::{Known, Target};
-use crate::{Build, BuiltImage, Outcome, Plan, Status, init};
+use crate::{Build, BuiltImage, Outcome, Plan, Status};
 
 /// How often a build is begun whose builder gets lost.
 const TRIES: usize = 3;
@@ -27,6 +28,8 @@ pub struct Builder(Arc<Inner>);
 struct Inner {
     backend: Arc<dyn Backend>,
     target: Target,
+    /// The Docker daemon in the cluster, if it builds.
+    daemon: Option<ClusterDaemon>,
     /// The Secrets that workloads may need.
     secrets: Vec<SecretRef>,
     /// What is to be installed in the cluster is installed by the build that needs it.
@@ -79,17 +82,28 @@ impl Builder {
     ) -> Result<Self> {
         provider.check()?;
         let target = Target::new(&provider, &Cluster::new(client), DaemonChoice::Environment)?;
-        Ok(Self::from_parts(provider, target, backend))
+        Ok(Self::from_parts(provider, target, None, backend))
     }
 
     fn new(provider: ProviderConfig, cluster: &Cluster, daemon: DaemonChoice) -> Result<Self> {
         provider.check()?;
         let target = Target::new(&provider, cluster, daemon)?;
         let backend = mode::backend(&provider, cluster, &target)?;
-        Ok(Self::from_parts(provider, target, backend))
+        let daemon = match &provider.build_mode {
+            BuildMode::ClusterDocker(options) => {
+                Some(mode::cluster_daemon(cluster, &provider, options, &target)?)
+            }
+            _ => None,
+        };
+        Ok(Self::from_parts(provider, target, daemon, backend))
     }
 
-    fn from_parts(provider: ProviderConfig, target: Target, backend: Arc<dyn Backend>) -> Self {
+    fn from_parts(
+        provider: ProviderConfig,
+        target: Target,
+        daemon: Option<ClusterDaemon>,
+        backend: Arc<dyn Backend>,
+    ) -> Self {
         let installs = provider.kind == ProviderKind::LocalKubernetes;
         let cache_tags = match &provider.build_mode {
             BuildMode::ClusterBuildkit(options) => {
@@ -99,7 +113,7 @@ impl Builder {
         };
         let secrets = [provider.image_pull_secrets, provider.copy_secrets].concat();
         let notices = provider.notices;
-        Self(Arc::new(Inner { backend, target, secrets, installs, cache_tags, notices }))
+        Self(Arc::new(Inner { backend, target, daemon, secrets, installs, cache_tags, notices }))
     }
 
     /// Starts a build.
@@ -171,6 +185,15 @@ impl Builder {
         &self.0.target
     }
 
+    /// What builds need in the cluster besides builders.
+    pub(crate) fn services(&self) -> Services {
+        self.0.services()
+    }
+
+    pub(crate) fn daemon(&self) -> Option<&ClusterDaemon> {
+        self.0.daemon.as_ref()
+    }
+
     /// The tags of build caches.
     pub(crate) fn cache_tags(&self) -> &BTreeSet<String> {
         &self.0.cache_tags
@@ -196,6 +219,10 @@ struct Prepared {
 }
 
 impl Inner {
+    fn services(&self) -> Services {
+        Services { registry: self.target.in_cluster().cloned(), daemon: self.daemon.clone() }
+    }
+
     fn job(&self, prepared: Prepared) -> Result<BuildJob> {
         let push_to = self.target.reached(&prepared.reference)?;
         let mut job = BuildJob::new(build_id(), prepared.request, prepared.context, prepared.reference);
@@ -211,7 +238,7 @@ impl Inner {
             cx.events.warn(notice.message.clone(), notice.hint.clone());
         }
         if self.installs {
-            cx.until_stopped(init::unless_installed(&self.target, &cx.events, &cx.cancel)).await?;
+            cx.until_stopped(self.services().unless_installed(&cx.events, &cx.cancel)).await?;
         }
         let (prepared, known) = cx.until_stopped(self.find(request, cx)).await?;
         let (reference, digest, outcome) = match known {

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use garden_build_core::{Error, ErrorKind, EventSink, Result, Stream, event_channel};
+use futures::future::BoxFuture;
+use garden_build_core::{Error, ErrorKind, EventSink, ImageReference, Result, Stream, event_channel};
 use garden_cluster::{Cluster, InClusterRegistry, images_in_use};
-use garden_registry::RegistryClient;
+use garden_docker::{ClusterDaemon, DaemonCleanUp, DaemonCleanUpReport, DaemonRules, InRegistry};
+use garden_registry::{RegistryClient, Resolution};
 use garden_registry::clean_up::{
     CleanUpPlan, CleanUpRules, Deletion, FailedDeletion, ImagesInUse, Inventory, KnownManifests,
 };
@@ -76,8 +78,8 @@ impl CleanUpOptions {
     }
 }
 
-/// What a clean-up has done.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+/// What a clean-up has done. What is about the registry is empty if images go to one outside of the cluster.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CleanUpReport {
@@ -91,6 +93,8 @@ pub struct CleanUpReport {
     pub stored_bytes_before: u64,
     /// How many it stores now. If somebody has pushed meanwhile, that is in it.
     pub stored_bytes_after: u64,
+    /// What was done in the Docker daemon within the cluster; `None` if another mode builds.
+    pub docker_daemon: Option<DaemonCleanUpReport>,
 }
 
 impl fmt::Display for CleanUpReport {
@@ -100,18 +104,22 @@ impl fmt::Display for CleanUpReport {
         for FailedDeletion { repository, digest, reason, .. } in &self.failed {
             writeln!(f, "not deleted: {repository}@{digest}: {reason}")?;
         }
-        write!(f, "stored: {} bytes before, {} now", self.stored_bytes_before, self.stored_bytes_after)
+        write!(f, "stored: {} bytes before, {} now", self.stored_bytes_before, self.stored_bytes_after)?;
+        self.docker_daemon.iter().try_for_each(|daemon| write!(f, "\n{daemon}"))
     }
 }
 
 impl Builder {
     /// Plans a clean-up of the registry within the cluster: what [`clean_up_registry`](Self::clean_up_registry) would
-    /// delete, what it would keep and why, and how much room that would free. Changes nothing.
+    /// delete there, what it would keep and why, and how much room that would free. Changes nothing.
     ///
     /// # Errors
     /// As those of [`clean_up_registry`](Self::clean_up_registry), when awaited.
     pub fn plan_clean_up(&self, options: CleanUpOptions) -> Operation<CleanUpPlan> {
-        CleanUp::spawn(self.target(), self.cache_tags(), options, CleanUp::plan)
+        CleanUp::spawn(self, options, async |clean_up| match clean_up.registry {
+            Some(registry) => registry.plan().await,
+            None => Err(clean_up.nothing_to_do()),
+        })
     }
 
     /// Deletes the images in the registry within the cluster that nothing uses, and has it free their room. Await it, or
@@ -121,6 +129,10 @@ impl Builder {
     /// also build caches, what was pushed a short time ago, and everything that garden-build has not built: see
     /// [`CleanUpOptions`]. While the registry frees room, it serves images but takes no pushes; builds of garden-build wait
     /// for that. It may be run as often as one likes, by several at once, and may end anywhere: the next run does the rest.
+    ///
+    /// With cluster-docker, the Docker daemon in the cluster then forgets what garden-build has built in it and the registry has
+    /// no more, and deletes what belongs to no image. That it does for a registry outside of the cluster as well. Builds
+    /// that run are waited for, ten minutes at most, and others wait for its end.
     ///
     /// ```no_run
     /// # async fn example(builder: garden_build::Builder) -> garden_build::Result<()> {
@@ -136,29 +148,30 @@ impl Builder {
     /// ```
     ///
     /// # Errors
-    /// When awaited: if images go to another registry, whose own retention policy is what to use; if what is in use
+    /// When awaited: if images go to another registry, whose own retention policy is what to use, and no Docker daemon in the
+    /// cluster builds; if what is in use
     /// cannot be found out, as a kind of workload may not be listed (then nothing is deleted); if the
     /// registry does not serve, or its collection fails. An image that cannot be deleted is no error, but in the report.
     pub fn clean_up_registry(&self, options: CleanUpOptions) -> Operation<CleanUpReport> {
-        CleanUp::spawn(self.target(), self.cache_tags(), options, CleanUp::run)
+        CleanUp::spawn(self, options, CleanUp::run)
     }
 }
 
-/// Plans a clean-up, and does it.
-pub(crate) struct CleanUp {
-    cluster: Cluster,
-    registry: InClusterRegistry,
-    client: RegistryClient,
-    rules: CleanUpRules,
-    also_in_use: Vec<String>,
+/// A clean-up of all that fills up.
+struct CleanUp {
+    target: Target,
+    /// The registry within the cluster, if images go there.
+    registry: Option<RegistryCleanUp>,
+    /// The Docker daemon within the cluster, if it builds.
+    daemon: Option<ClusterDaemon>,
+    options: CleanUpOptions,
     events: EventSink,
 }
 
 impl CleanUp {
-    /// Runs `work` for a clean-up of the registry that images go to. `cache_tags` are those of build caches.
-    pub(crate) fn spawn<T, F>(
-        target: &Target,
-        cache_tags: &BTreeSet<String>,
+    /// Runs `work` for a clean-up of what `builder` uses.
+    fn spawn<T, F>(
+        builder: &Builder,
         options: CleanUpOptions,
         work: impl FnOnce(Self) -> F + Send + 'static,
     ) -> Operation<T>
@@ -168,9 +181,14 @@ impl CleanUp {
     {
         let (events, stream) = event_channel();
         let cancel = CancellationToken::new();
-        let (target, cache_tags, cancelled) = (target.clone(), cache_tags.clone(), cancel.clone());
+        let (target, cache_tags, cancelled) =
+            (builder.target().clone(), builder.cache_tags().clone(), cancel.clone());
+        let daemon = builder.daemon().cloned();
         Operation::spawn(stream, cancel, async move {
-            let working = async { work(Self::new(&target, cache_tags, options, events).await?).await };
+            let working = async {
+                let registry = RegistryCleanUp::new(&target, cache_tags, &options, &events).await?;
+                work(Self { target, registry, daemon, options, events }).await
+            };
             tokio::select! {
                 biased;
                 () = cancelled.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the clean-up was cancelled")
@@ -180,37 +198,97 @@ impl CleanUp {
         })
     }
 
+    async fn run(self) -> Result<CleanUpReport> {
+        let mut report = match (&self.registry, &self.daemon) {
+            (Some(registry), _) => registry.run().await?,
+            (None, Some(_)) => CleanUpReport::default(),
+            (None, None) => return Err(self.nothing_to_do()),
+        };
+        if let Some(daemon) = &self.daemon {
+            let step = self.events.step("have the Docker daemon forget what the registry has no more");
+            report.docker_daemon = Some(step.end(self.daemon_step(daemon).await)?);
+        }
+        Ok(report)
+    }
+
+    /// After the registry, which decides what may be forgotten.
+    async fn daemon_step(&self, daemon: &ClusterDaemon) -> Result<DaemonCleanUpReport> {
+        let registry = self.target.registry()?;
+        let (named, reached) = (registry.named(), registry.reached.host());
+        let rules = DaemonRules {
+            registry: named.host(),
+            // The one in the cluster is ours altogether.
+            namespace: named.namespace.clone().filter(|_| self.registry.is_none()),
+            keep_younger_than: self.options.keep_younger_than,
+            caches_older_than: self.options.caches_older_than,
+        };
+        let client = self.target.client().await?;
+        let ask = move |image: ImageReference| -> BoxFuture<'static, InRegistry> {
+            let (client, reached) = (client.clone(), reached.clone());
+            Box::pin(async move {
+                let Ok(image) = image.in_registry(&reached) else { return InRegistry::Unknown };
+                match client.resolve(&image).await {
+                    Ok(Resolution::Exists(_)) => InRegistry::Exists,
+                    Ok(Resolution::Missing) => InRegistry::Missing,
+                    Err(_) => InRegistry::Unknown,
+                }
+            })
+        };
+        let clean_up = DaemonCleanUp::new(daemon, rules);
+        Ok(Box::pin(clean_up.run(&ask, &mut tell(&self.events))).await?)
+    }
+
+    fn nothing_to_do(&self) -> Error {
+        let place = self.target.description();
+        let message = format!("{place} is not a registry that garden-build has installed in a cluster");
+        Error::new(ErrorKind::Unsupported, message).with_hint(
+            "use its own retention policy: other programs than those of this cluster may need its images",
+        )
+    }
+}
+
+/// Plans a clean-up of the registry within the cluster, and does it.
+struct RegistryCleanUp {
+    cluster: Cluster,
+    registry: InClusterRegistry,
+    client: RegistryClient,
+    rules: CleanUpRules,
+    also_in_use: Vec<String>,
+    events: EventSink,
+}
+
+impl RegistryCleanUp {
+    /// `None` if images go elsewhere. `cache_tags` are those of build caches.
     async fn new(
         target: &Target,
         cache_tags: BTreeSet<String>,
-        options: CleanUpOptions,
-        events: EventSink,
-    ) -> Result<Self> {
-        let Some(registry) = target.in_cluster().cloned() else {
-            let host = target.registry()?.reached.host();
-            let message =
-                format!("the registry {host} is not one that garden-build has installed in a cluster");
-            return Err(Error::new(ErrorKind::Unsupported, message).with_hint(
-                "use its own retention policy: other programs than those of this cluster may need its images",
-            ));
-        };
+        options: &CleanUpOptions,
+        events: &EventSink,
+    ) -> Result<Option<Self>> {
+        let Some(registry) = target.in_cluster().cloned() else { return Ok(None) };
         let mut rules = CleanUpRules::default();
         rules.keep_younger_than = options.keep_younger_than;
         rules.caches_older_than = options.caches_older_than;
         rules.cache_tags = cache_tags;
-        let (cluster, client) = (target.cluster().clone(), target.client().await?);
-        Ok(Self { cluster, registry, client, rules, also_in_use: options.also_in_use, events })
+        Ok(Some(Self {
+            cluster: target.cluster().clone(),
+            registry,
+            client: target.client().await?,
+            rules,
+            also_in_use: options.also_in_use.clone(),
+            events: events.clone(),
+        }))
     }
 
     /// Decides what would be deleted, and deletes nothing.
-    pub(crate) async fn plan(self) -> Result<CleanUpPlan> {
+    async fn plan(&self) -> Result<CleanUpPlan> {
         let (inventory, in_use) = self.look(&mut KnownManifests::new(), "").await?;
         Ok(CleanUpPlan::new(&inventory, &in_use, &self.rules))
     }
 
     /// Deletes, and has the registry free the room. May end anywhere, as when this program dies: whatever is deleted
     /// by then is deleted cleanly, the registry ends its collection by itself, and the next clean-up does the rest.
-    pub(crate) async fn run(self) -> Result<CleanUpReport> {
+    async fn run(&self) -> Result<CleanUpReport> {
         let mut known = KnownManifests::new();
         let (inventory, in_use) = self.look(&mut known, "").await?;
         let first = CleanUpPlan::new(&inventory, &in_use, &self.rules);
@@ -228,6 +306,7 @@ impl CleanUp {
             failed,
             stored_bytes_before: inventory.blobs.values().sum(),
             stored_bytes_after: after.blobs.values().sum(),
+            docker_daemon: None,
         })
     }
 

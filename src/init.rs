@@ -2,20 +2,23 @@
 
 use garden_build_core::{Error, ErrorKind, EventSink, Result, event_channel};
 use garden_cluster::InClusterRegistry;
+use garden_config::ProviderConfig;
+use garden_docker::ClusterDaemon;
 use tokio_util::sync::CancellationToken;
 
-use crate::target::{Target, tell};
+use crate::target::tell;
 use crate::{Builder, Initialized, Operation};
 
 impl Builder {
-    /// Installs what builds need in the cluster besides builders: the registry within the cluster, if images go there.
-    /// Run it once for a cluster, and again after a change of its options or of the version of garden-build: images
-    /// stay. Await it, or read its events.
+    /// Installs what builds need in the cluster besides builders: the registry within the cluster, if images go there, and
+    /// with cluster-docker the Docker daemon. Run it once for a cluster, and again after a change of their options or of the
+    /// version of garden-build: images stay. Await it, or read its events.
     ///
-    /// It waits until the registry serves, and has nodes pull an image from it; see
+    /// It waits until they serve, and has nodes pull an image from the registry; see
     /// [`InClusterRegistry::check_nodes`](garden_cluster::InClusterRegistry::check_nodes). What stands in the way is said
-    /// within seconds where the cluster shows it: no storage class, a host port that is refused or taken, an
-    /// image that cannot be pulled, a quota.
+    /// within seconds where the cluster shows it: no storage class, a host port that is refused or taken, a container that
+    /// may not be privileged, an image that cannot be pulled, a quota. A Docker daemon that has to be replaced has an hour to
+    /// end its builds.
     ///
     /// A provider `local-kubernetes` needs no such call: its first build does the same.
     ///
@@ -30,57 +33,97 @@ impl Builder {
     /// # }
     /// ```
     pub fn init(&self) -> Operation<Initialized> {
-        let target = self.target().clone();
+        let (services, place) = (self.services(), self.target().description());
         let (events, stream) = event_channel();
         let cancel = CancellationToken::new();
         let cancelled = cancel.clone();
-        Operation::spawn(stream, cancel, async move { run(&target, &events, &cancelled).await })
+        Operation::spawn(stream, cancel, async move {
+            if services.registry.is_none() && services.daemon.is_none() {
+                events.step(format!("images go to {place}, so there is nothing to install")).done();
+            }
+            services.install(&events, &cancelled).await
+        })
     }
 }
 
-/// Installs, or upgrades, and checks.
-pub(crate) async fn run(
-    target: &Target,
-    events: &EventSink,
-    cancel: &CancellationToken,
-) -> Result<Initialized> {
-    let Some(registry) = target.in_cluster() else {
-        let place = target.description();
-        events.step(format!("images go to {place}, so there is nothing to install")).done();
-        return Ok(Initialized::NothingToInstall);
-    };
-    // Applying an object again changes nothing, so this may end anywhere.
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => return Err(cancelled()),
-        installed = install(registry, events) => installed?,
-    }
-    let name = garden_config::ProviderConfig::IN_CLUSTER_REGISTRY;
-    let step = events.step(format!("have nodes pull an image from {name}"));
-    let nodes = step.end(registry.check_nodes(cancel).await.map_err(Error::from))?;
-    if cancel.is_cancelled() { Err(cancelled()) } else { Ok(Initialized::Registry { nodes }) }
+/// What builds need in the cluster besides builders.
+#[derive(Clone, Debug)]
+pub(crate) struct Services {
+    /// The registry in the cluster, if images go there.
+    pub(crate) registry: Option<InClusterRegistry>,
+    /// The Docker daemon in the cluster, if it builds.
+    pub(crate) daemon: Option<ClusterDaemon>,
 }
 
-/// Does so unless the registry is there already, whatever its version.
-pub(crate) async fn unless_installed(
-    target: &Target,
-    events: &EventSink,
-    cancel: &CancellationToken,
-) -> Result<()> {
-    match target.in_cluster() {
-        Some(registry) if !registry.is_installed().await? => {
-            Box::pin(run(target, events, cancel)).await.map(drop)
+impl Services {
+    /// Installs, or upgrades, and checks.
+    async fn install(&self, events: &EventSink, cancel: &CancellationToken) -> Result<Initialized> {
+        // Applying an object again changes nothing, so this may end anywhere.
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Err(cancelled()),
+            installed = self.apply_and_wait(events) => installed?,
         }
-        _ => Ok(()),
+        let nodes = match &self.registry {
+            Some(registry) => {
+                let name = ProviderConfig::IN_CLUSTER_REGISTRY;
+                let step = events.step(format!("have nodes pull an image from {name}"));
+                Some(step.end(registry.check_nodes(cancel).await.map_err(Error::from))?)
+            }
+            None => None,
+        };
+        if cancel.is_cancelled() {
+            return Err(cancelled());
+        }
+        Ok(match (nodes, &self.daemon) {
+            (None, None) => Initialized::NothingToInstall,
+            (Some(nodes), None) => Initialized::Registry { nodes },
+            (None, Some(_)) => Initialized::DockerDaemon,
+            (Some(nodes), Some(_)) => Initialized::RegistryAndDockerDaemon { nodes },
+        })
     }
-}
 
-async fn install(registry: &InClusterRegistry, events: &EventSink) -> Result<()> {
-    let step = events.step(format!("install the registry in Namespace {}", registry.namespace()));
-    let mut told = tell(events);
-    step.end(Box::pin(registry.apply(&mut told)).await.map_err(Error::from))?;
-    let step = events.step("wait for the registry and its proxy on each node");
-    step.end(Box::pin(registry.ready(&mut told)).await.map(drop).map_err(Error::from))
+    /// Does so unless all is there already, whatever its version.
+    pub(crate) async fn unless_installed(
+        &self,
+        events: &EventSink,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        let has_registry = match &self.registry {
+            Some(registry) => registry.is_installed().await?,
+            None => true,
+        };
+        let has_daemon = match &self.daemon {
+            Some(daemon) => daemon.is_installed().await?,
+            None => true,
+        };
+        if has_registry && has_daemon {
+            return Ok(());
+        }
+        Box::pin(self.install(events, cancel)).await.map(drop)
+    }
+
+    /// Both start at once.
+    async fn apply_and_wait(&self, events: &EventSink) -> Result<()> {
+        let mut told = tell(events);
+        if let Some(registry) = &self.registry {
+            let step = events.step(format!("install the registry in Namespace {}", registry.namespace()));
+            step.end(Box::pin(registry.apply(&mut told)).await.map_err(Error::from))?;
+        }
+        if let Some(daemon) = &self.daemon {
+            let step = events.step(format!("install the Docker daemon in Namespace {}", daemon.namespace()));
+            step.end(Box::pin(daemon.apply(&mut told)).await.map_err(Error::from))?;
+        }
+        if let Some(registry) = &self.registry {
+            let step = events.step("wait for the registry and its proxy on each node");
+            step.end(Box::pin(registry.ready(&mut told)).await.map(drop).map_err(Error::from))?;
+        }
+        if let Some(daemon) = &self.daemon {
+            let step = events.step("wait for the Docker daemon");
+            step.end(Box::pin(daemon.ready(&mut told)).await.map_err(Error::from))?;
+        }
+        Ok(())
+    }
 }
 
 fn cancelled() -> Error {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use garden_build_core::{Backend, Error, ErrorKind, Result};
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::Cluster;
-use garden_config::{BuildMode, KanikoNamespace, Namespace, ProviderConfig};
-use garden_docker::LocalDockerBackend;
+use garden_config::{BuildMode, ClusterDockerOptions, KanikoNamespace, Namespace, ProviderConfig};
+use garden_docker::{ClusterDaemon, ClusterDaemonSettings, ClusterDockerBackend, LocalDockerBackend};
 use garden_kaniko::KanikoBackend;
 
 use crate::target::Target;
@@ -18,6 +18,11 @@ pub(crate) fn backend(
     target: &Target,
 ) -> Result<Arc<dyn Backend>> {
     match &provider.build_mode {
+        BuildMode::ClusterDocker(options) => {
+            let daemon = cluster_daemon(cluster, provider, options, target)?;
+            let credentials = target.registry_credentials.clone();
+            Ok(Arc::new(ClusterDockerBackend::new(daemon, options.enable_buildkit, credentials)))
+        }
         BuildMode::Kaniko(options) => {
             let namespace = match &options.namespace {
                 KanikoNamespace::Named(name) if *name != provider.namespace.name => Namespace::new(name),
@@ -60,9 +65,20 @@ pub(crate) fn backend(
             }))
         }
         other => {
-            let message = format!("`buildMode`: {} is not supported yet", other.as_str());
-            Err(Error::new(ErrorKind::Unsupported, message)
-                .with_hint("set `buildMode: kaniko` or `buildMode: cluster-buildkit`"))
+            let message = format!("`buildMode`: {} is not supported", other.as_str());
+            Err(Error::new(ErrorKind::Unsupported, message))
         }
     }
+}
+
+/// Returns the Docker daemon in the cluster that builds with these `options`.
+pub(crate) fn cluster_daemon(
+    cluster: &Cluster,
+    provider: &ProviderConfig,
+    options: &ClusterDockerOptions,
+    target: &Target,
+) -> Result<ClusterDaemon> {
+    let registry = target.registry()?;
+    let settings = ClusterDaemonSettings::new(provider, options, registry.named(), registry.ca.clone())?;
+    Ok(ClusterDaemon::new(cluster.clone(), settings))
 }

@@ -72,4 +72,11 @@ pub enum Initialized {
         /// The nodes that were asked to pull from it, and could.
         nodes: Vec<String>,
     },
+    /// The Docker daemon within the cluster takes builds. Images go to a registry outside of the cluster.
+    DockerDaemon,
+    /// Both the registry and the Docker daemon within the cluster do so.
+    RegistryAndDockerDaemon {
+        /// The nodes that were asked to pull from the registry, and could.
+        nodes: Vec<String>,
+    },
 }

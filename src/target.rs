@@ -254,6 +254,11 @@ impl TargetRegistry {
         Ok(Self { named, reached, ca, in_cluster })
     }
 
+    /// Returns the registry as it stands in the names of images.
+    pub(crate) fn named(&self) -> &DeploymentRegistry {
+        &self.named
+    }
+
     /// Returns the host by which Dockerfiles and workloads name the registry, if builders reach it by another.
     pub(crate) fn alias(&self) -> Option<String> {
         self.in_cluster.as_ref().map(|_| self.named.host())

@@ -16,7 +16,9 @@ use super::rules::{CleanUpRules, TagKind};
 ///
 /// Decided by digest: a manifest goes only if nothing keeps it under any of its tags, as registries delete all tags
 /// of a digest with it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+///
+/// The default decides nothing.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CleanUpPlan {
