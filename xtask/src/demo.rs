@@ -1,6 +1,7 @@
 //! `cargo xtask demo`: builds a small application in a real cluster and runs it there.
 
 mod display;
+mod mode;
 mod project;
 
 use std::fs;
@@ -8,12 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
-use garden_build::config::{
-    BuildMode, ClusterBuildkitOptions, DeploymentRegistry, ProviderConfig, SecretRef,
-};
+use clap::Args;
+use garden_build::config::{BuildMode, DeploymentRegistry, ProviderConfig, SecretRef};
 use garden_build::{BuildRequest, Builder, BuiltImage, Initialized, Operation, Outcome};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, LogParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -22,6 +21,7 @@ use tempfile::TempDir;
 
 use crate::testbed;
 use display::Display;
+use mode::Mode;
 
 const RUN_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -52,40 +52,25 @@ pub(crate) struct Options {
     pull_secret: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
-enum Mode {
-    Kaniko,
-    ClusterBuildkit,
-}
-
 pub(crate) fn run(options: &Options) -> Result<()> {
     if options.rootless && options.mode != Mode::ClusterBuildkit {
         bail!("--rootless is for --mode cluster-buildkit");
     }
+    if options.in_cluster_registry && options.mode == Mode::LocalDocker {
+        bail!(
+            "--in-cluster-registry is for modes that build in the cluster: a local daemon does not reach it"
+        );
+    }
     let environment = testbed::up()?;
+    if options.mode == Mode::LocalDocker && environment.owned {
+        mode::use_daemon_of(&environment)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if options.project {
         return runtime.block_on(project::show(options, &environment));
     }
     let mut provider = provider(options, environment.owned)?;
-    if options.mode == Mode::ClusterBuildkit {
-        let mut buildkit = match provider.build_mode {
-            BuildMode::ClusterBuildkit(buildkit) => buildkit,
-            _ => ClusterBuildkitOptions::default(),
-        };
-        buildkit.rootless |= options.rootless;
-        if environment.owned {
-            buildkit.image = Some(testbed::buildkit_image(buildkit.rootless).to_owned());
-            // The testbed has no way out, but its registry has the base images.
-            if let Some(mirror) = &provider.deployment_registry {
-                buildkit.registry_mirrors.insert("docker.io".to_owned(), mirror.host());
-                let mut registry = DeploymentRegistry::new(&mirror.host())?;
-                registry.insecure = mirror.insecure;
-                buildkit.registries.push(registry);
-            }
-        }
-        provider.build_mode = BuildMode::ClusterBuildkit(buildkit);
-    }
+    mode::set(options, environment.owned, &mut provider)?;
     if options.in_cluster_registry {
         provider.deployment_registry = None;
         provider.image_pull_secrets.clear();
@@ -146,7 +131,7 @@ async fn show(provider: ProviderConfig) -> Result<()> {
     let release = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
     let request = || BuildRequest::new("app", copy.path()).build_arg("RELEASE", &release);
 
-    println!("\n--- build examples/app in the cluster, with {}", provider.build_mode.as_str());
+    println!("\n--- build examples/app with {}", provider.build_mode.as_str());
     build(&builder, request()).await?;
     println!("\n--- build it again, unchanged");
     build(&builder, request()).await?;
@@ -156,6 +141,9 @@ async fn show(provider: ProviderConfig) -> Result<()> {
     let image = build(&builder, request()).await?;
 
     println!("\n--- run {} as a pod in the cluster; it says:", image.reference);
+    if provider.build_mode == BuildMode::LocalDocker {
+        make_namespace(&provider).await?;
+    }
     let printed = run_as_pod(&provider, &image.reference.at(image.digest)).await?;
     for line in printed.lines() {
         println!("   {line}");
@@ -185,6 +173,17 @@ async fn shown<T: Send + 'static>(mut operation: Operation<T>) -> Result<T> {
     }
     display.end();
     Ok(operation.await?)
+}
+
+/// Makes the project's namespace if it is missing. Builds in the cluster have made it before.
+async fn make_namespace(provider: &ProviderConfig) -> Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client(provider).await?);
+    let name = &provider.namespace.name;
+    if namespaces.get_opt(name).await?.is_none() {
+        let namespace = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
+        namespaces.create(&PostParams::default(), &namespace).await?;
+    }
+    Ok(())
 }
 
 async fn run_as_pod(provider: &ProviderConfig, image: &str) -> Result<String> {
