@@ -8,10 +8,10 @@ use futures::future::BoxFuture;
 use garden_build_core::{Error, ErrorKind, EventSink, ImageReference, Result, Stream, event_channel};
 use garden_cluster::{Cluster, InClusterRegistry, images_in_use};
 use garden_docker::{ClusterDaemon, DaemonCleanUp, DaemonCleanUpReport, DaemonRules, InRegistry};
-use garden_registry::{RegistryClient, Resolution};
 use garden_registry::clean_up::{
     CleanUpPlan, CleanUpRules, Deletion, FailedDeletion, ImagesInUse, Inventory, KnownManifests,
 };
+use garden_registry::{RegistryClient, Resolution};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 

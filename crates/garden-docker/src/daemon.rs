@@ -181,3 +181,67 @@ impl DockerDaemon {
 pub(crate) fn buildkit_is_off() -> bool {
     std::env::var("DOCKER_BUILDKIT").is_ok_and(|value| matches!(value.as_str(), "0" | "false"))
 }
+
+#[cfg(test)]
+mod tests {
+    use garden_build_core::ErrorKind;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A daemon that answers everything with `status` and `body`, or not at all.
+    async fn daemon(answer: Option<(&'static str, &'static str)>) -> DockerDaemon {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = format!("tcp://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                if let Some((status, body)) = answer {
+                    let length = body.len();
+                    let answer = format!(
+                        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                    );
+                    let _ = stream.write_all(answer.as_bytes()).await;
+                } else {
+                    open.push(stream);
+                }
+            }
+        });
+        DockerDaemon::at(&address).expect("an address")
+    }
+
+    async fn refusal(answer: Option<(&'static str, &'static str)>) -> garden_build_core::Error {
+        daemon(answer).await.platform().await.expect_err("unusable").into()
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_is_too_old_is_told_so_with_both_versions() {
+        let error = refusal(Some(("200 OK", r#"{"Version":"17.06.0-ce","ApiVersion":"1.30"}"#))).await;
+        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        for part in ["17.06.0-ce", "1.30", "1.41"] {
+            assert!(error.message().contains(part), "{error}");
+        }
+        assert!(error.hint().is_some_and(|hint| hint.contains("20.10")), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_docker_daemon_is_named_in_one_line() {
+        for answer in [("404 Not Found", "{}"), ("200 OK", "hello"), ("200 OK", "{}")] {
+            let error = refusal(Some(answer)).await;
+            assert!(
+                error.message().contains("tcp://127.0.0.1:") && !error.message().contains('\n'),
+                "{error}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_never_answers_is_given_up() {
+        let error = refusal(None).await;
+        assert_eq!(*error.kind(), ErrorKind::Unreachable, "{error:?}");
+        assert!(error.message().contains("20 s"), "{error}");
+    }
+}

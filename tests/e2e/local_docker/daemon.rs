@@ -103,6 +103,7 @@ fn spawn(program: &Path, directory: &Path, arguments: &[String]) -> Child {
             "--storage-driver=vfs",
         ])
         .arg(format!("--insecure-registry={}", variable("GARDEN_TEST_REGISTRY")))
+        .arg(format!("--insecure-registry={}", variable("GARDEN_TEST_REGISTRY_BASIC")))
         .arg(format!("--host=unix://{}", path("socket").display()))
         .arg("--data-root")
         .arg(path("data"))

@@ -2,6 +2,7 @@
 
 mod building;
 mod daemon;
+mod environment;
 mod failures;
 mod nodes;
 
