@@ -119,11 +119,14 @@ fn provider(options: &Options, testbed: bool) -> Result<ProviderConfig> {
 
 async fn show(provider: ProviderConfig) -> Result<()> {
     let builder = Builder::connect(provider.clone()).await?;
-    if provider.in_cluster_registry_namespace().is_some() {
-        println!("\n--- install a registry in the cluster, or find it installed");
+    let registry = provider.in_cluster_registry_namespace().map(|_| "a registry");
+    let daemon = matches!(provider.build_mode, BuildMode::ClusterDocker(_)).then_some("a Docker daemon");
+    let installed: Vec<_> = [registry, daemon].into_iter().flatten().collect();
+    if !installed.is_empty() {
+        println!("\n--- install {} in the cluster, or find it installed", installed.join(" and "));
         let installed = shown(builder.init()).await?;
-        if let Initialized::Registry { nodes } = installed {
-            println!("it serves, and these nodes have pulled from it: {}", nodes.join(", "));
+        if let Initialized::Registry { nodes } | Initialized::RegistryAndDockerDaemon { nodes } = installed {
+            println!("the registry serves, and these nodes have pulled from it: {}", nodes.join(", "));
         }
     }
     // A copy, because the demo changes a file; and a release that no earlier demo has built.

@@ -6,7 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use garden_build::config::{BuildMode, ClusterBuildkitOptions, DeploymentRegistry, ProviderConfig};
+use garden_build::config::{
+    BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, ProviderConfig,
+};
 
 use super::Options;
 use crate::testbed;
@@ -15,6 +17,7 @@ use crate::testbed;
 pub(super) enum Mode {
     Kaniko,
     ClusterBuildkit,
+    ClusterDocker,
     LocalDocker,
 }
 
@@ -41,6 +44,16 @@ pub(super) fn set(options: &Options, testbed: bool, provider: &mut ProviderConfi
                 }
             }
             BuildMode::ClusterBuildkit(buildkit)
+        }
+        (Mode::ClusterDocker, written) => {
+            let mut docker = match written {
+                BuildMode::ClusterDocker(docker) => docker,
+                _ => ClusterDockerOptions::default(),
+            };
+            if testbed {
+                docker.image = Some(testbed::docker_image().to_owned());
+            }
+            BuildMode::ClusterDocker(docker)
         }
     };
     Ok(())

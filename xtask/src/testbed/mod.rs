@@ -125,6 +125,11 @@ pub(crate) fn registry_image() -> &'static str {
     images::REGISTRY
 }
 
+/// Names the testbed's image of a Docker daemon.
+pub(crate) fn docker_image() -> &'static str {
+    docker_image::NAME
+}
+
 /// Makes sure that a cluster runs: the user's own if `KUBECONFIG` names one, the testbed
 /// otherwise. Blocks, so it cannot be called from asynchronous code.
 pub(crate) fn up() -> Result<Environment> {
