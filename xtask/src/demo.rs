@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use garden_build::config::{BuildMode, DeploymentRegistry, ProviderConfig, SecretRef};
+use garden_build::docker::DockerDaemon;
 use garden_build::{BuildRequest, Builder, BuiltImage, Initialized, Operation, Outcome};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, LogParams, PostParams};
@@ -62,9 +63,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         );
     }
     let environment = testbed::up()?;
-    if options.mode == Mode::LocalDocker && environment.owned {
-        mode::use_daemon_of(&environment)?;
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if options.project {
         return runtime.block_on(project::show(options, &environment));
@@ -81,7 +79,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if environment.owned {
         provider.kubeconfig = environment.variables.get("KUBECONFIG").map(Into::into);
     }
-    runtime.block_on(show(provider))?;
+    // On a machine of a user's, it is the daemon of the `docker` command.
+    let daemon = environment.variables.get("GARDEN_TEST_DOCKER_HOST").filter(|_| environment.owned);
+    runtime.block_on(show(provider, daemon.map(String::as_str)))?;
 
     println!("\nGo on:");
     if environment.owned {
@@ -117,8 +117,14 @@ fn provider(options: &Options, testbed: bool) -> Result<ProviderConfig> {
     Ok(provider)
 }
 
-async fn show(provider: ProviderConfig) -> Result<()> {
-    let builder = Builder::connect(provider.clone()).await?;
+async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
+    let builder = match daemon.filter(|_| provider.build_mode == BuildMode::LocalDocker) {
+        Some(address) => {
+            let client = client(&provider).await?;
+            Builder::with_docker(provider.clone(), client, DockerDaemon::at(address)?)?
+        }
+        None => Builder::connect(provider.clone()).await?,
+    };
     let registry = provider.in_cluster_registry_namespace().map(|_| "a registry");
     let daemon = matches!(provider.build_mode, BuildMode::ClusterDocker(_)).then_some("a Docker daemon");
     let installed: Vec<_> = [registry, daemon].into_iter().flatten().collect();

@@ -19,6 +19,8 @@ pub struct Advice {
     pub push: &'static str,
     /// The daemon may not pull a base image.
     pub base_image: &'static str,
+    /// A registry has no TLS, or a certificate of an authority that the daemon does not know.
+    pub registry: &'static str,
 }
 
 /// What to do about the daemon of a project's namespace.
@@ -27,8 +29,8 @@ pub(crate) const OF_NAMESPACE: Advice = Advice {
     disk: "the daemon's disk is full: give it a volume with `clusterBuildkit.storage`, or a larger one",
     lost: "build again; if it happens again, look at the log of Deployment garden-buildkit",
     push: "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
-    base_image: "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it; \
-                 registries with plain HTTP or a private CA have to be in `clusterBuildkit.registries`",
+    base_image: "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
+    registry: "registries with plain HTTP or a private CA have to be in `clusterBuildkit.registries`, with `insecure` or `caCertificate`",
 };
 
 /// What a shell reports of a command that was killed with signal 9. The kernel does so to processes
@@ -142,7 +144,9 @@ impl Failed<'_> {
         let missing = || if self.says(&["not found"]) { ErrorKind::NotFound } else { ErrorKind::Unreachable };
         let kind = self.refusal().unwrap_or_else(missing);
         let message = format!("a base image{} cannot be pulled: {}", at(self.place), self.words);
-        Error::new(kind, message).with_hint(self.advice.base_image)
+        let untrusted = self.says(&["HTTP response to HTTPS client", "x509: "]);
+        let hint = if untrusted { self.advice.registry } else { self.advice.base_image };
+        Error::new(kind, message).with_hint(hint)
     }
 
     /// How a registry refused, if one did.

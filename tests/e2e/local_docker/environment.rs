@@ -117,7 +117,7 @@ async fn build(expected: &str) {
                 assert_eq!((again.outcome, again.digest), (Outcome::AlreadyExists, image.digest));
                 return;
             }
-            "unknown authority" => (ErrorKind::Config, "authority"),
+            "unknown authority" => (ErrorKind::Config, "signed by none"),
             "no TLS" => (ErrorKind::Config, "speaks TLS"),
             _ => (ErrorKind::Config, "elsewhere"),
         };

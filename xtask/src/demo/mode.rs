@@ -1,10 +1,6 @@
 //! The build mode of the demo, and what it has to know of the testbed.
 
-use std::env;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 use garden_build::config::{
     BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, ProviderConfig,
@@ -57,16 +53,4 @@ pub(super) fn set(options: &Options, testbed: bool, provider: &mut ProviderConfi
         }
     };
     Ok(())
-}
-
-/// Has local-docker find the daemon of the testbed, as it would be found on a developer's machine: the
-/// process begins anew with the variable that names it, unless it has it already.
-pub(super) fn use_daemon_of(testbed: &testbed::Environment) -> Result<()> {
-    let daemon = testbed.variables.get("GARDEN_TEST_DOCKER_HOST").context("the testbed names no daemon")?;
-    if env::var("DOCKER_HOST").is_ok_and(|host| host == *daemon) {
-        return Ok(());
-    }
-    let mut again = Command::new(env::current_exe()?);
-    again.args(env::args_os().skip(1)).env("DOCKER_HOST", daemon).env_remove("DOCKER_TLS_VERIFY");
-    Err(again.exec()).context("running the demo with the testbed's Docker daemon")
 }

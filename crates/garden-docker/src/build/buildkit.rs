@@ -24,7 +24,7 @@ pub(crate) async fn build(
 ) -> Result<(usize, usize)> {
     let images = job.context.dockerfile().base_images();
     let logins = BaseImageLogins { credentials: builder.credentials.clone(), images };
-    let mut run = Run::new(job, Arc::new(logins), &cx.events, builder.advice.of_buildkit);
+    let mut run = Run::new(job, Arc::new(logins), &cx.events, builder.advice);
     let wanted = wanted(job, name, flags);
     let built = match Client::connect(connection).await {
         Ok(client) => Box::pin(run.build(&client, wanted)).await,

@@ -73,9 +73,7 @@ pub(crate) async fn build(
     if progress.image().is_none() {
         let message =
             format!("the Docker daemon at {} ended its answer before the build", builder.daemon.address());
-        return Err(Error::new(ErrorKind::BuilderLost, message)
-            .with_hint(builder.advice.of_buildkit.lost)
-            .retryable());
+        return Err(Error::new(ErrorKind::BuilderLost, message).with_hint(builder.advice.lost).retryable());
     }
     Ok(progress.counts())
 }

@@ -1,19 +1,12 @@
 //! What the words of a daemon mean to the one who wanted the image.
 
 use garden_build_core::{Error, ErrorKind};
+use garden_buildkit::Advice;
 
 use super::progress::Progress;
 
 /// What a shell reports of a command that was killed with signal 9.
 const KILLED: i32 = 128 + 9;
-
-/// What to do about troubles that are mended where the daemon runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Advice {
-    pub(crate) of_buildkit: garden_buildkit::Advice,
-    /// The daemon speaks TLS with a registry that has none, or has a certificate of an authority that it does not know.
-    pub(crate) registry: &'static str,
-}
 
 /// Says what it means that the classic builder failed with `words`.
 ///
@@ -31,16 +24,16 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
         let error = Error::new(of_build(Some(exit_code)), format!("{subject} with exit code {exit_code}"));
         let error = error.with_log_tail(progress.tail());
         if exit_code == KILLED {
-            let memory = advice.of_buildkit.memory;
+            let memory = advice.memory;
             return error.with_hint(format!("it was killed; if it was for its memory, {memory}"));
         }
         return error;
     }
     if says(&["no space left on device"]) {
-        return Error::new(of_build(None), whole).with_hint(advice.of_buildkit.disk);
+        return Error::new(of_build(None), whole).with_hint(advice.disk);
     }
     if says(&["cannot allocate memory"]) {
-        return Error::new(ErrorKind::OutOfMemory, whole).with_hint(advice.of_buildkit.memory);
+        return Error::new(ErrorKind::OutOfMemory, whole).with_hint(advice.memory);
     }
     if let Some(path) = missing_file(words) {
         let message = format!("{subject}: `{path}` is not in the build context");
@@ -50,8 +43,7 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
     }
     if step.is_some_and(is_from) && !says(&["invalid reference format", "base name"]) {
         let message = format!("a base image cannot be pulled (`{}`): {words}", step.unwrap_or_default());
-        let (kind, hint) =
-            refusal(words, advice).unwrap_or((ErrorKind::Unreachable, advice.of_buildkit.base_image));
+        let (kind, hint) = refusal(words, advice).unwrap_or((ErrorKind::Unreachable, advice.base_image));
         return Error::new(kind, message).with_hint(hint);
     }
     let error = Error::new(of_build(None), whole).with_log_tail(progress.tail());
@@ -70,11 +62,9 @@ pub(crate) fn explain_push(image: &str, words: &str, advice: &Advice) -> Error {
     let message = format!("{image} could not be pushed: {words}");
     let (kind, hint) = match refusal(words, advice) {
         Some((ErrorKind::Unauthorized | ErrorKind::PermissionDenied, _)) if is_unknown(words) => {
-            (ErrorKind::Unauthorized, advice.of_buildkit.push)
+            (ErrorKind::Unauthorized, advice.push)
         }
-        Some((kind @ (ErrorKind::Unauthorized | ErrorKind::PermissionDenied), _)) => {
-            (kind, advice.of_buildkit.push)
-        }
+        Some((kind @ (ErrorKind::Unauthorized | ErrorKind::PermissionDenied), _)) => (kind, advice.push),
         Some((ErrorKind::Rejected, hint)) => (ErrorKind::PushFailed, hint),
         _ => (
             ErrorKind::PushFailed,
@@ -91,13 +81,13 @@ fn refusal(words: &str, advice: &Advice) -> Option<(ErrorKind, &'static str)> {
         return Some((ErrorKind::Rejected, advice.registry));
     }
     if is_unknown(words) {
-        return Some((ErrorKind::Unauthorized, advice.of_buildkit.base_image));
+        return Some((ErrorKind::Unauthorized, advice.base_image));
     }
     if says(&["denied", "403 Forbidden", "insufficient_scope"]) {
-        return Some((ErrorKind::PermissionDenied, advice.of_buildkit.base_image));
+        return Some((ErrorKind::PermissionDenied, advice.base_image));
     }
     says(&["not found", "manifest unknown", "does not exist"])
-        .then_some((ErrorKind::NotFound, advice.of_buildkit.base_image))
+        .then_some((ErrorKind::NotFound, advice.base_image))
 }
 
 /// Whether the registry does not know who asks.
@@ -140,13 +130,11 @@ mod tests {
     use super::*;
 
     const ADVICE: Advice = Advice {
-        of_buildkit: garden_buildkit::Advice {
-            memory: "more memory",
-            disk: "more disk",
-            lost: "again",
-            push: "log in to push",
-            base_image: "look at FROM",
-        },
+        memory: "more memory",
+        disk: "more disk",
+        lost: "again",
+        push: "log in to push",
+        base_image: "look at FROM",
         registry: "tell the daemon",
     };
 

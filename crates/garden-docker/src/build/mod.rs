@@ -12,11 +12,11 @@ use garden_build_core::{
     BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, PlannedObject,
     Pushed, Result,
 };
+use garden_buildkit::Advice;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
 pub use self::credentials::RegistryCredentials;
-pub(crate) use self::failure::Advice;
 pub(crate) use self::flags::image_flags;
 
 use crate::{DockerDaemon, DockerError};
@@ -149,7 +149,7 @@ impl ImageBuilder<'_> {
         match error {
             error @ (DockerError::Broken { .. } | DockerError::Silent { .. } | DockerError::Reach(_)) => {
                 Error::new(ErrorKind::BuilderLost, error.to_string())
-                    .with_hint(self.advice.of_buildkit.lost)
+                    .with_hint(self.advice.lost)
                     .with_source(error)
                     .retryable()
             }

@@ -152,7 +152,7 @@ async fn untag(docker: &Docker, names: BTreeSet<String>) -> (Vec<String>, Vec<Fa
         let options = RemoveImageOptionsBuilder::new().force(false).noprune(false).build();
         match docker.remove_image(&name, Some(options), None).await {
             Ok(_) | Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => {
-                untagged.push(name)
+                untagged.push(name);
             }
             Err(error) => failed.push(FailedUntag { name, reason: with_causes(&error) }),
         }

@@ -6,22 +6,21 @@ use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, Event, EventSink,
     PlannedObject, Pushed, Result, Stream, SweepReport,
 };
+use garden_buildkit::Advice;
 use garden_cluster::ServiceNotice;
 
 use super::{ClusterDaemon, PodDialer};
 use crate::DockerDaemon;
-use crate::build::{Advice, Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
+use crate::build::{Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
 
 const MODE: &str = "cluster-docker";
 
 const ADVICE: Advice = Advice {
-    of_buildkit: garden_buildkit::Advice {
-        memory: "raise `resources.builder.limits.memory`, and run `Builder::init`",
-        disk: "the Docker daemon's volume is full: `Builder::clean_up_registry` frees room in it, `storage.builder.size` enlarges it",
-        lost: "build again; if it happens again, look at the log of the Docker daemon",
-        push: "give `imagePullSecrets` credentials that may write to the registry",
-        base_image: "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
-    },
+    memory: "raise `resources.builder.limits.memory`, and run `Builder::init`",
+    disk: "the Docker daemon's volume is full: `Builder::clean_up_registry` frees room in it, `storage.builder.size` enlarges it",
+    lost: "build again; if it happens again, look at the log of the Docker daemon",
+    push: "give `imagePullSecrets` credentials that may write to the registry",
+    base_image: "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
     registry: "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`, in `deploymentRegistry` or \
                `clusterDocker.registries`; then run `Builder::init`",
 };

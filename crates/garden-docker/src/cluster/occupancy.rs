@@ -24,20 +24,20 @@ pub(super) const WAIT_FOR_ALL: [&str; 4] = ["flock", "-x", "/run/garden-build/lo
 
 /// Holds the lock as one of many until the input ends; says `busy` if it has to wait, and `held`. Then it says something
 /// now and then, since balancers close connections on which nobody speaks. `flock -n` fails with 1 if it would have to wait.
-const SHARE: &str = r#"exec 9> /run/garden-build/lock
+const SHARE: &str = r"exec 9> /run/garden-build/lock
 flock -n -s 9 || { [ $? -eq 1 ] || exit 1; echo busy; flock -s 9 || exit 1; }
 echo held
 (while sleep 20; do echo; done) 9>&- &
 cat > /dev/null
-kill $!"#;
+kill $!";
 
 /// The same alone, unless the lock is held by others.
-const ALONE: &str = r#"exec 9> /run/garden-build/lock
+const ALONE: &str = r"exec 9> /run/garden-build/lock
 flock -n -x 9 || { [ $? -eq 1 ] || exit 1; echo busy; exit 0; }
 echo held
 (while sleep 20; do echo; done) 9>&- &
 cat > /dev/null
-kill $!"#;
+kill $!";
 
 /// How long the command in the pod may take for its first word.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);

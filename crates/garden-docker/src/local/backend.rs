@@ -5,9 +5,10 @@ use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
     Result, SweepReport,
 };
+use garden_buildkit::Advice;
 
 use super::{DaemonChoice, NodeImages};
-use crate::build::{Advice, Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
+use crate::build::{Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
 
 const MODE: &str = "local-docker";
 
@@ -15,15 +16,14 @@ const MODE: &str = "local-docker";
 const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 
 const ADVICE: Advice = Advice {
-    of_buildkit: garden_buildkit::Advice {
-        memory: "give Docker more memory",
-        disk: "Docker's disk is full: `docker system prune` removes what nothing needs",
-        lost: "build again; if it happens again, look at the log of the Docker daemon",
-        push: "log in to the registry with `docker login`, or give `imagePullSecrets` credentials that may write",
-        base_image: "check the name in FROM, that Docker reaches its registry, and that `docker login` or `imagePullSecrets` has \
+    memory: "give Docker more memory",
+    disk: "Docker's disk is full: `docker system prune` removes what nothing needs",
+    lost: "build again; if it happens again, look at the log of the Docker daemon",
+    push: "log in to the registry with `docker login`, or give `imagePullSecrets` credentials that may write",
+    base_image: "check the name in FROM, that Docker reaches its registry, and that `docker login` or `imagePullSecrets` has \
                      credentials for it",
-    },
-    registry: "tell the Docker daemon about this registry: in `insecure-registries` of its daemon.json if it speaks plain HTTP, or \
+    registry: "tell the Docker daemon about this registry: in `insecure-registries` of its daemon.json if it speaks plain HTTP (for the \
+               BuildKit of Docker before 24 as `http://HOST:PORT`), or \
                with its authority's certificate in /etc/docker/certs.d/HOST[:PORT]/ca.crt",
 };
 
