@@ -11,6 +11,7 @@ mod building;
 mod buildkit;
 mod clean_up_registry;
 mod cleanup;
+mod cluster_docker;
 mod context;
 mod credential_helpers;
 mod credentials;

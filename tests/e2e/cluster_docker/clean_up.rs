@@ -1,0 +1,84 @@
+//! Freeing the daemon's room.
+
+use std::time::Duration;
+
+use garden_build::docker::KeptName;
+use garden_build::registry::RegistryClient;
+use garden_build::{BuildRequest, BuiltImage, CleanUpOptions};
+
+use super::{ask, daemon_pod, in_project_with_daemon, init, options};
+use crate::site::{Project, variable};
+
+/// Nothing is young.
+fn all() -> CleanUpOptions {
+    CleanUpOptions::new().keep_younger_than(Duration::ZERO).caches_older_than(Duration::ZERO)
+}
+
+/// Two megabytes that no other image has.
+fn with_layer(project: &Project, name: &str) -> BuildRequest {
+    project.dockerfile(&format!("RUN head -c 2000000 /dev/urandom > /{name}\n"));
+    BuildRequest::new(name, project.path())
+}
+
+async fn delete(image: &BuiltImage) {
+    let client = RegistryClient::builder(variable("GARDEN_TEST_REGISTRY")).insecure(true).build().unwrap();
+    assert!(client.delete_manifest(image.reference.repository(), image.digest).await.unwrap());
+}
+
+#[tokio::test]
+async fn images_that_the_registry_has_no_more_are_forgotten_and_their_room_is_free() {
+    in_project_with_daemon("cd-clean", async |project| {
+        init(&project.builder()).await.unwrap();
+        for buildkit in [false, true] {
+            options(project).enable_buildkit = buildkit;
+            let builder = project.builder();
+            let gone = builder.build(with_layer(project, "gone")).await.unwrap();
+            let there = builder.build(with_layer(project, "there")).await.unwrap();
+            delete(&gone).await;
+            let (gone, there) = (gone.reference, there.reference);
+
+            // What is young stays.
+            let report = builder.clean_up_registry(CleanUpOptions::new()).await.unwrap();
+            let daemon = report.docker_daemon.expect("cleaned");
+            assert_eq!((daemon.untagged.len(), daemon.kept[&gone.to_string()]), (0, KeptName::Young));
+
+            let report = builder.clean_up_registry(all()).await.unwrap();
+            let daemon = report.docker_daemon.expect("cleaned");
+            println!("{daemon}");
+            assert_eq!(daemon.untagged, [gone.to_string()]);
+            assert_eq!(daemon.failed, []);
+            assert_eq!(daemon.kept[&there.to_string()], KeptName::InRegistry);
+            assert!(daemon.freed_bytes() >= 2_000_000, "{daemon}");
+            let pod = daemon_pod(project).await;
+            let images = ask(project, &kube::ResourceExt::name_any(&pod), "/images/json").await;
+            assert!(!images.contains(&gone.to_string()) && images.contains(&there.to_string()), "{images}");
+            // The base image was not made by us.
+            assert!(buildkit || images.contains(&variable("GARDEN_TEST_BASE_IMAGE")), "{images}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clean_up_waits_for_a_build_that_runs_and_takes_nothing_from_it() {
+    in_project_with_daemon("cd-busy", async |project| {
+        init(&project.builder()).await.unwrap();
+        let builder = project.builder();
+        // Its first step is in the cache of the classic builder, and no image has it.
+        project.dockerfile(&format!("RUN echo {} > /one\nRUN false\n", project.namespace));
+        builder.build(project.request()).await.expect_err("a failing step");
+        project.dockerfile(&format!("RUN echo {} > /one\nRUN sleep 5\nRUN cat /one\n", project.namespace));
+        let mut build = builder.start(project.request()).await.unwrap();
+        while let Some(event) = build.next_event().await {
+            if event.to_string().contains("sleep 5") {
+                break;
+            }
+        }
+        let (built, cleaned) = tokio::join!(build, builder.clean_up_registry(all()));
+        let image = built.unwrap();
+        let daemon = cleaned.unwrap().docker_daemon.expect("cleaned");
+        assert!(!daemon.busy);
+        assert!(!daemon.untagged.contains(&image.reference.to_string()), "{daemon}");
+    })
+    .await;
+}
