@@ -24,7 +24,7 @@ pub(crate) struct Target {
 enum Place {
     Registry(Box<TargetRegistry>),
     /// The images of a Docker daemon, and from there the nodes of the local cluster.
-    Nodes(NodeImages),
+    Nodes(Box<NodeImages>),
 }
 
 /// The deployment registry.
@@ -63,7 +63,7 @@ impl Target {
             && provider.kind == ProviderKind::LocalKubernetes
             && provider.deployment_registry.is_none();
         let place = if on_nodes {
-            Place::Nodes(NodeImages::new(cluster.clone(), daemon.clone()))
+            Place::Nodes(Box::new(NodeImages::new(cluster.clone(), daemon.clone())))
         } else {
             Place::Registry(Box::new(TargetRegistry::new(provider, cluster)?))
         };
