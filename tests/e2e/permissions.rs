@@ -7,6 +7,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::PostParams;
 use kube::config::AuthInfo;
 use kube::{Api, Client, Config};
+use serde_json::json;
 
 use crate::site::{Project, in_project};
 
@@ -26,10 +27,34 @@ pub(crate) async fn client_with_the_documented_role(project: &Project) -> Client
     let bindings: Api<RoleBinding> = Api::namespaced(project.client.clone(), &project.namespace);
     bindings.create(&parameters, &binding).await.unwrap();
 
-    let name = account.metadata.name.unwrap();
-    let token = accounts.create_token_request(&name, &parameters, &TokenRequest::default()).await.unwrap();
+    client_of(&accounts, &account.metadata.name.unwrap()).await
+}
+
+/// Returns a client with nothing but the rights of the Role `role` in `documents`, in the project's namespace.
+pub(crate) async fn client_with_role(project: &Project, documents: &str, role: &str) -> Client {
+    let documents = serde_saphyr::from_multiple::<serde_json::Value>(documents).unwrap();
+    let is_wanted = |it: &serde_json::Value| it["kind"] == "Role" && it["metadata"]["name"] == role;
+    let wanted = documents.into_iter().find(is_wanted).unwrap();
+    let parameters = PostParams::default();
+    let roles: Api<Role> = Api::namespaced(project.client.clone(), &project.namespace);
+    roles.create(&parameters, &serde_json::from_value(wanted).unwrap()).await.unwrap();
+    let accounts: Api<ServiceAccount> = Api::namespaced(project.client.clone(), &project.namespace);
+    let account = json!({ "metadata": { "name": role } });
+    accounts.create(&parameters, &serde_json::from_value(account).unwrap()).await.unwrap();
+    let binding = json!({
+        "metadata": { "name": role },
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role },
+        "subjects": [{ "kind": "ServiceAccount", "name": role, "namespace": project.namespace }],
+    });
+    let bindings: Api<RoleBinding> = Api::namespaced(project.client.clone(), &project.namespace);
+    bindings.create(&parameters, &serde_json::from_value(binding).unwrap()).await.unwrap();
+    client_of(&accounts, role).await
+}
+
+async fn client_of(accounts: &Api<ServiceAccount>, name: &str) -> Client {
+    let token = accounts.create_token_request(name, &PostParams::default(), &TokenRequest::default()).await;
     let mut config = Config::infer().await.unwrap();
-    let token = token.status.unwrap().token.unwrap();
+    let token = token.unwrap().status.unwrap().token.unwrap();
     config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
     Client::try_from(config).unwrap()
 }

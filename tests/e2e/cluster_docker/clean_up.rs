@@ -64,9 +64,6 @@ async fn a_clean_up_waits_for_a_build_that_runs_and_takes_nothing_from_it() {
     in_project_with_daemon("cd-busy", async |project| {
         init(&project.builder()).await.unwrap();
         let builder = project.builder();
-        // Its first step is in the cache of the classic builder, and no image has it.
-        project.dockerfile(&format!("RUN echo {} > /one\nRUN false\n", project.namespace));
-        builder.build(project.request()).await.expect_err("a failing step");
         project.dockerfile(&format!("RUN echo {} > /one\nRUN sleep 5\nRUN cat /one\n", project.namespace));
         let mut build = builder.start(project.request()).await.unwrap();
         while let Some(event) = build.next_event().await {
@@ -74,9 +71,13 @@ async fn a_clean_up_waits_for_a_build_that_runs_and_takes_nothing_from_it() {
                 break;
             }
         }
-        let (built, cleaned) = tokio::join!(build, builder.clean_up_registry(all()));
-        let image = built.unwrap();
-        let daemon = cleaned.unwrap().docker_daemon.expect("cleaned");
+        let mut cleaning = builder.clean_up_registry(all()).into_future();
+        let image = tokio::select! {
+            biased;
+            cleaned = &mut cleaning => panic!("it did not wait: {cleaned:?}"),
+            built = build.into_future() => built.unwrap(),
+        };
+        let daemon = cleaning.await.unwrap().docker_daemon.expect("cleaned");
         assert!(!daemon.busy);
         assert!(!daemon.untagged.contains(&image.reference.to_string()), "{daemon}");
     })

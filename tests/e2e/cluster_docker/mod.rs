@@ -15,6 +15,7 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::permissions::client_with_role;
 use crate::site::{Project, build_with_events, in_project, shown, steps, variable, warnings};
 
 /// Uses a daemon in the project's own namespace, with a volume that goes with the test.
@@ -203,6 +204,25 @@ async fn what_one_project_needs_of_the_daemon_another_does_not_take_away() {
         let config_maps: Api<ConfigMap> = Api::namespaced(project.client.clone(), &project.namespace);
         let live = config_maps.get(ClusterDaemon::NAME).await.unwrap().data.unwrap();
         assert!(live["daemon.json"].contains("old.example:5000"), "{live:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
+    in_project_with_daemon("cd-roles", async |project| {
+        let documents = include_str!("../../../examples/cluster-init-role.yaml");
+        let user = client_with_role(project, documents, "garden-docker-user").await;
+        let builder = Builder::with_client(project.provider.clone(), user).unwrap();
+        let error = init(&builder).await.expect_err("not allowed");
+        assert_eq!(*error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+
+        let installer = client_with_role(project, documents, "garden-init").await;
+        init(&Builder::with_client(project.provider.clone(), installer).unwrap()).await.unwrap();
+        project.dockerfile(&format!("RUN echo {}\n", project.namespace));
+        let (image, events) = build_with_events(&builder, project.request()).await;
+        image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        assert_eq!(warnings(&events), <[&str; 0]>::default());
     })
     .await;
 }
