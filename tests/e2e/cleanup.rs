@@ -1,7 +1,6 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use garden_build::ErrorKind;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::site::{Project, in_project, running};
@@ -16,22 +15,6 @@ async fn endless(project: &mut Project) {
 fn use_pull_secret(project: &mut Project) {
     let secret = garden_build::config::SecretRef::new("pull").in_namespace(&project.namespace);
     project.provider.image_pull_secrets.push(secret);
-}
-
-#[tokio::test]
-async fn cancelling_leaves_no_pod_and_no_secret() {
-    in_project("cancel", async |project| {
-        endless(project).await;
-        let build = project.builder().start(project.request()).await.unwrap();
-        project.builder_pod(running).await;
-        assert_eq!(project.leftovers().await.len(), 2, "a pod and a secret");
-        let cancelled = Instant::now();
-        let error = build.cancel().await.expect_err("cancelled");
-        assert_eq!(*error.kind(), ErrorKind::Cancelled);
-        assert!(cancelled.elapsed() < Duration::from_secs(5));
-        project.assert_nothing_left(Duration::from_secs(5)).await;
-    })
-    .await;
 }
 
 #[tokio::test]

@@ -1,6 +1,5 @@
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -8,84 +7,6 @@ use garden_build::{Builder, ErrorKind};
 
 use crate::site::{Project, in_project, variable};
 use crate::{proxy, registry};
-
-#[tokio::test]
-async fn files_arrive_as_they_are() {
-    in_project("fidelity", async |project| assert_files_arrive_as_they_are(project).await).await;
-}
-
-/// Builds an image of files with odd names, modes and links, and compares what is in it.
-pub(crate) async fn assert_files_arrive_as_they_are(project: &Project) {
-    let base = variable("GARDEN_TEST_BASE_IMAGE");
-    let long = format!("{}/{}.txt", "d".repeat(90), "f".repeat(110));
-    for path in ["with space.txt", "-rf", "--help", "smörgåsbord/ñ 名前.txt", "dir/.hidden", long.as_str()]
-    {
-        project.file(&format!("tree/{path}"), format!("contents of {path}"));
-    }
-    project.file("tree/empty.txt", "");
-    project.file("tree/binary", (0..=255).collect::<Vec<u8>>());
-    project.file("tree/script.sh", "#!/bin/sh\necho ran\n");
-    let root = project.path().join("tree");
-    fs::set_permissions(root.join("script.sh"), fs::Permissions::from_mode(0o755)).unwrap();
-    fs::create_dir(root.join("empty directory")).unwrap();
-    symlink("with space.txt", root.join("relative link")).unwrap();
-    symlink("/etc/passwd", root.join("absolute link")).unwrap();
-    symlink("nowhere", root.join("dangling link")).unwrap();
-    project.file("Dockerfile", format!("FROM {base}\nCOPY . /context\n"));
-
-    let image = project.builder().build(project.request()).await.unwrap();
-    let listing = "cd /context && find . | sort && \
-        find . -type f ! -name Dockerfile -exec stat -c '%a %u:%g %n' {} + | sort && \
-        find . -type f ! -name Dockerfile -exec sha256sum {} + | sort && \
-        find . -type l | sort | while read -r link; do echo \"$link -> $(readlink \"$link\")\"; done";
-    let arrived = project.run(&image.reference.to_string(), &["sh", "-c", listing], None).await;
-    let expected = Command::new("sh")
-        .arg("-c")
-        .arg(listing.replace("/context", project.path().to_str().unwrap()).replace("%u:%g", "0:0"))
-        .output()
-        .unwrap();
-    let mut expected: Vec<&str> = std::str::from_utf8(&expected.stdout).unwrap().lines().collect();
-    let mut arrived: Vec<&str> = arrived.lines().collect();
-    // The two machines may sort differently.
-    expected.sort_unstable();
-    arrived.sort_unstable();
-    assert_eq!(arrived, expected);
-    assert!(arrived.iter().any(|line| line.starts_with("755 ") && line.ends_with("script.sh")));
-    assert!(arrived.contains(&"./tree/absolute link -> /etc/passwd"));
-}
-
-#[tokio::test]
-async fn ignored_files_stay_out_and_the_dockerfile_may_be_ignored_itself() {
-    in_project("ignores", async |project| {
-        project
-            .dockerfile("COPY . /context\nCMD [\"sh\", \"-c\", \"cd /context && find . -type f | sort\"]\n");
-        project.file(".dockerignore", "*\n!keep\nkeep/**/*.log\n!keep/important.log\n");
-        for path in ["secret.env", "keep/a.txt", "keep/b.log", "keep/deep/c.log", "keep/important.log"] {
-            project.file(path, "x");
-        }
-        let image = project.builder().build(project.request()).await.unwrap();
-        let files = project.run(&image.reference.to_string(), &[], None).await;
-        assert_eq!(files, "./keep/a.txt\n./keep/important.log\n", "and nothing of ours");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn the_ignore_file_beside_a_dockerfile_counts_alone() {
-    in_project("own-ignores", async |project| {
-        project.dockerfile("COPY . /context\nCMD [\"ls\", \"/context\"]\n");
-        fs::create_dir(project.path().join("build")).unwrap();
-        fs::rename(project.path().join("Dockerfile"), project.path().join("build/app.Dockerfile")).unwrap();
-        project.file(".dockerignore", "a.txt\n");
-        project.file("build/app.Dockerfile.dockerignore", "b.txt\nbuild\n.dockerignore\n");
-        project.file("a.txt", "a");
-        project.file("b.txt", "b");
-        let request = project.request().dockerfile("build/app.Dockerfile");
-        let image = project.builder().build(request).await.unwrap();
-        assert_eq!(project.run(&image.reference.to_string(), &[], None).await, "a.txt\n");
-    })
-    .await;
-}
 
 #[tokio::test]
 async fn a_stream_that_is_cut_never_yields_an_image() {
@@ -154,7 +75,7 @@ async fn build_and_report_memory(directory: &str) {
 }
 
 /// Bytes that do not compress: a linear congruential generator's.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state: u64 = 0x2545_F491_4F6C_DD1D;
     let mut noise = Vec::with_capacity(length + 8);
     while noise.len() < length {

@@ -13,34 +13,6 @@ async fn failure(project: &Project) -> Error {
 }
 
 #[tokio::test]
-async fn a_failing_step_is_named_with_its_exit_code_and_the_end_of_the_log() {
-    in_project("run-fails", async |project| {
-        project.dockerfile("RUN echo before; echo the reason >&2; exit 42\n");
-        let error = failure(project).await;
-        let ErrorKind::BuildFailed { step: Some(step), exit_code } = error.kind() else {
-            panic!("{error:?}")
-        };
-        assert!(step.starts_with("RUN echo before"), "{step}");
-        assert_eq!(*exit_code, Some(42));
-        assert!(error.log_tail().iter().any(|line| line == "the reason"), "{:?}", error.log_tail());
-        assert!(!error.is_retryable());
-        assert!(project.leftovers().await.is_empty());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_dockerfile_that_does_not_parse_is_reported_with_the_parser_s_words() {
-    in_project("syntax", async |project| {
-        project.dockerfile("FRUM nothing\n");
-        let error = failure(project).await;
-        assert!(matches!(error.kind(), ErrorKind::BuildFailed { .. }), "{error:?}");
-        assert!(error.message().contains("FRUM"), "{error}");
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_missing_dockerfile_is_found_before_the_cluster_is_asked_for_anything() {
     in_project("no-dockerfile", async |project| {
         project.file("app.txt", "x");
@@ -142,42 +114,6 @@ async fn a_quota_that_is_exceeded_is_named() {
         assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
         assert!(error.message().contains("exceeded quota: small"), "{error}");
         assert!(project.leftovers().await.is_empty());
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_flag_that_the_executor_does_not_know_is_reported_in_its_words() {
-    in_project("flag", async |project| {
-        project.dockerfile("RUN true\n");
-        project.kaniko().extra_flags.push("--no-such-flag".to_owned());
-        let error = failure(project).await;
-        assert!(error.message().contains("--no-such-flag"), "{error:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_base_image_that_does_not_exist_is_named() {
-    in_project("no-base", async |project| {
-        let registry = crate::site::variable("GARDEN_TEST_REGISTRY");
-        project.file("Dockerfile", format!("FROM {registry}/no/such/base:1\nRUN true\n"));
-        let error = failure(project).await;
-        assert_eq!(*error.kind(), ErrorKind::NotFound, "{error:?}");
-        assert!(error.message().contains("no/such/base"), "{error}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_build_that_takes_too_long_is_stopped_and_cleaned_up() {
-    in_project("timeout", async |project| {
-        project.dockerfile("RUN sleep 600\n");
-        let request = project.request().timeout(Duration::from_secs(8));
-        let error = project.builder().build(request).await.expect_err("too long");
-        assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");
-        assert!(error.message().contains("8 s"), "{error}");
-        project.assert_nothing_left(Duration::from_secs(5)).await;
     })
     .await;
 }

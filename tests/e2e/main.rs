@@ -12,6 +12,7 @@ mod buildkit;
 mod clean_up_registry;
 mod cleanup;
 mod cluster_docker;
+mod conformance;
 mod context;
 mod credential_helpers;
 mod credentials;

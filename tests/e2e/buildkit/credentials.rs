@@ -1,8 +1,8 @@
 use garden_build::config::DeploymentRegistry;
-use garden_build::{ErrorKind, Event, Outcome};
+use garden_build::{Event, Outcome};
 use k8s_openapi::ByteString;
 
-use crate::site::{Project, build_with_events, everything_in_namespace, in_project, shown, steps, variable};
+use crate::site::{Project, build_with_events, everything_in_namespace, in_project, steps, variable};
 
 /// The registry of private base images: plain HTTP, and credentials that the other one refuses.
 struct Base {
@@ -70,40 +70,6 @@ async fn the_base_comes_from_one_private_registry_and_the_image_goes_to_another(
         assert_eq!(printed, "private\n");
         let again = project.builder().build(project.request()).await.unwrap();
         assert_eq!(again.outcome, Outcome::AlreadyExists);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_wrong_password_for_the_push_is_named_by_us_and_by_the_daemon() {
-    in_project("bk-wrong-push", async |project| {
-        use_private_registries(project, "not-the-password").await;
-        project.dockerfile("RUN true\n");
-        let error = project.builder().build(project.request()).await.expect_err("refused");
-        assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
-        assert!(project.pods().list(&kube::api::ListParams::default()).await.unwrap().items.is_empty());
-
-        // This way the registry is not asked before.
-        let (outcome, events) = build_with_events(&project.builder(), project.request().force(true)).await;
-        let error = outcome.expect_err("refused");
-        assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
-        assert!(error.message().contains("could not be pushed"), "{error}");
-        assert!(error.message().contains(&push_host()), "{error}");
-        assert!(!format!("{error:?}{error}{}", shown(&events)).contains("not-the-password"));
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn missing_credentials_for_the_base_image_are_named() {
-    in_project("bk-no-base", async |project| {
-        use_private_registries(project, &push_password()).await;
-        Base::new().dockerfile(project, "RUN true\n");
-        let error = project.builder().build(project.request()).await.expect_err("refused");
-        assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
-        let image = format!("{}/private/busybox:1.36", Base::new().host);
-        assert!(error.message().contains(&image), "{error}");
-        assert!(error.hint().unwrap().contains("imagePullSecrets"), "{error}");
     })
     .await;
 }

@@ -33,26 +33,6 @@ fn hint(error: &Error) -> &str {
 }
 
 #[tokio::test]
-async fn a_failing_step_is_named_with_its_line_its_exit_code_and_the_end_of_its_output() {
-    in_project("bk-run-fails", async |project| {
-        project.buildkit();
-        project.dockerfile("RUN echo of another step\nRUN echo before; echo the reason >&2; exit 42\n");
-        let error = failure(project).await;
-        let ErrorKind::BuildFailed { step: Some(step), exit_code: Some(42) } = error.kind() else {
-            panic!("{error:?}")
-        };
-        assert!(step.contains("RUN echo before"), "{step}");
-        assert!(error.message().contains("Dockerfile:3"), "{error}");
-        assert!(error.message().contains("42"), "{error}");
-        for line in ["before", "the reason"] {
-            assert!(error.log_tail().iter().any(|printed| printed == line), "{:?}", error.log_tail());
-        }
-        assert!(!error.is_retryable());
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_failing_step_of_several_lines_is_named_with_all_of_them() {
     in_project("bk-lines", async |project| {
         project.buildkit();
@@ -78,19 +58,6 @@ async fn a_step_that_prints_much_is_told_with_the_end_of_it() {
 }
 
 #[tokio::test]
-async fn a_dockerfile_that_does_not_parse_is_reported_with_the_line() {
-    in_project("bk-syntax", async |project| {
-        project.buildkit();
-        project.dockerfile("RUN true\nFRUM nothing\n");
-        let error = failure(project).await;
-        assert!(matches!(error.kind(), ErrorKind::BuildFailed { exit_code: None, .. }), "{error:?}");
-        assert!(error.message().contains("FRUM"), "{error}");
-        assert!(error.message().contains("Dockerfile:3"), "{error}");
-    })
-    .await;
-}
-
-#[tokio::test]
 async fn a_target_stage_that_does_not_exist_is_named() {
     in_project("bk-no-stage", async |project| {
         project.buildkit();
@@ -99,20 +66,6 @@ async fn a_target_stage_that_does_not_exist_is_named() {
         let error = project.builder().build(request).await.expect_err("no such stage");
         assert!(matches!(error.kind(), ErrorKind::BuildFailed { .. }), "{error:?}");
         assert!(error.message().contains("no-such-stage"), "{error}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_file_to_copy_that_is_missing_is_named_with_the_line() {
-    in_project("bk-no-file", async |project| {
-        project.buildkit();
-        project.dockerfile("RUN true\nCOPY no-such-file.txt /\n");
-        let error = failure(project).await;
-        assert!(matches!(error.kind(), ErrorKind::BuildFailed { exit_code: None, .. }), "{error:?}");
-        assert!(error.message().contains("no-such-file.txt"), "{error}");
-        assert!(error.message().contains("Dockerfile:3"), "{error}");
-        assert!(hint(&error).contains("context"), "{error:?}");
     })
     .await;
 }
@@ -128,20 +81,6 @@ async fn a_file_to_copy_that_an_ignore_file_excludes_is_named_with_that_as_a_hin
         assert!(error.message().contains("app.txt"), "{error}");
         assert!(error.message().contains("Dockerfile:2"), "{error}");
         assert!(hint(&error).contains("ignore"), "{error:?}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_base_image_that_does_not_exist_is_named() {
-    in_project("bk-no-base", async |project| {
-        project.buildkit();
-        let registry = variable("GARDEN_TEST_REGISTRY");
-        project.file("Dockerfile", format!("FROM {registry}/no/such/base:1\nRUN true\n"));
-        let error = failure(project).await;
-        assert_eq!(*error.kind(), ErrorKind::NotFound, "{error:?}");
-        assert!(error.message().contains("no/such/base:1"), "{error}");
-        assert!(error.message().contains("Dockerfile:1"), "{error}");
     })
     .await;
 }
@@ -244,24 +183,6 @@ async fn a_file_that_is_removed_after_it_was_scanned_fails_the_build_with_its_na
         let error = build.await.expect_err("the version would be wrong");
         assert_eq!(*error.kind(), ErrorKind::Context, "{error:?}");
         assert!(error.message().contains("app.txt"), "{error}");
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn cancelling_stops_the_build_in_the_daemon() {
-    in_project("bk-cancel", async |project| {
-        project.buildkit();
-        project.dockerfile("RUN echo begun; sleep 600\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
-        follow_until(&mut build, "   begun").await;
-        let daemon = Daemon::of(project).await;
-        assert_eq!(daemon.builds().await, 1);
-        let cancelled = Instant::now();
-        let error = build.cancel().await.expect_err("cancelled");
-        assert_eq!(*error.kind(), ErrorKind::Cancelled);
-        assert!(cancelled.elapsed() < SOON, "took {:?}", cancelled.elapsed());
-        daemon.assert_idle(SOON).await;
     })
     .await;
 }

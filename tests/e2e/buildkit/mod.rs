@@ -3,7 +3,7 @@
 mod building;
 mod caching;
 mod credentials;
-mod daemon;
+pub(crate) mod daemon;
 mod failures;
 mod inputs;
 mod lifecycle;

@@ -1,0 +1,79 @@
+//! What cases have in common: they build, fail, or are refused.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use garden_build::{BuildRequest, Builder, BuiltImage, Error, ErrorKind, Event};
+
+use super::image::{Files, files};
+use super::{Mode, Seen};
+use crate::registry;
+use crate::site::{Project, build_with_events, recording_client, shown};
+
+/// A project that builds in one mode.
+pub(super) struct Case<'a> {
+    pub(super) mode: Mode,
+    pub(super) project: &'a mut Project,
+}
+
+impl Case<'_> {
+    pub(super) fn builder(&self) -> Builder {
+        self.project.builder()
+    }
+
+    pub(super) fn request(&self) -> BuildRequest {
+        self.project.request()
+    }
+
+    /// Builds, and makes sure that the image's name stands for it in the registry.
+    pub(super) async fn build(&self, request: BuildRequest) -> BuiltImage {
+        self.build_and_watch(request).await.0
+    }
+
+    /// The same, and returns what was told meanwhile.
+    pub(super) async fn build_and_watch(&self, request: BuildRequest) -> (BuiltImage, Vec<Event>) {
+        let (image, events) = build_with_events(&self.builder(), request).await;
+        let image = image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        assert_in_registry(&image).await;
+        (image, events)
+    }
+
+    /// Builds, and returns the files of the image.
+    pub(super) async fn build_files(&self, request: BuildRequest) -> Files {
+        files(&self.build(request).await.reference).await
+    }
+
+    /// Builds what cannot succeed.
+    pub(super) async fn fail(&self, request: BuildRequest) -> Error {
+        let (outcome, events) = build_with_events(&self.builder(), request).await;
+        let Err(error) = outcome else { panic!("the build must fail:\n{}", shown(&events)) };
+        assert!(!error.is_retryable(), "{error:?}");
+        error
+    }
+
+    /// Makes sure that `request` is refused before anybody is asked: neither the cluster, nor the registry, nor
+    /// the context.
+    pub(super) async fn refuse(&mut self, mut request: BuildRequest) -> Seen {
+        let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+        registry.set_nonblocking(true).unwrap();
+        self.project.use_registry(&registry.local_addr().unwrap().to_string());
+        self.project.registry().insecure = true;
+        request.directory = PathBuf::from("/no/such/directory");
+        let (client, calls) = recording_client().await;
+        let builder = Builder::with_client(self.project.provider.clone(), client).unwrap();
+        let error = builder.build(request).await.expect_err("beyond this mode");
+        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert!(error.hint().is_some(), "{error:?}");
+        assert_eq!(*calls.lock().unwrap(), Vec::<String>::new());
+        let asked = registry.accept().expect_err("nobody asked the registry");
+        assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock);
+        Seen::Refused(error.message().to_owned())
+    }
+}
+
+/// Asks the registry without any code of ours.
+pub(super) async fn assert_in_registry(image: &BuiltImage) {
+    let reference = &image.reference;
+    let found = registry::digest(reference.registry(), reference.repository(), reference.tag().unwrap());
+    assert_eq!(found.await, Some(image.digest.to_string()), "{reference}");
+}

@@ -1,0 +1,143 @@
+//! Which files arrive in the image, and how.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+
+use garden_build::Event;
+
+use super::image::{Content, File, files};
+use super::{Case, Seen};
+use crate::context::noise;
+use crate::site::sent;
+
+/// An image of the context alone, which is quickly made.
+const COPY_ALL: &str = "FROM scratch\nCOPY . /context\n";
+
+pub(super) async fn ignore_rules(case: &mut Case<'_>) -> Seen {
+    let project = &case.project;
+    project.file("Dockerfile", COPY_ALL);
+    project.file(".dockerignore", "*\n!keep\nkeep/**/*.log\n!keep/important.log\n!other\n# not.txt\n");
+    for path in [
+        "secret.env",
+        "keep/a.txt",
+        "keep/b.log",
+        "keep/deep/c.log",
+        "keep/deep/d.txt",
+        "keep/important.log",
+        "keep/tmp/x.txt",
+        "keep/not.txt",
+        "other/e.txt",
+    ] {
+        project.file(path, "x");
+    }
+    let request = case.request().include(["keep", "*.env"]).exclude(["**/tmp", "keep/not.*"]);
+    let (image, events) = case.build_and_watch(request).await;
+    let files = files(&image.reference).await;
+    // The Dockerfile, which is ignored itself, is not there either, nor anything of ours.
+    assert_eq!(files.names_below("context"), ["keep/a.txt", "keep/deep/d.txt", "keep/important.log"]);
+    if case.mode.has_buildkit() {
+        assert_eq!(sent(&events)[0], 3, "what is ignored is not sent");
+    }
+    Seen::Works
+}
+
+pub(super) async fn dockerfile_elsewhere(case: &mut Case<'_>) -> Seen {
+    let project = &case.project;
+    project.file("build/app.Dockerfile", COPY_ALL);
+    // The ignore file beside the Dockerfile counts alone.
+    project.file("build/app.Dockerfile.dockerignore", "b.txt\nbuild\n.dockerignore\n");
+    project.file(".dockerignore", "a.txt\n");
+    project.file("Dockerfile", "FROM scratch\nCOPY no-such-file /\n");
+    for path in ["a.txt", "b.txt"] {
+        project.file(path, "x");
+    }
+    let files = case.build_files(case.request().dockerfile("build/app.Dockerfile")).await;
+    assert_eq!(files.names_below("context"), ["Dockerfile", "a.txt"]);
+    Seen::Works
+}
+
+pub(super) async fn file_fidelity(case: &mut Case<'_>) -> Seen {
+    let project = &case.project;
+    let root = project.path().join("tree");
+    let long = format!("{}/{}.txt", "d".repeat(90), "f".repeat(110));
+    for path in ["with space.txt", "-rf", "--help", "smörgåsbord/ñ 名前.txt", "dir/.hidden", &long] {
+        project.file(&format!("tree/{path}"), format!("contents of {path}"));
+    }
+    project.file("tree/empty.txt", "");
+    project.file("tree/binary", (0..=255).collect::<Vec<u8>>());
+    project.file("tree/large", noise(5 << 20));
+    for (path, mode) in [("script.sh", 0o755), ("private", 0o600), ("read-only", 0o444), ("set-id", 0o6755)] {
+        project.file(&format!("tree/{path}"), "x");
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    for (path, mode) in [("empty directory", 0o755), ("dir/everybody's", 0o1777), ("closed", 0o700)] {
+        fs::create_dir(root.join(path)).unwrap();
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    symlink("with space.txt", root.join("relative link")).unwrap();
+    symlink("/etc/passwd", root.join("absolute link")).unwrap();
+    symlink("nowhere", root.join("dangling link")).unwrap();
+    symlink("dir", root.join("link to a directory")).unwrap();
+    project.file("Dockerfile", "FROM scratch\nCOPY tree /tree/\n");
+
+    let mut expected = BTreeMap::new();
+    read(&root, "", &mut expected);
+    assert!(expected.len() > 20);
+    let files = case.build_files(case.request()).await;
+    let arrived = files.below("tree");
+    assert_eq!(arrived.keys().copied().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (path, file) in &expected {
+        let arrived = arrived[path.as_str()];
+        assert_eq!((arrived.mode, arrived.owner), (file.mode, file.owner), "{path}: {:o}", arrived.mode);
+        assert!(arrived.content == file.content, "{path}");
+    }
+    Seen::Works
+}
+
+/// Reads what is below `directory`, as it should be in the image: everything belongs to root, and everybody may read it.
+fn read(directory: &Path, start: &str, files: &mut BTreeMap<String, File>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{start}{}", entry.file_name().to_str().unwrap());
+        let metadata = entry.metadata().unwrap();
+        // Of permissions, it counts alone whether the owner may execute a file, as with git.
+        let executable = metadata.is_dir() || metadata.permissions().mode() & 0o100 != 0;
+        let mut mode = if executable { 0o755 } else { 0o644 };
+        let content = if metadata.is_dir() {
+            read(&entry.path(), &format!("{path}/"), files);
+            Content::Directory
+        } else if metadata.is_symlink() {
+            mode = 0;
+            Content::Link(fs::read_link(entry.path()).unwrap().to_str().unwrap().to_owned())
+        } else {
+            Content::File(fs::read(entry.path()).unwrap())
+        };
+        files.insert(path, File { content, mode, owner: (0, 0) });
+    }
+}
+
+pub(super) async fn changed_file(case: &mut Case<'_>) -> Seen {
+    const LARGE: u64 = 1 << 20;
+    case.project.file("Dockerfile", COPY_ALL);
+    case.project.file("large", noise(usize::try_from(LARGE).unwrap()));
+    case.project.file("small.txt", "before");
+    case.build(case.request()).await;
+
+    let changed = "changed, and longer than it was";
+    case.project.file("small.txt", changed);
+    let (image, events) = case.build_and_watch(case.request()).await;
+    assert_eq!(files(&image.reference).await.text("context/small.txt"), changed);
+    if case.mode.has_buildkit() {
+        let [files, bytes, _] = sent(&events);
+        assert_eq!((files, bytes), (1, changed.len() as u64));
+        return Seen::Works;
+    }
+    let sent = events.iter().filter_map(|event| match event {
+        Event::Progress { current, .. } => Some(*current),
+        _ => None,
+    });
+    assert!(sent.max().expect("progress is told") > LARGE);
+    Seen::Lacks("the whole context is sent whenever something in it has changed")
+}

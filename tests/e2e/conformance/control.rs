@@ -1,0 +1,70 @@
+//! What the caller sees of a build, and how it ends one.
+
+use std::time::{Duration, Instant};
+
+use garden_build::{ErrorKind, Event, Stream};
+
+use super::{Case, Seen};
+use crate::buildkit::daemon::follow_until;
+use crate::site::{shown, warnings};
+
+/// How soon nothing goes on any more.
+const SOON: Duration = Duration::from_secs(5);
+
+pub(super) async fn events(case: &mut Case<'_>) -> Seen {
+    case.project.dockerfile("RUN echo printed $((1 + 1))\nCOPY Dockerfile /\n");
+    let (_, events) = case.build_and_watch(case.request()).await;
+    let shown = shown(&events);
+    let named = |name: &str| {
+        let named = events.iter().find_map(|event| match event {
+            Event::StepStarted { step, name: started } if started.contains(name) => Some(*step),
+            _ => None,
+        });
+        named.unwrap_or_else(|| panic!("no step is named {name}:\n{shown}"))
+    };
+    let run = named("RUN echo printed");
+    named("COPY Dockerfile /");
+    let line = Event::Log { step: Some(run), stream: Stream::Output, line: "printed 2".to_owned() };
+    assert!(events.contains(&line), "{shown}");
+    let started = events.iter().filter(|event| matches!(event, Event::StepStarted { .. })).count();
+    let finished =
+        events.iter().filter(|event| matches!(event, Event::StepFinished { error: None, .. })).count();
+    assert_eq!(started, finished, "every step ends, and well:\n{shown}");
+    assert_eq!(warnings(&events), Vec::<&str>::new());
+    Seen::Works
+}
+
+pub(super) async fn cancel(case: &mut Case<'_>) -> Seen {
+    // Something more that might be left behind.
+    case.project.create_registry_secret("pull", "registry.example", "user", "password").await;
+    case.project.use_pull_secret("pull");
+    case.project.dockerfile("RUN echo begun; sleep 600\n");
+    let mut build = case.builder().start(case.request()).await.unwrap();
+    follow_until(&mut build, "   begun").await;
+    let cancelled = Instant::now();
+    let error = build.cancel().await.expect_err("cancelled");
+    assert_eq!(*error.kind(), ErrorKind::Cancelled, "{error:?}");
+    assert!(cancelled.elapsed() < SOON, "took {:?}", cancelled.elapsed());
+    case.mode.assert_nothing_goes_on(case.project, SOON).await;
+
+    case.project.dockerfile("RUN echo another\n");
+    case.build(case.request()).await;
+    Seen::Works
+}
+
+pub(super) async fn timeout(case: &mut Case<'_>) -> Seen {
+    // A daemon that stays is there afterwards.
+    case.project.file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    case.build(case.request()).await;
+
+    let limit = Duration::from_secs(4);
+    case.project.dockerfile("RUN sleep 600\n");
+    let started = Instant::now();
+    let error = case.fail(case.request().timeout(limit)).await;
+    let took = started.elapsed();
+    assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");
+    assert!(error.message().contains("4 s"), "{error}");
+    assert!((limit..limit + SOON).contains(&took), "took {took:?}");
+    case.mode.assert_nothing_goes_on(case.project, SOON).await;
+    Seen::Works
+}

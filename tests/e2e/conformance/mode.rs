@@ -1,0 +1,124 @@
+//! The build modes under test, and what is expected of each.
+
+use std::time::Duration;
+
+use garden_build::config::{BuildMode, ClusterDockerOptions, DeploymentRegistry};
+
+use crate::buildkit::daemon::Daemon;
+use crate::site::{Project, everything_in_namespace, variable};
+
+/// A build mode in one of its forms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mode {
+    Kaniko,
+    ClusterBuildkit,
+    ClusterBuildkitRootless,
+    ClusterDocker,
+    ClusterDockerBuildkit,
+    LocalDocker,
+    LocalDockerClassic,
+}
+
+impl Mode {
+    /// In the order of the table's columns.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Kaniko,
+        Self::ClusterBuildkit,
+        Self::ClusterBuildkitRootless,
+        Self::ClusterDocker,
+        Self::ClusterDockerBuildkit,
+        Self::LocalDocker,
+        Self::LocalDockerClassic,
+    ];
+
+    /// The name of the module with its tests.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Kaniko => "kaniko",
+            Self::ClusterBuildkit => "cluster_buildkit",
+            Self::ClusterBuildkitRootless => "cluster_buildkit_rootless",
+            Self::ClusterDocker => "cluster_docker",
+            Self::ClusterDockerBuildkit => "cluster_docker_buildkit",
+            Self::LocalDocker => "local_docker",
+            Self::LocalDockerClassic => "local_docker_classic",
+        }
+    }
+
+    /// What the table calls it. Breaks keep columns narrow.
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Kaniko => "kaniko",
+            Self::ClusterBuildkit => "cluster-<br>buildkit",
+            Self::ClusterBuildkitRootless => "…<br>rootless",
+            Self::ClusterDocker => "cluster-<br>docker",
+            Self::ClusterDockerBuildkit => "…<br>BuildKit",
+            Self::LocalDocker => "local-<br>docker",
+            Self::LocalDockerClassic => "…<br>classic",
+        }
+    }
+
+    /// Makes `project` one that builds in this mode and pulls base images from both registries with plain HTTP.
+    pub(super) fn set_up(self, project: &mut Project) {
+        let plain = ["GARDEN_TEST_REGISTRY", "GARDEN_TEST_REGISTRY_BASIC"].map(variable);
+        match self {
+            Self::Kaniko => {
+                let flags = plain.map(|host| format!("--insecure-registry={host}"));
+                project.kaniko().extra_flags.extend(flags);
+            }
+            Self::ClusterBuildkit | Self::ClusterBuildkitRootless => {
+                let options = project.buildkit();
+                options.registries = Vec::from(plain.map(|host| {
+                    let mut registry = DeploymentRegistry::new(&host).unwrap();
+                    registry.insecure = true;
+                    registry
+                }));
+                if self == Self::ClusterBuildkitRootless {
+                    options.rootless = true;
+                    options.image = Some(variable("GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE"));
+                }
+            }
+            Self::ClusterDocker | Self::ClusterDockerBuildkit => {
+                let mut options = ClusterDockerOptions::default();
+                options.enable_buildkit = self == Self::ClusterDockerBuildkit;
+                project.provider.build_mode = BuildMode::ClusterDocker(options);
+            }
+            Self::LocalDocker | Self::LocalDockerClassic => {
+                project.provider.build_mode = BuildMode::LocalDocker;
+            }
+        }
+    }
+
+    /// Whether `BuildKit` builds, and our client talks to it: then there are secrets, SSH agents and named
+    /// contexts, only what has changed is sent, and failures are told with the lines of the Dockerfile.
+    pub(super) fn has_buildkit(self) -> bool {
+        match self {
+            Self::ClusterBuildkit
+            | Self::ClusterBuildkitRootless
+            | Self::ClusterDockerBuildkit
+            | Self::LocalDocker => true,
+            Self::Kaniko | Self::ClusterDocker | Self::LocalDockerClassic => false,
+        }
+    }
+
+    /// Whether one build may be for several platforms. A Docker daemon keeps images for one each.
+    pub(super) fn builds_for_several_platforms(self) -> bool {
+        matches!(self, Self::ClusterBuildkit | Self::ClusterBuildkitRootless)
+    }
+
+    /// Makes sure that nothing of a build that has ended goes on or is left, `within` this time at the latest.
+    pub(super) async fn assert_nothing_goes_on(self, project: &Project, within: Duration) {
+        if matches!(self, Self::ClusterBuildkit | Self::ClusterBuildkitRootless) {
+            Daemon::of(project).await.assert_idle(within).await;
+        } else {
+            project.assert_nothing_left(within).await;
+        }
+    }
+
+    /// What a build has left in the cluster besides the Secrets called `own`, and what its builder logged, as text.
+    pub(super) async fn traces(self, project: &Project, own: &[&str]) -> String {
+        if matches!(self, Self::ClusterBuildkit | Self::ClusterBuildkitRootless) {
+            return everything_in_namespace(project, own).await;
+        }
+        project.leftovers().await.join("\n")
+    }
+}

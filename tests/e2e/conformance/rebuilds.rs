@@ -1,0 +1,87 @@
+//! Building more than once.
+
+use std::collections::BTreeSet;
+
+use garden_build::{BuildRequest, Builder, Outcome};
+
+use super::case::assert_in_registry;
+use super::image::files;
+use super::{Case, Seen};
+use crate::site::{recording_client, steps};
+
+/// Makes a file that is another one each time.
+const UNIQUE: &str = "RUN cat /proc/sys/kernel/random/uuid >";
+
+pub(super) async fn unchanged(case: &mut Case<'_>) -> Seen {
+    case.project.file("Dockerfile", "FROM scratch\nCOPY . /\n");
+    let first = case.build(case.request()).await;
+    assert!(matches!(first.outcome, Outcome::Built { .. }), "{:?}", first.outcome);
+
+    let (client, calls) = recording_client().await;
+    let builder = Builder::with_client(case.project.provider.clone(), client).unwrap();
+    let second = builder.build(case.request()).await.unwrap();
+    assert_eq!(second.outcome, Outcome::AlreadyExists);
+    assert_eq!((second.reference, second.digest), (first.reference, first.digest));
+    let calls = calls.lock().unwrap();
+    assert!(calls.iter().all(|call| call.starts_with("GET ")), "{calls:?}");
+    Seen::Works
+}
+
+pub(super) async fn cache(case: &mut Case<'_>) -> Seen {
+    case.project.dockerfile(&format!("{UNIQUE} /early\nCOPY app.txt /\n{UNIQUE} /late\n"));
+    case.project.file("app.txt", "before");
+    let first = case.build(case.request()).await;
+    case.project.file("app.txt", "afterwards");
+    let second = case.build(case.request()).await;
+    assert_ne!(second.reference, first.reference);
+    let (cached, run) = steps(&second);
+    assert_eq!((cached, run), (1, 2), "of three steps");
+
+    let (first, second) = (files(&first.reference).await, files(&second.reference).await);
+    assert_eq!(second.text("app.txt"), "afterwards");
+    assert_eq!(first.text("early"), second.text("early"), "not run again");
+    assert_ne!(first.text("late"), second.text("late"));
+    Seen::Works
+}
+
+pub(super) async fn no_cache(case: &mut Case<'_>) -> Seen {
+    case.project.dockerfile(&format!("{UNIQUE} /id\n"));
+    let first = case.build(case.request()).await;
+    let first_files = files(&first.reference).await;
+    let second = case.build(case.request().no_cache(true)).await;
+    assert_eq!(steps(&second), (0, 1));
+    assert_eq!(second.reference, first.reference, "the image is replaced");
+    assert_ne!(files(&second.reference).await.text("id"), first_files.text("id"));
+    Seen::Works
+}
+
+pub(super) async fn digest(case: &mut Case<'_>) -> Seen {
+    case.project.dockerfile(&format!("{UNIQUE} /id\nCMD [\"cat\", \"/id\"]\n"));
+    // That the tag stands for the digest in the registry is part of each build of a case.
+    let first = case.build(case.request()).await;
+    let id = files(&first.reference).await.text("id").to_owned();
+    let forced = case.build(case.request().force(true)).await;
+    assert_eq!(forced.reference, first.reference);
+    assert_eq!(steps(&forced).0, 1, "built, with the cache");
+    // The node verifies what it pulls by digest.
+    assert_eq!(case.project.run(&forced.reference.at(forced.digest), &[], None).await, id);
+    Seen::Works
+}
+
+pub(super) async fn parallel(case: &mut Case<'_>) -> Seen {
+    case.project.dockerfile("ARG NUMBER\nRUN echo number $NUMBER > /number\n");
+    let builder = case.builder();
+    let builds = (0..8).map(|number| {
+        let request = BuildRequest::new(format!("app-{number}"), case.project.path());
+        builder.build(request.build_arg("NUMBER", number.to_string()))
+    });
+    let images = futures::future::try_join_all(builds).await.unwrap();
+    let mut digests = BTreeSet::new();
+    for (number, image) in images.iter().enumerate() {
+        assert_in_registry(image).await;
+        assert_eq!(files(&image.reference).await.text("number"), format!("number {number}\n"));
+        digests.insert(image.digest.to_string());
+    }
+    assert_eq!(digests.len(), 8);
+    Seen::Works
+}
