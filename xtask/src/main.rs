@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
 
 mod bench;
+mod conformance;
 mod demo;
 mod schema;
 mod test;
@@ -24,6 +25,8 @@ enum Task {
     /// Measure ours and a peer side by side, in a real cluster.
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Write the README's table of what each build mode can do, as the last run of the tests saw it.
+    Conformance,
     /// Build a small application in a real cluster, and run it there.
     Demo(demo::Options),
     /// Write the JSON Schema of the project files.
@@ -38,6 +41,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Bench(command) => bench::run(&command),
+        Task::Conformance => conformance::write(),
         Task::Demo(options) => demo::run(&options),
         Task::Schema => schema::write(),
         Task::Test => test::run(),

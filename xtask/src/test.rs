@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{schema, testbed};
+use crate::{conformance, schema, testbed};
 
 /// Builds at once in the end-to-end tests. They wait for the cluster most of the time.
 const END_TO_END_THREADS: &str = "--test-threads=4";
@@ -74,6 +74,7 @@ fn dependencies(selection: &[&str]) -> Result<Vec<String>> {
 
 fn end_to_end() -> Result<()> {
     announce("end-to-end tests");
+    conformance::forget()?;
     let was_running = testbed::is_running();
     let environment = testbed::up()?;
     let published =
@@ -96,7 +97,9 @@ fn end_to_end() -> Result<()> {
     // A testbed that an earlier, killed run of CI left behind is nobody's.
     let keep = was_running && env::var_os("CI").is_none();
     let stopped = if environment.owned && !keep { testbed::down() } else { Ok(()) };
-    tested.and(stopped)
+    tested.and(stopped)?;
+    announce("what the README says of each build mode");
+    conformance::check()
 }
 
 fn cargo(what: &str, arguments: &[&str]) -> Result<()> {
