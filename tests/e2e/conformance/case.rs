@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 
 use garden_build::{BuildRequest, Builder, BuiltImage, Error, ErrorKind, Event};
+use kube::Client;
 
 use super::image::{Files, files};
 use super::{Mode, Seen};
@@ -18,7 +19,12 @@ pub(super) struct Case<'a> {
 
 impl Case<'_> {
     pub(super) fn builder(&self) -> Builder {
-        self.project.builder()
+        self.builder_with(self.project.client.clone())
+    }
+
+    /// A builder that asks the cluster by way of `client`.
+    pub(super) fn builder_with(&self, client: Client) -> Builder {
+        self.mode.builder(self.project, client, None)
     }
 
     pub(super) fn request(&self) -> BuildRequest {
@@ -52,20 +58,22 @@ impl Case<'_> {
     }
 
     /// Makes sure that `request` is refused before anybody is asked: neither the cluster, nor the registry, nor
-    /// the context.
+    /// a Docker daemon, nor the context.
     pub(super) async fn refuse(&mut self, mut request: BuildRequest) -> Seen {
-        let registry = TcpListener::bind("127.0.0.1:0").unwrap();
-        registry.set_nonblocking(true).unwrap();
-        self.project.use_registry(&registry.local_addr().unwrap().to_string());
+        // It stands for the registry and for the daemon.
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        server.set_nonblocking(true).unwrap();
+        let address = server.local_addr().unwrap().to_string();
+        self.project.use_registry(&address);
         self.project.registry().insecure = true;
         request.directory = PathBuf::from("/no/such/directory");
         let (client, calls) = recording_client().await;
-        let builder = Builder::with_client(self.project.provider.clone(), client).unwrap();
+        let builder = self.mode.builder(self.project, client, Some(&format!("tcp://{address}")));
         let error = builder.build(request).await.expect_err("beyond this mode");
         assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
         assert!(error.hint().is_some(), "{error:?}");
         assert_eq!(*calls.lock().unwrap(), Vec::<String>::new());
-        let asked = registry.accept().expect_err("nobody asked the registry");
+        let asked = server.accept().expect_err("nobody asked the registry or the daemon");
         assert_eq!(asked.kind(), std::io::ErrorKind::WouldBlock);
         Seen::Refused(error.message().to_owned())
     }

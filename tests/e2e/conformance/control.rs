@@ -12,7 +12,9 @@ use crate::site::{shown, warnings};
 const SOON: Duration = Duration::from_secs(5);
 
 pub(super) async fn events(case: &mut Case<'_>) -> Seen {
-    case.project.dockerfile("RUN echo printed $((1 + 1))\nCOPY Dockerfile /\n");
+    // A daemon that tests share has not run this step before.
+    let namespace = &case.project.namespace;
+    case.project.dockerfile(&format!("RUN echo printed $((1 + 1)) in {namespace}\nCOPY Dockerfile /\n"));
     let (_, events) = case.build_and_watch(case.request()).await;
     let shown = shown(&events);
     let named = |name: &str| {
@@ -24,7 +26,8 @@ pub(super) async fn events(case: &mut Case<'_>) -> Seen {
     };
     let run = named("RUN echo printed");
     named("COPY Dockerfile /");
-    let line = Event::Log { step: Some(run), stream: Stream::Output, line: "printed 2".to_owned() };
+    let line =
+        Event::Log { step: Some(run), stream: Stream::Output, line: format!("printed 2 in {namespace}") };
     assert!(events.contains(&line), "{shown}");
     let started = events.iter().filter(|event| matches!(event, Event::StepStarted { .. })).count();
     let finished =

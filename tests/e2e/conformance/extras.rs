@@ -69,11 +69,13 @@ pub(super) async fn named_contexts(case: &mut Case<'_>) -> Seen {
 const SECRET: &str = "s3cr3t-0a1b2c3d4e5f\nsecond line";
 
 pub(super) async fn secrets(case: &mut Case<'_>) -> Seen {
-    case.project.dockerfile(
-        "RUN --mount=type=secret,id=token sha256sum < /run/secrets/token; echo in-a-layer > /marker\n\
+    // A daemon that tests share has not run this before.
+    let marker = format!("in-a-layer-of-{}", case.project.namespace);
+    case.project.dockerfile(&format!(
+        "RUN --mount=type=secret,id=token sha256sum < /run/secrets/token; echo {marker} > /marker\n\
          RUN --mount=type=secret,id=token,env=TOKEN test -n \"$TOKEN\"\n\
          RUN test ! -s /run/secrets/token\n",
-    );
+    ));
     let request = case.request().secret("token", SECRET);
     if !case.mode.has_buildkit() {
         return case.refuse(request).await;
@@ -87,7 +89,7 @@ pub(super) async fn secrets(case: &mut Case<'_>) -> Seen {
     let contents = registry::contents(&image.reference).await;
     let image: Vec<_> = contents.iter().map(|part| String::from_utf8_lossy(part)).collect();
     let image = image.join("\n");
-    assert!(image.contains("in-a-layer"), "layers can be searched");
+    assert!(image.contains(&marker), "layers can be searched");
     for (place, text) in [
         ("the image", image),
         ("the cluster", case.mode.traces(case.project, &[]).await),
@@ -110,9 +112,11 @@ pub(super) async fn ssh_agents(case: &mut Case<'_>) -> Seen {
         return seen;
     }
     fs::copy(asking_program(), case.project.path().join("ask")).unwrap();
-    case.project.dockerfile(
-        "COPY ask /\nRUN --mount=type=ssh /ask\nRUN --mount=type=ssh,id=deploy /ask\nRUN test -z \"$SSH_AUTH_SOCK\"\n",
-    );
+    // A daemon that tests share has not run this before.
+    let namespace = &case.project.namespace;
+    case.project.dockerfile(&format!(
+        "COPY ask /\nENV NAMESPACE={namespace}\nRUN --mount=type=ssh /ask\nRUN --mount=type=ssh,id=deploy /ask\nRUN test -z \"$SSH_AUTH_SOCK\"\n",
+    ));
     let (_, events) = case.build_and_watch(request).await;
     assert!(shown(&events).contains(&format!("the agent says {NO_IDENTITIES:?}")), "{}", shown(&events));
     assert_eq!([usual, deploy].map(|agent| agent.asked()), [2, 2], "each step asks the agent that it names");

@@ -87,6 +87,10 @@ mod cluster_buildkit_rootless {
     tests_in!(ClusterBuildkitRootless);
 }
 
+mod local_docker {
+    tests_in!(LocalDocker);
+}
+
 /// Runs a case in a project of its own, and records what it saw.
 async fn run(mode: Mode, name: &str, test: impl AsyncFnOnce(&mut Case<'_>) -> Seen) {
     record::forget(mode, name);

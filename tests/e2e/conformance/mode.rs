@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use garden_build::Builder;
 use garden_build::config::{BuildMode, ClusterDockerOptions, DeploymentRegistry};
+use garden_build::docker::DockerDaemon;
+use kube::Client;
 
 use crate::buildkit::daemon::Daemon;
 use crate::site::{Project, everything_in_namespace, variable};
@@ -88,6 +91,22 @@ impl Mode {
         }
     }
 
+    /// A builder of this mode. With local-docker, its daemon is at `docker`, or else the testbed's.
+    pub(super) fn builder(self, project: &Project, client: Client, docker: Option<&str>) -> Builder {
+        let provider = project.provider.clone();
+        let daemon = |name| DockerDaemon::at(&docker.map_or_else(|| variable(name), str::to_owned)).unwrap();
+        let builder = match self {
+            Self::LocalDocker => Builder::with_docker(provider, client, daemon("GARDEN_TEST_DOCKER_HOST")),
+            // A daemon of years ago, besides.
+            Self::LocalDockerClassic => {
+                let daemon = daemon("GARDEN_TEST_DOCKER_HOST_OLD").without_buildkit();
+                Builder::with_docker(provider, client, daemon)
+            }
+            _ => Builder::with_client(provider, client),
+        };
+        builder.unwrap()
+    }
+
     /// Whether `BuildKit` builds, and our client talks to it: then there are secrets, SSH agents and named
     /// contexts, only what has changed is sent, and failures are told with the lines of the Dockerfile.
     pub(super) fn has_buildkit(self) -> bool {
@@ -98,6 +117,14 @@ impl Mode {
             | Self::LocalDocker => true,
             Self::Kaniko | Self::ClusterDocker | Self::LocalDockerClassic => false,
         }
+    }
+
+    /// Whether a Docker daemon builds, which takes a base image that it has without asking the registry.
+    pub(super) fn keeps_base_images(self) -> bool {
+        matches!(
+            self,
+            Self::ClusterDocker | Self::ClusterDockerBuildkit | Self::LocalDocker | Self::LocalDockerClassic
+        )
     }
 
     /// Whether one build may be for several platforms. A Docker daemon keeps images for one each.

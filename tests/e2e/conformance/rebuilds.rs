@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use garden_build::{BuildRequest, Builder, Outcome};
+use garden_build::{BuildRequest, Outcome};
 
 use super::case::assert_in_registry;
 use super::image::files;
@@ -18,7 +18,7 @@ pub(super) async fn unchanged(case: &mut Case<'_>) -> Seen {
     assert!(matches!(first.outcome, Outcome::Built { .. }), "{:?}", first.outcome);
 
     let (client, calls) = recording_client().await;
-    let builder = Builder::with_client(case.project.provider.clone(), client).unwrap();
+    let builder = case.builder_with(client);
     let second = builder.build(case.request()).await.unwrap();
     assert_eq!(second.outcome, Outcome::AlreadyExists);
     assert_eq!((second.reference, second.digest), (first.reference, first.digest));
@@ -31,14 +31,16 @@ pub(super) async fn cache(case: &mut Case<'_>) -> Seen {
     case.project.dockerfile(&format!("{UNIQUE} /early\nCOPY app.txt /\n{UNIQUE} /late\n"));
     case.project.file("app.txt", "before");
     let first = case.build(case.request()).await;
-    case.project.file("app.txt", "afterwards");
+    // A daemon that tests share has not seen this in an earlier run.
+    let changed = format!("afterwards in {}", case.project.namespace);
+    case.project.file("app.txt", &changed);
     let second = case.build(case.request()).await;
     assert_ne!(second.reference, first.reference);
     let (cached, run) = steps(&second);
     assert_eq!((cached, run), (1, 2), "of three steps");
 
     let (first, second) = (files(&first.reference).await, files(&second.reference).await);
-    assert_eq!(second.text("app.txt"), "afterwards");
+    assert_eq!(second.text("app.txt"), changed);
     assert_eq!(first.text("early"), second.text("early"), "not run again");
     assert_ne!(first.text("late"), second.text("late"));
     Seen::Works
@@ -62,7 +64,8 @@ pub(super) async fn digest(case: &mut Case<'_>) -> Seen {
     let id = files(&first.reference).await.text("id").to_owned();
     let forced = case.build(case.request().force(true)).await;
     assert_eq!(forced.reference, first.reference);
-    assert_eq!(steps(&forced).0, 1, "built, with the cache");
+    // Whether the other instruction is a step depends on the builder.
+    assert!(steps(&forced).0 >= 1, "built, with the cache: {:?}", forced.outcome);
     // The node verifies what it pulls by digest.
     assert_eq!(case.project.run(&forced.reference.at(forced.digest), &[], None).await, id);
     Seen::Works

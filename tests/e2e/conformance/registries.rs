@@ -20,7 +20,9 @@ fn basic_registry() -> [String; 3] {
 pub(super) async fn private_base(case: &mut Case<'_>) -> Seen {
     let [host, username, password] = basic_registry();
     case.project.file("Dockerfile", format!("FROM {host}/private/busybox:1.36\nRUN echo private > /x\n"));
-    let error = case.fail(case.request()).await;
+    let keeps = case.mode.keeps_base_images();
+    let request = if keeps { case.request().extra_flag("--pull") } else { case.request() };
+    let error = case.fail(request.clone()).await;
     assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
     assert!(error.message().contains("private/busybox"), "{error}");
     assert!(error.hint().unwrap().contains("imagePullSecrets"), "{error}");
@@ -30,10 +32,17 @@ pub(super) async fn private_base(case: &mut Case<'_>) -> Seen {
         owner.create_registry_secret("base", &host, &username, &password).await;
         let secret = SecretRef::new("base").in_namespace(&owner.namespace);
         case.project.provider.image_pull_secrets.push(secret);
-        let files = case.build_files(case.request()).await;
+        let files = case.build_files(request).await;
         assert_eq!(files.text("x"), "private\n");
     })
     .await;
+    if keeps {
+        case.project.provider.image_pull_secrets.clear();
+        case.build(case.request().label("another", "build")).await;
+        return Seen::Differs(
+            "a base image that the daemon has is taken without asking, unless with `--pull`",
+        );
+    }
     Seen::Works
 }
 
