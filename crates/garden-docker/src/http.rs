@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use bollard::Docker;
 use futures::future::BoxFuture;
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::{Request, Response, StatusCode, Uri};
@@ -163,4 +164,20 @@ pub(crate) async fn send(
     // The daemon is found by the connection. bollard would name the address, which need not be one of HTTP.
     request.headers_mut().insert(HOST, http::HeaderValue::from_static("docker"));
     client.request(request).await.map_err(Into::into)
+}
+
+/// Returns a client whose requests have these parameters, too.
+pub(crate) fn with_query(docker: &Docker, query: String) -> Docker {
+    if query.is_empty() {
+        return docker.clone();
+    }
+    docker.clone().with_request_modifier(move |mut request| {
+        let uri = request.uri();
+        let joint = if uri.query().is_some() { '&' } else { '?' };
+        // What is joined are two valid parts.
+        if let Ok(longer) = format!("{uri}{joint}{query}").parse() {
+            *request.uri_mut() = longer;
+        }
+        request
+    })
 }

@@ -41,7 +41,8 @@ pub(super) async fn cancel(case: &mut Case<'_>) -> Seen {
     // Something more that might be left behind.
     case.project.create_registry_secret("pull", "registry.example", "user", "password").await;
     case.project.use_pull_secret("pull");
-    case.project.dockerfile("RUN echo begun; sleep 600\n");
+    // By its namespace the step is known again among all processes.
+    case.project.dockerfile(&format!("RUN echo begun; sleep 600; echo {}\n", case.project.namespace));
     let mut build = case.builder().start(case.request()).await.unwrap();
     follow_until(&mut build, "   begun").await;
     let cancelled = Instant::now();
@@ -61,7 +62,7 @@ pub(super) async fn timeout(case: &mut Case<'_>) -> Seen {
     case.build(case.request()).await;
 
     let limit = Duration::from_secs(4);
-    case.project.dockerfile("RUN sleep 600\n");
+    case.project.dockerfile(&format!("RUN sleep 600; echo {}\n", case.project.namespace));
     let started = Instant::now();
     let error = case.fail(case.request().timeout(limit)).await;
     let took = started.elapsed();

@@ -87,15 +87,27 @@ mod cluster_buildkit_rootless {
     tests_in!(ClusterBuildkitRootless);
 }
 
+mod cluster_docker {
+    tests_in!(ClusterDocker);
+}
+
+mod cluster_docker_buildkit {
+    tests_in!(ClusterDockerBuildkit);
+}
+
 mod local_docker {
     tests_in!(LocalDocker);
+}
+
+mod local_docker_classic {
+    tests_in!(LocalDockerClassic);
 }
 
 /// Runs a case in a project of its own, and records what it saw.
 async fn run(mode: Mode, name: &str, test: impl AsyncFnOnce(&mut Case<'_>) -> Seen) {
     record::forget(mode, name);
     in_project(&format!("cf-{}", name.replace('_', "-")), async |project| {
-        mode.set_up(project);
+        mode.set_up(project).await;
         let seen = test(&mut Case { mode, project }).await;
         record::write(mode, name, &seen);
     })

@@ -1,14 +1,24 @@
 //! The build modes under test, and what is expected of each.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use garden_build::Builder;
 use garden_build::config::{BuildMode, ClusterDockerOptions, DeploymentRegistry};
 use garden_build::docker::DockerDaemon;
 use kube::Client;
+use tokio::sync::OnceCell;
 
 use crate::buildkit::daemon::Daemon;
 use crate::site::{Project, everything_in_namespace, variable};
+
+/// Where the daemon of cluster-docker is, one for all tests.
+const DOCKER_NAMESPACE: &str = "e2e-docker-daemon";
+
+/// Installed once by each run.
+static DOCKER: OnceCell<()> = OnceCell::const_new();
+
+/// Docker gives the container of a step that is cancelled some time to stop.
+const DOCKER_STOPS_WITHIN: Duration = Duration::from_secs(15);
 
 /// A build mode in one of its forms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,7 +71,7 @@ impl Mode {
     }
 
     /// Makes `project` one that builds in this mode and pulls base images from both registries with plain HTTP.
-    pub(super) fn set_up(self, project: &mut Project) {
+    pub(super) async fn set_up(self, project: &mut Project) {
         let plain = ["GARDEN_TEST_REGISTRY", "GARDEN_TEST_REGISTRY_BASIC"].map(variable);
         match self {
             Self::Kaniko => {
@@ -70,11 +80,7 @@ impl Mode {
             }
             Self::ClusterBuildkit | Self::ClusterBuildkitRootless => {
                 let options = project.buildkit();
-                options.registries = Vec::from(plain.map(|host| {
-                    let mut registry = DeploymentRegistry::new(&host).unwrap();
-                    registry.insecure = true;
-                    registry
-                }));
+                options.registries = insecure(&plain);
                 if self == Self::ClusterBuildkitRootless {
                     options.rootless = true;
                     options.image = Some(variable("GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE"));
@@ -82,8 +88,13 @@ impl Mode {
             }
             Self::ClusterDocker | Self::ClusterDockerBuildkit => {
                 let mut options = ClusterDockerOptions::default();
+                options.image = Some(variable("GARDEN_TEST_DOCKER_IMAGE"));
                 options.enable_buildkit = self == Self::ClusterDockerBuildkit;
+                options.registries = insecure(&plain);
                 project.provider.build_mode = BuildMode::ClusterDocker(options);
+                DOCKER_NAMESPACE.clone_into(&mut project.provider.garden_system_namespace);
+                let builder = project.builder();
+                DOCKER.get_or_init(async || drop(builder.init().await.unwrap())).await;
             }
             Self::LocalDocker | Self::LocalDockerClassic => {
                 project.provider.build_mode = BuildMode::LocalDocker;
@@ -134,10 +145,11 @@ impl Mode {
 
     /// Makes sure that nothing of a build that has ended goes on or is left, `within` this time at the latest.
     pub(super) async fn assert_nothing_goes_on(self, project: &Project, within: Duration) {
+        project.assert_nothing_left(within).await;
         if matches!(self, Self::ClusterBuildkit | Self::ClusterBuildkitRootless) {
             Daemon::of(project).await.assert_idle(within).await;
-        } else {
-            project.assert_nothing_left(within).await;
+        } else if self.keeps_base_images() {
+            assert_no_step_runs(&project.namespace).await;
         }
     }
 
@@ -147,5 +159,32 @@ impl Mode {
             return everything_in_namespace(project, own).await;
         }
         project.leftovers().await.join("\n")
+    }
+}
+
+fn insecure(hosts: &[String]) -> Vec<DeploymentRegistry> {
+    let insecure = |host: &String| {
+        let mut registry = DeploymentRegistry::new(host).unwrap();
+        registry.insecure = true;
+        registry
+    };
+    hosts.iter().map(insecure).collect()
+}
+
+/// Docker does not say which builds run, but a step is a process of this machine, in whatever namespace, if the cluster is on it.
+async fn assert_no_step_runs(mark: &str) {
+    let started = Instant::now();
+    loop {
+        let commands = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let commands = commands.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+        let running: Vec<String> = commands
+            .map(|command| String::from_utf8_lossy(&command).replace('\0', " "))
+            .filter(|command| command.contains("sleep") && command.contains(mark))
+            .collect();
+        if running.is_empty() {
+            return;
+        }
+        assert!(started.elapsed() < DOCKER_STOPS_WITHIN, "still running: {running:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }

@@ -16,7 +16,7 @@ use super::credentials::server;
 use super::flags::Flags;
 use super::progress::Progress;
 use super::{ImageBuilder, failure};
-use crate::DockerError;
+use crate::{DockerError, http};
 
 /// Compressing is for connections that are slower than it; more of it would only cost time.
 const COMPRESSION_LEVEL: u8 = 1;
@@ -33,7 +33,7 @@ pub(crate) async fn build(
     let archive = Archive::of(&job.context);
     let options = options(job, name, flags, &archive.dockerfile)?;
     let logins = logins(builder, job).await?;
-    let docker = builder.daemon.api().await?;
+    let docker = http::with_query(builder.daemon.api().await?, extra_hosts(job));
 
     let step = cx.events.step("send the build context to Docker");
     let read = Arc::new(AtomicU64::new(0));
@@ -120,12 +120,15 @@ pub(crate) fn options(
         })?;
         options = options.shmsize(bytes);
     }
-    if !request.extra_hosts.is_empty() {
-        let hosts: Vec<String> =
-            request.extra_hosts.iter().map(|(host, address)| format!("{host}:{address}")).collect();
-        options = options.extrahosts(&serde_json::Value::from(hosts).to_string());
-    }
     Ok(options.build())
+}
+
+/// The extra hosts, each a parameter of its own: bollard knows one.
+fn extra_hosts(job: &BuildJob) -> String {
+    let hosts = job.request.extra_hosts.iter();
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(hosts.map(|(host, address)| ("extrahosts", format!("{host}:{address}"))));
+    query.finish()
 }
 
 /// The credentials for base images: those of the Dockerfile that are written out.
@@ -287,11 +290,13 @@ mod tests {
             .label("L", "2")
             .no_cache(true);
         request.extra_hosts.insert("db".to_owned(), "10.0.0.1".to_owned());
+        request.extra_hosts.insert("six".to_owned(), "fd00::7".to_owned());
         let context = Context::scan(&request, &|| false).expect("a context");
         let name: ImageReference = "r.example/api:1".parse().expect("a name");
         let job = BuildJob::new("id", request, context, name.clone());
         let flags = ["--network=none", "--pull", "--shm-size=1m"].map(str::to_owned);
         let flags = Flags::read(&flags, "local-docker").expect("valid");
+        assert_eq!(extra_hosts(&job), "extrahosts=db%3A10.0.0.1&extrahosts=six%3Afd00%3A%3A7");
         insta::assert_debug_snapshot!(options(&job, &name, &flags, "Dockerfile").expect("possible"));
         let flags = Flags::read(&["--shm-size=4g".to_owned()], "local-docker").expect("valid");
         assert!(options(&job, &name, &flags, "Dockerfile").is_err());

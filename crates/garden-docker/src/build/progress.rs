@@ -13,6 +13,9 @@ const TAIL: usize = 20;
 /// The most of a line that is kept while its end has not come.
 const LONGEST_LINE: usize = 16 << 10;
 
+/// In which the daemon shows what a command writes to its standard error stream, and with which it ends that.
+const COLOURS: [&str; 2] = ["\x1b[91m", "\x1b[0m"];
+
 /// Reads what the daemon says, and reports each instruction of the Dockerfile as a step.
 ///
 /// Source of the words: Docker, `builder/dockerfile/builder.go` and `internals.go`.
@@ -116,6 +119,8 @@ impl Progress {
     }
 
     fn line(&mut self, line: &str) {
+        let line = COLOURS.iter().fold(line.to_owned(), |line, colour| line.replace(colour, ""));
+        let line = line.as_str();
         if let Some((number, total, text)) = self.announced(line) {
             self.end_step(None);
             if let Some(sending) = self.sending.take() {
@@ -225,7 +230,8 @@ mod tests {
             " ---> Running in 2123456789ab\n",
             "one\ntw",
             "o\nStep 9/9 : RUN something\n",
-            "Removing intermediate container 2123456789ab\n",
+            "\x1b[91mwrong\n\x1b[0m",
+            "\x1b[0mRemoving intermediate container 2123456789ab\n",
             " ---> 3123456789ab\n",
             "Successfully built 3123456789ab\n",
         ]);
@@ -245,6 +251,7 @@ mod tests {
                 "   one",
                 "   two",
                 "   Step 9/9 : RUN something",
+                "   wrong",
                 "   Successfully built 3123456789ab",
                 "=> [3/3] RUN make: done",
             ]
