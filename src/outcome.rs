@@ -5,14 +5,15 @@ use std::time::Duration;
 use garden_build_core::{Digest, ImageReference, PlannedObject, Version};
 use serde::Serialize;
 
-/// An image that is in the deployment registry.
+/// An image that is in the deployment registry; or, without one, in Docker and on the nodes of the local cluster.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct BuiltImage {
     /// The image's name; its tag is the version.
     pub reference: ImageReference,
-    /// What the tag stood for when the build ended.
+    /// What the tag stood for when the build ended: the digest of its manifest in the registry, or without one, Docker's
+    /// identifier of the image.
     pub digest: Digest,
     /// What it took.
     pub outcome: Outcome,
@@ -20,7 +21,7 @@ pub struct BuiltImage {
     pub duration: Duration,
 }
 
-/// What it took to have an image in the registry.
+/// What it took to have the image there.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]

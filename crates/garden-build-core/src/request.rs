@@ -47,8 +47,8 @@ pub struct BuildRequest {
     /// history and in the builder's pod.
     pub build_args: BTreeMap<String, String>,
     /// Flags for the builder, stronger than those of the provider configuration: with kaniko, the
-    /// executor's; with cluster-buildkit, `--opt name=value` for attributes of the Dockerfile frontend.
-    /// Default: none.
+    /// executor's; with `BuildKit` in any mode, `--opt name=value` for attributes of the Dockerfile frontend; with Docker,
+    /// `--network`, `--shm-size` and `--pull`. Default: none.
     pub extra_flags: Vec<String>,
     /// The platforms to build for, such as `linux/arm64`. Default: that of the builder's node, which
     /// is not part of the version: name it where clusters of several architectures share a registry.

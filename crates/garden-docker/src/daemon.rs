@@ -153,7 +153,8 @@ impl DockerDaemon {
     ///
     /// Source: Docker, `api/server/router/grpc`.
     pub(crate) async fn buildkit(&self) -> Result<Option<TokioIo<Upgraded>>, DockerError> {
-        http::upgrade(&self.dial, "/grpc").await
+        let asked = tokio::time::timeout(ANSWER_PATIENCE, http::upgrade(&self.dial, "/grpc")).await;
+        asked.unwrap_or_else(|_| Err(self.silent("connect us to its BuildKit")))
     }
 
     /// Waits for the answer to a question that needs no work: daemons that hang take connections and never answer.
@@ -164,11 +165,15 @@ impl DockerDaemon {
     ) -> Result<T, DockerError> {
         match tokio::time::timeout(ANSWER_PATIENCE, question).await {
             Ok(answer) => answer.map_err(|source| self.failed(action, source)),
-            Err(_) => Err(DockerError::Silent {
-                address: self.address().to_owned(),
-                action: action.to_owned(),
-                seconds: ANSWER_PATIENCE.as_secs(),
-            }),
+            Err(_) => Err(self.silent(action)),
+        }
+    }
+
+    fn silent(&self, action: &str) -> DockerError {
+        DockerError::Silent {
+            address: self.address().to_owned(),
+            action: action.to_owned(),
+            seconds: ANSWER_PATIENCE.as_secs(),
         }
     }
 

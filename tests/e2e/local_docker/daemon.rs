@@ -1,6 +1,7 @@
 //! Docker daemons: those of the testbed, and a test's own.
 
 use std::fs;
+use std::ops::Not as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -93,6 +94,7 @@ fn spawn(program: &Path, directory: &Path, arguments: &[String]) -> Child {
     // It finds containerd and the like beside itself.
     let beside = program.parent().unwrap().display().to_string();
     let programs = format!("{beside}:{}", std::env::var("PATH").unwrap_or_default());
+    let has_root = arguments.iter().any(|argument| argument.starts_with("--data-root"));
     Command::new(program)
         .env("PATH", programs)
         .args([
@@ -105,8 +107,7 @@ fn spawn(program: &Path, directory: &Path, arguments: &[String]) -> Child {
         .arg(format!("--insecure-registry={}", variable("GARDEN_TEST_REGISTRY")))
         .arg(format!("--insecure-registry={}", variable("GARDEN_TEST_REGISTRY_BASIC")))
         .arg(format!("--host=unix://{}", path("socket").display()))
-        .arg("--data-root")
-        .arg(path("data"))
+        .args(has_root.not().then(|| format!("--data-root={}", path("data").display())))
         .arg("--exec-root")
         .arg(path("exec"))
         .arg("--pidfile")

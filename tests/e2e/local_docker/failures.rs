@@ -1,5 +1,6 @@
 //! A daemon that is not there, that vanishes, or that may not push.
 
+use std::process::Command;
 use std::time::Duration;
 
 use garden_build::docker::DockerDaemon;
@@ -140,6 +141,46 @@ async fn a_wrong_dockerfile_is_explained_by_both_builders() {
                 assert!(matches!(error.kind(), ErrorKind::BuildFailed { .. }), "{error:?}");
                 assert!(error.message().contains(told), "{error}\n{}", shown(&events));
             }
+        }
+    })
+    .await;
+}
+
+/// A small disk of a test's own, in memory.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let options = ["-t", "tmpfs", "-o", "size=48m", "tmpfs"];
+        let mounted = Command::new("mount").args(options).arg(directory.path()).status();
+        assert!(mounted.unwrap().success(), "a mount");
+        Self(directory)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily, as a daemon that is about to end may use it still.
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_named_by_both_builders_with_what_to_do() {
+    in_project("docker-full", async |project| {
+        project.dockerfile("COPY large /large\nRUN true\n");
+        project.file("large", vec![7; 40 << 20]);
+        let disk = SmallDisk::new();
+        let root = format!("--data-root={}", disk.0.path().display());
+        let daemon =
+            Daemon::start_with(&variable("GARDEN_TEST_DOCKERD"), TempDir::new().unwrap(), &[&root]).await;
+        for client in [daemon.client(), daemon.client().without_buildkit()] {
+            let builder = project.builder_on(&client);
+            let error =
+                builder.build(project.request().extra_flag("--network=host")).await.expect_err("no room");
+            assert!(error.message().contains("no space left on device"), "{error:?}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("docker system prune")), "{error:?}");
         }
     })
     .await;
