@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::buildkit::{Built, ContextClock, Request};
 use super::cluster::{CPU_LIMIT, Cluster, MEMORY_LIMIT_GIB, STATE_SIZE};
+use super::contest::{Built, ContextClock, Request};
 use super::process::{self, Reports};
 use crate::testbed;
 
@@ -24,7 +24,20 @@ pub(super) struct Buildx {
     pub(super) namespace: String,
 }
 
-/// A line of `--progress=rawjson`: what the daemon reports.
+/// Takes a line of `--progress=rawjson`; others say nothing.
+pub(super) fn read_progress(line: &str, clock: &mut ContextClock) {
+    let Ok(status) = serde_json::from_str::<Status>(line) else { return };
+    for vertex in status.vertexes {
+        if let Some(started) = &vertex.started {
+            clock.started(&vertex.name, started);
+        }
+        if vertex.completed.is_some() {
+            clock.completed(&vertex.name);
+        }
+    }
+}
+
+/// Such a line: what the daemon reports.
 #[derive(Debug, Deserialize)]
 struct Status {
     #[serde(default)]
@@ -97,17 +110,8 @@ impl Buildx {
         }
         command.arg(&request.directory);
         let mut clock = ContextClock::default();
-        let needed = process::run(&mut command, b"", Reports::OnErrors, |line| {
-            let Ok(status) = serde_json::from_str::<Status>(line) else { return };
-            for vertex in status.vertexes {
-                if let Some(started) = &vertex.started {
-                    clock.started(&vertex.name, started);
-                }
-                if vertex.completed.is_some() {
-                    clock.completed(&vertex.name);
-                }
-            }
-        })?;
+        let needed =
+            process::run(&mut command, b"", Reports::OnErrors, |line| read_progress(line, &mut clock))?;
         Ok(Built { needed, in_process: None, context: clock.seconds() })
     }
 

@@ -5,6 +5,7 @@
 mod buildkit;
 mod buildx;
 mod cluster;
+mod contest;
 mod copier;
 mod image;
 mod ours;

@@ -1,6 +1,7 @@
 //! Our side: the facade `Builder`, in a process of its own for each build.
 
 use std::env;
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
@@ -11,8 +12,8 @@ use garden_build::config::{BuildMode, ClusterBuildkitOptions, DeploymentRegistry
 use garden_build::{BuildRequest, Builder, Event, Outcome};
 use serde::{Deserialize, Serialize};
 
-use super::buildkit::{Built, ContextClock, Request};
-use super::cluster::{CPU_LIMIT, Cluster, MEMORY_LIMIT_GIB};
+use super::cluster::{CPU_LIMIT, MEMORY_LIMIT_GIB};
+use super::contest::{Built, ContextClock, Request};
 use super::process::{self, Reports};
 
 /// The name of our daemon's Deployment.
@@ -21,10 +22,23 @@ pub(super) const DEPLOYMENT: &str = "garden-buildkit";
 /// How our side reaches its daemon and the registry.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Ours {
-    kubeconfig: PathBuf,
+    pub(super) kubeconfig: PathBuf,
+    /// The cluster's namespace, and the one in the registry.
     pub(super) namespace: String,
-    image: String,
-    registry: String,
+    pub(super) registry: String,
+    pub(super) mode: Mode,
+    /// What the process that builds finds in its environment, besides what this one does.
+    #[serde(skip)]
+    pub(super) environment: Vec<(&'static str, OsString)>,
+}
+
+/// The build mode, and what it has to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Mode {
+    /// With a daemon of this image.
+    ClusterBuildkit { image: String },
+    /// With the daemon that the environment names.
+    LocalDocker,
 }
 
 /// What the process that builds is told.
@@ -43,20 +57,11 @@ struct Answer {
 }
 
 impl Ours {
-    pub(super) fn new(cluster: &Cluster, namespace: String) -> Result<Self> {
-        Ok(Self {
-            kubeconfig: cluster.kubeconfig(),
-            namespace,
-            image: cluster.variable("GARDEN_TEST_BUILDKIT_IMAGE")?,
-            registry: cluster.variable("GARDEN_TEST_REGISTRY")?,
-        })
-    }
-
     /// Builds in a process of its own, because that is what the peer does, too.
     pub(super) fn build(&self, request: &Request) -> Result<Built> {
         let job = serde_json::to_vec(&Job { by: self.clone(), request: request.clone() })?;
         let mut command = Command::new(env::current_exe()?);
-        command.args(["bench", "one-build"]);
+        command.args(["bench", "one-build"]).envs(self.environment.iter().map(|(name, value)| (name, value)));
         let mut answer = None;
         let needed = process::run(&mut command, &job, Reports::OnOutput, |line| {
             answer = serde_json::from_str::<Answer>(line).ok();
@@ -70,18 +75,24 @@ impl Ours {
     }
 
     fn provider(&self, request: &Request) -> Result<ProviderConfig> {
-        let mut options = ClusterBuildkitOptions::default();
-        options.image = Some(self.image.clone());
-        if !request.registry_cache {
-            options.cache = Vec::new();
-        }
+        let build_mode = match &self.mode {
+            Mode::ClusterBuildkit { image } => {
+                let mut options = ClusterBuildkitOptions::default();
+                options.image = Some(image.clone());
+                if !request.registry_cache {
+                    options.cache = Vec::new();
+                }
+                BuildMode::ClusterBuildkit(options)
+            }
+            Mode::LocalDocker => BuildMode::LocalDocker,
+        };
         let mut registry = DeploymentRegistry::new(&self.registry)?;
         registry.insecure = true;
         registry.namespace = Some(self.namespace.clone());
         let mut provider = ProviderConfig::kubernetes("bench");
         provider.kubeconfig = Some(self.kubeconfig.clone());
         provider.namespace.name.clone_from(&self.namespace);
-        provider.build_mode = BuildMode::ClusterBuildkit(options);
+        provider.build_mode = build_mode;
         provider.deployment_registry = Some(registry);
         let resources = &mut provider.resources.builder;
         (resources.requests.cpu, resources.requests.memory) = (50, 64);

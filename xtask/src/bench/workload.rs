@@ -42,10 +42,13 @@ pub(super) fn big_file() -> Result<TempDir> {
 
 pub(super) const BIG_FILE: &str = "model.bin";
 
+/// The application of [`small`] and [`stages`], a file that may change.
+pub(super) const APPLICATION: &str = "app.txt";
+
 /// Makes what takes no time to build.
 pub(super) fn small(base: &str) -> Result<TempDir> {
     let directory = directory(&format!("FROM {base}\nCOPY app.txt /app.txt\nCMD [\"cat\", \"/app.txt\"]\n"))?;
-    fs::write(directory.path().join("app.txt"), "the application\n")?;
+    fs::write(directory.path().join(APPLICATION), "the application\n")?;
     Ok(directory)
 }
 
@@ -66,7 +69,7 @@ pub(super) fn stages(base: &str) -> Result<TempDir> {
          COPY --from=tested /tested /tested\n\
          COPY app.txt /app.txt\n"
     ))?;
-    fs::write(directory.path().join("app.txt"), "the application\n")?;
+    fs::write(directory.path().join(APPLICATION), "the application\n")?;
     Ok(directory)
 }
 
