@@ -28,7 +28,7 @@ pub(super) enum Reports {
 pub(super) struct Needed {
     /// From before its start until after its end, in seconds.
     pub(super) seconds: f64,
-    /// The most memory that was its own and resident, in MiB.
+    /// The most memory that was its own and resident, in MiB, together with that of the processes it has started.
     pub(super) peak_memory: f64,
 }
 
@@ -77,13 +77,32 @@ pub(super) fn run(
 
 /// Watches until the process has ended: then it has no memory any more.
 fn peak_memory(process: u32) -> Option<f64> {
-    let status = format!("/proc/{process}/status");
     let mut peak = None;
-    while let Some(kibibytes) = fs::read_to_string(&status).ok().as_deref().and_then(high_water_mark) {
-        peak = Some(f64::from(kibibytes) / 1024.0);
+    while let Some(kibibytes) = memory(process) {
+        let all: u32 = kibibytes + descendants(process).into_iter().filter_map(memory).sum::<u32>();
+        peak = peak.max(Some(all));
         thread::sleep(MEMORY_INTERVAL);
     }
-    peak
+    peak.map(|kibibytes| f64::from(kibibytes) / 1024.0)
+}
+
+/// The most that a process had until now, in KiB.
+fn memory(process: u32) -> Option<u32> {
+    high_water_mark(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
+}
+
+/// The processes that a process has started, and those that these have: `docker` has a plug-in build.
+/// Source: Linux, `Documentation/filesystems/proc.rst`: a thread's `children`.
+fn descendants(process: u32) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+    let lists =
+        threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<u32> = lists.flat_map(|list| numbers(&list)).collect();
+    children.into_iter().flat_map(|child| [vec![child], descendants(child)].concat()).collect()
+}
+
+fn numbers(list: &str) -> Vec<u32> {
+    list.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Source: Linux, `Documentation/filesystems/proc.rst`: `VmHWM`, peak resident set size.
@@ -105,6 +124,19 @@ mod tests {
             .expect("it runs");
         assert_eq!(heard, ["hello"]);
         assert!(needed.seconds >= 0.1 && needed.peak_memory > 0.1, "{needed:?}");
+    }
+
+    #[test]
+    fn the_memory_of_what_a_process_starts_is_its_own() {
+        // Two processes hold a variable of 32 MiB each at the same time.
+        let holder = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); sleep 0.2; : \"${#x}\"";
+        let needed = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, holder]);
+            run(&mut command, b"", Reports::OnOutput, |_| {}).expect("it runs").peak_memory
+        };
+        let (one, two) = (needed("eval \"$0\""), needed("sh -c \"$0\" & eval \"$0\"; wait"));
+        assert!(one > 32.0 && two > one + 32.0, "{one} {two}");
     }
 
     #[test]
