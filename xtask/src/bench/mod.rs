@@ -7,6 +7,9 @@ mod buildx;
 mod cluster;
 mod contest;
 mod copier;
+mod docker;
+mod docker_cli;
+mod dockerd;
 mod image;
 mod ours;
 mod process;
@@ -31,6 +34,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) enum Command {
     /// The mode cluster-buildkit, and `docker buildx` with its kubernetes driver.
     Buildkit(Options<buildkit::Case>),
+    /// The mode local-docker, and the docker command: `docker build` and `docker push`.
+    Docker(Options<docker::Case>),
     /// Copying an image from registry to registry, `skopeo copy` and `crane copy`.
     Publish(Options<publish::Case>),
     /// One build of ours, read from standard input. A process of its own, whose memory is measured.
@@ -66,6 +71,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     }
     match command {
         Command::Buildkit(options) => buildkit::run(options),
+        Command::Docker(options) => docker::run(options),
         Command::Publish(options) => publish::run(options),
         Command::OneBuild => ours::build_once(),
         Command::OneCopy(request) => copier::copy_once(request),

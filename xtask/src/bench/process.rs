@@ -32,6 +32,13 @@ pub(super) struct Needed {
     pub(super) peak_memory: f64,
 }
 
+impl Needed {
+    /// What this process and a `next` one needed, one after the other.
+    pub(super) fn and_then(self, next: Self) -> Self {
+        Self { seconds: self.seconds + next.seconds, peak_memory: self.peak_memory.max(next.peak_memory) }
+    }
+}
+
 /// Runs a process to its end, and hands each line of its reports to `on_line` when it arrives.
 pub(super) fn run(
     command: &mut Command,

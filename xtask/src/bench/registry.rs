@@ -17,6 +17,11 @@ use crate::testbed;
 /// A file system in memory on every Linux. Source: Linux, `Documentation/filesystems/tmpfs.rst`.
 const MEMORY: &str = "/dev/shm";
 
+/// Makes a directory in memory, if there is such a place.
+pub(super) fn directory_in_memory() -> Result<TempDir> {
+    Ok(if Path::new(MEMORY).is_dir() { TempDir::new_in(MEMORY) } else { TempDir::new() }?)
+}
+
 /// A registry that runs for as long as this lives: open, and without TLS.
 #[derive(Debug)]
 pub(super) struct Registry {
@@ -29,8 +34,7 @@ pub(super) struct Registry {
 impl Registry {
     /// Starts an empty one on a free port.
     pub(super) fn start() -> Result<Self> {
-        let directory = if Path::new(MEMORY).is_dir() { TempDir::new_in(MEMORY) } else { TempDir::new() }?;
-        Self::start_in(Arc::new(directory))
+        Self::start_in(Arc::new(directory_in_memory()?))
     }
 
     fn start_in(directory: Arc<TempDir>) -> Result<Self> {
