@@ -1,3 +1,5 @@
+mod grammar;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,7 +10,7 @@ use crate::Digest;
 
 /// The name of an image in a registry: `host[:port]/repository[:tag][@digest]`.
 ///
-/// Parsed by `oci_spec` as Docker's reference grammar says, so `busybox` is Docker Hub's
+/// Parsed as Docker's reference grammar says, so `busybox` is Docker Hub's
 /// `docker.io/library/busybox:latest`.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ImageReference(Reference);
@@ -107,10 +109,9 @@ impl FromStr for ImageReference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|error: oci_spec::distribution::ParseError| ReferenceError {
-            text: text.to_owned(),
-            reason: error.to_string(),
-        })
+        grammar::parse(text)
+            .map(Self)
+            .map_err(|error| ReferenceError { text: text.to_owned(), reason: error.to_string() })
     }
 }
 
