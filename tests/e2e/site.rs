@@ -128,6 +128,12 @@ impl Project {
         self.file("Dockerfile", format!("FROM {}\n{instructions}", variable("GARDEN_TEST_BASE_IMAGE")));
     }
 
+    /// A command that lasts, and that no other test runs: it is known again among all processes.
+    pub(crate) fn long_sleep(&self) -> String {
+        let number = self.namespace.rsplit('-').next().unwrap_or_default();
+        format!("sleep 1{number}")
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
@@ -286,6 +292,21 @@ pub(crate) async fn build_with_events(
         events.push(event);
     }
     (build.await, events)
+}
+
+/// Makes sure that no process of this machine, in whatever namespace, runs `command`, `within` this time at the latest. Docker
+/// itself does not say which builds it has.
+pub(crate) async fn assert_not_running(command: &str, within: Duration) {
+    let started = Instant::now();
+    let runs = || {
+        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let mut commands = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        commands.any(|words| String::from_utf8_lossy(&words).replace('\0', " ").trim() == command)
+    };
+    while runs() {
+        assert!(started.elapsed() < within, "`{command}` still runs");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Whether a pod runs.

@@ -16,6 +16,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
+use crate::in_cluster_registry::HOST_PORT;
 use crate::site::{Project, in_project, variable};
 
 pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -73,12 +74,14 @@ impl Registry {
     async fn install(project: &Project, port: u16) -> Self {
         let cluster = Cluster::new(project.client.clone());
         let registry = InClusterRegistry::new(cluster.clone(), RegistrySettings::new(&project.provider));
+        let host_port = HOST_PORT.lock().await;
         registry.apply(&mut |notice| println!("{notice:?}")).await.unwrap();
         let proxies: Api<DaemonSet> = Api::namespaced(project.client.clone(), &project.namespace);
         let patch = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/ports/0/hostPort", "value": port }]);
         let patch = Patch::<()>::Json(serde_json::from_value(patch).unwrap());
         proxies.patch(InClusterRegistry::PROXY, &PatchParams::default(), &patch).await.unwrap();
         registry.ready(&mut |notice| println!("{notice:?}")).await.unwrap();
+        drop(host_port);
 
         let client = RegistryClient::builder(registry.host())
             .insecure(true)

@@ -41,8 +41,7 @@ pub(super) async fn cancel(case: &mut Case<'_>) -> Seen {
     // Something more that might be left behind.
     case.project.create_registry_secret("pull", "registry.example", "user", "password").await;
     case.project.use_pull_secret("pull");
-    // By its namespace the step is known again among all processes.
-    case.project.dockerfile(&format!("RUN echo begun; sleep 600; echo {}\n", case.project.namespace));
+    case.project.dockerfile(&format!("RUN echo begun; {}\n", case.project.long_sleep()));
     let mut build = case.builder().start(case.request()).await.unwrap();
     follow_until(&mut build, "   begun").await;
     let cancelled = Instant::now();
@@ -62,7 +61,7 @@ pub(super) async fn timeout(case: &mut Case<'_>) -> Seen {
     case.build(case.request()).await;
 
     let limit = Duration::from_secs(4);
-    case.project.dockerfile(&format!("RUN sleep 600; echo {}\n", case.project.namespace));
+    case.project.dockerfile(&format!("RUN {}\n", case.project.long_sleep()));
     let started = Instant::now();
     let error = case.fail(case.request().timeout(limit)).await;
     let took = started.elapsed();

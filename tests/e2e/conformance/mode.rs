@@ -1,6 +1,6 @@
 //! The build modes under test, and what is expected of each.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use garden_build::Builder;
 use garden_build::config::{BuildMode, ClusterDockerOptions, DeploymentRegistry};
@@ -9,7 +9,7 @@ use kube::Client;
 use tokio::sync::OnceCell;
 
 use crate::buildkit::daemon::Daemon;
-use crate::site::{Project, everything_in_namespace, variable};
+use crate::site::{Project, assert_not_running, everything_in_namespace, variable};
 
 /// Where the daemon of cluster-docker is, one for all tests.
 const DOCKER_NAMESPACE: &str = "e2e-docker-daemon";
@@ -151,7 +151,7 @@ impl Mode {
         }
         project.assert_nothing_left(within).await;
         if self.keeps_base_images() {
-            assert_no_step_runs(&project.namespace).await;
+            assert_not_running(&project.long_sleep(), DOCKER_STOPS_WITHIN).await;
         }
     }
 
@@ -171,22 +171,4 @@ fn insecure(hosts: &[String]) -> Vec<DeploymentRegistry> {
         registry
     };
     hosts.iter().map(insecure).collect()
-}
-
-/// Docker does not say which builds run, but a step is a process of this machine, in whatever namespace, if the cluster is on it.
-async fn assert_no_step_runs(mark: &str) {
-    let started = Instant::now();
-    loop {
-        let commands = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-        let commands = commands.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
-        let running: Vec<String> = commands
-            .map(|command| String::from_utf8_lossy(&command).replace('\0', " "))
-            .filter(|command| command.contains("sleep") && command.contains(mark))
-            .collect();
-        if running.is_empty() {
-            return;
-        }
-        assert!(started.elapsed() < DOCKER_STOPS_WITHIN, "still running: {running:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }

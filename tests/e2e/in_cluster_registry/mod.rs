@@ -24,11 +24,15 @@ use crate::site::{Project, build_with_events, in_project, shown, steps, variable
 /// Held by the test that uses the registry, which some of them stop or break.
 static REGISTRY: Mutex<bool> = Mutex::const_new(false);
 
+/// Held while pods with the usual host port are made: tests with a registry of their own give theirs another one a moment later.
+pub(crate) static HOST_PORT: Mutex<()> = Mutex::const_new(());
+
 /// A project that pushes to the registry in the cluster, which is installed by the first test.
 async fn with_registry(project: &mut Project) -> MutexGuard<'static, bool> {
     let mut installed = REGISTRY.lock().await;
     use_in_cluster_registry(project);
     if !*installed {
+        let _host_port = HOST_PORT.lock().await;
         let Initialized::Registry { nodes } = init(&project.builder()).await.unwrap() else {
             panic!("installed")
         };

@@ -8,7 +8,7 @@ use garden_build::{ErrorKind, NamedContext};
 use tempfile::TempDir;
 
 use super::daemon::{Daemon, old, shared};
-use crate::site::{build_with_events, in_project, shown, variable, warnings};
+use crate::site::{assert_not_running, build_with_events, in_project, shown, variable, warnings};
 
 #[tokio::test]
 async fn a_daemon_that_is_not_there_is_named_in_one_line() {
@@ -93,7 +93,7 @@ async fn what_an_old_daemon_would_ignore_is_refused() {
 #[tokio::test]
 async fn a_cancelled_build_stops_in_the_daemon() {
     in_project("docker-cancel", async |project| {
-        project.dockerfile("RUN sleep 600\n");
+        project.dockerfile(&format!("RUN {}\n", project.long_sleep()));
         for daemon in [shared(), shared().without_buildkit()] {
             let builder = project.builder_on(&daemon);
             let mut build = builder.start(project.request()).await.unwrap();
@@ -105,24 +105,10 @@ async fn a_cancelled_build_stops_in_the_daemon() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let error = build.cancel().await.expect_err("cancelled");
             assert_eq!(*error.kind(), ErrorKind::Cancelled);
-            let started = std::time::Instant::now();
-            while is_running("sleep 600") {
-                assert!(started.elapsed() < Duration::from_secs(15), "the step still runs");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
+            assert_not_running(&project.long_sleep(), Duration::from_secs(15)).await;
         }
     })
     .await;
-}
-
-/// Whether a process with this command line runs on this machine, in whatever namespace.
-fn is_running(command: &str) -> bool {
-    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    processes.into_iter().any(|process| {
-        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        words.join(" ").trim() == command
-    })
 }
 
 #[tokio::test]
