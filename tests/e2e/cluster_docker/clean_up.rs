@@ -75,7 +75,7 @@ async fn a_clean_up_waits_for_a_build_that_runs_and_takes_nothing_from_it() {
         let image = tokio::select! {
             biased;
             cleaned = &mut cleaning => panic!("it did not wait: {cleaned:?}"),
-            built = build.into_future() => built.unwrap(),
+            image = build.into_future() => image.unwrap(),
         };
         let daemon = cleaning.await.unwrap().docker_daemon.expect("cleaned");
         assert!(!daemon.busy);

@@ -136,8 +136,8 @@ async fn a_daemon_that_is_replaced_lets_its_builds_end() {
         }
         project.provider.resources.builder.requests.memory += 1;
         let builder = project.builder();
-        let (built, replaced) = tokio::join!(build, init(&builder));
-        let image = built.unwrap();
+        let (image, replaced) = tokio::join!(build, init(&builder));
+        let image = image.unwrap();
         assert!(matches!(image.outcome, Outcome::Built { .. }), "it was not begun again: {image:?}");
         replaced.unwrap();
         assert_ne!(daemon_pod(project).await.uid(), first.uid());
