@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-/// How often memory is looked at. The kernel keeps the peak; only growth in the last moment is missed.
+/// How often memory is looked at, at least. The kernel keeps the peak; only growth in the last moment is missed. A process that has
+/// just begun may end soon, so it is looked at each time that its age has grown by a tenth.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
+const FIRST_MEMORY_INTERVAL: Duration = Duration::from_micros(500);
 
 /// Lines that are shown of a process that failed.
 const TAIL: usize = 20;
@@ -84,11 +86,12 @@ pub(super) fn run(
 
 /// Watches until the process has ended: then it has no memory any more.
 fn peak_memory(process: u32) -> Option<f64> {
+    let started = Instant::now();
     let mut peak = None;
     while let Some(kibibytes) = memory(process) {
         let all: u32 = kibibytes + descendants(process).into_iter().filter_map(memory).sum::<u32>();
         peak = peak.max(Some(all));
-        thread::sleep(MEMORY_INTERVAL);
+        thread::sleep((started.elapsed() / 10).clamp(FIRST_MEMORY_INTERVAL, MEMORY_INTERVAL));
     }
     peak.map(|kibibytes| f64::from(kibibytes) / 1024.0)
 }
