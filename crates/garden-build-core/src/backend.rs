@@ -157,7 +157,7 @@ impl Capabilities {
         let unsupported = |field: &str, what: &str, hint: &str| {
             Err(Error::new(ErrorKind::Unsupported, format!("`{field}`: {mode} {what}")).with_hint(hint))
         };
-        let buildkit = "the build mode `cluster-buildkit` can";
+        let buildkit = "BuildKit can: the build mode `cluster-buildkit`, `cluster-docker` with `enableBuildKit`, and `local-docker` with a daemon that has it";
         if request.platforms.len() > 1 && !self.multiple_platforms {
             return unsupported(
                 "platforms",
