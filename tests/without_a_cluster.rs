@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
 use garden_build::config::{
-    BuildMode, ClusterBuildkitOptions, DeploymentRegistry, KanikoOptions, PersistentStorage, ProviderConfig,
-    SecretRef,
+    BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, KanikoOptions,
+    PersistentStorage, ProviderConfig, ProviderKind, SecretRef,
 };
+use garden_build::docker::DockerDaemon;
 use garden_build::{BuildRequest, Builder, CleanUpOptions, ErrorKind};
 use http::{Request, Response};
 use kube::Client;
@@ -32,12 +33,47 @@ fn context() -> tempfile::TempDir {
 }
 
 #[tokio::test]
-async fn a_build_mode_that_is_still_to_come_is_refused_by_name() {
+async fn a_plan_of_both_docker_modes_shows_what_the_daemon_is_asked_for() {
+    let directory = context();
+    let plan = async |mode: BuildMode, daemon: DockerDaemon| {
+        let mut provider = provider();
+        provider.build_mode = mode;
+        let builder = Builder::with_docker(provider, nobody(), daemon).unwrap();
+        builder.plan(BuildRequest::new("api", directory.path()).target("app")).await.unwrap()
+    };
+    let daemon = || DockerDaemon::at("tcp://127.0.0.1:1").unwrap();
+    let mut buildkit = ClusterDockerOptions::default();
+    buildkit.enable_buildkit = true;
+    for (mode, daemon) in [(BuildMode::LocalDocker, daemon()), (BuildMode::ClusterDocker(buildkit), daemon())]
+    {
+        let plan = plan(mode, daemon).await;
+        let build = &plan.objects[0].object;
+        assert_eq!(build["image"]["docker"]["names"][0], plan.reference.to_string());
+        assert_eq!(build["target"], "app");
+    }
+    for (mode, daemon) in [
+        (BuildMode::LocalDocker, daemon().without_buildkit()),
+        (BuildMode::ClusterDocker(ClusterDockerOptions::default()), daemon()),
+    ] {
+        let plan = plan(mode, daemon).await;
+        let build = &plan.objects[0].object;
+        assert_eq!((&build["t"], &build["target"]), (&plan.reference.to_string().into(), &"app".into()));
+    }
+}
+
+#[tokio::test]
+async fn only_a_local_cluster_gets_images_from_a_local_daemon_without_a_registry() {
     let mut provider = provider();
     provider.build_mode = BuildMode::LocalDocker;
-    let error = Builder::with_client(provider, nobody()).unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unsupported);
-    assert!(error.message().contains("local-docker"), "{error}");
+    provider.deployment_registry = None;
+    let error = Builder::with_client(provider.clone(), nobody()).unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Config);
+    assert!(error.message().contains("deploymentRegistry"), "{error}");
+    provider.kind = ProviderKind::LocalKubernetes;
+    let directory = context();
+    let builder = Builder::with_client(provider, nobody()).unwrap();
+    let plan = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap();
+    assert!(plan.reference.to_string().starts_with("docker.io/library/api:v-"), "{}", plan.reference);
 }
 
 #[tokio::test]
@@ -154,7 +190,7 @@ async fn a_plan_of_cluster_buildkit_shows_the_daemon_and_the_build_without_secre
     let kinds: Vec<_> = described.iter().map(|text| text.split(' ').next().unwrap()).collect();
     assert_eq!(kinds, ["Namespace", "ConfigMap", "Deployment", "build"], "{described:?}");
     let build = &plan.objects[3].object;
-    assert_eq!(build["image"]["names"], serde_json::json!([plan.reference.to_string()]));
+    assert_eq!(build["image"]["pushed"]["names"], serde_json::json!([plan.reference.to_string()]));
     assert_eq!(build["buildArgs"]["RELEASE"], "2.1");
     let cache = format!("{}:_buildcache", plan.reference.name());
     assert_eq!(build["cacheExports"][0]["attributes"]["ref"], cache.as_str());

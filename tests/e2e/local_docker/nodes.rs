@@ -49,7 +49,7 @@ fn node_container(daemon: &Daemon) {
 async fn a_node_that_is_a_container_of_the_daemon_is_given_the_image() {
     in_project("docker-node", async |project| {
         without_registry(project);
-        project.dockerfile("RUN echo on the node > /where\nCMD [\"cat\", \"/where\"]\n");
+        project.dockerfile("RUN cat /proc/uptime > /when\nCMD [\"cat\", \"/when\"]\n");
         let daemon = Daemon::start().await;
         node_container(&daemon);
         let builder = project.builder_on(&daemon.client());
@@ -62,10 +62,17 @@ async fn a_node_that_is_a_container_of_the_daemon_is_given_the_image() {
             "{}",
             shown(&events)
         );
-        assert_eq!(project.run(&image.reference.to_string(), &[], None).await, "on the node\n");
+        let when = project.run(&image.reference.to_string(), &[], None).await;
 
-        let again = builder.build(request).await.unwrap();
+        let again = builder.build(request.clone()).await.unwrap();
         assert_eq!((again.outcome, again.digest), (Outcome::AlreadyExists, image.digest));
+        let replaced = builder.build(request.no_cache(true)).await.unwrap();
+        assert_ne!(replaced.digest, image.digest);
+        assert_ne!(
+            project.run(&image.reference.to_string(), &[], None).await,
+            when,
+            "the node has the new one"
+        );
         assert!(
             builder.status(project.request().extra_flag("--network=host")).await.unwrap().existing.is_some()
         );

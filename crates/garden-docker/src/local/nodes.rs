@@ -64,18 +64,19 @@ impl NodeImages {
             .collect()
     }
 
-    /// Gives `image` to each node that does not have it.
+    /// Gives `image` to each node that does not have it, or to each if what a node has under that name is to be replaced.
     pub(crate) async fn supply(
         &self,
         daemon: &DockerDaemon,
         supplies: &[Supply],
         image: &ImageReference,
+        replace: bool,
         events: &EventSink,
     ) -> Result<()> {
         for supply in supplies {
             let Supply::Container { name, runtime } = supply else { continue };
             let step = events.step(format!("give {image} to Node {name}"));
-            if has(daemon, supply, image).await? {
+            if !replace && has(daemon, supply, image).await? {
                 step.cached();
                 continue;
             }
