@@ -191,7 +191,8 @@ async fn a_registry_that_is_not_installed_is_missed_before_anything_is_built() {
 #[tokio::test]
 async fn a_local_cluster_gets_one_from_the_build_that_needs_it() {
     in_project("icr-local", async |project| {
-        use_in_cluster_registry(project);
+        // So that this one cannot have the node's port.
+        drop(with_registry(project).await);
         project.provider.kind = ProviderKind::LocalKubernetes;
         project.provider.garden_system_namespace.clone_from(&project.namespace);
         // As far as it gets while another one has the nodes' port.
