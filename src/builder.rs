@@ -88,13 +88,7 @@ impl Builder {
     fn new(provider: ProviderConfig, cluster: &Cluster, daemon: DaemonChoice) -> Result<Self> {
         provider.check()?;
         let target = Target::new(&provider, cluster, daemon)?;
-        let backend = mode::backend(&provider, cluster, &target)?;
-        let daemon = match &provider.build_mode {
-            BuildMode::ClusterDocker(options) => {
-                Some(mode::cluster_daemon(cluster, &provider, options, &target)?)
-            }
-            _ => None,
-        };
+        let (backend, daemon) = mode::backend(&provider, cluster, &target)?;
         Ok(Self::from_parts(provider, target, daemon, backend))
     }
 

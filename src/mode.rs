@@ -11,17 +11,18 @@ use garden_kaniko::KanikoBackend;
 
 use crate::target::Target;
 
-/// Returns the backend that builds as `provider` says and pushes to `target`.
+/// Returns the backend that builds as `provider` says and pushes to `target`, and the Docker daemon in the cluster if it builds there.
 pub(crate) fn backend(
     provider: &ProviderConfig,
     cluster: &Cluster,
     target: &Target,
-) -> Result<Arc<dyn Backend>> {
-    match &provider.build_mode {
+) -> Result<(Arc<dyn Backend>, Option<ClusterDaemon>)> {
+    let backend: Arc<dyn Backend> = match &provider.build_mode {
         BuildMode::ClusterDocker(options) => {
             let daemon = cluster_daemon(cluster, provider, options, target)?;
             let credentials = target.registry_credentials.clone();
-            Ok(Arc::new(ClusterDockerBackend::new(daemon, options.enable_buildkit, credentials)))
+            let backend = ClusterDockerBackend::new(daemon.clone(), options.enable_buildkit, credentials);
+            return Ok((Arc::new(backend), Some(daemon)));
         }
         BuildMode::Kaniko(options) => {
             let namespace = match &options.namespace {
@@ -38,7 +39,7 @@ pub(crate) fn backend(
                 namespace,
                 pull_secrets: provider.image_pull_secrets.clone(),
             };
-            Ok(Arc::new(KanikoBackend::new(cluster.clone(), settings)))
+            Arc::new(KanikoBackend::new(cluster.clone(), settings))
         }
         BuildMode::ClusterBuildkit(options) => {
             let registry = target.registry()?;
@@ -55,24 +56,25 @@ pub(crate) fn backend(
             if let Some(alias) = registry.alias() {
                 settings = settings.registry_alias(&alias);
             }
-            Ok(Arc::new(BuildkitBackend::new(cluster.clone(), settings)))
+            Arc::new(BuildkitBackend::new(cluster.clone(), settings))
         }
         BuildMode::LocalDocker => {
             let credentials = target.registry_credentials.clone();
-            Ok(Arc::new(match target.nodes() {
+            Arc::new(match target.nodes() {
                 Some(nodes) => LocalDockerBackend::for_nodes(nodes.clone(), credentials),
                 None => LocalDockerBackend::new(target.daemon.clone(), credentials),
-            }))
+            })
         }
         other => {
             let message = format!("`buildMode`: {} is not supported", other.as_str());
-            Err(Error::new(ErrorKind::Unsupported, message))
+            return Err(Error::new(ErrorKind::Unsupported, message));
         }
-    }
+    };
+    Ok((backend, None))
 }
 
 /// Returns the Docker daemon in the cluster that builds with these `options`.
-pub(crate) fn cluster_daemon(
+fn cluster_daemon(
     cluster: &Cluster,
     provider: &ProviderConfig,
     options: &ClusterDockerOptions,

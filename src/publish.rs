@@ -146,9 +146,7 @@ async fn destination(target: &Target, request: PublishRequest) -> Result<Locatio
     let credentials = if let Some(credentials) = credentials {
         credentials
     } else {
-        let mut known = target.credentials().await?;
-        known.merge(Credentials::from_docker_cli()?);
-        known
+        target.registry_credentials.clone().and_docker_command().read().await?
     };
     let client = RegistryClient::builder(destination.registry())
         .insecure(insecure)

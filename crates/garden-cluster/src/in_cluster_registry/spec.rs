@@ -16,7 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{InClusterRegistry, RegistrySettings};
-use crate::{MANAGED_BY_LABEL, MANAGER};
+use crate::service_labels;
 
 mod pod;
 
@@ -75,7 +75,7 @@ pub(super) fn service(settings: &RegistrySettings) -> Service {
     Service {
         metadata: metadata(NAME, settings),
         spec: Some(ServiceSpec {
-            selector: Some(labels(NAME)),
+            selector: Some(service_labels(NAME)),
             ports: Some(vec![ServicePort {
                 name: Some("registry".to_owned()),
                 port: i32::from(InClusterRegistry::PORT),
@@ -97,7 +97,7 @@ pub(super) fn deployment(settings: &RegistrySettings) -> Deployment {
         spec: DeploymentSpec {
             replicas: Some(1),
             paused: Some(false),
-            selector: LabelSelector { match_labels: Some(labels(NAME)), ..LabelSelector::default() },
+            selector: LabelSelector { match_labels: Some(service_labels(NAME)), ..LabelSelector::default() },
             // A volume that one pod can use, and a collection that takes itself for the only one.
             strategy: Some(DeploymentStrategy {
                 type_: Some("Recreate".to_owned()),
@@ -120,7 +120,7 @@ pub(super) fn daemon_set(settings: &RegistrySettings) -> DaemonSet {
     DaemonSet {
         metadata: metadata(PROXY, settings),
         spec: DaemonSetSpec {
-            selector: LabelSelector { match_labels: Some(labels(PROXY)), ..LabelSelector::default() },
+            selector: LabelSelector { match_labels: Some(service_labels(PROXY)), ..LabelSelector::default() },
             update_strategy: Some(DaemonSetUpdateStrategy {
                 type_: Some("RollingUpdate".to_owned()),
                 rolling_update: Some(RollingUpdateDaemonSet {
@@ -139,7 +139,7 @@ pub(super) fn daemon_set(settings: &RegistrySettings) -> DaemonSet {
 fn template(name: &str, annotations: BTreeMap<String, String>, pod: PodSpec) -> PodTemplateSpec {
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(labels(name)),
+            labels: Some(service_labels(name)),
             annotations: Some(annotations),
             ..ObjectMeta::default()
         }),
@@ -151,13 +151,9 @@ fn metadata(name: &str, settings: &RegistrySettings) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(settings.namespace.name.clone()),
-        labels: Some(labels(name)),
+        labels: Some(service_labels(name)),
         ..ObjectMeta::default()
     }
-}
-
-fn labels(name: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([("app".to_owned(), name.to_owned()), (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())])
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! * `judge`: what the cluster shows of it, and what that means.
 //! * `wait`: until it serves.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -175,6 +176,12 @@ pub(crate) fn too_late(what: &str, namespace: &str, after: Duration, reason: &st
         hint: Some("ask the cluster's operator what keeps it, and run `Builder::init` again".to_owned()),
         retryable: true,
     })
+}
+
+/// Returns the labels of what belongs to our Deployment or `DaemonSet` called `name`, by which its pods are chosen. They are no
+/// marks of a build: no sweep after dead builds takes it for a leftover.
+pub fn service_labels(name: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([("app".to_owned(), name.to_owned()), (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())])
 }
 
 /// Returns the label selector of the pods of our Deployment or `DaemonSet` called `name`.

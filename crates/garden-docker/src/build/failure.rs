@@ -3,7 +3,7 @@
 use garden_build_core::{Error, ErrorKind};
 use garden_buildkit::Advice;
 
-use super::progress::Progress;
+use super::progress::{Progress, is_from};
 
 /// What a shell reports of a command that was killed with signal 9.
 const KILLED: i32 = 128 + 9;
@@ -61,9 +61,6 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
 pub(crate) fn explain_push(image: &str, words: &str, advice: &Advice) -> Error {
     let message = format!("{image} could not be pushed: {words}");
     let (kind, hint) = match refusal(words, advice) {
-        Some((ErrorKind::Unauthorized | ErrorKind::PermissionDenied, _)) if is_unknown(words) => {
-            (ErrorKind::Unauthorized, advice.push)
-        }
         Some((kind @ (ErrorKind::Unauthorized | ErrorKind::PermissionDenied), _)) => (kind, advice.push),
         Some((ErrorKind::Rejected, hint)) => (ErrorKind::PushFailed, hint),
         _ => (
@@ -101,10 +98,6 @@ fn is_unknown(words: &str) -> bool {
     ]
     .iter()
     .any(|sign| words.contains(sign))
-}
-
-fn is_from(instruction: &str) -> bool {
-    instruction.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("FROM "))
 }
 
 /// `The command '/bin/sh -c make' returned a non-zero code: 2`.

@@ -181,9 +181,7 @@ impl Progress {
             step.failed(error);
             return;
         }
-        let makes_something = self
-            .instruction()
-            .is_some_and(|text| !text.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("FROM ")));
+        let makes_something = self.instruction().is_some_and(|text| !is_from(text));
         match (makes_something, is_cached) {
             (true, true) => self.steps_cached += 1,
             (true, false) => self.steps_run += 1,
@@ -191,6 +189,11 @@ impl Progress {
         }
         if is_cached { step.cached() } else { step.done() }
     }
+}
+
+/// Whether an instruction only names a base image.
+pub(super) fn is_from(instruction: &str) -> bool {
+    instruction.get(..5).is_some_and(|word| word.eq_ignore_ascii_case("FROM "))
 }
 
 #[cfg(test)]

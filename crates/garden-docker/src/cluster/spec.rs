@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    MANAGED_BY_LABEL, MANAGER, lost_node_tolerations, own_pull_secrets, resource_requirements,
-    system_tolerations,
+    lost_node_tolerations, own_pull_secrets, resource_requirements, service_labels, system_tolerations,
 };
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{
@@ -82,7 +81,7 @@ pub(super) fn deployment(settings: &ClusterDaemonSettings) -> Deployment {
             replicas: Some(1),
             paused: Some(false),
             revision_history_limit: Some(2),
-            selector: LabelSelector { match_labels: Some(labels(NAME)), ..LabelSelector::default() },
+            selector: LabelSelector { match_labels: Some(service_labels(NAME)), ..LabelSelector::default() },
             // A volume that one pod can use, and a state that one daemon can.
             strategy: Some(DeploymentStrategy {
                 type_: Some("Recreate".to_owned()),
@@ -90,7 +89,7 @@ pub(super) fn deployment(settings: &ClusterDaemonSettings) -> Deployment {
             }),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(labels(NAME)),
+                    labels: Some(service_labels(NAME)),
                     annotations: Some(read),
                     ..ObjectMeta::default()
                 }),
@@ -260,14 +259,9 @@ fn metadata(name: &str, settings: &ClusterDaemonSettings) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(settings.namespace.name.clone()),
-        labels: Some(labels(NAME)),
+        labels: Some(service_labels(NAME)),
         ..ObjectMeta::default()
     }
-}
-
-/// These are no marks of a build: no sweep after dead builds takes the daemon for a leftover.
-fn labels(name: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([("app".to_owned(), name.to_owned()), (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())])
 }
 
 #[cfg(test)]

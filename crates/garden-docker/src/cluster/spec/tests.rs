@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use garden_cluster::RegistryAccess;
+use garden_cluster::{MANAGED_BY_LABEL, MANAGER, RegistryAccess};
 use garden_config::{BuildMode, ClusterDockerOptions, DeploymentRegistry, ProviderConfig, SecretRef};
 
 use super::*;
