@@ -58,15 +58,13 @@ fn awkward_context() -> (tempfile::TempDir, Context) {
 type Listing = BTreeMap<String, (i64, String)>;
 
 fn expected(context: &Context) -> Listing {
-    let entries = context.manifest().entries().iter().map(|entry| {
-        let facts = match &entry.kind {
-            EntryKind::Directory => (0o755, "directory".to_owned()),
-            EntryKind::File { executable, size, digest } => {
-                (if *executable { 0o755 } else { 0o644 }, format!("{size} {}", digest.hex()))
-            }
-            EntryKind::Symlink { target } => (0o777, format!("-> {target}")),
+    let entries = context.manifest().entries().map(|entry| {
+        let holds = match entry.kind {
+            EntryKind::Directory => "directory".to_owned(),
+            EntryKind::File { size, digest } => format!("{size} {}", digest.hex()),
+            EntryKind::Symlink { target } => format!("-> {target}"),
         };
-        (entry.path.clone(), facts)
+        (entry.path, (i64::from(entry.mode), holds))
     });
     entries.collect()
 }

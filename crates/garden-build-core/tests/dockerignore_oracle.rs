@@ -222,7 +222,7 @@ fn scans_directories_as_buildkit_walks_them() {
     let mut tally = Tally::default();
     for ((seed, text, root, total), theirs) in cases.iter().zip(ask("walk", &questions)) {
         let ours = Context::scan(&BuildRequest::new("test", root), &|| false)
-            .map(|context| context.manifest().entries().iter().map(|entry| entry.path.clone()).collect());
+            .map(|context| context.manifest().entries().map(|entry| entry.path).collect());
         tally.compare(&format!("seed {seed}: {text:?}"), ours, &theirs, *total);
     }
     assert!(tally.something_excluded > 60, "{tally:?}");

@@ -30,7 +30,7 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     pub(crate) fn of(context: &Context) -> Self {
-        let taken = |name: &str| context.manifest().entries().iter().any(|entry| entry.path == name);
+        let taken = |name: &str| context.manifest().find(name).is_some();
         let mut directory = ".garden-build".to_owned();
         while taken(&directory) {
             directory.push('_');

@@ -19,7 +19,7 @@ pub const MODIFIED: u64 = 315_532_800;
 /// Writes a tar archive in which nothing tells when, where or by whom it was made.
 ///
 /// Everything belongs to user and group 0, has the same time, and the permissions of its
-/// [`EntryKind`]. Names that are long or not ASCII are written as PAX records, which Go, GNU tar and
+/// [`Entry`](super::Entry). Names that are long or not ASCII are written as PAX records, which Go, GNU tar and
 /// busybox read alike. No file is ever in memory as a whole.
 ///
 /// An archive that is dropped without [`finish`](Self::finish) stays without its end.
@@ -58,20 +58,19 @@ impl<W: Write> TarStream<W> {
             if cancelled() {
                 return Err(ContextError::Cancelled);
             }
-            let path = &entry.path;
+            let (path, mode) = (&entry.path, entry.mode);
             match &entry.kind {
                 EntryKind::Directory => {
-                    self.header(EntryType::Directory, &format!("{path}/"), "", 0o755, 0)?;
+                    self.header(EntryType::Directory, &format!("{path}/"), "", mode, 0)?;
                 }
-                EntryKind::Symlink { target } => self.header(EntryType::Symlink, path, target, 0o777, 0)?,
-                EntryKind::File { executable, size, .. } => {
-                    let mode = if *executable { 0o755 } else { 0o644 };
+                EntryKind::Symlink { target } => self.header(EntryType::Symlink, path, target, mode, 0)?,
+                EntryKind::File { size, .. } => {
                     self.header(EntryType::Regular, path, "", mode, *size)?;
                     let mut wrote = |length: usize| {
                         done += length as u64;
                         progress(done);
                     };
-                    let file = context.tree().open(entry)?;
+                    let file = context.tree().open(&entry)?;
                     self.content(file, &mut buffer, cancelled, &mut wrote)?;
                     self.padding(*size)?;
                 }

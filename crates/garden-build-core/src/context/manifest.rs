@@ -4,6 +4,12 @@ use std::time::SystemTime;
 use crate::Digest;
 use crate::version::FramedHasher;
 
+/// The modes that git knows. Without them, the same checkout under two umasks would be two different contexts,
+/// and nothing would be found in a cache.
+pub(super) const EXECUTABLE: u32 = 0o755;
+pub(super) const ORDINARY: u32 = 0o644;
+pub(super) const LINK: u32 = 0o777;
+
 /// What a build context consists of: every kept entry, with the digest of its content.
 ///
 /// Its [`digest`](Self::digest) does not depend on when or by whom a file was written, nor on where the
@@ -21,6 +27,11 @@ pub struct Manifest {
 pub struct Entry {
     /// Relative to the context, with slashes.
     pub path: String,
+    /// The permissions, as the lowest twelve bits of a Unix mode.
+    ///
+    /// Those that git knows: 0755 for directories and for files that their owner may execute (on Windows
+    /// all files), 0644 for other files, 0777 for links.
+    pub mode: u32,
     /// What the entry is.
     pub kind: EntryKind,
     /// When its content was last modified, or the link made. Not part of the manifest's digest: a
@@ -29,17 +40,12 @@ pub struct Entry {
 }
 
 /// What an [`Entry`] is.
-///
-/// Permissions are those that git knows: without them, the same checkout under two umasks would be
-/// two different contexts, and nothing would be found in a cache.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EntryKind {
-    /// A directory, with mode 0755.
+    /// A directory.
     Directory,
     /// An ordinary file.
     File {
-        /// Whether the owner may execute it: mode 0755, not 0644. Always on Windows.
-        executable: bool,
         /// Its length in bytes.
         size: u64,
         /// The digest of its content.
@@ -66,12 +72,32 @@ impl Manifest {
 
     /// Returns the entries in the order in which `BuildKit` wants them: names compared byte by byte,
     /// and a directory directly before what is in it.
-    pub fn entries(&self) -> &[Entry] {
-        &self.entries
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry> + '_ {
+        self.entries.iter().cloned()
     }
 
-    /// Returns the digest of all entries. It changes if any path, content, link target or
-    /// executable bit does.
+    /// Returns the entry at `path`, if there is one.
+    pub fn find(&self, path: &str) -> Option<Entry> {
+        self.position(path).ok().map(|position| self.entries[position].clone())
+    }
+
+    /// Returns the names of what is directly in `directory`, in order; the context itself is `""`.
+    pub fn names_in<'m>(&'m self, directory: &str) -> impl Iterator<Item = &'m str> + 'm {
+        let (prefix, below) = match (directory, self.position(directory)) {
+            ("", _) => (String::new(), &self.entries[..]),
+            (directory, Ok(position)) => (format!("{directory}/"), &self.entries[position + 1..]),
+            (_, Err(_)) => (String::new(), &[][..]),
+        };
+        let below = below.iter().map_while(move |entry| entry.path.strip_prefix(&prefix));
+        below.filter(|path| !path.contains('/'))
+    }
+
+    /// Returns the position of `path`, or of what follows it.
+    fn position(&self, path: &str) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| entry.path.split('/').cmp(path.split('/')))
+    }
+
+    /// Returns the digest of all entries. It changes if any path, content, link target or mode does.
     pub fn digest(&self) -> Digest {
         self.digest
     }
@@ -96,11 +122,11 @@ impl Manifest {
 
 fn digest(entries: &[Entry]) -> Digest {
     let mut hasher = FramedHasher::new("garden-build manifest 1");
-    for Entry { path, kind, modified: _ } in entries {
+    for Entry { path, mode, kind, modified: _ } in entries {
         match kind {
             EntryKind::Directory => hasher.field("directory", path.as_bytes()),
-            EntryKind::File { executable, digest, .. } => {
-                hasher.field(if *executable { "executable" } else { "file" }, path.as_bytes());
+            EntryKind::File { digest, .. } => {
+                hasher.field(if *mode == EXECUTABLE { "executable" } else { "file" }, path.as_bytes());
                 hasher.field("content", digest.as_bytes());
             }
             EntryKind::Symlink { target } => {
@@ -116,36 +142,32 @@ fn digest(entries: &[Entry]) -> Digest {
 mod tests {
     use super::*;
 
-    fn entry(path: &str, kind: EntryKind) -> Entry {
-        Entry { path: path.to_owned(), kind, modified: SystemTime::UNIX_EPOCH }
+    fn entry(path: &str, mode: u32, kind: EntryKind) -> Entry {
+        Entry { path: path.to_owned(), mode, kind, modified: SystemTime::UNIX_EPOCH }
     }
 
     fn file(path: &str, content: &str) -> Entry {
         let (size, digest) = (content.len() as u64, Digest::of(content.as_bytes()));
-        entry(path, EntryKind::File { executable: false, size, digest })
+        entry(path, ORDINARY, EntryKind::File { size, digest })
     }
 
     fn link(path: &str, target: &str) -> Entry {
-        entry(path, EntryKind::Symlink { target: target.to_owned() })
+        entry(path, LINK, EntryKind::Symlink { target: target.to_owned() })
     }
 
     fn directory(path: &str) -> Entry {
-        entry(path, EntryKind::Directory)
+        entry(path, EXECUTABLE, EntryKind::Directory)
     }
 
     #[test]
     fn differs_when_anything_that_a_build_can_see_differs() {
-        let executable = match file("a", "bc").kind {
-            EntryKind::File { size, digest, .. } => EntryKind::File { executable: true, size, digest },
-            other => other,
-        };
         let manifests = [
             vec![],
             vec![file("a", "bc")],
             vec![file("b", "bc")],
             vec![file("ab", "c")],
             vec![file("a", "bd")],
-            vec![entry("a", executable)],
+            vec![Entry { mode: EXECUTABLE, ..file("a", "bc") }],
             vec![link("a", "bc")],
             vec![link("ab", "c")],
             vec![link("a", "bd")],
@@ -167,7 +189,7 @@ mod tests {
         let modified = SystemTime::now();
         let new = Manifest::new(vec![Entry { modified, ..file("a", "1") }]);
         assert_eq!(old.digest(), new.digest());
-        assert_eq!(new.entries()[0].modified, modified);
+        assert_eq!(new.find("a").map(|entry| entry.modified), Some(modified));
     }
 
     #[test]

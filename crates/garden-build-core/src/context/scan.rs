@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use super::git_ignore::GitIgnore;
+use super::manifest::{EXECUTABLE, LINK, ORDINARY};
 use super::selection::Selection;
 use super::sieve::{Sieve, Verdict};
 use super::{Cancelled, ContextError, Entry, EntryKind, Manifest};
@@ -112,7 +113,7 @@ impl Walk<'_> {
             }
             Verdict::Keep => {
                 let found = found(entry, file_type, &name)?;
-                self.sieve.keep(&name.text, is_directory, found, &mut self.kept);
+                self.sieve.keep(is_directory.then_some(&name.text), found, &mut self.kept);
                 if is_directory { self.directory(&entry.path(), &name, false) } else { Ok(()) }
             }
         }
@@ -214,13 +215,15 @@ fn digest_files(
     let mut entries = Vec::with_capacity(found.len());
     for found in found {
         entries.push(match found {
-            Found::Directory { path, modified } => Entry { path, kind: EntryKind::Directory, modified },
+            Found::Directory { path, modified } => {
+                Entry { path, mode: EXECUTABLE, kind: EntryKind::Directory, modified }
+            }
             Found::Symlink { path, target, modified } => {
-                Entry { path, kind: EntryKind::Symlink { target }, modified }
+                Entry { path, mode: LINK, kind: EntryKind::Symlink { target }, modified }
             }
             Found::File(path) => {
-                let (kind, modified) = kinds.next().unwrap_or(Err(ContextError::Cancelled))?;
-                Entry { path, kind, modified }
+                let (mode, kind, modified) = kinds.next().unwrap_or(Err(ContextError::Cancelled))?;
+                Entry { path, mode, kind, modified }
             }
         });
     }
@@ -232,7 +235,7 @@ fn digest_file(
     path: &str,
     buffer: &mut [u8],
     cancelled: Cancelled<'_>,
-) -> Result<(EntryKind, SystemTime), ContextError> {
+) -> Result<(u32, EntryKind, SystemTime), ContextError> {
     let (mut file, metadata) = open(root, path)?;
     // Asked before reading: if the file is written meanwhile, the time is not that of what was read,
     // and whoever compares times sees a difference.
@@ -251,7 +254,8 @@ fn digest_file(
         size += length as u64;
     }
     let digest = Digest::from_sha256(hasher.finalize().into());
-    Ok((EntryKind::File { executable: is_executable(&metadata), size, digest }, modified))
+    let mode = if is_executable(&metadata) { EXECUTABLE } else { ORDINARY };
+    Ok((mode, EntryKind::File { size, digest }, modified))
 }
 
 /// Reads what is there, however often the system is interrupted.

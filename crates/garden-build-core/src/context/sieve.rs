@@ -57,7 +57,7 @@ impl Filter {
 
     /// Returns the entries of `tree` that are kept. `describe` tells the slash-separated path of an
     /// entry and whether it is a directory; a directory directly precedes what is in it.
-    pub fn select<T: Copy>(
+    pub fn select<T>(
         &self,
         tree: impl IntoIterator<Item = T>,
         describe: impl for<'t> Fn(&'t T) -> (&'t str, bool),
@@ -71,11 +71,12 @@ impl Filter {
                 continue;
             }
             pruned = None;
-            match sieve.sift(path, is_directory) {
-                Verdict::Keep => sieve.keep(path, is_directory, entry, &mut kept),
-                Verdict::Search => sieve.search(path, entry),
-                Verdict::Drop if is_directory => pruned = Some(format!("{path}/")),
-                Verdict::Drop => {}
+            let verdict = sieve.sift(path, is_directory);
+            let directory = is_directory.then(|| path.to_owned());
+            match (verdict, directory) {
+                (Verdict::Keep, directory) => sieve.keep(directory.as_deref(), entry, &mut kept),
+                (Verdict::Search, Some(directory)) => sieve.search(&directory, entry),
+                (_, directory) => pruned = directory.map(|directory| directory + "/"),
             }
         }
         kept
@@ -195,18 +196,19 @@ impl<'f, T> Sieve<'f, T> {
         verdict
     }
 
-    /// Appends `entry` to `kept`, behind those directories above it that are not there yet.
-    pub fn keep(&mut self, path: &str, is_directory: bool, entry: T, kept: &mut Vec<T>) {
+    /// Appends `entry` to `kept`, behind those directories above it that are not there yet. The path is
+    /// wanted if it is a `directory`.
+    pub fn keep(&mut self, directory: Option<&str>, entry: T, kept: &mut Vec<T>) {
         kept.extend(self.above.iter_mut().filter_map(|above| above.unsent.take()));
         kept.push(entry);
-        if is_directory {
+        if let Some(path) = directory {
             self.enter(path, None);
         }
     }
 
-    /// Remembers `entry` for when something in the directory is kept.
-    pub fn search(&mut self, path: &str, entry: T) {
-        self.enter(path, Some(entry));
+    /// Remembers `entry` for when something in the `directory` is kept.
+    pub fn search(&mut self, directory: &str, entry: T) {
+        self.enter(directory, Some(entry));
     }
 
     fn enter(&mut self, path: &str, unsent: Option<T>) {

@@ -52,7 +52,7 @@ impl Project {
 /// What is kept of the context of `request`.
 fn kept(request: &BuildRequest) -> Vec<String> {
     let context = Context::scan(request, &|| false).expect("context");
-    paths(&context).into_iter().map(str::to_owned).collect()
+    paths(&context)
 }
 
 /// Scans the context of `request` in vain, and returns the message and the hint.
@@ -62,8 +62,8 @@ fn failure(request: &BuildRequest) -> (String, String) {
     (error.message().to_owned(), error.hint().expect("hint").to_owned())
 }
 
-fn paths(context: &Context) -> Vec<&str> {
-    context.manifest().entries().iter().map(|entry| entry.path.as_str()).collect()
+fn paths(context: &Context) -> Vec<String> {
+    context.manifest().entries().map(|entry| entry.path).collect()
 }
 
 fn scan_root(root: &Path) -> Result<Context, ContextError> {
@@ -76,8 +76,9 @@ fn entries_are_in_component_order_with_empty_directories() {
     fs::create_dir(project.path("empty")).expect("directory");
     let context = project.scan().expect("context");
     assert_eq!(paths(&context), ["Dockerfile", "a", "a/b", "a-b", "a.b", "a.b/c", "empty"]);
-    let kind = EntryKind::File { executable: cfg!(not(unix)), size: 1, digest: Digest::of(b"1") };
-    assert_eq!(context.manifest().entries()[2].kind, kind);
+    let found = context.manifest().find("a/b").expect("entry");
+    assert_eq!(found.kind, EntryKind::File { size: 1, digest: Digest::of(b"1") });
+    assert_eq!(found.mode, if cfg!(unix) { 0o644 } else { 0o755 });
 }
 
 #[test]
@@ -170,7 +171,8 @@ mod unix {
         }
         let context = project.scan().expect("context");
         assert_eq!(paths(&context), ["Dockerfile", "abs", "dangling", "dir", "loop", "real", "real/a"]);
-        assert_eq!(context.manifest().entries()[1].kind, EntryKind::Symlink { target: "/etc".to_owned() });
+        let found = context.manifest().find("abs").expect("entry");
+        assert_eq!((found.mode, found.kind), (0o777, EntryKind::Symlink { target: "/etc".to_owned() }));
     }
 
     #[test]

@@ -161,7 +161,7 @@ const IGNORE_FILE: &str = ".dockerignore";
 impl Archive {
     pub(crate) fn of(context: &Context) -> Self {
         let has = |path: &str, is_file: bool| {
-            let entry = context.manifest().entries().iter().find(|entry| entry.path == path);
+            let entry = context.manifest().find(path);
             entry.is_some_and(|entry| !is_file || matches!(entry.kind, EntryKind::File { .. }))
         };
         let mut dockerfile = context.dockerfile().path().to_owned();

@@ -151,7 +151,7 @@ impl Walk<'_> {
             self.sieve.search(&path, listed);
             return self.directory(&real, &path, true);
         }
-        self.sieve.keep(&path, is_directory, listed, &mut self.kept);
+        self.sieve.keep(is_directory.then_some(&path), listed, &mut self.kept);
         for listed in self.kept.drain(..) {
             if (self.each)(listed).is_break() {
                 return Ok(ControlFlow::Break(()));

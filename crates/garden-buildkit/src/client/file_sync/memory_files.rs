@@ -42,10 +42,10 @@ impl Entry {
     fn new(path: String, content: Option<Arc<[u8]>>) -> Self {
         let modified: SystemTime = UNIX_EPOCH + Duration::from_secs(MODIFIED);
         let stat = match &content {
-            None => stat::directory(path, stat::nanoseconds(modified)),
+            None => stat::directory(path, 0o755, stat::nanoseconds(modified)),
             Some(content) => {
                 let modified = stat::content_time(modified, &Digest::of(content));
-                stat::file(path, false, content.len() as u64, modified)
+                stat::file(path, 0o644, content.len() as u64, modified)
             }
         };
         Self { stat, content }

@@ -19,33 +19,25 @@ impl ScannedTree {
         Self { tree }
     }
 
-    fn entries(&self) -> &[Entry] {
-        self.tree.manifest().entries()
-    }
-
-    /// Returns the position of `path`, or of what follows it.
-    fn position(&self, path: &str) -> Result<usize, usize> {
-        self.entries().binary_search_by(|entry| entry.path.split('/').cmp(path.split('/')))
+    fn find(&self, path: &str) -> Option<Entry> {
+        self.tree.manifest().find(path)
     }
 }
 
+/// The only [`Listed::key`]: files are found by their paths.
+const FILE: usize = 0;
+
 impl Source for ScannedTree {
     fn link(&self, path: &str) -> Result<Option<String>, SyncError> {
-        let entry = self.position(path).ok().map(|position| &self.entries()[position].kind);
-        Ok(match entry {
-            Some(EntryKind::Symlink { target }) => Some(target.clone()),
+        Ok(match self.find(path).map(|entry| entry.kind) {
+            Some(EntryKind::Symlink { target }) => Some(target),
             _ => None,
         })
     }
 
     fn names(&self, directory: &str) -> Result<Vec<String>, SyncError> {
-        let (prefix, below) = match (directory, self.position(directory)) {
-            (".", _) => (String::new(), self.entries()),
-            (directory, Ok(position)) => (format!("{directory}/"), &self.entries()[position + 1..]),
-            (_, Err(_)) => return Ok(Vec::new()),
-        };
-        let below = below.iter().map_while(|entry| entry.path.strip_prefix(&prefix));
-        Ok(below.filter(|path| !path.contains('/')).map(str::to_owned).collect())
+        let directory = if directory == "." { "" } else { directory };
+        Ok(self.tree.manifest().names_in(directory).map(str::to_owned).collect())
     }
 
     fn list(
@@ -54,9 +46,9 @@ impl Source for ScannedTree {
         _: Cancelled<'_>,
         each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
     ) -> Result<(), SyncError> {
-        let entries = self.entries().iter().enumerate();
-        for (key, entry) in filter.select(entries, |(_, entry)| (entry.path.as_str(), is_directory(entry))) {
-            if each(Listed { stat: stat_of(entry), key }).is_break() {
+        let entries = self.tree.manifest().entries();
+        for entry in filter.select(entries, |entry| (entry.path.as_str(), is_directory(entry))) {
+            if each(Listed { stat: stat_of(entry), key: FILE }).is_break() {
                 break;
             }
         }
@@ -64,8 +56,8 @@ impl Source for ScannedTree {
     }
 
     fn open(&self, file: &Wanted) -> Result<Box<dyn Content>, SyncError> {
-        let entry = self.entries().get(file.key).ok_or_else(|| ContextError::Changed(file.path.clone()))?;
-        Ok(Box::new(self.tree.open(entry)?))
+        let entry = self.find(&file.path).ok_or_else(|| ContextError::Changed(file.path.clone()))?;
+        Ok(Box::new(self.tree.open(&entry)?))
     }
 }
 
@@ -79,15 +71,13 @@ fn is_directory(entry: &Entry) -> bool {
     matches!(entry.kind, EntryKind::Directory)
 }
 
-fn stat_of(entry: &Entry) -> Stat {
-    let path = entry.path.clone();
-    match &entry.kind {
-        EntryKind::Directory => stat::directory(path, stat::nanoseconds(entry.modified)),
-        EntryKind::File { executable, size, digest } => {
-            stat::file(path, *executable, *size, stat::content_time(entry.modified, digest))
+fn stat_of(entry: Entry) -> Stat {
+    let Entry { path, mode, kind, modified } = entry;
+    match kind {
+        EntryKind::Directory => stat::directory(path, mode, stat::nanoseconds(modified)),
+        EntryKind::File { size, digest } => {
+            stat::file(path, mode, size, stat::content_time(modified, &digest))
         }
-        EntryKind::Symlink { target } => {
-            stat::symlink(path, target.clone(), stat::nanoseconds(entry.modified))
-        }
+        EntryKind::Symlink { target } => stat::symlink(path, target, stat::nanoseconds(modified)),
     }
 }

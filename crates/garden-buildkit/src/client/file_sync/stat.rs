@@ -32,13 +32,19 @@ pub(super) fn is_ordinary_file(stat: &Stat) -> bool {
     stat.mode & mode::TYPE == 0
 }
 
-pub(super) fn directory(path: String, modified: i64) -> Stat {
-    Stat { path, mode: mode::DIRECTORY | 0o755, mod_time: modified, ..Stat::default() }
+/// Returns `permissions`, the lowest twelve bits of a Unix mode, as Go has them.
+pub(super) fn permissions(permissions: u32) -> u32 {
+    let flags = [(0o4000, mode::SET_USER), (0o2000, mode::SET_GROUP), (0o1000, mode::STICKY)];
+    let set = flags.iter().filter(|(bit, _)| permissions & bit != 0);
+    set.fold(permissions & 0o777, |mode, (_, flag)| mode | flag)
 }
 
-pub(super) fn file(path: String, executable: bool, size: u64, modified: i64) -> Stat {
-    let mode = if executable { 0o755 } else { 0o644 };
-    Stat { path, mode, size: signed(size), mod_time: modified, ..Stat::default() }
+pub(super) fn directory(path: String, mode: u32, modified: i64) -> Stat {
+    Stat { path, mode: mode::DIRECTORY | permissions(mode), mod_time: modified, ..Stat::default() }
+}
+
+pub(super) fn file(path: String, mode: u32, size: u64, modified: i64) -> Stat {
+    Stat { path, mode: permissions(mode), size: signed(size), mod_time: modified, ..Stat::default() }
 }
 
 /// The size of a link is the length of its target, as the system tells it. The daemon compares it.
