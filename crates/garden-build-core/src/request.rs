@@ -41,6 +41,10 @@ pub struct BuildRequest {
     pub exclude: Vec<String>,
     /// Ignore files in git's syntax; what they ignore is not part of the context. Default: none.
     pub ignore_files: Option<IgnoreFiles>,
+    /// Whether files and directories keep their permissions, with set-user, set-group and sticky bits. Then they
+    /// are part of the version, and so is the umask of whoever checked the files out. Default: no; files are
+    /// 0755 if their owner may execute them and 0644 else, directories are 0755, as git would have it.
+    pub preserve_permissions: bool,
     /// The stage of a multi-stage Dockerfile to build. Default: the last one.
     pub target: Option<String>,
     /// The build arguments. Never put a secret here: build arguments are visible in the image's
@@ -108,6 +112,7 @@ impl BuildRequest {
             include: None,
             exclude: Vec::new(),
             ignore_files: None,
+            preserve_permissions: false,
             target: None,
             build_args: BTreeMap::new(),
             extra_flags: Vec::new(),
@@ -148,6 +153,13 @@ impl BuildRequest {
     #[must_use]
     pub fn ignore_files(mut self, files: IgnoreFiles) -> Self {
         self.ignore_files = Some(files);
+        self
+    }
+
+    /// Keeps the permissions of files and directories as they are.
+    #[must_use]
+    pub fn preserve_permissions(mut self, preserve: bool) -> Self {
+        self.preserve_permissions = preserve;
         self
     }
 

@@ -123,6 +123,14 @@ impl FramedHasher {
         self.frame(value);
     }
 
+    /// Adds one field whose value is in two parts.
+    pub(crate) fn joined_field(&mut self, name: &str, [first, second]: [&[u8]; 2]) {
+        self.frame(name.as_bytes());
+        self.0.update(((first.len() + second.len()) as u64).to_be_bytes());
+        self.0.update(first);
+        self.0.update(second);
+    }
+
     /// Returns the digest of all fields.
     pub(crate) fn finish(self) -> Digest {
         Digest::from_sha256(self.0.finalize().into())

@@ -3,7 +3,9 @@
 //! The rules are those of gitignore(5), and the matcher is that of the `ignore` crate. Here is what it
 //! leaves to others: finding the files, their precedence, and the few patterns that git reads otherwise.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
@@ -11,15 +13,26 @@ use super::small_file::read_text;
 use super::{ContextError, ignore_file};
 use crate::IgnoreFiles;
 
-/// The ignore files that count at one place of a walk.
-#[derive(Debug)]
+/// The ignore files that count in one directory. Cheap to clone.
+#[derive(Clone, Debug)]
 pub(super) struct GitIgnore<'a> {
+    files: Arc<Files<'a>>,
+    deepest: Option<Arc<Level>>,
+}
+
+#[derive(Debug)]
+struct Files<'a> {
     context: &'a Path,
     names: &'a [String],
     /// The highest directory with files that count. Links must not lead out of it.
     top: PathBuf,
-    /// The patterns of each directory from the top to the one that is being walked.
-    levels: Vec<Gitignore>,
+}
+
+/// The patterns of a directory with such files.
+#[derive(Debug)]
+struct Level {
+    patterns: Gitignore,
+    above: Option<Arc<Level>>,
 }
 
 impl<'a> GitIgnore<'a> {
@@ -36,9 +49,9 @@ impl<'a> GitIgnore<'a> {
         let top = root.filter(|root| context.starts_with(root)).unwrap_or_else(|| context.to_owned());
         let mut path: Vec<&Path> = context.ancestors().take_while(|above| above.starts_with(&top)).collect();
         path.reverse();
-        let mut found = Self { context, names, top, levels: Vec::new() };
+        let mut found = Self { files: Arc::new(Files { context, names, top: top.clone() }), deepest: None };
         for step in path.windows(2) {
-            found.enter(step[0])?;
+            found = found.enter(step[0], |_| true)?;
             if found.ignores(step[1], true) {
                 return Ok(None);
             }
@@ -46,14 +59,21 @@ impl<'a> GitIgnore<'a> {
         Ok(Some(found))
     }
 
-    /// Reads the files in `directory`, which is about to be walked.
-    pub(super) fn enter(&mut self, directory: &Path) -> Result<(), ContextError> {
+    /// Reads the files in `directory`, which is directly in this one and about to be walked. `may_have` tells
+    /// whether it may have a file with a name like this one.
+    pub(super) fn enter(
+        &self,
+        directory: &Path,
+        may_have: impl Fn(&OsStr) -> bool,
+    ) -> Result<Self, ContextError> {
         let mut patterns = GitignoreBuilder::new(directory);
         // An open bracket would be taken for an ordinary character; to git, it matches nothing.
         patterns.allow_unclosed_class(false);
-        for name in self.names {
-            let file = self.relative(directory, name);
-            if let Some(text) = read_text(&self.top, &directory.join(name), &file)? {
+        let mut is_any = false;
+        for name in self.files.names.iter().filter(|name| may_have(OsStr::new(name))) {
+            let file = self.files.relative(directory, name);
+            if let Some(text) = read_text(&self.files.top, &directory.join(name), &file)? {
+                is_any = true;
                 for (line, pattern) in ignore_file::lines(&file, &text)? {
                     add(&mut patterns, pattern).map_err(|problem| {
                         let (file, pattern) = (file.clone(), pattern.to_owned());
@@ -62,25 +82,31 @@ impl<'a> GitIgnore<'a> {
                 }
             }
         }
+        if !is_any {
+            return Ok(self.clone());
+        }
         let too_large = |error: ignore::Error| ContextError::GitPatternsTooLarge {
-            directory: self.relative(directory, "."),
+            directory: self.files.relative(directory, "."),
             problem: error.to_string(),
         };
-        self.levels.push(patterns.build().map_err(too_large)?);
-        Ok(())
+        let level = Level { patterns: patterns.build().map_err(too_large)?, above: self.deepest.clone() };
+        Ok(Self { files: Arc::clone(&self.files), deepest: Some(Arc::new(level)) })
     }
 
-    /// Forgets the files in the directory that was entered last.
-    pub(super) fn leave(&mut self) {
-        self.levels.pop();
+    /// Whether there are patterns at all.
+    pub(super) fn is_any(&self) -> bool {
+        self.deepest.is_some()
     }
 
-    /// Whether the entry at the absolute `path`, which lies in the directory entered last, is ignored.
+    /// Whether the entry at the absolute `path`, which lies in this directory, is ignored.
     pub(super) fn ignores(&self, path: &Path, is_directory: bool) -> bool {
-        let mut verdicts = self.levels.iter().rev().map(|level| level.matched(path, is_directory));
+        let levels = std::iter::successors(self.deepest.as_ref(), |level| level.above.as_ref());
+        let mut verdicts = levels.map(|level| level.patterns.matched(path, is_directory));
         verdicts.find(|verdict| !verdict.is_none()).is_some_and(|verdict| verdict.is_ignore())
     }
+}
 
+impl Files<'_> {
     /// Writes the path of `name` in `directory` relative to the context.
     fn relative(&self, directory: &Path, name: &str) -> String {
         let (up, down) = match directory.strip_prefix(self.context) {

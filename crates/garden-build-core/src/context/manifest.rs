@@ -1,8 +1,13 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::Digest;
 use crate::version::FramedHasher;
+
+mod folder;
+
+pub(super) use self::folder::{Content, Folder, Record};
 
 /// The modes that git knows. Without them, the same checkout under two umasks would be two different contexts,
 /// and nothing would be found in a cache.
@@ -16,10 +21,19 @@ pub(super) const LINK: u32 = 0o777;
 /// context lies, so it is the same on every machine that has the same files. Except on Windows: it has
 /// no executable bit, which is taken as set there, so digests (and versions) made there differ from all
 /// others. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone)]
 pub struct Manifest {
-    entries: Arc<[Entry]>,
+    /// The first one is that of the context itself. Not all need be in use.
+    folders: Arc<[Folder]>,
+    totals: Totals,
     digest: Digest,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    entries: usize,
+    files: usize,
+    bytes: u64,
 }
 
 /// One entry of a [`Manifest`].
@@ -59,42 +73,55 @@ pub enum EntryKind {
 }
 
 impl Manifest {
-    /// Makes a manifest of `entries`, which a walk has put in order: names compared byte by byte,
-    /// each directory directly followed by what is in it.
-    pub(super) fn new(entries: Vec<Entry>) -> Self {
+    /// Makes a manifest of what a walk has found, in order: in each folder, names compared byte by byte.
+    pub(super) fn new(folders: Vec<Folder>) -> Self {
         debug_assert!(
-            entries.is_sorted_by(|one, next| one.path.split('/').lt(next.path.split('/'))),
+            folders.iter().all(|folder| {
+                let names = folder.records().iter().map(|record| record.name(folder.text()));
+                names.is_sorted_by(|one, next| one < next)
+            }),
             "the walk is out of order"
         );
-        let digest = digest(&entries);
-        Self { entries: entries.into(), digest }
+        let mut totals = Totals::default();
+        let mut hasher = FramedHasher::new("garden-build manifest 1");
+        for (folder, record) in Walk::new(&folders) {
+            totals.entries += 1;
+            if let Some((size, _)) = record.file() {
+                totals.files += 1;
+                totals.bytes += size;
+            }
+            add(&mut hasher, folder, record);
+        }
+        Self { folders: folders.into(), totals, digest: hasher.finish() }
     }
 
     /// Returns the entries in the order in which `BuildKit` wants them: names compared byte by byte,
     /// and a directory directly before what is in it.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry> + '_ {
-        self.entries.iter().cloned()
+        Entries { walk: Walk::new(&self.folders), rest: self.totals.entries }
     }
 
     /// Returns the entry at `path`, if there is one.
     pub fn find(&self, path: &str) -> Option<Entry> {
-        self.position(path).ok().map(|position| self.entries[position].clone())
+        let (folder, name) = match path.rsplit_once('/') {
+            Some((directory, name)) => (self.folder(directory)?, name),
+            None => (self.folders.first()?, path),
+        };
+        folder.find(name).map(|record| folder.entry(record))
     }
 
     /// Returns the names of what is directly in `directory`, in order; the context itself is `""`.
     pub fn names_in<'m>(&'m self, directory: &str) -> impl Iterator<Item = &'m str> + 'm {
-        let (prefix, below) = match (directory, self.position(directory)) {
-            ("", _) => (String::new(), &self.entries[..]),
-            (directory, Ok(position)) => (format!("{directory}/"), &self.entries[position + 1..]),
-            (_, Err(_)) => (String::new(), &[][..]),
-        };
-        let below = below.iter().map_while(move |entry| entry.path.strip_prefix(&prefix));
-        below.filter(|path| !path.contains('/'))
+        let folder = if directory.is_empty() { self.folders.first() } else { self.folder(directory) };
+        let records =
+            folder.into_iter().flat_map(|folder| folder.records().iter().map(move |record| (folder, record)));
+        records.map(|(folder, record)| record.name(folder.text()))
     }
 
-    /// Returns the position of `path`, or of what follows it.
-    fn position(&self, path: &str) -> Result<usize, usize> {
-        self.entries.binary_search_by(|entry| entry.path.split('/').cmp(path.split('/')))
+    fn folder(&self, directory: &str) -> Option<&Folder> {
+        directory
+            .split('/')
+            .try_fold(self.folders.first()?, |folder, name| self.folders.get(folder.find(name)?.folder()?))
     }
 
     /// Returns the digest of all entries. It changes if any path, content, link target or mode does.
@@ -104,43 +131,133 @@ impl Manifest {
 
     /// Returns the number of ordinary files.
     pub fn file_count(&self) -> usize {
-        self.sizes().count()
+        self.totals.files
     }
 
     /// Returns the sum of the lengths of all files.
     pub fn total_bytes(&self) -> u64 {
-        self.sizes().sum()
-    }
-
-    fn sizes(&self) -> impl Iterator<Item = u64> {
-        self.entries.iter().filter_map(|entry| match entry.kind {
-            EntryKind::File { size, .. } => Some(size),
-            _ => None,
-        })
+        self.totals.bytes
     }
 }
 
-fn digest(entries: &[Entry]) -> Digest {
-    let mut hasher = FramedHasher::new("garden-build manifest 1");
-    for Entry { path, mode, kind, modified: _ } in entries {
-        match kind {
-            EntryKind::Directory => hasher.field("directory", path.as_bytes()),
-            EntryKind::File { digest, .. } => {
-                hasher.field(if *mode == EXECUTABLE { "executable" } else { "file" }, path.as_bytes());
-                hasher.field("content", digest.as_bytes());
+impl PartialEq for Manifest {
+    fn eq(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.entries().eq(other.entries())
+    }
+}
+
+impl Eq for Manifest {}
+
+impl fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manifest")
+            .field("totals", &self.totals)
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Adds an entry to the digest. Modes that git knows show in the words alone, so that a tree in which there
+/// are no others is the same whether modes are normalised or preserved.
+fn add(hasher: &mut FramedHasher, folder: &Folder, record: &Record) {
+    let path = [folder.prefix.as_bytes(), record.name(folder.text()).as_bytes()];
+    let mode = record.permissions();
+    let is_usual = if let Some((_, digest)) = record.file() {
+        hasher.joined_field(if mode == EXECUTABLE { "executable" } else { "file" }, path);
+        hasher.field("content", digest);
+        matches!(mode, EXECUTABLE | ORDINARY)
+    } else if record.folder().is_some() {
+        hasher.joined_field("directory", path);
+        mode == EXECUTABLE
+    } else {
+        hasher.joined_field("link", path);
+        hasher.field("target", record.target(folder.text()).as_bytes());
+        mode == LINK
+    };
+    if !is_usual {
+        hasher.field("mode", &mode.to_be_bytes());
+    }
+}
+
+/// Goes through all records in order.
+struct Walk<'m> {
+    folders: &'m [Folder],
+    /// The folders from the context's own to the present one, each with the position of its next record.
+    path: Vec<(&'m Folder, usize)>,
+}
+
+impl<'m> Walk<'m> {
+    fn new(folders: &'m [Folder]) -> Self {
+        Self { folders, path: folders.first().map(|folder| (folder, 0)).into_iter().collect() }
+    }
+}
+
+impl<'m> Iterator for Walk<'m> {
+    type Item = (&'m Folder, &'m Record);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (folder, next) = self.path.last_mut()?;
+            let folder = *folder;
+            let Some(record) = folder.get(*next) else {
+                self.path.pop();
+                continue;
+            };
+            *next += 1;
+            if let Some(below) = record.folder().and_then(|number| self.folders.get(number)) {
+                self.path.push((below, 0));
             }
-            EntryKind::Symlink { target } => {
-                hasher.field("link", path.as_bytes());
-                hasher.field("target", target.as_bytes());
-            }
+            return Some((folder, record));
         }
     }
-    hasher.finish()
 }
+
+struct Entries<'m> {
+    walk: Walk<'m>,
+    rest: usize,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        let (folder, record) = self.walk.next()?;
+        self.rest -= 1;
+        Some(folder.entry(record))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.rest, Some(self.rest))
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Makes a manifest of `entries`, in which a directory precedes what is in it.
+    fn manifest(entries: Vec<Entry>) -> Manifest {
+        let mut folders = vec![Folder::new("")];
+        for Entry { path, mode, kind, modified } in entries {
+            let (directory, name) = path.rsplit_once('/').map_or(("", &*path), |(above, name)| (above, name));
+            let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+            let next = folders.len();
+            let folder = folders.iter_mut().find(|folder| *folder.prefix == *prefix).expect("its directory");
+            match kind {
+                EntryKind::Directory => {
+                    folder.add_directory(name, mode, modified, next);
+                    folders.push(Folder::new(&format!("{path}/")));
+                }
+                EntryKind::File { size, digest } => {
+                    folder.add_file(name, &Content { mode, modified, size, digest });
+                }
+                EntryKind::Symlink { target } => folder.add_link(name, mode, modified, &target),
+            }
+        }
+        Manifest::new(folders)
+    }
 
     fn entry(path: &str, mode: u32, kind: EntryKind) -> Entry {
         Entry { path: path.to_owned(), mode, kind, modified: SystemTime::UNIX_EPOCH }
@@ -168,6 +285,9 @@ mod tests {
             vec![file("ab", "c")],
             vec![file("a", "bd")],
             vec![Entry { mode: EXECUTABLE, ..file("a", "bc") }],
+            vec![Entry { mode: 0o600, ..file("a", "bc") }],
+            vec![Entry { mode: 0o4755, ..file("a", "bc") }],
+            vec![Entry { mode: 0o700, ..directory("a") }],
             vec![link("a", "bc")],
             vec![link("ab", "c")],
             vec![link("a", "bd")],
@@ -176,7 +296,7 @@ mod tests {
             vec![file("a", ""), file("b", "")],
             vec![directory("a"), file("a/b", "")],
         ]
-        .map(Manifest::new);
+        .map(manifest);
         for (index, manifest) in manifests.iter().enumerate() {
             let earlier = manifests[..index].iter().position(|earlier| earlier.digest() == manifest.digest());
             assert_eq!(earlier, None, "{index} is not unique");
@@ -185,24 +305,48 @@ mod tests {
 
     #[test]
     fn times_are_known_but_not_part_of_the_digest() {
-        let old = Manifest::new(vec![file("a", "1")]);
+        let old = manifest(vec![file("a", "1")]);
         let modified = SystemTime::now();
-        let new = Manifest::new(vec![Entry { modified, ..file("a", "1") }]);
+        let new = manifest(vec![Entry { modified, ..file("a", "1") }]);
         assert_eq!(old.digest(), new.digest());
         assert_eq!(new.find("a").map(|entry| entry.modified), Some(modified));
     }
 
     #[test]
     fn counts_files_and_their_bytes_only() {
-        let manifest =
-            Manifest::new(vec![directory("d"), file("d/a", "123"), link("d/b", "a"), file("e", "4")]);
+        let manifest = manifest(vec![directory("d"), file("d/a", "123"), link("d/b", "a"), file("e", "4")]);
         assert_eq!((manifest.file_count(), manifest.total_bytes(), manifest.entries().len()), (2, 4, 4));
     }
 
     #[test]
-    #[should_panic(expected = "out of order")]
     fn a_directory_stands_directly_before_what_is_in_it() {
-        // As plain strings these are in order, because `-` comes before `/`.
-        let _ = Manifest::new(vec![directory("a"), file("a-b", ""), file("a/b", "")]);
+        // As plain strings these would be in another order, because `-` comes before `/`.
+        let found = manifest(vec![directory("a"), file("a-b", ""), directory("a/b"), link("a/b/c", "x")]);
+        let paths: Vec<String> = found.entries().map(|entry| entry.path).collect();
+        assert_eq!(paths, ["a", "a/b", "a/b/c", "a-b"]);
+        assert_eq!(found.entries().len(), 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "out of order")]
+    fn names_that_are_out_of_order_are_a_defect() {
+        let _ = manifest(vec![file("b", ""), file("a", "")]);
+    }
+
+    #[test]
+    fn entries_are_found_by_path_and_names_by_directory() {
+        let entries =
+            vec![directory("a"), file("a/b", "1"), directory("a/c"), link("a/c/d", "x"), file("e", "")];
+        let found = manifest(entries.clone());
+        for entry in &entries {
+            assert_eq!(found.find(&entry.path).as_ref(), Some(entry));
+        }
+        assert!(found.entries().eq(entries));
+        for missing in ["", "b", "a/", "a/b/c", "a/c/d/e", "/a", "c"] {
+            assert_eq!(found.find(missing), None, "{missing}");
+        }
+        let names = |directory| found.names_in(directory).collect::<Vec<_>>();
+        assert_eq!((names(""), names("a"), names("a/c")), (vec!["a", "e"], vec!["b", "c"], vec!["d"]));
+        assert!(names("a/b").is_empty() && names("x").is_empty());
     }
 }

@@ -26,6 +26,7 @@
 mod archive;
 mod base_images;
 mod checked_file;
+mod digest_cache;
 mod dockerfile;
 mod error;
 mod git_ignore;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 
 pub use archive::{MODIFIED, TarStream};
 pub use checked_file::CheckedFile;
+pub use digest_cache::DigestCache;
 pub use dockerfile::Dockerfile;
 pub use error::ContextError;
 pub use gzip::GzipMembers;
@@ -79,7 +81,8 @@ pub struct Tree {
 }
 
 impl Context {
-    /// Scans the context of `request`. Blocks, and uses as many threads as there are processors.
+    /// Scans the context of `request`, and reads every file of it. Blocks, and uses as many threads as there are
+    /// processors.
     ///
     /// Symbolic links are kept as they are and never followed, except the context directory itself.
     /// Hard links become ordinary files, and empty directories are kept.
@@ -89,11 +92,23 @@ impl Context {
     /// read or cannot be part of a context, if a pattern cannot be used, and
     /// [`ContextError::Cancelled`] soon after `cancelled` returns `true`.
     pub fn scan(request: &BuildRequest, cancelled: Cancelled<'_>) -> Result<Self, ContextError> {
+        Self::scan_with(request, &DigestCache::none(), cancelled)
+    }
+
+    /// Does the same, but reads only what has changed since the last scan with this `cache`.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan). What is wrong with the cache never is an error.
+    pub fn scan_with(
+        request: &BuildRequest,
+        cache: &DigestCache,
+        cancelled: Cancelled<'_>,
+    ) -> Result<Self, ContextError> {
         let root = resolve(&request.directory)?;
         let path = dockerfile::relative_path(&request.dockerfile)?;
         let dockerfile = Dockerfile::read(&root, &path)?;
         let selection = Selection::of(request, dockerfile::ignore_rules(&root, &path)?)?;
-        let manifest = scan::scan(&root, &selection, cancelled)?;
+        let manifest = scan::scan(&root, &selection, cache, cancelled)?;
         Ok(Self { tree: Tree { root: root.into(), manifest }, dockerfile })
     }
 
@@ -124,9 +139,32 @@ impl Tree {
     /// # Errors
     /// As [`Context::scan`].
     pub fn scan(directory: &Path, cancelled: Cancelled<'_>) -> Result<Self, ContextError> {
+        Self::scan_by(directory, false, &DigestCache::none(), cancelled)
+    }
+
+    /// Does the same for `directory` as a named context of `request`, which says whether permissions are
+    /// preserved, and reads only what has changed since the last scan with this `cache`.
+    ///
+    /// # Errors
+    /// As [`Context::scan`].
+    pub fn scan_with(
+        request: &BuildRequest,
+        directory: &Path,
+        cache: &DigestCache,
+        cancelled: Cancelled<'_>,
+    ) -> Result<Self, ContextError> {
+        Self::scan_by(directory, request.preserve_permissions, cache, cancelled)
+    }
+
+    fn scan_by(
+        directory: &Path,
+        preserves_permissions: bool,
+        cache: &DigestCache,
+        cancelled: Cancelled<'_>,
+    ) -> Result<Self, ContextError> {
         let root = resolve(directory)?;
-        let selection = Selection::by_rules(dockerfile::directory_rules(&root)?);
-        let manifest = scan::scan(&root, &selection, cancelled)?;
+        let selection = Selection::by_rules(dockerfile::directory_rules(&root)?, preserves_permissions);
+        let manifest = scan::scan(&root, &selection, cache, cancelled)?;
         Ok(Self { root: root.into(), manifest })
     }
 

@@ -1,7 +1,7 @@
 //! What a request wants of its context directory.
 
 use super::pattern::Pattern;
-use super::sieve::Filter;
+use super::sieve::{Filter, Inside, Verdict};
 use super::{ContextError, IgnoreRules, ignore_file};
 use crate::{BuildRequest, IgnoreFiles};
 
@@ -13,10 +13,11 @@ use crate::{BuildRequest, IgnoreFiles};
 #[derive(Debug, Default)]
 pub(super) struct Selection {
     /// The request's `include`, and `.dockerignore`.
-    pub(super) filter: Filter,
+    filter: Filter,
     /// The request's `exclude`. There are no exceptions among them.
-    excluded: Vec<Pattern>,
+    excluded: Filter,
     pub(super) ignore_files: Option<IgnoreFiles>,
+    pub(super) preserves_permissions: bool,
 }
 
 impl Selection {
@@ -29,17 +30,44 @@ impl Selection {
         }
         let excluded = request.exclude.iter().map(|pattern| excluded(pattern));
         let excluded = excluded.filter_map(Result::transpose).collect::<Result<_, _>>()?;
-        Ok(Self { filter, excluded, ignore_files: request.ignore_files.clone() })
+        Ok(Self {
+            filter,
+            excluded: Filter::excluding(excluded),
+            ignore_files: request.ignore_files.clone(),
+            preserves_permissions: request.preserve_permissions,
+        })
     }
 
     /// Selects what the ignore file `rules` leave of a directory.
-    pub(super) fn by_rules(rules: IgnoreRules) -> Self {
-        Self { filter: rules.into_filter(), ..Self::default() }
+    pub(super) fn by_rules(rules: IgnoreRules, preserves_permissions: bool) -> Self {
+        Self { filter: rules.into_filter(), preserves_permissions, ..Self::default() }
     }
 
-    /// Whether `path` is excluded by the request, with everything in it.
-    pub(super) fn excludes(&self, path: &str) -> bool {
-        self.excluded.iter().any(|pattern| pattern.matches(path))
+    /// Returns what decides about what is directly in the context.
+    pub(super) fn top(&self) -> Choice<'_> {
+        Choice { excluded: Inside::top(&self.excluded), filter: Inside::top(&self.filter) }
+    }
+}
+
+/// Decides about the entries of one directory, whatever was decided about those of others.
+#[derive(Clone, Debug)]
+pub(super) struct Choice<'s> {
+    excluded: Inside<'s>,
+    filter: Inside<'s>,
+}
+
+impl Choice<'_> {
+    /// Decides about `path`.
+    pub(super) fn judge(&self, path: &str, is_directory: bool) -> Verdict {
+        match self.excluded.judge(path, is_directory) {
+            Verdict::Keep => self.filter.judge(path, is_directory),
+            _ => Verdict::Drop,
+        }
+    }
+
+    /// Decides about what is in `directory`, an entry of this one that is not dropped.
+    pub(super) fn enter(&self, directory: &str) -> Self {
+        Self { excluded: self.excluded.enter(directory), filter: self.filter.enter(directory) }
     }
 }
 

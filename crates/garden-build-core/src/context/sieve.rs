@@ -95,33 +95,57 @@ impl Patterns {
         compiled.collect::<Result<_, _>>().map(Self)
     }
 
-    /// Decides about `path`, given which patterns match its parent. Returns whether the list as a
-    /// whole matches, and which patterns match the path or one of its parents.
-    fn matches(&self, path: &str, parent: Option<&[bool]>) -> (bool, Vec<bool>) {
-        let mut result = false;
-        let mut matched = vec![false; self.0.len()];
-        for (index, pattern) in self.0.iter().enumerate() {
-            // A pattern that could change nothing is not asked, and counts as not matching for what
-            // lies below. This is observable, so it is not a mere shortcut.
-            matched[index] = parent.is_some_and(|parent| parent[index])
-                || (pattern.is_exception == result && pattern.matches(path));
-            if matched[index] {
-                result = !pattern.is_exception;
-            }
-        }
-        (result, matched)
-    }
-
     /// Whether a pattern, out of those that are an exception or out of the others, may match
     /// something below `directory`.
     fn may_match_below(&self, directory: &str, exceptions: bool) -> bool {
-        let candidates = self.0.iter().filter(|pattern| pattern.is_exception == exceptions);
-        let prefixes: Option<Vec<&str>> = candidates.map(Pattern::literal_prefix).collect();
-        prefixes.is_none_or(|prefixes| {
-            prefixes.iter().any(|prefix| {
+        let mut candidates = self.0.iter().filter(|pattern| pattern.is_exception == exceptions);
+        candidates.any(|pattern| {
+            pattern.literal_prefix().is_none_or(|prefix| {
                 prefix.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             })
         })
+    }
+}
+
+/// Those patterns of a list that can matter to what is directly in one directory, which are few of them.
+#[derive(Clone, Debug)]
+struct Local<'f> {
+    all: &'f Patterns,
+    /// Each with whether it matches the directory or one above it.
+    relevant: Box<[(&'f Pattern, bool)]>,
+}
+
+impl<'f> Local<'f> {
+    /// Selects from `all` for the directory at `prefix`, which ends in a slash or is empty.
+    fn new(all: &'f Patterns, prefix: &str, mut matches_directory: impl FnMut(&Pattern) -> bool) -> Self {
+        let relevant = all.0.iter().filter_map(|pattern| {
+            let matches = matches_directory(pattern);
+            (matches || pattern.may_match_in(prefix)).then_some((pattern, matches))
+        });
+        Self { all, relevant: relevant.collect() }
+    }
+
+    /// Whether the list as a whole matches `path`. Hands each pattern to `each` that matches the path or
+    /// one of its parents.
+    fn matches(&self, path: &str, mut each: impl FnMut(&'f Pattern)) -> bool {
+        let mut result = false;
+        for (pattern, matches_parent) in &self.relevant {
+            // A pattern that could change nothing is not asked, and counts as not matching for what
+            // lies below. This is observable, so it is not a mere shortcut.
+            if *matches_parent || (pattern.is_exception == result && pattern.matches(path)) {
+                result = !pattern.is_exception;
+                each(pattern);
+            }
+        }
+        result
+    }
+
+    /// Returns what matters in the directory `path`, whose prefix is `prefix`.
+    fn enter(&self, path: &str, prefix: &str) -> Self {
+        let mut matched = Vec::new();
+        self.matches(path, |pattern| matched.push(pattern));
+        let mut matched = matched.into_iter().peekable();
+        Self::new(self.all, prefix, |pattern| matched.next_if(|next| std::ptr::eq(*next, pattern)).is_some())
     }
 }
 
@@ -136,64 +160,76 @@ pub enum Verdict {
     Drop,
 }
 
+/// What a filter decides about the entries of one directory. Depends on nothing but the patterns and the
+/// directory's path, so that several threads can decide about several directories.
+#[derive(Clone, Debug)]
+pub(super) struct Inside<'f> {
+    include: Option<Local<'f>>,
+    exclude: Local<'f>,
+}
+
+impl<'f> Inside<'f> {
+    /// Decides about what is in the directory at the top.
+    pub(super) fn top(filter: &'f Filter) -> Self {
+        let local = |patterns| Local::new(patterns, "", |_| false);
+        Self { include: filter.include.as_ref().map(local), exclude: local(&filter.exclude) }
+    }
+
+    /// Decides about what is in `directory`, an entry of this one that is kept or searched.
+    pub(super) fn enter(&self, directory: &str) -> Self {
+        let prefix = format!("{directory}/");
+        let local = |local: &Local<'f>| local.enter(directory, &prefix);
+        Self { include: self.include.as_ref().map(local), exclude: local(&self.exclude) }
+    }
+
+    /// Decides about `path`.
+    pub(super) fn judge(&self, path: &str, is_directory: bool) -> Verdict {
+        let mut verdict = Verdict::Keep;
+        if let Some(include) = &self.include
+            && !include.matches(path, |_| ())
+        {
+            if !is_directory || !include.all.may_match_below(path, false) {
+                return Verdict::Drop;
+            }
+            verdict = Verdict::Search;
+        }
+        if self.exclude.matches(path, |_| ()) {
+            if !is_directory || !self.exclude.all.may_match_below(path, true) {
+                return Verdict::Drop;
+            }
+            verdict = Verdict::Search;
+        }
+        verdict
+    }
+}
+
 /// Decides about the entries of a walk one by one, and remembers the directories above.
 #[derive(Debug)]
 pub struct Sieve<'f, T> {
-    filter: &'f Filter,
-    above: Vec<Above<T>>,
-    /// What the last decision was based on, for [`keep`](Self::keep) and [`search`](Self::search).
-    matched: Matched,
+    top: Inside<'f>,
+    above: Vec<Above<'f, T>>,
 }
 
 #[derive(Debug)]
-struct Above<T> {
+struct Above<'f, T> {
     /// The directory's path and a slash.
     prefix: String,
-    matched: Matched,
+    inside: Inside<'f>,
     /// What stands for the directory in the result, if it is dropped and nothing in it was kept yet.
     unsent: Option<T>,
-}
-
-/// Which patterns match a directory or one above it.
-#[derive(Debug, Default)]
-struct Matched {
-    include: Vec<bool>,
-    exclude: Vec<bool>,
 }
 
 impl<'f, T> Sieve<'f, T> {
     /// Begins a walk.
     pub fn new(filter: &'f Filter) -> Self {
-        Self { filter, above: Vec::new(), matched: Matched::default() }
+        Self { top: Inside::top(filter), above: Vec::new() }
     }
 
     /// Decides about `path`. After `Keep` and `Search`, the method of that name has to be called
     /// before the next entry is sifted.
     pub fn sift(&mut self, path: &str, is_directory: bool) -> Verdict {
         while self.above.pop_if(|above| !path.starts_with(&above.prefix)).is_some() {}
-        let parent = self.above.last().map(|above| &above.matched);
-        let Filter { include, exclude } = self.filter;
-        let mut verdict = Verdict::Keep;
-        self.matched.include.clear();
-        if let Some(include) = include {
-            let (included, matched) = include.matches(path, parent.map(|parent| parent.include.as_slice()));
-            self.matched.include = matched;
-            if !included {
-                if !is_directory || !include.may_match_below(path, false) {
-                    return Verdict::Drop;
-                }
-                verdict = Verdict::Search;
-            }
-        }
-        let (excluded, matched) = exclude.matches(path, parent.map(|parent| parent.exclude.as_slice()));
-        self.matched.exclude = matched;
-        if excluded {
-            if !is_directory || !exclude.may_match_below(path, true) {
-                return Verdict::Drop;
-            }
-            verdict = Verdict::Search;
-        }
-        verdict
+        self.inside().judge(path, is_directory)
     }
 
     /// Appends `entry` to `kept`, behind those directories above it that are not there yet. The path is
@@ -211,9 +247,13 @@ impl<'f, T> Sieve<'f, T> {
         self.enter(directory, Some(entry));
     }
 
+    fn inside(&self) -> &Inside<'f> {
+        self.above.last().map_or(&self.top, |above| &above.inside)
+    }
+
     fn enter(&mut self, path: &str, unsent: Option<T>) {
-        let matched = std::mem::take(&mut self.matched);
-        self.above.push(Above { prefix: format!("{path}/"), matched, unsent });
+        let inside = self.inside().enter(path);
+        self.above.push(Above { prefix: format!("{path}/"), inside, unsent });
     }
 }
 

@@ -21,6 +21,14 @@ impl Set {
         Self { negated: true, ranges: vec![('\n', '\n')] }
     }
 
+    /// The character, if there is only one.
+    pub(super) fn single(&self) -> Option<char> {
+        match self.ranges[..] {
+            [(low, high)] if low == high && !self.negated => Some(low),
+            _ => None,
+        }
+    }
+
     pub(super) fn contains(&self, character: char) -> bool {
         self.ranges.iter().any(|(low, high)| (*low..=*high).contains(&character)) != self.negated
     }

@@ -45,6 +45,8 @@ pub(super) struct Pattern {
     /// The cleaned text, without the `!`.
     text: String,
     kind: Kind,
+    /// See [`literal_prefix`](Self::literal_prefix): how much of the text it is.
+    literal: Option<usize>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,7 +76,8 @@ impl Pattern {
             None => (false, cleaned.as_str()),
         };
         go_path::check_by_matching_a_dot(text).map_err(|_| PatternProblem::Malformed)?;
-        Ok(Some(Self { is_exception, kind: Kind::of(text)?, text: text.to_owned() }))
+        let (kind, literal) = (Kind::of(text)?, literal_length(text));
+        Ok(Some(Self { is_exception, kind, text: text.to_owned(), literal }))
     }
 
     /// Tells whether `path` itself, not one of its parents, matches.
@@ -91,13 +94,32 @@ impl Pattern {
         }
     }
 
+    /// Tells whether anything directly in the directory at `prefix` may match. The prefix ends in a slash, or
+    /// is empty. Far quicker than asking for each entry, as most patterns are about one directory.
+    pub(super) fn may_match_in(&self, prefix: &str) -> bool {
+        match &self.kind {
+            Kind::Exact => self.text.strip_prefix(prefix).is_some_and(|name| !name.contains('/')),
+            Kind::Prefix => {
+                let start = &self.text[..self.text.len() - 2];
+                prefix.starts_with(start)
+                    || start.strip_prefix(prefix).is_some_and(|name| !name.contains('/'))
+            }
+            Kind::Suffix => true,
+            Kind::Regular(expression) => expression.may_match_in(prefix),
+        }
+    }
+
     /// The directory or file that the pattern names, if it does so without wildcards other than a
     /// final `/*` or `/**`.
     pub(super) fn literal_prefix(&self) -> Option<&str> {
-        let text = self.text.strip_suffix("/**").unwrap_or(&self.text);
-        let text = text.strip_suffix("/*").unwrap_or(text);
-        (!text.contains(['*', '[', ']', '?', '^', '\\'])).then_some(text)
+        self.literal.map(|length| &self.text[..length])
     }
+}
+
+fn literal_length(text: &str) -> Option<usize> {
+    let text = text.strip_suffix("/**").unwrap_or(text);
+    let text = text.strip_suffix("/*").unwrap_or(text);
+    (!text.contains(['*', '[', ']', '?', '^', '\\'])).then_some(text.len())
 }
 
 impl Kind {

@@ -18,10 +18,20 @@ pub(super) const DIRECTORIES: &str = "(.*/)?";
 
 /// A compiled expression. It is always anchored at the start of the path.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Regular(Vec<Item>);
+pub(super) struct Regular {
+    items: Vec<Item>,
+    /// What every path begins with that matches.
+    head: String,
+    /// What every path ends with that matches.
+    tail: String,
+    /// How many slashes are in every path that matches, if in all as many.
+    slashes: Option<usize>,
+}
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Item {
+    /// These characters.
+    Text(String),
     /// One character.
     One(Set),
     /// Any number of characters.
@@ -80,17 +90,49 @@ impl Regular {
                 (item, _) => item,
             });
         }
-        Ok(Self(items))
+        Ok(Self::of(items))
+    }
+
+    /// Finds out what can be told about every path that matches `items`.
+    fn of(items: Vec<Item>) -> Self {
+        let items = joined(items);
+        let text = |item: Option<&Item>| match item {
+            Some(Item::Text(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let head = text(items.iter().find(|item| **item != Item::Start));
+        let tail = match items.split_last() {
+            Some((Item::End, before)) => text(before.last()),
+            _ => String::new(),
+        };
+        // Without an end, anything may follow.
+        let is_whole = items.last() == Some(&Item::End);
+        let slashes = items.iter().map(slashes).sum::<Option<usize>>().filter(|_| is_whole);
+        Self { items, head, tail, slashes }
+    }
+
+    /// Tells whether anything directly in the directory at `prefix`, which ends in a slash or is empty, may
+    /// match.
+    pub(super) fn may_match_in(&self, prefix: &str) -> bool {
+        (prefix.starts_with(&self.head) || self.head.starts_with(prefix))
+            && self.slashes.is_none_or(|slashes| slashes == prefix.matches('/').count())
     }
 
     /// Tells whether the expression matches a beginning of `path`; all of it, if it ends in [`Item::End`].
     pub(super) fn matches(&self, path: &str) -> bool {
+        if !path.ends_with(&self.tail) || !path.starts_with(&self.head) {
+            return false;
+        }
         // Every place in the path that the items so far can reach, in ascending order.
         let mut reached = vec![0];
         let mut next = Vec::new();
-        for item in &self.0 {
+        for item in &self.items {
             next.clear();
             match item {
+                Item::Text(text) => {
+                    let found = reached.iter().filter(|place| path[**place..].starts_with(text.as_str()));
+                    next.extend(found.map(|place| place + text.len()));
+                }
                 Item::One(set) => next.extend(reached.iter().filter_map(|place| step(path, *place, set))),
                 Item::Star(set) => star(path, &reached, set, &mut next),
                 Item::Directories => directories(path, &reached, &mut next),
@@ -106,6 +148,32 @@ impl Regular {
             }
         }
         true
+    }
+}
+
+/// Makes one item of characters that follow each other.
+fn joined(items: Vec<Item>) -> Vec<Item> {
+    let mut joined: Vec<Item> = Vec::with_capacity(items.len());
+    for item in items {
+        match (item, joined.last_mut()) {
+            (Item::One(set), last) => match (set.single(), last) {
+                (Some(character), Some(Item::Text(text))) => text.push(character),
+                (Some(character), _) => joined.push(Item::Text(character.into())),
+                (None, _) => joined.push(Item::One(set)),
+            },
+            (item, _) => joined.push(item),
+        }
+    }
+    joined
+}
+
+/// How many slashes are in what an item matches, if always as many.
+fn slashes(item: &Item) -> Option<usize> {
+    match item {
+        Item::Text(text) => Some(text.matches('/').count()),
+        Item::One(set) | Item::Star(set) => (!set.contains('/')).then_some(0),
+        Item::Directories => None,
+        Item::Start | Item::End | Item::Boundary(_) => Some(0),
     }
 }
 

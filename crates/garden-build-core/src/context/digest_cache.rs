@@ -1,0 +1,193 @@
+//! Digests of files, kept from one scan to the next.
+//!
+//! As in git's index, a file is taken for unchanged if device, inode, size and both times are what they were.
+//! A digest is only kept if the file had settled before it was read (see [`stamp`]), so that no later change can
+//! leave all of them as they are. The cache has no influence on what a scan finds, only on how long it takes:
+//! whatever is missing, damaged, another user's, or cannot be written, is as if it were not there.
+
+mod file;
+mod home;
+mod stamp;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+pub(super) use self::file::{Directory, Item};
+use self::file::{Draft, Stored};
+pub(super) use self::stamp::{Clock, Stamp, now};
+use crate::Digest;
+
+/// Where digests of files are kept from one scan to the next, or that they are not.
+///
+/// There is one file for each context directory, of about 72 bytes for each of its files, without names and contents.
+/// Only the user may read it. What was not used for 30 days is removed, and so is what is more than 512 MiB in
+/// all. Several processes may use the same directory. On Windows nothing is kept, as it does not tell when a file
+/// was changed.
+#[derive(Clone, Debug, Default)]
+pub struct DigestCache {
+    directory: Option<PathBuf>,
+}
+
+impl DigestCache {
+    /// Keeps nothing, and so reads all files each time.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Keeps digests in `directory`, which is made when it is needed and has to belong to the user alone.
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: Some(directory.into()) }
+    }
+
+    /// Keeps digests in the user's cache directory: `garden-build/digests` in `$XDG_CACHE_HOME` or `~/.cache`, on
+    /// macOS in `~/Library/Caches`. Keeps nothing if the user has none.
+    pub fn of_user() -> Self {
+        Self { directory: home::of_user() }
+    }
+}
+
+/// The cache during one scan.
+#[derive(Debug)]
+pub(super) struct Session {
+    root: PathBuf,
+    directory: Option<PathBuf>,
+    old: Option<Stored>,
+    /// The latest change of anything on the context's own device.
+    latest: AtomicI64,
+    today: u32,
+    outcome: Mutex<Outcome>,
+}
+
+#[derive(Debug, Default)]
+struct Outcome {
+    /// The new file, as soon as there is something new; why there is none, if it cannot be written.
+    new: Option<io::Result<Draft>>,
+    /// Directories whose blocks are as they were.
+    unchanged: HashSet<Directory>,
+    /// Directories of which there are new blocks, instead of all old ones.
+    replaced: HashSet<Directory>,
+}
+
+impl Session {
+    /// Begins a scan of `root`, which is absolute and without links.
+    pub(super) fn open(cache: &DigestCache, root: &Path) -> Self {
+        let directory = cache.directory.clone();
+        let file = directory.as_ref().and_then(|directory| home::open(directory, root));
+        Self {
+            root: root.to_owned(),
+            directory,
+            old: file.and_then(|file| Stored::read(file, root)),
+            latest: AtomicI64::new(i64::MIN),
+            today: day(now()),
+            outcome: Mutex::default(),
+        }
+    }
+
+    /// Whether anything is kept at all.
+    pub(super) fn is_used(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// Returns what was kept of `directory`.
+    pub(super) fn known(&self, directory: Directory) -> Known {
+        Known(self.old.as_ref().map(|old| old.items(directory)).unwrap_or_default())
+    }
+
+    /// Learns that something on the context's own device was last changed at a time.
+    pub(super) fn saw_change(&self, time: i64) {
+        self.latest.fetch_max(time, Ordering::Relaxed);
+    }
+
+    pub(super) fn latest_change(&self) -> i64 {
+        self.latest.load(Ordering::Relaxed)
+    }
+
+    /// Keeps of `directory` what is kept of it already.
+    pub(super) fn keep(&self, directory: Directory) {
+        self.outcome().unchanged.insert(directory);
+    }
+
+    /// Keeps of `directory` nothing but these `items`, and those of further calls.
+    pub(super) fn replace(&self, directory: Directory, mut items: Vec<Item>) {
+        let Some(home) = &self.directory else { return };
+        items.sort_by_key(|item| item.stamp.inode);
+        let mut outcome = self.outcome();
+        outcome.replaced.insert(directory);
+        if items.is_empty() {
+            return;
+        }
+        let new = outcome.new.get_or_insert_with(|| home::create(home).map(Draft::new));
+        if let Ok(file) = new
+            && let Err(error) = file.add(directory, self.today, &items)
+        {
+            *new = Err(error);
+        }
+    }
+
+    /// Writes what was learnt; if that is nothing, only once a day, so that what is used is not forgotten.
+    pub(super) fn finish(self) {
+        let Some(home) = &self.directory else { return };
+        let outcome = self.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let is_new = !outcome.replaced.is_empty();
+        let is_due = self.old.as_ref().is_some_and(|old| old.written != self.today);
+        if !is_new && !is_due {
+            return;
+        }
+        let new = outcome.new.unwrap_or_else(|| home::create(home).map(Draft::new));
+        let written = new.and_then(|mut new| {
+            if let Some(old) = &self.old {
+                let forgotten = self.today.saturating_sub(day_count(home::FORGOTTEN_AFTER.as_secs()));
+                for block in &old.blocks {
+                    let is_unchanged = outcome.unchanged.contains(&block.directory);
+                    let seen = if is_unchanged { self.today } else { block.seen };
+                    if !outcome.replaced.contains(&block.directory) && seen >= forgotten {
+                        new.copy(old, block, seen)?;
+                    }
+                }
+            }
+            home::replace(home, &self.root, new.finish(&self.root, self.today)?)
+        });
+        // Nobody has to know of an error: the next scan takes longer, that is all.
+        if written.is_ok() {
+            home::tidy(home);
+        }
+    }
+
+    fn outcome(&self) -> std::sync::MutexGuard<'_, Outcome> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was kept of one directory, sorted by inode.
+#[derive(Debug)]
+pub(super) struct Known(Vec<Item>);
+
+impl Known {
+    /// Returns the digest of the file with this `stamp`.
+    pub(super) fn digest(&self, stamp: &Stamp) -> Option<Digest> {
+        self.of_inode(stamp.inode).find(|item| item.stamp == *stamp).map(|item| item.digest)
+    }
+
+    /// Returns what was kept of files with this inode, which are several if they are on several devices.
+    pub(super) fn of_inode(&self, inode: u64) -> impl Iterator<Item = Item> + '_ {
+        let first = self.0.partition_point(|item| item.stamp.inode < inode);
+        self.0[first..].iter().take_while(move |item| item.stamp.inode == inode).copied()
+    }
+
+    pub(super) fn items(&self) -> &[Item] {
+        &self.0
+    }
+}
+
+fn day(nanoseconds: i64) -> u32 {
+    day_count(u64::try_from(nanoseconds).unwrap_or_default() / 1_000_000_000)
+}
+
+fn day_count(seconds: u64) -> u32 {
+    u32::try_from(seconds / (24 * 60 * 60)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,223 @@
+//! The file in which the digests of one context directory are kept.
+//!
+//! Blocks, each with some files of one directory; an index of the blocks; a footer of fixed length. All
+//! numbers are little-endian. A block is read when its directory is scanned, so a large cache takes little
+//! memory. Whatever is not as it was written is found out by a checksum, and is not used: that of a block
+//! lies in the index, that of the index in the footer.
+//!
+//! No names and no contents are in it: a file is known by its stamp, a directory by device and inode.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use super::stamp::Stamp;
+use crate::Digest;
+
+/// What the file ends with. The last character is the version of the format.
+const MAGIC: &[u8; 8] = b"gbdigst1";
+
+const ITEM: usize = 5 * 8 + 32;
+const BLOCK: usize = 3 * 8 + 4 + 4 + CHECKSUM;
+const FOOTER: usize = 8 + 32 + 4 + CHECKSUM + MAGIC.len();
+
+/// Bytes of a SHA-256 that are kept.
+const CHECKSUM: usize = 16;
+
+/// A directory, by device and inode.
+pub(in super::super) type Directory = (u64, u64);
+
+/// A file's digest, and by what the file is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in super::super) struct Item {
+    pub(in super::super) stamp: Stamp,
+    pub(in super::super) digest: Digest,
+}
+
+/// Where the items of a directory, or some of them, stand.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    pub(super) directory: Directory,
+    start: u64,
+    items: u32,
+    /// The day on which the directory was last seen, since 1970.
+    pub(super) seen: u32,
+    checksum: [u8; CHECKSUM],
+}
+
+/// A file that was written before.
+#[derive(Debug)]
+pub(super) struct Stored {
+    file: File,
+    /// Sorted by directory.
+    pub(super) blocks: Vec<Block>,
+    /// The day on which it was written.
+    pub(super) written: u32,
+}
+
+impl Stored {
+    /// Reads the index of `file`, if it is a whole one of the context directory `root`.
+    pub(super) fn read(mut file: File, root: &Path) -> Option<Self> {
+        let end = file.seek(SeekFrom::End(-i64::try_from(FOOTER).ok()?)).ok()?;
+        let mut footer = [0; FOOTER];
+        file.read_exact(&mut footer).ok()?;
+        let mut rest = &footer[..];
+        let count = u64::from_le_bytes(take(&mut rest)?);
+        let (of, written) = (take::<32>(&mut rest)?, u32::from_le_bytes(take(&mut rest)?));
+        let expected = take::<CHECKSUM>(&mut rest)?;
+        let length = count.checked_mul(BLOCK as u64).filter(|length| *length <= end)?;
+        if rest != MAGIC || of != *name_of(root).as_bytes() {
+            return None;
+        }
+        file.seek(SeekFrom::Start(end - length)).ok()?;
+        let mut index = vec![0; usize::try_from(length).ok()?];
+        file.read_exact(&mut index).ok()?;
+        if checksum([&index, &footer[..FOOTER - MAGIC.len() - CHECKSUM]]) != expected {
+            return None;
+        }
+        let mut rest = &index[..];
+        let blocks = (0..count).map(|_| Block::read(&mut rest)).collect::<Option<_>>()?;
+        Some(Self { file, blocks, written })
+    }
+
+    /// Returns the items of `directory`, sorted by inode.
+    pub(super) fn items(&self, directory: Directory) -> Vec<Item> {
+        let first = self.blocks.partition_point(|block| block.directory < directory);
+        let blocks = self.blocks[first..].iter().take_while(|block| block.directory == directory);
+        let mut items: Vec<Item> = blocks.filter_map(|block| self.block(block)).flatten().collect();
+        if !items.is_sorted_by_key(|item| item.stamp.inode) {
+            items.sort_by_key(|item| item.stamp.inode);
+        }
+        items
+    }
+
+    fn block(&self, block: &Block) -> Option<Vec<Item>> {
+        let bytes = self.bytes(block)?;
+        if checksum([&bytes, &[]]) != block.checksum {
+            return None;
+        }
+        let mut rest = &bytes[..];
+        (0..block.items).map(|_| Item::read(&mut rest)).collect()
+    }
+
+    #[cfg(unix)]
+    fn bytes(&self, block: &Block) -> Option<Vec<u8>> {
+        use std::os::unix::fs::FileExt as _;
+        let mut bytes = vec![0; usize::try_from(block.items).ok()? * ITEM];
+        self.file.read_exact_at(&mut bytes, block.start).ok()?;
+        Some(bytes)
+    }
+
+    /// Nothing has a stamp here, so nothing was ever written.
+    #[cfg(not(unix))]
+    fn bytes(&self, _: &Block) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// A file that is being written.
+#[derive(Debug)]
+pub(super) struct Draft {
+    output: BufWriter<NamedTempFile>,
+    length: u64,
+    blocks: Vec<Block>,
+}
+
+impl Draft {
+    pub(super) fn new(file: NamedTempFile) -> Self {
+        Self { output: BufWriter::new(file), length: 0, blocks: Vec::new() }
+    }
+
+    /// Adds items of a directory, sorted by inode.
+    pub(super) fn add(&mut self, directory: Directory, seen: u32, items: &[Item]) -> io::Result<()> {
+        let bytes: Vec<u8> = items.iter().flat_map(Item::bytes).collect();
+        let checksum = checksum([&bytes, &[]]);
+        let items = u32::try_from(items.len()).map_err(io::Error::other)?;
+        self.append(Block { directory, start: 0, items, seen, checksum }, &bytes)
+    }
+
+    /// Adds a block of an older file as it is.
+    pub(super) fn copy(&mut self, old: &Stored, block: &Block, seen: u32) -> io::Result<()> {
+        let bytes = old.bytes(block).ok_or(io::ErrorKind::InvalidData)?;
+        self.append(Block { seen, ..*block }, &bytes)
+    }
+
+    fn append(&mut self, block: Block, bytes: &[u8]) -> io::Result<()> {
+        self.output.write_all(bytes)?;
+        self.blocks.push(Block { start: self.length, ..block });
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Writes the index and the footer.
+    pub(super) fn finish(mut self, root: &Path, today: u32) -> io::Result<NamedTempFile> {
+        self.blocks.sort_by_key(|block| block.directory);
+        let index: Vec<u8> = self.blocks.iter().flat_map(Block::bytes).collect();
+        let mut footer = (self.blocks.len() as u64).to_le_bytes().to_vec();
+        footer.extend(name_of(root).as_bytes());
+        footer.extend(today.to_le_bytes());
+        let checksum = checksum([&index, &footer]);
+        for part in [&index[..], &footer, &checksum, MAGIC] {
+            self.output.write_all(part)?;
+        }
+        self.output.into_inner().map_err(io::IntoInnerError::into_error)
+    }
+}
+
+impl Block {
+    fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
+        let numbers = [self.directory.0, self.directory.1, self.start].map(u64::to_le_bytes);
+        let small = [self.items, self.seen].map(u32::to_le_bytes);
+        numbers.into_iter().flatten().chain(small.into_iter().flatten()).chain(self.checksum)
+    }
+
+    fn read(rest: &mut &[u8]) -> Option<Self> {
+        let mut number = || take(rest).map(u64::from_le_bytes);
+        let (directory, start) = ((number()?, number()?), number()?);
+        let mut small = || take(rest).map(u32::from_le_bytes);
+        let (items, seen) = (small()?, small()?);
+        Some(Self { directory, start, items, seen, checksum: take(rest)? })
+    }
+}
+
+impl Item {
+    fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
+        let Stamp { device, inode, size, modified, changed } = self.stamp;
+        let numbers = [device, inode, size, modified.cast_unsigned(), changed.cast_unsigned()];
+        numbers.map(u64::to_le_bytes).into_iter().flatten().chain(*self.digest.as_bytes())
+    }
+
+    fn read(rest: &mut &[u8]) -> Option<Self> {
+        let mut number = || take(rest).map(u64::from_le_bytes);
+        let (device, inode, size) = (number()?, number()?, number()?);
+        let (modified, changed) = (number()?.cast_signed(), number()?.cast_signed());
+        let stamp = Stamp { device, inode, size, modified, changed };
+        Some(Self { stamp, digest: Digest::from_sha256(take(rest)?) })
+    }
+}
+
+/// Takes the first `N` bytes off `rest`.
+fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+    let (bytes, after) = rest.split_first_chunk()?;
+    *rest = after;
+    Some(*bytes)
+}
+
+fn checksum(parts: [&[u8]; 2]) -> [u8; CHECKSUM] {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let whole: [u8; 32] = hasher.finalize().into();
+    let mut checksum = [0; CHECKSUM];
+    checksum.copy_from_slice(&whole[..CHECKSUM]);
+    checksum
+}
+
+/// What stands for the context directory `root`, which is absolute and without links.
+pub(super) fn name_of(root: &Path) -> Digest {
+    Digest::of(root.as_os_str().as_encoded_bytes())
+}
