@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use garden_build_core::context::{Context, Tree};
+use garden_build_core::context::{Context, DigestCache, Tree};
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference,
     NamedContext, Pushed, Result, SweepReport, Version, event_channel,
@@ -24,7 +24,7 @@ const TRIES: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Builder(Arc<Inner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Inner {
     backend: Arc<dyn Backend>,
     target: Target,
@@ -36,6 +36,8 @@ struct Inner {
     installs: bool,
     /// The tags of build caches, which a clean-up keeps.
     cache_tags: BTreeSet<String>,
+    /// Where the digests of files are kept from one build to the next.
+    digests: DigestCache,
     notices: Vec<Notice>,
 }
 
@@ -107,7 +109,17 @@ impl Builder {
         };
         let secrets = [provider.image_pull_secrets, provider.copy_secrets].concat();
         let notices = provider.notices;
-        Self(Arc::new(Inner { backend, target, daemon, secrets, installs, cache_tags, notices }))
+        let digests = DigestCache::of_user();
+        Self(Arc::new(Inner { backend, target, daemon, secrets, installs, cache_tags, digests, notices }))
+    }
+
+    /// Keeps the digests of files, by which an unchanged context is known without reading it, in `cache` instead of in
+    /// the user's cache directory; with [`DigestCache::none`], nowhere.
+    #[must_use]
+    pub fn digest_cache(self, cache: DigestCache) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.digests = cache;
+        Self(Arc::new(inner))
     }
 
     /// Starts a build.
@@ -279,8 +291,8 @@ impl Inner {
         // Also stops the scan's thread when this future is dropped.
         let stop = cancel.child_token();
         let _stop_with_us = stop.clone().drop_guard();
-        let scanned = request.clone();
-        let scan = move || scan(&scanned, &|| stop.is_cancelled());
+        let (scanned, digests) = (request.clone(), self.digests.clone());
+        let scan = move || scan(&scanned, &digests, &|| stop.is_cancelled());
         let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
         })??;
@@ -384,13 +396,14 @@ fn may_be_the_registry_s(error: &Error) -> bool {
 /// Reads the context, and those named contexts that are directories.
 fn scan(
     request: &BuildRequest,
+    digests: &DigestCache,
     cancelled: garden_build_core::context::Cancelled<'_>,
 ) -> Result<(Context, BTreeMap<String, Tree>)> {
-    let context = Context::scan(request, cancelled)?;
+    let context = Context::scan_with(request, digests, cancelled)?;
     let mut named = BTreeMap::new();
     for (name, named_context) in &request.contexts {
         if let NamedContext::Directory(directory) = named_context {
-            named.insert(name.clone(), Tree::scan(directory, cancelled)?);
+            named.insert(name.clone(), Tree::scan_with(request, directory, digests, cancelled)?);
         }
     }
     Ok((context, named))

@@ -8,7 +8,7 @@
 mod file;
 mod home;
 mod stamp;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
 
 use std::collections::HashSet;

@@ -1,5 +1,7 @@
 //! What scanning real directories gives.
 
+#[cfg(unix)]
+mod cached;
 mod git_ignore;
 mod selection;
 
