@@ -7,7 +7,7 @@ use crate::version::FramedHasher;
 
 mod folder;
 
-pub(super) use self::folder::{Content, Folder, Record};
+pub(super) use self::folder::{Content, Folder, FolderBuilder, Record};
 
 /// The modes that git knows. Without them, the same checkout under two umasks would be two different contexts,
 /// and nothing would be found in a cache.
@@ -22,9 +22,11 @@ pub(super) const LINK: u32 = 0o777;
 /// no executable bit, which is taken as set there, so digests (and versions) made there differ from all
 /// others. Cheap to clone.
 #[derive(Clone)]
-pub struct Manifest {
+pub struct Manifest(Arc<Inner>);
+
+struct Inner {
     /// The first one is that of the context itself. Not all need be in use.
-    folders: Arc<[Folder]>,
+    folders: Vec<Folder>,
     totals: Totals,
     digest: Digest,
 }
@@ -92,57 +94,57 @@ impl Manifest {
             }
             add(&mut hasher, folder, record);
         }
-        Self { folders: folders.into(), totals, digest: hasher.finish() }
+        Self(Arc::new(Inner { folders, totals, digest: hasher.finish() }))
     }
 
     /// Returns the entries in the order in which `BuildKit` wants them: names compared byte by byte,
     /// and a directory directly before what is in it.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = Entry> + '_ {
-        Entries { walk: Walk::new(&self.folders), rest: self.totals.entries }
+        Entries { walk: Walk::new(&self.0.folders), rest: self.0.totals.entries }
     }
 
     /// Returns the entry at `path`, if there is one.
     pub fn find(&self, path: &str) -> Option<Entry> {
         let (folder, name) = match path.rsplit_once('/') {
             Some((directory, name)) => (self.folder(directory)?, name),
-            None => (self.folders.first()?, path),
+            None => (self.0.folders.first()?, path),
         };
         folder.find(name).map(|record| folder.entry(record))
     }
 
     /// Returns the names of what is directly in `directory`, in order; the context itself is `""`.
     pub fn names_in<'m>(&'m self, directory: &str) -> impl Iterator<Item = &'m str> + 'm {
-        let folder = if directory.is_empty() { self.folders.first() } else { self.folder(directory) };
+        let folder = if directory.is_empty() { self.0.folders.first() } else { self.folder(directory) };
         let records =
             folder.into_iter().flat_map(|folder| folder.records().iter().map(move |record| (folder, record)));
         records.map(|(folder, record)| record.name(folder.text()))
     }
 
     fn folder(&self, directory: &str) -> Option<&Folder> {
-        directory
-            .split('/')
-            .try_fold(self.folders.first()?, |folder, name| self.folders.get(folder.find(name)?.folder()?))
+        directory.split('/').try_fold(self.0.folders.first()?, |folder, name| {
+            self.0.folders.get(folder.find(name)?.folder()?)
+        })
     }
 
     /// Returns the digest of all entries. It changes if any path, content, link target or mode does.
     pub fn digest(&self) -> Digest {
-        self.digest
+        self.0.digest
     }
 
     /// Returns the number of ordinary files.
     pub fn file_count(&self) -> usize {
-        self.totals.files
+        self.0.totals.files
     }
 
     /// Returns the sum of the lengths of all files.
     pub fn total_bytes(&self) -> u64 {
-        self.totals.bytes
+        self.0.totals.bytes
     }
 }
 
 impl PartialEq for Manifest {
     fn eq(&self, other: &Self) -> bool {
-        self.digest == other.digest && self.entries().eq(other.entries())
+        self.0.digest == other.0.digest && self.entries().eq(other.entries())
     }
 }
 
@@ -150,10 +152,8 @@ impl Eq for Manifest {}
 
 impl fmt::Debug for Manifest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Manifest")
-            .field("totals", &self.totals)
-            .field("digest", &self.digest)
-            .finish_non_exhaustive()
+        let Inner { folders: _, totals, digest } = &*self.0;
+        f.debug_struct("Manifest").field("totals", totals).field("digest", digest).finish_non_exhaustive()
     }
 }
 
@@ -239,16 +239,18 @@ mod tests {
 
     /// Makes a manifest of `entries`, in which a directory precedes what is in it.
     fn manifest(entries: Vec<Entry>) -> Manifest {
-        let mut folders = vec![Folder::new("")];
+        let mut prefixes = vec![String::new()];
+        let directories = entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
+        prefixes.extend(directories.map(|entry| format!("{}/", entry.path)));
+        let mut folders: Vec<_> = prefixes.iter().map(|prefix| FolderBuilder::new(prefix)).collect();
         for Entry { path, mode, kind, modified } in entries {
-            let (directory, name) = path.rsplit_once('/').map_or(("", &*path), |(above, name)| (above, name));
-            let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-            let next = folders.len();
-            let folder = folders.iter_mut().find(|folder| *folder.prefix == *prefix).expect("its directory");
+            let (above, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1));
+            let number =
+                |wanted: &str| prefixes.iter().position(|prefix| prefix == wanted).expect("directory");
+            let folder = &mut folders[number(above)];
             match kind {
                 EntryKind::Directory => {
-                    folder.add_directory(name, mode, modified, next);
-                    folders.push(Folder::new(&format!("{path}/")));
+                    folder.add_directory(name, mode, modified, number(&format!("{path}/")));
                 }
                 EntryKind::File { size, digest } => {
                     folder.add_file(name, &Content { mode, modified, size, digest });
@@ -256,7 +258,7 @@ mod tests {
                 EntryKind::Symlink { target } => folder.add_link(name, mode, modified, &target),
             }
         }
-        Manifest::new(folders)
+        Manifest::new(folders.into_iter().map(FolderBuilder::build).collect())
     }
 
     fn entry(path: &str, mode: u32, kind: EntryKind) -> Entry {

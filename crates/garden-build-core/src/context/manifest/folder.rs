@@ -17,6 +17,14 @@ pub(in super::super) struct Folder {
     /// The directory's path and a slash; nothing for the context itself.
     pub(in super::super) prefix: Box<str>,
     /// The names; that of a link is followed by its target.
+    text: Box<str>,
+    records: Box<[Record]>,
+}
+
+/// A folder that is being filled.
+#[derive(Debug)]
+pub(in super::super) struct FolderBuilder<'p> {
+    prefix: &'p str,
     text: String,
     records: Vec<Record>,
 }
@@ -45,10 +53,23 @@ pub(in super::super) struct Content {
     pub(in super::super) digest: Digest,
 }
 
-impl Folder {
+impl<'p> FolderBuilder<'p> {
     /// Starts the folder of the directory at `prefix`, which ends in a slash or is empty.
-    pub(in super::super) fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.into(), ..Self::default() }
+    pub(in super::super) fn new(prefix: &'p str) -> Self {
+        Self { prefix, text: String::new(), records: Vec::new() }
+    }
+
+    pub(in super::super) fn prefix(&self) -> &'p str {
+        self.prefix
+    }
+
+    pub(in super::super) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(in super::super) fn build(self) -> Folder {
+        let (prefix, text) = (self.prefix.into(), self.text.into_boxed_str());
+        Folder { prefix, text, records: self.records.into_boxed_slice() }
     }
 
     /// Adds a directory, whose entries are in the folder with the number `folder`.
@@ -86,19 +107,13 @@ impl Folder {
         self.text.push_str(name);
         self.records.push(Record { start, length, mode, modified, value, digest: [0; 32] });
     }
+}
 
-    /// Gives back the memory that was reserved for more entries.
-    pub(in super::super) fn shrink(&mut self) {
-        self.text.shrink_to_fit();
-        self.records.shrink_to_fit();
-    }
-
-    pub(in super::super) fn len(&self) -> usize {
-        self.records.len()
-    }
-
+impl Folder {
     pub(in super::super) fn remove(&mut self, position: usize) {
-        self.records.remove(position);
+        let mut records = std::mem::take(&mut self.records).into_vec();
+        records.remove(position);
+        self.records = records.into_boxed_slice();
     }
 
     pub(in super::super) fn records(&self) -> &[Record] {
@@ -111,7 +126,7 @@ impl Folder {
         length: usize,
     ) -> impl Iterator<Item = (&str, &str, &mut [Record])> {
         let Self { prefix, text, records } = self;
-        let (prefix, text) = (&**prefix, text.as_str());
+        let (prefix, text) = (&**prefix, &**text);
         records.chunks_mut(length).map(move |piece| (prefix, text, piece))
     }
 
@@ -218,8 +233,9 @@ mod tests {
     #[test]
     fn times_come_back_even_from_before_1970() {
         for time in [UNIX_EPOCH, UNIX_EPOCH - Duration::from_nanos(7), UNIX_EPOCH + Duration::new(9, 1)] {
-            let mut folder = Folder::new("");
+            let mut folder = FolderBuilder::new("");
             folder.add_link("a", 0o777, time, "b");
+            let folder = folder.build();
             assert_eq!(folder.entry(&folder.records[0]).modified, time);
         }
         let far = UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 10);

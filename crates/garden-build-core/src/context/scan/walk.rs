@@ -5,14 +5,15 @@ use std::fs::{self, DirEntry, FileType, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::super::digest_cache::{Clock, Directory, Item, Known, Session, Stamp};
 use super::super::git_ignore::GitIgnore;
-use super::super::manifest::{Content, EXECUTABLE, Folder, LINK, ORDINARY};
+use super::super::manifest::{Content, EXECUTABLE, Folder, FolderBuilder, LINK, ORDINARY};
 use super::super::selection::{Choice, Selection};
 use super::super::sieve::Verdict;
 use super::super::{Cancelled, ContextError};
-use super::threads::{self, Failure, Stack};
+use super::threads::{self, Failure, Stack, lock};
 
 /// What was found in one directory. Files whose digests are not known are still to be read.
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ pub(super) struct Walked {
     pub(super) folder: Folder,
     pub(super) place: Place,
     /// The positions of directories that are in the result only if something in them is.
-    searched: Vec<usize>,
+    searched: Box<[u32]>,
 }
 
 /// What the cache has to know of a directory.
@@ -65,25 +66,13 @@ pub(super) fn walk<'a>(
         cancelled,
         device: first.place.directory.0,
         numbers: AtomicUsize::new(1),
+        found: Mutex::default(),
         failure: Failure::default(),
     };
     let stack = Stack::new(first);
-    let found = threads::all(|| {
-        let mut found = Vec::new();
-        stack.work_off(|job| {
-            let number = job.number;
-            let (walked, jobs) = walk.directory(job);
-            found.push((number, walked));
-            jobs
-        });
-        found
-    });
+    threads::all(|| stack.work_off(|job| walk.directory(job)));
     walk.failure.result()?;
-    let mut all: Vec<Walked> = Vec::new();
-    all.resize_with(walk.numbers.into_inner(), Walked::default);
-    for (number, walked) in found.into_iter().flatten() {
-        all[number] = walked;
-    }
+    let mut all = walk.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     remove_empty(&mut all);
     Ok(all)
 }
@@ -91,7 +80,8 @@ pub(super) fn walk<'a>(
 /// Removes directories that were only searched, and in vain. Those in a directory come after it.
 fn remove_empty(all: &mut [Walked]) {
     for number in (0..all.len()).rev() {
-        for position in std::mem::take(&mut all[number].searched).into_iter().rev() {
+        for position in std::mem::take(&mut all[number].searched).iter().rev() {
+            let position = *position as usize;
             let below = all[number].folder.records()[position].folder();
             if below.is_some_and(|below| all[below].folder.records().is_empty()) {
                 all[number].folder.remove(position);
@@ -144,15 +134,18 @@ struct Walk<'w> {
     device: u64,
     /// The number of the next folder.
     numbers: AtomicUsize,
+    /// By number.
+    found: Mutex<Vec<Walked>>,
     failure: Failure,
 }
 
 /// Where a walk is within a directory.
-struct Here<'a> {
+struct Here<'a, 'p> {
     job: Job<'a>,
     ignored: GitIgnore<'a>,
     known: Known,
-    walked: Walked,
+    folder: FolderBuilder<'p>,
+    searched: Vec<u32>,
     jobs: Vec<Job<'a>>,
     /// What stays in the cache, and whether that is less than there was or something is new.
     cached: Vec<Item>,
@@ -161,30 +154,33 @@ struct Here<'a> {
 
 impl Walk<'_> {
     /// Finds what is directly in a directory, and the directories in it that are to be walked through.
-    fn directory<'a>(&self, job: Job<'a>) -> (Walked, Vec<Job<'a>>) {
+    fn directory<'a>(&self, job: Job<'a>) -> Vec<Job<'a>> {
         if self.failure.is_before(&job.name.text) {
-            return (Walked::default(), Vec::new());
+            return Vec::new();
         }
-        let entries = match sorted_entries(&job) {
-            Ok(entries) => entries,
+        let listed = sorted_entries(&job).and_then(|entries| {
+            let has_name = |wanted: &OsStr| entries.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
+            let ignored = job.ignored.enter(&job.real, has_name)?;
+            Ok((entries, ignored))
+        });
+        let (entries, ignored) = match listed {
+            Ok(listed) => listed,
             Err(error) => {
                 self.failure.record(&job.name.text, error);
-                return (Walked::default(), Vec::new());
-            }
-        };
-        let has_name = |wanted: &OsStr| entries.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        let ignored = match job.ignored.enter(&job.real, has_name) {
-            Ok(ignored) => ignored,
-            Err(error) => {
-                self.failure.record(&job.name.text, error);
-                return (Walked::default(), Vec::new());
+                return Vec::new();
             }
         };
         let prefix = if job.name.text.is_empty() { String::new() } else { format!("{}/", job.name.text) };
-        let walked = Walked { folder: Folder::new(&prefix), place: job.place, searched: Vec::new() };
-        let known = self.session.known(job.place.directory);
-        let (jobs, cached) = (Vec::new(), Vec::new());
-        let mut here = Here { job, ignored, known, walked, jobs, cached, has_unknown: false };
+        let mut here = Here {
+            known: self.session.known(job.place.directory),
+            folder: FolderBuilder::new(&prefix),
+            searched: Vec::new(),
+            jobs: Vec::new(),
+            cached: Vec::new(),
+            has_unknown: false,
+            job,
+            ignored,
+        };
         let mut name = Name { text: String::new(), is_utf8: true };
         for (file_name, entry) in &entries {
             if (self.cancelled)() {
@@ -197,14 +193,20 @@ impl Walk<'_> {
                 break;
             }
         }
-        here.walked.folder.shrink();
         if self.session.is_used() {
             self.update_cache(&mut here);
         }
-        (here.walked, here.jobs)
+        let Here { job: Job { number, place, .. }, folder, searched, jobs, .. } = here;
+        let walked = Walked { folder: folder.build(), place, searched: searched.into() };
+        let mut found = lock(&self.found);
+        if found.len() <= number {
+            found.resize_with(number + 1, Walked::default);
+        }
+        found[number] = walked;
+        jobs
     }
 
-    fn entry(&self, here: &mut Here<'_>, entry: &DirEntry, name: &Name) -> Result<(), ContextError> {
+    fn entry(&self, here: &mut Here<'_, '_>, entry: &DirEntry, name: &Name) -> Result<(), ContextError> {
         let file_type = entry.file_type().map_err(|error| ContextError::reading(&name.text, error))?;
         let is_directory = file_type.is_dir();
         let is_ignored = here.ignored.is_any() && here.ignored.ignores(&entry.path(), is_directory);
@@ -216,7 +218,7 @@ impl Walk<'_> {
                 Ok(())
             }
             Verdict::Search => {
-                here.walked.searched.push(here.walked.folder.len());
+                here.searched.push(u32::try_from(here.folder.len()).expect("fewer names than 4 GiB hold"));
                 self.found_directory(here, entry, name, true)
             }
             Verdict::Keep if !name.is_utf8 => Err(ContextError::NameNotUtf8(name.text.clone())),
@@ -227,7 +229,7 @@ impl Walk<'_> {
 
     fn found_directory(
         &self,
-        here: &mut Here<'_>,
+        here: &mut Here<'_, '_>,
         entry: &DirEntry,
         name: &Name,
         is_searched: bool,
@@ -246,7 +248,7 @@ impl Walk<'_> {
         }
         let mode = if self.selection.preserves_permissions { permissions(&metadata) } else { EXECUTABLE };
         let modified = metadata.modified().map_err(reading)?;
-        here.walked.folder.add_directory(here.last_part(name), mode, modified, number);
+        here.folder.add_directory(here.last_part(name), mode, modified, number);
         let (choice, ignored) = (here.job.choice.enter(&name.text), here.ignored.clone());
         here.jobs.push(Job { number, name: name.clone(), real, is_searched, choice, ignored, place });
         Ok(())
@@ -255,7 +257,7 @@ impl Walk<'_> {
     /// Takes what is kept and not a directory.
     fn found(
         &self,
-        here: &mut Here<'_>,
+        here: &mut Here<'_, '_>,
         entry: &DirEntry,
         file_type: FileType,
         name: &Name,
@@ -268,7 +270,7 @@ impl Walk<'_> {
             let Some(target) = target.to_str() else {
                 return Err(ContextError::TargetNotUtf8(name.text.clone()));
             };
-            here.walked.folder.add_link(here.last_part(name), LINK, modified, target);
+            here.folder.add_link(here.last_part(name), LINK, modified, target);
         } else if file_type.is_file() {
             let metadata = entry.metadata().map_err(reading)?;
             let stamp = Stamp::of(&metadata).filter(|_| self.session.is_used() && metadata.is_file());
@@ -284,10 +286,10 @@ impl Walk<'_> {
                     size: metadata.len(),
                     digest: item.digest,
                 };
-                here.walked.folder.add_file(here.last_part(name), &content);
+                here.folder.add_file(here.last_part(name), &content);
             } else {
                 here.has_unknown = true;
-                here.walked.folder.add_unread(here.last_part(name), metadata.len());
+                here.folder.add_unread(here.last_part(name), metadata.len());
             }
         } else {
             return Err(ContextError::Special { path: name.text.clone(), kind: special_kind(file_type) });
@@ -302,7 +304,7 @@ impl Walk<'_> {
     }
 
     /// Tells the cache what of the directory is still as it was.
-    fn update_cache(&self, here: &mut Here<'_>) {
+    fn update_cache(&self, here: &mut Here<'_, '_>) {
         let directory = here.job.place.directory;
         let mut cached = std::mem::take(&mut here.cached);
         // Several names may be those of one file.
@@ -336,10 +338,10 @@ fn sorted_entries(job: &Job<'_>) -> Result<Vec<(OsString, DirEntry)>, ContextErr
     }
 }
 
-impl Here<'_> {
+impl Here<'_, '_> {
     /// Returns the last part of the path `name`, which is in this directory.
     fn last_part<'n>(&self, name: &'n Name) -> &'n str {
-        &name.text[self.walked.folder.prefix.len()..]
+        &name.text[self.folder.prefix().len()..]
     }
 
     /// Keeps in the cache what is not looked at this time, but may be by another selection.
