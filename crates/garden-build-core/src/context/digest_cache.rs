@@ -69,8 +69,10 @@ struct Outcome {
     new: Option<io::Result<Draft>>,
     /// Directories whose blocks are as they were.
     unchanged: HashSet<Directory>,
-    /// Directories of which there are new blocks, instead of all old ones.
+    /// Directories of which there are new blocks, instead of all old ones; of a first scan, not listed.
     replaced: HashSet<Directory>,
+    /// Whether there is anything to be written.
+    is_new: bool,
 }
 
 impl Session {
@@ -117,7 +119,10 @@ impl Session {
         let Some(home) = &self.directory else { return };
         items.sort_by_key(|item| item.stamp.inode);
         let mut outcome = self.outcome();
-        outcome.replaced.insert(directory);
+        outcome.is_new = true;
+        if self.old.is_some() {
+            outcome.replaced.insert(directory);
+        }
         if items.is_empty() {
             return;
         }
@@ -133,9 +138,8 @@ impl Session {
     pub(super) fn finish(self) {
         let Some(home) = &self.directory else { return };
         let outcome = self.outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let is_new = !outcome.replaced.is_empty();
         let is_due = self.old.as_ref().is_some_and(|old| old.written != self.today);
-        if !is_new && !is_due {
+        if !outcome.is_new && !is_due {
             return;
         }
         let new = outcome.new.unwrap_or_else(|| home::create(home).map(Draft::new));

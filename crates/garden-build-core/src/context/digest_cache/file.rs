@@ -155,12 +155,17 @@ impl Draft {
     /// Writes the index and the footer.
     pub(super) fn finish(mut self, root: &Path, today: u32) -> io::Result<NamedTempFile> {
         self.blocks.sort_by_key(|block| block.directory);
-        let index: Vec<u8> = self.blocks.iter().flat_map(Block::bytes).collect();
+        let mut hasher = Sha256::new();
+        for block in &self.blocks {
+            let bytes = block.bytes();
+            hasher.update(bytes);
+            self.output.write_all(&bytes)?;
+        }
         let mut footer = (self.blocks.len() as u64).to_le_bytes().to_vec();
         footer.extend(name_of(root).as_bytes());
         footer.extend(today.to_le_bytes());
-        let checksum = checksum([&index, &footer]);
-        for part in [&index[..], &footer, &checksum, MAGIC] {
+        hasher.update(&footer);
+        for part in [&footer[..], &shortened(hasher), MAGIC] {
             self.output.write_all(part)?;
         }
         self.output.into_inner().map_err(io::IntoInnerError::into_error)
@@ -168,10 +173,10 @@ impl Draft {
 }
 
 impl Block {
-    fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
+    fn bytes(&self) -> [u8; BLOCK] {
         let numbers = [self.directory.0, self.directory.1, self.start].map(u64::to_le_bytes);
         let small = [self.items, self.seen].map(u32::to_le_bytes);
-        numbers.into_iter().flatten().chain(small.into_iter().flatten()).chain(self.checksum)
+        joined([numbers.as_flattened(), small.as_flattened(), &self.checksum])
     }
 
     fn read(rest: &mut &[u8]) -> Option<Self> {
@@ -184,10 +189,10 @@ impl Block {
 }
 
 impl Item {
-    fn bytes(&self) -> impl Iterator<Item = u8> + use<> {
+    fn bytes(&self) -> [u8; ITEM] {
         let Stamp { device, inode, size, modified, changed } = self.stamp;
         let numbers = [device, inode, size, modified.cast_unsigned(), changed.cast_unsigned()];
-        numbers.map(u64::to_le_bytes).into_iter().flatten().chain(*self.digest.as_bytes())
+        joined([numbers.map(u64::to_le_bytes).as_flattened(), self.digest.as_bytes(), &[]])
     }
 
     fn read(rest: &mut &[u8]) -> Option<Self> {
@@ -206,11 +211,24 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*bytes)
 }
 
+/// Puts parts, which have `N` bytes together, behind each other.
+fn joined<const N: usize>(parts: [&[u8]; 3]) -> [u8; N] {
+    let mut bytes = [0; N];
+    for (place, byte) in bytes.iter_mut().zip(parts.into_iter().flatten()) {
+        *place = *byte;
+    }
+    bytes
+}
+
 fn checksum(parts: [&[u8]; 2]) -> [u8; CHECKSUM] {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update(part);
     }
+    shortened(hasher)
+}
+
+fn shortened(hasher: Sha256) -> [u8; CHECKSUM] {
     let whole: [u8; 32] = hasher.finalize().into();
     let mut checksum = [0; CHECKSUM];
     checksum.copy_from_slice(&whole[..CHECKSUM]);
