@@ -4,6 +4,8 @@
 //	oracle filter             reads JSON lines {patterns_text, paths: [{path, kind}]} and prints for each
 //	                          the parsed patterns, those that are invalid, and the paths that are kept
 //	oracle walk               reads JSON lines {patterns_text, root} and does the same with a real directory
+//	oracle time-walk ROOT     walks a real directory, and prints how long that takes
+//	oracle time-filter N      reads one question as "filter" does, answers it N times, and prints how long that takes
 //	oracle untar              reads a gzipped tar stream as the executor does, and prints its entries
 //	oracle tar                the same for a stream that is not compressed
 //	oracle damage ENTRY LIMIT reads a gzipped tar stream, cuts it everywhere, flips every bit of its first
@@ -29,6 +31,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
@@ -49,6 +52,14 @@ func run(args []string) error {
 		return answerLines(func(q question) (fsutil.FS, error) { return newTree(q.Paths), nil })
 	case len(args) == 1 && args[0] == "walk":
 		return answerLines(func(q question) (fsutil.FS, error) { return fsutil.NewFS(q.Root) })
+	case len(args) == 2 && args[0] == "time-walk":
+		return timeWalk(args[1])
+	case len(args) == 2 && args[0] == "time-filter":
+		times, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		return timeFilter(times)
 	case len(args) == 1 && args[0] == "untar":
 		return printEntries(os.Stdin, true)
 	case len(args) == 1 && args[0] == "tar":
@@ -60,7 +71,7 @@ func run(args []string) error {
 		}
 		return damage(args[1], limit)
 	}
-	return errors.New("usage: oracle filter | walk | untar | tar | damage ENTRY LIMIT")
+	return errors.New("usage: oracle filter | walk | time-walk ROOT | time-filter N | untar | tar | damage ENTRY LIMIT")
 }
 
 type question struct {
@@ -127,6 +138,55 @@ func (a *answer) fill(q question, open func(question) (fsutil.FS, error)) error 
 		a.Kept = append(a.Kept, path)
 		return err
 	})
+}
+
+type duration struct {
+	Seconds float64 `json:"seconds"`
+	Count   int     `json:"count"`
+}
+
+func timeWalk(root string) error {
+	text, err := os.ReadFile(filepath.Join(root, ".dockerignore"))
+	if err != nil && !errors.Is(err, gofs.ErrNotExist) {
+		return err
+	}
+	source, err := fsutil.NewFS(root)
+	if err != nil {
+		return err
+	}
+	return timeWalks(source, string(text), 1)
+}
+
+func timeFilter(times int) error {
+	var q question
+	if err := json.NewDecoder(bufio.NewReader(os.Stdin)).Decode(&q); err != nil {
+		return err
+	}
+	return timeWalks(newTree(q.Paths), q.PatternsText, times)
+}
+
+func timeWalks(source fsutil.FS, text string, times int) error {
+	patterns, err := ignorefile.ReadAll(strings.NewReader(text))
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	var d duration
+	for range times {
+		filtered, err := fsutil.NewFilterFS(source, &fsutil.FilterOpt{ExcludePatterns: patterns})
+		if err != nil {
+			return err
+		}
+		d.Count = 0
+		if err := filtered.Walk(context.Background(), "/", func(_ string, _ gofs.DirEntry, err error) error {
+			d.Count++
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	d.Seconds = time.Since(start).Seconds()
+	return json.NewEncoder(os.Stdout).Encode(d)
 }
 
 // valid reports whether a pattern can be used, although BuildKit may never come to compile it.

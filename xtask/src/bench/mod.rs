@@ -6,6 +6,7 @@ mod buildkit;
 mod buildx;
 mod cluster;
 mod contest;
+mod context;
 mod copier;
 mod docker;
 mod docker_cli;
@@ -14,6 +15,8 @@ mod image;
 mod ours;
 mod process;
 mod publish;
+mod reader;
+mod reading;
 mod registry;
 mod report;
 mod workload;
@@ -38,12 +41,17 @@ pub(crate) enum Command {
     Docker(Options<docker::Case>),
     /// Copying an image from registry to registry, `skopeo copy` and `crane copy`.
     Publish(Options<publish::Case>),
+    /// Finding and digesting the files of a build context; git, tar, Go, and the bare system calls.
+    Context(Options<context::Case>),
     /// One build of ours, read from standard input. A process of its own, whose memory is measured.
     #[command(hide = true)]
     OneBuild,
     /// One copy of ours, in a process of its own for the same reason.
     #[command(hide = true)]
     OneCopy(Box<copier::Request>),
+    /// One scan of ours, or what it is compared with.
+    #[command(hide = true)]
+    OneReading(reading::Task),
 }
 
 /// What every bench can be told.
@@ -73,8 +81,10 @@ pub(crate) fn run(command: &Command) -> Result<()> {
         Command::Buildkit(options) => buildkit::run(options),
         Command::Docker(options) => docker::run(options),
         Command::Publish(options) => publish::run(options),
+        Command::Context(options) => context::run(options),
         Command::OneBuild => ours::build_once(),
         Command::OneCopy(request) => copier::copy_once(request),
+        Command::OneReading(task) => reading::work(task),
     }
 }
 

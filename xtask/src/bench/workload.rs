@@ -26,6 +26,101 @@ pub(super) fn tree() -> Result<TempDir> {
     Ok(directory)
 }
 
+/// Makes 200 000 files with 200 MB in 14 000 directories.
+pub(super) fn many() -> Result<TempDir> {
+    let directory = directory("FROM scratch\nCOPY . /app\n")?;
+    let mut noise = Noise::new(3);
+    for index in 0..10 * FILES {
+        let parent = directory.path().join(place_in_tree(index % (10 * DIRECTORIES)));
+        if index < 10 * DIRECTORIES {
+            fs::create_dir_all(&parent)?;
+        }
+        let size = noise.next() % 2_001;
+        noise.write(&parent.join(format!("file-{index}.bin")), size)?;
+    }
+    Ok(directory)
+}
+
+/// Makes one file of 4 GB.
+pub(super) fn large() -> Result<TempDir> {
+    let directory = directory("FROM scratch\nCOPY . /app\n")?;
+    let mut noise = Noise::new(4);
+    let block: Vec<u8> = (0..1 << 17).flat_map(|_| noise.next().to_le_bytes()).collect();
+    let mut file = File::create(directory.path().join(BIG_FILE))?;
+    for _ in 0..4 << 10 {
+        file.write_all(&block)?;
+    }
+    Ok(directory)
+}
+
+/// Makes 500 sources, and 60 000 files that [`RULES`] exclude.
+pub(super) fn ignored() -> Result<TempDir> {
+    let directory = directory("FROM scratch\nCOPY . /app\n")?;
+    fs::write(directory.path().join(".dockerignore"), RULES)?;
+    for (path, is_directory) in paths() {
+        let path = directory.path().join(path);
+        if is_directory { fs::create_dir(path)? } else { fs::write(path, "module.exports = {};\n")? }
+    }
+    for index in 0..40_000 {
+        let parent = directory.path().join(format!("node_modules/more-{}", index / 40));
+        if index % 40 == 0 {
+            fs::create_dir(&parent)?;
+        }
+        fs::write(parent.join(format!("{index}.js")), "module.exports = {};\n")?;
+    }
+    Ok(directory)
+}
+
+/// The ignore file of an application that is written in JavaScript and Python.
+pub(super) const RULES: &str = "\
+# Dependencies and what is built
+node_modules
+!node_modules/kept
+**/__pycache__
+**/*.pyc
+**/*.log
+*.md
+!README.md
+dist
+build/**
+coverage
+.git
+.github
+.vscode
+.env*
+**/.DS_Store
+**/*.test.js
+**/*.spec.ts
+docs/*.pdf
+docs/**/draft-*
+tmp*
+**/fixtures/large
+Dockerfile*
+docker-compose*.yml
+**/.cache
+src/**/testdata
+*.[oa]
+";
+
+/// 20 000 paths and more of a project with such an ignore file, each with whether it is a directory; a directory
+/// directly precedes what is in it.
+pub(super) fn paths() -> Vec<(String, bool)> {
+    let mut paths = vec![("node_modules".to_owned(), true), ("node_modules/kept".to_owned(), true)];
+    paths.extend((0..500).map(|file| (format!("node_modules/kept/{file}.js"), false)));
+    paths.push(("src".to_owned(), true));
+    for part in 0..200 {
+        paths.push((format!("src/part-{part}"), true));
+        for section in 0..5 {
+            let place = format!("src/part-{part}/section-{section}");
+            paths.push((place.clone(), true));
+            let kinds = ["ts", "js", "test.js", "css", "py", "pyc", "json", "md"];
+            let files = kinds.iter().flat_map(|kind| (0..3).map(move |file| format!("file-{file}.{kind}")));
+            paths.extend(files.map(|file| (format!("{place}/{file}"), false)));
+        }
+    }
+    paths
+}
+
 /// The file of the tree that changes.
 pub(super) const FILE_IN_TREE: &str = "part-7/section-7/file-287.bin";
 

@@ -1,0 +1,172 @@
+//! The build context: what finding and digesting its files takes, next to what others need for the same.
+//!
+//! Everybody works on the same directories, in turns, each time in a process of its own whose memory is seen from
+//! outside. Files are in the machine's page cache for all; "new" means that nobody knows anything of them yet.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use tempfile::TempDir;
+
+use super::reader::{Job, Reader, Took};
+use super::report::{self, Report, Side};
+use super::{Interrupt, Options, reader, workload};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Case {
+    /// 20 000 files with 200 MB.
+    Tree,
+    /// 200 000 files with 200 MB.
+    Many,
+    /// One file of 4 GB.
+    Large,
+    /// Some sources, and 60 000 files that `.dockerignore` excludes.
+    Ignored,
+    /// Nothing but ignore rules, on paths that are no files.
+    Rules,
+    /// How many instructions the same takes: figures that do not depend on what else the machine does.
+    Instructions,
+}
+
+/// The caches take no file for settled that is younger than this.
+const SETTLED: Duration = Duration::from_secs(3);
+
+pub(super) fn run(options: &Options<Case>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let interrupt = Interrupt::listen(&runtime)?;
+    reader::prepare()?;
+    let mut bench = Bench { rounds: options.rounds, interrupt, reports: Vec::new() };
+    for case in options.chosen() {
+        bench.case(case)?;
+    }
+    let reports: Vec<Report> = bench.reports.into_iter().map(|(_, report)| report).collect();
+    report::publish("context", &reports)
+}
+
+struct Bench {
+    rounds: u32,
+    interrupt: Interrupt,
+    reports: Vec<(Reader, Report)>,
+}
+
+impl Bench {
+    fn case(&mut self, case: Case) -> Result<()> {
+        use Reader::{Git, Go, RawRead, RawStat, Tar};
+        match case {
+            Case::Tree => {
+                self.new_and_unchanged("20 000 files", &workload::tree()?, &[RawRead, RawStat, Git, Tar, Go])
+            }
+            Case::Many => {
+                self.new_and_unchanged("200 000 files", &workload::many()?, &[RawRead, RawStat, Git, Tar, Go])
+            }
+            Case::Large => {
+                self.new_and_unchanged("one file of 4 GB", &workload::large()?, &[RawRead, Git, Tar])
+            }
+            Case::Ignored => {
+                self.new_and_unchanged("60 000 files ignored", &workload::ignored()?, &[RawStat, Go])
+            }
+            Case::Rules => self.rules(),
+            Case::Instructions => self.instructions(),
+        }
+    }
+
+    /// Has everybody read `directory` when it is new to them, and once more when nothing has changed. Who has no
+    /// memory of it is measured with ours that has none, or ours that has one, as fits.
+    fn new_and_unchanged(&mut self, what: &str, directory: &TempDir, peers: &[Reader]) -> Result<()> {
+        thread::sleep(SETTLED);
+        for round in 0..self.rounds {
+            let state = tempfile::tempdir()?;
+            let job = Job { directory: directory.path().to_owned(), state: state.path().to_owned() };
+            for (kind, is_new) in [("new", true), ("unchanged", false)] {
+                let compared = peers.iter().copied().filter(|peer| peer.is_compared(is_new));
+                self.round(&format!("{what}, {kind}"), round, &job, &compared.collect::<Vec<_>>())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has ours and all `peers` do a job once. Who begins changes from round to round.
+    fn round(&mut self, case: &str, round: u32, job: &Job, peers: &[Reader]) -> Result<()> {
+        let mut turns = [&[Reader::Ours], peers].concat();
+        let turn_count = turns.len();
+        turns.rotate_left(round as usize % turn_count);
+        let mut took = Vec::new();
+        for reader in turns {
+            self.interrupt.check()?;
+            let one = reader.read(job).with_context(|| format!("{case}, {reader:?}"))?;
+            took.push((reader, one));
+        }
+        let ours = took.iter().find(|(reader, _)| *reader == Reader::Ours).map(|(_, took)| *took);
+        let ours = ours.context("ours was not measured")?;
+        for (peer, theirs) in took.into_iter().filter(|(reader, _)| *reader != Reader::Ours) {
+            self.record(case, peer, ours, theirs)?;
+        }
+        println!("round {} of {}: {case}: {:.3} s", round + 1, self.rounds, ours.inside);
+        Ok(())
+    }
+
+    fn record(&mut self, case: &str, peer: Reader, ours: Took, theirs: Took) -> Result<()> {
+        let report = self.report(peer)?;
+        let mut both = |what: &str, unit, ours: f64, theirs: f64| {
+            report.record(&format!("{case}{what}"), unit, Side::Ours, ours);
+            report.record(&format!("{case}{what}"), unit, Side::Theirs, theirs);
+        };
+        if peer.is_ours_too() {
+            both("", "s", ours.inside, theirs.inside);
+        } else {
+            both("", "s", ours.needed.seconds, theirs.needed.seconds);
+        }
+        both(": peak memory", "MiB", ours.needed.peak_memory, theirs.needed.peak_memory);
+        Ok(())
+    }
+
+    fn rules(&mut self) -> Result<()> {
+        for round in 0..self.rounds {
+            for side in Side::turns(round) {
+                self.interrupt.check()?;
+                let reader = if side == Side::Ours { Reader::Ours } else { Reader::Go };
+                let nanoseconds = reader.match_rules()?;
+                self.report(Reader::Go)?.record("ignore rules, for each path", "ns", side, nanoseconds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what one scan more takes than none, of files that have not changed.
+    fn instructions(&mut self) -> Result<()> {
+        reader::install_callgrind()?;
+        let directory = workload::tree()?;
+        thread::sleep(SETTLED);
+        let state = tempfile::tempdir()?;
+        let job = Job { directory: directory.path().to_owned(), state: state.path().to_owned() };
+        Reader::Ours.read(&job)?;
+        for (side, reader) in [(Side::Ours, Reader::Ours), (Side::Theirs, Reader::RawStat)] {
+            let count = reader.instructions(&job)? / file_count(directory.path())?;
+            let report = self.report(Reader::RawStat)?;
+            report.record("20 000 files, unchanged: instructions for each", "", side, count);
+        }
+        let count = reader::rule_instructions()?;
+        println!("ignore rules: {count:.0} instructions for each path");
+        Ok(())
+    }
+
+    fn report(&mut self, peer: Reader) -> Result<&mut Report> {
+        let known = self.reports.iter().position(|(known, _)| *known == peer);
+        let index = match known {
+            Some(index) => index,
+            None => {
+                self.reports.push((peer, Report::new(peer.describe()?)));
+                self.reports.len() - 1
+            }
+        };
+        Ok(&mut self.reports[index].1)
+    }
+}
+
+fn file_count(directory: &Path) -> Result<f64> {
+    Ok(f64::from(u32::try_from(reader::files(directory)?.len())?))
+}
