@@ -1,20 +1,7 @@
 use std::io::Write;
 
-use tar::{EntryType, Header};
-
+use super::tar_header::{BLOCK, TarHeader, padding};
 use super::{Cancelled, CheckedFile, Context, ContextError, EntryKind, scan};
-
-const BLOCK: usize = 512;
-
-/// What the name and link fields of a header hold.
-const FIELD: usize = 100;
-
-/// The first size that the octal size field cannot hold: 8 GiB.
-const LARGE: u64 = 1 << 33;
-
-/// 1980-01-01 in seconds since 1970, as every entry's modification time. Not zero, which some tools take for "unknown",
-/// and not before 1980, which zip archives made during the build could not hold.
-pub const MODIFIED: u64 = 315_532_800;
 
 /// Writes a tar archive in which nothing tells when, where or by whom it was made.
 ///
@@ -58,22 +45,15 @@ impl<W: Write> TarStream<W> {
             if cancelled() {
                 return Err(ContextError::Cancelled);
             }
-            let (path, mode) = (&entry.path, entry.mode);
-            match &entry.kind {
-                EntryKind::Directory => {
-                    self.header(EntryType::Directory, &format!("{path}/"), "", mode, 0)?;
-                }
-                EntryKind::Symlink { target } => self.header(EntryType::Symlink, path, target, mode, 0)?,
-                EntryKind::File { size, .. } => {
-                    self.header(EntryType::Regular, path, "", mode, *size)?;
-                    let mut wrote = |length: usize| {
-                        done += length as u64;
-                        progress(done);
-                    };
-                    let file = context.tree().open(&entry)?;
-                    self.content(file, &mut buffer, cancelled, &mut wrote)?;
-                    self.padding(*size)?;
-                }
+            self.header(&TarHeader::of(&entry))?;
+            if let EntryKind::File { size, .. } = entry.kind {
+                let mut wrote = |length: usize| {
+                    done += length as u64;
+                    progress(done);
+                };
+                let file = context.tree().open(&entry)?;
+                self.content(file, &mut buffer, cancelled, &mut wrote)?;
+                self.write(padding(size))?;
             }
         }
         Ok(())
@@ -85,8 +65,10 @@ impl<W: Write> TarStream<W> {
     /// # Errors
     /// If the output cannot be written.
     pub fn add_file(&mut self, path: &str, contents: &[u8]) -> Result<(), ContextError> {
-        self.header(EntryType::Regular, path, "", 0o644, contents.len() as u64)?;
-        self.padded(contents)
+        let size = contents.len() as u64;
+        self.header(&TarHeader::of_file(path, size))?;
+        self.write(contents)?;
+        self.write(padding(size))
     }
 
     /// Writes the archive's end and returns the output.
@@ -120,89 +102,15 @@ impl<W: Write> TarStream<W> {
         }
     }
 
-    fn header(
-        &mut self,
-        entry_type: EntryType,
-        path: &str,
-        target: &str,
-        mode: u32,
-        size: u64,
-    ) -> Result<(), ContextError> {
-        let mut records = Vec::new();
-        if !fits(path) {
-            record(&mut records, "path", path);
-        }
-        if !fits(target) {
-            record(&mut records, "linkpath", target);
-        }
-        if size >= LARGE {
-            // The field holds it, too, in the binary form that busybox knows and PAX does not.
-            record(&mut records, "size", &size.to_string());
-        }
-        if !records.is_empty() {
-            self.block(EntryType::XHeader, "PaxHeaders.0/entry", "", 0o644, records.len() as u64)?;
-            self.padded(&records)?;
-        }
-        self.block(entry_type, path, target, mode, size)
-    }
-
-    fn block(
-        &mut self,
-        entry_type: EntryType,
-        path: &str,
-        target: &str,
-        mode: u32,
-        size: u64,
-    ) -> Result<(), ContextError> {
-        let mut header = Header::new_ustar();
-        put(&mut header.as_old_mut().name, path);
-        put(&mut header.as_old_mut().linkname, target);
-        header.set_entry_type(entry_type);
-        header.set_mode(mode);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(MODIFIED);
-        header.set_size(size);
-        header.set_cksum();
-        self.write(header.as_bytes())
-    }
-
-    fn padded(&mut self, contents: &[u8]) -> Result<(), ContextError> {
-        self.write(contents)?;
-        self.padding(contents.len() as u64)
-    }
-
-    fn padding(&mut self, size: u64) -> Result<(), ContextError> {
-        let used = usize::try_from(size % BLOCK as u64).unwrap_or(0);
-        self.write(&[0; BLOCK][..(BLOCK - used) % BLOCK])
+    fn header(&mut self, header: &TarHeader<'_>) -> Result<(), ContextError> {
+        let mut blocks = Vec::with_capacity(BLOCK);
+        header.append_to(&mut blocks);
+        self.write(&blocks)
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), ContextError> {
         self.output.write_all(bytes).map_err(ContextError::Write)
     }
-}
-
-fn fits(name: &str) -> bool {
-    name.len() <= FIELD && name.is_ascii()
-}
-
-/// Fills a header field; if a record replaces it, with something that resembles the name.
-fn put(field: &mut [u8; FIELD], name: &str) {
-    let ascii = name.chars().map(|character| u8::try_from(character).ok().filter(u8::is_ascii));
-    for (place, byte) in field.iter_mut().zip(ascii) {
-        *place = byte.unwrap_or(b'_');
-    }
-}
-
-/// Appends a PAX record, whose length counts its own digits.
-fn record(records: &mut Vec<u8>, key: &str, value: &str) {
-    let rest = format!(" {key}={value}\n");
-    let mut length = rest.len();
-    while length != rest.len() + length.to_string().len() {
-        length = rest.len() + length.to_string().len();
-    }
-    records.extend_from_slice(length.to_string().as_bytes());
-    records.extend_from_slice(rest.as_bytes());
 }
 
 #[cfg(test)]
@@ -307,25 +215,5 @@ mod tests {
         let mut tar = TarStream::new(io::sink());
         tar.add_context(&context, &|| false, &mut |done| last = done).expect("archive");
         assert_eq!(last, context.manifest().total_bytes());
-    }
-
-    #[test]
-    fn a_size_beyond_the_octal_field_is_a_record_and_in_the_field() {
-        let mut tar = TarStream::new(Vec::new());
-        tar.header(EntryType::Regular, "large", "", 0o644, LARGE + 7).expect("header");
-        let bytes = tar.get_mut();
-        assert!(String::from_utf8_lossy(&bytes[BLOCK..2 * BLOCK]).starts_with("19 size=8589934599\n"));
-        let header = Header::from_byte_slice(&bytes[2 * BLOCK..]);
-        assert_eq!(header.entry_size().expect("size"), LARGE + 7);
-    }
-
-    #[test]
-    fn a_record_counts_its_own_digits() {
-        for (length, expected) in [(1, "9 path=x\n".len()), (90, 99), (91, 101), (92, 102)] {
-            let mut records = Vec::new();
-            record(&mut records, "path", &"x".repeat(length));
-            assert_eq!(records.len(), expected, "{length}");
-            assert!(records.starts_with(format!("{expected} ").as_bytes()));
-        }
     }
 }

@@ -41,6 +41,7 @@ mod selection;
 mod sieve;
 mod small_file;
 mod stream;
+mod tar_header;
 #[cfg(test)]
 mod tests;
 
@@ -48,7 +49,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use archive::{MODIFIED, TarStream};
+pub use archive::TarStream;
 pub use checked_file::CheckedFile;
 pub use digest_cache::DigestCache;
 pub use dockerfile::Dockerfile;
@@ -59,6 +60,7 @@ pub use pattern::PatternProblem;
 pub use rules::IgnoreRules;
 pub use sieve::{Filter, FilterError, Sieve, Verdict};
 pub use stream::{ByteStream, ChunkWriter, byte_stream};
+pub use tar_header::MODIFIED;
 
 use self::selection::Selection;
 use crate::BuildRequest;
