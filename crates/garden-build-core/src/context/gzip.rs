@@ -6,7 +6,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// RFC 1952: deflate, no optional fields, no time, no level, unknown operating system. The same on
 /// every machine.
-const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+pub(super) const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 /// Writes a gzip stream of several members, each of which the reader verifies before it sees
 /// anything of the next.

@@ -34,6 +34,7 @@ pub mod go_path;
 mod gzip;
 mod ignore_file;
 mod manifest;
+pub mod pack;
 mod pattern;
 mod rules;
 mod scan;

@@ -1,0 +1,70 @@
+use std::io;
+
+use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+
+use crate::context::gzip::HEADER;
+
+/// The most that one stored block of deflate holds (RFC 1951, section 3.2.4).
+const STORED: usize = 0xffff;
+
+/// Makes members of gzip files, one after the other.
+#[derive(Debug)]
+pub(super) struct Members {
+    deflate: Compress,
+}
+
+impl Members {
+    /// Compresses with `level` 1 (fast) to 9 (best).
+    pub(super) fn new(level: u32) -> Self {
+        Self { deflate: Compress::new(Compression::new(level), false) }
+    }
+
+    /// Appends `plain` to `pack` as a member, compressed if that makes it smaller.
+    pub(super) fn append(&mut self, plain: &[u8], pack: &mut Vec<u8>) -> io::Result<()> {
+        pack.extend_from_slice(&HEADER);
+        let start = pack.len();
+        self.compress(plain, pack)?;
+        if pack.len() - start > plain.len() {
+            pack.truncate(start);
+            store(plain, pack);
+        }
+        let mut crc = Crc::new();
+        crc.update(plain);
+        pack.extend_from_slice(&crc.sum().to_le_bytes());
+        // Modulo 2^32 by definition.
+        pack.extend_from_slice(&crc.amount().to_le_bytes());
+        Ok(())
+    }
+
+    /// Appends `plain`, compressed. Goes on to the end even if that turns out to be of no use, because zlib-rs 0.6
+    /// does not forget pending output when it is reset.
+    fn compress(&mut self, plain: &[u8], pack: &mut Vec<u8>) -> io::Result<()> {
+        self.deflate.reset();
+        let start = pack.len();
+        let mut room = plain.len() + plain.len() / 8 + 64;
+        loop {
+            let done = |count: u64| usize::try_from(count).map_err(io::Error::other);
+            let (taken, given) = (done(self.deflate.total_in())?, done(self.deflate.total_out())?);
+            pack.resize(start + given + room, 0);
+            let output = &mut pack[start + given..];
+            let status = self.deflate.compress(&plain[taken..], output, FlushCompress::Finish);
+            if status.map_err(io::Error::other)? == Status::StreamEnd {
+                pack.truncate(start + done(self.deflate.total_out())?);
+                return Ok(());
+            }
+            room = plain.len();
+        }
+    }
+}
+
+/// Appends `plain` to `pack` in blocks that are not compressed.
+fn store(plain: &[u8], pack: &mut Vec<u8>) {
+    let mut blocks = plain.chunks(STORED).peekable();
+    while let Some(block) = blocks.next() {
+        pack.push(u8::from(blocks.peek().is_none()));
+        // Two bytes each, as a block is no longer than that.
+        let length = block.len().to_le_bytes();
+        pack.extend_from_slice(&[length[0], length[1], !length[0], !length[1]]);
+        pack.extend_from_slice(block);
+    }
+}

@@ -1,0 +1,111 @@
+//! From which packs the pieces of a context are taken.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::known::{KnownPacks, Stretch};
+use super::piece::Piece;
+
+/// What a range of the rope costs, as bytes that could be sent instead: a line of the rope, and processes
+/// that the service starts to read it.
+const RANGE_COST: u64 = 1024;
+
+/// The most ranges that a rope may have. The service takes about a millisecond for each.
+pub(super) const LONGEST_ROPE: usize = 2000;
+
+/// Pieces of a context, one after the other, that have the same source.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) pieces: Range<usize>,
+    pub(super) source: Source,
+}
+
+/// Where pieces come from.
+#[derive(Clone, Debug)]
+pub(super) enum Source {
+    /// They go into the new pack.
+    New,
+    /// They are in a pack of the service.
+    Known(Stretch),
+    /// They are the same as those from this piece on, which go into the new pack.
+    Again(usize),
+}
+
+/// Finds a source for each of `pieces`, such that little is sent and the rope is short.
+pub(super) fn runs(pieces: &[Piece], known: &KnownPacks) -> Vec<Run> {
+    let runs = find(pieces, known);
+    if !runs.iter().any(Run::is_new) && runs.len() <= LONGEST_ROPE {
+        return runs;
+    }
+    let size = |run: &Run| match &run.source {
+        Source::New => 0,
+        Source::Known(stretch) => stretch.pack.index.length(stretch.pieces.clone()),
+        Source::Again(_) => pieces[run.pieces.clone()].iter().map(|piece| u64::from(piece.content)).sum(),
+    };
+    let mut runs = send_again(runs, |run, new_neighbours| size(run) < RANGE_COST * new_neighbours);
+    let mut limit = RANGE_COST;
+    while runs.len() > LONGEST_ROPE {
+        limit = limit.saturating_mul(2);
+        runs = send_again(runs, |run, _| size(run) < limit);
+    }
+    runs
+}
+
+impl Run {
+    pub(super) fn is_new(&self) -> bool {
+        matches!(self.source, Source::New)
+    }
+}
+
+/// Takes the longest stretch that is known, then the next. No other choice gives fewer ranges.
+fn find(pieces: &[Piece], known: &KnownPacks) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut new = HashMap::new();
+    let mut start = 0;
+    while start < pieces.len() {
+        let (count, source) = if let Some(stretch) = known.longest(&pieces[start..]) {
+            (stretch.pieces.len(), Source::Known(stretch))
+        } else if let Some(first) = new.get(&pieces[start].key) {
+            (1, Source::Again(*first))
+        } else {
+            let piece = &pieces[start];
+            // A smaller one is not worth a range.
+            if u64::from(piece.content) >= RANGE_COST {
+                new.insert(piece.key, start);
+            }
+            (1, Source::New)
+        };
+        push(&mut runs, Run { pieces: start..start + count, source });
+        start += count;
+    }
+    runs
+}
+
+/// Sends known runs again that are `too_small`, which is told how many of the two runs beside are new.
+fn send_again(runs: Vec<Run>, too_small: impl Fn(&Run, u64) -> bool) -> Vec<Run> {
+    let mut result: Vec<Run> = Vec::with_capacity(runs.len());
+    let mut runs = runs.into_iter().peekable();
+    while let Some(run) = runs.next() {
+        let beside = [result.last(), runs.peek()];
+        let new_neighbours = beside.into_iter().flatten().filter(|run| run.is_new()).count() as u64;
+        let source = if too_small(&run, new_neighbours) { Source::New } else { run.source };
+        push(&mut result, Run { pieces: run.pieces, source });
+    }
+    result
+}
+
+/// Appends a run, as a part of the last one if it continues that.
+fn push(runs: &mut Vec<Run>, run: Run) {
+    if let Some(last) = runs.last_mut() {
+        let continues = match (&last.source, &run.source) {
+            (Source::New, Source::New) => true,
+            (Source::Again(first), Source::Again(next)) => first + last.pieces.len() == *next,
+            _ => false,
+        };
+        if continues {
+            last.pieces.end = run.pieces.end;
+            return;
+        }
+    }
+    runs.push(run);
+}
