@@ -6,11 +6,15 @@ use std::ops::Range;
 use super::known::{KnownPacks, Stretch};
 use super::piece::Piece;
 
-/// What a range of the rope costs, as bytes that could be sent instead: a line of the rope, and processes
-/// that the service starts to read it.
-const RANGE_COST: u64 = 1024;
+/// What a range of the rope costs, as bytes that could be sent instead: a line of the rope, and a process that
+/// the service starts each time it reads the rope, which takes about a millisecond.
+const RANGE_COST: u64 = 2 * 1024;
 
-/// The most ranges that a rope may have. The service takes about a millisecond for each.
+/// From how many bytes on content that is twice in a context is sent once. Source trees are full of small files
+/// with the same content, such as licences; the rope of a first delivery is to be one range all the same.
+const WORTH_A_RANGE: u64 = 64 * 1024;
+
+/// The most ranges that a rope may have, whatever has to be sent again for that.
 pub(super) const LONGEST_ROPE: usize = 2000;
 
 /// Pieces of a context, one after the other, that have the same source.
@@ -69,8 +73,7 @@ fn find(pieces: &[Piece], known: &KnownPacks) -> Vec<Run> {
             (1, Source::Again(*first))
         } else {
             let piece = &pieces[start];
-            // A smaller one is not worth a range.
-            if u64::from(piece.content) >= RANGE_COST {
+            if u64::from(piece.content) >= WORTH_A_RANGE {
                 new.insert(piece.key, start);
             }
             (1, Source::New)
