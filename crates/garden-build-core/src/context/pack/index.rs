@@ -127,3 +127,80 @@ impl PackIndex {
         self.offset(pieces.end) - self.offset(pieces.start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(number: u8) -> Key {
+        Key::new([number; Key::LENGTH])
+    }
+
+    fn index() -> PackIndex {
+        let mut index = PackIndex::default();
+        for (number, length) in [(1, 100), (2, u32::MAX), (3, 1), (1, 100)] {
+            index.push(key(number), length);
+        }
+        index
+    }
+
+    /// Anything, with the checksum that it should have.
+    fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let checksum = Digest::of(&bytes);
+        bytes.extend_from_slice(checksum.as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn comes_back_as_it_was_written() {
+        for index in [PackIndex::default(), index()] {
+            assert_eq!(PackIndex::parse(&index.to_bytes()), Ok(index));
+        }
+        assert_eq!(index().pack_size(), u64::from(u32::MAX) + 201);
+        assert_eq!((index().offset(2), index().length(1..3)), (u64::from(u32::MAX) + 100, 1 << 32));
+    }
+
+    #[test]
+    fn a_cut_or_altered_index_is_refused() {
+        let bytes = index().to_bytes();
+        for end in 0..bytes.len() {
+            assert!(PackIndex::parse(&bytes[..end]).is_err(), "cut at {end}");
+        }
+        for bit in 0..8 * bytes.len() {
+            let mut altered = bytes.clone();
+            altered[bit / 8] ^= 1 << (bit % 8);
+            assert!(PackIndex::parse(&altered).is_err(), "bit {bit}");
+        }
+        assert_eq!(PackIndex::parse(&[&bytes[..], b"0"].concat()), Err(IndexError::Damaged));
+    }
+
+    #[test]
+    fn another_version_and_a_member_without_bytes_are_refused() {
+        let future = [b"garden-build pack index 2\n", &index().to_bytes()[MAGIC.len()..]].concat();
+        assert_eq!(PackIndex::parse(&future), Err(IndexError::Foreign));
+        assert_eq!(PackIndex::parse(&sealed([MAGIC, &[0; RECORD]].concat())), Err(IndexError::Damaged));
+        assert_eq!(PackIndex::parse(&sealed([MAGIC, &[1; RECORD - 1]].concat())), Err(IndexError::Damaged));
+    }
+
+    #[test]
+    fn a_part_of_an_index_is_appended_with_its_lengths() {
+        let mut joined = PackIndex::default();
+        joined.extend(&index(), 2..4);
+        joined.extend(&index(), 0..1);
+        let keys: Vec<Key> = joined.keys_from(0).collect();
+        assert_eq!((keys, joined.offset(2), joined.pack_size()), (vec![key(3), key(1), key(1)], 101, 201));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_give_an_index_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), seal in any::<bool>()) {
+            let bytes = [MAGIC, &bytes[..]].concat();
+            let bytes = if seal { sealed(bytes) } else { bytes };
+            if let Ok(index) = PackIndex::parse(&bytes) {
+                prop_assert_eq!(index.to_bytes(), bytes);
+            }
+        }
+    }
+}

@@ -100,3 +100,96 @@ impl KnownPacks {
 fn prefix(key: Key) -> u64 {
     key.as_bytes().first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(number: u16, rest: u16) -> Key {
+        let mut bytes = [0; Key::LENGTH];
+        bytes[..2].copy_from_slice(&number.to_be_bytes());
+        bytes[30..].copy_from_slice(&rest.to_be_bytes());
+        Key::new(bytes)
+    }
+
+    fn pieces(keys: &[Key]) -> Vec<Piece> {
+        keys.iter().map(|key| Piece { key: *key, content: 0 }).collect()
+    }
+
+    fn index(keys: &[Key]) -> PackIndex {
+        let mut index = PackIndex::default();
+        keys.iter().for_each(|key| index.push(*key, 10));
+        index
+    }
+
+    fn known(packs: &[&[Key]]) -> KnownPacks {
+        let mut known = KnownPacks::new();
+        for (number, keys) in packs.iter().enumerate() {
+            known.add(Digest::of(&[number as u8]), 10 * keys.len() as u64, index(keys)).expect("added");
+        }
+        known
+    }
+
+    /// The number of the pack, and the pieces.
+    fn longest(known: &KnownPacks, wanted: &[Key]) -> Option<(u8, Range<usize>)> {
+        let stretch = known.longest(&pieces(wanted))?;
+        let number = (0..9).find(|number| stretch.pack.name == Digest::of(&[*number])).expect("of the test");
+        Some((number, stretch.pieces))
+    }
+
+    #[test]
+    fn an_index_of_another_size_is_refused_and_not_used() {
+        let mut known = KnownPacks::new();
+        let (name, keys) = (Digest::of(b"pack"), [key(1, 0), key(2, 0)]);
+        for size in [0, 19, 21] {
+            assert_eq!(known.add(name, size, index(&keys)), Err(IndexError::Size { indexed: 20, size }));
+        }
+        assert!(known.longest(&pieces(&keys)).is_none());
+        known.add(name, 20, index(&keys)).expect("right size");
+        assert!(known.longest(&pieces(&keys)).is_some());
+    }
+
+    #[test]
+    fn the_longest_stretch_is_taken_whichever_pack_it_is_in() {
+        let [a, b, c, d] = [1, 2, 3, 4].map(|number| key(number, 0));
+        for (packs, expected) in [
+            ([&[a, b, d][..], &[d, a, b, c], &[a]], (1, 1..4)),
+            ([&[a], &[a, b, d], &[d, a, b, c]], (2, 1..4)),
+            ([&[d, a, b, c], &[a], &[a, b, d]], (0, 1..4)),
+        ] {
+            assert_eq!(longest(&known(&packs), &[a, b, c, c]), Some(expected));
+        }
+    }
+
+    #[test]
+    fn keys_that_begin_alike_are_told_apart() {
+        let keys: Vec<Key> = (0..20).map(|rest| key(7, rest)).collect();
+        let known = known(&[&keys]);
+        for (number, wanted) in keys.iter().enumerate() {
+            assert_eq!(longest(&known, &[*wanted]), Some((0, number..number + 1)));
+        }
+        assert_eq!(longest(&known, &[key(7, 20)]), None);
+    }
+
+    #[test]
+    fn a_pack_that_is_gone_is_not_used_until_it_is_added_again() {
+        let keys = [key(1, 0)];
+        let mut known = known(&[&keys, &keys]);
+        let gone = Digest::of(&[0]);
+        known.forget(&gone);
+        assert_eq!(longest(&known, &keys), Some((1, 0..1)));
+        known.forget(&Digest::of(&[1]));
+        assert_eq!(longest(&known, &keys), None);
+        known.add(gone, 10, index(&keys)).expect("added");
+        assert_eq!(longest(&known, &keys), Some((0, 0..1)));
+    }
+
+    #[test]
+    fn an_index_that_names_one_piece_over_and_over_takes_no_longer() {
+        let keys = vec![key(1, 0); 100_000];
+        let known = known(&[&keys]);
+        for _ in 0..1000 {
+            assert_eq!(longest(&known, &[key(1, 0), key(2, 0)]).map(|(_, pieces)| pieces.len()), Some(1));
+        }
+    }
+}

@@ -24,7 +24,7 @@ impl Members {
         pack.extend_from_slice(&HEADER);
         let start = pack.len();
         self.compress(plain, pack)?;
-        if pack.len() - start > plain.len() {
+        if pack.len() - start > stored_length(plain.len()) {
             pack.truncate(start);
             store(plain, pack);
         }
@@ -57,6 +57,11 @@ impl Members {
     }
 }
 
+/// Returns how long content of `length` bytes is in blocks that are not compressed.
+fn stored_length(length: usize) -> usize {
+    length + 5 * length.div_ceil(STORED).max(1)
+}
+
 /// Appends `plain` to `pack` in blocks that are not compressed.
 fn store(plain: &[u8], pack: &mut Vec<u8>) {
     let mut blocks = plain.chunks(STORED).peekable();
@@ -66,5 +71,38 @@ fn store(plain: &[u8], pack: &mut Vec<u8>) {
         let length = block.len().to_le_bytes();
         pack.extend_from_slice(&[length[0], length[1], !length[0], !length[1]]);
         pack.extend_from_slice(block);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::bufread::MultiGzDecoder;
+
+    use super::*;
+    use crate::context::pack::tests::noise;
+
+    #[test]
+    fn pieces_of_all_kinds_and_lengths_come_back_in_a_row() {
+        let mut pieces: Vec<Vec<u8>> = (0..600).map(|length| noise(length as u64, length)).collect();
+        pieces.extend((0..600).map(|length| vec![b'x'; length]));
+        for length in [STORED - 1, STORED, STORED + 1, 2 * STORED, 2 * STORED + 1, 1_000_000] {
+            pieces.extend([noise(1, length), vec![0; length], noise(2, length / 2).repeat(2)]);
+        }
+        for level in [1, 3, 9] {
+            let (mut members, mut pack) = (Members::new(level), Vec::new());
+            for piece in &pieces {
+                let start = pack.len();
+                members.append(piece, &mut pack).expect("appended");
+                assert!(pack.len() - start <= 18 + stored_length(piece.len()), "{} bytes", piece.len());
+                let mut plain = Vec::new();
+                MultiGzDecoder::new(&pack[start..]).read_to_end(&mut plain).expect("a member");
+                assert!(plain == *piece, "level {level}, {} bytes", piece.len());
+            }
+            let mut plain = Vec::new();
+            MultiGzDecoder::new(pack.as_slice()).read_to_end(&mut plain).expect("a gzip file");
+            assert!(plain == pieces.concat());
+        }
     }
 }

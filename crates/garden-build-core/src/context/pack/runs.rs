@@ -112,3 +112,66 @@ fn push(runs: &mut Vec<Run>, run: Run) {
     }
     runs.push(run);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+    use crate::context::pack::{Key, PackIndex};
+
+    fn key(number: usize) -> Key {
+        Key::new(*Digest::of(&number.to_be_bytes()).as_bytes())
+    }
+
+    fn piece(number: usize) -> Piece {
+        Piece { key: key(number), content: 100_000 }
+    }
+
+    /// Knows a pack of these pieces, each so long.
+    fn known(pieces: impl Iterator<Item = usize>, length: u32) -> KnownPacks {
+        let mut index = PackIndex::default();
+        pieces.for_each(|number| index.push(key(number), length));
+        let mut known = KnownPacks::new();
+        known.add(Digest::of(b"pack"), index.pack_size(), index).expect("added");
+        known
+    }
+
+    fn sent(runs: &[Run]) -> usize {
+        runs.iter().filter(|run| run.is_new()).map(|run| run.pieces.len()).sum()
+    }
+
+    /// Each piece has a source, in order.
+    fn check(runs: &[Run], pieces: usize) {
+        let numbers: Vec<usize> = runs.iter().flat_map(|run| run.pieces.clone()).collect();
+        assert_eq!(numbers, (0..pieces).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn small_known_pieces_between_new_ones_are_sent_again() {
+        let pieces: Vec<Piece> = (0..5).map(piece).collect();
+        for (length, new, ranges) in [(4095, 5, 1), (4097, 3, 5)] {
+            let runs = runs(&pieces, &known([1, 3].into_iter(), length));
+            check(&runs, 5);
+            assert_eq!((sent(&runs), runs.len()), (new, ranges), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_rope_is_never_too_long() {
+        let pieces: Vec<Piece> = (0..20_000).map(piece).collect();
+        let scattered = runs(&pieces, &known((0..20_000).filter(|number| number % 3 > 0), 1_000_000));
+        check(&scattered, 20_000);
+        assert!(scattered.len() <= LONGEST_ROPE);
+        let shuffled = runs(&pieces, &known((0..20_000).rev(), 1_000_000));
+        check(&shuffled, 20_000);
+        assert!(shuffled.len() <= LONGEST_ROPE);
+    }
+
+    #[test]
+    fn nothing_is_sent_if_all_is_known_however_small() {
+        let pieces: Vec<Piece> = (0..LONGEST_ROPE).map(piece).collect();
+        let runs = runs(&pieces, &known((0..LONGEST_ROPE).rev(), 1));
+        check(&runs, LONGEST_ROPE);
+        assert_eq!((sent(&runs), runs.len()), (0, LONGEST_ROPE));
+    }
+}
