@@ -8,7 +8,7 @@ use std::thread;
 
 use sha2::{Digest as _, Sha256};
 
-use super::member::Members;
+use super::member::{Effort, Members};
 use super::piece::{BLOCK, Part};
 use super::queue::{Job, Queue, Task};
 use super::{Key, NewPack, PackIndex};
@@ -24,8 +24,6 @@ const TASKS: usize = 2;
 
 /// What the output is given at once, in bytes, before it is asked again whether to stop.
 const CHUNK: usize = 128 * 1024;
-
-const COMPRESSION_LEVEL: u32 = 1;
 
 /// A task that has been compressed.
 #[derive(Default)]
@@ -84,11 +82,11 @@ struct Workshop<'a> {
 impl Workshop<'_> {
     /// Compresses until there is nothing left to do, or nobody who wants it.
     fn work(&self, begun: &Sender<Receiver<Outcome>>) {
-        let mut members = Members::new(COMPRESSION_LEVEL);
+        let mut members = Members::new();
         let mut plain = Vec::new();
-        while let Some(buffer) = self.buffer() {
+        while let Some((buffer, effort)) = self.buffer() {
             let Some((task, result)) = self.begin(begun, &mut plain) else { return };
-            let packed = task.and_then(|task| self.pack(task, &mut plain, &mut members, buffer));
+            let packed = task.and_then(|task| self.pack(task, &mut plain, &mut members, effort, buffer));
             if packed.is_err() {
                 lock(&self.queue).close();
             }
@@ -98,8 +96,14 @@ impl Workshop<'_> {
         }
     }
 
-    fn buffer(&self) -> Option<Vec<u8>> {
-        lock(&self.buffers).recv().ok()
+    /// Waits for a buffer. If there is none, all that is compressed waits for the output, and there is time to
+    /// compress the next task better.
+    fn buffer(&self) -> Option<(Vec<u8>, Effort)> {
+        let buffers = lock(&self.buffers);
+        match buffers.try_recv() {
+            Ok(buffer) => Some((buffer, Effort::Fast)),
+            Err(_) => buffers.recv().ok().map(|buffer| (buffer, Effort::Dense)),
+        }
     }
 
     /// Takes a task, and announces its result in the order in which tasks are taken.
@@ -115,18 +119,25 @@ impl Workshop<'_> {
         Some((task, result))
     }
 
-    fn pack(&self, task: Task, plain: &mut Vec<u8>, members: &mut Members, mut buffer: Vec<u8>) -> Outcome {
+    fn pack(
+        &self,
+        task: Task,
+        plain: &mut Vec<u8>,
+        members: &mut Members,
+        effort: Effort,
+        mut buffer: Vec<u8>,
+    ) -> Outcome {
         buffer.clear();
         let mut packed = Packed { bytes: buffer, ..Packed::default() };
         match task {
             Task::Block(key) => {
                 packed.content = plain.len() as u64;
-                packed.add(key, plain, members)?;
+                packed.add(key, plain, members, effort)?;
             }
             Task::Batch(jobs) => {
                 for job in jobs {
                     packed.content += self.read(&job, plain)?;
-                    packed.add(job.key, plain, members)?;
+                    packed.add(job.key, plain, members, effort)?;
                 }
             }
         }
@@ -151,10 +162,16 @@ impl Workshop<'_> {
 
 impl Packed {
     /// Appends a piece, with the padding that follows content. Between the blocks of a file there is none.
-    fn add(&mut self, key: Key, plain: &mut Vec<u8>, members: &mut Members) -> Result<(), ContextError> {
+    fn add(
+        &mut self,
+        key: Key,
+        plain: &mut Vec<u8>,
+        members: &mut Members,
+        effort: Effort,
+    ) -> Result<(), ContextError> {
         plain.extend_from_slice(padding(plain.len() as u64));
         let start = self.bytes.len();
-        members.append(plain, &mut self.bytes).map_err(ContextError::Write)?;
+        members.append(plain, effort, &mut self.bytes).map_err(ContextError::Write)?;
         let length = u32::try_from(self.bytes.len() - start).map_err(io::Error::other);
         self.pieces.push((key, length.map_err(ContextError::Write)?));
         Ok(())
