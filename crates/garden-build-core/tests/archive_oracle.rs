@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use garden_build_core::context::pack::{KnownPacks, Plan, tail};
 use garden_build_core::context::{Context, EntryKind, GzipMembers, TarStream};
 use garden_build_core::{BuildRequest, Digest};
 use serde_json::Value;
@@ -84,6 +85,15 @@ fn members(context: &Context, level: u8) -> Vec<u8> {
     tar.finish().expect("archive").finish().expect("stream")
 }
 
+/// The context as members of a pack, with the tail that comes after.
+fn packed(context: &Context) -> Vec<u8> {
+    let mut stream = Vec::new();
+    let plan = Plan::of(context, &KnownPacks::new());
+    plan.write(&mut stream, &|| false, &mut |_| {}).expect("pack");
+    stream.extend(tail("delivered", context.dockerfile().contents()).expect("tail"));
+    stream
+}
+
 fn listed_by_go(output: &str) -> Listing {
     let entries = output.lines().map(|line| {
         let entry: Value = serde_json::from_str(line).expect("JSON");
@@ -139,9 +149,22 @@ fn the_executor_reads_all_members_as_one_archive() {
 }
 
 #[test]
+fn the_executor_reads_a_pack_with_its_tail_as_one_archive() {
+    let (_directory, context) = awkward_context();
+    let output = support::oracle(&["untar"], &packed(&context)).expect("valid");
+    let mut listed = listed_by_go(&output);
+    let dockerfile = context.dockerfile().contents();
+    let facts = |content: &[u8]| (0o644, format!("{} {}", content.len(), Digest::of(content).hex()));
+    assert_eq!(listed.remove(SENTINEL), Some(facts(dockerfile)));
+    let ignore = listed.remove("delivered/Dockerfile.dockerignore");
+    assert_eq!(ignore, Some(facts(b"delivered\ndelivered/**\n")));
+    assert_eq!(listed, expected(&context));
+}
+
+#[test]
 fn the_executor_comes_to_the_end_though_its_input_stays_open() {
     let (_directory, context) = small_context();
-    for level in [0, 1, 9] {
+    for stream in [members(&context, 0), members(&context, 1), members(&context, 9), packed(&context)] {
         let mut executor = Command::new(support::program())
             .arg("untar")
             .stdin(Stdio::piped())
@@ -149,7 +172,7 @@ fn the_executor_comes_to_the_end_though_its_input_stays_open() {
             .spawn()
             .expect("oracle");
         let mut input = executor.stdin.take().expect("piped");
-        input.write_all(&members(&context, level)).expect("written");
+        input.write_all(&stream).expect("written");
         let deadline = Instant::now() + Duration::from_secs(10);
         let status = loop {
             match executor.try_wait().expect("status") {
@@ -162,7 +185,7 @@ fn the_executor_comes_to_the_end_though_its_input_stays_open() {
             executor.kill().expect("killed");
             executor.wait().expect("ended");
         }
-        assert!(status.is_some_and(|status| status.success()), "level {level}: {status:?}");
+        assert!(status.is_some_and(|status| status.success()), "{} bytes: {status:?}", stream.len());
         drop(input);
     }
 }
@@ -183,8 +206,8 @@ fn gnu_tar_and_busybox_unpack_what_was_scanned() {
 }
 
 /// What the oracle makes of a stream after damaging it everywhere: tried, yielded, fooled.
-fn damage(stream: &[u8], first_bytes: usize) -> (u64, u64, u64) {
-    let output = support::oracle(&["damage", SENTINEL, &first_bytes.to_string()], stream).expect("report");
+fn damage(stream: &[u8], sentinel: &str) -> (u64, u64, u64) {
+    let output = support::oracle(&["damage", sentinel, &stream.len().to_string()], stream).expect("report");
     let report: Value = serde_json::from_str(&output).expect("JSON");
     let count = |key: &str| report[key].as_u64().expect("number");
     (count("tried"), count("yielded"), count("fooled"))
@@ -202,11 +225,15 @@ fn small_context() -> (tempfile::TempDir, Context) {
 #[test]
 fn no_truncated_or_flipped_stream_leads_the_executor_to_the_dockerfile() {
     let (_directory, context) = small_context();
-    for level in [0, 1, 9] {
-        let stream = members(&context, level);
-        let (tried, _, fooled) = damage(&stream, stream.len());
-        assert!(tried >= 9 * stream.len() as u64, "level {level}: {tried}");
-        assert_eq!(fooled, 0, "level {level}");
+    for (stream, sentinel) in [
+        (members(&context, 0), SENTINEL),
+        (members(&context, 1), SENTINEL),
+        (members(&context, 9), SENTINEL),
+        (packed(&context), "delivered/Dockerfile.dockerignore"),
+    ] {
+        let (tried, _, fooled) = damage(&stream, sentinel);
+        assert!(tried >= 9 * stream.len() as u64, "{tried} of {} bytes", stream.len());
+        assert_eq!(fooled, 0, "{} bytes", stream.len());
     }
 }
 
@@ -217,7 +244,7 @@ fn one_member_alone_would_not_protect_the_build() {
     tar.add_context(&context, &|| false, &mut |_| {}).expect("context");
     tar.add_file(SENTINEL, b"FROM scratch").expect("Dockerfile");
     let stream = tar.finish().expect("archive").finish().expect("stream");
-    let (_, _, fooled) = damage(&stream, stream.len());
+    let (_, _, fooled) = damage(&stream, SENTINEL);
     assert!(fooled > 1000, "{fooled}");
 }
 

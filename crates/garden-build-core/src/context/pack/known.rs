@@ -118,14 +118,16 @@ mod tests {
 
     fn index(keys: &[Key]) -> PackIndex {
         let mut index = PackIndex::default();
-        keys.iter().for_each(|key| index.push(*key, 10));
+        for key in keys {
+            index.push(*key, 10);
+        }
         index
     }
 
     fn known(packs: &[&[Key]]) -> KnownPacks {
         let mut known = KnownPacks::new();
-        for (number, keys) in packs.iter().enumerate() {
-            known.add(Digest::of(&[number as u8]), 10 * keys.len() as u64, index(keys)).expect("added");
+        for (number, keys) in (0..).zip(packs) {
+            known.add(Digest::of(&[number]), 10 * keys.len() as u64, index(keys)).expect("added");
         }
         known
     }

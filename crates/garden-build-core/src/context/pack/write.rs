@@ -64,8 +64,8 @@ pub(super) fn write<'a>(
             scope.spawn(move || workshop.work(&begun));
         }
         drop(begun);
-        let pack = Pack { output, sum: Sha256::new(), index: PackIndex::default(), content: 0 };
-        let written = pack.write(outcomes, free, &cancelled, progress);
+        let pack = Pack { output, free, sum: Sha256::new(), index: PackIndex::default(), content: 0 };
+        let written = pack.write(outcomes, &cancelled, progress);
         given_up.store(true, Ordering::Relaxed);
         written
     })
@@ -181,6 +181,8 @@ impl Packed {
 /// The pack that is being written.
 struct Pack<'a> {
     output: &'a mut dyn Write,
+    /// Where buffers go back to. When it is dropped, no thread can take on anything more.
+    free: Sender<Vec<u8>>,
     sum: Sha256,
     index: PackIndex,
     content: u64,
@@ -191,7 +193,6 @@ impl Pack<'_> {
     fn write(
         mut self,
         outcomes: Receiver<Receiver<Outcome>>,
-        free: Sender<Vec<u8>>,
         cancelled: Cancelled<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<NewPack, ContextError> {
@@ -208,7 +209,7 @@ impl Pack<'_> {
             packed.pieces.iter().for_each(|(key, length)| self.index.push(*key, *length));
             self.content += packed.content;
             progress(self.content);
-            give_back(&free, packed.bytes);
+            give_back(&self.free, packed.bytes);
         }
         Ok(NewPack { name: Digest::from_sha256(self.sum.finalize().into()), index: self.index })
     }

@@ -60,7 +60,7 @@ fn edit() -> impl Strategy<Value = Edit> {
 
 /// Content that depends on the seed: every other one does not compress.
 fn content(seed: u64, length: usize) -> Vec<u8> {
-    if seed % 2 == 0 {
+    if seed.is_multiple_of(2) {
         noise(seed, length)
     } else {
         format!("line {seed}\n").into_bytes().repeat(length / 7 + 1)[..length].to_vec()

@@ -61,8 +61,8 @@ fn a_file_that_changed_since_the_scan_fails_the_pack_by_name() {
 
 #[test]
 fn a_file_of_which_only_the_beginning_is_missing_is_verified_to_its_end() {
-    let content = noise(1, 5 * BLOCK as usize);
-    let project = Project::new(&[("large", &content)]);
+    let bytes = noise(1, 5 * BLOCK as usize);
+    let project = Project::new(&[("large", &bytes)]);
     let context = project.scan();
     let (pack, assembly) = write(&Plan::of(&context, &KnownPacks::new()));
     let whole = assembly.new_pack.expect("a pack").index;
@@ -70,7 +70,7 @@ fn a_file_of_which_only_the_beginning_is_missing_is_verified_to_its_end() {
     end.extend(&whole, 5..whole.piece_count());
     let mut service = Service::default();
     service.store(pack[usize::try_from(whole.offset(5)).expect("in memory")..].to_vec(), &end);
-    project.write("large", &[&content[..content.len() - 1], &[!content[content.len() - 1]]].concat());
+    project.write("large", &[&bytes[..bytes.len() - 1], &[!bytes[bytes.len() - 1]]].concat());
     let result = Plan::of(&context, &service.known).write(io::sink(), &|| false, &mut |_| {});
     assert!(matches!(result, Err(ContextError::Changed(changed)) if changed == "large"));
 }

@@ -193,8 +193,7 @@ fn a_lost_pack_is_sent_again() {
 
 #[test]
 fn of_a_large_file_only_the_blocks_that_are_missing_are_sent() {
-    let content = noise(1, 5 * BLOCK as usize + 7);
-    let project = Project::new(&[("large", &content)]);
+    let project = Project::new(&[("large", &noise(1, 5 * BLOCK as usize + 7))]);
     let context = project.scan();
     let (pack, assembly) = write(&Plan::of(&context, &KnownPacks::new()));
     let whole = assembly.new_pack.expect("a pack").index;
