@@ -10,7 +10,7 @@
 //! * A pack is a file of members, one after the other, and its name is its digest. A [`PackIndex`] says
 //!   which pieces it holds. Packs and their indexes never change.
 //! * A [`Plan`] finds what [`KnownPacks`] hold of a context, and writes what they lack as a new pack. The
-//!   concatenation of all [`PackRange`]s of the [`Assembly`] and of a [`tail`] is a gzip file of the
+//!   concatenation of all [`PackRange`]s of the [`Assembly`] and of a [`tail`](tail()) is a gzip file of the
 //!   same archive that a [`TarStream`](super::TarStream) writes.
 //!
 //! ```no_run

@@ -19,7 +19,7 @@ pub struct Plan {
     runs: Vec<Run>,
 }
 
-/// How the stream of a context is put together, but for its [`tail`](super::tail).
+/// How the stream of a context is put together, but for its [`tail`](super::tail()).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Assembly {
     /// What was written because the service lacked it, if it lacked anything.
@@ -83,7 +83,8 @@ impl Plan {
         cancelled: Cancelled<'_>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Assembly, ContextError> {
-        let new_pack = write(self.context.tree(), self.jobs(), &mut output, cancelled, progress)?;
+        let count = self.runs.iter().filter(|run| run.is_new()).map(|run| run.pieces.len()).sum();
+        let new_pack = write(self.context.tree(), self.jobs(), count, &mut output, cancelled, progress)?;
         output.flush().map_err(ContextError::Write)?;
         let (rope, index) = self.assemble(&new_pack);
         Ok(Assembly { new_pack: Some(new_pack), rope, index })

@@ -20,7 +20,7 @@ use crate::context::{Cancelled, ContextError, Tree};
 const MAX_THREADS: usize = 16;
 
 /// How many tasks for each thread may have been begun and not yet written.
-const TASKS: usize = 2;
+const TASKS: usize = 3;
 
 /// What the output is given at once, in bytes, before it is asked again whether to stop.
 const CHUNK: usize = 128 * 1024;
@@ -38,17 +38,18 @@ struct Packed {
 
 type Outcome = Result<Packed, ContextError>;
 
-/// Writes the pieces that `jobs` are about as a pack.
+/// Writes the pieces that the `jobs`, `count` of them, are about as a pack.
 pub(super) fn write<'a>(
     tree: &'a Tree,
     jobs: impl Iterator<Item = Job> + Send + 'a,
+    count: usize,
     output: &mut dyn Write,
     cancelled: Cancelled<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<NewPack, ContextError> {
     let given_up = AtomicBool::new(false);
     let cancelled = || given_up.load(Ordering::Relaxed) || cancelled();
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS);
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS).min(count);
     // Whoever takes a task has a buffer for it already. So memory is bounded by the number of buffers, and the
     // task that has to be written next never waits for one.
     let (free, buffers) = mpsc::channel();
