@@ -4,7 +4,7 @@
 //! is cut into [pieces](Key), each of which becomes a member, and members that were sent before, for
 //! whichever context, are used again as they are:
 //!
-//! * An entry's header is a piece, and so is each block of at most 1 MiB of a file's content. A piece's
+//! * An entry's header is a piece, and so is each block of at most 512 KiB of a file's content. A piece's
 //!   [`Key`] stands for its bytes and is known from the [`Manifest`](super::Manifest), before any file
 //!   is read.
 //! * A pack is a file of members, one after the other, and its name is its digest. A [`PackIndex`] says

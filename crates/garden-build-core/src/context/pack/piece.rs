@@ -109,3 +109,74 @@ pub(super) fn pieces(manifest: &Manifest) -> Vec<Piece> {
     }
     pieces
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn entry(path: &str, mode: u32, kind: EntryKind) -> Entry {
+        Entry { path: path.to_owned(), mode, kind, modified: SystemTime::UNIX_EPOCH }
+    }
+
+    fn file(path: &str, mode: u32, size: u64) -> Entry {
+        entry(path, mode, EntryKind::File { size, digest: Digest::of(b"") })
+    }
+
+    fn link(path: &str, target: &str) -> Entry {
+        entry(path, 0o777, EntryKind::Symlink { target: target.to_owned() })
+    }
+
+    fn entries() -> Vec<Entry> {
+        vec![
+            entry("a", 0o755, EntryKind::Directory),
+            file("a", 0o755, 0),
+            file("a", 0o644, 0),
+            file("a", 0o644, 1),
+            file("b", 0o644, 0),
+            file(&"n".repeat(101), 0o644, 0),
+            file("a", 0o644, 1 << 33),
+            link("a", "b"),
+            link("ab", ""),
+            link("a", "é"),
+        ]
+    }
+
+    #[test]
+    fn headers_that_differ_have_different_keys() {
+        let keys: Vec<Key> = entries().iter().map(|entry| Key::of_header(&TarHeader::of(entry))).collect();
+        for (number, key) in keys.iter().enumerate() {
+            assert!(!keys[..number].contains(key), "{number}");
+        }
+    }
+
+    /// Services have headers of earlier versions. If this fails because headers are written otherwise, their keys
+    /// need another name as well.
+    #[test]
+    fn keys_and_the_headers_that_they_stand_for_change_together() {
+        let (mut headers, mut keys) = (Vec::new(), Vec::new());
+        for entry in entries() {
+            let header = TarHeader::of(&entry);
+            header.append_to(&mut headers);
+            keys.extend_from_slice(Key::of_header(&header).as_bytes());
+        }
+        let (headers, keys) = (Digest::of(&headers).hex(), Digest::of(&keys).hex());
+        assert_eq!(headers, "83ad1b49974383e513d70c9b3c7afbbd71ac3eeea2aa81ee904890ba472af01b");
+        assert_eq!(keys, "e1e4b65ab875ce6d53c2f93e15e5190c7aae7b233a7150e1eb450f68433c85a0");
+    }
+
+    #[test]
+    fn blocks_cover_a_file_without_gap_or_overlap() {
+        let block = u64::from(BLOCK);
+        for size in [0, 1, block - 1, block, block + 1, 3 * block, 10 * block + 7] {
+            let mut end = 0;
+            for part in parts(&file("a", 0o644, size)).skip(1) {
+                let Part::Block { offset, length } = part else { panic!("a second header") };
+                assert!(offset == end && length > 0 && length <= BLOCK);
+                end += u64::from(length);
+            }
+            assert_eq!(end, size);
+        }
+    }
+}
