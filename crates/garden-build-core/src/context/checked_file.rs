@@ -1,10 +1,11 @@
 use std::fmt;
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{ContextError, scan};
+use super::{ContextError, DigestCache, scan};
 use crate::Digest;
 
 /// An ordinary file that is read as long as it is what it was when it was found.
@@ -17,6 +18,8 @@ pub struct CheckedFile {
     /// What is still expected to follow.
     rest: u64,
     digest: Option<(Sha256, Digest)>,
+    /// Whence the digest may be, and of which directory.
+    cache: Option<(DigestCache, Arc<Path>)>,
 }
 
 impl CheckedFile {
@@ -28,7 +31,14 @@ impl CheckedFile {
     pub fn open(root: &Path, path: &str, size: u64, digest: Option<Digest>) -> Result<Self, ContextError> {
         let (file, _) = scan::open(root, path)?;
         let digest = digest.map(|digest| (Sha256::new(), digest));
-        Ok(Self { path: path.to_owned(), file, rest: size, digest })
+        Ok(Self { path: path.to_owned(), file, rest: size, digest, cache: None })
+    }
+
+    /// Lets `cache` forget the directory `root` if the content is not what the digest says. Hardly ever is it the
+    /// cache that is wrong: a file that is written through a memory map may change without its times. But if it
+    /// is, the next scan must not find the same again.
+    pub(super) fn distrusting(self, cache: &DigestCache, root: &Arc<Path>) -> Self {
+        Self { cache: Some((cache.clone(), Arc::clone(root))), ..self }
     }
 
     /// Appends up to `limit` bytes to `buffer`. Returns whether the file has been read to its end,
@@ -67,6 +77,9 @@ impl CheckedFile {
             .digest
             .take()
             .is_some_and(|(hasher, expected)| Digest::from_sha256(hasher.finalize().into()) != expected);
+        if let Some((cache, root)) = self.cache.take_if(|_| differs) {
+            cache.forget(&root);
+        }
         if more > 0 || differs { Err(self.changed()) } else { Ok(()) }
     }
 

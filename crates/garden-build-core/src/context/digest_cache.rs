@@ -49,6 +49,13 @@ impl DigestCache {
     pub fn of_user() -> Self {
         Self { directory: home::of_user() }
     }
+
+    /// Removes what is kept of the context directory `root`, which is absolute and without links.
+    pub(super) fn forget(&self, root: &Path) {
+        if let Some(directory) = &self.directory {
+            home::remove(directory, root);
+        }
+    }
 }
 
 /// The cache during one scan.

@@ -81,6 +81,8 @@ pub struct Context {
 pub struct Tree {
     root: Arc<Path>,
     manifest: Manifest,
+    /// Whence digests in the manifest may be.
+    cache: DigestCache,
 }
 
 impl Context {
@@ -112,7 +114,7 @@ impl Context {
         let dockerfile = Dockerfile::read(&root, &path)?;
         let selection = Selection::of(request, dockerfile::ignore_rules(&root, &path)?)?;
         let manifest = scan::scan(&root, &selection, cache, cancelled)?;
-        Ok(Self { tree: Tree { root: root.into(), manifest }, dockerfile })
+        Ok(Self { tree: Tree { root: root.into(), manifest, cache: cache.clone() }, dockerfile })
     }
 
     /// Returns the context's files.
@@ -168,7 +170,7 @@ impl Tree {
         let root = resolve(directory)?;
         let selection = Selection::by_rules(dockerfile::directory_rules(&root)?, preserves_permissions);
         let manifest = scan::scan(&root, &selection, cache, cancelled)?;
-        Ok(Self { root: root.into(), manifest })
+        Ok(Self { root: root.into(), manifest, cache: cache.clone() })
     }
 
     /// Returns the directory, absolute and without symbolic links.
@@ -188,7 +190,8 @@ impl Tree {
     pub fn open(&self, entry: &Entry) -> Result<CheckedFile, ContextError> {
         match entry.kind {
             EntryKind::File { size, digest, .. } => {
-                CheckedFile::open(&self.root, &entry.path, size, Some(digest))
+                let file = CheckedFile::open(&self.root, &entry.path, size, Some(digest))?;
+                Ok(file.distrusting(&self.cache, &self.root))
             }
             _ => Err(ContextError::Changed(entry.path.clone())),
         }

@@ -59,6 +59,11 @@ pub(super) fn replace(directory: &Path, root: &Path, file: NamedTempFile) -> io:
     Ok(())
 }
 
+/// Removes the file for `root`, if there is one.
+pub(super) fn remove(directory: &Path, root: &Path) {
+    let _ = fs::remove_file(path_of(directory, root));
+}
+
 /// Whether something is an ordinary file, or a directory, of this user that nobody else can write to.
 #[cfg(unix)]
 fn is_private(metadata: &Metadata, is_directory: bool) -> bool {

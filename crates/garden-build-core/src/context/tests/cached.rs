@@ -195,6 +195,25 @@ fn a_file_whose_times_were_set_back_is_read() {
 }
 
 #[test]
+fn a_digest_that_turns_out_to_be_wrong_is_forgotten() {
+    let home = tempfile::tempdir().expect("temporary directory");
+    let cache = DigestCache::in_directory(home.path());
+    let project = settled(&cache);
+    let context = Context::scan_with(&project.request(), &cache, &|| false).expect("context");
+    let read = |path: &str| {
+        let entry = context.manifest().find(path).expect("entry");
+        let mut file = context.tree().open(&entry)?;
+        file.read(&mut Vec::new(), 1000)
+    };
+    assert!(matches!(read("a/one"), Ok(true)));
+    assert_eq!(questions(&project, &cache), 6);
+    // As if this had not changed any time.
+    project.write("a/one", "9999");
+    assert!(matches!(read("a/one"), Err(ContextError::Changed(_))));
+    assert_eq!(questions(&project, &cache), 6 + 2 * 4);
+}
+
+#[test]
 fn several_scans_of_several_directories_share_a_cache() {
     let home = tempfile::tempdir().expect("temporary directory");
     let cache = DigestCache::in_directory(home.path());
