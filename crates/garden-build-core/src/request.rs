@@ -24,6 +24,7 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1200);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub struct BuildRequest {
     /// The image's name, which becomes the last part of the repository in the deployment registry.
     pub name: String,
@@ -45,6 +46,9 @@ pub struct BuildRequest {
     /// are part of the version, and so is the umask of whoever checked the files out. Default: no; files are
     /// 0755 if their owner may execute them and 0644 else, directories are 0755, as git would have it.
     pub preserve_permissions: bool,
+    /// Take all these files into the context, and so into the version, even if no instruction of the
+    /// Dockerfile reads them. Needed only where they are read in a way that it does not show. Default: no.
+    pub whole_context: bool,
     /// The stage of a multi-stage Dockerfile to build. Default: the last one.
     pub target: Option<String>,
     /// The build arguments. Never put a secret here: build arguments are visible in the image's
@@ -113,6 +117,7 @@ impl BuildRequest {
             exclude: Vec::new(),
             ignore_files: None,
             preserve_permissions: false,
+            whole_context: false,
             target: None,
             build_args: BTreeMap::new(),
             extra_flags: Vec::new(),
@@ -160,6 +165,13 @@ impl BuildRequest {
     #[must_use]
     pub fn preserve_permissions(mut self, preserve: bool) -> Self {
         self.preserve_permissions = preserve;
+        self
+    }
+
+    /// Takes all files into the context, whatever the Dockerfile reads.
+    #[must_use]
+    pub fn whole_context(mut self, whole_context: bool) -> Self {
+        self.whole_context = whole_context;
         self
     }
 

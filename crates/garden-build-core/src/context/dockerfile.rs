@@ -1,6 +1,15 @@
 //! Which Dockerfile and which ignore file a build uses.
 
+mod lex;
+mod lines;
+mod reads;
+mod stages;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::path::{Component, Path};
 use std::sync::Arc;
@@ -9,8 +18,37 @@ use super::small_file::read_text;
 use super::{ContextError, IgnoreRules, base_images};
 use crate::ImageReference;
 
+pub(super) use reads::{Reads, reads};
+
 /// The name whose lower-case form is accepted as well.
 const DEFAULT_NAME: &str = "Dockerfile";
+
+/// Which stages of a Dockerfile a builder builds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum StagesBuilt {
+    /// Those that the target is made of, as `BuildKit` does.
+    Needed,
+    /// All of them up to the target, as Docker's classic builder and some versions of kaniko do.
+    #[default]
+    ThroughTarget,
+}
+
+/// Why it is not known which files a Dockerfile reads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Doubt(Cow<'static, str>);
+
+impl Doubt {
+    fn of(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// The Dockerfile of a build context. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -118,7 +156,7 @@ fn similar_name(directory: &Path, name: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+mod reading {
     use super::*;
 
     fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {

@@ -2,7 +2,8 @@
 //!
 //! 1. [`Context::scan`] finds the Dockerfile and the ignore file that belongs to it, walks the
 //!    directory as `BuildKit` does, without what the request leaves out besides, and digests every
-//!    file that is kept.
+//!    file that is kept. [`Context::scan_for`] also leaves out what no instruction of the Dockerfile
+//!    reads.
 //! 2. [`Manifest::digest`] is what the image's version is derived from. It does not depend on the
 //!    machine: not on where the context lies, nor on times, owners or umask. Except that on
 //!    Windows, which has no executable bit, it is taken as set, so that versions made there differ.
@@ -29,6 +30,7 @@ mod checked_file;
 mod digest_cache;
 mod dockerfile;
 mod error;
+mod extent;
 mod git_ignore;
 pub mod go_path;
 mod gzip;
@@ -45,6 +47,7 @@ mod stream;
 mod tar_header;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -53,8 +56,9 @@ use std::sync::Arc;
 pub use archive::TarStream;
 pub use checked_file::CheckedFile;
 pub use digest_cache::DigestCache;
-pub use dockerfile::Dockerfile;
+pub use dockerfile::{Dockerfile, StagesBuilt};
 pub use error::ContextError;
+pub use extent::{Extent, Reader};
 pub use gzip::GzipMembers;
 pub use manifest::{Entry, EntryKind, Manifest};
 pub use pattern::PatternProblem;
@@ -64,6 +68,7 @@ pub use stream::{ByteStream, ChunkWriter, byte_stream};
 pub use tar_header::MODIFIED;
 
 use self::selection::Selection;
+use self::wanted::Wanted;
 use crate::BuildRequest;
 
 /// Asks whether to stop. Called often and from several threads.
@@ -74,6 +79,7 @@ pub type Cancelled<'a> = &'a (dyn Fn() -> bool + Sync);
 pub struct Context {
     tree: Tree,
     dockerfile: Dockerfile,
+    extent: Extent,
 }
 
 /// The files of a directory that a build can see. Cheap to clone.
@@ -86,7 +92,7 @@ pub struct Tree {
 }
 
 impl Context {
-    /// Scans the context of `request`, and reads every file of it. Blocks, and uses as many threads as there are
+    /// Scans the whole context of `request`, and reads every file of it. Blocks, and uses as many threads as there are
     /// processors.
     ///
     /// Symbolic links are kept as they are and never followed, except the context directory itself.
@@ -109,12 +115,44 @@ impl Context {
         cache: &DigestCache,
         cancelled: Cancelled<'_>,
     ) -> Result<Self, ContextError> {
+        let whole = |_: &Path, _: &Dockerfile| (Extent::Whole(None), Wanted::Everything);
+        Self::scan_extent(request, whole, cache, cancelled)
+    }
+
+    /// Scans what of the context of `request` the `reader` can read, as far as the Dockerfile tells; if in
+    /// doubt, the whole context. The [`extent`](Self::extent) says what became of it.
+    ///
+    /// # Errors
+    /// As [`scan_with`](Self::scan_with). What a Dockerfile reads that is not there is for the builder to miss.
+    pub fn scan_for(
+        request: &BuildRequest,
+        reader: &Reader<'_>,
+        cache: &DigestCache,
+        cancelled: Cancelled<'_>,
+    ) -> Result<Self, ContextError> {
+        let extent = |root: &Path, dockerfile: &Dockerfile| extent::of(request, reader, root, dockerfile);
+        Self::scan_extent(request, extent, cache, cancelled)
+    }
+
+    fn scan_extent(
+        request: &BuildRequest,
+        extent: impl FnOnce(&Path, &Dockerfile) -> (Extent, Wanted),
+        cache: &DigestCache,
+        cancelled: Cancelled<'_>,
+    ) -> Result<Self, ContextError> {
         let root = resolve(&request.directory)?;
         let path = dockerfile::relative_path(&request.dockerfile)?;
         let dockerfile = Dockerfile::read(&root, &path)?;
-        let selection = Selection::of(request, dockerfile::ignore_rules(&root, &path)?)?;
+        let mut selection = Selection::of(request, dockerfile::ignore_rules(&root, &path)?)?;
+        let (extent, wanted) = extent(&root, &dockerfile);
+        selection.wanted = wanted;
         let manifest = scan::scan(&root, &selection, cache, cancelled)?;
-        Ok(Self { tree: Tree { root: root.into(), manifest, cache: cache.clone() }, dockerfile })
+        Ok(Self { tree: Tree { root: root.into(), manifest, cache: cache.clone() }, dockerfile, extent })
+    }
+
+    /// Returns how much of the directory was taken into the context.
+    pub fn extent(&self) -> &Extent {
+        &self.extent
     }
 
     /// Returns the context's files.

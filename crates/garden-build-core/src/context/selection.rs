@@ -2,6 +2,7 @@
 
 use super::pattern::Pattern;
 use super::sieve::{Filter, Inside, Verdict};
+use super::wanted::Wanted;
 use super::{ContextError, IgnoreRules, ignore_file};
 use crate::{BuildRequest, IgnoreFiles};
 
@@ -18,6 +19,8 @@ pub(super) struct Selection {
     excluded: Filter,
     pub(super) ignore_files: Option<IgnoreFiles>,
     pub(super) preserves_permissions: bool,
+    /// What the build can read.
+    pub(super) wanted: Wanted,
 }
 
 impl Selection {
@@ -35,6 +38,7 @@ impl Selection {
             excluded: Filter::excluding(excluded),
             ignore_files: request.ignore_files.clone(),
             preserves_permissions: request.preserve_permissions,
+            wanted: Wanted::Everything,
         })
     }
 

@@ -160,6 +160,17 @@ pub enum Verdict {
     Drop,
 }
 
+impl Verdict {
+    /// What follows for an entry about which `other` was decided as well.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Drop, _) | (_, Self::Drop) => Self::Drop,
+            (Self::Search, _) | (_, Self::Search) => Self::Search,
+            (Self::Keep, Self::Keep) => Self::Keep,
+        }
+    }
+}
+
 /// What a filter decides about the entries of one directory. Depends on nothing but the patterns and the
 /// directory's path, so that several threads can decide about several directories.
 #[derive(Clone, Debug)]

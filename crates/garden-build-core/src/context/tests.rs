@@ -2,6 +2,7 @@
 
 #[cfg(unix)]
 mod cached;
+mod extent;
 mod git_ignore;
 mod selection;
 

@@ -209,17 +209,21 @@ impl Walk<'_> {
     fn entry(&self, here: &mut Here<'_, '_>, entry: &DirEntry, name: &Name) -> Result<(), ContextError> {
         let file_type = entry.file_type().map_err(|error| ContextError::reading(&name.text, error))?;
         let is_directory = file_type.is_dir();
-        let is_ignored = here.ignored.is_any() && here.ignored.ignores(&entry.path(), is_directory);
-        let verdict =
-            if is_ignored { Verdict::Drop } else { here.job.choice.judge(&name.text, is_directory) };
-        match verdict {
+        let wanted = self.selection.wanted.verdict(&name.text, is_directory);
+        let is_ignored = || here.ignored.is_any() && here.ignored.ignores(&entry.path(), is_directory);
+        let verdict = if wanted == Verdict::Drop || is_ignored() {
+            Verdict::Drop
+        } else {
+            here.job.choice.judge(&name.text, is_directory)
+        };
+        match verdict.and(wanted) {
             Verdict::Drop => {
                 here.keep_cached(entry);
                 Ok(())
             }
             Verdict::Search => {
                 here.searched.push(u32::try_from(here.folder.len()).expect("fewer names than 4 GiB hold"));
-                self.found_directory(here, entry, name, true)
+                self.found_directory(here, entry, name, verdict == Verdict::Search)
             }
             Verdict::Keep if !name.is_utf8 => Err(ContextError::NameNotUtf8(name.text.clone())),
             Verdict::Keep if is_directory => self.found_directory(here, entry, name, false),

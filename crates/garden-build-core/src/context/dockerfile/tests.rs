@@ -1,0 +1,173 @@
+//! What is read, in cases that a comparison with `BuildKit` alone does not show.
+
+use std::collections::BTreeSet;
+
+use super::{Doubt, Reads, StagesBuilt, reads};
+use crate::{BuildRequest, NamedContext};
+
+const IMAGE: &str = "FROM busybox\n";
+
+fn request() -> BuildRequest {
+    BuildRequest::new("test", ".")
+}
+
+/// What is read, or why it is not certain.
+fn read(text: &str, request: &BuildRequest, built: StagesBuilt) -> Result<Vec<String>, String> {
+    match reads(text.as_bytes(), request, built) {
+        Ok(Reads { sources, .. }) => Ok(sources.into_iter().collect()),
+        Err(Doubt(doubt)) => Err(doubt.into_owned()),
+    }
+}
+
+fn needed(text: &str) -> Result<Vec<String>, String> {
+    read(text, &request(), StagesBuilt::Needed)
+}
+
+fn through(text: &str) -> Result<Vec<String>, String> {
+    read(text, &request(), StagesBuilt::ThroughTarget)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with what is read")]
+fn paths(paths: &[&str]) -> Result<Vec<String>, String> {
+    Ok(paths.iter().map(|path| (*path).to_owned()).collect())
+}
+
+#[test]
+fn says_what_it_is_not_certain_of() {
+    for (text, reason) in [
+        ("", "the target is no stage of it"),
+        ("COPY a /", "does not begin with `FROM`"),
+        ("FROM a b", "a `FROM` in it is malformed"),
+        ("FROM scratch\nCOPI a /", "there is no instruction `copi`"),
+        ("FROM scratch\nCOPY a", "has no destination"),
+        ("FROM scratch\nCOPY --new=1 a /", "the flag `--new` is not known"),
+        ("FROM scratch\nRUN --new true", "the flag `--new` is not known"),
+        ("FROM scratch\nRUN --mount=new=1 true", "the mount option `new` is not known"),
+        ("FROM scratch\nRUN --mount=type=new true", "mounts of the type `new` are not known"),
+        ("FROM scratch\nCOPY --from=$A a /", "is no plain name"),
+        ("FROM scratch\nCOPY --from=7 a /", "it has no stage 7"),
+        ("FROM scratch\nCOPY \"a /", "a word of it is malformed"),
+        ("FROM scratch\nCOPY <<EOF /\nCOPY a /", "the text `EOF` in it has no end"),
+        ("FROM scratch\nCMD [1]", ""),
+        ("# syntax=other/frontend\nFROM scratch", "may read it in another way"),
+        ("# syntax=docker/dockerfile-upstream\nFROM scratch", "may read it in another way"),
+        ("#!/usr/bin/x\n# syntax=other/frontend\nFROM scratch", "begins with `#!`"),
+        ("# check=skip=all\n# escape=`\nFROM scratch", "stands behind `# check`"),
+        ("# escape=x\nFROM scratch", "an escape character that there is not"),
+        ("FROM node:20-onbuild", "`node:20-onbuild` has triggers"),
+        ("FROM a AS x\nONBUILD COPY b /\nFROM x", "has triggers for another"),
+        ("FROM a AS x\nFROM b AS X", "more than one thing is called `x`"),
+        ("FROM x-$TARGETARCH", "what `x-$TARGETARCH` stands for is not known"),
+        ("FROM scratch\nARG TARGETARCH\nCOPY bin/$TARGETARCH /", "is known to the builder only"),
+        ("FROM busybox\nCOPY $HOME/a /", "is known to the builder only"),
+        ("FROM scratch\nCOPY $PATH /", "is known to the builder only"),
+        ("FROM scratch\nENV A=b.c\nCOPY ${A%.*} /", "is known to the builder only"),
+    ] {
+        match needed(text) {
+            Err(doubt) => assert!(doubt.contains(reason) && !reason.is_empty(), "{text:?}: {doubt}"),
+            // An instruction that reads nothing is for the builder to refuse.
+            Ok(read) => assert!(read.is_empty() && reason.is_empty(), "{text:?}: {read:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_stock_frontend_is_known_in_every_version() {
+    for image in ["docker/dockerfile", "docker/dockerfile:1.7-labs", "docker.io/docker/dockerfile@sha256:0"] {
+        assert_eq!(needed(&format!("# syntax={image}\nFROM scratch\nCOPY a /")), paths(&["a"]), "{image}");
+    }
+}
+
+#[test]
+fn another_frontend_may_also_come_with_the_request() {
+    let request = request().build_arg("BUILDKIT_SYNTAX", "docker/dockerfile:1");
+    assert!(read("FROM scratch\nCOPY a /", &request, StagesBuilt::Needed).is_err());
+}
+
+#[test]
+fn only_stages_that_are_built_count() {
+    let text =
+        "FROM a AS one\nCOPY 1 /\nFROM b AS two\nCOPY 2 /\nFROM one AS three\nCOPY 3 /\nFROM c\nCOPY 4 /";
+    let target = |name: &str, built| read(text, &request().target(name), built);
+    assert_eq!(needed(text), paths(&["4"]));
+    assert_eq!(target("Three", StagesBuilt::Needed), paths(&["1", "3"]));
+    assert_eq!(target("three", StagesBuilt::ThroughTarget), paths(&["1", "2", "3"]));
+    assert_eq!(through(text), paths(&["1", "2", "3", "4"]));
+    assert!(target("absent", StagesBuilt::Needed).is_err());
+}
+
+#[test]
+fn a_stage_that_a_named_context_replaces_is_still_expected_to_read() {
+    let text = "FROM a AS one\nCOPY 1 /\nFROM b\nCOPY --from=one /x /\nCOPY 2 /";
+    let request = request().context("one", NamedContext::Image("other".to_owned()));
+    assert_eq!(read(text, &request, StagesBuilt::Needed), paths(&["1", "2"]));
+}
+
+#[test]
+fn only_to_buildkit_an_escape_is_one_everywhere() {
+    let text = "# escape=`\nFROM scratch\nCOPY `\n a`b /";
+    assert_eq!(needed(text), paths(&["ab"]));
+    assert!(through(text).is_err());
+}
+
+#[test]
+fn only_to_buildkit_there_is_nothing_above_the_context() {
+    assert_eq!(needed("FROM scratch\nCOPY ../a b/../../c /d/../e /"), paths(&["a", "c", "e"]));
+    assert!(through("FROM scratch\nCOPY ../a /").is_err());
+    assert_eq!(through("FROM scratch\nCOPY b/../a /../c /"), paths(&["a", "c"]));
+}
+
+#[test]
+fn arguments_count_in_the_order_of_buildkit_but_others_may_prefer_the_image_s() {
+    let own = format!("{IMAGE}ARG A=x\nCOPY $A /");
+    assert_eq!(needed(&own), paths(&["x"]));
+    assert!(through(&own).is_err());
+    assert_eq!(through("FROM scratch\nARG A=x\nCOPY $A /"), paths(&["x"]));
+    assert_eq!(through(&format!("{IMAGE}ENV A=x\nCOPY $A /")), paths(&["x"]));
+    assert!(through("FROM scratch\nENV A=x\nARG A=y\nCOPY $A /").is_err());
+    assert_eq!(needed("FROM scratch\nENV A=x\nARG A=y\nCOPY $A /"), paths(&["y"]));
+    assert_eq!(through("ARG A=x\nFROM scratch\nARG A\nCOPY $A /"), paths(&["x"]));
+    assert!(through("ARG A='x'\nFROM scratch\nARG A\nCOPY $A /").is_err());
+    // Only to BuildKit, arguments are handed on to a stage that begins with this one.
+    let inherited = "FROM scratch AS a\nARG A=x\nFROM a\nCOPY $A /";
+    assert_eq!(needed(inherited), paths(&["x"]));
+    assert!(through(inherited).is_err());
+}
+
+#[test]
+fn arguments_come_from_the_request_their_default_or_the_first_lines() {
+    let text = "ARG A=global\nFROM scratch\nARG A\nARG B=default\nCOPY $A/$B-$C /";
+    assert_eq!(needed(text), paths(&["global/default-"]));
+    let request = request().build_arg("A", "one").build_arg("B", "../two").build_arg("C", "undeclared");
+    assert_eq!(read(text, &request, StagesBuilt::Needed), paths(&["two-"]));
+}
+
+#[test]
+fn a_variable_that_is_not_known_matters_only_where_it_is_read() {
+    let text = "ARG V=1.2\nFROM scratch\nARG V\nENV MAJOR=${V%.*} PATH=$PATH:/x\nCOPY a-$V /";
+    assert_eq!(needed(text), paths(&["a-1.2"]));
+    assert!(needed(&format!("{text}\nCOPY $MAJOR /")).is_err());
+}
+
+#[test]
+fn every_platform_reads_its_own_files() {
+    let text = "FROM scratch\nARG TARGETARCH TARGETVARIANT TARGETPLATFORM\nCOPY $TARGETPLATFORM-$TARGETARCH$TARGETVARIANT /";
+    let platforms = |platforms: &[&str]| {
+        let request = platforms.iter().fold(request(), |request, platform| request.platform(*platform));
+        read(text, &request, StagesBuilt::Needed)
+    };
+    assert_eq!(
+        platforms(&["linux/arm/v7", "linux/amd64"]),
+        paths(&["linux/amd64-amd64", "linux/arm/v7-armv7"])
+    );
+    // BuildKit makes `arm64` of it.
+    assert!(platforms(&["linux/aarch64"]).is_err());
+    assert!(platforms(&["linux/amd64", "windows/amd64"]).is_err());
+}
+
+#[test]
+fn names_the_images_that_built_stages_begin_with() {
+    let text = "FROM a AS one\nFROM b:1\nFROM one\nCOPY --from=c / /\nRUN --mount=from=d true";
+    let reads = reads(text.as_bytes(), &request(), StagesBuilt::Needed).expect("certain");
+    assert_eq!(reads.bases, BTreeSet::from(["a".to_owned()]));
+}
