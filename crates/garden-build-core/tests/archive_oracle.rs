@@ -1,6 +1,7 @@
 //! Has our streams read by the programs that will read them.
 #![cfg(unix)]
 
+#[allow(dead_code, reason = "the other tests need it, too")]
 mod support;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ use std::path::Path;
 use garden_build_core::BuildRequest;
 use garden_build_core::context::{Context, ContextError, IgnoreRules, PatternProblem};
 use serde_json::{Value, json};
+use support::Dice;
 
 const PURE_CASES: u64 = 8000;
 const REAL_CASES: u64 = 300;
@@ -67,28 +68,6 @@ const NAMES: &[&str] = &[
     "a", "a", "a", "b", "b", "b", "ab", "c", "aa", "a.b", ".a", "a-b", "*", "?", "!a", "a b", "é",
     "e\u{301}", "[a]", "\\", "7", "_", "a\nb", "\n", "{a,b}", "^", "$", "#a", "]",
 ];
-
-/// A small pseudo-random generator, so that a case is known by its number alone.
-struct Dice(u64);
-
-impl Dice {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
-    }
-
-    /// Returns a number below `limit`.
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).expect("below a usize")
-    }
-
-    fn pick(&mut self, from: &[&'static str]) -> &'static str {
-        from[self.below(from.len())]
-    }
-}
 
 /// An ignore file of one to five lines.
 fn patterns(dice: &mut Dice) -> String {

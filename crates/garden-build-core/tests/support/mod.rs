@@ -1,4 +1,4 @@
-//! The Go program that answers what `BuildKit` and the kaniko executor would do.
+//! The Go programs that answer what `BuildKit` and the kaniko executor would do.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ pub(crate) fn oracle(arguments: &[&str], input: &[u8]) -> Result<String, String>
 /// Returns the oracle's path, after building it if need be.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(build)
+    PROGRAM.get_or_init(|| build("dockerignore-oracle"))
 }
 
 /// Runs `command` with `input`. Returns what it prints, or why it fails.
@@ -34,12 +34,13 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Result<String, String>
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-fn build() -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed/tools/dockerignore-oracle");
+/// Builds the program of `testbed/tools` that is called `name`, and returns its path.
+pub(crate) fn build(name: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed/tools").join(name);
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let program = cache.join("dockerignore-oracle");
+    let program = cache.join(name);
     // Renamed into place, because another test may be running the program.
-    let fresh = cache.join(format!("dockerignore-oracle-{}", std::process::id()));
+    let fresh = cache.join(format!("{name}-{}", std::process::id()));
     let status = Command::new("go")
         .args(["build", "-buildvcs=false", "-o"])
         .arg(&fresh)
@@ -52,4 +53,26 @@ fn build() -> PathBuf {
     assert!(status.success(), "`go build` failed in {}", source.display());
     std::fs::rename(&fresh, &program).expect("the oracle is put into place");
     program
+}
+
+/// A small pseudo-random generator, so that a case is known by its number alone.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d)
+    }
+
+    /// Returns a number below `limit`.
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % limit as u64).expect("below a usize")
+    }
+
+    pub(crate) fn pick(&mut self, from: &[&'static str]) -> &'static str {
+        from[self.below(from.len())]
+    }
 }

@@ -1,0 +1,3 @@
+ARG BASE
+FROM ${BASE}
+RUN --mount=target=/mnt cp /mnt/package.json /

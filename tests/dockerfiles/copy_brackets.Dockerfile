@@ -1,0 +1,3 @@
+FROM scratch
+COPY docs/[gx]uide.txt /
+COPY app/lib/[^x]*.txt /lib/

@@ -1,0 +1,3 @@
+FROM scratch
+COPY package.json /first/
+COPY . /all/

@@ -1,0 +1,2 @@
+FROM scratch
+COPY --exclude=*.txt --exclude=lib app /app/

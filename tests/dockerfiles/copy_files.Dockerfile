@@ -1,0 +1,3 @@
+FROM scratch
+COPY package.json /
+COPY package.json docs/readme.md /several/

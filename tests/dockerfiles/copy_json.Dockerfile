@@ -1,0 +1,3 @@
+FROM scratch
+COPY ["with space.txt", "package.json", "/json/"]
+COPY [ "docs/guide.txt" , "/guide" ]

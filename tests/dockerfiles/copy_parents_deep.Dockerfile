@@ -1,0 +1,2 @@
+FROM scratch
+COPY --parents services/**/package.json /deep/

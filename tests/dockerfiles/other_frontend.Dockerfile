@@ -1,0 +1,3 @@
+# syntax=registry.example/other-frontend:1
+FROM scratch
+COPY package.json /

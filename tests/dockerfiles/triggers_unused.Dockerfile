@@ -1,0 +1,3 @@
+FROM scratch
+COPY package.json /
+ONBUILD COPY unread /unread
