@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use garden_build_core::context::{Context, DigestCache, Tree};
+use garden_build_core::context::{Cancelled, Context, DigestCache, Extent, Reader, Tree};
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference,
     NamedContext, Pushed, Result, SweepReport, Version, event_channel,
@@ -12,6 +12,7 @@ use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
 use garden_docker::{ClusterDaemon, DaemonChoice, DockerDaemon};
 use tokio_util::sync::CancellationToken;
 
+use crate::base_images::BaseImages;
 use crate::init::Services;
 use crate::mode;
 use crate::target::{Known, Target};
@@ -38,6 +39,7 @@ struct Inner {
     cache_tags: BTreeSet<String>,
     /// Where the digests of files are kept from one build to the next.
     digests: DigestCache,
+    base_images: BaseImages,
     notices: Vec<Notice>,
 }
 
@@ -109,8 +111,17 @@ impl Builder {
         };
         let secrets = [provider.image_pull_secrets, provider.copy_secrets].concat();
         let notices = provider.notices;
-        let digests = DigestCache::of_user();
-        Self(Arc::new(Inner { backend, target, daemon, secrets, installs, cache_tags, digests, notices }))
+        Self(Arc::new(Inner {
+            backend,
+            target,
+            daemon,
+            secrets,
+            installs,
+            cache_tags,
+            digests: DigestCache::of_user(),
+            base_images: BaseImages::default(),
+            notices,
+        }))
     }
 
     /// Keeps the digests of files, by which an unchanged context is known without reading it, in `cache` instead of in
@@ -151,9 +162,9 @@ impl Builder {
     /// If the context cannot be read or the registry cannot be asked.
     pub async fn status(&self, request: BuildRequest) -> Result<Status> {
         self.0.backend.capabilities().check(self.0.backend.name(), &request)?;
-        let prepared = self.0.prepare(request, &CancellationToken::new()).await?;
         let (events, _nobody) = event_channel();
-        let existing = match self.0.target.look_up(&prepared.reference, &events).await? {
+        let (prepared, known) = self.0.find(request, false, &events, &CancellationToken::new()).await?;
+        let existing = match known {
             Known::Exists(digest) => Some(digest),
             Known::Missing => None,
             Known::Unknown(error) => return Err(error),
@@ -246,7 +257,9 @@ impl Inner {
         if self.installs {
             cx.until_stopped(self.services().unless_installed(&cx.events, &cx.cancel)).await?;
         }
-        let (prepared, known) = cx.until_stopped(self.find(request, cx)).await?;
+        let replaces = request.force || request.no_cache;
+        let (prepared, known) =
+            cx.until_stopped(self.find(request, replaces, &cx.events, &cx.cancel)).await?;
         let (reference, digest, outcome) = match known {
             Known::Exists(digest) => (prepared.reference, digest, Outcome::AlreadyExists),
             Known::Missing | Known::Unknown(_) => {
@@ -259,21 +272,60 @@ impl Inner {
     }
 
     /// Names the image by its content, and looks whether it exists.
-    async fn find(&self, request: BuildRequest, cx: &BuildContext) -> Result<(Prepared, Known)> {
-        let step = cx.events.step(format!("read the build context {}", request.directory.display()));
-        let prepared = step.end(self.prepare(request, &cx.cancel).await)?;
-
-        if prepared.request.force || prepared.request.no_cache {
-            return Ok((prepared, Known::Missing));
+    ///
+    /// The content is what the Dockerfile shows to be read. Base images may have triggers that read more. An image
+    /// of that name which exists was built when they had none; before one is built they are looked at, and if it is
+    /// not certain, the image gets the name of the whole context.
+    ///
+    /// With `replaces`, an image that exists does not count.
+    async fn find(
+        &self,
+        request: BuildRequest,
+        replaces: bool,
+        events: &EventSink,
+        cancel: &CancellationToken,
+    ) -> Result<(Prepared, Known)> {
+        let step = events.step(format!("read the build context {}", request.directory.display()));
+        let prepared = step.end(self.prepare(request, cancel).await)?;
+        let known = self.look_for(&prepared, replaces, events).await?;
+        if matches!(known, Known::Exists(_)) {
+            return Ok((prepared, known));
         }
-        let step = cx.events.step(format!("look for {}", prepared.reference));
-        let known = self.target.look_up(&prepared.reference, &cx.events).await;
+        let Err(doubt) = self.check_base_images(&prepared).await else { return Ok((prepared, known)) };
+        let step = events.step(format!("read the whole build context: {doubt}"));
+        let prepared = step.end(self.prepare(prepared.request.whole_context(true), cancel).await)?;
+        let known = self.look_for(&prepared, replaces, events).await?;
+        Ok((prepared, known))
+    }
+
+    /// Makes sure that what was left out of the context is not read by triggers of base images; else tells why.
+    async fn check_base_images(&self, prepared: &Prepared) -> std::result::Result<(), String> {
+        match prepared.context.extent() {
+            Extent::Read { bases, .. } if !bases.is_empty() => {
+                if !self.backend.capabilities().pulls_base_images {
+                    return Err(format!(
+                        "{} may come from the daemon, and have triggers (ONBUILD)",
+                        bases.join(", ")
+                    ));
+                }
+                self.base_images.check(&self.target, bases, &prepared.request.platforms).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn look_for(&self, prepared: &Prepared, replaces: bool, events: &EventSink) -> Result<Known> {
+        if replaces {
+            return Ok(Known::Missing);
+        }
+        let step = events.step(format!("look for {}", prepared.reference));
+        let known = self.target.look_up(&prepared.reference, events).await;
         match &known {
             Ok(Known::Exists(_)) => step.cached(),
             Ok(Known::Missing) => step.done(),
             Ok(Known::Unknown(error)) => {
                 step.done();
-                cx.events.warn(
+                events.warn(
                     format!(
                         "whether the image exists could not be found out from here, so it is built: {}",
                         error.message()
@@ -283,7 +335,7 @@ impl Inner {
             }
             Err(error) => step.failed(error.message()),
         }
-        Ok((prepared, known?))
+        known
     }
 
     async fn prepare(&self, request: BuildRequest, cancel: &CancellationToken) -> Result<Prepared> {
@@ -291,8 +343,9 @@ impl Inner {
         // Also stops the scan's thread when this future is dropped.
         let stop = cancel.child_token();
         let _stop_with_us = stop.clone().drop_guard();
-        let (scanned, digests) = (request.clone(), self.digests.clone());
-        let scan = move || scan(&scanned, &digests, &|| stop.is_cancelled());
+        let (scanned, flags, digests) = (request.clone(), image_flags.clone(), self.digests.clone());
+        let stages = self.backend.capabilities().stages_built();
+        let scan = move || scan(&scanned, &Reader::new(stages, &flags), &digests, &|| stop.is_cancelled());
         let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
         })??;
@@ -393,13 +446,14 @@ fn may_be_the_registry_s(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::PushFailed | ErrorKind::Unreachable | ErrorKind::NotFound)
 }
 
-/// Reads the context, and those named contexts that are directories.
+/// Reads what the `reader` can read of the context, and those named contexts that are directories.
 fn scan(
     request: &BuildRequest,
+    reader: &Reader<'_>,
     digests: &DigestCache,
-    cancelled: garden_build_core::context::Cancelled<'_>,
+    cancelled: Cancelled<'_>,
 ) -> Result<(Context, BTreeMap<String, Tree>)> {
-    let context = Context::scan_with(request, digests, cancelled)?;
+    let context = Context::scan_for(request, reader, digests, cancelled)?;
     let mut named = BTreeMap::new();
     for (name, named_context) in &request.contexts {
         if let NamedContext::Directory(directory) = named_context {

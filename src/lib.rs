@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod base_images;
 mod builder;
 mod clean_up;
 mod init;

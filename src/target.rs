@@ -175,6 +175,19 @@ impl Target {
         Ok(Location { registry: self.client().await?, image })
     }
 
+    /// Finds the way to an image that a Dockerfile names: in the deployment registry, or in another one, which then has a
+    /// certificate of a public authority.
+    pub(crate) async fn locate_base(&self, image: &ImageReference) -> Result<Location> {
+        let is_reached = |registry: &TargetRegistry| image.registry() == registry.reached.host();
+        if self.has(image) || self.registry().is_ok_and(is_reached) {
+            return self.locate(image).await;
+        }
+        let registry = RegistryClient::builder(image.registry())
+            .credentials(self.credentials().await?)
+            .dialer(self.dialer());
+        Ok(Location { registry: registry.build()?, image: image.clone() })
+    }
+
     /// Returns a client of the registry, with the credentials that count now.
     pub(crate) async fn client(&self) -> Result<RegistryClient> {
         let TargetRegistry { reached, ca, .. } = self.registry()?;

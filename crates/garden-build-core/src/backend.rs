@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Context, Tree};
+use crate::context::{Context, StagesBuilt, Tree};
 use crate::{BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference, Result};
 
 /// A way to build an image and push it: kaniko in a pod, a `BuildKit` daemon, a Docker daemon.
@@ -146,9 +146,19 @@ pub struct Capabilities {
     pub secrets: bool,
     /// Can forward SSH agents to RUN steps.
     pub ssh_agents: bool,
+    /// Builds only those stages of a Dockerfile that the target is made of, and knows its variables, as
+    /// `BuildKit` does; so other stages read nothing of the context.
+    pub skips_unused_stages: bool,
+    /// Takes base images from their registries, and never from a store of its own that has others.
+    pub pulls_base_images: bool,
 }
 
 impl Capabilities {
+    /// Returns which stages are built.
+    pub fn stages_built(&self) -> StagesBuilt {
+        if self.skips_unused_stages { StagesBuilt::Needed } else { StagesBuilt::ThroughTarget }
+    }
+
     /// Checks that a backend called `mode` can do what `request` asks for.
     ///
     /// # Errors

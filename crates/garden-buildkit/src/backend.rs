@@ -146,6 +146,8 @@ impl Backend for BuildkitBackend {
         capabilities.named_contexts = true;
         capabilities.secrets = true;
         capabilities.ssh_agents = true;
+        capabilities.skips_unused_stages = true;
+        capabilities.pulls_base_images = true;
         capabilities
     }
 

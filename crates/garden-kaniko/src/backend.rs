@@ -137,7 +137,9 @@ impl Backend for KanikoBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        let mut capabilities = Capabilities::default();
+        capabilities.pulls_base_images = true;
+        capabilities
     }
 
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {

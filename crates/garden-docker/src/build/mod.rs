@@ -44,6 +44,7 @@ pub(crate) fn capabilities(choice: Choice) -> Capabilities {
     capabilities.named_contexts = buildkit;
     capabilities.secrets = buildkit;
     capabilities.ssh_agents = buildkit;
+    capabilities.skips_unused_stages = choice == Choice::Buildkit;
     capabilities
 }
 
