@@ -22,6 +22,7 @@ mod local_docker;
 mod permissions;
 mod project;
 mod proxy;
+mod pruning;
 mod publishing;
 mod registry;
 mod site;

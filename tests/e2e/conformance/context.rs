@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use garden_build::Event;
+use garden_build::{Event, Outcome};
 
 use super::image::{Content, File, files};
 use super::{Case, Seen};
@@ -116,6 +116,30 @@ fn read(directory: &Path, start: &str, files: &mut BTreeMap<String, File>) {
         };
         files.insert(path, File { content, mode, owner: (0, 0) });
     }
+}
+
+pub(super) async fn unread_file(case: &mut Case<'_>) -> Seen {
+    case.project.file("Dockerfile", "FROM scratch\nCOPY read /read\n");
+    case.project.file("read/file", "before");
+    case.project.file("unread/file", "before");
+    let first = case.build(case.request()).await;
+
+    case.project.file("unread/file", "afterwards");
+    case.project.file("unread/new", "new");
+    let second = case.build(case.request()).await;
+    assert_eq!(second.outcome, Outcome::AlreadyExists);
+    assert_eq!((&second.reference, second.digest), (&first.reference, first.digest));
+
+    // Who asks for it has everything count, and gets the same files.
+    let whole = case.build(case.request().whole_context(true)).await;
+    assert_ne!(whole.reference, first.reference);
+    assert_eq!(files(&whole.reference).await.names_below("read"), ["file"]);
+
+    case.project.file("read/file", "afterwards");
+    let third = case.build(case.request()).await;
+    assert_ne!(third.reference, first.reference);
+    assert_eq!(files(&third.reference).await.text("read/file"), "afterwards");
+    Seen::Works
 }
 
 pub(super) async fn changed_file(case: &mut Case<'_>) -> Seen {
