@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::process::{self, Needed, Reports};
 use super::reading::Work;
@@ -127,20 +128,18 @@ impl Reader {
     /// Matches the rules of [`workload::RULES`] against [`workload::paths`]. Returns nanoseconds for each path.
     pub(super) fn match_rules(self) -> Result<f64> {
         let directory = tempfile::tempdir()?;
-        let mut command = if self == Self::Ours {
-            Work::Match.command(directory.path(), directory.path(), RULE_ROUNDS)?
+        let paths = workload::paths();
+        let (mut command, question) = if self == Self::Ours {
+            (Work::Match.command(directory.path(), directory.path(), RULE_ROUNDS)?, String::new())
         } else {
             let mut command = Command::new(oracle()?);
             command.arg("time-filter").arg(RULE_ROUNDS.to_string());
-            command
+            let kind = |is_directory| if is_directory { "directory" } else { "file" };
+            let paths =
+                paths.iter().map(|(path, is_directory)| json!({"path": path, "kind": kind(*is_directory)}));
+            let paths: Vec<_> = paths.collect();
+            (command, json!({"patterns_text": workload::RULES, "paths": paths}).to_string())
         };
-        let paths: Vec<_> = workload::paths()
-            .into_iter()
-            .map(|(path, is_directory)| {
-                serde_json::json!({"path": path, "kind": if is_directory { "directory" } else { "file" }})
-            })
-            .collect();
-        let question = serde_json::json!({"patterns_text": workload::RULES, "paths": paths}).to_string();
         let mut answer = None;
         process::run(&mut command, question.as_bytes(), Reports::OnOutput, |line| {
             answer = serde_json::from_str::<Answer>(line).ok();

@@ -53,7 +53,7 @@ pub(super) fn large() -> Result<TempDir> {
     Ok(directory)
 }
 
-/// Makes 500 sources, and 60 000 files that [`RULES`] exclude.
+/// Makes the files of [`paths`], and 60 000 more that [`RULES`] exclude.
 pub(super) fn ignored() -> Result<TempDir> {
     let directory = directory("FROM scratch\nCOPY . /app\n")?;
     fs::write(directory.path().join(".dockerignore"), RULES)?;
@@ -61,7 +61,7 @@ pub(super) fn ignored() -> Result<TempDir> {
         let path = directory.path().join(path);
         if is_directory { fs::create_dir(path)? } else { fs::write(path, "module.exports = {};\n")? }
     }
-    for index in 0..40_000 {
+    for index in 0..60_000 {
         let parent = directory.path().join(format!("node_modules/more-{}", index / 40));
         if index % 40 == 0 {
             fs::create_dir(&parent)?;
