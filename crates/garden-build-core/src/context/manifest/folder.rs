@@ -89,12 +89,12 @@ impl<'p> FolderBuilder<'p> {
     }
 
     /// Adds a file that is to be digested.
-    pub(in super::super) fn add_unread(&mut self, name: &str, size: u64) {
-        self.add(name, 0, 0, UNIX_EPOCH, size);
+    pub(in super::super) fn add_unread(&mut self, name: &str, modified: SystemTime, size: u64) {
+        self.add(name, 0, 0, modified, size);
     }
 
     pub(in super::super) fn add_file(&mut self, name: &str, content: &Content) {
-        self.add_unread(name, content.size);
+        self.add_unread(name, content.modified, content.size);
         if let Some(record) = self.records.last_mut() {
             record.set(content);
         }
@@ -203,7 +203,7 @@ impl Record {
         u32::from(self.mode & !TYPE)
     }
 
-    fn modified(&self) -> SystemTime {
+    pub(in super::super) fn modified(&self) -> SystemTime {
         let distance = Duration::from_nanos(self.modified.unsigned_abs());
         if self.modified < 0 { UNIX_EPOCH - distance } else { UNIX_EPOCH + distance }
     }

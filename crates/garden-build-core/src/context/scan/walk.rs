@@ -292,8 +292,9 @@ impl Walk<'_> {
                 };
                 here.folder.add_file(here.last_part(name), &content);
             } else {
+                let modified = metadata.modified().map_err(reading)?;
                 here.has_unknown = true;
-                here.folder.add_unread(here.last_part(name), metadata.len());
+                here.folder.add_unread(here.last_part(name), modified, metadata.len());
             }
         } else {
             return Err(ContextError::Special { path: name.text.clone(), kind: special_kind(file_type) });
