@@ -22,6 +22,8 @@ pub(crate) enum Case {
     Tree,
     /// 200 000 files with 200 MB.
     Many,
+    /// A million files with next to nothing in them.
+    Million,
     /// One file of 4 GB.
     Large,
     /// 24 000 files of a project, and 60 000 of its dependencies, which `.dockerignore` excludes.
@@ -62,6 +64,9 @@ impl Bench {
             }
             Case::Many => {
                 self.new_and_unchanged("200 000 files", &workload::many()?, &[RawRead, RawStat, Git, Tar, Go])
+            }
+            Case::Million => {
+                self.new_and_unchanged("1 000 000 files", &workload::million()?, &[RawRead, RawStat])
             }
             Case::Large => {
                 self.new_and_unchanged("one file of 4 GB", &workload::large()?, &[RawRead, Git, Tar])
@@ -158,13 +163,10 @@ impl Bench {
 
     fn report(&mut self, peer: Reader) -> Result<&mut Report> {
         let known = self.reports.iter().position(|(known, _)| *known == peer);
-        let index = match known {
-            Some(index) => index,
-            None => {
-                self.reports.push((peer, Report::new(peer.describe()?)));
-                self.reports.len() - 1
-            }
-        };
+        let index = known.unwrap_or(self.reports.len());
+        if known.is_none() {
+            self.reports.push((peer, Report::new(peer.describe()?)));
+        }
         Ok(&mut self.reports[index].1)
     }
 }

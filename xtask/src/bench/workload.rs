@@ -28,14 +28,24 @@ pub(super) fn tree() -> Result<TempDir> {
 
 /// Makes 200 000 files with 200 MB in 14 000 directories.
 pub(super) fn many() -> Result<TempDir> {
+    trees(10, 2_001)
+}
+
+/// Makes a million files with 8 MB in 70 000 directories.
+pub(super) fn million() -> Result<TempDir> {
+    trees(50, 17)
+}
+
+/// Makes as many files as some of the trees have, each smaller than a `size`.
+fn trees(count: u64, size: u64) -> Result<TempDir> {
     let directory = directory("FROM scratch\nCOPY . /app\n")?;
     let mut noise = Noise::new(3);
-    for index in 0..10 * FILES {
-        let parent = directory.path().join(place_in_tree(index % (10 * DIRECTORIES)));
-        if index < 10 * DIRECTORIES {
+    for index in 0..count * FILES {
+        let parent = directory.path().join(place_in_tree(index % (count * DIRECTORIES)));
+        if index < count * DIRECTORIES {
             fs::create_dir_all(&parent)?;
         }
-        let size = noise.next() % 2_001;
+        let size = noise.next() % size;
         noise.write(&parent.join(format!("file-{index}.bin")), size)?;
     }
     Ok(directory)
