@@ -5,21 +5,30 @@
 //! each pushes to repositories of its own, which are new in each round, so that the other's layers
 //! are of no use to it.
 
+use std::fs;
+
 use anyhow::Result;
 use clap::ValueEnum;
+use tempfile::TempDir;
 
 use super::buildx::Buildx;
 use super::cluster::Cluster;
 use super::contest::{Built, Contest, Figure, Request, Sides};
 use super::ours::{self, Mode, Ours};
 use super::report::{self, Report, Side};
-use super::{Interrupt, Options, workload};
+use super::slow_link::SlowLink;
+use super::workload::{self, Content};
+use super::{Interrupt, Options};
 
 /// What is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Case {
-    /// 20 000 files with 200 MB: all new, unchanged, one file changed.
+    /// 20 000 files with 200 MB that do not compress: all new, unchanged, one file changed.
     Tree,
+    /// The same with text, as source code is.
+    SourceTree,
+    /// The source code, with the API server behind a slow link. (The registry is not: only we ask it anything.)
+    SlowSourceTree,
     /// One file of 512 MiB: all new, unchanged, changed.
     BigFile,
     /// A Dockerfile of three lines that was built before.
@@ -43,20 +52,30 @@ pub(super) fn run(options: &Options<Case>) -> Result<()> {
 fn measure(cluster: &mut Cluster, interrupt: &Interrupt, options: &Options<Case>) -> Result<Report> {
     let (namespace, peers_namespace) =
         (cluster.create_namespace("ours")?, cluster.create_namespace("buildx")?);
+    let registry = cluster.variable("GARDEN_TEST_REGISTRY")?;
+    // A copy, which a slow link changes.
+    let directory = TempDir::new()?;
+    let kubeconfig = directory.path().join("kubeconfig");
+    fs::copy(cluster.kubeconfig(), &kubeconfig)?;
     let ours = Ours {
-        kubeconfig: cluster.kubeconfig(),
+        kubeconfig: kubeconfig.clone(),
         namespace,
-        registry: cluster.variable("GARDEN_TEST_REGISTRY")?,
+        registry: registry.clone(),
         mode: Mode::ClusterBuildkit { image: cluster.variable("GARDEN_TEST_BUILDKIT_IMAGE")? },
         environment: Vec::new(),
     };
-    let theirs = Buildx::new(cluster, peers_namespace)?;
+    let theirs = Buildx::new(cluster, kubeconfig.clone(), peers_namespace)?;
     let peer = theirs.describe()?;
     let mut contest =
         Contest::new(Daemons { cluster, ours, theirs }, peer, options.rounds, interrupt.clone());
     let measured = contest.sides.start(interrupt).and_then(|()| {
         options.chosen().try_for_each(|case| match case {
-            Case::Tree => tree(&mut contest),
+            Case::Tree => tree(&mut contest, "20 000 files", Content::Noise),
+            Case::SourceTree => tree(&mut contest, "20 000 source files", Content::Source),
+            Case::SlowSourceTree => {
+                let _link = SlowLink::lead(&kubeconfig, &registry)?;
+                tree(&mut contest, "20 000 source files on a slow link", Content::Source)
+            }
             Case::BigFile => big_file(&mut contest),
             Case::Small => small(&mut contest),
             Case::RegistryCache => registry_cache(&mut contest),
@@ -100,10 +119,10 @@ impl Sides for Daemons<'_> {
     }
 }
 
-fn tree(contest: &mut Contest<Daemons<'_>>) -> Result<()> {
-    println!("writing 20 000 files");
-    let directory = workload::tree()?;
-    contest.cold_unchanged_changed("20 000 files", directory.path(), workload::FILE_IN_TREE)
+fn tree(contest: &mut Contest<Daemons<'_>>, what: &str, content: Content) -> Result<()> {
+    println!("writing {what}");
+    let directory = workload::tree(content)?;
+    contest.cold_unchanged_changed(what, directory.path(), workload::FILE_IN_TREE)
 }
 
 fn big_file(contest: &mut Contest<Daemons<'_>>) -> Result<()> {

@@ -52,11 +52,11 @@ struct Vertex {
 }
 
 impl Buildx {
-    pub(super) fn new(cluster: &Cluster, namespace: String) -> Result<Self> {
+    pub(super) fn new(cluster: &Cluster, kubeconfig: PathBuf, namespace: String) -> Result<Self> {
         Ok(Self {
             program: testbed::peer("buildx")?,
             configuration: TempDir::new()?,
-            kubeconfig: cluster.kubeconfig(),
+            kubeconfig,
             registry: cluster.variable("GARDEN_TEST_REGISTRY")?,
             namespace,
         })

@@ -21,7 +21,8 @@ use super::dockerd::Daemon;
 use super::ours::{Mode, Ours};
 use super::registry::Registry;
 use super::report::{self, Side};
-use super::{Interrupt, Options, workload};
+use super::workload::{self, Content};
+use super::{Interrupt, Options};
 use crate::testbed::{self, Environment};
 
 /// What is built: all new, unchanged, one file changed.
@@ -66,7 +67,7 @@ pub(super) fn run(options: &Options<Case>) -> Result<()> {
             }
             Case::Tree | Case::ClassicTree => {
                 println!("writing 20 000 files");
-                let directory = workload::tree()?;
+                let directory = workload::tree(Content::Noise)?;
                 contest.cold_unchanged_changed(
                     &name("20 000 files"),
                     directory.path(),

@@ -19,6 +19,7 @@ mod reader;
 mod reading;
 mod registry;
 mod report;
+mod slow_link;
 mod workload;
 
 use std::env;
