@@ -63,7 +63,9 @@ pub(crate) async fn connect(
             let stream = PodStream::port_forward(cluster, namespace, &daemon.pod.name, PORT).await;
             let stream = stream.map_err(|error| Unreached::Refused(error.into()))?;
             let connected = over_tls(identity, async { Ok(stream) }).await;
-            connected.map_err(|error| Unreached::Refused(unserved(namespace, daemon, &error)))
+            connected
+                .map(|client| through_the_api_server(cluster, client))
+                .map_err(|error| Unreached::Refused(unserved(namespace, daemon, &error)))
         }
         Route::Direct => match (direct(daemon).await, wanted) {
             (Err(Unreached::Client(error)), None) => {
@@ -97,7 +99,14 @@ async fn exec(cluster: &Cluster, settings: &spec::Settings, daemon: &Daemon) -> 
     let (namespace, pod) = (settings.namespace.name.as_str(), &daemon.pod);
     let stream = PodStream::exec(cluster, namespace, &pod.name, pod.container, &command).await;
     let stream = stream.map_err(|error| Unreached::Refused(error.into()))?;
-    Client::connect(stream).await.map_err(Unreached::Client)
+    let connected = Client::connect(stream).await;
+    connected.map(|client| through_the_api_server(cluster, client)).map_err(Unreached::Client)
+}
+
+/// Compresses, unless the API server is on this machine. Between pods nothing is compressed: there, the daemon would need more time to
+/// decompress than the network saves.
+fn through_the_api_server(cluster: &Cluster, client: Client) -> Client {
+    if cluster.is_local() { client } else { client.compressing() }
 }
 
 async fn direct(daemon: &Daemon) -> Result<Client, Unreached> {

@@ -3,6 +3,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use garden_build::Digest;
+
 use crate::site::{Project, build_with_events, in_project, running, sent, shown, steps, variable, warnings};
 
 /// Writes `count` small files.
@@ -155,6 +157,38 @@ async fn what_the_frontend_advises_against_is_a_warning_with_its_line() {
         assert!(warning.starts_with("line 3 of the Dockerfile: "), "{warning}");
         assert!(warning.contains("LegacyKeyValueFormat"), "{warning}");
         assert!(!warning.contains("(line 3)"), "the line is named once: {warning}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_compresses_and_what_does_not_both_arrive_as_they_are() {
+    in_project("bk-compressed", async |project| {
+        project.buildkit();
+        project.dockerfile("COPY . /context\nRUN cd /context && sha256sum -c sums\n");
+        let noise = |seed: u64, length: usize| -> Vec<u8> {
+            let mut state = seed;
+            let next = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state.to_be_bytes()[0]
+            };
+            std::iter::repeat_with(next).take(length).collect()
+        };
+        let mut sums = String::new();
+        for number in 0..40 {
+            // From nothing to 3 MB, by turns.
+            let length = number * number * 2_000;
+            let contents = match number % 3 {
+                0 => noise(number as u64, length),
+                1 => "let x = 1;\n".bytes().cycle().take(length).collect(),
+                _ => [vec![b' '; length / 2], noise(number as u64, length / 2)].concat(),
+            };
+            project.file(&format!("{number}.bin"), &contents);
+            sums.push_str(&format!("{}  {number}.bin\n", Digest::of(&contents).hex()));
+        }
+        project.file("sums", sums);
+        let (image, events) = build_with_events(&project.builder(), project.request()).await;
+        assert!(image.is_ok(), "{}", shown(&events));
     })
     .await;
 }

@@ -4,17 +4,25 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bollard_buildkit_proto::moby::buildkit::v1::BytesMessage;
 use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
+use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::{Request, Response, Uri};
-use hyper::body::Incoming;
+use futures::{Stream, StreamExt as _};
+use http::header::{CONTENT_TYPE, TE};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http_body_util::StreamBody;
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tonic::body::Body;
+use tonic::codec::{Codec as _, CompressionEncoding};
+use tonic::{Code, Status, Streaming};
+use tonic_prost::ProstCodec;
 
-use super::ClientError;
+use super::{ClientError, message};
 
 /// What the daemon accepts and sends in one message. Source: containerd's `defaults.DefaultMaxRecvMsgSize`.
 pub(super) const LARGEST_MESSAGE: usize = 16 << 20;
@@ -32,6 +40,9 @@ const WINDOW: u32 = 2 << 20;
 
 /// Errors travel in trailers, with the Dockerfile and the daemon's stack traces in them.
 const LARGEST_HEADERS: u32 = 16 << 20;
+
+/// The call in which the daemon calls us.
+const SESSION: &str = "http://buildkit/moby.buildkit.v1.Control/Session";
 
 /// The calls of `moby.buildkit.v1.Control` on this connection.
 pub(super) type Control = ControlClient<Connection>;
@@ -100,6 +111,37 @@ impl Connection {
     pub(super) fn control(&self) -> Control {
         ControlClient::with_origin(self.clone(), Uri::from_static("http://buildkit"))
             .max_decoding_message_size(LARGEST_MESSAGE)
+    }
+
+    /// Calls `Control.Session` with `headers`, which sends the `messages` that a
+    /// [`Packer`](message::Packer) makes. `tonic` would compress all of them, or none.
+    pub(super) async fn session(
+        &self,
+        mut headers: HeaderMap,
+        compressed: bool,
+        messages: impl Stream<Item = Bytes> + Send + 'static,
+    ) -> Result<Streaming<BytesMessage>, Status> {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        if compressed {
+            headers.insert("grpc-encoding", HeaderValue::from_static(message::ENCODING));
+        }
+        let frames = messages.map(|message| Ok::<_, Status>(Frame::data(message)));
+        let mut request = Request::new(Body::new(StreamBody::new(frames)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static(SESSION);
+        *request.headers_mut() = headers;
+        let sent = self.requests.clone().send_request(request).await;
+        let response = sent.map_err(|error| Status::from_error(Box::new(error)))?;
+        match Status::from_header_map(response.headers()) {
+            Some(status) if status.code() != Code::Ok => return Err(status),
+            _ => {}
+        }
+        let decoder = ProstCodec::<(), BytesMessage>::default().decoder();
+        let (status, largest) = (response.status(), Some(LARGEST_MESSAGE));
+        // The daemon answers in kind.
+        let encoding = compressed.then_some(CompressionEncoding::Gzip);
+        Ok(Streaming::new_response(decoder, response.into_body(), status, encoding, largest))
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use tonic::Streaming;
 
-use super::connection::Control;
+use super::connection::Connection;
 use super::status::{Update, updates};
 use super::{ClientError, DockerfileBuild, Session};
 
@@ -44,12 +44,14 @@ pub struct ImageDescriptor {
 
 /// Runs `build` and reports to `on_update`, until everything was reported.
 pub(super) async fn solve(
-    control: Control,
+    connection: &Connection,
+    compress: bool,
     build: DockerfileBuild,
     session: Session,
     mut on_update: impl FnMut(Update),
 ) -> Result<Solved, ClientError> {
-    let mut session = session.open(control.clone()).await?;
+    let mut session = session.open(connection, compress).await?;
+    let control = connection.control();
     let reference = uuid::Uuid::new_v4().simple().to_string();
     let request = build.into_request(reference.clone(), session.id.clone());
     let mut solving = control.clone();

@@ -5,11 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bollard_buildkit_proto::moby::buildkit::v1::BytesMessage;
+use bytes::Bytes;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_util::sync::PollSender;
 use tonic::Streaming;
+
+use super::message::Packer;
 
 /// The most that goes into one message. Each message is copied whole a few times on its way.
 const CHUNK: usize = 64 << 10;
@@ -25,20 +28,25 @@ const MESSAGES_IN_FLIGHT: usize = 2;
 pub(super) struct Tunnel {
     incoming: Streaming<BytesMessage>,
     unread: io::Cursor<Vec<u8>>,
-    outgoing: PollSender<BytesMessage>,
+    outgoing: PollSender<Bytes>,
+    packer: Packer,
     /// Written, but not sent: many small writes become one message.
     unsent: Vec<u8>,
 }
 
 /// Returns where a tunnel sends to, and the messages that leave there.
-pub(super) fn outgoing() -> (PollSender<BytesMessage>, impl Stream<Item = BytesMessage> + Send + 'static) {
+pub(super) fn outgoing() -> (PollSender<Bytes>, impl Stream<Item = Bytes> + Send + 'static) {
     let (sender, mut receiver) = mpsc::channel(MESSAGES_IN_FLIGHT);
     (PollSender::new(sender), futures::stream::poll_fn(move |context| receiver.poll_recv(context)))
 }
 
 impl Tunnel {
-    pub(super) fn new(incoming: Streaming<BytesMessage>, outgoing: PollSender<BytesMessage>) -> Self {
-        Self { incoming, unread: io::Cursor::default(), outgoing, unsent: Vec::new() }
+    pub(super) fn new(
+        incoming: Streaming<BytesMessage>,
+        outgoing: PollSender<Bytes>,
+        packer: Packer,
+    ) -> Self {
+        Self { incoming, unread: io::Cursor::default(), outgoing, packer, unsent: Vec::new() }
     }
 
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -46,10 +54,10 @@ impl Tunnel {
             return Poll::Ready(Ok(()));
         }
         ready!(self.outgoing.poll_reserve(context)).map_err(|_| io::ErrorKind::BrokenPipe)?;
-        let data = std::mem::take(&mut self.unsent);
-        Poll::Ready(
-            self.outgoing.send_item(BytesMessage { data }).map_err(|_| io::ErrorKind::BrokenPipe.into()),
-        )
+        let this = &mut *self;
+        let message = this.packer.pack(&this.unsent);
+        this.unsent.clear();
+        Poll::Ready(this.outgoing.send_item(message).map_err(|_| io::ErrorKind::BrokenPipe.into()))
     }
 }
 

@@ -27,7 +27,10 @@ pub(crate) async fn build(
     let mut run = Run::new(job, Arc::new(logins), &cx.events, builder.advice);
     let wanted = wanted(job, name, flags);
     let built = match Client::connect(connection).await {
-        Ok(client) => Box::pin(run.build(&client, wanted)).await,
+        Ok(client) => {
+            let client = if builder.daemon.is_local() { client } else { client.compressing() };
+            Box::pin(run.build(&client, wanted)).await
+        }
         Err(error) => Err(error),
     };
     match built {

@@ -14,18 +14,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use garden_build_core::with_causes;
+use http::{HeaderMap, HeaderValue};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use secrecy::SecretSlice;
 use tokio_util::task::AbortOnDropHandle;
-use tonic::metadata::MetadataValue;
 
 pub use auth::{AccessToken, Login, RegistryLogins, WantedToken};
 
 use self::health::Health;
 use self::services::Services;
-use super::connection::{Control, LARGEST_MESSAGE};
+use super::connection::{Connection, LARGEST_MESSAGE};
 use super::file_sync::Journal;
+use super::message::Packer;
 use super::tunnel::{self, Tunnel};
 use super::{ClientError, Source};
 
@@ -77,19 +78,30 @@ pub(super) struct OpenSession {
 }
 
 impl Session {
-    /// Announces the session to the daemon, and serves it until it is dropped.
-    pub(super) async fn open(self, mut control: Control) -> Result<OpenSession, ClientError> {
+    /// Announces the session to the daemon, and serves it until it is dropped. What it sends is compressed if `compress` says so
+    /// and the daemon can read it.
+    pub(super) async fn open(
+        self,
+        connection: &Connection,
+        compress: bool,
+    ) -> Result<OpenSession, ClientError> {
         let id = uuid::Uuid::new_v4().simple().to_string();
-        let (sender, messages) = tunnel::outgoing();
-        let mut request = tonic::Request::new(messages);
-        let metadata = request.metadata_mut();
-        metadata.insert("x-docker-expose-session-uuid", ascii(&id));
-        metadata.insert("x-docker-expose-session-sharedkey", ascii(&self.shared_key));
+        let mut headers = HeaderMap::new();
+        headers.insert("x-docker-expose-session-uuid", ascii(&id));
+        headers.insert("x-docker-expose-session-sharedkey", ascii(&self.shared_key));
         for method in services::METHODS {
-            metadata.append("x-docker-expose-session-grpc-method", MetadataValue::from_static(method));
+            headers.append("x-docker-expose-session-grpc-method", HeaderValue::from_static(method));
         }
-        let incoming = super::answered(control.session(request)).await?.into_inner();
-        let tunnel = TokioIo::new(Tunnel::new(incoming, sender));
+        let tunnel = super::answered(async {
+            if compress {
+                match tunnel(connection, headers.clone(), Packer::compressing()).await {
+                    Err(status) if status.code() == tonic::Code::Unimplemented => {}
+                    opened => return opened,
+                }
+            }
+            tunnel(connection, headers, Packer::default()).await
+        });
+        let tunnel = TokioIo::new(tunnel.await?);
         let health = Health::new();
         let services = Services::new(self, health.clone());
         let serving = http2::Builder::new(TokioExecutor::new())
@@ -114,9 +126,19 @@ impl OpenSession {
     }
 }
 
+async fn tunnel(
+    connection: &Connection,
+    headers: HeaderMap,
+    packer: Packer,
+) -> Result<Tunnel, tonic::Status> {
+    let (sender, messages) = tunnel::outgoing();
+    let incoming = connection.session(headers, packer.compresses(), messages).await?;
+    Ok(Tunnel::new(incoming, sender, packer))
+}
+
 /// Header values are visible ASCII; a shared key that is not is a defect of the caller that must not
 /// make all keys the same.
-fn ascii(value: &str) -> MetadataValue<tonic::metadata::Ascii> {
+fn ascii(value: &str) -> HeaderValue {
     let encoded: String = value.chars().flat_map(char::escape_default).collect();
-    encoded.parse().unwrap_or_else(|_| MetadataValue::from_static("invalid"))
+    encoded.parse().unwrap_or_else(|_| HeaderValue::from_static("invalid"))
 }
