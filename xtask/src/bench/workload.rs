@@ -245,8 +245,9 @@ struct Vocabulary(Vec<String>);
 impl Vocabulary {
     fn new() -> Self {
         let mut noise = Noise::new(3);
-        let mut letters =
-            |length: u64| (0..length).map(|_| char::from(b'a' + (noise.next() % 26) as u8)).collect();
+        let mut letters = |length: u64| {
+            (0..length).map(|_| char::from(b'a' + u8::try_from(noise.next() % 26).unwrap_or(0))).collect()
+        };
         Self((0..4_000).map(|index| letters(2 + index % 11)).collect())
     }
 
@@ -255,9 +256,10 @@ impl Vocabulary {
         let mut text = String::new();
         while (text.len() as u64) < size {
             let chosen = noise.next();
-            let (rank, scale, after) = (chosen % 4_000, chosen >> 16 & 0xfff, chosen >> 32 & 0x1f);
+            let (rank, scale, after) = (chosen % 4_000, (chosen >> 16) & 0xfff, (chosen >> 32) & 0x1f);
             // The rank is squeezed towards the first words.
-            text.push_str(&self.0[(rank * scale * scale >> 24) as usize]);
+            let rank = usize::try_from((rank * scale * scale) >> 24).unwrap_or(0);
+            text.push_str(&self.0[rank]);
             text.push_str(match after {
                 0..12 => " ",
                 12..16 => ".",

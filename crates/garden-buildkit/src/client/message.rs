@@ -16,7 +16,7 @@ const PREFIX: usize = 5;
 
 /// Before the bytes of a `BytesMessage`: the number of its only field, and their length, as long as it can be.
 const FIELD: usize = 6;
-const BYTES_FIELD: u8 = 1 << 3 | 2;
+const BYTES_FIELD: u8 = (1 << 3) | 2;
 
 /// What is shorter is an answer to a question and not worth a thought, such as those to health checks.
 const SHORTEST: usize = 512;
