@@ -137,11 +137,11 @@ struct Built {
 /// Builds with a context of one file, on a daemon that reads compressed messages or does not.
 async fn build(file: Vec<u8>, compressing: bool, reads_compressed: bool) -> Built {
     let (fetched, awaited) = oneshot::channel();
-    let content = Arc::default();
+    let received = Arc::default();
     let daemon = Daemon {
         fetched: Mutex::new(Some(fetched)),
         awaited: Mutex::new(Some(awaited)),
-        content: Arc::clone(&content),
+        content: Arc::clone(&received),
     };
     let mut server = ControlServer::new(daemon);
     if reads_compressed {
@@ -166,7 +166,7 @@ async fn build(file: Vec<u8>, compressing: bool, reads_compressed: bool) -> Buil
     client.build(DockerfileBuild::default(), session, |_| {}).await.expect("built");
     drop(client);
     let (sent, _) = link.await.expect("no panic").expect("passed on");
-    Built { content: content.lock().expect("whole").clone(), sent }
+    Built { content: received.lock().expect("whole").clone(), sent }
 }
 
 const SIZE: usize = 4 << 20;

@@ -35,7 +35,10 @@ pub struct Cluster {
 
 impl Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("default_namespace", &self.client.default_namespace()).finish()
+        f.debug_struct("Cluster")
+            .field("default_namespace", &self.client.default_namespace())
+            .field("is_local", &self.is_local)
+            .finish()
     }
 }
 

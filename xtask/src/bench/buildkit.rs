@@ -119,9 +119,9 @@ impl Sides for Daemons<'_> {
     }
 }
 
-fn tree(contest: &mut Contest<Daemons<'_>>, what: &str, content: Content) -> Result<()> {
+fn tree(contest: &mut Contest<Daemons<'_>>, what: &str, kind: Content) -> Result<()> {
     println!("writing {what}");
-    let directory = workload::tree(content)?;
+    let directory = workload::tree(kind)?;
     contest.cold_unchanged_changed(what, directory.path(), workload::FILE_IN_TREE)
 }
 

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use super::reader::{Job, Reader, Took};
 use super::report::{self, Report, Side};
-use super::{Interrupt, Options, reader, workload};
+use super::workload::{self, Content};
+use super::{Interrupt, Options, reader};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -59,9 +60,11 @@ impl Bench {
     fn case(&mut self, case: Case) -> Result<()> {
         use Reader::{Git, Go, RawRead, RawStat, Tar};
         match case {
-            Case::Tree => {
-                self.new_and_unchanged("20 000 files", &workload::tree()?, &[RawRead, RawStat, Git, Tar, Go])
-            }
+            Case::Tree => self.new_and_unchanged(
+                "20 000 files",
+                &workload::tree(Content::Noise)?,
+                &[RawRead, RawStat, Git, Tar, Go],
+            ),
             Case::Many => {
                 self.new_and_unchanged("200 000 files", &workload::many()?, &[RawRead, RawStat, Git, Tar, Go])
             }
@@ -146,7 +149,7 @@ impl Bench {
     /// Counts what one scan more takes than none, of files that have not changed.
     fn instructions(&mut self) -> Result<()> {
         reader::install_callgrind()?;
-        let directory = workload::tree()?;
+        let directory = workload::tree(Content::Noise)?;
         thread::sleep(SETTLED);
         let state = tempfile::tempdir()?;
         let job = Job { directory: directory.path().to_owned(), state: state.path().to_owned() };

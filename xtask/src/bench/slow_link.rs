@@ -165,7 +165,7 @@ mod tests {
             }
             (received.len(), first.expect("something"), started.elapsed())
         };
-        let (_, (), (length, first, all)) = tokio::join!(passing, sending, receiving);
+        let ((), (), (length, first, all)) = tokio::join!(passing, sending, receiving);
         assert_eq!(length, 625_000);
         assert!(first >= LATENCY && first < 2 * LATENCY, "{first:?}");
         assert!(all >= Duration::from_millis(120) && all < Duration::from_millis(130), "{all:?}");
