@@ -21,7 +21,7 @@ pub(crate) struct Environment {
 }
 
 /// What tests read besides `KUBECONFIG`, on any cluster.
-pub(super) const VARIABLES: [&str; 21] = [
+pub(super) const VARIABLES: [&str; 22] = [
     "GARDEN_TEST_REGISTRY",
     "GARDEN_TEST_REGISTRY_BASIC",
     "GARDEN_TEST_REGISTRY_BASIC_USERNAME",
@@ -33,6 +33,7 @@ pub(super) const VARIABLES: [&str; 21] = [
     "GARDEN_TEST_REGISTRY_TLS_BASIC_PASSWORD",
     "GARDEN_TEST_REGISTRY_CLUSTER",
     "GARDEN_TEST_KANIKO_IMAGE",
+    "GARDEN_TEST_KANIKO_DEBUG_IMAGE",
     "GARDEN_TEST_BUILDKIT_IMAGE",
     "GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE",
     "GARDEN_TEST_REGISTRY_IMAGE",
@@ -60,6 +61,7 @@ pub(super) fn of_testbed(state: &State) -> Result<Environment> {
         TLS_BASIC.password(state)?,
         IN_CLUSTER.to_owned(),
         images::KANIKO.to_owned(),
+        images::KANIKO_DEBUG.to_owned(),
         images::BUILDKIT.to_owned(),
         images::BUILDKIT_ROOTLESS.to_owned(),
         images::REGISTRY.to_owned(),

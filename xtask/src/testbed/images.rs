@@ -18,6 +18,7 @@ use super::tools::Programs;
 
 pub(super) const BUSYBOX: &str = "docker.io/testbed/busybox:1.36";
 pub(super) const KANIKO: &str = "docker.io/testbed/kaniko:v1.24.0";
+pub(super) const KANIKO_DEBUG: &str = "docker.io/testbed/kaniko:v1.24.0-debug";
 pub(super) const BUILDKIT: &str = "docker.io/testbed/buildkit:v0.26.3";
 pub(super) const BUILDKIT_ROOTLESS: &str = "docker.io/testbed/buildkit:v0.26.3-rootless";
 pub(super) const REGISTRY: &str = "docker.io/testbed/registry:2";
@@ -36,6 +37,7 @@ pub(super) fn all(programs: &Programs) -> Result<Vec<Image>> {
         busybox()?,
         registry()?,
         kaniko(programs)?,
+        kaniko_debug(programs)?,
         buildkit(programs)?,
         buildkit_rootless(programs)?,
         docker_image::dind(programs)?,
@@ -109,6 +111,23 @@ fn kaniko(programs: &Programs) -> Result<Image> {
             "Entrypoint": ["/kaniko/executor"],
         }),
     })
+}
+
+/// As the published `-debug` variant: the same, with a shell in a volume of its own.
+/// Source: kaniko, `deploy/Dockerfile`.
+fn kaniko_debug(programs: &Programs) -> Result<Image> {
+    let mut image = Image { name: KANIKO_DEBUG, ..kaniko(programs)? };
+    let busybox = busybox_program()?;
+    image.entries.extend([
+        directory("busybox", 0o755),
+        copy("busybox/busybox", &busybox, 0o755),
+        directory("bin", 0o755),
+        link("bin/sh", "/busybox/sh"),
+    ]);
+    image.entries.extend(applets(&busybox)?.map(|applet| link(&format!("busybox/{applet}"), "busybox")));
+    image.config["Env"][0] = "PATH=/usr/local/bin:/kaniko:/busybox".into();
+    image.config["Volumes"] = json!({ "/busybox": {} });
+    Ok(image)
 }
 
 /// As the published image, whose Alpine has Git, SSH and QEMU besides.
@@ -213,11 +232,14 @@ fn busybox_files() -> Result<Vec<Entry>> {
         directory("tmp", 0o1777),
         copy("bin/busybox", &busybox, 0o755),
     ];
-    let applets = Command::new(&busybox).arg("--list").output().context("listing the applets of busybox")?;
-    for applet in String::from_utf8(applets.stdout)?.lines().filter(|applet| *applet != "busybox") {
-        entries.push(link(&format!("bin/{applet}"), "busybox"));
-    }
+    entries.extend(applets(&busybox)?.map(|applet| link(&format!("bin/{applet}"), "busybox")));
     Ok(entries)
+}
+
+fn applets(busybox: &Path) -> Result<impl Iterator<Item = String>> {
+    let listed = Command::new(busybox).arg("--list").output().context("listing the applets of busybox")?;
+    let applets: Vec<String> = String::from_utf8(listed.stdout)?.lines().map(str::to_owned).collect();
+    Ok(applets.into_iter().filter(|applet| applet != "busybox"))
 }
 
 fn busybox_program() -> Result<PathBuf> {
