@@ -10,11 +10,12 @@ use garden_build_core::{
 use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
 use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
 use garden_docker::{ClusterDaemon, DaemonChoice, DockerDaemon};
+use garden_kaniko::ContextService;
 use tokio_util::sync::CancellationToken;
 
 use crate::base_images::BaseImages;
 use crate::init::Services;
-use crate::mode;
+use crate::mode::{self, Mode};
 use crate::target::{Known, Target};
 use crate::{Build, BuiltImage, Outcome, Plan, Status};
 
@@ -31,6 +32,8 @@ struct Inner {
     target: Target,
     /// The Docker daemon in the cluster, if it builds.
     daemon: Option<ClusterDaemon>,
+    /// What hands contexts to builders, if something does.
+    contexts: Option<ContextService>,
     /// The Secrets that workloads may need.
     secrets: Vec<SecretRef>,
     /// What is to be installed in the cluster is installed by the build that needs it.
@@ -86,22 +89,18 @@ impl Builder {
     ) -> Result<Self> {
         provider.check()?;
         let target = Target::new(&provider, &Cluster::new(client), DaemonChoice::Environment)?;
-        Ok(Self::from_parts(provider, target, None, backend))
+        Ok(Self::from_parts(provider, target, Mode { backend, daemon: None, contexts: None }))
     }
 
     fn new(provider: ProviderConfig, cluster: &Cluster, daemon: DaemonChoice) -> Result<Self> {
         provider.check()?;
         let target = Target::new(&provider, cluster, daemon)?;
-        let (backend, daemon) = mode::backend(&provider, cluster, &target)?;
-        Ok(Self::from_parts(provider, target, daemon, backend))
+        let mode = mode::mode(&provider, cluster, &target)?;
+        Ok(Self::from_parts(provider, target, mode))
     }
 
-    fn from_parts(
-        provider: ProviderConfig,
-        target: Target,
-        daemon: Option<ClusterDaemon>,
-        backend: Arc<dyn Backend>,
-    ) -> Self {
+    fn from_parts(provider: ProviderConfig, target: Target, mode: Mode) -> Self {
+        let Mode { backend, daemon, contexts } = mode;
         let installs = provider.kind == ProviderKind::LocalKubernetes;
         let cache_tags = match &provider.build_mode {
             BuildMode::ClusterBuildkit(options) => {
@@ -115,6 +114,7 @@ impl Builder {
             backend,
             target,
             daemon,
+            contexts,
             secrets,
             installs,
             cache_tags,
@@ -237,7 +237,11 @@ struct Prepared {
 
 impl Inner {
     fn services(&self) -> Services {
-        Services { registry: self.target.in_cluster().cloned(), daemon: self.daemon.clone() }
+        Services {
+            registry: self.target.in_cluster().cloned(),
+            daemon: self.daemon.clone(),
+            contexts: self.contexts.clone(),
+        }
     }
 
     fn job(&self, prepared: Prepared) -> Result<BuildJob> {

@@ -4,14 +4,15 @@ use garden_build_core::{Error, ErrorKind, EventSink, Result, event_channel};
 use garden_cluster::InClusterRegistry;
 use garden_config::ProviderConfig;
 use garden_docker::ClusterDaemon;
+use garden_kaniko::ContextService;
 use tokio_util::sync::CancellationToken;
 
 use crate::target::tell;
 use crate::{Builder, Initialized, Operation};
 
 impl Builder {
-    /// Installs what builds need in the cluster besides builders: the registry within the cluster, if images go there, and
-    /// with cluster-docker the Docker daemon. Run it once for a cluster, and again after a change of their options or of the
+    /// Installs what builds need in the cluster besides builders: the registry within the cluster, if images go there,
+    /// with cluster-docker the Docker daemon, and with kaniko the context service. Run it once for a cluster, and again after a change of their options or of the
     /// version of garden-build: images stay. Await it, or read its events.
     ///
     /// It waits until they serve, and has nodes pull an image from the registry; see
@@ -20,7 +21,9 @@ impl Builder {
     /// may not be privileged, an image that cannot be pulled, a quota. A Docker daemon that has to be replaced has an hour to
     /// end its builds.
     ///
-    /// A provider `local-kubernetes` needs no such call: its first build does the same.
+    /// A provider `local-kubernetes` needs no such call: its first build does the same. Nor is it needed for the context
+    /// service: the first build installs it. But builds use it with whatever settings it has, so that users with different ones
+    /// do not replace it in turn; this gives it those of the provider.
     ///
     /// ```no_run
     /// # async fn example(builder: garden_build::Builder) -> garden_build::Result<()> {
@@ -38,7 +41,7 @@ impl Builder {
         let cancel = CancellationToken::new();
         let cancelled = cancel.clone();
         Operation::spawn(stream, cancel, async move {
-            if services.registry.is_none() && services.daemon.is_none() {
+            if services.registry.is_none() && services.daemon.is_none() && services.contexts.is_none() {
                 events.step(format!("images go to {place}, so there is nothing to install")).done();
             }
             services.install(&events, &cancelled).await
@@ -53,6 +56,8 @@ pub(crate) struct Services {
     pub(crate) registry: Option<InClusterRegistry>,
     /// The Docker daemon in the cluster, if it builds.
     pub(crate) daemon: Option<ClusterDaemon>,
+    /// What hands contexts to builders, if something does.
+    pub(crate) contexts: Option<ContextService>,
 }
 
 impl Services {
@@ -75,11 +80,14 @@ impl Services {
         if cancel.is_cancelled() {
             return Err(cancelled());
         }
-        Ok(match (nodes, &self.daemon) {
-            (None, None) => Initialized::NothingToInstall,
-            (Some(nodes), None) => Initialized::Registry { nodes },
-            (None, Some(_)) => Initialized::DockerDaemon,
-            (Some(nodes), Some(_)) => Initialized::RegistryAndDockerDaemon { nodes },
+        // No build mode has both a Docker daemon in the cluster and a context service.
+        Ok(match (nodes, &self.daemon, &self.contexts) {
+            (None, None, None) => Initialized::NothingToInstall,
+            (Some(nodes), None, None) => Initialized::Registry { nodes },
+            (None, Some(_), _) => Initialized::DockerDaemon,
+            (Some(nodes), Some(_), _) => Initialized::RegistryAndDockerDaemon { nodes },
+            (None, None, Some(_)) => Initialized::ContextService,
+            (Some(nodes), None, Some(_)) => Initialized::RegistryAndContextService { nodes },
         })
     }
 
@@ -103,7 +111,7 @@ impl Services {
         Box::pin(self.install(events, cancel)).await.map(drop)
     }
 
-    /// Both start at once.
+    /// All start at once.
     async fn apply_and_wait(&self, events: &EventSink) -> Result<()> {
         let mut told = tell(events);
         if let Some(registry) = &self.registry {
@@ -114,6 +122,11 @@ impl Services {
             let step = events.step(format!("install the Docker daemon in Namespace {}", daemon.namespace()));
             step.end(Box::pin(daemon.apply(&mut told)).await.map_err(Error::from))?;
         }
+        if let Some(contexts) = &self.contexts {
+            let step =
+                events.step(format!("install the context service in Namespace {}", contexts.namespace()));
+            step.end(Box::pin(contexts.apply(&mut told)).await.map_err(Error::from))?;
+        }
         if let Some(registry) = &self.registry {
             let step = events.step("wait for the registry and its proxy on each node");
             step.end(Box::pin(registry.ready(&mut told)).await.map(drop).map_err(Error::from))?;
@@ -121,6 +134,10 @@ impl Services {
         if let Some(daemon) = &self.daemon {
             let step = events.step("wait for the Docker daemon");
             step.end(Box::pin(daemon.ready(&mut told)).await.map_err(Error::from))?;
+        }
+        if let Some(contexts) = &self.contexts {
+            let step = events.step("wait for the context service");
+            step.end(Box::pin(contexts.ready(&mut told)).await.map_err(Error::from))?;
         }
         Ok(())
     }

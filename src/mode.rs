@@ -1,4 +1,4 @@
-//! Chooses the backend for the provider's build mode.
+//! Chooses the backend for the provider's build mode, and says what it needs.
 
 use std::sync::Arc;
 
@@ -7,22 +7,27 @@ use garden_buildkit::BuildkitBackend;
 use garden_cluster::Cluster;
 use garden_config::{BuildMode, ClusterDockerOptions, KanikoNamespace, Namespace, ProviderConfig};
 use garden_docker::{ClusterDaemon, ClusterDaemonSettings, ClusterDockerBackend, LocalDockerBackend};
-use garden_kaniko::KanikoBackend;
+use garden_kaniko::{ContextService, KanikoBackend};
 
 use crate::target::Target;
 
-/// Returns the backend that builds as `provider` says and pushes to `target`, and the Docker daemon in the cluster if it builds there.
-pub(crate) fn backend(
-    provider: &ProviderConfig,
-    cluster: &Cluster,
-    target: &Target,
-) -> Result<(Arc<dyn Backend>, Option<ClusterDaemon>)> {
+/// What builds images, and what it needs in the cluster besides its builders.
+pub(crate) struct Mode {
+    pub(crate) backend: Arc<dyn Backend>,
+    /// The Docker daemon in the cluster, if it builds.
+    pub(crate) daemon: Option<ClusterDaemon>,
+    /// What hands contexts to builders, if something does.
+    pub(crate) contexts: Option<ContextService>,
+}
+
+/// Returns the mode that builds as `provider` says and pushes to `target`.
+pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target) -> Result<Mode> {
     let backend: Arc<dyn Backend> = match &provider.build_mode {
         BuildMode::ClusterDocker(options) => {
             let daemon = cluster_daemon(cluster, provider, options, target)?;
             let credentials = target.registry_credentials.clone();
             let backend = ClusterDockerBackend::new(daemon.clone(), options.enable_buildkit, credentials);
-            return Ok((Arc::new(backend), Some(daemon)));
+            return Ok(Mode { backend: Arc::new(backend), daemon: Some(daemon), contexts: None });
         }
         BuildMode::Kaniko(options) => {
             let namespace = match &options.namespace {
@@ -33,13 +38,17 @@ pub(crate) fn backend(
             let settings = garden_kaniko::spec::Settings {
                 options: options.clone(),
                 resources: provider.resources.builder.clone(),
+                service_resources: provider.resources.util.clone(),
+                service_storage: provider.storage.sync.clone(),
                 registry: registry.reached.clone(),
                 registry_alias: registry.alias(),
                 registry_ca: registry.ca.clone(),
                 namespace,
                 pull_secrets: provider.image_pull_secrets.clone(),
             };
-            Arc::new(KanikoBackend::new(cluster.clone(), settings))
+            let backend = KanikoBackend::new(cluster.clone(), settings);
+            let contexts = backend.context_service().cloned();
+            return Ok(Mode { backend: Arc::new(backend), daemon: None, contexts });
         }
         BuildMode::ClusterBuildkit(options) => {
             let registry = target.registry()?;
@@ -70,7 +79,7 @@ pub(crate) fn backend(
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
     };
-    Ok((backend, None))
+    Ok(Mode { backend, daemon: None, contexts: None })
 }
 
 /// Returns the Docker daemon in the cluster that builds with these `options`.

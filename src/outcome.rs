@@ -80,4 +80,11 @@ pub enum Initialized {
         /// The nodes that were asked to pull from the registry, and could.
         nodes: Vec<String>,
     },
+    /// The context service of kaniko serves. Images go to a registry outside of the cluster.
+    ContextService,
+    /// Both the registry within the cluster and the context service of kaniko do so.
+    RegistryAndContextService {
+        /// The nodes that were asked to pull from the registry, and could.
+        nodes: Vec<String>,
+    },
 }

@@ -131,7 +131,10 @@ async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
     if !installed.is_empty() {
         println!("\n--- install {} in the cluster, or find it installed", installed.join(" and "));
         let installed = shown(builder.init()).await?;
-        if let Initialized::Registry { nodes } | Initialized::RegistryAndDockerDaemon { nodes } = installed {
+        if let Initialized::Registry { nodes }
+        | Initialized::RegistryAndDockerDaemon { nodes }
+        | Initialized::RegistryAndContextService { nodes } = installed
+        {
             println!("the registry serves, and these nodes have pulled from it: {}", nodes.join(", "));
         }
     }

@@ -82,7 +82,7 @@ pub use provider::cache::{CacheLayer, CacheMode};
 pub use provider::cluster_buildkit::ClusterBuildkitOptions;
 pub use provider::cluster_docker::ClusterDockerOptions;
 pub use provider::in_cluster_registry::InClusterRegistryOptions;
-pub use provider::kaniko::{KanikoNamespace, KanikoOptions, KanikoUtil};
+pub use provider::kaniko::{ContextDelivery, KanikoNamespace, KanikoOptions, KanikoUtil};
 pub use provider::names::{Namespace, SecretRef};
 pub use provider::registry::DeploymentRegistry;
 pub use provider::resources::{ProviderResources, ResourceAmounts, Resources};

@@ -1,9 +1,11 @@
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, PlannedObject, Pushed, Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, PlannedObject, Pushed, Result, Step, Stream,
+    SweepReport,
 };
 use garden_cluster::{
-    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep,
+    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, ServiceNotice, new_namespace, read_pull_secrets,
+    sweep,
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
@@ -11,6 +13,7 @@ use secrecy::SecretString;
 
 use crate::flags;
 use crate::run::Run;
+use crate::service::{self, Announced, ContextService, Key};
 use crate::spec::{self, Settings};
 
 /// The credential helpers that the executor's image has, all for clouds.
@@ -22,40 +25,99 @@ const HELPERS: [&str; 3] = ["acr-env", "ecr-login", "gcr"];
 pub struct KanikoBackend {
     cluster: Cluster,
     settings: Settings,
+    /// Where pods fetch their context, unless it is sent to each.
+    service: Option<ContextService>,
+}
+
+/// What a build's objects are made of, besides the settings.
+struct Prepared {
+    lease: Lease,
+    docker_config: Option<SecretString>,
+    fetch: Option<Fetch>,
+}
+
+/// How the build's pod fetches its context.
+struct Fetch {
+    key: Key,
+    address: String,
+    announced: Announced,
 }
 
 impl KanikoBackend {
     /// Builds in pods of `cluster`, as `settings` say.
     pub fn new(cluster: Cluster, settings: Settings) -> Self {
-        Self { cluster, settings }
+        let service = settings.service().map(|settings| ContextService::new(cluster.clone(), settings));
+        Self { cluster, settings, service }
+    }
+
+    /// Returns the context service that its builds use, if they do.
+    pub fn context_service(&self) -> Option<&ContextService> {
+        self.service.as_ref()
     }
 
     /// The story of one build.
     async fn build_in_pod(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let step = cx.events.step(format!("prepare Namespace {}", self.namespace()));
-        let (lease, docker_config) = step.end(cx.until_stopped(self.prepare(job, cx)).await)?;
+        let prepared = cx.until_stopped(Box::pin(self.prepare(job, cx, &step))).await;
+        let prepared = step.end(prepared)?;
+        let Prepared { lease, docker_config, fetch } = prepared;
+        let (key, address) = fetch.as_ref().map(|fetch| (fetch.key.clone(), fetch.address.clone())).unzip();
+        // Goes on by itself while the pod is created and starts.
+        let upload = fetch.map(|fetch| fetch.announced.send(job.context.clone(), cx.events.clone()));
         // Not interrupted: an object whose creation is still under way cannot be deleted for sure.
-        let created = self.create(job, &lease.ownership(), docker_config.as_ref()).await;
+        let ownership = lease.ownership();
+        let created =
+            self.create(job, &ownership, docker_config.as_ref(), key.as_ref(), address.as_deref()).await;
         let outcome = match created {
-            Ok(()) => cx.until_stopped(Box::pin(self.run(job, cx, &lease))).await,
+            Ok(()) => {
+                let (namespace, name) = (self.namespace(), &spec::pod_name(job));
+                let run = Run { cluster: &self.cluster, namespace, name, job, cx, upload, key };
+                cx.until_stopped(Box::pin(self.run(run, &lease))).await
+            }
             Err(error) => Err(error),
         };
         self.remove(job, cx).await;
         outcome
     }
 
-    /// Makes sure of the namespace, and reads the server's clock and the registry credentials. What a
-    /// credential helper here knows is written out, as the executor has few helpers and other rights.
-    async fn prepare(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Lease, Option<SecretString>)> {
-        let (namespace, lease, credentials) = tokio::join!(
-            self.cluster.ensure_namespace(&self.settings.namespace),
-            Lease::start(&self.cluster, &job.id),
-            read_pull_secrets(&self.cluster, &self.settings.pull_secrets),
-        );
-        namespace?;
-        let (lease, credentials) = (lease?, credentials?);
+    /// Makes sure of the namespace or of the context service in it, and reads the server's clock and the registry
+    /// credentials.
+    async fn prepare(&self, job: &BuildJob, cx: &BuildContext, step: &Step) -> Result<Prepared> {
+        let fetch = async {
+            if let Some(service) = &self.service {
+                return self.announce(service, step, cx).await.map(Some);
+            }
+            self.cluster.ensure_namespace(&self.settings.namespace).await?;
+            Ok(None)
+        };
+        let (fetch, lease, docker_config) =
+            tokio::join!(fetch, Lease::start(&self.cluster, &job.id), self.docker_config(job, cx),);
+        Ok(Prepared { fetch: fetch?, lease: lease?, docker_config: docker_config? })
+    }
+
+    /// Finds the context service, and tells it of the pod that is to come.
+    async fn announce(&self, service: &ContextService, step: &Step, cx: &BuildContext) -> Result<Fetch> {
+        let mut tell = |notice| match notice {
+            ServiceNotice::Progress(what) => step.log(Stream::Builder, what),
+            ServiceNotice::Warning { message, hint } => cx.events.warn(message, Some(hint)),
+        };
+        let found = service.find(&mut tell).await?;
+        if found.differs {
+            let what = "the context service has other settings than this project's, which `Builder::init` would apply";
+            step.log(Stream::Builder, what);
+        }
+        let address = found.pod.address.map(|address| address.to_string()).unwrap_or_default();
+        let key = Key::random();
+        let announced = service.announce(found.pod, key.clone()).await?;
+        Ok(Fetch { key, address, announced })
+    }
+
+    /// Reads the registry credentials. What a credential helper here knows is written out, as the executor has
+    /// few helpers and other rights.
+    async fn docker_config(&self, job: &BuildJob, cx: &BuildContext) -> Result<Option<SecretString>> {
+        let credentials = read_pull_secrets(&self.cluster, &self.settings.pull_secrets).await?;
         if !self.settings.has_credentials() {
-            return Ok((lease, None));
+            return Ok(None);
         }
         let names = names_in_use(job);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -63,7 +125,7 @@ impl KanikoBackend {
         for warning in warnings {
             cx.events.warn(warning.to_string(), None);
         }
-        Ok((lease, Some(docker_config)))
+        Ok(Some(docker_config))
     }
 
     async fn create(
@@ -71,16 +133,25 @@ impl KanikoBackend {
         job: &BuildJob,
         ownership: &Ownership,
         docker_config: Option<&SecretString>,
+        key: Option<&Key>,
+        address: Option<&str>,
     ) -> Result<()> {
-        let pod = spec::pod(&self.settings, job, ownership)?;
-        let secret = spec::secret(&self.settings, job, ownership, docker_config);
+        let pod = spec::pod(&self.settings, job, ownership, address)?;
+        let secret = spec::secret(&self.settings, job, ownership, docker_config, key);
         if let Some(account) = spec::service_account(&self.settings) {
             self.cluster.apply(&account).await?;
         }
-        if let Some(secret) = &secret {
-            self.cluster.apply(secret).await?;
-        }
-        let pod = self.cluster.apply_pod(&pod).await?;
+        let secret_applied = async {
+            match &secret {
+                Some(secret) => self.cluster.apply(secret).await.map(drop),
+                None => Ok(()),
+            }
+        };
+        // At once: until the pod has a node that looks for its secret, this is there. If it came late, the node would
+        // look again.
+        let (pod, applied) = tokio::join!(self.cluster.apply_pod(&pod), secret_applied);
+        applied?;
+        let pod = pod?;
         if let Some(mut secret) = secret {
             spec::own_secret(&mut secret, &pod);
             self.cluster.apply(&secret).await?;
@@ -88,18 +159,16 @@ impl KanikoBackend {
         Ok(())
     }
 
-    async fn run(&self, job: &BuildJob, cx: &BuildContext, lease: &Lease) -> Result<Pushed> {
-        let name = spec::pod_name(job);
-        let namespace = self.namespace();
+    async fn run(&self, run: Run<'_>, lease: &Lease) -> Result<Pushed> {
+        let (namespace, name) = (run.namespace, run.name);
         let sweeping = async {
             match sweep(&self.cluster, namespace).await {
                 Ok(report) => tracing::debug!(removed = ?report.removed, "swept after builds that died"),
                 Err(error) => tracing::warn!(%error, "could not sweep after builds that died"),
             }
         };
-        let renewing = lease.keep_renewing(&self.cluster, namespace, &name);
+        let renewing = lease.keep_renewing(&self.cluster, namespace, name);
         let housekeeping = async { tokio::join!(renewing, sweeping).0 };
-        let run = Run { cluster: &self.cluster, namespace, name: &name, job, cx };
         tokio::select! {
             pushed = run.finish() => pushed,
             never = housekeeping => match never {},
@@ -150,8 +219,10 @@ impl Backend for KanikoBackend {
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
         // In place of a lease that has not begun.
         let ownership = Ownership { build: job.id.clone(), lease_expires: Timestamp::now() };
-        let pod = spec::pod(&self.settings, job, &ownership)?;
-        let secret = spec::secret(&self.settings, job, &ownership, None).map(|mut secret| {
+        let address = self.service.is_some().then_some("<address of the context service>");
+        let pod = spec::pod(&self.settings, job, &ownership, address)?;
+        let key = self.service.is_some().then(Key::random);
+        let secret = spec::secret(&self.settings, job, &ownership, None, key.as_ref()).map(|mut secret| {
             // Shown as text, not as base64: it is for reading.
             let keys = secret.data.take().unwrap_or_default().into_keys();
             secret.string_data = Some(keys.map(|key| (key, "<redacted>".to_owned())).collect());
@@ -160,6 +231,15 @@ impl Backend for KanikoBackend {
         let namespace = self.namespace();
         let description = format!("Namespace {namespace}, unless it exists");
         let mut objects = vec![PlannedObject::of(description, &new_namespace(&self.settings.namespace))?];
+        if let Some(settings) = self.settings.service() {
+            let name = service::NAME;
+            if let Some(claim) = service::claim(&settings) {
+                let description = format!("PersistentVolumeClaim {namespace}/{name}, unless it exists");
+                objects.push(PlannedObject::of(description, &claim)?);
+            }
+            let description = format!("Deployment {namespace}/{name}, unless it exists");
+            objects.push(PlannedObject::of(description, &service::deployment(&settings))?);
+        }
         if let Some(account) = spec::service_account(&self.settings) {
             let description = format!("ServiceAccount {namespace}/{BUILDER_SERVICE_ACCOUNT}");
             objects.push(PlannedObject::of(description, &account)?);

@@ -1,19 +1,22 @@
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use garden_build_core::context::{ByteStream, Context, ContextError, GzipMembers, TarStream, byte_stream};
+use garden_build_core::Result;
+use garden_build_core::context::{
+    ByteStream, Context, ContextError, GzipMembers, TarStream, byte_stream, pack,
+};
 
 /// Streams are read by the executor with one thread of Go's decoder; a higher level only costs us.
 const COMPRESSION_LEVEL: u8 = 1;
 
 /// How a build context is laid out for the executor's stdin.
 ///
-/// The stream is a gzip file of three members. Go's reader, which the executor reads `tar://stdin`
+/// The stream is a gzip file of several members. Go's reader, which the executor reads `tar://stdin`
 /// with, checks the CRC-32 and the length of a member when it moves on to the next one:
 ///
-/// 1. the context,
-/// 2. the Dockerfile, in a directory of ours,
-/// 3. the end of the tar stream.
+/// 1. the context, in one member or in many,
+/// 2. the tail: the Dockerfile, in a directory of ours; and the end of the tar stream.
 ///
 /// So the executor, which needs the Dockerfile to begin, cannot begin before it has verified every
 /// byte of the context and of the Dockerfile, and a stream that is cut anywhere builds nothing.
@@ -43,19 +46,24 @@ impl Delivery {
         format!("{}/Dockerfile", self.directory)
     }
 
+    /// Returns the last members of the stream.
+    ///
+    /// # Errors
+    /// None that can be expected.
+    pub(crate) fn tail(&self) -> Result<Vec<u8>> {
+        Ok(pack::tail(&self.directory, self.context.dockerfile().contents())?)
+    }
+
     /// Returns the bytes for the executor's stdin, made as they are asked for. `read` counts the
     /// bytes of the context that went into them so far.
     pub(crate) fn stream(self, read: Arc<AtomicU64>) -> ByteStream {
         byte_stream(move |output| {
-            let mut tar = TarStream::new(GzipMembers::new(output, COMPRESSION_LEVEL));
+            let mut tar = TarStream::new(GzipMembers::new(&mut *output, COMPRESSION_LEVEL));
             // Stopping is up to the reader: when it drops the stream, the next write fails.
             tar.add_context(&self.context, &|| false, &mut |bytes| read.store(bytes, Ordering::Relaxed))?;
             tar.get_mut().next_member().map_err(ContextError::Write)?;
-            let ignore = format!("{0}\n{0}/**\n", self.directory);
-            tar.add_file(&format!("{}.dockerignore", self.dockerfile_path()), ignore.as_bytes())?;
-            tar.add_file(&self.dockerfile_path(), self.context.dockerfile().contents())?;
-            tar.get_mut().next_member().map_err(ContextError::Write)?;
-            tar.finish()?.finish().map_err(ContextError::Write)?;
+            drop(tar);
+            output.write_all(&self.tail()?).map_err(ContextError::Write)?;
             Ok(())
         })
     }

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use garden_build_core::{Error, ErrorKind};
 
 /// Says what it means that the executor exited with `exit_code`, from the last lines that it printed and the
@@ -10,10 +12,33 @@ pub(crate) fn explain(exit_code: i32, instruction: Option<&str>, tail: &[String]
     classify(exit_code, instruction, words).with_log_tail(tail.to_vec())
 }
 
+const FETCH_HINT: &str = "pods fetch it from the pod of Deployment `garden-util` in their namespace: see whether network policies \
+                          let them. `kaniko.contextDelivery: stdin` does without";
+
+/// Says that the pod, which runs, has not come for its context.
+pub(crate) fn not_fetched(namespace: &str, pod: &str, after: Duration) -> Error {
+    let after = after.as_secs();
+    let message = format!("Pod {namespace}/{pod} has not reached the context service within {after} s");
+    Error::new(ErrorKind::Unreachable, message).with_hint(FETCH_HINT)
+}
+
+/// How the line begins with which a pod says that it did not get its context. Source: `service/files/build.sh`.
+const NOT_ARRIVED: &str = "garden-build: the build context did not arrive: ";
+
 fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
     let refused = ["UNAUTHORIZED", "DENIED", "401 Unauthorized", "403 Forbidden", "unauthorized"]
         .iter()
         .any(|sign| words.contains(sign));
+    if let Some(reason) = words.strip_prefix(NOT_ARRIVED) {
+        return Error::new(
+            ErrorKind::BuilderLost,
+            format!(
+                "the build context did not arrive whole in the builder's pod, so nothing was built: {reason}"
+            ),
+        )
+        .with_hint(FETCH_HINT)
+        .retryable();
+    }
     if words.contains("error resolving source context") {
         return Error::new(
             ErrorKind::Unreachable,
@@ -56,6 +81,7 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
 /// The line with which the executor ends, as opposed to what the Dockerfile's command printed.
 fn is_last_word(line: &str) -> bool {
     [
+        NOT_ARRIVED,
         "error building image",
         "error pushing image",
         "error checking push permissions",
@@ -143,5 +169,11 @@ mod tests {
     fn a_context_that_did_not_arrive_may_be_sent_again() {
         let error = explain(1, None, &["error resolving source context: gzip: invalid checksum".to_owned()]);
         assert!(error.is_retryable());
+        let error = explain(1, None, &[format!("{NOT_ARRIVED}nc: can't connect")]);
+        assert!(
+            error.is_retryable() && error.message().ends_with("nothing was built: nc: can't connect"),
+            "{error}"
+        );
+        assert_eq!(*error.kind(), ErrorKind::BuilderLost);
     }
 }

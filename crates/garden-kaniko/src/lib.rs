@@ -1,17 +1,21 @@
 //! kaniko mode: one pod, one build.
 //!
-//! [`KanikoBackend`] streams the build context into the stdin of a kaniko executor, follows its log,
+//! [`KanikoBackend`] brings the build context to a pod with a kaniko executor, follows its log,
 //! and removes the pod when the build ends, however it ends. The module `backend` tells that story,
-//! `run` the pod's own. [`spec`] makes the objects, and what decides something is a function from
-//! values to values: [`flags`] merges options, `progress` reads the executor's log, `failure` says what
-//! its end means.
+//! `run` the pod's own. The pod fetches the context from a [`ContextService`], which is sent only what it does not have
+//! (`service`), or gets all of it on its stdin; `delivery` says how it is laid out. [`spec`] makes the objects, and what
+//! decides something is a function from values to values: [`flags`] merges options, `progress` and `ending` read the
+//! log, `failure` says what the pod's end means.
 
 mod backend;
 mod delivery;
+mod ending;
 mod failure;
 pub mod flags;
 mod progress;
 mod run;
+mod service;
 pub mod spec;
 
 pub use backend::KanikoBackend;
+pub use service::ContextService;

@@ -6,15 +6,21 @@ use std::time::Duration;
 
 use garden_build_core::{BuildContext, BuildJob, Digest, Error, ErrorKind, Pushed, Result, Stream};
 use garden_cluster::{BuildPod, Cluster, PodEnd, StdinUpload, follow_log};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::delivery::Delivery;
+use crate::ending::Ending;
 use crate::progress::Progress;
+use crate::service::{Key, Stage, Upload};
 use crate::{failure, spec};
 
 /// How long a container whose stdin broke gets to tell why.
 const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a pod that runs may take to reach the context service.
+const FETCH_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The build's pod, which was created just now.
 #[derive(Debug)]
@@ -24,39 +30,98 @@ pub(crate) struct Run<'a> {
     pub(crate) name: &'a str,
     pub(crate) job: &'a BuildJob,
     pub(crate) cx: &'a BuildContext,
+    /// What brings the context to where the pod fetches it; without, it is sent to the pod.
+    pub(crate) upload: Option<Upload>,
+    /// The key that the pod has.
+    pub(crate) key: Option<Key>,
 }
 
 impl Run<'_> {
     /// Waits for the pod to start, feeds it the context, reports what it says, and judges its end.
-    pub(crate) async fn finish(self) -> Result<Pushed> {
+    pub(crate) async fn finish(mut self) -> Result<Pushed> {
+        let mut upload = self.upload.take();
         let mut pod = BuildPod::watch(self.cluster, self.namespace, self.name, spec::CONTAINER);
         let step = self.cx.events.step(format!("start Pod {}/{}", self.namespace, self.name));
-        let started = pod.started(|what| step.log(Stream::Builder, format!("waiting for {what}"))).await;
-        step.end(started.map_err(Error::from))?;
+        let started = tokio::select! {
+            started = pod.started(|what| step.log(Stream::Builder, format!("waiting for {what}"))) => {
+                started.map_err(Error::from)
+            }
+            error = failed(upload.as_mut()) => Err(error),
+        };
+        step.end(started)?;
 
         let mut progress = Progress::new(self.cx.events.clone(), &self.job.push_to);
         let container_ended = CancellationToken::new();
-        let feeding = async {
-            let end = self.feed(&mut pod).await;
-            container_ended.cancel();
-            end
+        let outcome = {
+            let following = async {
+                let end = self.follow(&mut pod, upload.as_mut()).await;
+                container_ended.cancel();
+                end
+            };
+            let reading = self.read_log(&container_ended, &mut progress);
+            tokio::pin!(following, reading);
+            tokio::select! {
+                // A pod that says that it has succeeded is believed before the cluster notices.
+                said = &mut reading => match said {
+                    Some(end) => Ok(end),
+                    None => following.await,
+                },
+                end = &mut following => reading.await.map_or(end, Ok),
+            }
         };
-        let (end, ()) = tokio::join!(feeding, self.read_log(&container_ended, &mut progress));
-        let outcome = judge(end, &progress);
+        let outcome = judge(outcome, &progress);
         progress.end(outcome.as_ref().err().map(Error::message));
         outcome
     }
 
-    async fn read_log(&self, container_ended: &CancellationToken, progress: &mut Progress) {
+    /// Reads the log to its end. Returns how the executor ended, if the pod has said that it has succeeded: why it has
+    /// failed, the cluster may know better.
+    async fn read_log(&self, container_ended: &CancellationToken, progress: &mut Progress) -> Option<PodEnd> {
         let (namespace, name) = (self.namespace, self.name);
+        let mut ending = Ending::new(self.key.clone());
+        let has_succeeded = |ending: &Ending| ending.end().is_some_and(|end| end.exit_code == 0);
+        let all_said = CancellationToken::new();
         let read = follow_log(self.cluster, namespace, name, spec::CONTAINER, container_ended, |line| {
-            progress.line(line);
+            if let Some(line) = ending.line(line) {
+                progress.line(line);
+            }
+            if has_succeeded(&ending) {
+                all_said.cancel();
+            }
         });
-        let ended = read.await;
+        let ended = tokio::select! {
+            ended = read => ended,
+            () = all_said.cancelled() => true,
+        };
         if !ended && !self.cx.cancel.is_cancelled() {
             let message = format!("the end of the log of Pod {namespace}/{name} could not be read");
             self.cx.events.warn(message, None);
         }
+        ending.end().filter(|end| end.exit_code == 0).cloned()
+    }
+
+    /// Sees to it that the pod gets its context, and waits for the pod to end.
+    async fn follow(&self, pod: &mut BuildPod, upload: Option<&mut Upload>) -> Result<PodEnd> {
+        let Some(upload) = upload else { return self.feed(pod).await };
+        let stage = upload.stage();
+        tokio::select! {
+            biased;
+            end = pod.ended() => Ok(end?),
+            error = upload.failed() => Err(error),
+            error = self.not_fetched(stage) => Err(error),
+        }
+    }
+
+    /// Completes if the pod, which runs, does not come for its context, and says so.
+    async fn not_fetched(&self, mut stage: watch::Receiver<Stage>) -> Error {
+        let mut reached = async |wanted: Stage| stage.wait_for(|stage| *stage >= wanted).await.is_ok();
+        // If the upload has ended, it says itself why.
+        let waits = reached(Stage::Waiting).await;
+        let is_late = timeout(FETCH_PATIENCE, reached(Stage::Pulling)).await.is_err();
+        if !waits || !is_late {
+            std::future::pending::<()>().await;
+        }
+        failure::not_fetched(self.namespace, self.name, FETCH_PATIENCE)
     }
 
     /// Streams the context into the pod, and waits for the pod to end.
@@ -96,6 +161,14 @@ impl Run<'_> {
                 error
             }
         }
+    }
+}
+
+/// Completes if there is an upload and it fails.
+async fn failed(upload: Option<&mut Upload>) -> Error {
+    match upload {
+        Some(upload) => upload.failed().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -6,7 +6,9 @@ use garden_build_core::BuildJob;
 use garden_cluster::{
     Ownership, builder_service_account, builder_service_account_name, resource_requirements, tolerations,
 };
-use garden_config::{DeploymentRegistry, KanikoOptions, Namespace, Resources, SecretRef};
+use garden_config::{
+    ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, PersistentStorage, Resources, SecretRef,
+};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, Secret, SecretVolumeSource,
@@ -17,16 +19,26 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::delivery::Delivery;
 use crate::flags::{self, FlagError};
+use crate::service::{Key, PORT, ServiceSettings};
 
 /// The name of the executor's container.
 pub const CONTAINER: &str = "kaniko";
 
+/// The shell of the executor's `-debug` image. There is no other one that is sure to stay while the executor empties the root
+/// file system.
+pub(crate) const SHELL: &str = "/busybox/sh";
+
+/// The first process of a pod that fetches its context from the context service.
+const BUILD: &str = include_str!("service/files/build.sh");
+
 const DOCKER_CONFIG_KEY: &str = ".dockerconfigjson";
 const CA_KEY: &str = "ca.pem";
+const CONTEXT_KEY: &str = "context-key";
 /// Where the executor looks for `config.json`; published images set `DOCKER_CONFIG` to it.
 const DOCKER_CONFIG_DIRECTORY: &str = "/kaniko/.docker";
 /// Below `/kaniko`, which the executor leaves out of every image.
 const CA_DIRECTORY: &str = "/kaniko/registry-ca";
+const CONTEXT_KEY_DIRECTORY: &str = "/kaniko/context-key";
 /// The container's termination message; the kubelet reads it from here when the container ends.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 /// How much longer than the client the cluster lets a build run, so that the client, if it lives,
@@ -44,6 +56,10 @@ pub struct Settings {
     pub options: KanikoOptions,
     /// The resources of each pod.
     pub resources: Resources,
+    /// The resources of the context service.
+    pub service_resources: Resources,
+    /// The volume of the context service; without, contexts go with its pod.
+    pub service_storage: Option<PersistentStorage>,
     /// Where images are pushed to, as pods reach it.
     pub registry: DeploymentRegistry,
     /// Another name (`host` or `host:port`) that images of that registry have in Dockerfiles, and pods do not reach.
@@ -62,9 +78,33 @@ impl Settings {
         !self.pull_secrets.is_empty()
     }
 
+    /// Whether pods fetch their context from the context service.
+    pub fn syncs(&self) -> bool {
+        self.options.context_delivery == ContextDelivery::Sync
+    }
+
     /// Whether a build has a [`secret`].
     pub fn needs_secret(&self) -> bool {
-        self.has_credentials() || self.registry_ca.is_some()
+        self.has_credentials() || self.registry_ca.is_some() || self.syncs()
+    }
+
+    /// Returns the settings of the context service, if there is one. Unless `util` says otherwise, it goes where builders go.
+    pub(crate) fn service(&self) -> Option<ServiceSettings> {
+        let options = &self.options;
+        let (node_selector, tolerations, annotations) = match &options.util {
+            Some(util) => (&util.node_selector, &util.tolerations, &util.annotations),
+            None => (&options.node_selector, &options.tolerations, &options.annotations),
+        };
+        self.syncs().then(|| ServiceSettings {
+            namespace: self.namespace.clone(),
+            image: options.image.clone(),
+            resources: self.service_resources.clone(),
+            node_selector: node_selector.clone(),
+            tolerations: tolerations.clone(),
+            annotations: annotations.clone(),
+            storage: self.service_storage.clone(),
+            pull_secrets: self.pull_secrets.clone(),
+        })
     }
 }
 
@@ -87,15 +127,16 @@ pub fn secret_name(job: &BuildJob) -> String {
     format!("garden-docker-auth-{}", job.id)
 }
 
-/// Returns the secret with the merged registry credentials and the registry's private certificate
-/// authority, or `None` if the build needs neither.
+/// Returns the secret with the merged registry credentials, the registry's private certificate authority and the `key` with
+/// which the pod asks for its context, or `None` if the build needs none of them.
 ///
 /// It has the type that lets it serve as the pod's own imagePullSecret too.
-pub fn secret(
+pub(crate) fn secret(
     settings: &Settings,
     job: &BuildJob,
     ownership: &Ownership,
     docker_config: Option<&SecretString>,
+    key: Option<&Key>,
 ) -> Option<Secret> {
     if !settings.needs_secret() {
         return None;
@@ -104,6 +145,11 @@ pub fn secret(
     let mut data = BTreeMap::from([(DOCKER_CONFIG_KEY.to_owned(), ByteString(config.as_bytes().to_vec()))]);
     if let Some(ca) = &settings.registry_ca {
         data.insert(CA_KEY.to_owned(), ByteString(ca.as_bytes().to_vec()));
+    }
+    if let Some(key) = key {
+        // With the end of a line, at which the pod stops reading.
+        let line = format!("{}\n", key.text().expose_secret());
+        data.insert(CONTEXT_KEY.to_owned(), ByteString(line.into_bytes()));
     }
     Some(Secret {
         metadata: metadata(secret_name(job), settings, ownership),
@@ -129,21 +175,32 @@ pub fn own_secret(secret: &mut Secret, pod: &Pod) {
     }]);
 }
 
-/// Returns the build's pod. It waits for the context on its stdin.
+/// Returns the build's pod. It fetches its context from the context service at the address `service`, or waits for it on its
+/// stdin if there is none.
 ///
 /// # Errors
 /// If `extraFlags` of the provider or of the request cannot be used.
-pub fn pod(settings: &Settings, job: &BuildJob, ownership: &Ownership) -> Result<Pod, FlagError> {
+pub fn pod(
+    settings: &Settings,
+    job: &BuildJob,
+    ownership: &Ownership,
+    service: Option<&str>,
+) -> Result<Pod, FlagError> {
     let (volumes, volume_mounts) = volumes(settings, job);
+    let fetch = |address: &str| {
+        [SHELL, "-c", BUILD, "garden-build", address, &PORT.to_string()].map(str::to_owned).to_vec()
+    };
+    let has_stdin = service.is_none().then_some(true);
     let container = Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.options.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: service.map(fetch),
         args: Some(arguments(settings, job)?),
         // The first client that attaches is the only one: when it goes, the executor sees the end
         // of its input and fails, instead of waiting for ever.
-        stdin: Some(true),
-        stdin_once: Some(true),
+        stdin: has_stdin,
+        stdin_once: has_stdin,
         termination_message_path: Some(TERMINATION_LOG.to_owned()),
         resources: Some(resource_requirements(&settings.resources)),
         volume_mounts: Some(volume_mounts),
@@ -232,6 +289,7 @@ fn volumes(settings: &Settings, job: &BuildJob) -> (Vec<Volume>, Vec<VolumeMount
             "config.json",
         ),
         (settings.registry_ca.is_some(), "registry-ca", CA_DIRECTORY, CA_KEY, CA_KEY),
+        (settings.syncs(), "context-key", CONTEXT_KEY_DIRECTORY, CONTEXT_KEY, "key"),
     ];
     parts
         .into_iter()

@@ -90,7 +90,7 @@ fn adapt(provider: &mut ProviderConfig, options: &Options, testbed: &testbed::En
     provider.kubeconfig = testbed.variables.get("KUBECONFIG").map(Into::into);
     match &mut provider.build_mode {
         BuildMode::Kaniko(kaniko) => {
-            let image = testbed.variables.get("GARDEN_TEST_KANIKO_IMAGE");
+            let image = testbed.variables.get("GARDEN_TEST_KANIKO_DEBUG_IMAGE");
             image.context("the testbed names no kaniko image")?.clone_into(&mut kaniko.image);
             kaniko.extra_flags.push(format!("--registry-mirror={mirror}"));
         }

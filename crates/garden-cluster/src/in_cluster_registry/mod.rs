@@ -85,6 +85,7 @@ const WORDS: ServiceWords = ServiceWords {
     container: InClusterRegistry::CONTAINER,
     claim: InClusterRegistry::NAME,
     resources: "resources.registry",
+    node_selector: "`systemNodeSelector`",
     storage_class: "storage.registry.storageClass",
     image_hint: "check `inClusterRegistry.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place",
     crash_hint: "check that `inClusterRegistry.image` is a registry with `sh` and `nc`, and that user 1000 may write to its volume",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use garden_build_core::ErrorKind;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::shared_service::ServiceWords;
@@ -89,7 +89,7 @@ pub(crate) fn has_ended(pod: &Pod) -> bool {
 
 /// Says what keeps a pod from serving, if it is known. `main` is the container that matters.
 pub(crate) fn stuck(words: &ServiceWords, pod: &Pod, main: &str, events: &[Event]) -> Option<Trouble> {
-    if let Some(trouble) = crash(words, pod) {
+    if let Some(trouble) = lacks_program(words, pod).or_else(|| crash(words, pod)) {
         return Some(trouble);
     }
     match diagnose(pod, main, events) {
@@ -98,6 +98,32 @@ pub(crate) fn stuck(words: &ServiceWords, pod: &Pod, main: &str, events: &[Event
         }
         _ => None,
     }
+}
+
+/// Says that a container's image does not have what it is to run, which another start does not change.
+/// Source of the words: runc and Go, `os/exec`.
+fn lacks_program(words: &ServiceWords, pod: &Pod) -> Option<Trouble> {
+    let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
+    let messages = statuses.iter().flat_map(|status| {
+        let waiting = |state: &ContainerState| state.waiting.as_ref()?.message.clone();
+        let ended = |state: &ContainerState| {
+            let terminated = state.terminated.as_ref()?;
+            // Others may have said the like themselves.
+            let is_runtime_s = ["StartError", "ContainerCannotRun"].contains(&terminated.reason.as_deref()?);
+            terminated.message.clone().filter(|_| is_runtime_s)
+        };
+        let (now, before) = (status.state.as_ref(), status.last_state.as_ref());
+        [now.and_then(waiting), now.and_then(ended), before.and_then(ended)].into_iter().flatten()
+    });
+    let missing = ["no such file or directory", "executable file not found"];
+    let message = messages
+        .into_iter()
+        .find(|it| it.contains("exec: ") && missing.iter().any(|sign| it.contains(sign)))?;
+    let reason = message.split("exec: ").last().unwrap_or_default();
+    let message =
+        format!("{} cannot start, as its image lacks a program: {reason}", crate::client::name_of(pod));
+    let diagnosis = diagnosis(ErrorKind::BuilderStart, message, words.crash_hint);
+    Some(Trouble { diagnosis, grace: Duration::ZERO })
 }
 
 /// Says why a container ended that Kubernetes starts again and again.
@@ -129,7 +155,8 @@ fn of_the_service(words: &ServiceWords, diagnosis: Diagnosis) -> Diagnosis {
                 .to_owned()
         }
         ErrorKind::Unschedulable => {
-            format!("check `systemNodeSelector` and `{resources}.requests` against the cluster's nodes")
+            let selector = words.node_selector;
+            format!("check {selector} and `{resources}.requests` against the cluster's nodes")
         }
         ErrorKind::OutOfMemory => format!("raise `{resources}.limits.memory`"),
         _ => return diagnosis,

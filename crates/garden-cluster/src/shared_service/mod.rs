@@ -38,6 +38,8 @@ pub struct ServiceWords {
     pub claim: &'static str,
     /// The option with its resources, such as `resources.registry`.
     pub resources: &'static str,
+    /// The option that chooses its node, as it is written in a sentence: in backquotes.
+    pub node_selector: &'static str,
     /// The option with the storage class of its volume.
     pub storage_class: &'static str,
     /// What to do if its image cannot be pulled.

@@ -5,7 +5,8 @@ use crate::project::Generation;
 use crate::provider::document::ModeName;
 use crate::provider::storage::no_effect;
 use crate::{
-    ClusterBuildkitOptions, ClusterDockerOptions, KanikoNamespace, KanikoOptions, NoticeKind, Position,
+    ClusterBuildkitOptions, ClusterDockerOptions, ContextDelivery, KanikoNamespace, KanikoOptions,
+    NoticeKind, Position,
 };
 
 /// How images are built, with the options of each way: the provider's field `buildMode`.
@@ -32,6 +33,11 @@ impl BuildMode {
             Self::ClusterBuildkit(_) => "cluster-buildkit",
             Self::Kaniko(_) => "kaniko",
         }
+    }
+
+    /// Whether contexts go through kaniko's context service.
+    pub(crate) fn syncs(&self) -> bool {
+        matches!(self, Self::Kaniko(options) if options.context_delivery == ContextDelivery::Sync)
     }
 }
 
@@ -105,8 +111,9 @@ fn notice(
     }
     if let Some(kaniko) = kaniko.and_then(|node| Fields::open(node, "`kaniko`", problems))
         && kaniko.node("util").is_some()
+        && kaniko.text("contextDelivery") == Some("stdin")
     {
-        let message = "`kaniko.util` has no effect: no utility pod is needed here";
+        let message = "`kaniko.util` has no effect: it is for `contextDelivery: sync`";
         no_effect("kaniko.util", &kaniko, message, problems);
     }
     // The guide keeps a default that it advises against.

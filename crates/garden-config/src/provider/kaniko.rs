@@ -16,8 +16,12 @@ use crate::provider::names::{image_issue, namespace_issue};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
 pub struct KanikoOptions {
-    /// The image of the kaniko executor. Default: [`KanikoOptions::DEFAULT_IMAGE`].
+    /// The image of the kaniko executor, which is also the one of the context service: then it needs a shell at
+    /// `/busybox/sh`, as those have whose tags end in `-debug`. Default: [`KanikoOptions::DEFAULT_IMAGE`].
     pub image: String,
+    /// How the build context comes to the builder pods. An extension: Garden has no such field. Default:
+    /// [`ContextDelivery::Sync`].
+    pub context_delivery: ContextDelivery,
     /// Flags for every build, in order; a build's own flags are stronger. Default: none.
     pub extra_flags: Vec<String>,
     /// Where builder pods run. Default: the namespace `garden-system`, as the guide says; set
@@ -33,13 +37,25 @@ pub struct KanikoOptions {
     /// Annotations of the service account of builder pods, which gives them an identity at a cloud provider.
     /// Default: none.
     pub service_account_annotations: BTreeMap<String, String>,
-    /// How Garden's utility pod is scheduled. There is none here: a build needs no pod besides the builder's.
-    /// Default: none.
+    /// How the context service `garden-util` is scheduled. Default: as builder pods are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub util: Option<KanikoUtil>,
 }
 
-/// How Garden's utility pod is scheduled: the field `kaniko.util`.
+/// How the build context comes to the builder pods: the field `kaniko.contextDelivery`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ContextDelivery {
+    /// From a service in their namespace, which keeps contexts: only what it does not have yet is sent there.
+    #[default]
+    Sync,
+    /// Straight into each pod: all of it, for each build.
+    Stdin,
+}
+
+/// How the context service `garden-util` is scheduled: the field `kaniko.util`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -49,7 +65,7 @@ pub struct KanikoUtil {
     pub node_selector: BTreeMap<String, String>,
     /// Taints that are tolerated. Default: none.
     pub tolerations: Vec<Toleration>,
-    /// Annotations of the pod. Default: none.
+    /// Annotations of its pod. Default: none.
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -63,13 +79,16 @@ pub enum KanikoNamespace {
     Named(String),
 }
 
+const DELIVERIES: [(&str, ContextDelivery); 2] =
+    [("sync", ContextDelivery::Sync), ("stdin", ContextDelivery::Stdin)];
+
 impl KanikoOptions {
     /// The executor image that is used unless another is set.
     ///
     /// The project that the guide links to was archived in 2025 and its images are no longer
-    /// updated; this is the release of its maintained successor, `osscontainertools/kaniko`.
+    /// updated; this is the release of its maintained successor, `osscontainertools/kaniko`, with a shell.
     /// Garden's own default, `gcr.io/kaniko-project/executor:v1.11.0-debug`, works as well.
-    pub const DEFAULT_IMAGE: &str = "ghcr.io/osscontainertools/kaniko:v1.28.3";
+    pub const DEFAULT_IMAGE: &str = "ghcr.io/osscontainertools/kaniko:v1.28.3-debug";
 
     /// The namespace that the guide's default means.
     pub const SYSTEM_NAMESPACE: &str = "garden-system";
@@ -79,6 +98,7 @@ impl KanikoOptions {
         let Some(fields) = Fields::open(node, "`kaniko`", problems) else { return Self::default() };
         let options = Self {
             image: fields.text("image").unwrap_or(Self::DEFAULT_IMAGE).to_owned(),
+            context_delivery: fields.choice("contextDelivery", &DELIVERIES).unwrap_or_default(),
             extra_flags: flags(&fields, problems),
             namespace: KanikoNamespace::read(&fields, default_namespace, problems),
             node_selector: fields.text_map("nodeSelector"),
@@ -116,6 +136,7 @@ impl Default for KanikoOptions {
     fn default() -> Self {
         Self {
             image: Self::DEFAULT_IMAGE.to_owned(),
+            context_delivery: ContextDelivery::default(),
             extra_flags: Vec::new(),
             namespace: KanikoNamespace::default(),
             node_selector: BTreeMap::new(),

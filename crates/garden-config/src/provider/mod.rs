@@ -276,10 +276,10 @@ impl ProviderConfig {
         provider.image_pull_secrets = SecretRef::read_all(&fields, "imagePullSecrets", problems);
         provider.copy_secrets = SecretRef::read_all(&fields, "copySecrets", problems);
         if let Some(node) = fields.node("resources") {
-            provider.resources = ProviderResources::read(node, problems);
+            provider.resources = ProviderResources::read(node, provider.build_mode.syncs(), problems);
         }
         if let Some(node) = fields.node("storage") {
-            provider.storage = ProviderStorage::read(node, problems);
+            provider.storage = ProviderStorage::read(node, provider.build_mode.syncs(), problems);
         }
         provider.registry_proxy_tolerations =
             Toleration::read_all(&fields, "registryProxyTolerations", problems);

@@ -18,10 +18,11 @@ pub struct ProviderResources {
     /// For the registry within the cluster. Default: [`Resources::registry`].
     #[serde(skip_serializing_if = "Resources::is_default_registry")]
     pub registry: Resources,
-    /// For Garden's utility container, which there is none of here. Default: [`Resources::util`].
+    /// For kaniko's context service. Default: [`Resources::util`], but without its limit of processors, which would slow
+    /// down every build.
     #[serde(skip_serializing_if = "Resources::is_default_util")]
     pub util: Resources,
-    /// For Garden's sync service, which there is none of here. Default: [`Resources::sync`].
+    /// For Garden's sync service. The context service has `resources.util`. Default: [`Resources::sync`].
     #[serde(skip_serializing_if = "Resources::is_default_sync")]
     pub sync: Resources,
 }
@@ -61,8 +62,9 @@ pub struct ResourceAmounts {
 }
 
 impl ProviderResources {
-    /// Reads the field `resources`; each part that is left out keeps its default.
-    pub(crate) fn read(node: &Node, problems: &Problems) -> Self {
+    /// Reads the field `resources`; each part that is left out keeps its default. `syncs` says whether there is a context
+    /// service.
+    pub(crate) fn read(node: &Node, syncs: bool, problems: &Problems) -> Self {
         let defaults = Self::default();
         let Some(fields) = Fields::open(node, "`resources`", problems) else { return defaults };
         let read = |name, default| match fields.node(name) {
@@ -75,11 +77,15 @@ impl ProviderResources {
             util: read("util", defaults.util),
             sync: read("sync", defaults.sync),
         };
-        for (name, reason) in [
-            ("util", "`resources.util` has no effect: no utility container is needed here"),
-            ("sync", "`resources.sync` has no effect: contexts go to the builder without a sync service"),
+        for (name, has_effect, reason) in [
+            (
+                "util",
+                syncs,
+                "`resources.util` has no effect: it is for `buildMode: kaniko` with `contextDelivery: sync`",
+            ),
+            ("sync", false, "`resources.sync` has no effect: the context service has `resources.util`"),
         ] {
-            if fields.node(name).is_some() {
+            if fields.node(name).is_some() && !has_effect {
                 no_effect(&format!("resources.{name}"), &fields, reason, problems);
             }
         }

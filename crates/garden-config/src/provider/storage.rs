@@ -18,6 +18,9 @@ pub struct ProviderStorage {
     pub builder: PersistentStorage,
     /// For the registry within the cluster. Default: 20 GiB.
     pub registry: PersistentStorage,
+    /// For the build contexts that kaniko's context service keeps. Default: none, so that they go with its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<PersistentStorage>,
 }
 
 /// A persistent volume. Besides the volumes in `storage`, there is one for the local cache of a `BuildKit`
@@ -40,17 +43,19 @@ pub struct PersistentStorage {
 }
 
 impl ProviderStorage {
-    /// Reads the field `storage`. What it says of services that are not needed here is read, and noticed.
-    pub(crate) fn read(node: &Node, problems: &Problems) -> Self {
+    /// Reads the field `storage`. What it says of services that are not needed is read, and noticed; `syncs` says
+    /// whether there is a context service.
+    pub(crate) fn read(node: &Node, syncs: bool, problems: &Problems) -> Self {
         let mut storage = Self::default();
         let Some(fields) = Fields::open(node, "`storage`", problems) else { return storage };
         let read =
             |name, what| fields.node(name).and_then(|node| PersistentStorage::read(node, what, problems));
         storage.builder = read("builder", "`storage.builder`").unwrap_or_default();
         storage.registry = read("registry", "`storage.registry`").unwrap_or_default();
-        if let Some(node) = fields.node("sync") {
-            PersistentStorage::read(node, "`storage.sync`", problems);
-            let message = "`storage.sync` has no effect: contexts go to the builder without a sync service";
+        storage.sync = read("sync", "`storage.sync`");
+        if storage.sync.is_some() && !syncs {
+            let message =
+                "`storage.sync` has no effect: it is for `buildMode: kaniko` with `contextDelivery: sync`";
             no_effect("storage.sync", &fields, message, problems);
         }
         if let Some(nfs) = fields.node("nfs").and_then(|node| Fields::open(node, "`storage.nfs`", problems)) {
@@ -66,7 +71,8 @@ impl ProviderStorage {
     pub(crate) fn issues(&self) -> Vec<Issue> {
         let builder = self.builder.issues().into_iter().map(|issue| issue.within("builder"));
         let registry = self.registry.issues().into_iter().map(|issue| issue.within("registry"));
-        builder.chain(registry).collect()
+        let sync = self.sync.iter().flat_map(PersistentStorage::issues).map(|issue| issue.within("sync"));
+        builder.chain(registry).chain(sync).collect()
     }
 }
 

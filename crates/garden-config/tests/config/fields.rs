@@ -153,7 +153,7 @@ fn kaniko_options() {
         (
             "kaniko: {image: Kaniko}",
             "5:21: `Kaniko` is not an image reference: invalid reference format | write it like \
-             `ghcr.io/osscontainertools/kaniko:v1.28.3`",
+             `ghcr.io/osscontainertools/kaniko:v1.28.3-debug`",
         ),
         ("kaniko: {extraFlags: --x}", "5:26: `extraFlags` must be a list, not text"),
         ("kaniko: {extraFlags: [{}]}", "5:27: each of `extraFlags` must be text, not a mapping"),

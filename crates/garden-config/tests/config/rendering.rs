@@ -38,7 +38,7 @@ fn as_data_a_problem_has_its_parts() {
 #[test]
 fn notices_have_kind_field_and_place() {
     let provider = valid(
-        "buildMode: kaniko\nkaniko: {util: {}}\nclusterDocker: {}\nresources: {util: {}, sync: {}}\nstorage: {sync: {}, nfs: {}}",
+        "buildMode: kaniko\nkaniko: {contextDelivery: stdin, util: {}}\nclusterDocker: {}\nresources: {util: {}, sync: {}}\nstorage: {sync: {}, nfs: {}}",
     );
     let notices: Vec<(NoticeKind, &str, usize)> = provider
         .notices
@@ -59,7 +59,7 @@ fn notices_have_kind_field_and_place() {
     );
     assert_eq!(
         provider.notices[1].to_string(),
-        "/shop/garden.yml:6:14: `kaniko.util` has no effect: no utility pod is needed here\n  help: leave it out"
+        "/shop/garden.yml:6:38: `kaniko.util` has no effect: it is for `contextDelivery: sync`\n  help: leave it out"
     );
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use garden_config::{
     BuildConfig, BuildMode, CacheLayer, CacheMode, ClusterBuildkitOptions, ClusterDockerOptions,
-    DeploymentRegistry, KanikoNamespace, KanikoOptions, KanikoUtil, Locals, Namespace, PersistentStorage,
-    ProviderConfig, ResourceAmounts, Resources, SecretRef, TaintEffect, Toleration, TolerationOperator,
+    ContextDelivery, DeploymentRegistry, KanikoNamespace, KanikoOptions, KanikoUtil, Locals, Namespace,
+    PersistentStorage, ProviderConfig, ResourceAmounts, Resources, SecretRef, TaintEffect, Toleration,
+    TolerationOperator,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -124,10 +125,13 @@ fn storage() -> impl Strategy<Value = PersistentStorage> {
 
 fn kaniko() -> impl Strategy<Value = KanikoOptions> {
     let util = option::of((texts(), vec(toleration(), 0..2), texts()));
-    (vec(text(), 0..3), option::of(name()), texts(), vec(toleration(), 0..3), texts(), texts(), util)
-        .prop_map(|(flags, namespace, selector, tolerations, annotations, account, util)| {
+    let delivery = prop::sample::select(vec![ContextDelivery::Sync, ContextDelivery::Stdin]);
+    let how = (vec(text(), 0..3), delivery);
+    (how, option::of(name()), texts(), vec(toleration(), 0..3), texts(), texts(), util).prop_map(
+        |((flags, delivery), namespace, selector, tolerations, annotations, account, util)| {
             let mut options = KanikoOptions::default();
             options.extra_flags = flags;
+            options.context_delivery = delivery;
             options.namespace = namespace.map_or(KanikoNamespace::Project, KanikoNamespace::Named);
             options.node_selector = selector;
             options.tolerations = tolerations;
@@ -140,7 +144,8 @@ fn kaniko() -> impl Strategy<Value = KanikoOptions> {
                 util
             });
             options
-        })
+        },
+    )
 }
 
 fn cache_layer() -> impl Strategy<Value = CacheLayer> {
@@ -244,7 +249,8 @@ fn provider() -> impl Strategy<Value = ProviderConfig> {
             (provider.image_pull_secrets, provider.copy_secrets) = secrets;
             (provider.resources.builder, provider.resources.registry) = (resources.0, resources.1);
             (provider.resources.util, provider.resources.sync) = (resources.2, resources.3);
-            (provider.storage.builder, provider.storage.registry) = (cluster.0, cluster.1);
+            (provider.storage.builder, provider.storage.registry) = (cluster.0.clone(), cluster.1);
+            provider.storage.sync = local.then_some(cluster.0);
             provider.in_cluster_registry.image = local.then(|| "registry.example/registry:3".to_owned());
             provider.garden_system_namespace = cluster.2;
             (provider.registry_proxy_tolerations, provider.system_node_selector) = (cluster.3, cluster.4);

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use garden_config::{
-    BuildMode, ClusterBuildkitOptions, InClusterRegistryOptions, KanikoNamespace, KanikoOptions,
-    PersistentStorage, ProviderConfig, ProviderResources, ProviderStorage, Resources, SecretRef, Toleration,
+    BuildMode, ClusterBuildkitOptions, ContextDelivery, InClusterRegistryOptions, KanikoNamespace,
+    KanikoOptions, PersistentStorage, ProviderConfig, ProviderResources, ProviderStorage, Resources,
+    SecretRef, Toleration,
 };
 
 use crate::support::{project, refused, valid};
@@ -98,6 +99,24 @@ fn volumes() {
             "5:40: `A` cannot be the name of a storage class | use at most 253 lower-case letters, digits, `-` and `.`",
         ),
     ]);
+}
+
+#[test]
+fn the_context_service_s_settings_have_an_effect_where_there_is_one() {
+    let settings = "resources: {util: {limits: {cpu: 1000}}}\nstorage: {sync: {size: 1024}}";
+    let kaniko = "buildMode: kaniko\nkaniko: {namespace: null, util: {annotations: {a: b}}}";
+    let provider = valid(&format!("{kaniko}\n{settings}"));
+    assert_eq!(provider.notices, []);
+    assert_eq!(provider.storage.sync.map(|it| it.size), Some(1024));
+    let fields = |provider: ProviderConfig| -> Vec<String> {
+        provider.notices.into_iter().map(|notice| notice.field).collect()
+    };
+    assert_eq!(fields(valid(settings)), ["resources.util", "storage.sync"]);
+    let stdin = "buildMode: kaniko\nkaniko: {namespace: null, contextDelivery: stdin, util: {}}";
+    assert_eq!(
+        fields(valid(&format!("{stdin}\n{settings}"))),
+        ["kaniko.util", "resources.util", "storage.sync"]
+    );
 }
 
 #[test]
@@ -216,10 +235,15 @@ fn service_account_annotations_and_the_utility_pod_of_kaniko() {
     );
     let BuildMode::Kaniko(kaniko) = provider.build_mode else { panic!("kaniko") };
     assert_eq!(kaniko.service_account_annotations["role"], "builder");
+    assert_eq!(kaniko.context_delivery, ContextDelivery::Sync);
     let util = kaniko.util.expect("set");
     assert_eq!((util.node_selector["a"].as_str(), util.annotations["c"].as_str()), ("b", "d"));
     assert_eq!(util.tolerations, [Toleration::equal("k", "v")]);
     refused(&[
+        (
+            "kaniko: {contextDelivery: stdn}",
+            "5:31: `contextDelivery` cannot be `stdn` | did you mean `stdin`?",
+        ),
         ("kaniko: {util: on}", "5:20: `kaniko.util` must be a mapping, not text"),
         (
             "kaniko: {util: {image: a}}",

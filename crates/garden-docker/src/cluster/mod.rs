@@ -34,6 +34,7 @@ const SERVICE: ServiceWords = ServiceWords {
     container: ClusterDaemon::CONTAINER,
     claim: ClusterDaemon::CLAIM,
     resources: "resources.builder",
+    node_selector: "`systemNodeSelector`",
     storage_class: "storage.builder.storageClass",
     image_hint: "check `clusterDocker.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place",
     crash_hint: "see what the daemon said last; its image has to be one of Docker in Docker, and its volume must not be a network file system",

@@ -5,12 +5,17 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::*;
 
+/// Of builds that are sent their context.
 fn settings() -> Settings {
+    let mut options = KanikoOptions::default();
+    options.context_delivery = ContextDelivery::Stdin;
     let mut registry = DeploymentRegistry::new("registry.example:5000").expect("valid");
     registry.namespace = Some("team".to_owned());
     Settings {
-        options: KanikoOptions::default(),
+        options,
         resources: Resources::builder(),
+        service_resources: Resources::util(),
+        service_storage: None,
         registry,
         registry_alias: None,
         registry_ca: None,
@@ -60,7 +65,7 @@ fn a_registry_with_two_names_is_pushed_to_by_the_one_that_pods_reach() {
 fn the_plainest_pod() {
     let mut settings = settings();
     settings.options.image = "example/kaniko:1".to_owned();
-    insta::assert_yaml_snapshot!(pod(&settings, &job(|request| request), &ownership()).expect("a pod"));
+    insta::assert_yaml_snapshot!(pod(&settings, &job(|request| request), &ownership(), None).expect("a pod"));
 }
 
 #[test]
@@ -80,12 +85,47 @@ fn every_option_of_the_guide_is_in_the_pod() {
     let job = job(|request| {
         request.target("app").build_arg("A", "1 2").platform("linux/arm64").extra_flag("--cache=false")
     });
-    insta::assert_yaml_snapshot!(pod(&settings, &job, &ownership()).expect("a pod"));
+    insta::assert_yaml_snapshot!(pod(&settings, &job, &ownership(), None).expect("a pod"));
+}
+
+/// Of builds that fetch their context.
+fn syncing() -> Settings {
+    let mut settings = settings();
+    settings.options = KanikoOptions::default();
+    settings
+}
+
+#[test]
+fn a_pod_that_fetches_its_context_has_the_key_to_it_in_its_secret_alone() {
+    let mut settings = syncing();
+    settings.options.image = "example/kaniko:1-debug".to_owned();
+    let (job, key) = (job(|request| request), Key::random());
+    let pod = pod(&settings, &job, &ownership(), Some("10.0.0.1")).expect("a pod");
+    let mut shown = serde_json::to_value(&pod).expect("serialises");
+    let script = &mut shown["spec"]["containers"][0]["command"][2];
+    assert_eq!(script.as_str(), Some(BUILD));
+    *script = "build.sh".into();
+    insta::assert_yaml_snapshot!(shown);
+    let secret = secret(&settings, &job, &ownership(), None, Some(&key)).expect("a secret");
+    let data = secret.data.expect("data");
+    assert_eq!(data[CONTEXT_KEY].0, format!("{}\n", key.text().expose_secret()).into_bytes());
+}
+
+#[test]
+fn the_service_goes_where_builders_go_unless_told_otherwise() {
+    let mut settings = syncing();
+    settings.options.node_selector.insert("pool".to_owned(), "build".to_owned());
+    let selector = |settings: &Settings| settings.service().expect("a service").node_selector;
+    assert_eq!(selector(&settings), settings.options.node_selector);
+    settings.options.util = Some(garden_config::KanikoUtil::default());
+    assert!(selector(&settings).is_empty());
+    settings.options.context_delivery = ContextDelivery::Stdin;
+    assert!(settings.service().is_none());
 }
 
 #[test]
 fn the_garden_build_toleration_is_always_there() {
-    let pod = pod(&settings(), &job(|request| request), &ownership()).expect("a pod");
+    let pod = pod(&settings(), &job(|request| request), &ownership(), None).expect("a pod");
     let tolerations = pod.spec.and_then(|spec| spec.tolerations).expect("tolerations");
     let builder = tolerations.last().expect("one at least");
     assert_eq!(
@@ -103,7 +143,7 @@ fn the_garden_build_toleration_is_always_there() {
 fn the_user_s_annotations_cannot_hide_the_lease() {
     let mut settings = settings();
     settings.options.annotations.insert("garden-build/lease-expires".to_owned(), "never".to_owned());
-    let pod = pod(&settings, &job(|request| request), &ownership()).expect("a pod");
+    let pod = pod(&settings, &job(|request| request), &ownership(), None).expect("a pod");
     let annotations = pod.metadata.annotations.expect("annotations");
     assert_eq!(annotations.get("garden-build/lease-expires"), ownership().annotations().values().next());
 }
@@ -111,7 +151,7 @@ fn the_user_s_annotations_cannot_hide_the_lease() {
 #[test]
 fn a_time_limit_beyond_all_clocks_is_the_longest_that_kubernetes_takes() {
     let job = job(|request| request.timeout(std::time::Duration::MAX));
-    let pod = pod(&settings(), &job, &ownership()).expect("a pod");
+    let pod = pod(&settings(), &job, &ownership(), None).expect("a pod");
     assert_eq!(pod.spec.and_then(|spec| spec.active_deadline_seconds), Some(i64::from(i32::MAX)));
 }
 
@@ -127,7 +167,7 @@ fn names_are_valid_for_any_image_name() {
 
 #[test]
 fn a_build_without_credentials_and_authority_needs_no_secret() {
-    assert_eq!(secret(&settings(), &job(|request| request), &ownership(), None), None);
+    assert_eq!(secret(&settings(), &job(|request| request), &ownership(), None, None), None);
 }
 
 #[test]
@@ -136,9 +176,9 @@ fn the_secret_can_serve_as_the_pod_s_own_pull_secret_and_dies_with_the_pod() {
     let mut settings = settings();
     settings.pull_secrets.push(SecretRef::new("regcred"));
     let config = SecretString::from(r#"{"auths":{}}"#);
-    let mut secret = secret(&settings, &job, &ownership(), Some(&config)).expect("a secret");
+    let mut secret = secret(&settings, &job, &ownership(), Some(&config), None).expect("a secret");
     assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
-    let mut pod = pod(&settings, &job, &ownership()).expect("a pod");
+    let mut pod = pod(&settings, &job, &ownership(), None).expect("a pod");
     pod.metadata.uid = Some("the-uid".to_owned());
     own_secret(&mut secret, &pod);
     let owner = &secret.metadata.owner_references.expect("an owner")[0];
@@ -181,7 +221,7 @@ fn labels_hosts_and_no_cache_reach_the_executor_and_no_cache_is_stronger_than_an
     assert!(arguments.contains(&"--label=team=web".to_owned()), "{arguments:?}");
     let caches: Vec<_> = arguments.iter().filter(|argument| argument.starts_with("--cache=")).collect();
     assert_eq!(caches, ["--cache=false"]);
-    let pod = pod(&settings, &job, &ownership()).expect("a pod");
+    let pod = pod(&settings, &job, &ownership(), None).expect("a pod");
     let aliases = pod.spec.and_then(|spec| spec.host_aliases).expect("aliases");
     assert_eq!(
         (aliases[0].ip.as_str(), aliases[0].hostnames.as_deref()),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
@@ -74,6 +76,22 @@ fn trouble(outlook: Outlook) -> Diagnosis {
         Outlook::Stuck(trouble) => trouble.diagnosis,
         other => panic!("not stuck: {other:?}"),
     }
+}
+
+#[test]
+fn an_image_without_what_it_is_to_run_is_named_at_once() {
+    let said = "failed to create containerd task: OCI runtime create failed: exec: \"sh\": executable file not found in $PATH: unknown";
+    let Outlook::Stuck(trouble) = registry(&rolling_out(), &[crashing(128, "StartError", said, 0)], &[])
+    else {
+        panic!("stuck")
+    };
+    assert_eq!((trouble.grace, trouble.diagnosis.kind), (Duration::ZERO, ErrorKind::BuilderStart));
+    let expected = "its image lacks a program: \"sh\": executable file not found in $PATH: unknown";
+    assert!(trouble.diagnosis.message.ends_with(expected), "{}", trouble.diagnosis.message);
+    assert_eq!(trouble.diagnosis.hint.as_deref(), Some(WORDS.crash_hint));
+    // What a program says itself is no such sign.
+    let waiting = registry(&rolling_out(), &[crashing(1, "Error", said, 0)], &[]);
+    assert!(!matches!(waiting, Outlook::Stuck(trouble) if trouble.grace.is_zero()));
 }
 
 #[test]

@@ -1,0 +1,247 @@
+//! Making sure of the service, and finding its pod.
+
+use garden_build_core::ErrorKind;
+use garden_cluster::{ClusterError, DaemonPod, Diagnosis, ServiceNotice, Tell, ensure_claim};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use super::spec::{CONFIGURATION, PROTOCOL, PROTOCOL_VERSION, claim, deployment};
+use super::{CONTAINER, ContextService, NAME};
+
+/// Where the service runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) pod: DaemonPod,
+    /// Whether it has other settings than ours.
+    pub(crate) differs: bool,
+}
+
+impl ContextService {
+    /// Finds the service's pod, which costs one request if it runs. Makes sure of the service else, and waits for it.
+    ///
+    /// A service that works is used as it is: two users with different settings would replace it in turn. One with the
+    /// settings of somebody else is replaced only if it cannot start.
+    ///
+    /// # Errors
+    /// With the cause, within seconds where it is known, if it cannot start, or if another program or a newer version
+    /// has made it.
+    pub(crate) async fn find(&self, tell: Tell<'_>) -> Result<Found, ClusterError> {
+        if let Some(found) = self.look().await? {
+            return Ok(found);
+        }
+        // Boxed, for it is large, and often there is nothing to do.
+        match Box::pin(self.bring_up(tell)).await {
+            // It was being deleted, and is now.
+            Err(ClusterError::Pod(diagnosis)) if diagnosis.kind == ErrorKind::NotFound => {
+                Box::pin(self.bring_up(tell)).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn look(&self) -> Result<Option<Found>, ClusterError> {
+        Ok(choose(&self.service().pods().await?, &configuration(&deployment(&self.settings).metadata)))
+    }
+
+    async fn bring_up(&self, tell: Tell<'_>) -> Result<Found, ClusterError> {
+        let wanted = deployment(&self.settings);
+        self.cluster.ensure_namespace(&self.settings.namespace).await?;
+        let live = self.service().own::<Deployment>(NAME).await?;
+        match live.as_ref().map_or(Standing::Absent, standing) {
+            Standing::Absent => {
+                self.claim(tell).await?;
+                // Not over one that somebody else has made meanwhile.
+                self.cluster.create(&wanted).await?;
+            }
+            Standing::Newer => return Err(ClusterError::Pod(self.newer())),
+            Standing::Older | Standing::Stopped => self.apply(tell).await?,
+            Standing::Usable => {}
+        }
+        let ours = live.is_none_or(|live| configuration(&live.metadata) == configuration(&wanted.metadata));
+        match self.service().ready(tell).await {
+            Err(ClusterError::Pod(diagnosis)) if !ours => {
+                tell(ServiceNotice::Progress(format!(
+                    "the settings of the context service are replaced, as with its present ones it cannot start: {diagnosis}"
+                )));
+                self.apply(tell).await?;
+                self.service().ready(tell).await?;
+            }
+            ready => ready?,
+        }
+        // It was there a moment ago.
+        self.look().await?.ok_or_else(|| ClusterError::Pod(self.gone()))
+    }
+
+    /// Creates the service's objects, or changes those that are there to what the settings say. A service whose pod
+    /// changes begins anew, without a volume with no contexts.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached, or an object of its name is not ours or of a newer version: then
+    /// nothing is changed.
+    pub async fn apply(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
+        self.cluster.ensure_namespace(&self.settings.namespace).await?;
+        let service = self.service();
+        let (live, _) =
+            tokio::try_join!(service.own::<Deployment>(NAME), service.own::<PersistentVolumeClaim>(NAME))?;
+        if live.as_ref().is_some_and(|live| standing(live) == Standing::Newer) {
+            return Err(ClusterError::Pod(self.newer()));
+        }
+        self.claim(tell).await?;
+        self.cluster.apply(&deployment(&self.settings)).await.map(drop)
+    }
+
+    /// Waits until it serves.
+    ///
+    /// # Errors
+    /// With the cause, within seconds where it is known, if that cannot come about.
+    pub async fn ready(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
+        self.service().ready(tell).await
+    }
+
+    async fn claim(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
+        let Some(claim) = claim(&self.settings) else { return Ok(()) };
+        if let Some(message) = ensure_claim(&self.cluster, &claim).await? {
+            let hint = "set `storage.sync.size` to its size".to_owned();
+            tell(ServiceNotice::Warning { message, hint });
+        }
+        Ok(())
+    }
+
+    fn newer(&self) -> Diagnosis {
+        Diagnosis {
+            kind: ErrorKind::Unsupported,
+            message: format!(
+                "Deployment {}/{NAME} was made by a newer version of garden-build, with which this one cannot speak",
+                self.namespace()
+            ),
+            hint: Some(
+                "use that version, or set `kaniko.contextDelivery: stdin`, or build in another namespace"
+                    .to_owned(),
+            ),
+            retryable: false,
+        }
+    }
+
+    fn gone(&self) -> Diagnosis {
+        Diagnosis {
+            kind: ErrorKind::BuilderLost,
+            message: format!(
+                "the pod of Deployment {}/{NAME} was removed as soon as it was ready",
+                self.namespace()
+            ),
+            hint: Some("build again".to_owned()),
+            retryable: true,
+        }
+    }
+}
+
+/// What is to be done with a Deployment that has no pod to use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Standing {
+    Absent,
+    /// It speaks our protocol and needs its time.
+    Usable,
+    /// Somebody has scaled it to nothing, or paused it.
+    Stopped,
+    /// An older version has made it.
+    Older,
+    /// A newer version has made it.
+    Newer,
+}
+
+fn standing(live: &Deployment) -> Standing {
+    let spec: Option<&DeploymentSpec> = (&live.spec).into();
+    match protocol(&live.metadata) {
+        version if version > PROTOCOL_VERSION => Standing::Newer,
+        version if version < PROTOCOL_VERSION => Standing::Older,
+        _ if spec.is_some_and(|spec| spec.replicas == Some(0) || spec.paused == Some(true)) => {
+            Standing::Stopped
+        }
+        _ => Standing::Usable,
+    }
+}
+
+/// Chooses the pod that is used: of our protocol, started, and not told to stop. There is one at most, except on a lost node.
+fn choose(pods: &[Pod], wanted: &str) -> Option<Found> {
+    let usable =
+        |pod: &&Pod| pod.metadata.deletion_timestamp.is_none() && protocol(&pod.metadata) == PROTOCOL_VERSION;
+    let mut living: Vec<&Pod> = pods.iter().filter(usable).collect();
+    living.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+    living.into_iter().rev().find_map(|pod| {
+        let differs = configuration(&pod.metadata) != wanted;
+        // Nobody reaches a pod that has no address yet.
+        let pod = DaemonPod::of(pod, CONTAINER).filter(|pod| pod.address.is_some())?;
+        Some(Found { pod, differs })
+    })
+}
+
+fn protocol(metadata: &ObjectMeta) -> u32 {
+    annotation(metadata, PROTOCOL).parse().unwrap_or_default()
+}
+
+fn configuration(metadata: &ObjectMeta) -> String {
+    annotation(metadata, CONFIGURATION).to_owned()
+}
+
+fn annotation<'m>(metadata: &'m ObjectMeta, name: &str) -> &'m str {
+    let annotations = metadata.annotations.as_ref();
+    annotations.and_then(|annotations| annotations.get(name)).map(String::as_str).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::service::spec::tests::settings;
+
+    fn pod(name: &str, second: u8, protocol: u32) -> Pod {
+        let status = json!({
+            "name": CONTAINER, "image": "", "imageID": "", "ready": true, "started": true,
+            "restartCount": 0, "containerID": "containerd://1", "state": { "running": {} },
+        });
+        let annotations = json!({ PROTOCOL: protocol.to_string(), CONFIGURATION: "ours" });
+        let created = format!("2026-01-01T00:00:{second:02}Z");
+        let metadata =
+            json!({ "name": name, "uid": name, "creationTimestamp": created, "annotations": annotations });
+        let status = json!({ "podIP": "10.0.0.1", "containerStatuses": [status] });
+        serde_json::from_value(json!({ "metadata": metadata, "status": status })).expect("a pod")
+    }
+
+    #[test]
+    fn the_newest_pod_of_our_protocol_that_stays_is_used() {
+        let name = |pods: &[Pod]| choose(pods, "ours").map(|found| found.pod.name);
+        let [old, new] = [pod("old", 1, 1), pod("new", 2, 1)];
+        assert_eq!(name(&[old.clone(), new.clone()]).as_deref(), Some("new"));
+        let mut stopping = new;
+        stopping.metadata.deletion_timestamp = stopping.metadata.creation_timestamp.clone();
+        assert_eq!(name(&[old, stopping.clone()]).as_deref(), Some("old"));
+        assert_eq!(name(&[stopping, pod("of another version", 3, 2)]), None);
+        let mut without_address = pod("starting", 1, 1);
+        without_address.status.as_mut().expect("a status").pod_ip = None;
+        assert_eq!(name(&[without_address]), None);
+    }
+
+    #[test]
+    fn a_pod_with_other_settings_is_used_and_noticed() {
+        let found = |wanted: &str| choose(&[pod("one", 1, 1)], wanted).expect("found").differs;
+        assert_eq!((found("ours"), found("others")), (false, true));
+    }
+
+    #[test]
+    fn only_what_cannot_be_used_is_changed() {
+        let live = |change: &dyn Fn(&mut serde_json::Value)| {
+            let mut value = serde_json::to_value(deployment(&settings())).expect("serialises");
+            change(&mut value);
+            standing(&serde_json::from_value(value).expect("a Deployment"))
+        };
+        let speaks = |version: &'static str| {
+            move |live: &mut serde_json::Value| live["metadata"]["annotations"][PROTOCOL] = version.into()
+        };
+        assert_eq!(live(&|_| {}), Standing::Usable);
+        assert_eq!(live(&|live| live["spec"]["replicas"] = 0.into()), Standing::Stopped);
+        assert_eq!(live(&|live| live["spec"]["paused"] = true.into()), Standing::Stopped);
+        assert_eq!((live(&speaks("0")), live(&speaks("2"))), (Standing::Older, Standing::Newer));
+    }
+}

@@ -1,0 +1,75 @@
+use garden_build_core::Digest;
+use secrecy::{ExposeSecret, SecretString};
+
+/// What a build's pod and its client know, and nobody else: 244 random bits. Neither the context service nor the
+/// network between sees it, only digests of it with a word for what each is good for.
+///
+/// The other side of these words is in `files/build.sh`.
+#[derive(Clone, Debug)]
+pub(crate) struct Key(SecretString);
+
+impl Key {
+    pub(crate) fn random() -> Self {
+        let [one, two] = [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()];
+        Self(format!("{}{}", one.simple(), two.simple()).into())
+    }
+
+    /// Returns the key itself, for the Secret of the build's pod.
+    pub(crate) fn text(&self) -> &SecretString {
+        &self.0
+    }
+
+    /// Returns the name by which the pod asks for the context.
+    pub(crate) fn pull_name(&self) -> String {
+        self.digest("pull", "")
+    }
+
+    /// Returns the name by which the pod asks for the end of the context that has the digest `received` without it.
+    pub(crate) fn tail_name(&self, received: Digest) -> String {
+        self.digest("tail", &format!(" {}", received.hex()))
+    }
+
+    /// Returns what shows the pod that `tail` is the end of what it has received.
+    pub(crate) fn proof_of_tail(&self, received: Digest, tail: &[u8]) -> String {
+        self.digest("good", &format!(" {} {}", received.hex(), Digest::of(tail).hex()))
+    }
+
+    /// Returns what shows us that the pod itself says how its build ended: with this exit code, and with this text as
+    /// the image's digest.
+    pub(crate) fn proof_of_end(&self, exit_code: &str, image: &str) -> String {
+        self.digest("end", &format!(" {exit_code} {image}"))
+    }
+
+    fn digest(&self, purpose: &str, about: &str) -> String {
+        Digest::of(format!("{purpose} {}{about}", self.0.expose_secret()).as_bytes()).hex()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_a_key_is_good_for_differs_in_every_respect() {
+        let (key, other) = (Key::random(), Key::random());
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let words = |key: &Key| {
+            [
+                key.pull_name(),
+                key.tail_name(one),
+                key.tail_name(two),
+                key.proof_of_tail(one, b"1"),
+                key.proof_of_tail(one, b"2"),
+                key.proof_of_tail(two, b"1"),
+                key.proof_of_end("0", "none"),
+                key.proof_of_end("1", "none"),
+            ]
+        };
+        let all: BTreeSet<String> = words(&key).into_iter().chain(words(&other)).collect();
+        assert_eq!(all.len(), 16);
+        assert!(all.iter().all(|word| word.len() == 64 && !word.contains(key.text().expose_secret())));
+        assert!(!format!("{key:?}").contains(key.text().expose_secret()));
+    }
+}

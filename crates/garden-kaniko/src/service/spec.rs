@@ -1,0 +1,216 @@
+//! The objects of the context service, as functions from typed settings to Kubernetes objects.
+
+use std::collections::BTreeMap;
+
+use garden_build_core::Digest;
+use garden_cluster::{
+    lost_node_tolerations, own_pull_secrets, resource_requirements, service_labels, tolerations,
+};
+use garden_config::{Namespace, PersistentStorage, Resources, SecretRef, Toleration};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaim,
+    PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec,
+    PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
+    VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+
+use super::{CONTAINER, NAME, PORT};
+use crate::spec::SHELL;
+
+/// On the Deployment and its pods: what a client has to know to use them. Another number is another way to announce,
+/// claim and ask for a context; all else comes from the client with each build.
+pub(crate) const PROTOCOL: &str = "garden-build/context-protocol";
+
+/// The protocol that this version speaks.
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
+
+/// On the Deployment and its pods: which configuration they were made from.
+pub(crate) const CONFIGURATION: &str = "garden-build/configuration";
+
+/// What the container does, and what it does for each connection.
+const SERVE: &str = include_str!("files/serve.sh");
+const ANSWER: &str = include_str!("files/answer.sh");
+
+/// Nobody's in particular. Pods of the level `restricted` must not be root, and the image's own user is.
+const USER: i64 = 65532;
+
+/// How many MiB of contexts are kept where no setting bounds them.
+const USUAL_SPACE: u32 = 10 * 1024;
+
+/// What the provider's configuration says about the context service.
+#[derive(Clone, Debug)]
+pub(crate) struct ServiceSettings {
+    pub(crate) namespace: Namespace,
+    pub(crate) image: String,
+    pub(crate) resources: Resources,
+    pub(crate) node_selector: BTreeMap<String, String>,
+    pub(crate) tolerations: Vec<Toleration>,
+    pub(crate) annotations: BTreeMap<String, String>,
+    /// The volume for the contexts; without, they go with the pod.
+    pub(crate) storage: Option<PersistentStorage>,
+    /// The Secrets for pulling the image.
+    pub(crate) pull_secrets: Vec<SecretRef>,
+}
+
+/// Returns the claim to the service's volume, if it has one. It outlives the Deployment.
+pub(crate) fn claim(settings: &ServiceSettings) -> Option<PersistentVolumeClaim> {
+    let storage = settings.storage.as_ref()?;
+    let size = BTreeMap::from([("storage".to_owned(), Quantity(storage.size_quantity()))]);
+    Some(PersistentVolumeClaim {
+        metadata: metadata(settings),
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: storage.storage_class.clone(),
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(size),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    })
+}
+
+/// Returns the Deployment. It says by annotations how it is spoken to and which configuration it is made from.
+#[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
+pub(crate) fn deployment(settings: &ServiceSettings) -> Deployment {
+    let pod = pod(settings);
+    let configuration = Digest::of(&serde_json::to_vec(&pod).unwrap_or_default()).hex();
+    let ours = BTreeMap::from([
+        (PROTOCOL.to_owned(), PROTOCOL_VERSION.to_string()),
+        (CONFIGURATION.to_owned(), configuration[..16].to_owned()),
+    ]);
+    let mut annotations = settings.annotations.clone();
+    // Added last: the user's cannot hide them.
+    annotations.extend(ours);
+    Deployment {
+        metadata: ObjectMeta { annotations: Some(annotations.clone()), ..metadata(settings) },
+        // `into`: whether these fields are optional differs between versions of the Kubernetes API.
+        spec: DeploymentSpec {
+            replicas: Some(1),
+            paused: Some(false),
+            revision_history_limit: Some(2),
+            selector: LabelSelector { match_labels: Some(service_labels(NAME)), ..LabelSelector::default() },
+            // One pod has the contexts, and the volume if there is one.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("Recreate".to_owned()),
+                ..DeploymentStrategy::default()
+            }),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(service_labels(NAME)),
+                    annotations: Some(annotations),
+                    ..ObjectMeta::default()
+                }),
+                spec: Some(pod),
+            },
+            ..DeploymentSpec::default()
+        }
+        .into(),
+        ..Deployment::default()
+    }
+}
+
+fn pod(settings: &ServiceSettings) -> PodSpec {
+    let container = Container {
+        name: CONTAINER.to_owned(),
+        image: Some(settings.image.clone()),
+        image_pull_policy: Some("IfNotPresent".to_owned()),
+        command: Some([SHELL, "-c", SERVE, NAME].map(str::to_owned).to_vec()),
+        args: Some(vec![PORT.to_string(), ANSWER.to_owned()]),
+        env: Some(vec![EnvVar {
+            name: "GARDEN_CACHE_MIB".to_owned(),
+            value: Some(space(settings).to_string()),
+            ..EnvVar::default()
+        }]),
+        ports: Some(vec![ContainerPort { container_port: i32::from(PORT), ..ContainerPort::default() }]),
+        resources: Some(resources(settings)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(["run", "packs"].map(mount).to_vec()),
+        ..Container::default()
+    };
+    PodSpec {
+        containers: vec![container],
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(USER),
+            run_as_group: Some(USER),
+            // So that it may write to its volume, whose files need not be given to it one by one each time.
+            fs_group: Some(USER),
+            fs_group_change_policy: Some("OnRootMismatch".to_owned()),
+            seccomp_profile: Some(SeccompProfile {
+                type_: "RuntimeDefault".to_owned(),
+                ..SeccompProfile::default()
+            }),
+            ..PodSecurityContext::default()
+        }),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        termination_grace_period_seconds: Some(5),
+        node_selector: Some(settings.node_selector.clone()),
+        tolerations: Some(
+            tolerations(&settings.tolerations).into_iter().chain(lost_node_tolerations()).collect(),
+        ),
+        image_pull_secrets: Some(own_pull_secrets(&settings.namespace.name, &settings.pull_secrets)),
+        volumes: Some(vec![volume("run", None), volume("packs", settings.storage.as_ref())]),
+        ..PodSpec::default()
+    }
+}
+
+/// The default for Garden's utility pod is a quarter of a processor at most. That was not meant for one that checks and
+/// hands on every context, and is not taken for somebody's wish.
+fn resources(settings: &ServiceSettings) -> ResourceRequirements {
+    let mut requirements = resource_requirements(&settings.resources);
+    if settings.resources == Resources::util()
+        && let Some(limits) = &mut requirements.limits
+    {
+        limits.remove("cpu");
+    }
+    requirements
+}
+
+/// How many MiB of contexts are kept: most of what there is room for.
+fn space(settings: &ServiceSettings) -> u32 {
+    let volume = settings.storage.as_ref().map(|storage| storage.size);
+    let room = volume.or(settings.resources.limits.ephemeral_storage);
+    room.map_or(USUAL_SPACE, |room| room - room / 5)
+}
+
+fn mount(name: &str) -> VolumeMount {
+    VolumeMount { name: name.to_owned(), mount_path: format!("/garden/{name}"), ..VolumeMount::default() }
+}
+
+fn volume(name: &str, storage: Option<&PersistentStorage>) -> Volume {
+    let mut volume = Volume { name: name.to_owned(), ..Volume::default() };
+    match storage {
+        Some(_) => {
+            volume.persistent_volume_claim = Some(PersistentVolumeClaimVolumeSource {
+                claim_name: NAME.to_owned(),
+                ..PersistentVolumeClaimVolumeSource::default()
+            });
+        }
+        None => volume.empty_dir = Some(EmptyDirVolumeSource::default()),
+    }
+    volume
+}
+
+fn metadata(settings: &ServiceSettings) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(NAME.to_owned()),
+        namespace: Some(settings.namespace.name.clone()),
+        labels: Some(service_labels(NAME)),
+        ..ObjectMeta::default()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,72 @@
+use super::*;
+
+pub(in crate::service) fn settings() -> ServiceSettings {
+    ServiceSettings {
+        namespace: Namespace::new("my-project"),
+        image: "example/kaniko:1-debug".to_owned(),
+        resources: Resources::util(),
+        node_selector: BTreeMap::new(),
+        tolerations: Vec::new(),
+        annotations: BTreeMap::new(),
+        storage: None,
+        pull_secrets: Vec::new(),
+    }
+}
+
+/// The scripts have tests of their own.
+fn without_scripts(deployment: &Deployment) -> serde_json::Value {
+    let mut value = serde_json::to_value(deployment).expect("serialises");
+    let container = &mut value["spec"]["template"]["spec"]["containers"][0];
+    (container["command"][2], container["args"][1]) = ("serve.sh".into(), "answer.sh".into());
+    for metadata in ["/metadata", "/spec/template/metadata"] {
+        let annotation = format!("{metadata}/annotations/garden-build~1configuration");
+        *value.pointer_mut(&annotation).expect("a configuration") = "16 digits".into();
+    }
+    value
+}
+
+#[test]
+fn the_plainest_service() {
+    insta::assert_yaml_snapshot!(without_scripts(&deployment(&settings())));
+    assert_eq!(claim(&settings()), None);
+}
+
+#[test]
+fn every_option_is_in_the_service() {
+    let mut settings = settings();
+    settings.resources.limits.cpu = 2000;
+    settings.node_selector.insert("pool".to_owned(), "build".to_owned());
+    settings.tolerations.push(Toleration::equal("dedicated", "ci"));
+    settings.annotations.insert("team".to_owned(), "web".to_owned());
+    settings.annotations.insert(PROTOCOL.to_owned(), "99".to_owned());
+    let mut storage = PersistentStorage::default();
+    (storage.size, storage.storage_class) = (5120, Some("fast".to_owned()));
+    settings.storage = Some(storage);
+    settings.pull_secrets = vec![
+        SecretRef::new("regcred").in_namespace("my-project"),
+        SecretRef::new("elsewhere").in_namespace("other"),
+    ];
+    insta::assert_yaml_snapshot!(without_scripts(&deployment(&settings)));
+    insta::assert_yaml_snapshot!(claim(&settings).expect("a claim"));
+}
+
+#[test]
+fn another_configuration_shows_and_the_same_does_not() {
+    let configuration = |settings: &ServiceSettings| {
+        deployment(settings).metadata.annotations.expect("annotations")[CONFIGURATION].clone()
+    };
+    let mut other = settings();
+    assert_eq!(configuration(&settings()), configuration(&other));
+    other.image = "example/kaniko:2-debug".to_owned();
+    assert_ne!(configuration(&settings()), configuration(&other));
+}
+
+#[test]
+fn contexts_take_most_of_the_room_that_there_is() {
+    let mut settings = settings();
+    assert_eq!(space(&settings), 10_240);
+    settings.resources.limits.ephemeral_storage = Some(1000);
+    assert_eq!(space(&settings), 800);
+    settings.storage = Some(PersistentStorage::default());
+    assert_eq!(space(&settings), 16_384);
+}
