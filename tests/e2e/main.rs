@@ -14,6 +14,7 @@ mod cleanup;
 mod cluster_docker;
 mod conformance;
 mod context;
+mod context_service;
 mod credential_helpers;
 mod credentials;
 mod failures;

@@ -7,7 +7,8 @@ use crate::site::{Project, in_project, variable};
 
 /// Writes a project with a module and an action that list in the image what of their directories arrived.
 fn write_project(project: &Project) {
-    let (kaniko, buildkit) = (variable("GARDEN_TEST_KANIKO_IMAGE"), variable("GARDEN_TEST_BUILDKIT_IMAGE"));
+    let (kaniko, buildkit) =
+        (variable("GARDEN_TEST_KANIKO_DEBUG_IMAGE"), variable("GARDEN_TEST_BUILDKIT_IMAGE"));
     let (registry, namespace) = (variable("GARDEN_TEST_REGISTRY"), &project.namespace);
     let (registry, port) = registry.rsplit_once(':').unwrap();
     project.file(

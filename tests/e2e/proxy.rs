@@ -1,4 +1,7 @@
-//! A TCP proxy in front of the API server that cuts connections.
+//! A TCP proxy in front of the API server that cuts connections and counts bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use kube::{Client, Config};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -9,6 +12,7 @@ use tokio::sync::watch;
 pub(crate) struct Proxied {
     pub(crate) client: Client,
     cuts: watch::Sender<u64>,
+    sent: Arc<AtomicU64>,
 }
 
 /// Returns a client whose connections are cut once `limit` bytes were sent on one of them.
@@ -21,12 +25,14 @@ pub(crate) async fn client_cut_after(limit: u64) -> Proxied {
     config.tls_server_name = Some(server.host().unwrap().to_owned());
     let cuts = watch::Sender::new(0);
     let cutting = cuts.clone();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counting = Arc::clone(&sent);
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
-            tokio::spawn(forward(near, address.clone(), limit, cutting.clone()));
+            tokio::spawn(forward(near, address.clone(), limit, cutting.clone(), Arc::clone(&counting)));
         }
     });
-    Proxied { client: Client::try_from(config).unwrap(), cuts }
+    Proxied { client: Client::try_from(config).unwrap(), cuts, sent }
 }
 
 impl Proxied {
@@ -35,13 +41,24 @@ impl Proxied {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// How many bytes were sent to the API server, all of TLS included.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
     /// How often connections were cut.
     pub(crate) fn cuts(&self) -> u64 {
         *self.cuts.borrow()
     }
 }
 
-async fn forward(near: TcpStream, address: String, limit: u64, cuts: watch::Sender<u64>) {
+async fn forward(
+    near: TcpStream,
+    address: String,
+    limit: u64,
+    cuts: watch::Sender<u64>,
+    all_sent: Arc<AtomicU64>,
+) {
     let mut cut = cuts.subscribe();
     let far = TcpStream::connect(address).await.unwrap();
     let (mut near_read, mut near_write) = near.into_split();
@@ -51,6 +68,7 @@ async fn forward(near: TcpStream, address: String, limit: u64, cuts: watch::Send
         let mut sent = 0;
         while let Ok(length @ 1..) = near_read.read(&mut buffer).await {
             sent += length as u64;
+            all_sent.fetch_add(length as u64, Ordering::Relaxed);
             if sent > limit {
                 cuts.send_modify(|cuts| *cuts += 1);
                 return;

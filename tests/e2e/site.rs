@@ -28,6 +28,9 @@ pub(crate) fn variable(name: &str) -> String {
     })
 }
 
+/// Chooses what we make but the context service, which stays.
+const BUILDERS: &str = "app.kubernetes.io/managed-by=garden-build,app!=garden-util";
+
 /// A project with a namespace, an open registry and a context directory of its own.
 pub(crate) struct Project {
     pub(crate) namespace: String,
@@ -58,7 +61,7 @@ impl Project {
         let _kubeconfig = variable("KUBECONFIG");
         let client = Client::try_default().await.expect("KUBECONFIG names a cluster");
         let mut kaniko = KanikoOptions::default();
-        kaniko.image = variable("GARDEN_TEST_KANIKO_IMAGE");
+        kaniko.image = variable("GARDEN_TEST_KANIKO_DEBUG_IMAGE");
         kaniko.namespace = KanikoNamespace::Project;
         let mut provider = ProviderConfig::kubernetes("e2e");
         provider.namespace.name.clone_from(&namespace);
@@ -162,7 +165,7 @@ impl Project {
 
     /// Waits until the builder's pod satisfies `condition`, and returns it.
     pub(crate) async fn builder_pod(&self, condition: impl Fn(&Pod) -> bool) -> Pod {
-        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=garden-build");
+        let ours = ListParams::default().labels(BUILDERS);
         let started = Instant::now();
         loop {
             let pods = self.pods().list(&ours).await.unwrap();
@@ -174,9 +177,9 @@ impl Project {
         }
     }
 
-    /// What is in the namespace that we created: pods and secrets, by name.
+    /// What is in the namespace that we created for builds: pods and secrets, by name.
     pub(crate) async fn leftovers(&self) -> Vec<String> {
-        let ours = ListParams::default().labels("app.kubernetes.io/managed-by=garden-build");
+        let ours = ListParams::default().labels(BUILDERS);
         let pods = self.pods().list(&ours).await.unwrap();
         let secrets = self.secrets().list(&ours).await.unwrap();
         let pods = pods.items.iter().map(|pod| format!("Pod {}", pod.name_any()));
@@ -333,6 +336,15 @@ pub(crate) fn sent(events: &[Event]) -> [u64; 3] {
         _ => None,
     });
     numbers.unwrap_or_else(|| panic!("nothing is told of the context:\n{}", shown(events)))
+}
+
+/// How many bytes kaniko's context service was sent in a build.
+pub(crate) fn sent_to_service(events: &[Event]) -> u64 {
+    let sent = events.iter().filter_map(|event| match event {
+        Event::Log { line, .. } => line.strip_prefix("sent ")?.strip_suffix(" bytes")?.parse::<u64>().ok(),
+        _ => None,
+    });
+    sent.sum()
 }
 
 /// How many steps came from a cache, and how many were run.

@@ -5,7 +5,7 @@ mod collecting;
 
 use std::time::{Duration, Instant};
 
-use garden_build::config::{CacheLayer, DeploymentRegistry, ProviderKind, Resources};
+use garden_build::config::{CacheLayer, ContextDelivery, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
 use garden_cluster::{Cluster, InClusterRegistry, RegistrySettings, ServiceNotice};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -33,7 +33,7 @@ async fn with_registry(project: &mut Project) -> MutexGuard<'static, bool> {
     use_in_cluster_registry(project);
     if !*installed {
         let _host_port = HOST_PORT.lock().await;
-        let Initialized::Registry { nodes } = init(&project.builder()).await.unwrap() else {
+        let Initialized::RegistryAndContextService { nodes } = init(&project.builder()).await.unwrap() else {
             panic!("installed")
         };
         assert!(!nodes.is_empty());
@@ -257,6 +257,7 @@ async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
 #[tokio::test]
 async fn with_a_registry_outside_there_is_nothing_to_install() {
     in_project("icr-outside", async |project| {
+        project.kaniko().context_delivery = ContextDelivery::Stdin;
         assert_eq!(project.builder().init().await.unwrap(), Initialized::NothingToInstall);
         let deployments: Api<Deployment> = Api::namespaced(project.client.clone(), &project.namespace);
         assert_eq!(deployments.list(&ListParams::default()).await.unwrap().items, []);

@@ -1,0 +1,152 @@
+//! What builds send to the service.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use garden_build::{BuildRequest, Builder};
+
+use super::failures::assert_idle;
+use crate::context::noise;
+use crate::proxy;
+use crate::site::{
+    Project, build_with_events, in_project, recording_client, sent_to_service, shown, variable,
+};
+
+/// Builds, and returns how many bytes were sent to the service.
+pub(crate) async fn sent_bytes(project: &Project) -> u64 {
+    let (image, events) = build_with_events(&project.builder(), project.request()).await;
+    image.unwrap_or_else(|error| panic!("{error}\n{}", shown(&events)));
+    sent_to_service(&events)
+}
+
+#[tokio::test]
+async fn what_the_service_has_is_never_sent_again() {
+    in_project("sync", async |project| {
+        project.dockerfile("COPY . /app\nRUN cat /app/one /app/deep/two > /both");
+        let noise = |seed: u32| {
+            let mut state = seed;
+            let bytes = std::iter::repeat_with(move || {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                state.to_be_bytes()[0]
+            });
+            bytes.take(2_000_000).collect::<Vec<u8>>()
+        };
+        project.file("one", noise(1));
+        project.file("deep/two", noise(2));
+        let cold = sent_bytes(project).await;
+        assert!(cold > 4_000_000, "{cold}");
+
+        project.file("one", noise(3));
+        let changed = sent_bytes(project).await;
+        assert!((2_000_000..2_100_000).contains(&changed), "{changed}");
+
+        // As when one switches to another branch and back, and with other times of files.
+        project.file("one", noise(1));
+        project.file("deep/three", noise(3));
+        let back = sent_bytes(project).await;
+        assert!(back < 2_000, "only what names a file is new: {back}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_changed_file_of_20_000_is_less_than_a_megabyte_on_the_wire() {
+    in_project("sync-wire", async |project| {
+        project.file("Dockerfile", "FROM scratch\nCOPY files/1/1 /\n");
+        for number in 0..20_000_u32 {
+            project.file(&format!("files/{}/{number}", number % 100), format!("file {number}"));
+        }
+        project.file("files/1/1", "first");
+        project.builder().build(project.request()).await.unwrap();
+        project.file("files/1/1", "second");
+        let proxied = proxy::client_cut_after(u64::MAX).await;
+        let builder = Builder::with_client(project.provider.clone(), proxied.client.clone()).unwrap();
+        builder.build(project.request()).await.unwrap();
+        let sent = proxied.sent();
+        println!("one changed file of 20 000: {sent} bytes sent to the API server");
+        assert!(sent < 1_000_000, "{sent}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn another_module_and_a_fresh_clone_share_what_was_sent() {
+    in_project("sync-shared", async |project| {
+        project.dockerfile("COPY . /app");
+        project.file("lib/large", noise(2 << 20));
+        assert!(sent_bytes(project).await > 2 << 20);
+
+        let clone = tempfile::tempdir().unwrap();
+        for path in ["Dockerfile", "lib/large"] {
+            fs::create_dir_all(clone.path().join(path).parent().unwrap()).unwrap();
+            fs::copy(project.path().join(path), clone.path().join(path)).unwrap();
+            let file = fs::File::options().append(true).open(clone.path().join(path)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
+        }
+        let request = BuildRequest::new("api", clone.path()).force(true);
+        let (image, events) = build_with_events(&project.builder(), request).await;
+        image.unwrap();
+        assert_eq!(sent_to_service(&events), 0);
+
+        fs::rename(clone.path().join("lib/large"), clone.path().join("moved")).unwrap();
+        let request = BuildRequest::new("another-module", clone.path());
+        let (image, events) = build_with_events(&project.builder(), request).await;
+        image.unwrap();
+        assert!(sent_to_service(&events) < 2000, "{}", shown(&events));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn builds_at_once_share_the_service_and_do_not_mix() {
+    in_project("sync-at-once", async |project| {
+        project.dockerfile("ARG WANTED\nCOPY . /app\nRUN test \"$(cat /app/number)\" = \"$WANTED\"");
+        project.file("shared", noise(1 << 20));
+        let builder = &project.builder();
+        let build = async |number: u8| {
+            let directory = tempfile::tempdir().unwrap();
+            for file in ["Dockerfile", "shared"] {
+                fs::copy(project.path().join(file), directory.path().join(file)).unwrap();
+            }
+            fs::write(directory.path().join("number"), number.to_string()).unwrap();
+            let request = BuildRequest::new(format!("api-{number}"), directory.path());
+            builder.build(request.build_arg("WANTED", number.to_string())).await.unwrap();
+        };
+        tokio::join!(build(1), build(2), build(3), build(4));
+        project.assert_nothing_left(Duration::from_secs(5)).await;
+        assert_idle(project).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_build_takes_so_many_requests() {
+    in_project("sync-requests", async |project| {
+        project.dockerfile("RUN true");
+        project.builder().build(project.request()).await.unwrap();
+        let (client, calls) = recording_client().await;
+        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        builder.build(project.request().build_arg("A", "1")).await.unwrap();
+        let calls = calls.lock().unwrap().clone();
+        let listed = calls.join("\n");
+        // The service is looked for, the lease begun and the pod announced; the secret and the pod are made, and the secret
+        // given to the pod; the pod is listed and watched, and its log read; what others have left is looked for; the pod and
+        // the secret are removed.
+        assert_eq!(calls.len(), 14, "{listed}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_the_service_the_executor_s_plain_image_does() {
+    in_project("stdin", async |project| {
+        project.dockerfile("COPY . /app\nRUN test \"$(cat /app/file)\" = contents");
+        project.file("file", "contents");
+        project.kaniko().image = variable("GARDEN_TEST_KANIKO_IMAGE");
+        project.kaniko().context_delivery = garden_build::config::ContextDelivery::Stdin;
+        project.builder().build(project.request()).await.unwrap();
+        let pods = project.pods().list(&kube::api::ListParams::default()).await.unwrap();
+        assert!(pods.items.is_empty(), "no pod stays");
+    })
+    .await;
+}
