@@ -163,7 +163,7 @@ async fn with_buildkit_triggers_of_a_base_image_get_what_they_read() {
 #[tokio::test]
 async fn with_kaniko_triggers_of_a_base_image_get_what_they_read() {
     in_project("prune-onbuild-k", async |project| {
-        triggers_of_a_base_image_read_the_whole_context(project).await
+        triggers_of_a_base_image_read_the_whole_context(project).await;
     })
     .await;
 }

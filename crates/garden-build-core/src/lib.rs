@@ -19,6 +19,7 @@ mod event_channel;
 mod inputs;
 mod reference;
 mod request;
+mod user_cache;
 mod version;
 
 pub use backend::{Backend, BuildContext, BuildJob, Capabilities, PlannedObject, Pushed, SweepReport};
@@ -29,6 +30,7 @@ pub use event_channel::{EventSink, EventStream, Step, event_channel};
 pub use inputs::{BuildSecret, NamedContext};
 pub use reference::{ImageReference, ReferenceError};
 pub use request::{BuildRequest, IgnoreFiles};
+pub use user_cache::user_cache_directory;
 pub use version::Version;
 
 /// What [`Backend`]'s methods return, as it is object safe.

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -184,7 +185,7 @@ async fn what_compresses_and_what_does_not_both_arrive_as_they_are() {
                 _ => [vec![b' '; length / 2], noise(number as u64, length / 2)].concat(),
             };
             project.file(&format!("{number}.bin"), &contents);
-            sums.push_str(&format!("{}  {number}.bin\n", Digest::of(&contents).hex()));
+            writeln!(sums, "{}  {number}.bin", Digest::of(&contents).hex()).unwrap();
         }
         project.file("sums", sums);
         let (image, events) = build_with_events(&project.builder(), project.request()).await;

@@ -83,7 +83,7 @@ pub(super) async fn file_fidelity(case: &mut Case<'_>) -> Seen {
     project.file("Dockerfile", "FROM scratch\nCOPY tree /tree/\n");
 
     let mut expected = BTreeMap::new();
-    read(&root, "", &mut expected);
+    read(&root, "", as_git_keeps_it, &mut expected);
     assert!(expected.len() > 20);
     let files = case.build_files(case.request()).await;
     let arrived = files.below("tree");
@@ -96,17 +96,43 @@ pub(super) async fn file_fidelity(case: &mut Case<'_>) -> Seen {
     Seen::Works
 }
 
-/// Reads what is below `directory`, as it should be in the image: everything belongs to root, and everybody may read it.
-fn read(directory: &Path, start: &str, files: &mut BTreeMap<String, File>) {
+pub(super) async fn preserved_permissions(case: &mut Case<'_>) -> Seen {
+    let project = &case.project;
+    let root = project.path().join("tree");
+    for (path, mode) in
+        [("private", 0o600), ("read-only", 0o444), ("closed/group", 0o640), ("script.sh", 0o751)]
+    {
+        project.file(&format!("tree/{path}"), "x");
+        fs::set_permissions(root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::set_permissions(root.join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+    project.file("Dockerfile", "FROM scratch\nCOPY tree /tree/\n");
+    let mut expected = BTreeMap::new();
+    read(&root, "", |mode| mode, &mut expected);
+    let files = case.build_files(case.request().preserve_permissions(true)).await;
+    let arrived = files.below("tree");
+    assert_eq!(arrived.keys().copied().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+    for (path, file) in &expected {
+        assert_eq!(arrived[path.as_str()].mode, file.mode, "{path}: {:o}", arrived[path.as_str()].mode);
+    }
+    Seen::Works
+}
+
+/// Of permissions, it counts alone whether the owner may execute a file; everybody may read it.
+fn as_git_keeps_it(mode: u32) -> u32 {
+    if mode & 0o100 != 0 { 0o755 } else { 0o644 }
+}
+
+/// Reads what is below `directory`, as it should be in the image: everything belongs to root, with the permissions that
+/// `kept` makes of those of the file.
+fn read(directory: &Path, start: &str, kept: fn(u32) -> u32, files: &mut BTreeMap<String, File>) {
     for entry in fs::read_dir(directory).unwrap() {
         let entry = entry.unwrap();
         let path = format!("{start}{}", entry.file_name().to_str().unwrap());
         let metadata = entry.metadata().unwrap();
-        // Of permissions, it counts alone whether the owner may execute a file, as with git.
-        let executable = metadata.is_dir() || metadata.permissions().mode() & 0o100 != 0;
-        let mut mode = if executable { 0o755 } else { 0o644 };
+        let mut mode = kept(metadata.permissions().mode() & 0o7777);
         let content = if metadata.is_dir() {
-            read(&entry.path(), &format!("{path}/"), files);
+            read(&entry.path(), &format!("{path}/"), kept, files);
             Content::Directory
         } else if metadata.is_symlink() {
             mode = 0;

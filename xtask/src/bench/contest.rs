@@ -14,6 +14,9 @@ use super::{Interrupt, workload};
 /// Source: `BuildKit`, `frontend/dockerui/config.go`, `MainContext`.
 const LOAD_CONTEXT: &str = "[internal] load build context";
 
+/// How the name of our own step begins in which kaniko's context service is sent the build context.
+const SEND_CONTEXT: &str = "send the build context";
+
 /// One build.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Request {
@@ -65,7 +68,7 @@ pub(super) struct ContextClock {
 impl ContextClock {
     /// Takes a report that a step runs; `run` tells its runs apart.
     pub(super) fn started(&mut self, step: &str, run: &str) {
-        if step == LOAD_CONTEXT && self.run.as_ref().is_none_or(|(known, _)| known != run) {
+        if is_context(step) && self.run.as_ref().is_none_or(|(known, _)| known != run) {
             self.run = Some((run.to_owned(), Instant::now()));
             self.ended = None;
         }
@@ -73,7 +76,7 @@ impl ContextClock {
 
     /// Takes a report that a step has ended.
     pub(super) fn completed(&mut self, step: &str) {
-        if let Some((_, started)) = self.run.as_ref().filter(|_| step == LOAD_CONTEXT) {
+        if let Some((_, started)) = self.run.as_ref().filter(|_| is_context(step)) {
             self.ended.get_or_insert(started.elapsed().as_secs_f64());
         }
     }
@@ -81,6 +84,10 @@ impl ContextClock {
     pub(super) fn seconds(&self) -> Option<f64> {
         self.ended
     }
+}
+
+fn is_context(step: &str) -> bool {
+    step == LOAD_CONTEXT || step.starts_with(SEND_CONTEXT)
 }
 
 /// What is taken from a build.

@@ -12,6 +12,7 @@ mod docker;
 mod docker_cli;
 mod dockerd;
 mod image;
+mod kaniko;
 mod ours;
 mod process;
 mod publish;
@@ -38,6 +39,8 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(crate) enum Command {
     /// The mode cluster-buildkit, and `docker buildx` with its kubernetes driver.
     Buildkit(Options<buildkit::Case>),
+    /// The mode kaniko with its context service, and `tar | gzip | kubectl run -i`.
+    Kaniko(Options<kaniko::Case>),
     /// The mode local-docker, and the docker command: `docker build` and `docker push`.
     Docker(Options<docker::Case>),
     /// Copying an image from registry to registry, `skopeo copy` and `crane copy`.
@@ -80,6 +83,7 @@ pub(crate) fn run(command: &Command) -> Result<()> {
     }
     match command {
         Command::Buildkit(options) => buildkit::run(options),
+        Command::Kaniko(options) => kaniko::run(options),
         Command::Docker(options) => docker::run(options),
         Command::Publish(options) => publish::run(options),
         Command::Context(options) => context::run(options),

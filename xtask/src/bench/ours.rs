@@ -8,7 +8,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
-use garden_build::config::{BuildMode, ClusterBuildkitOptions, DeploymentRegistry, ProviderConfig};
+use garden_build::config::{
+    BuildMode, ClusterBuildkitOptions, DeploymentRegistry, KanikoNamespace, KanikoOptions, ProviderConfig,
+};
 use garden_build::{BuildRequest, Builder, Event, Outcome};
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,8 @@ pub(super) struct Ours {
 pub(super) enum Mode {
     /// With a daemon of this image.
     ClusterBuildkit { image: String },
+    /// With an executor of this image, and its context service.
+    Kaniko { image: String },
     /// With the daemon that the environment names.
     LocalDocker,
 }
@@ -83,6 +87,12 @@ impl Ours {
                     options.cache = Vec::new();
                 }
                 BuildMode::ClusterBuildkit(options)
+            }
+            Mode::Kaniko { image } => {
+                let mut options = KanikoOptions::default();
+                options.image.clone_from(image);
+                options.namespace = KanikoNamespace::Project;
+                BuildMode::Kaniko(options)
             }
             Mode::LocalDocker => BuildMode::LocalDocker,
         };

@@ -216,4 +216,31 @@ mod tests {
         tar.add_context(&context, &|| false, &mut |done| last = done).expect("archive");
         assert_eq!(last, context.manifest().total_bytes());
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn preserved_permissions_are_in_the_headers() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (directory, _) = context(&[("tool", "x"), ("closed/key", "y")]);
+        for (path, mode) in [("tool", 0o4751), ("closed/key", 0o600), ("closed", 0o1700)] {
+            let permissions = fs::Permissions::from_mode(mode);
+            fs::set_permissions(directory.path().join(path), permissions).expect("changed");
+        }
+        let request = BuildRequest::new("test", directory.path()).preserve_permissions(true);
+        let context = Context::scan(&request, &|| false).expect("context");
+        let archive = archive(&context).expect("archive");
+        let mut archive = tar::Archive::new(archive.as_slice());
+        let modes: Vec<(String, u32)> = archive
+            .entries()
+            .expect("entries")
+            .map(|entry| {
+                let entry = entry.expect("entry");
+                let path = entry.path().expect("path").to_string_lossy().into_owned();
+                (path, entry.header().mode().expect("mode"))
+            })
+            .filter(|(path, _)| path != "Dockerfile")
+            .collect();
+        let expected = [("closed/", 0o1700), ("closed/key", 0o600), ("tool", 0o4751)];
+        assert_eq!(modes, expected.map(|(path, mode)| (path.to_owned(), mode)));
+    }
 }

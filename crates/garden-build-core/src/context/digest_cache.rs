@@ -47,7 +47,7 @@ impl DigestCache {
     /// Keeps digests in the user's cache directory: `garden-build/digests` in `$XDG_CACHE_HOME` or `~/.cache`, on
     /// macOS in `~/Library/Caches`. Keeps nothing if the user has none.
     pub fn of_user() -> Self {
-        Self { directory: home::of_user() }
+        Self { directory: crate::user_cache_directory("digests") }
     }
 
     /// Removes what is kept of the context directory `root`, which is absolute and without links.

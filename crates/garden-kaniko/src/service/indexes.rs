@@ -6,8 +6,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use garden_build_core::Digest;
 use garden_build_core::context::pack::PackIndex;
+use garden_build_core::{Digest, user_cache_directory};
 
 /// How long an index is kept that no build has needed. Packs themselves are not kept longer.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -20,11 +20,8 @@ pub(crate) struct IndexCache {
 
 impl IndexCache {
     /// In the user's directory for caches.
-    /// Source: XDG Base Directory Specification.
     pub(crate) fn of_user() -> Self {
-        let set = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let caches = set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
-        Self { directory: caches.map(|caches| caches.join("garden-build").join("packs")) }
+        Self { directory: user_cache_directory("packs") }
     }
 
     /// Returns the index of a pack, and notes that it was needed.

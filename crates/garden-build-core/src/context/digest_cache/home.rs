@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use etcetera::BaseStrategy as _;
 use tempfile::NamedTempFile;
 
 use super::file::name_of;
@@ -20,12 +19,6 @@ const SIZE_LIMIT: u64 = 512 * 1024 * 1024;
 const UNFINISHED: Duration = Duration::from_secs(60 * 60);
 
 const UNFINISHED_PREFIX: &str = "new-";
-
-/// Returns the directory in the user's cache directory, if the user has one.
-pub(super) fn of_user() -> Option<PathBuf> {
-    let strategy = etcetera::base_strategy::choose_native_strategy().ok()?;
-    Some(strategy.cache_dir().join("garden-build").join("digests"))
-}
 
 /// The file for the context directory `root`.
 fn path_of(directory: &Path, root: &Path) -> PathBuf {
