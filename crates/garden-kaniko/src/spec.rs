@@ -83,7 +83,7 @@ impl Settings {
         self.options.context_delivery == ContextDelivery::Sync
     }
 
-    /// Whether a build has a [`secret`].
+    /// Whether a build has a Secret.
     pub fn needs_secret(&self) -> bool {
         self.has_credentials() || self.registry_ca.is_some() || self.syncs()
     }
