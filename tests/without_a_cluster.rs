@@ -139,7 +139,7 @@ async fn a_plan_shows_every_object_and_asks_nobody() {
     let kinds: Vec<_> = plan.objects.iter().map(|planned| planned.object["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["Namespace", "Deployment", "Secret", "Pod"]);
     let secret = plan.objects[2].object["stringData"].as_object().unwrap();
-    assert_eq!(secret.keys().collect::<Vec<_>>(), [".dockerconfigjson", "key"]);
+    assert_eq!(secret.keys().collect::<Vec<_>>(), [".dockerconfigjson", "context-key"]);
     assert!(secret.values().all(|value| value == "<redacted>"), "{secret:?}");
     let arguments = plan.objects[3].object["spec"]["containers"][0]["args"].as_array().unwrap();
     assert!(arguments.iter().any(|argument| argument == &format!("--destination={}", plan.reference)));
