@@ -248,7 +248,7 @@ impl Vocabulary {
         let mut letters = |length: u64| {
             (0..length).map(|_| char::from(b'a' + u8::try_from(noise.next() % 26).unwrap_or(0))).collect()
         };
-        Self((0..4_000).map(|index| letters(2 + index % 11)).collect())
+        Self((0..1_000).map(|index| letters(6 + index % 15)).collect())
     }
 
     /// Writes about `size` bytes, in lines with indentation; few words are frequent, many are rare.
@@ -256,9 +256,9 @@ impl Vocabulary {
         let mut text = String::new();
         while (text.len() as u64) < size {
             let chosen = noise.next();
-            let (rank, scale, after) = (chosen % 4_000, (chosen >> 16) & 0xfff, (chosen >> 32) & 0x1f);
+            let (rank, scale, after) = (chosen % 1_000, (chosen >> 16) & 0x3ff, (chosen >> 32) & 0x1f);
             // The rank is squeezed towards the first words.
-            let rank = usize::try_from((rank * scale * scale) >> 24).unwrap_or(0);
+            let rank = usize::try_from((rank * scale.pow(5)) >> 50).unwrap_or(0);
             text.push_str(&self.0[rank]);
             text.push_str(match after {
                 0..12 => " ",
@@ -292,7 +292,7 @@ mod tests {
         let compressed = encoder.finish().expect("compressed").len();
         // Rust's crates and Go's modules: 2.8 to 4.6 in pieces of 64 KiB.
         let tenths = text.len() * 10 / compressed;
-        assert!((26..30).contains(&tenths), "{tenths}");
+        assert!((28..=46).contains(&tenths), "{tenths}");
     }
 
     #[test]
