@@ -25,6 +25,11 @@ pub(crate) fn not_fetched(namespace: &str, pod: &str, after: Duration) -> Error 
 /// How the line begins with which a pod says that it did not get its context. Source: `service/files/build.sh`.
 const NOT_ARRIVED: &str = "garden-build: the build context did not arrive: ";
 
+/// Whether the pod says that the context service, or the client's conversation with it, has ended too early.
+pub(crate) fn service_broke_off(tail: &[String]) -> bool {
+    tail.iter().any(|line| line.starts_with(NOT_ARRIVED) && line.contains("was lost"))
+}
+
 fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
     let refused = ["UNAUTHORIZED", "DENIED", "401 Unauthorized", "403 Forbidden", "unauthorized"]
         .iter()

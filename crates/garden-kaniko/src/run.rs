@@ -69,7 +69,14 @@ impl Run<'_> {
                 end = &mut following => reading.await.map_or(end, Ok),
             }
         };
-        let outcome = judge(outcome, &progress);
+        let mut outcome = judge(outcome, &progress);
+        if let Err(error) = &mut outcome
+            && failure::service_broke_off(progress.tail())
+            // The pod only knows that it did not get everything. If it is our connection that broke, that is the cause.
+            && let Ok(cause) = timeout(LAST_WORDS_PATIENCE, failed(upload.as_mut())).await
+        {
+            *error = cause.with_log_tail(progress.tail().to_vec());
+        }
         progress.end(outcome.as_ref().err().map(Error::message));
         outcome
     }

@@ -57,6 +57,10 @@ pub(crate) fn outlook(
     if amounts == [Some(1); 3] {
         return Outlook::Ready;
     }
+    if status.replicas.is_some_and(|all| all > 0) && status.updated_replicas.is_none_or(|new| new == 0) {
+        // What it suffers from may be what was put right.
+        return Outlook::Waiting(format!("the former pod of {what} to stop"));
+    }
     let Some(pod) = newest(pods) else {
         let refusal = status.conditions.iter().flatten().find(|condition| {
             // Optional in some versions of the Kubernetes API only.

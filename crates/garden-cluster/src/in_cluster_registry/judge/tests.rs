@@ -95,6 +95,14 @@ fn an_image_without_what_it_is_to_run_is_named_at_once() {
 }
 
 #[test]
+fn what_a_pod_of_former_settings_suffers_from_does_not_count() {
+    let before = deployment(&json!({ "observedGeneration": 2, "replicas": 1 }));
+    let outlook =
+        registry(&before, &[crashing(128, "StartError", "exec: \"sh\": executable file not found", 9)], &[]);
+    assert!(matches!(outlook, Outlook::Waiting(_)), "{outlook:?}");
+}
+
+#[test]
 fn an_object_without_our_label_is_another_program_s() {
     let labelled = |manager: &str| {
         let labels = json!({ "labels": { MANAGED_BY_LABEL: manager } });
