@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 
 pub use garden_cluster::RegistryAccess;
-use garden_cluster::{MANAGED_BY_LABEL, MANAGER, builder_service_account};
+use garden_cluster::{MANAGED_BY_LABEL, MANAGER, builder_service_account, volume_claim};
 use garden_config::{Namespace, Resources, SecretRef, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
-use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodTemplateSpec, Secret, ServiceAccount,
-    VolumeResourceRequirements,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, PodTemplateSpec, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -217,19 +214,7 @@ pub(crate) fn tls_secret(settings: &Settings, contents: BTreeMap<String, String>
 /// Returns the claim to the daemon's volume, if it has one. It outlives the Deployment.
 pub fn claim(settings: &Settings) -> Option<PersistentVolumeClaim> {
     let storage = settings.options.storage.as_ref()?;
-    Some(PersistentVolumeClaim {
-        metadata: metadata(NAME.to_owned(), settings),
-        spec: Some(PersistentVolumeClaimSpec {
-            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: storage.storage_class.clone(),
-            resources: Some(VolumeResourceRequirements {
-                requests: Some(BTreeMap::from([("storage".to_owned(), storage.quantity())])),
-                ..VolumeResourceRequirements::default()
-            }),
-            ..PersistentVolumeClaimSpec::default()
-        }),
-        ..PersistentVolumeClaim::default()
-    })
+    Some(volume_claim(metadata(NAME.to_owned(), settings), storage.quantity(), storage.storage_class.clone()))
 }
 
 impl Storage {

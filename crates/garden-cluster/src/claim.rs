@@ -1,10 +1,15 @@
 //! Volumes of services: claimed once, enlarged, never made smaller or removed.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use garden_build_core::ErrorKind;
-use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{
+    Event, PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod, VolumeResourceRequirements,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use crate::client::name_of;
@@ -12,6 +17,27 @@ use crate::{Cluster, ClusterError, Diagnosis, Trouble, latest_message};
 
 /// A volume that was made by hand just now is found a little later.
 const VOLUME_GRACE: Duration = Duration::from_secs(8);
+
+/// Returns a claim to a volume of that `size` that one node can use.
+pub fn volume_claim(
+    metadata: ObjectMeta,
+    size: Quantity,
+    storage_class: Option<String>,
+) -> PersistentVolumeClaim {
+    PersistentVolumeClaim {
+        metadata,
+        spec: Some(PersistentVolumeClaimSpec {
+            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
+            storage_class_name: storage_class,
+            resources: Some(VolumeResourceRequirements {
+                requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
+                ..VolumeResourceRequirements::default()
+            }),
+            ..PersistentVolumeClaimSpec::default()
+        }),
+        ..PersistentVolumeClaim::default()
+    }
+}
 
 /// Makes sure of a claim to a volume, and returns what the user should hear: that it keeps its size
 /// although another is wanted, and why.

@@ -43,7 +43,7 @@ mod stdin;
 mod sweep;
 mod watch;
 
-pub use claim::{ensure_claim, lacks_volume, volume_trouble};
+pub use claim::{ensure_claim, lacks_volume, volume_claim, volume_trouble};
 pub use client::{Cluster, new_namespace};
 pub use daemon_pod::{DaemonPod, DaemonWords};
 pub use diagnosis::{Diagnosis, PodState, Trouble, deleted, diagnose, latest_message};

@@ -8,15 +8,14 @@ use k8s_openapi::api::apps::v1::{
     RollingUpdateDaemonSet,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, PodSpec, PodTemplateSpec, Secret, Service,
-    ServicePort, ServiceSpec, VolumeResourceRequirements,
+    ConfigMap, PersistentVolumeClaim, PodSpec, PodTemplateSpec, Secret, Service, ServicePort, ServiceSpec,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{InClusterRegistry, RegistrySettings};
-use crate::service_labels;
+use crate::{service_labels, volume_claim};
 
 mod pod;
 
@@ -56,19 +55,7 @@ pub(super) fn secret(settings: &RegistrySettings, random: String) -> Secret {
 
 pub(super) fn claim(settings: &RegistrySettings) -> PersistentVolumeClaim {
     let size = Quantity(settings.storage.size_quantity());
-    PersistentVolumeClaim {
-        metadata: metadata(NAME, settings),
-        spec: Some(PersistentVolumeClaimSpec {
-            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: settings.storage.storage_class.clone(),
-            resources: Some(VolumeResourceRequirements {
-                requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
-                ..VolumeResourceRequirements::default()
-            }),
-            ..PersistentVolumeClaimSpec::default()
-        }),
-        ..PersistentVolumeClaim::default()
-    }
+    volume_claim(metadata(NAME, settings), size, settings.storage.storage_class.clone())
 }
 
 pub(super) fn service(settings: &RegistrySettings) -> Service {

@@ -6,12 +6,13 @@ use std::time::Duration;
 use garden_build_core::Digest;
 use garden_cluster::{
     lost_node_tolerations, own_pull_secrets, resource_requirements, service_labels, system_tolerations,
+    volume_claim,
 };
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, ExecAction, KeyToPath, Lifecycle,
-    LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource,
-    PodSpec, PodTemplateSpec, Probe, SecurityContext, Volume, VolumeMount, VolumeResourceRequirements,
+    LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
+    Probe, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -51,19 +52,7 @@ pub(super) fn config_map(settings: &ClusterDaemonSettings) -> ConfigMap {
 /// The claim to the daemon's volume. It outlives the Deployment.
 pub(super) fn claim(settings: &ClusterDaemonSettings) -> PersistentVolumeClaim {
     let size = Quantity(settings.storage.size_quantity());
-    PersistentVolumeClaim {
-        metadata: metadata(ClusterDaemon::CLAIM, settings),
-        spec: Some(PersistentVolumeClaimSpec {
-            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: settings.storage.storage_class.clone(),
-            resources: Some(VolumeResourceRequirements {
-                requests: Some(BTreeMap::from([("storage".to_owned(), size)])),
-                ..VolumeResourceRequirements::default()
-            }),
-            ..PersistentVolumeClaimSpec::default()
-        }),
-        ..PersistentVolumeClaim::default()
-    }
+    volume_claim(metadata(ClusterDaemon::CLAIM, settings), size, settings.storage.storage_class.clone())
 }
 
 #[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    lost_node_tolerations, own_pull_secrets, resource_requirements, service_labels, tolerations,
+    lost_node_tolerations, own_pull_secrets, resource_requirements, service_labels, tolerations, volume_claim,
 };
 use garden_config::{Namespace, PersistentStorage, Resources, SecretRef, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaim,
-    PersistentVolumeClaimSpec, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec,
-    PodTemplateSpec, ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
-    VolumeResourceRequirements,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
+    SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -58,20 +57,7 @@ pub(crate) struct ServiceSettings {
 /// Returns the claim to the service's volume, if it has one. It outlives the Deployment.
 pub(crate) fn claim(settings: &ServiceSettings) -> Option<PersistentVolumeClaim> {
     let storage = settings.storage.as_ref()?;
-    let size = BTreeMap::from([("storage".to_owned(), Quantity(storage.size_quantity()))]);
-    Some(PersistentVolumeClaim {
-        metadata: metadata(settings),
-        spec: Some(PersistentVolumeClaimSpec {
-            access_modes: Some(vec!["ReadWriteOnce".to_owned()]),
-            storage_class_name: storage.storage_class.clone(),
-            resources: Some(VolumeResourceRequirements {
-                requests: Some(size),
-                ..VolumeResourceRequirements::default()
-            }),
-            ..PersistentVolumeClaimSpec::default()
-        }),
-        ..PersistentVolumeClaim::default()
-    })
+    Some(volume_claim(metadata(settings), Quantity(storage.size_quantity()), storage.storage_class.clone()))
 }
 
 /// Returns the Deployment. It says by annotations how it is spoken to and which configuration it is made from.
