@@ -298,7 +298,11 @@ impl Inner {
         let Err(doubt) = self.check_base_images(&prepared).await else { return Ok((prepared, known)) };
         let step = events.step(format!("read the whole build context: {doubt}"));
         let prepared = step.end(self.prepare(prepared.request.whole_context(true), cancel).await)?;
-        let known = self.look_for(&prepared, replaces, events).await?;
+        let known = match known {
+            // What could not be asked a moment ago is not asked again.
+            Known::Unknown(_) => known,
+            _ => self.look_for(&prepared, replaces, events).await?,
+        };
         Ok((prepared, known))
     }
 
