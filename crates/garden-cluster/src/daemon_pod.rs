@@ -170,8 +170,12 @@ fn is_on_lost_node(pod: &Pod) -> bool {
 /// Picks from the end of a daemon's log what explains its end. What it says at every start does not.
 fn last_words(log: &str) -> &str {
     let ordinary = ["level=info", "level=warning", "level=debug"];
-    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.rev().find(|line| !ordinary.iter().any(|level| line.contains(level))).unwrap_or_default()
+    let mut lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    // Where BuildKit failed in its own code follows in many lines. Source: `cmd/buildkitd/main.go`.
+    if let Some(error) = lines.clone().find(|line| line.starts_with("buildkitd: ")) {
+        return error;
+    }
+    lines.rfind(|line| !ordinary.iter().any(|level| line.contains(level))).unwrap_or_default()
 }
 
 fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {

@@ -413,6 +413,32 @@ async fn with_storage_a_rootless_daemon_s_cache_outlives_it_too() {
 }
 
 #[tokio::test]
+async fn with_storage_a_build_waits_for_the_end_of_a_daemon_that_was_told_to_stop() {
+    in_project("bk-storage-drain", async |project| {
+        project.buildkit();
+        project.use_storage().await;
+        let builder = project.builder();
+        project.dockerfile("RUN echo begun; sleep 15\n");
+        let mut first = builder.start(project.request()).await.unwrap();
+        let first_events = follow_until(&mut first, "   begun").await;
+        let former = project.builder_pod(running).await.name_any();
+        project.pods().delete(&former, &DeleteParams::default()).await.unwrap();
+
+        project.dockerfile("RUN echo another\n");
+        let (second, events) = build_with_events(&builder, project.request()).await;
+        second.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        let waited = format!("the former daemon, Pod {former}, to finish its builds");
+        assert!(shown(&events).contains(&waited), "{}", shown(&events));
+        finish(first, first_events).await;
+        let [next] = daemon_pods(project).await.try_into().unwrap();
+        let statuses = next.status.unwrap().container_statuses.unwrap();
+        assert_eq!(statuses[0].restart_count, 0);
+        project.remove_storage().await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_storage_class_that_does_not_exist_is_named() {
     in_project("bk-no-class", async |project| {
         let mut storage = garden_build::config::PersistentStorage::default();

@@ -169,7 +169,7 @@ pub(super) fn outlook(
 
 fn lacks_room(trouble: &Trouble) -> bool {
     let message = &trouble.diagnosis.message;
-    message.contains("exceeded quota") || message.contains("Insufficient ")
+    ["exceeded quota", "Insufficient ", "anti-affinity"].iter().any(|words| message.contains(words))
 }
 
 /// Pods of the wanted configuration that live, oldest first.

@@ -4,14 +4,16 @@ use garden_cluster::{
     builder_service_account_name, lost_node_tolerations, own_pull_secrets, resource_requirements, tolerations,
 };
 use k8s_openapi::api::core::v1::{
-    AppArmorProfile, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, ExecAction,
-    KeyToPath, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe, SeccompProfile,
-    SecretVolumeSource, SecurityContext, Volume, VolumeMount,
+    Affinity, AppArmorProfile, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
+    ExecAction, KeyToPath, PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodAntiAffinity,
+    PodSecurityContext, PodSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext, Volume,
+    VolumeMount,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
     CA_CERTIFICATE, CONTAINER, DaemonOptions, NAME, PORT, SERVER_CERTIFICATE, SERVER_KEY, Settings,
-    TLS_SECRET, address, config_files, config_map_name,
+    TLS_SECRET, address, config_files, config_map_name, labels,
 };
 use crate::daemon_config;
 
@@ -62,6 +64,7 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
     PodSpec {
         containers: vec![container],
         termination_grace_period_seconds: Some(DRAIN_SECONDS),
+        affinity: options.storage.is_some().then(after_the_former_one),
         service_account_name: builder_service_account_name(&options.service_account_annotations),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
@@ -73,6 +76,25 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         security_context,
         volumes: Some(volumes),
         ..PodSpec::default()
+    }
+}
+
+/// Keeps the pod from its node until the daemon that was there has ended.
+///
+/// Only one daemon can use the volume: another ends at once, and Kubernetes waits ever longer before it starts it again. A strategy
+/// `Recreate` prevents two when the Deployment changes, but not when somebody deletes the pod, as draining a node does.
+fn after_the_former_one() -> Affinity {
+    let others = PodAffinityTerm {
+        label_selector: Some(LabelSelector { match_labels: Some(labels()), ..LabelSelector::default() }),
+        topology_key: "kubernetes.io/hostname".to_owned(),
+        ..PodAffinityTerm::default()
+    };
+    Affinity {
+        pod_anti_affinity: Some(PodAntiAffinity {
+            required_during_scheduling_ignored_during_execution: Some(vec![others]),
+            ..PodAntiAffinity::default()
+        }),
+        ..Affinity::default()
     }
 }
 

@@ -84,4 +84,7 @@ fn what_a_daemon_says_at_every_start_does_not_explain_its_end() {
     assert_eq!(last_words(start), "");
     let failed = format!("{start}buildkitd: rootless mode requires to be executed as the mapped root\n");
     assert_eq!(last_words(&failed), "buildkitd: rootless mode requires to be executed as the mapped root");
+    let traced = format!("{failed}main.main.func3\n\t/src/cmd/buildkitd/main.go:347\nruntime.goexit\n");
+    assert_eq!(last_words(&traced), last_words(&failed));
+    assert_eq!(last_words("dockerd: no room\n"), "dockerd: no room");
 }

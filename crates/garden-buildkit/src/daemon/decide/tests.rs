@@ -168,7 +168,10 @@ fn a_new_daemon_waits_for_the_builds_of_the_former_one_if_it_needs_its_place() {
     let former = terminating(ready("former", "other", OLD));
     let quota = refused("pods is forbidden: exceeded quota: small");
     let full = pod("next", WANTED, NEW, unschedulable("0/1 nodes are available: 1 Insufficient memory."));
+    let kept_away = unschedulable("0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules.");
+    let kept_away = pod("next", WANTED, NEW, kept_away);
     for outlook in [
+        outlook(&[former.clone(), kept_away], None, WANTED, &[]),
         outlook(std::slice::from_ref(&former), None, WANTED, &[]),
         outlook(std::slice::from_ref(&former), Some(&quota), WANTED, &[]),
         outlook(&[former.clone(), full.clone()], None, WANTED, &[]),
