@@ -204,13 +204,14 @@ impl Backend for BuildkitBackend {
 /// Returns the build that `job` asks for, as it is to be done in this mode.
 fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBuild> {
     let request = &job.request;
-    let cache = cache::plan(&settings.cache, &request.name, &settings.registry)?;
+    let level = settings.compression_level;
+    let cache = cache::plan(&settings.cache, &request.name, &settings.registry, level)?;
     let mut names = vec![job.push_to.to_string()];
     names.extend(cache.extra_names.iter().map(ToString::to_string));
     Ok(DockerfileBuild {
         cache_imports: cache.imports.into_iter().map(Into::into).collect(),
         cache_exports: cache.exports.into_iter().map(Into::into).collect(),
-        image: ImageExport::Pushed { names, insecure: false },
+        image: ImageExport::Pushed { names, insecure: false, compression_level: Some(level) },
         attributes: request::options(&request.extra_flags)?,
         ..request::build(job)
     })

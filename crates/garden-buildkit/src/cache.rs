@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use garden_build_core::{Error, ErrorKind, ImageReference, ReferenceError};
 use garden_config::{CacheLayer, CacheMode, DeploymentRegistry};
 
+use crate::client::COMPRESSION_LEVEL;
+
 /// What one build reads from caches and writes to them.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct CachePlan {
@@ -119,7 +121,8 @@ enum Mode {
 }
 
 /// Decides which caches a build of the image `image_name` reads and writes. The image is pushed to
-/// `deployment`, where a layer without a registry of its own has its cache too.
+/// `deployment`, where a layer without a registry of its own has its cache too. Layers of the image that are only in a
+/// cache are compressed as those of the image.
 ///
 /// Of layers that are the same cache, the first stands for all, because `BuildKit` refuses to write
 /// one cache twice. That is no mistake of the user: a layer for the branch and one for the main branch
@@ -131,6 +134,7 @@ pub fn plan(
     layers: &[CacheLayer],
     image_name: &str,
     deployment: &DeploymentRegistry,
+    compression_level: u8,
 ) -> Result<CachePlan, CacheError> {
     let mut plan = CachePlan::default();
     for layer in distinct(layers, image_name, deployment)? {
@@ -139,7 +143,8 @@ pub fn plan(
             continue;
         }
         if layer.mode != Mode::Inline {
-            plan.exports.push(CacheEntry::new(CacheKind::Registry, layer.export_attributes()));
+            plan.exports
+                .push(CacheEntry::new(CacheKind::Registry, layer.export_attributes(compression_level)));
             continue;
         }
         // There is one image, so there is one inline cache, whatever the number of its names.
@@ -218,8 +223,9 @@ impl<'a> Layer<'a> {
         BTreeMap::from([("ref", self.reference.to_string())])
     }
 
-    fn export_attributes(&self) -> BTreeMap<&'static str, String> {
+    fn export_attributes(&self, compression_level: u8) -> BTreeMap<&'static str, String> {
         let mut attributes = self.attributes();
+        attributes.insert(COMPRESSION_LEVEL, compression_level.to_string());
         let mode = if self.mode == Mode::Min { "min" } else { "max" };
         attributes.insert("mode", mode.to_owned());
         // A cache that cannot be written costs time in the next build, but this one is done.

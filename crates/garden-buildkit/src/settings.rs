@@ -13,6 +13,7 @@ use crate::spec::{self, DaemonOptions, RegistryAccess, Storage};
 pub struct Settings {
     pub(crate) daemon: spec::Settings,
     pub(crate) cache: Vec<CacheLayer>,
+    pub(crate) compression_level: u8,
     pub(crate) registry: DeploymentRegistry,
     pub(crate) pull_secrets: Vec<SecretRef>,
     pub(crate) route: Option<Route>,
@@ -54,7 +55,14 @@ impl Settings {
             pull_secrets: pull_secrets.clone(),
             certificates: None,
         };
-        Ok(Self { daemon, cache: options.cache.clone(), registry, pull_secrets, route: None })
+        Ok(Self {
+            daemon,
+            cache: options.cache.clone(),
+            compression_level: options.compression_level,
+            registry,
+            pull_secrets,
+            route: None,
+        })
     }
 
     /// Says that images of the registry are also named by `alias` (`host` or `host:port`) in Dockerfiles, where the daemon

@@ -32,19 +32,20 @@ fn names(plan: &CachePlan) -> Vec<String> {
 }
 
 fn planned(layers: &[CacheLayer], deployment: &DeploymentRegistry) -> CachePlan {
-    plan(layers, "name", deployment).expect("layers that go together")
+    plan(layers, "name", deployment, 1).expect("layers that go together")
 }
 
 fn refused(layers: &[CacheLayer], deployment: &DeploymentRegistry) -> (String, String) {
-    let error = plan(layers, "name", deployment).expect_err("layers that do not go together");
+    let error = plan(layers, "name", deployment, 1).expect_err("layers that do not go together");
     (error.to_string(), error.hint())
 }
 
 /// The hosts of Garden's own tests, and those that its lists miss, with the default layer.
 #[test]
 fn auto_is_what_suits_the_registry() {
-    const MAX: &str = "ignore-error=true,mode=max";
-    const ELASTIC: &str = "ignore-error=true,image-manifest=true,mode=max,oci-mediatypes=true";
+    const MAX: &str = "compression-level=1,ignore-error=true,mode=max";
+    const ELASTIC: &str =
+        "compression-level=1,ignore-error=true,image-manifest=true,mode=max,oci-mediatypes=true";
     for (host, expected) in [
         ("gcr.io", None),
         ("eu.gcr.io", None),
@@ -131,7 +132,9 @@ fn the_guides_branch_and_main() {
     );
     assert_eq!(
         written(&plan.exports),
-        ["type=registry,ignore-error=true,mode=max,ref=registry.example/namespace/name:_buildcache-branch"]
+        [
+            "type=registry,compression-level=1,ignore-error=true,mode=max,ref=registry.example/namespace/name:_buildcache-branch"
+        ]
     );
     assert_eq!(names(&plan), [""; 0]);
 }
@@ -161,7 +164,10 @@ fn several_inline_layers_are_one_export_and_several_names() {
     let plan = planned(&layers, &registry("registry.example"));
     assert_eq!(
         written(&plan.exports),
-        ["type=inline", "type=registry,ignore-error=true,mode=max,ref=registry.example/namespace/name:b"]
+        [
+            "type=inline",
+            "type=registry,compression-level=1,ignore-error=true,mode=max,ref=registry.example/namespace/name:b"
+        ]
     );
     assert_eq!(names(&plan), ["registry.example/namespace/name:a", "cache.example/namespace/name:c"]);
 }
@@ -175,12 +181,12 @@ fn a_cache_in_another_registry_is_named_like_the_image() {
     port.port = Some(5000);
     let layers = [in_registry(CacheLayer::default(), hub), in_registry(CacheLayer::default(), port)];
     let deployment = registry("123456789012.dkr.ecr.eu-west-1.amazonaws.com");
-    let plan = plan(&layers, "shop/api", &deployment).expect("layers that go together");
+    let plan = plan(&layers, "shop/api", &deployment, 1).expect("layers that go together");
     assert_eq!(
         written(&plan.exports),
         [
-            "type=registry,ignore-error=true,mode=max,ref=docker.io/my-team-cache/shop/api:_buildcache",
-            "type=registry,ignore-error=true,mode=max,ref=cache.example:5000/root/shop/api:_buildcache",
+            "type=registry,compression-level=1,ignore-error=true,mode=max,ref=docker.io/my-team-cache/shop/api:_buildcache",
+            "type=registry,compression-level=1,ignore-error=true,mode=max,ref=cache.example:5000/root/shop/api:_buildcache",
         ]
     );
 }

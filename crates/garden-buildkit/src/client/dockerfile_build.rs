@@ -13,6 +13,12 @@ pub const DOCKERFILE: &str = "dockerfile";
 /// The type of a cache that is part of the image.
 const INLINE: &str = "inline";
 
+/// The attribute of exports of images and of caches that says how hard layers are compressed. Layers that the daemon has already, such as those
+/// of base images, stay as they are.
+///
+/// Source: `BuildKit`, `util/compression/attrs.go`.
+pub(crate) const COMPRESSION_LEVEL: &str = "compression-level";
+
 /// A build of a Dockerfile.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,6 +87,8 @@ pub enum ImageExport {
         names: Vec<String>,
         /// The registries of these names speak plain HTTP, or have a certificate that nobody checks.
         insecure: bool,
+        /// How hard the layers that the daemon makes are compressed, from 0 to 9. `None`: as the daemon likes.
+        compression_level: Option<u8>,
     },
     /// It becomes one of the images of the Docker daemon that the `BuildKit` daemon is a part of.
     Docker {
@@ -185,8 +193,11 @@ impl ImageExport {
         let kind = match self {
             Self::None => return Vec::new(),
             Self::Docker { .. } => "moby",
-            Self::Pushed { insecure, .. } => {
+            Self::Pushed { insecure, compression_level, .. } => {
                 attrs.insert("push".to_owned(), "true".to_owned());
+                if let Some(level) = compression_level {
+                    attrs.insert(COMPRESSION_LEVEL.to_owned(), level.to_string());
+                }
                 if *insecure {
                     attrs.insert("registry.insecure".to_owned(), "true".to_owned());
                 }
@@ -231,7 +242,11 @@ mod tests {
             ]),
             cache_imports: vec![cache.clone()],
             cache_exports: vec![cache],
-            image: ImageExport::Pushed { names: vec!["r.example/a:1".to_owned()], insecure: true },
+            image: ImageExport::Pushed {
+                names: vec!["r.example/a:1".to_owned()],
+                insecure: true,
+                compression_level: Some(1),
+            },
             entitlements: vec!["network.host".to_owned()],
             attributes: BTreeMap::from([text(("shm-size", "1g"))]),
         };

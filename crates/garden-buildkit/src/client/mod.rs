@@ -25,6 +25,7 @@ use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures::StreamExt as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+pub(crate) use dockerfile_build::COMPRESSION_LEVEL;
 pub use dockerfile_build::{CONTEXT, CacheEntry, DOCKERFILE, DockerfileBuild, ImageExport, NamedContext};
 pub use error::{ClientError, Failure, SourceLines};
 pub use file_sync::Source;

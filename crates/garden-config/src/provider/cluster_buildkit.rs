@@ -60,9 +60,19 @@ pub struct ClusterBuildkitOptions {
     /// connect to its pod directly. Others go through the API server all the same. An extension: Garden
     /// has no such field. Default: no.
     pub listen: bool,
+    /// How hard the daemon compresses the layers that it makes, from 0 (not at all) to 9, as gzip has it. Layers of level 9 are
+    /// smaller, and take several times as long. An extension: Garden has no such field. Default: 1.
+    #[cfg_attr(feature = "schema", schemars(range(max = 9)))]
+    pub compression_level: u8,
 }
 
 impl ClusterBuildkitOptions {
+    /// The compression of layers that is used unless another is set. A level of 6, the daemon's own choice, makes layers of source
+    /// code a quarter smaller, and takes more than three times as long: in most clusters, that is more than sending the rest takes.
+    pub const DEFAULT_COMPRESSION_LEVEL: u8 = 1;
+
+    const MAX_COMPRESSION_LEVEL: u8 = 9;
+
     /// The daemon's image that is used unless another is set.
     pub const DEFAULT_IMAGE: &str = "docker.io/moby/buildkit:v0.26.3";
 
@@ -90,6 +100,9 @@ impl ClusterBuildkitOptions {
         let mut options = Self {
             rootless: fields.flag("rootless").unwrap_or(false),
             listen: fields.flag("listen").unwrap_or(false),
+            compression_level: fields
+                .integer("compressionLevel", 0..=i64::from(Self::MAX_COMPRESSION_LEVEL))
+                .unwrap_or(Self::DEFAULT_COMPRESSION_LEVEL),
             image: fields.text("image").map(str::to_owned),
             node_selector: fields.text_map("nodeSelector"),
             annotations: fields.text_map("annotations"),
@@ -131,7 +144,16 @@ impl ClusterBuildkitOptions {
         let image = image_issue(self.image(), Self::DEFAULT_IMAGE);
         let mirrors = self.registry_mirrors.iter().flat_map(|(registry, mirror)| [registry, mirror]);
         let mirrors = mirrors.filter_map(|name| mirror_issue(name));
-        image.into_iter().chain(base_registries::repeated(&self.registries)).chain(mirrors).collect()
+        let level = (self.compression_level > Self::MAX_COMPRESSION_LEVEL).then(|| {
+            let message = format!("`compressionLevel` is {}", self.compression_level);
+            Issue::new("compressionLevel", message, "take a level from 0 to 9")
+        });
+        image
+            .into_iter()
+            .chain(base_registries::repeated(&self.registries))
+            .chain(mirrors)
+            .chain(level)
+            .collect()
     }
 }
 
@@ -149,6 +171,7 @@ impl Default for ClusterBuildkitOptions {
             registries: Vec::new(),
             registry_mirrors: BTreeMap::new(),
             listen: false,
+            compression_level: Self::DEFAULT_COMPRESSION_LEVEL,
         }
     }
 }

@@ -23,6 +23,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(buildkit("rootless: false"), defaults);
     assert_eq!(buildkit("cache: null"), defaults);
     assert!(!defaults.listen);
+    assert_eq!(defaults.compression_level, 1);
     let [layer] = defaults.cache.as_slice() else { panic!("one layer") };
     assert_eq!((layer.mode, layer.tag.as_str(), layer.export), (CacheMode::Auto, "_buildcache", true));
     assert_eq!(layer.registry, None);
@@ -35,8 +36,9 @@ fn every_option() {
         "rootless: true\nnodeSelector: {pool: builds}\nannotations: {a: b}\ntolerations:\n- {key: k, value: v}\n\
          storage: {size: 51200, storageClass: fast-ssd}\n\
          registries:\n- {hostname: mirror.example, port: 5000, insecure: true}\n\
-         registryMirrors: {docker.io: 'mirror.example:5000/hub'}\nlisten: true",
+         registryMirrors: {docker.io: 'mirror.example:5000/hub'}\nlisten: true\ncompressionLevel: 6",
     );
+    assert_eq!(options.compression_level, 6);
     assert!(options.rootless && options.listen);
     assert_eq!(options.node_selector["pool"], "builds");
     assert_eq!(options.annotations["a"], "b");
@@ -61,6 +63,12 @@ fn image() {
         "5:30: `BuildKit` is not an image reference: invalid reference format | write it like \
          `docker.io/moby/buildkit:v0.26.3`",
     );
+}
+
+#[test]
+fn compression_level() {
+    refused_field("compressionLevel: 10", "5:41: `compressionLevel` must be a whole number from 0 to 9");
+    refused_field("compressionLevel: best", "5:41: `compressionLevel` must be a whole number from 0 to 9");
 }
 
 #[test]
