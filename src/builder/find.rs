@@ -1,0 +1,131 @@
+//! From a request to the image's name, and whether the image exists.
+
+use std::collections::BTreeMap;
+
+use garden_build_core::context::{Cancelled, Context, DigestCache, Extent, Reader, Tree};
+use garden_build_core::{
+    BuildRequest, Error, ErrorKind, EventSink, ImageReference, NamedContext, Result, Version,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use crate::target::Known;
+
+/// A request whose context was read, and so has a version and a name.
+pub(super) struct Prepared {
+    pub(super) request: BuildRequest,
+    pub(super) context: Context,
+    pub(super) named_contexts: BTreeMap<String, Tree>,
+    pub(super) version: Version,
+    pub(super) reference: ImageReference,
+}
+
+impl Inner {
+    /// Names the image by its content, and looks whether it exists.
+    ///
+    /// The content is what the Dockerfile shows to be read. Base images may have triggers that read more. An image
+    /// of that name which exists was built when they had none; before one is built they are looked at, and if it is
+    /// not certain, the image gets the name of the whole context.
+    ///
+    /// With `replaces`, an image that exists does not count.
+    pub(super) async fn find(
+        &self,
+        request: BuildRequest,
+        replaces: bool,
+        events: &EventSink,
+        cancel: &CancellationToken,
+    ) -> Result<(Prepared, Known)> {
+        let step = events.step(format!("read the build context {}", request.directory.display()));
+        let prepared = step.end(self.prepare(request, cancel).await)?;
+        let known = self.look_for(&prepared, replaces, events).await?;
+        if matches!(known, Known::Exists(_)) {
+            return Ok((prepared, known));
+        }
+        let Err(doubt) = self.check_base_images(&prepared).await else { return Ok((prepared, known)) };
+        let step = events.step(format!("read the whole build context: {doubt}"));
+        let prepared = step.end(self.prepare(prepared.request.whole_context(true), cancel).await)?;
+        let known = match known {
+            // What could not be asked a moment ago is not asked again.
+            Known::Unknown(_) => known,
+            _ => self.look_for(&prepared, replaces, events).await?,
+        };
+        Ok((prepared, known))
+    }
+
+    /// Makes sure that what was left out of the context is not read by triggers of base images; else tells why.
+    async fn check_base_images(&self, prepared: &Prepared) -> std::result::Result<(), String> {
+        match prepared.context.extent() {
+            Extent::Read { bases, .. } if !bases.is_empty() => {
+                if !self.backend.capabilities().pulls_base_images {
+                    return Err(format!(
+                        "{} may come from the daemon, and have triggers (ONBUILD)",
+                        bases.join(", ")
+                    ));
+                }
+                self.base_images.check(&self.target, bases, &prepared.request.platforms).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn look_for(&self, prepared: &Prepared, replaces: bool, events: &EventSink) -> Result<Known> {
+        if replaces {
+            return Ok(Known::Missing);
+        }
+        let step = events.step(format!("look for {}", prepared.reference));
+        let known = self.target.look_up(&prepared.reference, events).await;
+        match &known {
+            Ok(Known::Exists(_)) => step.cached(),
+            Ok(Known::Missing) => step.done(),
+            Ok(Known::Unknown(error)) => {
+                step.done();
+                events.warn(
+                    format!(
+                        "whether the image exists could not be found out from here, so it is built: {}",
+                        error.message()
+                    ),
+                    error.hint().map(str::to_owned),
+                );
+            }
+            Err(error) => step.failed(error.message()),
+        }
+        known
+    }
+
+    pub(super) async fn prepare(
+        &self,
+        request: BuildRequest,
+        cancel: &CancellationToken,
+    ) -> Result<Prepared> {
+        let image_flags = self.backend.image_flags(&request)?;
+        // Also stops the scan's thread when this future is dropped.
+        let stop = cancel.child_token();
+        let _stop_with_us = stop.clone().drop_guard();
+        let (scanned, flags, digests) = (request.clone(), image_flags.clone(), self.digests.clone());
+        let stages = self.backend.capabilities().stages_built();
+        let scan = move || scan(&scanned, &Reader::new(stages, &flags), &digests, &|| stop.is_cancelled());
+        let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
+            Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
+        })??;
+        let version = Version::derive(&request, &image_flags, &context, &named_contexts);
+        let reference = self.target.reference(&request.name, &version)?;
+        Ok(Prepared { request, context, named_contexts, version, reference })
+    }
+}
+
+/// Reads what the `reader` can read of the context, and those named contexts that are directories.
+fn scan(
+    request: &BuildRequest,
+    reader: &Reader<'_>,
+    digests: &DigestCache,
+    cancelled: Cancelled<'_>,
+) -> Result<(Context, BTreeMap<String, Tree>)> {
+    let context = Context::scan_for(request, reader, digests, cancelled)?;
+    let mut named = BTreeMap::new();
+    for (name, named_context) in &request.contexts {
+        if let NamedContext::Directory(directory) = named_context {
+            named.insert(name.clone(), Tree::scan_with(request, directory, digests, cancelled)?);
+        }
+    }
+    Ok((context, named))
+}
