@@ -64,7 +64,7 @@ pub(crate) async fn connect(
             let stream = stream.map_err(|error| Unreached::Refused(error.into()))?;
             let connected = over_tls(identity, async { Ok(stream) }).await;
             connected
-                .map(|client| through_the_api_server(cluster, client))
+                .map(through_the_api_server)
                 .map_err(|error| Unreached::Refused(unserved(namespace, daemon, &error)))
         }
         Route::Direct => match (direct(daemon).await, wanted) {
@@ -100,15 +100,15 @@ async fn exec(cluster: &Cluster, settings: &spec::Settings, daemon: &Daemon) -> 
     let stream = PodStream::exec(cluster, namespace, &pod.name, pod.container, &command).await;
     let stream = stream.map_err(|error| Unreached::Refused(error.into()))?;
     let connected = Client::connect(stream).await;
-    connected.map(|client| through_the_api_server(cluster, client)).map_err(Unreached::Client)
+    connected.map(through_the_api_server).map_err(Unreached::Client)
 }
 
-/// Compresses, unless the API server is on this machine. Between pods nothing is compressed: there, the daemon would need more time to
-/// decompress than the network saves.
-fn through_the_api_server(cluster: &Cluster, client: Client) -> Client {
-    if cluster.is_local() { client } else { client.compressing() }
+/// Compresses: what passes through the API server costs it more than that, even if it is on this machine.
+fn through_the_api_server(client: Client) -> Client {
+    client.compressing()
 }
 
+/// Nothing is compressed between pods: there, the daemon would need more time to decompress than the network saves.
 async fn direct(daemon: &Daemon) -> Result<Client, Unreached> {
     let identity = identity(daemon)?;
     let dialling = async {

@@ -1,5 +1,4 @@
 use std::fmt::Debug;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
@@ -30,22 +29,18 @@ const NEW_NAMESPACE_PATIENCE: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
-    is_local: bool,
 }
 
 impl Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster")
-            .field("default_namespace", &self.client.default_namespace())
-            .field("is_local", &self.is_local)
-            .finish()
+        f.debug_struct("Cluster").field("default_namespace", &self.client.default_namespace()).finish()
     }
 }
 
 impl Cluster {
     /// Uses a client that the caller has set up.
     pub fn new(client: Client) -> Self {
-        Self { client, is_local: false }
+        Self { client }
     }
 
     /// Connects to the cluster that the provider's `kubeconfig` and `context` name; without them to
@@ -70,15 +65,7 @@ impl Cluster {
             (None, None) => Config::infer().await.map_err(|error| with_causes(&error)),
         };
         let config = config.map_err(unusable)?;
-        let is_local = config.cluster_url.host().is_some_and(is_loopback);
-        let client = http_client::client(config).map_err(|error| unusable(with_causes(&error)))?;
-        Ok(Self { client, is_local })
-    }
-
-    /// Tells whether the API server is known to be reached without leaving this machine, so that compressing what passes
-    /// through it only costs time. How a client reaches it that the caller has set up is not known.
-    pub fn is_local(&self) -> bool {
-        self.is_local
+        http_client::client(config).map(Self::new).map_err(|error| unusable(with_causes(&error)))
     }
 
     /// Returns the client, for calls that only one build mode makes.
@@ -275,12 +262,6 @@ impl Cluster {
     }
 }
 
-/// Tells whether a host of a URL is this machine, whatever the network.
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
-}
-
 /// Returns the namespace that [`Cluster::ensure_namespace`] creates where there is none.
 pub fn new_namespace(wanted: &NamespaceConfig) -> Namespace {
     let mut namespace = Namespace::default();
@@ -306,20 +287,5 @@ pub(crate) fn name_of<K: Resource<DynamicType = ()>>(object: &K) -> String {
     match object.namespace() {
         Some(namespace) => format!("{} {namespace}/{}", K::kind(&()), object.name_any()),
         None => format!("{} {}", K::kind(&()), object.name_any()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_loopback_is_known_to_be_this_machine() {
-        for host in ["127.0.0.1", "127.8.9.10", "[::1]", "localhost"] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["10.0.0.1", "[fd00::1]", "localhost.example", "kubernetes.default"] {
-            assert!(!is_loopback(host), "{host}");
-        }
     }
 }
