@@ -88,13 +88,13 @@ impl<'p> FolderBuilder<'p> {
         self.text.push_str(target);
     }
 
-    /// Adds a file that is to be digested.
-    pub(in super::super) fn add_unread(&mut self, name: &str, modified: SystemTime, size: u64) {
-        self.add(name, 0, 0, modified, size);
+    /// Adds a file that is to be looked at and digested.
+    pub(in super::super) fn add_unread(&mut self, name: &str) {
+        self.add(name, 0, 0, UNIX_EPOCH, 0);
     }
 
     pub(in super::super) fn add_file(&mut self, name: &str, content: &Content) {
-        self.add_unread(name, content.modified, content.size);
+        self.add_unread(name);
         if let Some(record) = self.records.last_mut() {
             record.set(content);
         }
@@ -148,11 +148,6 @@ impl Folder {
         found.ok().map(|position| &self.records[position])
     }
 
-    /// Returns the path of the entry at `position`.
-    pub(in super::super) fn path(&self, position: usize) -> String {
-        format!("{}{}", self.prefix, self.records[position].name(&self.text))
-    }
-
     pub(super) fn entry(&self, record: &Record) -> Entry {
         let path = format!("{}{}", self.prefix, record.name(&self.text));
         let kind = match record.mode & TYPE {
@@ -176,9 +171,9 @@ impl Record {
         &text[start..start + length]
     }
 
-    /// The size of a file that is still to be digested.
-    pub(in super::super) fn unread(&self) -> Option<u64> {
-        (self.mode & TYPE == 0).then_some(self.value)
+    /// Whether it is a file that is still to be digested.
+    pub(in super::super) fn is_unread(&self) -> bool {
+        self.mode & TYPE == 0
     }
 
     pub(in super::super) fn set(&mut self, content: &Content) {

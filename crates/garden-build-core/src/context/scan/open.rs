@@ -12,21 +12,10 @@ use super::super::ContextError;
 /// This holds for the last component of `path` only: a directory on the way to it that has become a
 /// link is followed. A file that was digested before still has to have the same digest.
 pub(in super::super) fn open(root: &Path, path: &str) -> Result<(File, Metadata), ContextError> {
-    let file = open_unchecked(root, path)?;
-    let metadata = metadata(&file, path)?;
-    Ok((file, metadata))
-}
-
-/// Does the same, but leaves it to [`metadata`] to find out whether it is an ordinary file.
-pub(super) fn open_unchecked(root: &Path, path: &str) -> Result<File, ContextError> {
     let file = open_itself(&root.join(path)).map_err(|error| ContextError::reading(path, error))?;
-    file.ok_or_else(|| ContextError::Changed(path.to_owned()))
-}
-
-/// Returns the metadata of `file`, which has to be an ordinary one.
-pub(super) fn metadata(file: &File, path: &str) -> Result<Metadata, ContextError> {
+    let file = file.ok_or_else(|| ContextError::Changed(path.to_owned()))?;
     let metadata = file.metadata().map_err(|error| ContextError::reading(path, error))?;
-    if metadata.is_file() { Ok(metadata) } else { Err(ContextError::Changed(path.to_owned())) }
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(ContextError::Changed(path.to_owned())) }
 }
 
 /// Opens what is at `path`, and neither follows a link nor waits for the other end of a FIFO. `None` if it is

@@ -276,13 +276,14 @@ impl Walk<'_> {
             };
             here.folder.add_link(here.last_part(name), LINK, modified, target);
         } else if file_type.is_file() {
-            let metadata = entry.metadata().map_err(reading)?;
-            let stamp = Stamp::of(&metadata).filter(|_| self.session.is_used() && metadata.is_file());
-            let known = stamp.and_then(|stamp| {
+            let is_looked_at = here.is_anything_known() || self.learns_from(here.job.place);
+            let metadata = is_looked_at.then(|| entry.metadata()).transpose().map_err(reading)?;
+            let known = metadata.filter(Metadata::is_file).and_then(|metadata| {
+                let stamp = Stamp::of(&metadata)?;
                 self.saw(&stamp);
-                here.known.digest(&stamp).map(|digest| Item { stamp, digest })
+                here.known.digest(&stamp).map(|digest| (metadata, Item { stamp, digest }))
             });
-            if let Some(item) = known {
+            if let Some((metadata, item)) = known {
                 here.cached.push(item);
                 let content = Content {
                     mode: file_mode(&metadata, self.selection),
@@ -292,14 +293,18 @@ impl Walk<'_> {
                 };
                 here.folder.add_file(here.last_part(name), &content);
             } else {
-                let modified = metadata.modified().map_err(reading)?;
                 here.has_unknown = true;
-                here.folder.add_unread(here.last_part(name), modified, metadata.len());
+                here.folder.add_unread(here.last_part(name));
             }
         } else {
             return Err(ContextError::Special { path: name.text.clone(), kind: special_kind(file_type) });
         }
         Ok(())
+    }
+
+    /// Whether the times of files in this place tell what time it is there.
+    fn learns_from(&self, place: Place) -> bool {
+        self.session.is_used() && place.clock == Clock::Theirs
     }
 
     fn saw(&self, stamp: &Stamp) {
@@ -347,6 +352,11 @@ impl Here<'_, '_> {
     /// Returns the last part of the path `name`, which is in this directory.
     fn last_part<'n>(&self, name: &'n Name) -> &'n str {
         &name.text[self.folder.prefix().len()..]
+    }
+
+    /// Whether files need to be looked at to see if they are known.
+    fn is_anything_known(&self) -> bool {
+        !self.known.items().is_empty()
     }
 
     /// Keeps in the cache what is not looked at this time, but may be by another selection.
