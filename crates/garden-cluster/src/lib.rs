@@ -65,7 +65,9 @@ pub use scheduling::{
     lost_node_tolerations, own_pull_secrets, resource_requirements, system_tolerations, tolerations,
 };
 pub use service_account::{BUILDER_SERVICE_ACCOUNT, builder_service_account, builder_service_account_name};
-pub use shared_service::{ServiceNotice, ServiceWords, SharedService, Tell, service_labels};
+pub use shared_service::{
+    ServiceNotice, ServiceWords, SharedService, Tell, service_deployment, service_labels,
+};
 pub use stdin::{StdinUpload, UploadedStdin};
 pub use sweep::sweep;
 pub use watch::Watch;

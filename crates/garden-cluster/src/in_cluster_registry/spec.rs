@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use garden_build_core::Digest;
 use k8s_openapi::api::apps::v1::{
-    DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, DeploymentSpec, DeploymentStrategy,
-    RollingUpdateDaemonSet,
+    DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, RollingUpdateDaemonSet,
 };
 use k8s_openapi::api::core::v1::{
-    ConfigMap, PersistentVolumeClaim, PodSpec, PodTemplateSpec, Secret, Service, ServicePort, ServiceSpec,
+    ConfigMap, PersistentVolumeClaim, Secret, Service, ServicePort, ServiceSpec,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{InClusterRegistry, RegistrySettings};
-use crate::{service_labels, volume_claim};
+use crate::shared_service::pod_template;
+use crate::{service_deployment, service_labels, volume_claim};
 
 mod pod;
 
@@ -75,31 +75,10 @@ pub(super) fn service(settings: &RegistrySettings) -> Service {
     }
 }
 
-#[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
 pub(super) fn deployment(settings: &RegistrySettings) -> Deployment {
     let configuration = Digest::of(serde_json::json!(config_map(settings).data).to_string().as_bytes()).hex();
-    Deployment {
-        metadata: metadata(NAME, settings),
-        // `into`: whether these fields are optional differs between versions of the Kubernetes API.
-        spec: DeploymentSpec {
-            replicas: Some(1),
-            paused: Some(false),
-            selector: LabelSelector { match_labels: Some(service_labels(NAME)), ..LabelSelector::default() },
-            // A volume that one pod can use, and a collection that takes itself for the only one.
-            strategy: Some(DeploymentStrategy {
-                type_: Some("Recreate".to_owned()),
-                ..DeploymentStrategy::default()
-            }),
-            template: template(
-                NAME,
-                BTreeMap::from([(CONFIGURATION.to_owned(), configuration)]),
-                pod::registry(settings),
-            ),
-            ..DeploymentSpec::default()
-        }
-        .into(),
-        ..Deployment::default()
-    }
+    let read = BTreeMap::from([(CONFIGURATION.to_owned(), configuration)]);
+    service_deployment(NAME, metadata(NAME, settings), read, pod::registry(settings))
 }
 
 #[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
@@ -115,22 +94,11 @@ pub(super) fn daemon_set(settings: &RegistrySettings) -> DaemonSet {
                     ..RollingUpdateDaemonSet::default()
                 }),
             }),
-            template: template(PROXY, BTreeMap::new(), pod::proxy(settings)),
+            template: pod_template(PROXY, BTreeMap::new(), pod::proxy(settings)),
             ..DaemonSetSpec::default()
         }
         .into(),
         ..DaemonSet::default()
-    }
-}
-
-fn template(name: &str, annotations: BTreeMap<String, String>, pod: PodSpec) -> PodTemplateSpec {
-    PodTemplateSpec {
-        metadata: Some(ObjectMeta {
-            labels: Some(service_labels(name)),
-            annotations: Some(annotations),
-            ..ObjectMeta::default()
-        }),
-        spec: Some(pod),
     }
 }
 

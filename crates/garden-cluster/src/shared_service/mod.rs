@@ -2,9 +2,9 @@
 //! `Builder::init`, and used by all builds.
 //!
 //! * `judge`: what the cluster shows of it, and what that means.
+//! * `objects`: what all such services have in common.
 //! * `wait`: until it serves.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -17,12 +17,15 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::client::{answer, name_of};
-use crate::{Cluster, ClusterError, Diagnosis, MANAGED_BY_LABEL, MANAGER, lacks_volume};
+use crate::{Cluster, ClusterError, Diagnosis, lacks_volume};
 
 pub(crate) mod judge;
+mod objects;
 mod wait;
 
 pub(crate) use judge::Outlook;
+pub(crate) use objects::{pod_template, selector};
+pub use objects::{service_deployment, service_labels};
 pub(crate) use wait::{LONGEST, POLL, wait_for};
 
 /// What is said of a service, and which options cure its troubles.
@@ -178,15 +181,4 @@ pub(crate) fn too_late(what: &str, namespace: &str, after: Duration, reason: &st
         hint: Some("ask the cluster's operator what keeps it, and run `Builder::init` again".to_owned()),
         retryable: true,
     })
-}
-
-/// Returns the labels of what belongs to our Deployment or `DaemonSet` called `name`, by which its pods are chosen. They are no
-/// marks of a build: no sweep after dead builds takes it for a leftover.
-pub fn service_labels(name: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([("app".to_owned(), name.to_owned()), (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())])
-}
-
-/// Returns the label selector of the pods of our Deployment or `DaemonSet` called `name`.
-pub(crate) fn selector(name: &str) -> String {
-    format!("app={name},{MANAGED_BY_LABEL}={MANAGER}")
 }

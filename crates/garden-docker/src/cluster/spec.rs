@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    lost_node_tolerations, own_pull_secrets, resource_requirements, service_labels, system_tolerations,
-    volume_claim,
+    lost_node_tolerations, own_pull_secrets, resource_requirements, service_deployment, service_labels,
+    system_tolerations, volume_claim,
 };
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, ExecAction, KeyToPath, Lifecycle,
-    LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodSpec, PodTemplateSpec,
-    Probe, SecurityContext, Volume, VolumeMount,
+    LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodSpec, Probe,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{ClusterDaemon, ClusterDaemonSettings, configuration, occupancy};
 
@@ -55,40 +55,15 @@ pub(super) fn claim(settings: &ClusterDaemonSettings) -> PersistentVolumeClaim {
     volume_claim(metadata(ClusterDaemon::CLAIM, settings), size, settings.storage.storage_class.clone())
 }
 
-#[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
 pub(super) fn deployment(settings: &ClusterDaemonSettings) -> Deployment {
     let files = serde_json::json!(configuration::files(settings)).to_string();
     let read = BTreeMap::from([(CONFIGURATION.to_owned(), Digest::of(files.as_bytes()).hex())]);
     let told = configuration::told(&settings.registries).into_iter().collect::<Vec<_>>().join(" ");
-    Deployment {
-        metadata: ObjectMeta {
-            annotations: Some(BTreeMap::from([(REGISTRIES.to_owned(), told)])),
-            ..metadata(NAME, settings)
-        },
-        // `into`: whether these fields are optional differs between versions of the Kubernetes API.
-        spec: DeploymentSpec {
-            replicas: Some(1),
-            paused: Some(false),
-            revision_history_limit: Some(2),
-            selector: LabelSelector { match_labels: Some(service_labels(NAME)), ..LabelSelector::default() },
-            // A volume that one pod can use, and a state that one daemon can.
-            strategy: Some(DeploymentStrategy {
-                type_: Some("Recreate".to_owned()),
-                ..DeploymentStrategy::default()
-            }),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(service_labels(NAME)),
-                    annotations: Some(read),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(pod(settings)),
-            },
-            ..DeploymentSpec::default()
-        }
-        .into(),
-        ..Deployment::default()
-    }
+    let metadata = ObjectMeta {
+        annotations: Some(BTreeMap::from([(REGISTRIES.to_owned(), told)])),
+        ..metadata(NAME, settings)
+    };
+    service_deployment(NAME, metadata, read, pod(settings))
 }
 
 /// Whether the daemon of `live` was told of all registries of the settings; returns those that it was not.

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    lost_node_tolerations, own_pull_secrets, resource_requirements, service_labels, tolerations, volume_claim,
+    lost_node_tolerations, own_pull_secrets, resource_requirements, service_deployment, service_labels,
+    tolerations, volume_claim,
 };
 use garden_config::{Namespace, PersistentStorage, Resources, SecretRef, Toleration};
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaim,
-    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, PodTemplateSpec, ResourceRequirements,
-    SeccompProfile, SecurityContext, Volume, VolumeMount,
+    PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, ResourceRequirements, SeccompProfile,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::{CONTAINER, NAME, PORT};
 use crate::spec::SHELL;
@@ -61,7 +62,6 @@ pub(crate) fn claim(settings: &ServiceSettings) -> Option<PersistentVolumeClaim>
 }
 
 /// Returns the Deployment. It says by annotations how it is spoken to and which configuration it is made from.
-#[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]
 pub(crate) fn deployment(settings: &ServiceSettings) -> Deployment {
     let pod = pod(settings);
     let configuration = Digest::of(&serde_json::to_vec(&pod).unwrap_or_default()).hex();
@@ -72,32 +72,8 @@ pub(crate) fn deployment(settings: &ServiceSettings) -> Deployment {
     let mut annotations = settings.annotations.clone();
     // Added last: the user's cannot hide them.
     annotations.extend(ours);
-    Deployment {
-        metadata: ObjectMeta { annotations: Some(annotations.clone()), ..metadata(settings) },
-        // `into`: whether these fields are optional differs between versions of the Kubernetes API.
-        spec: DeploymentSpec {
-            replicas: Some(1),
-            paused: Some(false),
-            revision_history_limit: Some(2),
-            selector: LabelSelector { match_labels: Some(service_labels(NAME)), ..LabelSelector::default() },
-            // One pod has the contexts, and the volume if there is one.
-            strategy: Some(DeploymentStrategy {
-                type_: Some("Recreate".to_owned()),
-                ..DeploymentStrategy::default()
-            }),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(service_labels(NAME)),
-                    annotations: Some(annotations),
-                    ..ObjectMeta::default()
-                }),
-                spec: Some(pod),
-            },
-            ..DeploymentSpec::default()
-        }
-        .into(),
-        ..Deployment::default()
-    }
+    let metadata = ObjectMeta { annotations: Some(annotations.clone()), ..metadata(settings) };
+    service_deployment(NAME, metadata, annotations, pod)
 }
 
 fn pod(settings: &ServiceSettings) -> PodSpec {
