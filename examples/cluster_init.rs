@@ -9,14 +9,15 @@
 
 #![expect(clippy::print_stdout, reason = "only libraries must not print")]
 
-use garden_build::config::{BuildMode, KanikoOptions, ProviderConfig};
+use garden_build::config::{BuildMode, ClusterBuildkitOptions, ProviderConfig};
 use garden_build::{Builder, Initialized};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // Any mode that builds in the cluster, and no `deployment_registry`: then images go to the one within.
+    // Any mode that builds in the cluster, and no `deployment_registry`: then images go to the one within. With kaniko, its context service is
+    // installed, too.
     let mut provider = ProviderConfig::kubernetes("demo");
-    provider.build_mode = BuildMode::Kaniko(KanikoOptions::default());
+    provider.build_mode = BuildMode::ClusterBuildkit(ClusterBuildkitOptions::default());
     provider.in_cluster_registry.image = std::env::args().nth(1);
     let builder = Builder::connect(provider).await?;
 
