@@ -181,6 +181,7 @@ impl Work<'_> {
     }
 }
 
+/// A file that is being digested.
 struct Reading<'r> {
     file: File,
     path: &'r str,
