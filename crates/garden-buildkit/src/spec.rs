@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 pub use garden_cluster::RegistryAccess;
-use garden_cluster::{MANAGED_BY_LABEL, MANAGER, builder_service_account, volume_claim};
+use garden_cluster::{builder_service_account, service_labels, service_selector, volume_claim};
 use garden_config::{Namespace, Resources, SecretRef, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, PodTemplateSpec, Secret, ServiceAccount};
@@ -105,7 +105,7 @@ pub fn address(rootless: bool) -> &'static str {
 
 /// Returns the label selector of the daemon's pods.
 pub fn selector() -> String {
-    format!("app={NAME},{MANAGED_BY_LABEL}={MANAGER}")
+    service_selector(NAME)
 }
 
 /// Returns the daemon's Deployment. It says by an annotation which configuration it is made from.
@@ -133,11 +133,11 @@ pub fn deployment(settings: &Settings) -> Deployment {
             paused: Some(false),
             // Earlier ones are of no use: the next build would undo a rollback.
             revision_history_limit: Some(2),
-            selector: LabelSelector { match_labels: Some(labels()), ..LabelSelector::default() },
+            selector: LabelSelector { match_labels: Some(service_labels(NAME)), ..LabelSelector::default() },
             strategy: Some(strategy(settings)),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
-                    labels: Some(labels()),
+                    labels: Some(service_labels(NAME)),
                     annotations: Some(pod_annotations),
                     ..ObjectMeta::default()
                 }),
@@ -250,16 +250,11 @@ fn config_map_name(data: &BTreeMap<String, String>) -> String {
     format!("{NAME}-{}", digest(data, 10))
 }
 
-/// These are no marks of a build: no sweep after dead builds takes the daemon for a leftover.
-fn labels() -> BTreeMap<String, String> {
-    BTreeMap::from([("app".to_owned(), NAME.to_owned()), (MANAGED_BY_LABEL.to_owned(), MANAGER.to_owned())])
-}
-
 fn metadata(name: String, settings: &Settings) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: Some(settings.namespace.name.clone()),
-        labels: Some(labels()),
+        labels: Some(service_labels(NAME)),
         ..ObjectMeta::default()
     }
 }

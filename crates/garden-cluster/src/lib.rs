@@ -66,7 +66,7 @@ pub use scheduling::{
 };
 pub use service_account::{BUILDER_SERVICE_ACCOUNT, builder_service_account, builder_service_account_name};
 pub use shared_service::{
-    ServiceNotice, ServiceWords, SharedService, Tell, service_deployment, service_labels,
+    ServiceNotice, ServiceWords, SharedService, Tell, service_deployment, service_labels, service_selector,
 };
 pub use stdin::{StdinUpload, UploadedStdin};
 pub use sweep::sweep;

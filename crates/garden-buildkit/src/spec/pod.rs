@@ -1,7 +1,8 @@
 //! The pod of the daemon.
 
 use garden_cluster::{
-    builder_service_account_name, lost_node_tolerations, own_pull_secrets, resource_requirements, tolerations,
+    builder_service_account_name, lost_node_tolerations, own_pull_secrets, resource_requirements,
+    service_labels, tolerations,
 };
 use k8s_openapi::api::core::v1::{
     Affinity, AppArmorProfile, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
@@ -13,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
     CA_CERTIFICATE, CONTAINER, DaemonOptions, NAME, PORT, SERVER_CERTIFICATE, SERVER_KEY, Settings,
-    TLS_SECRET, address, config_files, config_map_name, labels,
+    TLS_SECRET, address, config_files, config_map_name,
 };
 use crate::daemon_config;
 
@@ -85,7 +86,10 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
 /// `Recreate` prevents two when the Deployment changes, but not when somebody deletes the pod, as draining a node does.
 fn after_the_former_one() -> Affinity {
     let others = PodAffinityTerm {
-        label_selector: Some(LabelSelector { match_labels: Some(labels()), ..LabelSelector::default() }),
+        label_selector: Some(LabelSelector {
+            match_labels: Some(service_labels(NAME)),
+            ..LabelSelector::default()
+        }),
         topology_key: "kubernetes.io/hostname".to_owned(),
         ..PodAffinityTerm::default()
     };

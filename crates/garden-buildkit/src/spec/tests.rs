@@ -163,5 +163,5 @@ fn older_servers_are_told_of_the_profile_in_their_own_way() {
 
 #[test]
 fn the_daemon_carries_no_mark_of_a_build() {
-    assert!(labels().keys().all(|label| !label.starts_with("garden-build/")));
+    assert!(service_labels(NAME).keys().all(|label| !label.starts_with("garden-build/")));
 }

@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use tokio::time::{Instant, sleep};
 
 use super::{InClusterRegistry, ServerRun, judge, spec};
-use crate::shared_service::{LONGEST, Outlook, POLL, Tell, selector, too_late, wait_for};
+use crate::shared_service::{LONGEST, Outlook, POLL, Tell, service_selector, too_late, wait_for};
 use crate::{ClusterError, ServiceNotice, ensure_claim};
 
 /// How long a collection may take. The registry goes on with it whether somebody waits or not.
@@ -141,7 +141,7 @@ impl InClusterRegistry {
 
     /// Returns the pods of the proxies, of which each node has one that can pull images.
     pub(super) async fn proxies(&self) -> Result<Vec<Pod>, ClusterError> {
-        self.cluster.list::<Pod>(self.namespace(), &selector(Self::PROXY)).await
+        self.cluster.list::<Pod>(self.namespace(), &service_selector(Self::PROXY)).await
     }
 
     fn too_late(&self, part: Part, after: Duration, reason: &str) -> ClusterError {

@@ -18,7 +18,7 @@ use garden_config::{Namespace, PersistentStorage, ProviderConfig, Resources, Sec
 use k8s_openapi::api::core::v1::Container;
 
 use crate::Cluster;
-use crate::shared_service::{ServiceWords, SharedService, selector};
+use crate::shared_service::{ServiceWords, SharedService, service_selector};
 
 mod check;
 mod collect;
@@ -130,7 +130,7 @@ impl InClusterRegistry {
 
     /// Returns the label selector of its pod.
     pub fn selector() -> String {
-        selector(Self::NAME)
+        service_selector(Self::NAME)
     }
 
     fn service(&self) -> SharedService {

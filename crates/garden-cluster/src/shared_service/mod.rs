@@ -24,8 +24,8 @@ mod objects;
 mod wait;
 
 pub(crate) use judge::Outlook;
-pub(crate) use objects::{pod_template, selector};
-pub use objects::{service_deployment, service_labels};
+pub(crate) use objects::pod_template;
+pub use objects::{service_deployment, service_labels, service_selector};
 pub(crate) use wait::{LONGEST, POLL, wait_for};
 
 /// What is said of a service, and which options cure its troubles.
@@ -92,7 +92,7 @@ impl SharedService {
 
     /// Returns the label selector of its pods.
     pub fn selector(&self) -> String {
-        selector(self.words.name)
+        service_selector(self.words.name)
     }
 
     /// Whether it is installed, by us; whether it serves is another question.

@@ -15,7 +15,7 @@ pub fn service_labels(name: &str) -> BTreeMap<String, String> {
 }
 
 /// Returns the label selector of the pods of our Deployment or `DaemonSet` called `name`.
-pub(crate) fn selector(name: &str) -> String {
+pub fn service_selector(name: &str) -> String {
     format!("app={name},{MANAGED_BY_LABEL}={MANAGER}")
 }
 
