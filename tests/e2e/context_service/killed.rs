@@ -90,7 +90,8 @@ async fn attempt(project: &Project, sum: &str, victim: Victim, delay: Duration) 
         Ok(image) => match image.outcome {
             Outcome::Built { .. } => "built".to_owned(),
             // Its builder had pushed when it was killed: nobody else has built this content.
-            _ => "pushed".to_owned(),
+            Outcome::AlreadyExists => "pushed".to_owned(),
+            _ => panic!("{image:?}"),
         },
         Err(error) => {
             assert!(error.is_retryable(), "{victim:?} after {delay:?}: {error:?}");
