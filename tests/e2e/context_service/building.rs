@@ -129,10 +129,18 @@ async fn a_build_takes_so_many_requests() {
         builder.build(project.request().build_arg("A", "1")).await.unwrap();
         let calls = calls.lock().unwrap().clone();
         let listed = calls.join("\n");
+        let count = |method: &str, part: &str| {
+            calls.iter().filter(|call| call.starts_with(method) && call.contains(part)).count()
+        };
+        // On a busy node: the events of a pod that is slow to start, and renewals of the lease, which ask for the time.
+        let applied = count("PATCH", "force=true");
+        let renewals = count("PATCH", "") - applied;
+        let as_time_passes = count("GET", "/events?") + 2 * renewals;
         // The service is looked for, the lease begun and the pod announced; the secret and the pod are made, and the secret
         // given to the pod; the pod is listed and watched, and its log read; what others have left is looked for; the pod and
         // the secret are removed.
-        assert_eq!(calls.len(), 14, "{listed}");
+        assert_eq!(calls.len() - as_time_passes, 14, "{listed}");
+        assert_eq!((applied, count("DELETE", "")), (3, 2), "{listed}");
     })
     .await;
 }
