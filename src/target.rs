@@ -1,6 +1,7 @@
 //! Where images go: to a registry, as the builder asks it, or to the nodes of a local cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use garden_build_core::{
     Digest, Error, ErrorKind, Event, EventSink, ImageReference, Result, Stream, Version,
@@ -9,6 +10,10 @@ use garden_cluster::{Cluster, ClusterDialer, InClusterRegistry, RegistrySettings
 use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
 use garden_docker::{DaemonChoice, NodeImages, RegistryCredentials};
 use garden_registry::{Credentials, Identity, Location, RegistryClient, RegistryError, Resolution};
+
+/// How long the registry of a base image may take to answer. It often cannot be reached from here, behind a firewall that
+/// drops what it does not like; without an answer, a build sends more than it has to, and that is all.
+const BASE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where images go: names them, and tells whether they are there.
 #[derive(Clone, Debug)]
@@ -184,7 +189,8 @@ impl Target {
         }
         let registry = RegistryClient::builder(image.registry())
             .credentials(self.credentials().await?)
-            .dialer(self.dialer());
+            .dialer(self.dialer())
+            .timeout(BASE_PATIENCE);
         Ok(Location { registry: registry.build()?, image: image.clone() })
     }
 

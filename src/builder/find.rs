@@ -1,15 +1,21 @@
 //! From a request to the image's name, and whether the image exists.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
 
 use garden_build_core::context::{Cancelled, Context, DigestCache, Extent, Reader, Tree};
 use garden_build_core::{
-    BuildRequest, Error, ErrorKind, EventSink, ImageReference, NamedContext, Result, Version,
+    BuildRequest, Error, ErrorKind, EventSink, ImageReference, NamedContext, Result, Stream, Version,
 };
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use crate::target::Known;
+
+/// How long the registries of base images may take before it is looked whether the answer matters.
+const AT_ONCE: Duration = Duration::from_millis(100);
 
 /// A request whose context was read, and so has a version and a name.
 pub(super) struct Prepared {
@@ -25,7 +31,9 @@ impl Inner {
     ///
     /// The content is what the Dockerfile shows to be read. Base images may have triggers that read more. An image
     /// of that name which exists was built when they had none; before one is built they are looked at, and if it is
-    /// not certain, the image gets the name of the whole context.
+    /// not certain, the image gets the name of the whole context. An image which has that name is the right one in any
+    /// case, so nobody waits for the registry of a base image that cannot be reached, only to hear that there is nothing
+    /// to do.
     ///
     /// With `replaces`, an image that exists does not count.
     pub(super) async fn find(
@@ -41,15 +49,49 @@ impl Inner {
         if matches!(known, Known::Exists(_)) {
             return Ok((prepared, known));
         }
-        let Err(doubt) = self.check_base_images(&prepared).await else { return Ok((prepared, known)) };
-        let step = events.step(format!("read the whole build context: {doubt}"));
-        let prepared = step.end(self.prepare(prepared.request.whole_context(true), cancel).await)?;
-        let known = match known {
-            // What could not be asked a moment ago is not asked again.
-            Known::Unknown(_) => known,
-            _ => self.look_for(&prepared, replaces, events).await?,
+        let whole = Box::pin(self.whole_unless_certain(&prepared, &known, replaces, events, cancel)).await?;
+        Ok(match whole {
+            None => (prepared, known),
+            Some((whole, known_whole)) => (whole, known_whole.unwrap_or(known)),
+        })
+    }
+
+    /// Returns the request with its whole context, and what is known of that image, unless it is certain that base images
+    /// have no triggers that read more than what was `prepared`.
+    async fn whole_unless_certain(
+        &self,
+        prepared: &Prepared,
+        known: &Known,
+        replaces: bool,
+        events: &EventSink,
+        cancel: &CancellationToken,
+    ) -> Result<Option<(Prepared, Option<Known>)>> {
+        let mut checking = pin!(self.check_base_images(prepared));
+        let early = timeout(AT_ONCE, &mut checking).await;
+        let why = match &early {
+            Ok(Ok(())) => return Ok(None),
+            Ok(Err(doubt)) => doubt,
+            Err(_) => "whether base images have triggers (ONBUILD) is not known yet",
         };
-        Ok((prepared, known))
+        let step = events.step(format!("read the whole build context: {why}"));
+        let whole = step.end(self.prepare(prepared.request.clone().whole_context(true), cancel).await)?;
+        let known_whole = match known {
+            // What could not be asked a moment ago is not asked again.
+            Known::Unknown(_) => None,
+            _ => Some(self.look_for(&whole, replaces, events).await?),
+        };
+        if early.is_err() && !matches!(known_whole, Some(Known::Exists(_))) {
+            let step = events.step("find out whether base images have triggers (ONBUILD)");
+            let checked = checking.await;
+            if let Err(doubt) = &checked {
+                step.log(Stream::Builder, doubt.as_str());
+            }
+            step.done();
+            if checked.is_ok() {
+                return Ok(None);
+            }
+        }
+        Ok(Some((whole, known_whole)))
     }
 
     /// Makes sure that what was left out of the context is not read by triggers of base images; else tells why.

@@ -1,0 +1,158 @@
+//! What a registry of base images that is slow, or never answers, does to a question for an image.
+
+#![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig};
+use garden_build::kube::Client;
+use garden_build::kube::client::Body;
+use garden_build::{BuildRequest, Builder, Digest, Status};
+use http::{Request, Response};
+use serde_json::json;
+use tokio::time::timeout;
+
+/// Longer than anybody should have to wait, and shorter than the patience with a registry that counts.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// Longer than the question for a base image is waited for before it is looked whether its answer matters.
+const SLOW: Duration = Duration::from_millis(500);
+
+/// What a registry has, by the path below `/v2/`.
+type Content = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+
+/// A project that builds for a registry here, and a file that the Dockerfile reads beside one that it does not.
+struct Site {
+    directory: tempfile::TempDir,
+    builder: Builder,
+    registry: String,
+    content: Content,
+}
+
+impl Site {
+    fn new(base: impl FnOnce(&str) -> String) -> Self {
+        let content = Content::default();
+        let registry = serve(&content);
+        let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
+        let mut provider = ProviderConfig::kubernetes("demo");
+        provider.build_mode = BuildMode::Kaniko(KanikoOptions::default());
+        let mut deployment = DeploymentRegistry::new(&registry).unwrap();
+        deployment.insecure = true;
+        provider.deployment_registry = Some(deployment);
+        let builder = Builder::with_client(provider, Client::new(nobody, "default")).unwrap();
+        let directory = tempfile::TempDir::new().unwrap();
+        let dockerfile = format!("FROM {}\nCOPY read /\n", base(&registry));
+        for (name, content) in [("Dockerfile", dockerfile.as_str()), ("read", "read"), ("unread", "unread")] {
+            std::fs::write(directory.path().join(name), content).unwrap();
+        }
+        Self { directory, builder, registry, content }
+    }
+
+    fn request(&self) -> BuildRequest {
+        BuildRequest::new("api", self.directory.path())
+    }
+
+    async fn status(&self) -> Status {
+        timeout(BOUND, self.builder.status(self.request())).await.expect("in time").unwrap()
+    }
+
+    /// The path of the image's manifest in the registry, with the whole context or with what is read.
+    async fn manifest(&self, whole: bool) -> String {
+        let plan = self.builder.plan(self.request().whole_context(whole)).await.unwrap();
+        format!("{}/manifests/{}", plan.reference.repository(), plan.reference.tag().unwrap())
+    }
+
+    fn put(&self, path: String, bytes: Vec<u8>) {
+        self.content.lock().unwrap().insert(path, bytes);
+    }
+}
+
+/// Serves manifests and blobs; those of `base`, slowly. Returns its `host:port`.
+fn serve(content: &Content) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let content = Arc::clone(content);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let content = Arc::clone(&content);
+            thread::spawn(move || answer(stream.unwrap(), &content));
+        }
+    });
+    address
+}
+
+fn answer(mut stream: TcpStream, content: &Content) {
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+    let request = lines.next().unwrap();
+    lines.take_while(|line| !line.is_empty()).for_each(drop);
+    let path = request.split(' ').nth(1).unwrap().trim_start_matches("/v2/");
+    if path.starts_with("base/") {
+        thread::sleep(SLOW);
+    }
+    let (status, bytes) = match content.lock().unwrap().get(path) {
+        Some(bytes) => ("200 OK", bytes.clone()),
+        None => ("404 Not Found", Vec::new()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/vnd.oci.image.manifest.v1+json\r\n\
+         Docker-Content-Digest: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        Digest::of(&bytes),
+        bytes.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    if request.starts_with("GET ") {
+        stream.write_all(&bytes).unwrap();
+    }
+}
+
+/// Somebody who accepts connections and never says anything. Returns its `host:port`.
+fn silent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || listener.incoming().collect::<Vec<_>>());
+    address
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_base_image_s_registry_when_there_is_nothing_to_do() {
+    let site = Site::new(|_| format!("{}/base:1", silent()));
+    let whole = site.manifest(true).await;
+    assert_ne!(whole, site.manifest(false).await, "what is not read counts only in the whole context");
+    site.put(whole.clone(), b"an image".to_vec());
+    let status = site.status().await;
+    assert_eq!(status.existing, Some(Digest::of(b"an image")));
+    assert!(whole.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+}
+
+#[tokio::test]
+async fn a_base_image_s_registry_that_never_answers_is_soon_given_up() {
+    let site = Site::new(|_| format!("{}/base:1", silent()));
+    let status = site.status().await;
+    assert_eq!(status.existing, None);
+    assert!(site.manifest(true).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+}
+
+#[tokio::test]
+async fn a_base_image_s_registry_that_answers_late_is_heard() {
+    let site = Site::new(|registry| format!("{registry}/base:1"));
+    let config = json!({ "config": { "OnBuild": null } }).to_string().into_bytes();
+    let descriptor = json!({
+        "mediaType": "application/vnd.oci.image.config.v1+json", "digest": Digest::of(&config), "size": config.len(),
+    });
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor, "layers": [],
+    });
+    let manifest = manifest.to_string().into_bytes();
+    site.put(format!("base/blobs/{}", Digest::of(&config)), config);
+    site.put(format!("base/manifests/{}", Digest::of(&manifest)), manifest.clone());
+    site.put("base/manifests/1".to_owned(), manifest);
+    let status = site.status().await;
+    assert_eq!((status.existing, status.reference.registry()), (None, site.registry.as_str()));
+    assert!(site.manifest(false).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+}
