@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::buildx::Buildx;
 use super::cluster::Cluster;
-use super::contest::{Built, Contest, Figure, Request, Sides};
+use super::contest::{Built, Contest, Figure, Request, Sides, Task};
 use super::ours::{self, Mode, Ours};
 use super::report::{self, Report, Side};
 use super::slow_link::SlowLink;
@@ -138,9 +138,9 @@ fn small(contest: &mut Contest<Daemons<'_>>) -> Result<()> {
     contest.sides.ours.build(&first)?;
     contest.sides.theirs.build(&first)?;
     for round in 0..contest.rounds {
-        let unchanged = Request { exists: true, ..first.clone() };
+        let unchanged = Request { ours: Task::FindBuilt, ..first.clone() };
         contest.both(round, "three lines, unchanged", &unchanged, &[Whole, Library, PeakMemory])?;
-        let forced = Request { force: true, ..first.clone() };
+        let forced = Request { ours: Task::BuildAnyway, ..first.clone() };
         contest.both(round, "three lines, unchanged, built anyway", &forced, &[Whole, Library])?;
     }
     Ok(())

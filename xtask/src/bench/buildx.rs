@@ -112,7 +112,7 @@ impl Buildx {
         let mut clock = ContextClock::default();
         let needed =
             process::run(&mut command, b"", Reports::OnErrors, |line| read_progress(line, &mut clock))?;
-        Ok(Built { needed, in_process: None, context: clock.seconds() })
+        Ok(Built { needed, in_process: None, context: clock.seconds(), asked_for_context: None })
     }
 
     fn command(&self) -> Command {

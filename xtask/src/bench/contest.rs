@@ -17,6 +17,19 @@ const LOAD_CONTEXT: &str = "[internal] load build context";
 /// How the name of our own step begins in which kaniko's context service is sent the build context.
 const SEND_CONTEXT: &str = "send the build context";
 
+/// What our side is to do. The peer always builds: it cannot do anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Task {
+    /// Build what must not exist.
+    Build,
+    /// Build without asking whether it exists.
+    BuildAnyway,
+    /// Build what exists.
+    FindBuilt,
+    /// Say whether it exists, which it must.
+    Ask,
+}
+
 /// One build.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Request {
@@ -25,10 +38,7 @@ pub(super) struct Request {
     pub(super) repository: String,
     /// The peer's tag; ours is made from the content.
     pub(super) tag: String,
-    /// Whether ours builds without asking whether the image exists.
-    pub(super) force: bool,
-    /// Whether ours must find that the image exists. The peer never looks.
-    pub(super) exists: bool,
+    pub(super) ours: Task,
     pub(super) registry_cache: bool,
 }
 
@@ -39,8 +49,7 @@ impl Request {
             directory: directory.to_owned(),
             repository: repository.to_owned(),
             tag: "latest".to_owned(),
-            force: false,
-            exists: false,
+            ours: Task::Build,
             registry_cache: false,
         }
     }
@@ -54,6 +63,8 @@ pub(super) struct Built {
     pub(super) in_process: Option<f64>,
     /// See [`ContextClock`].
     pub(super) context: Option<f64>,
+    /// Seconds until the builder's pod asked for the context, if it is one that does.
+    pub(super) asked_for_context: Option<f64>,
 }
 
 /// Measures the step that loads the build context, by when the daemon's reports arrive: our events
@@ -98,6 +109,8 @@ pub(super) enum Figure {
     /// The same; ours without its process, as a program sees it that uses the library.
     Library,
     Context,
+    /// Until a pod that was made for the build has started and done the first that it does.
+    PodStart,
     PeakMemory,
 }
 
@@ -132,9 +145,16 @@ impl<S: Sides> Contest<S> {
             let first = Request::new(directory, &repository);
             self.forget()?;
             self.both(round, &format!("{what}, cold"), &first, &[Whole, Context, PeakMemory])?;
-            let unchanged = Request { exists: true, ..first.clone() };
+            let unchanged = Request { ours: Task::FindBuilt, ..first.clone() };
             self.both(round, &format!("{what}, unchanged"), &unchanged, &[Whole, Library, PeakMemory])?;
-            let forced = Request { force: true, ..first.clone() };
+            let asked = Request { ours: Task::Ask, ..first.clone() };
+            self.both(
+                round,
+                &format!("{what}, unchanged, only asked (`Builder::status`)"),
+                &asked,
+                &[Library],
+            )?;
+            let forced = Request { ours: Task::BuildAnyway, ..first.clone() };
             self.both(round, &format!("{what}, unchanged, built anyway"), &forced, &[Whole, Context])?;
             workload::change(&directory.join(file), round)?;
             let changed = Request { tag: "changed".to_owned(), ..first };
@@ -149,15 +169,16 @@ impl<S: Sides> Contest<S> {
         self.sides.forget()
     }
 
-    /// Has both sides build the same, one after the other.
+    /// Has both sides build the same, one after the other. Returns how ours went.
     pub(super) fn both(
         &mut self,
         round: u32,
         case: &str,
         request: &Request,
         figures: &[Figure],
-    ) -> Result<()> {
+    ) -> Result<Built> {
         let mut seconds = [0.0; 2];
+        let mut ours = None;
         for side in Side::turns(round) {
             self.interrupt.check()?;
             let built = self.sides.build(side, request);
@@ -166,10 +187,14 @@ impl<S: Sides> Contest<S> {
             for figure in figures {
                 self.record(side, case, *figure, &built);
             }
+            if side == Side::Ours {
+                ours = Some(built);
+            }
         }
-        let [ours, theirs] = seconds;
-        println!("round {} of {}: {case}: {ours:.2} s, theirs {theirs:.2} s", round + 1, self.rounds);
-        Ok(())
+        let [our_seconds, their_seconds] = seconds;
+        let which = format!("round {} of {}: {case}", round + 1, self.rounds);
+        println!("{which}: {our_seconds:.2} s, theirs {their_seconds:.2} s");
+        ours.context("ours was not measured")
     }
 
     fn record(&mut self, side: Side, case: &str, figure: Figure, built: &Built) {
@@ -178,6 +203,7 @@ impl<S: Sides> Contest<S> {
             Figure::Whole => ("", "s", Some(seconds)),
             Figure::Library => (": as a library", "s", Some(built.in_process.unwrap_or(seconds))),
             Figure::Context => (": context", "s", built.context),
+            Figure::PodStart => (": until the pod asks for the context", "s", built.asked_for_context),
             Figure::PeakMemory => (": peak memory of the client", "MiB", Some(peak_memory)),
         };
         if let Some(value) = value {

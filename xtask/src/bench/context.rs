@@ -29,6 +29,8 @@ pub(crate) enum Case {
     Large,
     /// 24 000 files of a project, and 60 000 of its dependencies, which `.dockerignore` excludes.
     Ignored,
+    /// A compressed archive of 20 000 files with 200 MB, of bytes that do not compress and of text.
+    Archive,
     /// Nothing but ignore rules, on paths that are no files.
     Rules,
     /// How many instructions the same takes: figures that do not depend on what else the machine does.
@@ -79,6 +81,7 @@ impl Bench {
                 &workload::ignored()?,
                 &[RawStat, Go],
             ),
+            Case::Archive => self.archives(),
             Case::Rules => self.rules(),
             Case::Instructions => self.instructions(),
         }
@@ -92,16 +95,31 @@ impl Bench {
             let state = tempfile::tempdir()?;
             let job = Job { directory: directory.path().to_owned(), state: state.path().to_owned() };
             for (kind, is_new) in [("new", true), ("unchanged", false)] {
-                let compared = peers.iter().copied().filter(|peer| peer.is_compared(is_new));
-                self.round(&format!("{what}, {kind}"), round, &job, &compared.collect::<Vec<_>>())?;
+                let compared = peers.iter().copied().filter(|peer| peer.is_compared(is_new)).collect();
+                self.round(&format!("{what}, {kind}"), round, &job, Reader::Ours, compared)?;
             }
         }
         Ok(())
     }
 
-    /// Has ours and all `peers` do a job once. Who begins changes from round to round.
-    fn round(&mut self, case: &str, round: u32, job: &Job, peers: &[Reader]) -> Result<()> {
-        let mut turns = [&[Reader::Ours], peers].concat();
+    /// Has everybody make a compressed archive of what is new to them.
+    fn archives(&mut self) -> Result<()> {
+        reader::install_pigz()?;
+        for (what, content) in [("20 000 files", Content::Noise), ("20 000 source files", Content::Source)] {
+            let directory = workload::tree(content)?;
+            for round in 0..self.rounds {
+                let state = tempfile::tempdir()?;
+                let job = Job { directory: directory.path().to_owned(), state: state.path().to_owned() };
+                let peers = vec![Reader::TarGzip, Reader::TarPigz];
+                self.round(&format!("{what}, compressed archive"), round, &job, Reader::OursPacked, peers)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Has `our` side and all `peers` do a job once. Who begins changes from round to round.
+    fn round(&mut self, case: &str, round: u32, job: &Job, our: Reader, peers: Vec<Reader>) -> Result<()> {
+        let mut turns = [vec![our], peers].concat();
         let turn_count = turns.len();
         turns.rotate_left(round as usize % turn_count);
         let mut took = Vec::new();
@@ -110,9 +128,9 @@ impl Bench {
             let one = reader.read(job).with_context(|| format!("{case}, {reader:?}"))?;
             took.push((reader, one));
         }
-        let ours = took.iter().find(|(reader, _)| *reader == Reader::Ours).map(|(_, took)| *took);
+        let ours = took.iter().find(|(reader, _)| *reader == our).map(|(_, took)| *took);
         let ours = ours.context("ours was not measured")?;
-        for (peer, theirs) in took.into_iter().filter(|(reader, _)| *reader != Reader::Ours) {
+        for (peer, theirs) in took.into_iter().filter(|(reader, _)| *reader != our) {
             self.record(case, peer, ours, theirs)?;
         }
         println!("round {} of {}: {case}: {:.3} s", round + 1, self.rounds, ours.inside);

@@ -36,7 +36,12 @@ impl DockerCli {
             buildx::read_progress(line, &mut clock);
         })?;
         let pushed = process::run(self.command().args(["push", &image]), b"", Reports::OnErrors, |_| ())?;
-        Ok(Built { needed: built.and_then(pushed), in_process: None, context: clock.seconds() })
+        Ok(Built {
+            needed: built.and_then(pushed),
+            in_process: None,
+            context: clock.seconds(),
+            asked_for_context: None,
+        })
     }
 
     /// Returns what the command prints.

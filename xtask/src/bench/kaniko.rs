@@ -1,20 +1,19 @@
 //! The mode kaniko with its context service, and what one does by hand: `tar | gzip | kubectl run -i` with the same
 //! executor and the same flags. On one cluster, pushing to one registry.
 //!
-//! The context is compared with `tar | kubectl exec`, which other tools send it with: ours is the step that sends the
-//! context, theirs the whole transfer into a pod that is there already.
+//! The context is compared with `tar | kubectl exec`, which other tools send it with, and with rsync: ours is the step that
+//! sends the context, theirs the whole transfer into a pod that is there already.
 
-use std::process::Command;
-use std::time::Instant;
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use super::cluster::Cluster;
-use super::contest::{Built, Contest, Figure, Request, Sides};
+use super::contest::{Built, Contest, Figure, Request, Sides, Task};
+use super::kubectl::Kubectl;
 use super::ours::{Mode, Ours};
-use super::process::{self, Reports};
-use super::report::{self, Side};
+use super::report::{self, Report, Side};
 use super::workload::{self, Content};
 use super::{Interrupt, Options};
 
@@ -39,12 +38,12 @@ pub(super) fn run(options: &Options<Case>) -> Result<()> {
     let measured = measure(&mut cluster, &interrupt, options);
     println!("removing what was made in the cluster");
     let removed = cluster.remove_namespaces();
-    let report = measured?;
+    let reports = measured?;
     removed?;
-    report::publish("kaniko", &[report])
+    report::publish("kaniko", &reports)
 }
 
-fn measure(cluster: &mut Cluster, interrupt: &Interrupt, options: &Options<Case>) -> Result<report::Report> {
+fn measure(cluster: &mut Cluster, interrupt: &Interrupt, options: &Options<Case>) -> Result<[Report; 2]> {
     let (namespace, peers_namespace) =
         (cluster.create_namespace("ours")?, cluster.create_namespace("kubectl")?);
     let registry = cluster.variable("GARDEN_TEST_REGISTRY")?;
@@ -59,25 +58,37 @@ fn measure(cluster: &mut Cluster, interrupt: &Interrupt, options: &Options<Case>
         environment: Vec::new(),
     };
     kubectl.start_receiver()?;
+    kubectl.install_rsync()?;
     let small = workload::small(&base_image)?;
     println!("starting the context service");
     ours.build(&Request::new(small.path(), "first"))?;
     let peer = "kubectl run -i".to_owned();
     let mut contest = Contest::new(Pods { ours, kubectl }, peer, options.rounds, interrupt.clone());
+    let mut rsync = Report::new("rsync".to_owned());
     options.chosen().try_for_each(|case| match case {
-        Case::Small => (0..contest.rounds).try_for_each(|round| {
-            workload::change(&small.path().join(workload::APPLICATION), round)?;
-            let request = Request::new(small.path(), &format!("small-{round}"));
-            contest.both(round, "three lines", &request, &[Figure::Whole, Figure::PeakMemory])
-        }),
-        Case::Tree => tree(&mut contest, "20 000 files", Content::Noise),
-        Case::SourceTree => tree(&mut contest, "20 000 source files", Content::Source),
+        Case::Small => three_lines(&mut contest, small.path()),
+        Case::Tree => tree(&mut contest, &mut rsync, "20 000 files", Content::Noise),
+        Case::SourceTree => tree(&mut contest, &mut rsync, "20 000 source files", Content::Source),
     })?;
-    Ok(contest.report)
+    Ok([contest.report, rsync])
 }
 
-fn tree(contest: &mut Contest<Pods>, what: &str, kind: Content) -> Result<()> {
-    use Figure::{Context, PeakMemory, Whole};
+fn three_lines(contest: &mut Contest<Pods>, directory: &Path) -> Result<()> {
+    for round in 0..contest.rounds {
+        workload::change(&directory.join(workload::APPLICATION), round)?;
+        let request = Request::new(directory, &format!("small-{round}"));
+        contest.both(
+            round,
+            "three lines",
+            &request,
+            &[Figure::Whole, Figure::PodStart, Figure::PeakMemory],
+        )?;
+    }
+    Ok(())
+}
+
+fn tree(contest: &mut Contest<Pods>, rsync: &mut Report, what: &str, kind: Content) -> Result<()> {
+    use Figure::{Context, PeakMemory, PodStart, Whole};
     println!("writing {what}");
     let directory = workload::tree(kind)?;
     let file = directory.path().join(workload::FILE_IN_TREE);
@@ -85,14 +96,23 @@ fn tree(contest: &mut Contest<Pods>, what: &str, kind: Content) -> Result<()> {
         let repository = format!("{}-{round}", what.replace(' ', "-"));
         let first = Request::new(directory.path(), &repository);
         contest.forget()?;
-        contest.both(round, &format!("{what}, cold"), &first, &[Whole, Context, PeakMemory])?;
+        let mut both = |what: String, request: &Request, figures: &[Figure]| {
+            let ours = contest.both(round, &what, request, figures)?;
+            let theirs = contest.sides.kubectl.synchronise(&request.directory)?;
+            println!("{what}: rsync sent the context in {theirs:.2} s");
+            let what = format!("{what}: context");
+            rsync.record(&what, "s", Side::Ours, ours.context.context("no context was sent")?);
+            rsync.record(&what, "s", Side::Theirs, theirs);
+            anyhow::Ok(())
+        };
+        both(format!("{what}, cold"), &first, &[Whole, Context, PeakMemory])?;
         let original = std::fs::read(&file)?;
         workload::change(&file, round)?;
         let changed = Request { tag: "changed".to_owned(), ..first.clone() };
-        contest.both(round, &format!("{what}, one changed"), &changed, &[Whole, Context])?;
+        both(format!("{what}, one changed"), &changed, &[Whole, Context, PodStart])?;
         std::fs::write(&file, original)?;
-        let back = Request { tag: "back".to_owned(), force: true, ..first };
-        contest.both(round, &format!("{what}, change taken back"), &back, &[Whole, Context])?;
+        let back = Request { tag: "back".to_owned(), ours: Task::BuildAnyway, ..first };
+        both(format!("{what}, change taken back"), &back, &[Whole, Context])?;
     }
     Ok(())
 }
@@ -110,87 +130,11 @@ impl Sides for Pods {
         }
     }
 
-    /// The peer remembers nothing.
+    /// Of the peers, only rsync finds what it has sent.
     fn forget(&mut self) -> Result<()> {
+        self.kubectl.empty_receiver()?;
         let deployment = "deployment/garden-util";
         let empty = format!("rm -rf {PACKS}");
         self.kubectl.succeed(&self.ours.namespace, &["exec", deployment, "--", "/busybox/sh", "-c", &empty])
-    }
-}
-
-/// The name of the pod that contexts are sent to.
-const RECEIVER: &str = "receiver";
-
-/// The command `kubectl`.
-struct Kubectl {
-    kubeconfig: std::path::PathBuf,
-    namespace: String,
-    registry: String,
-    image: String,
-}
-
-impl Kubectl {
-    fn start_receiver(&self) -> Result<()> {
-        let image = format!("--image={}", self.image);
-        let pod = ["run", RECEIVER, &image, "--restart=Never", "--command", "--", "/busybox/sleep", "100000"];
-        self.succeed(&self.namespace, &pod)?;
-        let ready = ["wait", "--for=condition=Ready", "--timeout=60s", &format!("pod/{RECEIVER}")];
-        self.succeed(&self.namespace, &ready)
-    }
-
-    fn build(&self, request: &Request) -> Result<Built> {
-        let name = format!("{}-{}", request.repository, request.tag);
-        let repository = format!("{}/{}/{}", self.registry, self.namespace, request.repository);
-        let mut command = self.shell(
-            "tar -C \"$DIRECTORY\" -cf - . | gzip -1 | kubectl run \"$NAME\" --quiet --rm -i --restart=Never --image=\"$IMAGE\" -- \
-             --context=tar://stdin --destination=\"$REPOSITORY:$TAG\" --insecure-registry=\"$REGISTRY\" --force \
-             --cache=true --cache-repo=\"$REPOSITORY/cache\" --push-retry=3 --image-download-retry=3 >&2",
-            request,
-        );
-        command.env("NAME", name).env("REPOSITORY", repository);
-        let needed = process::run(&mut command, b"", Reports::OnErrors, |_| ())?;
-        Ok(Built { needed, in_process: None, context: Some(self.deliver(request)?) })
-    }
-
-    /// Sends the whole context, and returns how many seconds that took.
-    fn deliver(&self, request: &Request) -> Result<f64> {
-        let mut command = self.shell(
-            "tar -C \"$DIRECTORY\" -cf - . | kubectl exec -i \"$NAME\" -- /busybox/sh -c \
-             'rm -rf /received && mkdir /received && tar -xf - -C /received'",
-            request,
-        );
-        let mut empty = self.shell("kubectl exec \"$NAME\" -- /busybox/rm -rf /received", request);
-        if !empty.env("NAME", RECEIVER).status()?.success() {
-            bail!("what was sent before could not be removed");
-        }
-        let started = Instant::now();
-        if !command.env("NAME", RECEIVER).status()?.success() {
-            bail!("the context could not be sent with kubectl exec");
-        }
-        Ok(started.elapsed().as_secs_f64())
-    }
-
-    fn shell(&self, script: &str, request: &Request) -> Command {
-        let mut command = Command::new("bash");
-        command
-            .args(["-o", "pipefail", "-c", &script.replace("kubectl ", "kubectl -n \"$NAMESPACE\" ")])
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("NAMESPACE", &self.namespace)
-            .env("DIRECTORY", &request.directory)
-            .env("IMAGE", &self.image)
-            .env("REGISTRY", &self.registry)
-            .env("TAG", &request.tag);
-        command
-    }
-
-    fn succeed(&self, namespace: &str, arguments: &[&str]) -> Result<()> {
-        let mut command = Command::new("kubectl");
-        command.env("KUBECONFIG", &self.kubeconfig).args(["-n", namespace]).args(arguments);
-        let output = command.output().context("starting kubectl")?;
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            bail!("kubectl {} failed: {}", arguments.join(" "), errors.trim_end());
-        }
-        Ok(())
     }
 }

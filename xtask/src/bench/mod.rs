@@ -13,6 +13,7 @@ mod docker_cli;
 mod dockerd;
 mod image;
 mod kaniko;
+mod kubectl;
 mod ours;
 mod process;
 mod publish;

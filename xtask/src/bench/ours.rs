@@ -15,7 +15,7 @@ use garden_build::{BuildRequest, Builder, Event, Outcome};
 use serde::{Deserialize, Serialize};
 
 use super::cluster::{CPU_LIMIT, MEMORY_LIMIT_GIB};
-use super::contest::{Built, ContextClock, Request};
+use super::contest::{Built, ContextClock, Request, Task};
 use super::process::{self, Reports};
 
 /// The name of our daemon's Deployment.
@@ -57,8 +57,12 @@ struct Job {
 struct Answer {
     seconds: f64,
     context: Option<f64>,
+    asked_for_context: Option<f64>,
     existed: bool,
 }
+
+/// What a build with kaniko says when its pod asks for the context.
+const POD_FETCHES: &str = "the pod fetches the build context";
 
 impl Ours {
     /// Builds in a process of its own, because that is what the peer does, too.
@@ -71,11 +75,12 @@ impl Ours {
             answer = serde_json::from_str::<Answer>(line).ok();
         })?;
         let answer = answer.context("the build did not say how it went")?;
-        if answer.existed != request.exists {
+        if answer.existed != matches!(request.ours, Task::FindBuilt | Task::Ask) {
             let found = if answer.existed { "existed" } else { "did not exist" };
             bail!("the image {found}, so something else was measured than was to be");
         }
-        Ok(Built { needed, in_process: Some(answer.seconds), context: answer.context })
+        let Answer { seconds, context, asked_for_context, .. } = answer;
+        Ok(Built { needed, in_process: Some(seconds), context, asked_for_context })
     }
 
     fn provider(&self, request: &Request) -> Result<ProviderConfig> {
@@ -123,13 +128,23 @@ pub(super) fn build_once() -> Result<()> {
 async fn build(by: &Ours, request: &Request) -> Result<Answer> {
     let started = Instant::now();
     let builder = Builder::connect(by.provider(request)?).await?;
-    let asked = BuildRequest::new(&request.repository, &request.directory).force(request.force);
+    let asked =
+        BuildRequest::new(&request.repository, &request.directory).force(request.ours == Task::BuildAnyway);
+    if request.ours == Task::Ask {
+        let existed = builder.status(asked).await?.existing.is_some();
+        let seconds = started.elapsed().as_secs_f64();
+        return Ok(Answer { seconds, context: None, asked_for_context: None, existed });
+    }
     let mut build = builder.start(asked).await?;
     let mut clock = ContextClock::default();
+    let mut asked_for_context = None;
     while let Some(event) = build.next_event().await {
         match event {
             Event::StepStarted { step, name } => clock.started(&name, &format!("{step:?}")),
             Event::StepFinished { name, .. } => clock.completed(&name),
+            Event::Log { line, .. } if line == POD_FETCHES => {
+                asked_for_context.get_or_insert(started.elapsed().as_secs_f64());
+            }
             _ => {}
         }
     }
@@ -137,6 +152,7 @@ async fn build(by: &Ours, request: &Request) -> Result<Answer> {
     Ok(Answer {
         seconds: started.elapsed().as_secs_f64(),
         context: clock.seconds(),
+        asked_for_context,
         existed: matches!(image.outcome, Outcome::AlreadyExists),
     })
 }

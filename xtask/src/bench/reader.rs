@@ -41,6 +41,10 @@ pub(super) enum Reader {
     /// `git add -A` of what is new, `git status` of what is not.
     Git,
     Tar,
+    /// Ours makes a compressed archive.
+    OursPacked,
+    TarGzip,
+    TarPigz,
     /// The walk of `BuildKit`'s client with moby's matcher, which digests nothing.
     Go,
 }
@@ -56,21 +60,21 @@ impl Reader {
     /// Whether it is compared with ours for files that are new, or for those that have not changed.
     pub(super) fn is_compared(self, is_new: bool) -> bool {
         match self {
-            Self::RawRead | Self::Tar => is_new,
             Self::RawStat | Self::Go => !is_new,
             Self::Ours | Self::Git => true,
+            Self::RawRead | Self::Tar | Self::OursPacked | Self::TarGzip | Self::TarPigz => is_new,
         }
     }
 
     /// Whether it is a part of this program, so that the starts of processes need not be compared.
     pub(super) fn is_ours_too(self) -> bool {
-        matches!(self, Self::Ours | Self::RawRead | Self::RawStat)
+        matches!(self, Self::Ours | Self::OursPacked | Self::RawRead | Self::RawStat)
     }
 
     /// Returns what a reader should know it by.
     pub(super) fn describe(self) -> Result<String> {
         Ok(match self {
-            Self::Ours => "garden-build".to_owned(),
+            Self::Ours | Self::OursPacked => "garden-build".to_owned(),
             Self::RawRead => "parallel read and SHA-256".to_owned(),
             Self::RawStat => "parallel stat".to_owned(),
             Self::Git => {
@@ -78,6 +82,8 @@ impl Reader {
                 String::from_utf8(output.stdout)?.trim().replace("version ", "")
             }
             Self::Tar => "tar \\| sha256sum".to_owned(),
+            Self::TarGzip => "tar \\| gzip -1".to_owned(),
+            Self::TarPigz => "tar \\| pigz -1".to_owned(),
             Self::Go => "Go: fsutil and patternmatcher".to_owned(),
         })
     }
@@ -95,6 +101,7 @@ impl Reader {
         let Job { directory, state } = job;
         Ok(match self {
             Self::Ours => Work::Scan.command(directory, &state.join("digests"), 1)?,
+            Self::OursPacked => Work::Pack.command(directory, &state.join("digests"), 1)?,
             Self::RawRead => Work::Read.command(directory, state, 1)?,
             Self::RawStat => Work::Stat.command(directory, state, 1)?,
             Self::Git => {
@@ -112,11 +119,9 @@ impl Reader {
                 command.args(if is_new { ["add", "-A"] } else { ["status", "--short"] });
                 command
             }
-            Self::Tar => {
-                let mut command = Command::new("sh");
-                command.args(["-c", "tar -C \"$0\" -cf - . | sha256sum"]).arg(directory);
-                command
-            }
+            Self::Tar => tar_into("sha256sum", directory),
+            Self::TarGzip => tar_into("gzip -1 > /dev/null", directory),
+            Self::TarPigz => tar_into("pigz -1 > /dev/null", directory),
             Self::Go => {
                 let mut command = Command::new(oracle()?);
                 command.arg("time-walk").arg(directory);
@@ -160,6 +165,12 @@ impl Reader {
     }
 }
 
+fn tar_into(reader: &str, directory: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("tar -C \"$0\" -cf - . | {reader}")).arg(directory);
+    command
+}
+
 const RULE_ROUNDS: u32 = 20;
 
 /// Counts the instructions that ignore rules take for each path.
@@ -176,6 +187,10 @@ pub(super) fn prepare() -> Result<()> {
 
 pub(super) fn install_callgrind() -> Result<()> {
     testbed::install_peer("valgrind")
+}
+
+pub(super) fn install_pigz() -> Result<()> {
+    testbed::install_peer("pigz")
 }
 
 /// Counts the instructions of a process and its threads, those of the kernel not.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::hint::black_box;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +12,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use garden_build::BuildRequest;
+use garden_build::context::pack::{KnownPacks, Plan};
 use garden_build::context::{Context, DigestCache, IgnoreRules};
 use sha2::{Digest as _, Sha256};
 
@@ -21,6 +22,8 @@ use super::workload;
 pub(super) enum Work {
     /// Scans the directory as a build does.
     Scan,
+    /// Scans it, and makes the compressed archive of it that a service is sent which has nothing.
+    Pack,
     /// Reads and digests all files, whose paths are known.
     Read,
     /// Asks for the metadata of all files, whose paths are known.
@@ -62,9 +65,11 @@ pub(super) fn work(task: &Task) -> Result<()> {
     let mut count = 0;
     for _ in 0..task.rounds {
         count = match task.work {
-            Work::Scan => {
-                let request = BuildRequest::new("bench", &task.directory);
-                Context::scan_with(&request, &cache, &|| false)?.manifest().file_count()
+            Work::Scan => scan(&task.directory, &cache)?.manifest().file_count(),
+            Work::Pack => {
+                let context = scan(&task.directory, &cache)?;
+                Plan::of(&context, &KnownPacks::new()).write(&mut io::sink(), &|| false, &mut |_| {})?;
+                context.manifest().file_count()
             }
             Work::Read => in_parallel(&files, read)?,
             Work::Stat => in_parallel(&files, |path, _| {
@@ -76,6 +81,10 @@ pub(super) fn work(task: &Task) -> Result<()> {
     }
     println!("{}", serde_json::json!({"seconds": started.elapsed().as_secs_f64(), "count": count}));
     Ok(())
+}
+
+fn scan(directory: &Path, cache: &DigestCache) -> Result<Context> {
+    Ok(Context::scan_with(&BuildRequest::new("bench", directory), cache, &|| false)?)
 }
 
 /// How many of the paths are kept.
