@@ -26,6 +26,8 @@ pub(crate) const WORDS: DaemonWords = DaemonWords {
     what: "the BuildKit daemon",
     container: CONTAINER,
     hint: "see what the daemon said last; a rootless one needs nodes that allow user namespaces",
+    // Where in its own code it failed follows in many lines. Source: BuildKit, `cmd/buildkitd/main.go`.
+    complaint: Some("buildkitd: "),
 };
 
 /// A daemon that takes builds, and how it knows its clients.

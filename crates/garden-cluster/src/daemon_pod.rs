@@ -18,6 +18,8 @@ pub struct DaemonWords {
     pub container: &'static str,
     /// What to do if it ended and said something.
     pub hint: &'static str,
+    /// How the line begins in which it says why it ends, if others follow. Without, its last line counts that is no ordinary one.
+    pub complaint: Option<&'static str>,
 }
 
 /// A daemon that takes builds: one container in one pod. When it ends, its builds end with it, even
@@ -137,7 +139,7 @@ impl DaemonWords {
             return Some(diagnosis);
         }
         let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let last_words = last_words(terminated.message.as_deref().unwrap_or_default());
+        let last_words = self.last_words(terminated.message.as_deref().unwrap_or_default());
         let (what, code) = (self.what, terminated.exit_code);
         let message = format!("{what} in Pod {name} ended with exit code {code}: {last_words}");
         let hint = if pod.metadata.deletion_timestamp.is_some() {
@@ -154,6 +156,16 @@ impl DaemonWords {
             retryable: true,
         })
     }
+
+    /// Picks from the end of its log what explains its end. What it says at every start does not.
+    fn last_words<'a>(&self, log: &'a str) -> &'a str {
+        let ordinary = ["level=info", "level=warning", "level=debug"];
+        let mut lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+        let complaint =
+            self.complaint.and_then(|beginning| lines.clone().find(|line| line.starts_with(beginning)));
+        let is_ordinary = |line: &str| ordinary.iter().any(|level| line.contains(level));
+        complaint.or_else(|| lines.rfind(|line| !is_ordinary(line))).unwrap_or_default()
+    }
 }
 
 /// As long as the container with its startup probe runs, it is ready, and so is the pod. If it is not, the cluster has
@@ -165,17 +177,6 @@ fn is_on_lost_node(pod: &Pod) -> bool {
     let all_are_ready = containers.unwrap_or_default().iter().all(|status| status.ready);
     let mut conditions = conditions.unwrap_or_default().iter();
     all_are_ready && conditions.any(|condition| condition.type_ == "Ready" && condition.status != "True")
-}
-
-/// Picks from the end of a daemon's log what explains its end. What it says at every start does not.
-fn last_words(log: &str) -> &str {
-    let ordinary = ["level=info", "level=warning", "level=debug"];
-    let mut lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
-    // Where BuildKit failed in its own code follows in many lines. Source: `cmd/buildkitd/main.go`.
-    if let Some(error) = lines.clone().find(|line| line.starts_with("buildkitd: ")) {
-        return error;
-    }
-    lines.rfind(|line| !ordinary.iter().any(|level| line.contains(level))).unwrap_or_default()
 }
 
 fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {

@@ -4,8 +4,12 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const WORDS: DaemonWords =
-    DaemonWords { what: "the daemon", container: "daemon", hint: "see what it said last" };
+const WORDS: DaemonWords = DaemonWords {
+    what: "the daemon",
+    container: "daemon",
+    hint: "see what it said last",
+    complaint: Some("daemon: "),
+};
 
 fn pod(status: Value) -> Pod {
     let metadata = json!({ "name": "p", "namespace": "demo", "uid": "uid-of-p" });
@@ -81,10 +85,10 @@ fn an_evicted_daemon_is_dead() {
 fn what_a_daemon_says_at_every_start_does_not_explain_its_end() {
     let start =
         "time=\"2026\" level=info msg=\"auto snapshotter\"\ntime=\"2026\" level=warning msg=\"no CDI\"\n";
-    assert_eq!(last_words(start), "");
-    let failed = format!("{start}buildkitd: rootless mode requires to be executed as the mapped root\n");
-    assert_eq!(last_words(&failed), "buildkitd: rootless mode requires to be executed as the mapped root");
+    assert_eq!(WORDS.last_words(start), "");
+    let failed = format!("{start}daemon: rootless mode requires to be executed as the mapped root\n");
+    assert_eq!(WORDS.last_words(&failed), "daemon: rootless mode requires to be executed as the mapped root");
     let traced = format!("{failed}main.main.func3\n\t/src/cmd/buildkitd/main.go:347\nruntime.goexit\n");
-    assert_eq!(last_words(&traced), last_words(&failed));
-    assert_eq!(last_words("dockerd: no room\n"), "dockerd: no room");
+    assert_eq!(WORDS.last_words(&traced), WORDS.last_words(&failed));
+    assert_eq!(WORDS.last_words("dockerd: no room\n"), "dockerd: no room");
 }

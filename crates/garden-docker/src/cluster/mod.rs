@@ -50,6 +50,7 @@ const DAEMON: DaemonWords = DaemonWords {
     what: "the Docker daemon",
     container: ClusterDaemon::CONTAINER,
     hint: "see what the daemon said last; a full volume is the usual cause, which `Builder::clean_up_registry` frees",
+    complaint: None,
 };
 
 /// The Docker daemon of a cluster, whether it is installed or not. Cheap to clone.

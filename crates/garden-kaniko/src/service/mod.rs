@@ -62,6 +62,7 @@ const DAEMON: DaemonWords = DaemonWords {
     what: "the context service",
     container: CONTAINER,
     hint: "build again; all that is lost is sent again",
+    complaint: None,
 };
 
 /// The context service of a namespace, whether it is installed or not. Cheap to clone.
