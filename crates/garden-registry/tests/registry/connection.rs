@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use garden_build_core::{Error, ErrorKind};
 use garden_registry::{Dial, RegistryClient, RegistryError, Resolution, Stream, TlsProblem};
+use rustls::HandshakeKind;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -45,6 +46,25 @@ async fn an_unknown_authority_is_refused_with_the_remedy() {
         );
     }
     assert!(server.seen().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_insists_on_a_post_quantum_key_exchange_costs_no_round_trip_more() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let name = listener.local_addr().expect("bound").to_string();
+    let client = RegistryClient::builder(&name).ca_certificates(authority.pem).build().expect("valid");
+    let image = image(&name);
+    let handshake = async {
+        let (stream, _) = listener.accept().await.expect("a client");
+        let stream = authority.acceptor.accept(stream).await.expect("a handshake");
+        stream.get_ref().1.handshake_kind()
+    };
+    let kind = tokio::select! {
+        kind = handshake => kind,
+        answer = client.resolve(&image) => panic!("nobody has answered, but: {answer:?}"),
+    };
+    assert_eq!(kind, Some(HandshakeKind::Full));
 }
 
 #[tokio::test]

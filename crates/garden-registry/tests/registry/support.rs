@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::NamedGroup;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use secrecy::SecretString;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -156,7 +157,7 @@ async fn one(stream: TcpStream, tls: Option<TlsAcceptor>, service: Service) {
 /// A private certificate authority, and a server certificate for this machine that it signed.
 pub(crate) struct Authority {
     pub(crate) pem: String,
-    acceptor: TlsAcceptor,
+    pub(crate) acceptor: TlsAcceptor,
 }
 
 impl Authority {
@@ -188,8 +189,10 @@ impl Authority {
 
 fn acceptor(certificate: &rcgen::Certificate, key: &KeyPair) -> TlsAcceptor {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    // As servers insist that are written in Go, if the client knows it. Source: `crypto/tls/handshake_server_tls13.go` of Go 1.24.
+    provider.kx_groups.retain(|group| group.name() == NamedGroup::X25519MLKEM768);
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
