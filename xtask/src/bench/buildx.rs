@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -112,7 +112,7 @@ impl Buildx {
         let mut clock = ContextClock::default();
         let needed =
             process::run(&mut command, b"", Reports::OnErrors, |line| read_progress(line, &mut clock))?;
-        Ok(Built { needed, in_process: None, context: clock.seconds(), asked_for_context: None })
+        Ok(Built::by_peer(needed, clock.seconds()))
     }
 
     fn command(&self) -> Command {
@@ -125,11 +125,6 @@ impl Buildx {
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.command().args(arguments).output().context("starting buildx")?;
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            bail!("buildx {} failed: {}", arguments.join(" "), errors.trim_end());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        process::output(self.command().args(arguments))
     }
 }

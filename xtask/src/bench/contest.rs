@@ -63,8 +63,15 @@ pub(super) struct Built {
     pub(super) in_process: Option<f64>,
     /// See [`ContextClock`].
     pub(super) context: Option<f64>,
-    /// Seconds until the builder's pod asked for the context, if it is one that does.
+    /// Seconds until the builder's pod asked for the context. Only kaniko's does.
     pub(super) asked_for_context: Option<f64>,
+}
+
+impl Built {
+    /// What is known of a peer's build, which is a process.
+    pub(super) fn by_peer(needed: Needed, context: Option<f64>) -> Self {
+        Self { needed, in_process: None, context, asked_for_context: None }
+    }
 }
 
 /// Measures the step that loads the build context, by when the daemon's reports arrive: our events
@@ -109,8 +116,6 @@ pub(super) enum Figure {
     /// The same; ours without its process, as a program sees it that uses the library.
     Library,
     Context,
-    /// Until a pod that was made for the build has started and done the first that it does.
-    PodStart,
     PeakMemory,
 }
 
@@ -177,24 +182,23 @@ impl<S: Sides> Contest<S> {
         request: &Request,
         figures: &[Figure],
     ) -> Result<Built> {
-        let mut seconds = [0.0; 2];
-        let mut ours = None;
+        let (mut ours, mut theirs) = (None, None);
         for side in Side::turns(round) {
             self.interrupt.check()?;
             let built = self.sides.build(side, request);
             let built = built.with_context(|| format!("{case}, round {}, {side:?}", round + 1))?;
-            seconds[usize::from(side == Side::Theirs)] = built.needed.seconds;
             for figure in figures {
                 self.record(side, case, *figure, &built);
             }
-            if side == Side::Ours {
-                ours = Some(built);
+            match side {
+                Side::Ours => ours = Some(built),
+                Side::Theirs => theirs = Some(built),
             }
         }
-        let [our_seconds, their_seconds] = seconds;
+        let (ours, theirs) = ours.zip(theirs).context("a side was not measured")?;
         let which = format!("round {} of {}: {case}", round + 1, self.rounds);
-        println!("{which}: {our_seconds:.2} s, theirs {their_seconds:.2} s");
-        ours.context("ours was not measured")
+        println!("{which}: {:.2} s, theirs {:.2} s", ours.needed.seconds, theirs.needed.seconds);
+        Ok(ours)
     }
 
     fn record(&mut self, side: Side, case: &str, figure: Figure, built: &Built) {
@@ -203,7 +207,6 @@ impl<S: Sides> Contest<S> {
             Figure::Whole => ("", "s", Some(seconds)),
             Figure::Library => (": as a library", "s", Some(built.in_process.unwrap_or(seconds))),
             Figure::Context => (": context", "s", built.context),
-            Figure::PodStart => (": until the pod asks for the context", "s", built.asked_for_context),
             Figure::PeakMemory => (": peak memory of the client", "MiB", Some(peak_memory)),
         };
         if let Some(value) = value {

@@ -15,6 +15,7 @@ use super::reader::{Job, Reader, Took};
 use super::report::{self, Report, Side};
 use super::workload::{self, Content};
 use super::{Interrupt, Options, reader};
+use crate::testbed;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -104,7 +105,7 @@ impl Bench {
 
     /// Has everybody make a compressed archive of what is new to them.
     fn archives(&mut self) -> Result<()> {
-        reader::install_pigz()?;
+        testbed::install_peer("pigz")?;
         for (what, content) in [("20 000 files", Content::Noise), ("20 000 source files", Content::Source)] {
             let directory = workload::tree(content)?;
             for round in 0..self.rounds {
@@ -139,16 +140,10 @@ impl Bench {
 
     fn record(&mut self, case: &str, peer: Reader, ours: Took, theirs: Took) -> Result<()> {
         let report = self.report(peer)?;
-        let mut both = |what: &str, unit, ours: f64, theirs: f64| {
-            report.record(&format!("{case}{what}"), unit, Side::Ours, ours);
-            report.record(&format!("{case}{what}"), unit, Side::Theirs, theirs);
-        };
-        if peer.is_ours_too() {
-            both("", "s", ours.inside, theirs.inside);
-        } else {
-            both("", "s", ours.needed.seconds, theirs.needed.seconds);
-        }
-        both(": peak memory", "MiB", ours.needed.peak_memory, theirs.needed.peak_memory);
+        let seconds = |took: Took| if peer.is_ours_too() { took.inside } else { took.needed.seconds };
+        report.record_both(case, "s", seconds(ours), seconds(theirs));
+        let memory = |took: Took| took.needed.peak_memory;
+        report.record_both(&format!("{case}: peak memory"), "MiB", memory(ours), memory(theirs));
         Ok(())
     }
 
@@ -166,7 +161,7 @@ impl Bench {
 
     /// Counts what one scan more takes than none, of files that have not changed.
     fn instructions(&mut self) -> Result<()> {
-        reader::install_callgrind()?;
+        testbed::install_peer("valgrind")?;
         let directory = workload::tree(Content::Noise)?;
         thread::sleep(SETTLED);
         let state = tempfile::tempdir()?;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
 use super::buildx;
 use super::contest::{Built, ContextClock, Request};
@@ -36,22 +36,12 @@ impl DockerCli {
             buildx::read_progress(line, &mut clock);
         })?;
         let pushed = process::run(self.command().args(["push", &image]), b"", Reports::OnErrors, |_| ())?;
-        Ok(Built {
-            needed: built.and_then(pushed),
-            in_process: None,
-            context: clock.seconds(),
-            asked_for_context: None,
-        })
+        Ok(Built::by_peer(built.and_then(pushed), clock.seconds()))
     }
 
     /// Returns what the command prints.
     pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.command().args(arguments).output().context("starting docker")?;
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            bail!("docker {} failed: {}", arguments.join(" "), errors.trim_end());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        process::output(self.command().args(arguments))
     }
 
     fn command(&self) -> Command {

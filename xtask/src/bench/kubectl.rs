@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::contest::{Built, Request};
 use super::process::{self, Reports};
@@ -49,12 +49,7 @@ impl Kubectl {
         command.env("NAME", name).env("REPOSITORY", repository).env("DIRECTORY", &request.directory);
         command.env("REGISTRY", &self.registry).env("TAG", &request.tag);
         let needed = process::run(&mut command, b"", Reports::OnErrors, |_| ())?;
-        Ok(Built {
-            needed,
-            in_process: None,
-            context: Some(self.deliver(&request.directory)?),
-            asked_for_context: Some(self.start_pod()?),
-        })
+        Ok(Built::by_peer(needed, Some(self.deliver(&request.directory)?)))
     }
 
     /// Sends the whole context, and returns how many seconds that took.
@@ -67,7 +62,7 @@ impl Kubectl {
     }
 
     /// Starts a pod of the executor's image, and returns after how many seconds it is heard.
-    fn start_pod(&self) -> Result<f64> {
+    pub(super) fn start_pod(&self) -> Result<f64> {
         let mut command = self.shell(
             "kubectl run first-word --quiet --rm -i --restart=Never --image=\"$IMAGE\" --command -- /busybox/echo started",
         );
@@ -85,7 +80,7 @@ impl Kubectl {
             "tar --dereference --transform 's|.*/||' -cf - -P $(ldd \"$(command -v rsync)\" | grep -o '/[^ ]*') \"$(command -v rsync)\" \
              | kubectl exec -i {RECEIVER} -- /busybox/sh -c 'mkdir {RSYNC} && tar -xf - -C {RSYNC} && mv {RSYNC}/ld-linux* {RSYNC}/loader'"
         );
-        seconds(&mut self.shell(&script)).map(drop)
+        process::output(&mut self.shell(&script)).map(drop)
     }
 
     /// Has rsync make what it has sent before what `directory` is now, and returns how many seconds that took.
@@ -127,22 +122,13 @@ impl Kubectl {
     pub(super) fn succeed(&self, namespace: &str, arguments: &[&str]) -> Result<()> {
         let mut command = Command::new("kubectl");
         command.env("KUBECONFIG", &self.kubeconfig).args(["-n", namespace]).args(arguments);
-        let output = command.output().context("starting kubectl")?;
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            bail!("kubectl {} failed: {}", arguments.join(" "), errors.trim_end());
-        }
-        Ok(())
+        process::output(&mut command).map(drop)
     }
 }
 
 /// Runs a command, and returns how many seconds it took.
 fn seconds(command: &mut Command) -> Result<f64> {
     let started = Instant::now();
-    let output = command.output().context("starting bash")?;
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?} failed: {}", errors.trim_end());
-    }
+    process::output(command)?;
     Ok(started.elapsed().as_secs_f64())
 }

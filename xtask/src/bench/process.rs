@@ -84,6 +84,18 @@ pub(super) fn run(
     Ok(Needed { seconds, peak_memory })
 }
 
+/// Runs a process to its end, and returns what it prints. An error shows its arguments.
+pub(super) fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().display().to_string();
+    let output = command.output().with_context(|| format!("starting {program}"))?;
+    if !output.status.success() {
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.to_string_lossy()).collect();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        bail!("{program} {} failed ({}): {}", arguments.join(" "), output.status, errors.trim_end());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// Watches until the process has ended: then it has no memory any more.
 fn peak_memory(process: u32) -> Option<f64> {
     let started = Instant::now();

@@ -12,7 +12,6 @@ use serde_json::json;
 use super::process::{self, Needed, Reports};
 use super::reading::Work;
 use super::workload;
-use crate::testbed;
 
 pub(super) use super::reading::files;
 
@@ -183,14 +182,6 @@ pub(super) fn rule_instructions() -> Result<f64> {
 /// Makes sure that all are there.
 pub(super) fn prepare() -> Result<()> {
     oracle().map(drop)
-}
-
-pub(super) fn install_callgrind() -> Result<()> {
-    testbed::install_peer("valgrind")
-}
-
-pub(super) fn install_pigz() -> Result<()> {
-    testbed::install_peer("pigz")
 }
 
 /// Counts the instructions of a process and its threads, those of the kernel not.

@@ -69,6 +69,12 @@ impl Report {
         }
     }
 
+    /// Takes a measurement of each side.
+    pub(super) fn record_both(&mut self, case: &str, unit: &'static str, ours: f64, theirs: f64) {
+        self.record(case, unit, Side::Ours, ours);
+        self.record(case, unit, Side::Theirs, theirs);
+    }
+
     /// Returns the rows that both sides were measured for.
     fn lines(&self) -> Vec<Line<'_>> {
         let line = |row: &'_ Row| {
