@@ -16,58 +16,31 @@
 //!   [`images_in_use`] says which images workloads name.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
 
-mod claim;
-mod client;
-mod daemon_pod;
+mod api;
 mod diagnosis;
-mod dialer;
-mod ensure_pull_secrets;
-mod error;
-mod http_client;
-mod images_in_use;
 mod in_cluster_registry;
-mod lease;
-mod log;
+mod leftovers;
 mod ownership;
-mod patience;
 mod pod;
-mod pod_events;
-mod pod_socket;
-mod pod_stream;
-mod pull_secrets;
-mod registry_access;
-mod scheduling;
-mod service_account;
-mod shared_service;
-mod stdin;
-mod sweep;
-mod watch;
+mod registries;
+mod service;
 
-pub use claim::{ensure_claim, lacks_volume, volume_claim, volume_trouble};
-pub use client::{Cluster, new_namespace};
-pub use daemon_pod::{DaemonPod, DaemonWords};
-pub use diagnosis::{Diagnosis, PodState, Trouble, deleted, diagnose, latest_message};
-pub use dialer::{ClusterDialer, in_cluster};
-pub use ensure_pull_secrets::{EnsuredSecret, SecretCopy, ensure_pull_secrets};
-pub use error::ClusterError;
-pub use images_in_use::images_in_use;
-pub use in_cluster_registry::{Collected, InClusterRegistry, RegistrySettings, ServerRun};
-pub use lease::Lease;
-pub use log::follow_log;
+pub use api::{Cluster, ClusterError, Watch, new_namespace};
+pub use diagnosis::{Diagnosis, Trouble};
+pub use in_cluster_registry::{Collected, InClusterRegistry, RegistrySettings, ServerRun, images_in_use};
+pub use leftovers::{Lease, sweep};
 pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};
-pub use patience::Patience;
-pub use pod::{BuildPod, PodEnd};
-pub use pod_events::PodEvents;
-pub use pod_stream::PodStream;
-pub use pull_secrets::read_pull_secrets;
-pub use registry_access::RegistryAccess;
-pub use scheduling::{
-    lost_node_tolerations, own_pull_secrets, resource_requirements, system_tolerations, tolerations,
+pub use pod::{
+    BUILDER_SERVICE_ACCOUNT, BuildPod, Patience, PodEnd, PodEvents, PodState, PodStream, StdinUpload,
+    UploadedStdin, builder_service_account, builder_service_account_name, deleted, diagnose, follow_log,
+    latest_message, lost_node_tolerations, own_pull_secrets, resource_requirements, system_tolerations,
+    tolerations,
 };
-pub use service_account::{BUILDER_SERVICE_ACCOUNT, builder_service_account, builder_service_account_name};
-pub use shared_service::{
-    ServiceNotice, ServiceWords, SharedService, Tell, service_deployment, service_labels, service_selector,
+pub use registries::{
+    ClusterDialer, EnsuredSecret, RegistryAccess, SecretCopy, ensure_pull_secrets, in_cluster,
+    read_pull_secrets,
 };
-pub use stdin::{StdinUpload, UploadedStdin};
-pub use sweep::sweep;
-pub use watch::Watch;
+pub use service::{
+    DaemonPod, DaemonWords, ServiceNotice, ServiceWords, SharedService, Tell, ensure_claim, lacks_volume,
+    service_deployment, service_labels, service_selector, volume_claim, volume_trouble,
+};

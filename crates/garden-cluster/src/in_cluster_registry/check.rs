@@ -18,7 +18,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{InClusterRegistry, judge};
-use crate::{ClusterDialer, ClusterError, Diagnosis, Ownership, build_id, sweep};
+use crate::api::ClusterError;
+use crate::diagnosis::Diagnosis;
+use crate::leftovers::sweep;
+use crate::ownership::{Ownership, build_id};
+use crate::registries::ClusterDialer;
 
 /// Of a large cluster, so many nodes are asked, so many at once.
 const NODES: usize = 20;

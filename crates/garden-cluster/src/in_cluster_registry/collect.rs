@@ -10,8 +10,11 @@ use tokio::time::{Instant, sleep};
 
 use super::install::LONGEST_COLLECTION;
 use super::{InClusterRegistry, spec};
-use crate::shared_service::{Tell, judge};
-use crate::{ClusterError, Diagnosis, PodStream, ServiceNotice};
+use crate::api::ClusterError;
+use crate::diagnosis::Diagnosis;
+use crate::pod::PodStream;
+use crate::service::ServiceNotice;
+use crate::service::shared::{Tell, judge};
 
 /// How often the pod is asked whether it has finished: soon at first, then ever less.
 const FIRST_POLL: Duration = Duration::from_millis(300);
@@ -93,7 +96,7 @@ impl InClusterRegistry {
             if started.elapsed() > LONGEST_COLLECTION {
                 let message = format!(
                     "the collection in {} has not finished after {} minutes; it goes on by itself",
-                    crate::client::name_of(pod),
+                    crate::api::name_of(pod),
                     LONGEST_COLLECTION.as_secs() / 60
                 );
                 return Err(error(ErrorKind::Timeout, message, "look at the pod's log and its volume"));
@@ -116,7 +119,7 @@ impl InClusterRegistry {
     /// Runs a script in the registry's container, and returns what it prints.
     async fn in_pod(&self, pod: &Pod, script: &str) -> Result<String, ClusterError> {
         let command = ["sh", "-c", script];
-        let cut = |reason: String| ClusterError::StreamCut { target: crate::client::name_of(pod), reason };
+        let cut = |reason: String| ClusterError::StreamCut { target: crate::api::name_of(pod), reason };
         let reading = async {
             let (namespace, name) = (self.namespace(), pod.name_any());
             let stream = PodStream::exec(&self.cluster, namespace, &name, Self::CONTAINER, &command).await?;
@@ -130,12 +133,12 @@ impl InClusterRegistry {
 }
 
 fn interrupted(pod: &Pod, why: &str) -> ClusterError {
-    let message = format!("the collection in {} was interrupted: {why}", crate::client::name_of(pod));
+    let message = format!("the collection in {} was interrupted: {why}", crate::api::name_of(pod));
     error(ErrorKind::BuilderLost, message, "run it again; nothing was lost, and pushes are taken again")
 }
 
 fn failed(pod: &Pod, output: &str, hint: &str) -> ClusterError {
-    let message = format!("the collection in {} failed: {}", crate::client::name_of(pod), output.trim());
+    let message = format!("the collection in {} failed: {}", crate::api::name_of(pod), output.trim());
     error(ErrorKind::Unexpected, message, hint)
 }
 

@@ -8,8 +8,9 @@ use kube::ResourceExt;
 use tokio::time::{Instant, sleep};
 
 use super::{InClusterRegistry, ServerRun, judge, spec};
-use crate::shared_service::{LONGEST, Outlook, POLL, Tell, service_selector, too_late, wait_for};
-use crate::{ClusterError, ServiceNotice, ensure_claim};
+use crate::api::ClusterError;
+use crate::service::shared::{LONGEST, Outlook, POLL, Tell, service_selector, too_late, wait_for};
+use crate::service::{ServiceNotice, ensure_claim};
 
 /// How long a collection may take. The registry goes on with it whether somebody waits or not.
 pub(super) const LONGEST_COLLECTION: Duration = Duration::from_secs(60 * 60);

@@ -5,9 +5,10 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 
 use super::{InClusterRegistry, WORDS};
-use crate::shared_service::Outlook;
-use crate::shared_service::judge::{REFUSAL_GRACE, diagnosis, has_ended, refused, stuck, waiting_for};
-use crate::{Trouble, latest_message};
+use crate::diagnosis::Trouble;
+use crate::pod::latest_message;
+use crate::service::shared::Outlook;
+use crate::service::shared::judge::{REFUSAL_GRACE, diagnosis, has_ended, refused, stuck, waiting_for};
 
 const PROXY: &str = InClusterRegistry::PROXY;
 

@@ -10,6 +10,7 @@
 //! * `server`: what the registry says of itself.
 //! * `collect`: frees the room of deleted images.
 //! * `storage`: what is on its volume.
+//! * `images_in_use`: which images workloads name, that a clean-up has to keep.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,11 +18,12 @@ use std::time::Duration;
 use garden_config::{Namespace, PersistentStorage, ProviderConfig, Resources, SecretRef, Toleration};
 use k8s_openapi::api::core::v1::Container;
 
-use crate::Cluster;
-use crate::shared_service::{ServiceWords, SharedService, service_selector};
+use crate::api::Cluster;
+use crate::service::shared::{ServiceWords, SharedService, service_selector};
 
 mod check;
 mod collect;
+mod images_in_use;
 mod install;
 mod judge;
 mod server;
@@ -29,6 +31,7 @@ mod spec;
 mod storage;
 
 pub use collect::Collected;
+pub use images_in_use::images_in_use;
 pub use server::ServerRun;
 
 /// What the provider's configuration says about the registry within the cluster.

@@ -10,7 +10,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use super::InClusterRegistry;
-use crate::{ClusterDialer, ClusterError};
+use crate::api::ClusterError;
+use crate::registries::ClusterDialer;
 
 /// How long the registry may take to answer a request that it has not much to do for.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);

@@ -14,8 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{InClusterRegistry, RegistrySettings};
-use crate::shared_service::pod_template;
-use crate::{service_deployment, service_labels, volume_claim};
+use crate::service::shared::pod_template;
+use crate::service::{service_deployment, service_labels, volume_claim};
 
 mod pod;
 

@@ -8,7 +8,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::{sleep, timeout};
 
 use super::InClusterRegistry;
-use crate::{ClusterError, PodStream};
+use crate::api::ClusterError;
+use crate::pod::PodStream;
 
 /// How often a listing is begun. It breaks off if a file vanishes that it has just found, as when somebody else
 /// deletes.

@@ -5,8 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::shared_service::judge;
-use crate::{Diagnosis, MANAGED_BY_LABEL, MANAGER};
+use crate::diagnosis::Diagnosis;
+use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
+use crate::service::shared::judge;
 
 const NAME: &str = InClusterRegistry::NAME;
 

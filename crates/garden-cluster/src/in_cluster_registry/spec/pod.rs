@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{HTTP_SECRET, NAME};
 use crate::in_cluster_registry::{InClusterRegistry, RegistrySettings};
-use crate::{own_pull_secrets, resource_requirements, system_tolerations};
+use crate::pod::{own_pull_secrets, resource_requirements, system_tolerations};
 
 /// The script that runs the registry.
 pub(super) const SUPERVISE: &str = "supervise.sh";

@@ -1,7 +1,7 @@
 use garden_config::{Namespace, ProviderConfig, SecretRef, Toleration};
 
 use super::*;
-use crate::{MANAGED_BY_LABEL, MANAGER};
+use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
 
 fn settings() -> RegistrySettings {
     RegistrySettings::new(&ProviderConfig::kubernetes("shop"))

@@ -6,9 +6,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 
-use crate::client::answer;
+use crate::api::answer;
+use crate::api::{Cluster, ClusterError};
+use crate::ownership::Ownership;
 use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
-use crate::{Cluster, ClusterError, Ownership};
 
 /// Removes the pods and secrets in `namespace` whose builds have lost their client.
 ///

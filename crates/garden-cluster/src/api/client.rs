@@ -15,8 +15,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::api::ClusterError;
+use crate::api::http_client;
 use crate::ownership::MANAGER;
-use crate::{ClusterError, http_client};
 
 /// How long the API server may take to answer. kube's own retries would go on for minutes, and its
 /// connections wait for ever.

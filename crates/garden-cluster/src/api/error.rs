@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
 
-use crate::Diagnosis;
+use crate::diagnosis::Diagnosis;
 
 /// Why the cluster did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]

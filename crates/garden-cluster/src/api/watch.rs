@@ -9,7 +9,7 @@ use kube::runtime::watcher::{self, watcher};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError};
 
 /// How long a watch may fail before what waits for it does.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -7,8 +7,11 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::shared_service::ServiceWords;
-use crate::{Diagnosis, MANAGED_BY_LABEL, MANAGER, PodState, Trouble, diagnose, volume_trouble};
+use crate::diagnosis::{Diagnosis, Trouble};
+use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
+use crate::pod::{PodState, diagnose};
+use crate::service::shared::ServiceWords;
+use crate::service::volume_trouble;
 
 /// How long the cluster may refuse a pod: a refusal that is out of date goes with the controller's next look.
 pub(crate) const REFUSAL_GRACE: Duration = Duration::from_secs(3);
@@ -125,7 +128,7 @@ fn lacks_program(words: &ServiceWords, pod: &Pod) -> Option<Trouble> {
         .find(|it| it.contains("exec: ") && missing.iter().any(|sign| it.contains(sign)))?;
     let reason = message.split("exec: ").last().unwrap_or_default();
     let message =
-        format!("{} cannot start, as its image lacks a program: {reason}", crate::client::name_of(pod));
+        format!("{} cannot start, as its image lacks a program: {reason}", crate::api::name_of(pod));
     let diagnosis = diagnosis(ErrorKind::BuilderStart, message, words.crash_hint);
     Some(Trouble { diagnosis, grace: Duration::ZERO })
 }
@@ -135,7 +138,7 @@ fn crash(words: &ServiceWords, pod: &Pod) -> Option<Trouble> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     let broken = |status: &&ContainerStatus| !status.ready && status.restart_count >= RESTARTS;
     let ended = statuses.iter().find(broken)?.last_state.as_ref()?.terminated.as_ref()?;
-    let name = crate::client::name_of(pod);
+    let name = crate::api::name_of(pod);
     let said = ended.message.as_deref().unwrap_or_default();
     let last_words = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default().trim();
     let diagnosis = if ended.reason.as_deref() == Some("OOMKilled") {
@@ -186,8 +189,8 @@ pub(crate) fn refused(words: &ServiceWords, kind: &str, name: &str, message: &st
 
 pub(crate) fn waiting_for(what: &str, pod: &Pod, container: &str) -> String {
     match diagnose(pod, container, &[]) {
-        PodState::Starting(waiting_for) => format!("{waiting_for} ({})", crate::client::name_of(pod)),
-        _ => format!("{what} to answer ({})", crate::client::name_of(pod)),
+        PodState::Starting(waiting_for) => format!("{waiting_for} ({})", crate::api::name_of(pod)),
+        _ => format!("{what} to answer ({})", crate::api::name_of(pod)),
     }
 }
 

@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 
-use crate::client::answer;
-use crate::{Cluster, ClusterError, PodStream};
+use crate::api::answer;
+use crate::api::{Cluster, ClusterError};
+use crate::pod::PodStream;
 
 /// Opens connections to hosts that this machine reaches itself and, through the API server, to
 /// Services of the cluster, which are named `<service>.<namespace>.svc` or `….svc.cluster.local`.

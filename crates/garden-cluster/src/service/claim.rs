@@ -12,8 +12,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
-use crate::client::name_of;
-use crate::{Cluster, ClusterError, Diagnosis, Trouble, latest_message};
+use crate::api::name_of;
+use crate::api::{Cluster, ClusterError};
+use crate::diagnosis::{Diagnosis, Trouble};
+use crate::pod::latest_message;
 
 /// A volume that was made by hand just now is found a little later.
 const VOLUME_GRACE: Duration = Duration::from_secs(8);

@@ -9,8 +9,8 @@ use kube::core::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use crate::pod_socket::{CLOSE, STATUS, STDERR, STDIN, STDOUT, Socket, connect};
-use crate::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError};
+use crate::pod::socket::{CLOSE, STATUS, STDERR, STDIN, STDOUT, Socket, connect};
 
 /// Channels of the port-forward protocol for its first port. The first message on each carries the
 /// port's number in two bytes and no data.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::{MANAGED_BY_LABEL, MANAGER};
+use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
 
 /// The name of the service account of builder pods, which is Garden's (since 0.13.20).
 pub const BUILDER_SERVICE_ACCOUNT: &str = "garden-in-cluster-builder";

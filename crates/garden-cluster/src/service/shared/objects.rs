@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy}
 use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
-use crate::{MANAGED_BY_LABEL, MANAGER};
+use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
 
 /// Returns the labels of what belongs to our Deployment or `DaemonSet` called `name`, by which its pods are chosen. They are no
 /// marks of a build: no sweep after dead builds takes it for a leftover.

@@ -16,8 +16,10 @@ use kube::api::ListParams;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use crate::client::{answer, name_of};
-use crate::{Cluster, ClusterError, Diagnosis, lacks_volume};
+use crate::api::{Cluster, ClusterError};
+use crate::api::{answer, name_of};
+use crate::diagnosis::Diagnosis;
+use crate::service::lacks_volume;
 
 pub(crate) mod judge;
 mod objects;

@@ -3,7 +3,7 @@ use garden_config::SecretRef;
 use garden_registry::Credentials;
 use k8s_openapi::api::core::v1::Secret;
 
-use crate::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError};
 
 /// Data keys of the two kinds of registry secret.
 /// Source: Kubernetes, "Secrets", section "Docker config Secrets".

@@ -3,7 +3,7 @@ use k8s_openapi::api::core::v1::Event;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 
-use crate::Cluster;
+use crate::api::Cluster;
 
 /// The events about one pod, which tell why it does not start.
 ///

@@ -9,9 +9,10 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 
-use crate::client::answer;
-use crate::pull_secrets::existing;
-use crate::{Cluster, ClusterError, MANAGED_BY_LABEL, MANAGER};
+use crate::api::answer;
+use crate::api::{Cluster, ClusterError};
+use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
+use crate::registries::pull_secrets::existing;
 
 /// The annotation that says of which Secret one of ours is the copy: its namespace and name.
 const COPIED_FROM: &str = "garden-build/copied-from";

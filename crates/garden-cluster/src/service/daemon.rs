@@ -7,7 +7,9 @@ use garden_build_core::ErrorKind;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
 use kube::runtime::watcher::Event;
 
-use crate::{Cluster, Diagnosis, PodState, Trouble, Watch, deleted, diagnose};
+use crate::api::{Cluster, Watch};
+use crate::diagnosis::{Diagnosis, Trouble};
+use crate::pod::{PodState, deleted, diagnose};
 
 /// Which daemon it is, and what is said of its end.
 #[derive(Debug)]

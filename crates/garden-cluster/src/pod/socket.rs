@@ -8,8 +8,8 @@ use kube::client::Connection;
 use kube::core::Request;
 use tokio_tungstenite::WebSocketStream;
 
-use crate::client::answer;
-use crate::{Cluster, ClusterError};
+use crate::api::answer;
+use crate::api::{Cluster, ClusterError};
 
 pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::shared_service::{Outlook, ServiceNotice, Tell};
-use crate::{ClusterError, Patience};
+use crate::api::ClusterError;
+use crate::pod::Patience;
+use crate::service::shared::{Outlook, ServiceNotice, Tell};
 
 /// How often the cluster is asked how far it is.
 pub(crate) const POLL: Duration = Duration::from_millis(500);

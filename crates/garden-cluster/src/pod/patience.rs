@@ -1,6 +1,7 @@
 use tokio::time::Instant;
 
-use crate::{ClusterError, Trouble};
+use crate::api::ClusterError;
+use crate::diagnosis::Trouble;
 
 /// Bears what keeps a pod from starting for as long as its grace.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +44,7 @@ mod tests {
     use garden_build_core::ErrorKind;
 
     use super::*;
-    use crate::Diagnosis;
+    use crate::diagnosis::Diagnosis;
 
     fn trouble(kind: ErrorKind) -> Trouble {
         let diagnosis = Diagnosis { kind, message: String::new(), hint: None, retryable: false };

@@ -7,8 +7,8 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 
-use crate::client::answer;
-use crate::{Cluster, ClusterError};
+use crate::api::answer;
+use crate::api::{Cluster, ClusterError};
 
 /// How many objects are asked for at a time, as kubectl does.
 const PAGE: u32 = 500;

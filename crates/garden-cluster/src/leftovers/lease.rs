@@ -7,9 +7,10 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::client::answer;
+use crate::api::answer;
+use crate::api::{Cluster, ClusterError};
 use crate::ownership::LEASE_ANNOTATION;
-use crate::{Cluster, ClusterError, Ownership};
+use crate::ownership::Ownership;
 
 /// How long a build's objects outlive the last sign of life of its client.
 const DURATION: Duration = Duration::from_secs(60);

@@ -10,8 +10,8 @@ use kube::core::Request;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::pod_socket::{CLOSE, STATUS, STDIN, Socket, connect};
-use crate::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError};
+use crate::pod::socket::{CLOSE, STATUS, STDIN, Socket, connect};
 
 /// How long the far side may take nothing before the stream counts as dead.
 const STALLED_AFTER: Duration = Duration::from_secs(120);

@@ -9,7 +9,7 @@ use kube::api::LogParams;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::Cluster;
+use crate::api::Cluster;
 
 /// Longer lines are cut into pieces of this many bytes, so that no log can fill the memory.
 const LONGEST_LINE: usize = 64 * 1024;

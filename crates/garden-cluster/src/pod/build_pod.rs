@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher;
 use tokio::time::Instant;
 
-use crate::{Cluster, ClusterError, Patience, PodEvents, PodState, Watch, deleted, diagnose};
+use crate::api::{Cluster, ClusterError, Watch};
+use crate::pod::{Patience, PodEvents, PodState, deleted, diagnose};
 
 /// A pod that starts within this time is never asked for its events.
 const EVENTS_AFTER: Duration = Duration::from_secs(2);

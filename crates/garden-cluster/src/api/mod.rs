@@ -1,0 +1,11 @@
+//! The API server: the one client of it, what it refuses, and watches that go on after a break.
+
+mod client;
+mod error;
+mod http_client;
+mod watch;
+
+pub use client::{Cluster, new_namespace};
+pub(crate) use client::{answer, name_of};
+pub use error::ClusterError;
+pub use watch::Watch;

@@ -1,0 +1,7 @@
+//! What builds leave behind: a `lease` says whose builder lives, and `sweep` removes what belongs to the dead.
+
+mod lease;
+mod sweep;
+
+pub use lease::Lease;
+pub use sweep::sweep;

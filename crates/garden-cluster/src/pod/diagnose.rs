@@ -1,0 +1,317 @@
+use std::time::Duration;
+
+use garden_build_core::ErrorKind;
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::diagnosis::{Diagnosis, Trouble};
+
+/// How long a pod may be unschedulable before the build fails: long enough for a scheduler that is
+/// only busy, and for an autoscaler, which looks every ten seconds, to say that it adds a node.
+const SCHEDULING_GRACE: Duration = Duration::from_secs(12);
+
+/// How long pulling the builder's image may fail in a way that may pass, such as a time-out: the
+/// kubelet tries again after ten seconds.
+const PULL_GRACE: Duration = Duration::from_secs(25);
+
+/// How long a volume that is being provisioned may keep a pod unschedulable: disks of clouds take
+/// half a minute.
+const VOLUME_GRACE: Duration = Duration::from_secs(90);
+
+/// How long mounting volumes may fail: the kubelet retries, and a secret may arrive after its pod.
+const MOUNT_GRACE: Duration = Duration::from_secs(30);
+
+/// How long an autoscaler may take to add a node.
+const SCALE_UP_GRACE: Duration = Duration::from_secs(15 * 60);
+
+/// How far a pod has come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum PodState {
+    /// It has not started yet, and nothing is known to be wrong. The text says what it waits for.
+    Starting(&'static str),
+    /// It has not started yet, and something is in its way.
+    Stuck(Trouble),
+    /// The container runs.
+    Running,
+    /// The container ended by itself.
+    Exited {
+        /// The container's exit code.
+        exit_code: i32,
+        /// What the container left as its termination message.
+        message: String,
+    },
+    /// The cluster ended the pod.
+    Killed(Diagnosis),
+}
+
+/// Says how far the pod has come, from its status and from the events about it.
+///
+/// Looks at the single container `container`, and at every init container.
+pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
+    let status = pod.status.clone().unwrap_or_default();
+    let named = |what: &str| format!("{} {what}", pod_name(pod));
+    let reason = status.reason.as_deref().unwrap_or_default();
+    let message = status.message.as_deref().unwrap_or_default();
+
+    // The pod's own end comes before its containers': an evicted pod's containers may say anything.
+    match reason {
+        "Evicted" => {
+            return PodState::Killed(
+                Diagnosis::new(
+                    ErrorKind::Evicted,
+                    named(&format!("was evicted from its node: {message}")),
+                    "raise `resources.builder.requests` (memory, ephemeralStorage) so that it gets a node with room",
+                )
+                .retryable(),
+            );
+        }
+        "DeadlineExceeded" => {
+            return PodState::Killed(Diagnosis::new(
+                ErrorKind::Timeout,
+                named("was stopped by the cluster at its deadline"),
+                "raise the request's timeout if the build needs longer",
+            ));
+        }
+        "NodeLost" | "NodeShutdown" | "Terminated" | "Preempting" | "Shutdown" => {
+            return PodState::Killed(
+                Diagnosis::new(
+                    ErrorKind::BuilderLost,
+                    named(&format!("was stopped with its node ({reason}): {message}")),
+                    "build again",
+                )
+                .retryable(),
+            );
+        }
+        _ => {}
+    }
+
+    let init = status.init_container_statuses.as_deref().unwrap_or_default();
+    let main = status.container_statuses.as_deref().unwrap_or_default();
+    for container_status in main.iter().filter(|found| found.name == container) {
+        if let Some(ended) = ended(pod, container_status) {
+            return ended;
+        }
+        let running = container_status.state.as_ref().is_some_and(|state| state.running.is_some());
+        if running {
+            return PodState::Running;
+        }
+    }
+    if status.phase.as_deref() == Some("Failed") {
+        return PodState::Killed(never_ran(pod, init, reason, message));
+    }
+    for container_status in init.iter().chain(main) {
+        if let Some(trouble) = waiting_trouble(pod, container_status) {
+            return PodState::Stuck(trouble);
+        }
+    }
+    if let Some(trouble) = scheduling_trouble(pod, events).or_else(|| mount_trouble(pod, events)) {
+        return PodState::Stuck(trouble);
+    }
+    let scheduled = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    PodState::Starting(if scheduled { "its node to pull the image and start it" } else { "a node" })
+}
+
+/// Says why a pod is gone, or about to go, that was building; `last` is what was last seen of it.
+///
+/// Drains, preemption and taints delete a pod as well, and say so in a condition.
+/// Source: Kubernetes, "Disruptions", section "Pod disruption conditions".
+pub fn deleted(namespace: &str, name: &str, last: Option<&Pod>) -> Diagnosis {
+    let name = format!("Pod {namespace}/{name}");
+    let conditions = last.and_then(|pod| pod.status.as_ref()?.conditions.as_deref());
+    let disruption = conditions
+        .unwrap_or_default()
+        .iter()
+        .find(|condition| condition.type_ == "DisruptionTarget" && condition.status == "True");
+    let (kind, message) = match disruption {
+        Some(condition) => {
+            let reason = condition.reason.as_deref().unwrap_or_default();
+            let message = condition.message.as_deref().unwrap_or_default();
+            (ErrorKind::Evicted, format!("{name} was taken from its node ({reason}): {message}"))
+        }
+        None => {
+            (ErrorKind::BuilderLost, format!("{name} was deleted by somebody else while it was building"))
+        }
+    };
+    Diagnosis::new(kind, message, "build again").retryable()
+}
+
+fn ended(pod: &Pod, status: &ContainerStatus) -> Option<PodState> {
+    let terminated = status.state.as_ref()?.terminated.as_ref()?;
+    let reason = terminated.reason.as_deref().unwrap_or_default();
+    let message = terminated.message.clone().unwrap_or_default();
+    let name = pod_name(pod);
+    Some(match reason {
+        // containerd says so too when only a child was killed and the container went on and succeeded.
+        "OOMKilled" if terminated.exit_code != 0 => PodState::Killed(Diagnosis::new(
+            ErrorKind::OutOfMemory,
+            format!("{name} ran out of memory{}", memory_limit(pod)),
+            "raise `resources.builder.limits.memory`, or make the build need less",
+        )),
+        // The runtime could not even start the process.
+        "StartError" | "ContainerCannotRun" => PodState::Killed(Diagnosis::new(
+            ErrorKind::BuilderStart,
+            format!("{name} could not be started: {message}"),
+            "check that the builder's image is the right one for its nodes",
+        )),
+        "ContainerStatusUnknown" => PodState::Killed(
+            Diagnosis::new(ErrorKind::BuilderLost, format!("{name} was lost with its node"), "build again")
+                .retryable(),
+        ),
+        _ => PodState::Exited { exit_code: terminated.exit_code, message },
+    })
+}
+
+/// A pod that failed although its container has no end: the kubelet refused it (out of CPU, memory or
+/// pods after all), or an init container failed.
+fn never_ran(pod: &Pod, init: &[ContainerStatus], reason: &str, message: &str) -> Diagnosis {
+    let name = pod_name(pod);
+    let failed_init = init.iter().find_map(|status| {
+        let terminated = status.state.as_ref()?.terminated.as_ref()?;
+        (terminated.exit_code != 0).then_some((&status.name, terminated.exit_code))
+    });
+    match failed_init {
+        Some((init, exit_code)) => Diagnosis::new(
+            ErrorKind::BuilderStart,
+            format!(
+                "{name} could not be started: its init container `{init}` failed with exit code {exit_code}"
+            ),
+            "the cluster has added this container; ask its operator",
+        ),
+        None => Diagnosis::new(
+            ErrorKind::BuilderLost,
+            format!("{name} was refused by its node ({reason}): {message}"),
+            "build again",
+        )
+        .retryable(),
+    }
+}
+
+fn waiting_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref().unwrap_or_default();
+    let message = waiting.message.as_deref().unwrap_or_default();
+    let name = pod_name(pod);
+    let (kind, grace, what, hint) = match reason {
+        "InvalidImageName" | "ErrImageNeverPull" => (
+            ErrorKind::ImagePull,
+            Duration::ZERO,
+            format!("{name} cannot use the image `{}`: {message}", status.image),
+            "check the builder's image option",
+        ),
+        "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable" => (
+            ErrorKind::ImagePull,
+            if is_final_pull_failure(message) { Duration::ZERO } else { PULL_GRACE },
+            format!("{name} cannot pull the image `{}`: {message}", status.image),
+            "check the builder's image option, and that nodes can reach its registry (private images need an imagePullSecret)",
+        ),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "CrashLoopBackOff" => (
+            ErrorKind::BuilderStart,
+            MOUNT_GRACE,
+            format!("{name} could not be started ({reason}): {message}"),
+            "check the builder's image and options against what the cluster allows",
+        ),
+        _ => return None,
+    };
+    let diagnosis = Diagnosis::new(kind, what, hint);
+    let may_pass = !grace.is_zero();
+    Some(Trouble { diagnosis: if may_pass { diagnosis.retryable() } else { diagnosis }, grace })
+}
+
+/// Registries that answered with a definite no will not change their mind within a build.
+fn is_final_pull_failure(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["not found", "manifest unknown", "unauthorized", "denied", "forbidden", "invalid reference"]
+        .iter()
+        .any(|sign| message.contains(sign))
+}
+
+fn scheduling_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let unscheduled = conditions.iter().find(|condition| {
+        condition.type_ == "PodScheduled"
+            && condition.status == "False"
+            && condition.reason.as_deref() == Some("Unschedulable")
+    })?;
+    // Cluster Autoscaler and Karpenter announce the node that they are about to add, or that none
+    // would help.
+    let message = unscheduled.message.as_deref().unwrap_or_default();
+    let announced = |reasons: &[&str]| events.iter().any(|event| tells_of(event, reasons));
+    let grace = if announced(&["TriggeredScaleUp", "Nominated"]) {
+        SCALE_UP_GRACE
+    } else if message.contains("unbound immediate PersistentVolumeClaims") {
+        VOLUME_GRACE
+    } else if announced(&["NotTriggerScaleUp"]) {
+        Duration::ZERO
+    } else {
+        SCHEDULING_GRACE
+    };
+    Some(Trouble {
+        diagnosis: Diagnosis::new(
+            ErrorKind::Unschedulable,
+            format!("no node can take {}: {message}", pod_name(pod)),
+            "check the build mode's `nodeSelector` and `tolerations`, and `resources.builder.requests`, against the cluster's nodes",
+        ),
+        grace,
+    })
+}
+
+/// Events stay when what they tell of has passed, so only one with nothing better after it counts.
+fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
+    let latest = |reasons: &[&str]| {
+        events.iter().filter(|event| tells_of(event, reasons)).max_by_key(|event| last_seen(event))
+    };
+    let event = latest(&["FailedMount", "FailedCreatePodSandBox"])?;
+    let progress = latest(&["Pulling", "Pulled", "Created", "Started"]);
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let is_set_up = conditions
+        .iter()
+        .any(|condition| condition.type_ == "PodReadyToStartContainers" && condition.status == "True");
+    if is_set_up || progress.is_some_and(|progress| last_seen(progress) >= last_seen(event)) {
+        return None;
+    }
+    let reason = event.reason.as_deref().unwrap_or_default();
+    let message = event.message.as_deref().unwrap_or_default();
+    Some(Trouble {
+        diagnosis: Diagnosis::new(
+            ErrorKind::BuilderStart,
+            format!("{} could not be started ({reason}): {message}", pod_name(pod)),
+            "this is the node's or its network's own trouble; ask the cluster's operator",
+        ),
+        grace: MOUNT_GRACE,
+    })
+}
+
+/// Returns the message of the latest event with this reason.
+pub fn latest_message<'a>(events: &'a [Event], reason: &str) -> Option<&'a str> {
+    let told = events.iter().filter(|event| tells_of(event, &[reason]));
+    told.max_by_key(|event| last_seen(event))?.message.as_deref()
+}
+
+fn tells_of(event: &Event, reasons: &[&str]) -> bool {
+    event.reason.as_deref().is_some_and(|reason| reasons.contains(&reason))
+}
+
+fn last_seen(event: &Event) -> Option<Timestamp> {
+    let series =
+        event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
+    let last = event.last_timestamp.as_ref().map(|time| time.0);
+    series.or(last).or(event.event_time.as_ref().map(|time| time.0))
+}
+
+fn memory_limit(pod: &Pod) -> String {
+    let limit = pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.containers.first())
+        .and_then(|container| container.resources.as_ref())
+        .and_then(|resources| resources.limits.as_ref())
+        .and_then(|limits| limits.get("memory"));
+    limit.map(|limit| format!(" (limit: {})", limit.0)).unwrap_or_default()
+}
+
+fn pod_name(pod: &Pod) -> String {
+    crate::api::name_of(pod)
+}
+
+#[cfg(test)]
+mod tests;
