@@ -1,86 +1,15 @@
 //! Credential helpers: on the client for both builders, and in the daemon's image.
 
-use std::fmt::Write as _;
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use garden_build::{Event, Outcome};
 use kube::ResourceExt;
 use kube::api::AttachParams;
 use serde_json::json;
-use tempfile::TempDir;
 
+use crate::site::credential_helper::{
+    Private, asked, encrypted, plain, program, with_helper_on_the_client, write_program,
+};
+use crate::site::own_process::in_own_process;
 use crate::site::{Project, build_with_events, in_project, running, shown, variable, warnings};
-
-/// Tells a test where the helpers are that it finds in its `PATH`.
-const DIRECTORY: &str = "GARDEN_E2E_HELPERS";
-
-/// A registry with basic authentication, and its credentials.
-struct Private {
-    host: String,
-    username: String,
-    password: String,
-}
-
-fn private(registry: &str) -> Private {
-    Private {
-        host: variable(registry),
-        username: variable(&format!("{registry}_USERNAME")),
-        password: variable(&format!("{registry}_PASSWORD")),
-    }
-}
-
-/// The registry of private base images: plain HTTP.
-fn plain() -> Private {
-    private("GARDEN_TEST_REGISTRY_BASIC")
-}
-
-/// The registry that is pushed to with `BuildKit`: TLS, and other credentials.
-fn encrypted() -> Private {
-    private("GARDEN_TEST_REGISTRY_TLS_BASIC")
-}
-
-/// A helper that knows these registries, and no other.
-fn program(registries: &[Private]) -> String {
-    let mut script =
-        "#!/bin/sh\nserver=$(cat)\necho \"$server\" >> \"$0.asked\"\ncase \"$server\" in\n".to_owned();
-    for Private { host, username, password } in registries {
-        let answer = json!({ "ServerURL": host, "Username": username, "Secret": password });
-        writeln!(script, "{host}) echo '{answer}';;").unwrap();
-    }
-    script + "*) echo 'credentials not found in native keychain'; exit 1;;\nesac\n"
-}
-
-/// Runs the test `name` of `module` in a process of its own that has the helper `client` in its `PATH`, which cannot be changed
-/// for one of many tests in a process.
-pub(crate) async fn with_helper_on_the_client(module: &str, name: &str, test: impl AsyncFnOnce(&Path)) {
-    if let Some(directory) = std::env::var_os(DIRECTORY) {
-        return test(&PathBuf::from(directory).join("docker-credential-client")).await;
-    }
-    let directory = TempDir::new().unwrap();
-    write_program(&directory.path().join("docker-credential-client"), &program(&[plain(), encrypted()]));
-    let path = std::env::var("PATH").unwrap();
-    let (_, module) = module.split_once("::").unwrap();
-    let status = Command::new(std::env::current_exe().unwrap())
-        .args([&format!("{module}::{name}"), "--exact", "--nocapture"])
-        .env("PATH", format!("{}:{path}", directory.path().display()))
-        .env(DIRECTORY, directory.path())
-        .status();
-    assert!(status.unwrap().success());
-}
-
-pub(crate) fn write_program(file: &Path, script: &str) {
-    fs::write(file, script).unwrap();
-    fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-/// What the helper on the client was asked for.
-fn asked(helper: &Path) -> Vec<String> {
-    let asked = fs::read_to_string(format!("{}.asked", helper.display())).unwrap_or_default();
-    asked.lines().map(str::to_owned).collect()
-}
 
 async fn use_helper(project: &mut Project, config: serde_json::Value) {
     project.create_docker_config_secret("helper", &config).await;
@@ -100,69 +29,77 @@ async fn run(project: &Project, registry: &Private, image: &str) -> String {
 
 #[tokio::test]
 async fn kaniko_builds_with_what_a_helper_on_the_client_knows() {
-    let name = "kaniko_builds_with_what_a_helper_on_the_client_knows";
-    with_helper_on_the_client(module_path!(), name, async |helper| {
-        in_project("helper-kaniko", async |project| {
-            let registry = plain();
-            project.use_registry(&registry.host);
-            project.registry().insecure = true;
-            use_helper(project, json!({ "credHelpers": { &registry.host: "client" } })).await;
-            project.file(
-                "Dockerfile",
-                format!("FROM {}/private/busybox:1.36\nCMD [\"echo\", \"hi\"]\n", registry.host),
-            );
-            let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
-            let image = outcome.unwrap();
-            assert!(matches!(image.outcome, Outcome::Built { .. }));
-            assert_eq!(warnings(&events), Vec::<&str>::new());
-            assert!(!format!("{events:?}").contains(&registry.password));
-            assert_eq!(run(project, &registry, &image.reference.to_string()).await, "hi\n");
-            let again = project.builder().build(project.request()).await.unwrap();
-            assert_eq!(again.outcome, Outcome::AlreadyExists, "the client has access, too");
-            let asked = asked(helper);
-            assert!(!asked.is_empty() && asked.iter().all(|server| *server == registry.host), "{asked:?}");
-            assert!(project.leftovers().await.is_empty());
-        })
-        .await;
-    })
+    with_helper_on_the_client(
+        in_own_process!(kaniko_builds_with_what_a_helper_on_the_client_knows),
+        async |helper| {
+            in_project("helper-kaniko", async |project| {
+                let registry = plain();
+                project.use_registry(&registry.host);
+                project.registry().insecure = true;
+                use_helper(project, json!({ "credHelpers": { &registry.host: "client" } })).await;
+                project.file(
+                    "Dockerfile",
+                    format!("FROM {}/private/busybox:1.36\nCMD [\"echo\", \"hi\"]\n", registry.host),
+                );
+                let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
+                let image = outcome.unwrap();
+                assert!(matches!(image.outcome, Outcome::Built { .. }));
+                assert_eq!(warnings(&events), Vec::<&str>::new());
+                assert!(!format!("{events:?}").contains(&registry.password));
+                assert_eq!(run(project, &registry, &image.reference.to_string()).await, "hi\n");
+                let again = project.builder().build(project.request()).await.unwrap();
+                assert_eq!(again.outcome, Outcome::AlreadyExists, "the client has access, too");
+                let asked = asked(helper);
+                assert!(
+                    !asked.is_empty() && asked.iter().all(|server| *server == registry.host),
+                    "{asked:?}"
+                );
+                assert!(project.leftovers().await.is_empty());
+            })
+            .await;
+        },
+    )
     .await;
 }
 
 #[tokio::test]
 async fn buildkit_builds_with_what_a_store_on_the_client_knows_when_it_pushes() {
-    let name = "buildkit_builds_with_what_a_store_on_the_client_knows_when_it_pushes";
-    with_helper_on_the_client(module_path!(), name, async |helper| {
-        in_project("helper-buildkit", async |project| {
-            push_over_tls(project);
-            let base = plain();
-            let mut registry = garden_build::config::DeploymentRegistry::new(&base.host).unwrap();
-            registry.insecure = true;
-            project.buildkit().registries = vec![registry];
-            use_helper(project, json!({ "auths": {}, "credsStore": "client" })).await;
-            let instructions = "RUN echo under way; sleep 3\nCMD [\"echo\", \"hi\"]\n";
-            project.file("Dockerfile", format!("FROM {}/private/busybox:1.36\n{instructions}", base.host));
+    with_helper_on_the_client(
+        in_own_process!(buildkit_builds_with_what_a_store_on_the_client_knows_when_it_pushes),
+        async |helper| {
+            in_project("helper-buildkit", async |project| {
+                push_over_tls(project);
+                let base = plain();
+                let mut registry = garden_build::config::DeploymentRegistry::new(&base.host).unwrap();
+                registry.insecure = true;
+                project.buildkit().registries = vec![registry];
+                use_helper(project, json!({ "auths": {}, "credsStore": "client" })).await;
+                let instructions = "RUN echo under way; sleep 3\nCMD [\"echo\", \"hi\"]\n";
+                project
+                    .file("Dockerfile", format!("FROM {}/private/busybox:1.36\n{instructions}", base.host));
 
-            // The password for the push is right only when the build has got as far as its step.
-            let expired = Private { password: "expired".to_owned(), ..encrypted() };
-            write_program(helper, &program(&[plain(), expired]));
-            let mut build = project.builder().start(project.request().force(true)).await.unwrap();
-            let mut events = Vec::new();
-            while let Some(event) = build.next_event().await {
-                if matches!(&event, Event::Log { line, .. } if line == "under way") {
-                    write_program(helper, &program(&[plain(), encrypted()]));
+                // The password for the push is right only when the build has got as far as its step.
+                let expired = Private { password: "expired".to_owned(), ..encrypted() };
+                write_program(helper, &program(&[plain(), expired]));
+                let mut build = project.builder().start(project.request().force(true)).await.unwrap();
+                let mut events = Vec::new();
+                while let Some(event) = build.next_event().await {
+                    if matches!(&event, Event::Log { line, .. } if line == "under way") {
+                        write_program(helper, &program(&[plain(), encrypted()]));
+                    }
+                    events.push(event);
                 }
-                events.push(event);
-            }
-            let image = build.await.unwrap();
-            assert_eq!(run(project, &encrypted(), &image.reference.to_string()).await, "hi\n");
-            assert_eq!(warnings(&events), Vec::<&str>::new());
-            assert!(!format!("{events:?}").contains(&base.password), "{}", shown(&events));
-            assert!(asked(helper).contains(&base.host) && asked(helper).contains(&encrypted().host));
-            let again = project.builder().build(project.request()).await.unwrap();
-            assert_eq!(again.outcome, Outcome::AlreadyExists);
-        })
-        .await;
-    })
+                let image = build.await.unwrap();
+                assert_eq!(run(project, &encrypted(), &image.reference.to_string()).await, "hi\n");
+                assert_eq!(warnings(&events), Vec::<&str>::new());
+                assert!(!format!("{events:?}").contains(&base.password), "{}", shown(&events));
+                assert!(asked(helper).contains(&base.host) && asked(helper).contains(&encrypted().host));
+                let again = project.builder().build(project.request()).await.unwrap();
+                assert_eq!(again.outcome, Outcome::AlreadyExists);
+            })
+            .await;
+        },
+    )
     .await;
 }
 
@@ -206,25 +143,32 @@ async fn a_helper_that_only_the_daemon_has_is_asked_there_and_missed_if_nobody_h
 
 #[tokio::test]
 async fn without_a_login_for_the_registry_a_helper_that_fails_on_the_client_is_a_warning_with_kaniko() {
-    let name = "without_a_login_for_the_registry_a_helper_that_fails_on_the_client_is_a_warning_with_kaniko";
-    with_helper_on_the_client(module_path!(), name, async |helper| {
-        in_project("helper-fails", async |project| {
-            write_program(helper, "#!/bin/sh\necho 'the vault is locked'\nexit 1\n");
-            let host = variable("GARDEN_TEST_REGISTRY");
-            // The registry is open, so neither side needs what the store has.
-            use_helper(project, json!({ "credsStore": "client", "credHelpers": { "r.example": "absent" } }))
+    with_helper_on_the_client(
+        in_own_process!(
+            without_a_login_for_the_registry_a_helper_that_fails_on_the_client_is_a_warning_with_kaniko
+        ),
+        async |helper| {
+            in_project("helper-fails", async |project| {
+                write_program(helper, "#!/bin/sh\necho 'the vault is locked'\nexit 1\n");
+                let host = variable("GARDEN_TEST_REGISTRY");
+                // The registry is open, so neither side needs what the store has.
+                use_helper(
+                    project,
+                    json!({ "credsStore": "client", "credHelpers": { "r.example": "absent" } }),
+                )
                 .await;
-            project.dockerfile("RUN true\n");
-            let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
-            outcome.unwrap();
-            let told = warnings(&events);
-            assert!(
-                told.iter().any(|text| text.contains("the vault is locked") && text.contains(&host)),
-                "{told:?}"
-            );
-        })
-        .await;
-    })
+                project.dockerfile("RUN true\n");
+                let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
+                outcome.unwrap();
+                let told = warnings(&events);
+                assert!(
+                    told.iter().any(|text| text.contains("the vault is locked") && text.contains(&host)),
+                    "{told:?}"
+                );
+            })
+            .await;
+        },
+    )
     .await;
 }
 

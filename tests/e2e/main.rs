@@ -7,23 +7,15 @@
 // Test code may fail loudly.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
-mod building;
 mod buildkit;
 mod clean_up_registry;
-mod cleanup;
 mod cluster_docker;
 mod conformance;
-mod context;
-mod context_service;
 mod credential_helpers;
-mod credentials;
-mod failures;
 mod in_cluster_registry;
+mod kaniko;
 mod local_docker;
-mod permissions;
-mod project;
-mod proxy;
+mod project_file;
 mod pruning;
 mod publishing;
-mod registry;
 mod site;

@@ -7,8 +7,7 @@ use std::path::Path;
 use garden_build::{BuildRequest, Builder, BuiltImage, Outcome, Result};
 use serde_json::Value;
 
-use crate::registry;
-use crate::site::{Project, in_project, variable};
+use crate::site::{Project, in_project, registry, variable};
 
 /// The forms that need what the cluster's builders do not reach or have.
 const NOT_BUILT: &[&str] = &["add_remote", "other_frontend", "stock_frontend"];

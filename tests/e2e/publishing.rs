@@ -7,7 +7,7 @@ use garden_build::registry::{Credentials, Platform, Platforms, RegistryClient, R
 use garden_build::{BuiltImage, Digest, ErrorKind, ImageReference, PublishRequest};
 use serde_json::Value;
 
-use crate::local_docker::Daemon;
+use crate::site::docker_daemon::Daemon;
 use crate::site::{Project, in_project, variable};
 
 /// A registry of a company: a private authority, and a password of its own.

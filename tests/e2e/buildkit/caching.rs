@@ -1,8 +1,7 @@
 use garden_build::BuiltImage;
 use garden_build::config::{CacheLayer, CacheMode, DeploymentRegistry};
 
-use crate::registry;
-use crate::site::{Project, build_with_events, in_project, shown, steps, variable, warnings};
+use crate::site::{Project, build_with_events, in_project, registry, shown, steps, variable, warnings};
 
 /// A stage whose result is needed anew when `version` has changed. It is in no layer of the image alone.
 fn app(project: &Project, version: u32) {

@@ -1,14 +1,11 @@
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use garden_build::{Error, ErrorKind};
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
-use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
-use serde_json::json;
 
-use super::daemon::{Daemon, SOON, follow, follow_until};
-use crate::site::{Project, in_project, shown, variable};
+use crate::site::buildkit_daemon::{Daemon, SOON};
+use crate::site::own_process::in_own_process;
+use crate::site::{Project, follow, follow_until, in_project, shown, variable};
 
 /// How soon a daemon that cannot start has to be told of.
 const AT_ONCE: Duration = Duration::from_secs(15);
@@ -258,8 +255,7 @@ async fn the_build_of_a_killed_client_ends_in_the_daemon() {
         project.dockerfile("RUN true\n");
         project.builder().build(project.request()).await.unwrap();
         let daemon = Daemon::of(project).await;
-        let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "buildkit::failures::the_build_of_a_killed_client_ends_in_the_daemon"])
+        let mut victim = in_own_process!(the_build_of_a_killed_client_ends_in_the_daemon)
             .env(VICTIM, &project.namespace)
             .stdout(Stdio::null())
             .spawn()
@@ -308,10 +304,7 @@ async fn a_daemon_that_fits_on_no_node_fails_at_once_with_that_cause() {
 #[tokio::test]
 async fn a_quota_that_the_daemon_exceeds_is_named() {
     in_project("bk-quota", async |project| {
-        let quotas: Api<ResourceQuota> = Api::namespaced(project.client.clone(), &project.namespace);
-        let quota =
-            json!({ "metadata": { "name": "small" }, "spec": { "hard": { "requests.memory": "1Mi" } } });
-        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+        project.limit_memory("small", "1Mi").await;
         project.buildkit();
         project.dockerfile("RUN true\n");
         let error = failure_at_once(project).await;
@@ -322,16 +315,9 @@ async fn a_quota_that_the_daemon_exceeds_is_named() {
     .await;
 }
 
-async fn enforce_pod_security(project: &Project, level: &str) {
-    let namespaces: Api<Namespace> = Api::all(project.client.clone());
-    let label = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": level } } });
-    let patch = Patch::Merge(&label);
-    namespaces.patch(&project.namespace, &PatchParams::default(), &patch).await.unwrap();
-}
-
 async fn is_refused_under_pod_security(name: &str, level: &str) {
     in_project(name, async |project| {
-        enforce_pod_security(project, level).await;
+        project.enforce_pod_security(Some(level)).await;
         project.buildkit();
         project.dockerfile("RUN true\n");
         let error = failure_at_once(project).await;

@@ -3,16 +3,17 @@ use std::time::{Duration, Instant};
 
 use garden_build::{Build, Builder, BuiltImage, ErrorKind, Event, Outcome};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
-use k8s_openapi::api::core::v1::{PersistentVolume, Pod};
-use kube::api::{DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::daemon::{Daemon, SOON, follow, follow_until, warnings};
-use crate::permissions::client_with_the_documented_role;
-use crate::proxy::client_cut_after;
-use crate::registry;
-use crate::site::{Project, build_with_events, in_project, running, shown, variable};
+use crate::site::buildkit_daemon::{Daemon, SOON};
+use crate::site::proxy::client_cut_after;
+use crate::site::{
+    Project, build_with_events, client_with_the_documented_role, follow, follow_until, gone, in_project,
+    registry, running, shown, variable, warnings,
+};
 
 fn deployments(project: &Project) -> Api<Deployment> {
     Api::namespaced(project.client.clone(), &project.namespace)
@@ -22,27 +23,11 @@ async fn daemon_pods(project: &Project) -> Vec<Pod> {
     project.pods().list(&ListParams::default().labels("app=garden-buildkit")).await.unwrap().items
 }
 
-/// Waits until `pod` is no more.
-async fn gone(project: &Project, pod: &str, within: Duration) {
-    let started = Instant::now();
-    while project.pods().get_opt(pod).await.unwrap().is_some() {
-        assert!(started.elapsed() < within, "Pod {pod} is still there after {within:?}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
 /// Follows a build to its end; the events before are only for the message of a failure.
 async fn finish(mut build: Build, mut events: Vec<Event>) -> (BuiltImage, Vec<Event>) {
     events.extend(follow(&mut build).await);
     let image = build.await.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
     (image, events)
-}
-
-async fn assert_in_registry(image: &BuiltImage) {
-    let host = variable("GARDEN_TEST_REGISTRY");
-    let reference = &image.reference;
-    let found = registry::digest(&host, reference.repository(), reference.tag().unwrap()).await;
-    assert_eq!(found, Some(image.digest.to_string()), "{reference}");
 }
 
 #[tokio::test]
@@ -57,8 +42,8 @@ async fn clients_that_start_at_once_in_a_fresh_namespace_share_one_daemon() {
         );
         let (one, other) = (one.unwrap(), other.unwrap());
         assert_ne!(one.digest, other.digest);
-        assert_in_registry(&one).await;
-        assert_in_registry(&other).await;
+        registry::assert_has(&one).await;
+        registry::assert_has(&other).await;
         let replica_sets: Api<ReplicaSet> = Api::namespaced(project.client.clone(), &project.namespace);
         let all = ListParams::default();
         assert_eq!(deployments(project).list(&all).await.unwrap().items.len(), 1);
@@ -81,7 +66,7 @@ async fn twenty_builds_at_once_make_twenty_images() {
         let images: Vec<BuiltImage> =
             futures::future::join_all(builds).await.into_iter().map(Result::unwrap).collect();
         for image in &images {
-            assert_in_registry(image).await;
+            registry::assert_has(image).await;
         }
         let digests: BTreeSet<String> = images.iter().map(|image| image.digest.to_string()).collect();
         assert_eq!(digests.len(), 20);
@@ -111,7 +96,7 @@ async fn a_build_whose_daemon_is_killed_begins_again_on_the_next() {
             matches!(warnings[..], [one] if one.contains("try 2 of 3") && one.contains(&pod)),
             "{warnings:?}"
         );
-        assert_in_registry(&image).await;
+        registry::assert_has(&image).await;
     })
     .await;
 }
@@ -155,12 +140,12 @@ async fn a_build_whose_daemon_is_told_to_stop_finishes_there() {
         assert!(draining.metadata.deletion_timestamp.is_some() && running(&draining), "{draining:?}");
         let (image, events) = finish(build, events).await;
         assert_eq!(warnings(&events), Vec::<&str>::new());
-        assert_in_registry(&image).await;
+        registry::assert_has(&image).await;
         // It does not wait for the end of its time.
         gone(project, &pod, Duration::from_secs(10)).await;
 
         let again = project.builder().build(project.request().build_arg("ANOTHER", "build")).await.unwrap();
-        assert_in_registry(&again).await;
+        registry::assert_has(&again).await;
     })
     .await;
 }
@@ -184,7 +169,7 @@ async fn a_changed_configuration_gets_a_daemon_of_its_own_and_builds_on_the_form
         options.annotations.insert("example.com/changed".to_owned(), "yes".to_owned());
         let second = Builder::with_client(changed, project.client.clone()).unwrap();
         let (image, events) = build_with_events(&second, request("second")).await;
-        assert_in_registry(&image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)))).await;
+        registry::assert_has(&image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)))).await;
         let warned = warnings(&events);
         assert!(matches!(warned[..], [one] if one.contains("was configured differently")), "{warned:?}");
         let still_there = project.pods().get(&former).await.unwrap();
@@ -195,7 +180,7 @@ async fn a_changed_configuration_gets_a_daemon_of_its_own_and_builds_on_the_form
 
         let (image, events) = finish(first, first_events).await;
         assert_eq!(warnings(&events), Vec::<&str>::new());
-        assert_in_registry(&image).await;
+        registry::assert_has(&image).await;
         gone(project, &former, Duration::from_secs(10)).await;
     })
     .await;
@@ -218,7 +203,7 @@ async fn a_connection_that_is_cut_is_made_again_and_so_is_the_build() {
         assert!(took < Duration::from_secs(20), "took {took:?}\n{}", shown(&events));
         let warnings = warnings(&events);
         assert!(matches!(warnings[..], [one] if one.contains("try 2 of 3")), "{warnings:?}");
-        assert_in_registry(&image).await;
+        registry::assert_has(&image).await;
         // What was cut off does not go on unseen.
         Daemon::of(project).await.assert_idle(SOON).await;
     })
@@ -238,7 +223,7 @@ async fn a_daemon_that_somebody_scaled_to_nothing_is_started_again() {
         gone(project, &pod, Duration::from_secs(20)).await;
 
         let again = project.builder().build(project.request().build_arg("ANOTHER", "build")).await.unwrap();
-        assert_in_registry(&again).await;
+        registry::assert_has(&again).await;
         assert_eq!(daemon_pods(project).await.len(), 1);
     })
     .await;
@@ -276,74 +261,9 @@ async fn a_deployment_of_somebody_else_with_the_daemon_s_name_is_not_touched() {
 }
 
 impl Project {
-    /// Runs `script` as root on the node, whose file system is at `/node`.
-    pub(crate) async fn on_the_node(&self, script: &str) {
-        let pod = json!({
-            "metadata": { "generateName": "on-the-node-" },
-            "spec": {
-                "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 0,
-                "hostPID": true,
-                "volumes": [{ "name": "node", "hostPath": { "path": "/" } }],
-                "containers": [{
-                    "name": "main",
-                    "image": variable("GARDEN_TEST_BASE_IMAGE"),
-                    "command": ["sh", "-ec", script],
-                    "securityContext": { "privileged": true },
-                    "volumeMounts": [{ "name": "node", "mountPath": "/node" }],
-                }],
-            },
-        });
-        let pod = serde_json::from_value(pod).unwrap();
-        let name = self.pods().create(&PostParams::default(), &pod).await.unwrap().name_any();
-        let started = Instant::now();
-        loop {
-            let status = self.pods().get(&name).await.unwrap().status.unwrap_or_default();
-            match status.phase.as_deref() {
-                Some("Succeeded") => return,
-                Some("Failed") => {
-                    panic!("{script}: {}", self.pods().logs(&name, &LogParams::default()).await.unwrap())
-                }
-                _ => assert!(
-                    started.elapsed() < Duration::from_secs(30),
-                    "{script} takes too long: {status:?}"
-                ),
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-
     /// Has the daemon use a volume.
     async fn use_storage(&mut self) {
         self.buildkit().storage = Some(self.make_volume().await);
-    }
-
-    /// Makes a volume of a storage class of its own.
-    pub(crate) async fn make_volume(&self) -> garden_build::config::PersistentStorage {
-        let directory = self.volume_directory();
-        self.on_the_node(&format!("mkdir -p /node{directory}")).await;
-        let node = json!({ "key": "kubernetes.io/os", "operator": "In", "values": ["linux"] });
-        let volume = json!({
-            "metadata": { "name": self.namespace },
-            "spec": {
-                "capacity": { "storage": "1Gi" },
-                "accessModes": ["ReadWriteOnce"],
-                "persistentVolumeReclaimPolicy": "Retain",
-                "storageClassName": self.namespace,
-                "local": { "path": directory },
-                "nodeAffinity": { "required": { "nodeSelectorTerms": [{ "matchExpressions": [node] }] } },
-            },
-        });
-        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
-        volumes.create(&PostParams::default(), &serde_json::from_value(volume).unwrap()).await.unwrap();
-        let mut storage = garden_build::config::PersistentStorage::default();
-        storage.size = 1024;
-        storage.storage_class = Some(self.namespace.clone());
-        storage
-    }
-
-    fn volume_directory(&self) -> String {
-        format!("/var/tmp/garden-build-{}", self.namespace)
     }
 
     /// Removes the daemon, and the volume that it uses.
@@ -353,13 +273,6 @@ impl Project {
             gone(self, &pod.name_any(), Duration::from_secs(20)).await;
         }
         self.remove_volume().await;
-    }
-
-    /// Removes the volume that [`Self::make_volume`] has made, which no pod uses any more.
-    pub(crate) async fn remove_volume(&self) {
-        self.on_the_node(&format!("rm -r /node{}", self.volume_directory())).await;
-        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
-        volumes.delete(&self.namespace, &DeleteParams::default()).await.unwrap();
     }
 }
 
@@ -463,7 +376,7 @@ async fn a_rootless_daemon_builds_images_that_run() {
         project.dockerfile("RUN echo built by $(id -u) > /by\nCMD cat /by\n");
         let (image, events) = build_with_events(&project.builder(), project.request()).await;
         let image = image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
-        assert_in_registry(&image).await;
+        registry::assert_has(&image).await;
         assert_eq!(project.run(&image.reference.at(image.digest), &[], None).await, "built by 0\n");
         let pod = project.builder_pod(running).await;
         let context = pod.spec.unwrap().containers.remove(0).security_context.unwrap();
@@ -486,7 +399,7 @@ async fn the_role_in_the_examples_is_enough_to_build() {
         let (image, events) = build_with_events(&builder, project.request()).await;
         let image = image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
         assert_eq!(warnings(&events), Vec::<&str>::new());
-        assert_in_registry(&image).await;
+        registry::assert_has(&image).await;
 
         // To change what is there takes other rights than to make it.
         project.buildkit().annotations.insert("example.com/changed".to_owned(), "yes".to_owned());
@@ -513,7 +426,7 @@ async fn survives_silence(project: &mut Project, seconds: u64) {
     project.file("app.txt", "asked for after the silence, by the same session\n");
     let started = Instant::now();
     let (image, events) = build_with_events(&project.builder(), project.request()).await;
-    assert_in_registry(&image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)))).await;
+    registry::assert_has(&image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)))).await;
     assert!(started.elapsed() > Duration::from_secs(seconds));
     assert_eq!(warnings(&events), Vec::<&str>::new());
 }

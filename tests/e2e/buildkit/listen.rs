@@ -20,8 +20,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::registry;
-use crate::site::{Project, build_with_events, in_project, running, shown, variable};
+use crate::site::{Project, build_with_events, in_project, noise_of, registry, running, shown, variable};
 
 /// A builder that takes this way to the daemon, or none.
 fn builder_by(project: &Project, route: Route) -> Builder {
@@ -49,9 +48,7 @@ async fn builds(project: &Project, builder: &Builder, name: &str) {
     let image = image.unwrap_or_else(|error| panic!("{name}: {error:?}\n{shown}"));
     assert!(matches!(image.outcome, Outcome::Built { .. }), "{name}: {:?}", image.outcome);
     assert!(!shown.contains("goes through the API server"), "{name}:\n{shown}");
-    let (host, tag) = (variable("GARDEN_TEST_REGISTRY"), image.reference.tag().unwrap());
-    let digest = registry::digest(&host, image.reference.repository(), tag).await;
-    assert_eq!(digest, Some(image.digest.to_string()), "{name}");
+    registry::assert_has(&image).await;
 }
 
 async fn daemon_pod(project: &Project) -> Pod {
@@ -101,18 +98,9 @@ async fn how_fast_the_routes_are() {
     in_project("bk-routes", async |project| {
         project.buildkit().listen = true;
         project.file("Dockerfile", "FROM scratch\nCOPY large /\n");
-        let mut noise = 1_u64;
-        for _ in 0..3 {
+        for round in 0..3 {
             for route in [Route::Exec, Route::PortForward, Route::Direct] {
-                let mut large = Vec::with_capacity(MEBIBYTES << 20);
-                while large.len() < MEBIBYTES << 20 {
-                    // xorshift, so that nothing on the way can compress it.
-                    noise ^= noise << 13;
-                    noise ^= noise >> 7;
-                    noise ^= noise << 17;
-                    large.extend_from_slice(&noise.to_le_bytes());
-                }
-                project.file("large", large);
+                project.file("large", noise_of(round * 3 + route as u64, MEBIBYTES << 20));
                 let mut build = builder_by(project, route).start(project.request()).await.unwrap();
                 let mut started = None;
                 while let Some(event) = build.next_event().await {

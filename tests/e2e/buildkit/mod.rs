@@ -3,7 +3,6 @@
 mod building;
 mod caching;
 mod credentials;
-pub(crate) mod daemon;
 mod failures;
 mod inputs;
 mod lifecycle;

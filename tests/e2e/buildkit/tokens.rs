@@ -11,7 +11,8 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::credential_helpers::{with_helper_on_the_client, write_program};
+use crate::site::credential_helper::{with_helper_on_the_client, write_program};
+use crate::site::own_process::in_own_process;
 use crate::site::{Project, in_project, variable};
 
 /// Who may use which repositories: user, password and how the repositories' names begin. May change.
@@ -142,32 +143,34 @@ async fn one_registry_may_want_another_login_for_each_repository() {
 
 #[tokio::test]
 async fn what_a_helper_gave_and_has_ended_is_renewed_during_the_build() {
-    let name = "what_a_helper_gave_and_has_ended_is_renewed_during_the_build";
-    with_helper_on_the_client(module_path!(), name, async |helper| {
-        in_project("bk-ended", async |project| {
-            let namespace = project.namespace.clone();
-            let users: Users = Arc::new(Mutex::new(vec![user("u", "first", namespace.clone())]));
-            let registry = token_registry(Arc::clone(&users)).await;
-            use_registry(project, &registry).await;
-            give(helper, "first");
-            let config = json!({ "credHelpers": { &registry: "client" } });
-            project.create_docker_config_secret("helper", &config).await;
-            project.use_pull_secret("helper");
+    with_helper_on_the_client(
+        in_own_process!(what_a_helper_gave_and_has_ended_is_renewed_during_the_build),
+        async |helper| {
+            in_project("bk-ended", async |project| {
+                let namespace = project.namespace.clone();
+                let users: Users = Arc::new(Mutex::new(vec![user("u", "first", namespace.clone())]));
+                let registry = token_registry(Arc::clone(&users)).await;
+                use_registry(project, &registry).await;
+                give(helper, "first");
+                let config = json!({ "credHelpers": { &registry: "client" } });
+                project.create_docker_config_secret("helper", &config).await;
+                project.use_pull_secret("helper");
 
-            let mut build = project.builder().start(project.request().force(true)).await.unwrap();
-            let mut ended = false;
-            while let Some(event) = build.next_event().await {
-                if matches!(&event, Event::Log { line, .. } if line == "under way") {
-                    *users.lock().unwrap() = vec![user("u", "second", format!("{namespace}/api"))];
-                    give(helper, "second");
-                    ended = true;
+                let mut build = project.builder().start(project.request().force(true)).await.unwrap();
+                let mut ended = false;
+                while let Some(event) = build.next_event().await {
+                    if matches!(&event, Event::Log { line, .. } if line == "under way") {
+                        *users.lock().unwrap() = vec![user("u", "second", format!("{namespace}/api"))];
+                        give(helper, "second");
+                        ended = true;
+                    }
                 }
-            }
-            build.await.unwrap();
-            assert!(ended, "the step was seen to be under way");
-        })
-        .await;
-    })
+                build.await.unwrap();
+                assert!(ended, "the step was seen to be under way");
+            })
+            .await;
+        },
+    )
     .await;
 }
 

@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
-use crate::in_cluster_registry::HOST_PORT;
+use crate::site::installing::HOST_PORT;
 use crate::site::{Project, in_project, variable};
 
 pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";

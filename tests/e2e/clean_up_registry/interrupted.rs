@@ -1,7 +1,7 @@
 //! Clean-ups that are killed, or dropped, at every step.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use garden_build::{Digest, Event};
@@ -9,6 +9,7 @@ use garden_build::{Digest, Event};
 use super::images::{Registry, at_once, in_parallel, use_own_registry, with_own_registry};
 use super::{use_images, version};
 use crate::site::Project;
+use crate::site::own_process::in_own_process;
 
 /// In the process that is going to be killed, names the namespace of the registry.
 const VICTIM: &str = "GARDEN_TEST_CLEAN_UP_VICTIM_NAMESPACE";
@@ -124,9 +125,7 @@ async fn a_clean_up_that_is_killed_at_any_step_breaks_nothing_and_the_next_one_f
 }
 
 fn victim(project: &Project) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--nocapture"])
-        .arg("clean_up_registry::interrupted::a_clean_up_that_is_killed_at_any_step_breaks_nothing_and_the_next_one_finishes")
+    in_own_process!(a_clean_up_that_is_killed_at_any_step_breaks_nothing_and_the_next_one_finishes)
         .env(VICTIM, &project.namespace)
         .stdout(Stdio::piped())
         .spawn()

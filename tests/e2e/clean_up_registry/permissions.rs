@@ -1,17 +1,15 @@
 //! Which rights a clean-up needs.
 
 use garden_build::{Builder, CleanUpOptions, ErrorKind};
-use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{DeleteParams, PostParams};
-use kube::config::AuthInfo;
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::images::{at_once, with_own_registry};
 use super::{create, version};
-use crate::site::Project;
+use crate::site::{Project, client_of_account};
 
 /// The rights of `examples/clean-up-role.yaml`, for a registry in the project's namespace. The role for the whole cluster
 /// gets the namespace's name.
@@ -45,14 +43,7 @@ impl Rights {
         roles.create(&parameters, &serde_json::from_value(self.cluster_role).unwrap()).await.unwrap();
         let bindings: Api<ClusterRoleBinding> = Api::all(project.client.clone());
         bindings.create(&parameters, &serde_json::from_value(self.cluster_binding).unwrap()).await.unwrap();
-
-        let accounts: Api<ServiceAccount> = Api::namespaced(project.client.clone(), &project.namespace);
-        let token =
-            accounts.create_token_request(&name, &parameters, &TokenRequest::default()).await.unwrap();
-        let mut config = Config::infer().await.unwrap();
-        let token = token.status.unwrap().token.unwrap();
-        config.auth_info = AuthInfo { token: Some(token.into()), ..AuthInfo::default() };
-        Client::try_from(config).unwrap()
+        client_of_account(project, &name).await
     }
 }
 

@@ -6,7 +6,8 @@ use garden_build::docker::KeptName;
 use garden_build::registry::RegistryClient;
 use garden_build::{BuildRequest, BuiltImage, CleanUpOptions};
 
-use super::{ask, daemon_pod, in_project_with_daemon, init, options};
+use super::{ask, daemon_pod, in_project_with_daemon, options};
+use crate::site::installing::init;
 use crate::site::{Project, variable};
 
 /// Nothing is young.

@@ -6,20 +6,22 @@ use std::time::{Duration, Instant};
 
 use garden_build::config::{BuildMode, ClusterDockerOptions, ProviderKind};
 use garden_build::docker::ClusterDaemon;
-use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
+use garden_build::{Builder, ErrorKind, Initialized, Outcome};
 use garden_cluster::{Cluster, PodStream};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::permissions::client_with_role;
-use crate::site::{Project, build_with_events, in_project, shown, steps, variable, warnings};
+use crate::site::installing::{init, refused};
+use crate::site::{
+    Project, build_with_events, client_with_role, in_project, shown, steps, variable, warnings,
+};
 
 /// Uses a daemon in the project's own namespace, with a volume that goes with the test.
-pub(crate) async fn in_project_with_daemon(name: &str, test: impl AsyncFnOnce(&mut Project)) {
+async fn in_project_with_daemon(name: &str, test: impl AsyncFnOnce(&mut Project)) {
     in_project(name, async |project| {
         let mut options = ClusterDockerOptions::default();
         options.image = Some(variable("GARDEN_TEST_DOCKER_IMAGE"));
@@ -49,14 +51,6 @@ fn options(project: &mut Project) -> &mut ClusterDockerOptions {
         BuildMode::ClusterDocker(options) => options,
         other => panic!("not cluster-docker: {other:?}"),
     }
-}
-
-async fn init(builder: &Builder) -> Result<Initialized, Error> {
-    let mut init = builder.init();
-    while let Some(event) = init.next_event().await {
-        println!("{event}");
-    }
-    init.await
 }
 
 async fn daemon_pod(project: &Project) -> Pod {
@@ -227,15 +221,6 @@ async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
     .await;
 }
 
-/// Installs where something stands against it.
-async fn refused(project: &Project) -> Error {
-    let started = Instant::now();
-    let error = init(&project.builder()).await.expect_err("it cannot be installed");
-    println!("after {:?}: {error:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(30), "{error:?}");
-    error
-}
-
 #[tokio::test]
 async fn what_another_program_has_installed_is_left_alone() {
     in_project_with_daemon("cd-foreign", async |project| {
@@ -285,16 +270,10 @@ async fn a_storage_class_that_does_not_exist_is_named_with_its_option() {
 #[tokio::test]
 async fn a_namespace_that_allows_no_privileged_pod_is_named() {
     in_project_with_daemon("cd-privileged", async |project| {
-        let namespaces: Api<Namespace> = Api::all(project.client.clone());
-        let enforce = async |level: Option<&str>| {
-            let labels = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": level } } });
-            let patch = Patch::Merge(&labels);
-            namespaces.patch(&project.namespace, &PatchParams::default(), &patch).await.unwrap();
-        };
-        enforce(Some("baseline")).await;
+        project.enforce_pod_security(Some("baseline")).await;
         let error = refused(project).await;
         // What removes the volume is privileged, too.
-        enforce(None).await;
+        project.enforce_pod_security(None).await;
         assert_eq!(*error.kind(), ErrorKind::Rejected);
         assert!(error.message().contains("privileged"), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("enforce: privileged")), "{error:?}");

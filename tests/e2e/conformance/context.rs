@@ -9,8 +9,7 @@ use garden_build::{Event, Outcome};
 
 use super::image::{Content, File, files};
 use super::{Case, Mode, Seen};
-use crate::context::noise;
-use crate::site::{sent, sent_to_service};
+use crate::site::{noise, sent, sent_to_service};
 
 /// An image of the context alone, which is quickly made.
 const COPY_ALL: &str = "FROM scratch\nCOPY . /context\n";

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use garden_build::{ErrorKind, Event, Stream};
 
 use super::{Case, Seen};
-use crate::buildkit::daemon::follow_until;
-use crate::site::{shown, warnings};
+use crate::site::{follow_until, shown, warnings};
 
 /// How soon nothing goes on any more.
 const SOON: Duration = Duration::from_secs(5);

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Case, Mode, Seen};
-use crate::registry;
-use crate::site::variable;
+use crate::site::{registry, variable};
 
 /// The configuration's object `config`: what a container of the image starts with.
 async fn config(case: &Case<'_>, request: garden_build::BuildRequest) -> Value {

@@ -7,8 +7,7 @@ use garden_build::{Digest, NamedContext, Outcome};
 use super::image::files;
 use super::ssh_agent::{Agent, NO_IDENTITIES, asking_program};
 use super::{Case, Seen};
-use crate::registry;
-use crate::site::{shown, variable};
+use crate::site::{registry, shown, variable};
 
 pub(super) async fn several_platforms(case: &mut Case<'_>) -> Seen {
     case.project.file("Dockerfile", "FROM scratch\nCOPY . /context\n");

@@ -7,7 +7,7 @@ use std::path::Path;
 use garden_build::ImageReference;
 use tar::{Archive, EntryType};
 
-use crate::registry;
+use crate::site::registry;
 
 /// Marks a file of lower layers as deleted, and, with the second one, all files of a directory.
 /// Source: OCI image specification, "Image Layer Filesystem Changeset", section "Whiteouts".

@@ -8,7 +8,7 @@ use garden_build::docker::DockerDaemon;
 use kube::Client;
 use tokio::sync::OnceCell;
 
-use crate::buildkit::daemon::Daemon;
+use crate::site::buildkit_daemon::Daemon;
 use crate::site::{Project, assert_not_running, everything_in_namespace, variable};
 
 /// Where the daemon of cluster-docker is, one for all tests.

@@ -4,10 +4,9 @@ use std::collections::BTreeSet;
 
 use garden_build::{BuildRequest, Outcome};
 
-use super::case::assert_in_registry;
 use super::image::files;
 use super::{Case, Seen};
-use crate::site::{recording_client, steps};
+use crate::site::{recording_client, registry, steps};
 
 /// Makes a file that is another one each time.
 const UNIQUE: &str = "RUN cat /proc/sys/kernel/random/uuid >";
@@ -81,7 +80,7 @@ pub(super) async fn parallel(case: &mut Case<'_>) -> Seen {
     let images = futures::future::try_join_all(builds).await.unwrap();
     let mut digests = BTreeSet::new();
     for (number, image) in images.iter().enumerate() {
-        assert_in_registry(image).await;
+        registry::assert_has(image).await;
         assert_eq!(files(&image.reference).await.text("number"), format!("number {number}\n"));
         digests.insert(image.digest.to_string());
     }

@@ -3,29 +3,24 @@
 
 mod collecting;
 
-use std::time::{Duration, Instant};
-
 use garden_build::config::{CacheLayer, ContextDelivery, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
 use garden_cluster::{Cluster, InClusterRegistry, RegistrySettings, ServiceNotice};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Namespace, PersistentVolumeClaim, ResourceQuota, Secret, Service,
-};
+use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::permissions::client_with_the_documented_role;
-use crate::site::{Project, build_with_events, in_project, shown, steps, variable, warnings};
+use crate::site::installing::{HOST_PORT, init, refused};
+use crate::site::{
+    Project, build_with_events, client_with_the_documented_role, in_project, shown, steps, variable, warnings,
+};
 
 /// Held by the test that uses the registry, which some of them stop or break.
 static REGISTRY: Mutex<bool> = Mutex::const_new(false);
-
-/// Held while pods with the usual host port are made: tests with a registry of their own give theirs another one a moment later.
-pub(crate) static HOST_PORT: Mutex<()> = Mutex::const_new(());
 
 /// A project that pushes to the registry in the cluster, which is installed by the first test.
 async fn with_registry(project: &mut Project) -> MutexGuard<'static, bool> {
@@ -61,14 +56,6 @@ fn small() -> Resources {
     let mut resources = Resources::registry();
     (resources.requests.cpu, resources.requests.memory) = (50, 64);
     resources
-}
-
-async fn init(builder: &Builder) -> Result<Initialized, Error> {
-    let mut init = builder.init();
-    while let Some(event) = init.next_event().await {
-        println!("{event}");
-    }
-    init.await
 }
 
 fn registry(project: &Project) -> InClusterRegistry {
@@ -265,22 +252,18 @@ async fn with_a_registry_outside_there_is_nothing_to_install() {
     .await;
 }
 
-/// Installs into the project's own namespace, where something stands against it.
-async fn refused(project: &mut Project) -> Error {
+/// Installs a registry into the project's own namespace, where something stands against it.
+async fn refused_of_its_own(project: &mut Project) -> Error {
     use_in_cluster_registry(project);
     project.provider.garden_system_namespace.clone_from(&project.namespace);
-    let started = Instant::now();
-    let error = init(&project.builder()).await.expect_err("it cannot be installed");
-    println!("after {:?}: {error:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(30), "{error:?}");
-    error
+    refused(project).await
 }
 
 #[tokio::test]
 async fn a_storage_class_that_does_not_exist_is_named() {
     in_project("icr-class", async |project| {
         project.provider.storage.registry.storage_class = Some("no-such-class".to_owned());
-        let error = refused(project).await;
+        let error = refused_of_its_own(project).await;
         assert!(error.message().contains("no-such-class"), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("storage.registry.storageClass")), "{error:?}");
     })
@@ -290,16 +273,10 @@ async fn a_storage_class_that_does_not_exist_is_named() {
 #[tokio::test]
 async fn a_host_port_that_is_not_allowed_is_named() {
     in_project("icr-port", async |project| {
-        let namespaces: Api<Namespace> = Api::all(project.client.clone());
-        let baseline =
-            json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "baseline" } } });
-        namespaces
-            .patch(&project.namespace, &PatchParams::default(), &Patch::Merge(&baseline))
-            .await
-            .unwrap();
+        project.enforce_pod_security(Some("baseline")).await;
         // Takes no volume from others.
         project.provider.storage.registry.storage_class = Some("no-such-class".to_owned());
-        let error = refused(project).await;
+        let error = refused_of_its_own(project).await;
         assert_eq!(*error.kind(), ErrorKind::Rejected);
         assert!(error.message().contains("hostPort"), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("privileged")), "{error:?}");
@@ -310,12 +287,9 @@ async fn a_host_port_that_is_not_allowed_is_named() {
 #[tokio::test]
 async fn a_quota_that_is_too_small_is_named() {
     in_project("icr-quota", async |project| {
-        let quotas: Api<ResourceQuota> = Api::namespaced(project.client.clone(), &project.namespace);
-        let quota =
-            json!({ "metadata": { "name": "small" }, "spec": { "hard": { "requests.memory": "32Mi" } } });
-        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+        project.limit_memory("small", "32Mi").await;
         project.provider.storage.registry.storage_class = Some("no-such-class".to_owned());
-        let error = refused(project).await;
+        let error = refused_of_its_own(project).await;
         assert_eq!(*error.kind(), ErrorKind::Rejected);
         assert!(error.message().contains("exceeded quota: small"), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("resources.registry")), "{error:?}");
@@ -332,7 +306,7 @@ async fn what_another_program_has_installed_is_left_alone() {
             "spec": { "ports": [{ "port": 80 }] },
         });
         services.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
-        let error = refused(project).await;
+        let error = refused_of_its_own(project).await;
         assert!(error.message().contains("Service") && error.message().contains("another program"), "{error}");
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(project.client.clone(), &project.namespace);
         assert_eq!(claims.list(&ListParams::default()).await.unwrap().items, []);

@@ -3,7 +3,7 @@
 use garden_build::registry::RegistryClient;
 use garden_build::{BuildRequest, Outcome};
 
-use super::daemon::{old, shared};
+use crate::site::docker_daemon::{old, shared};
 use crate::site::{build_with_events, in_project, sent, shown, steps, warnings};
 
 const STEPS: &str = "COPY . /app\nRUN cat /app/a.txt /app/b.txt > /all\nCMD [\"cat\", \"/all\"]\n";
@@ -115,7 +115,7 @@ async fn a_secret_reaches_a_step_and_nothing_else() {
         let image = built.unwrap();
         assert_eq!(project.run(&image.reference.at(image.digest), &[], None).await, "11\n");
         assert!(!shown(&events).contains("tell-nobody"));
-        let contents = crate::registry::contents(&image.reference).await;
+        let contents = crate::site::registry::contents(&image.reference).await;
         assert!(contents.iter().all(|content| !String::from_utf8_lossy(content).contains("tell-nobody")));
     })
     .await;

@@ -13,7 +13,8 @@ use rcgen::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::daemon::Daemon;
+use crate::site::docker_daemon::Daemon;
+use crate::site::own_process::in_own_process;
 use crate::site::{in_project, variable};
 
 /// Tells a test's own process what is to happen there.
@@ -41,23 +42,21 @@ fn certificates(directory: &Path) -> TempDir {
     server
 }
 
-/// Runs a test of this module again in a process of its own, with these variables and no others of Docker's.
-fn in_process(name: &str, expected: &str, variables: &[(&str, &str)]) {
-    let (_, module) = module_path!().split_once("::").unwrap();
-    let mut command = Command::new(std::env::current_exe().unwrap());
+/// Runs the test of this module again in a process of its own, with these variables and no others of Docker's.
+fn in_process(expected: &str, variables: &[(&str, &str)]) {
+    let mut command =
+        in_own_process!(a_daemon_behind_tls_is_found_trusted_and_logged_in_to_as_for_the_docker_command);
     for variable in
         ["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"]
     {
         command.env_remove(variable);
     }
-    let command = command.args([&format!("{module}::{name}"), "--exact", "--nocapture"]);
     let status = command.env(EXPECTED, expected).envs(variables.iter().copied()).status();
     assert!(status.unwrap().success(), "{expected} with {variables:?}");
 }
 
 #[tokio::test]
 async fn a_daemon_behind_tls_is_found_trusted_and_logged_in_to_as_for_the_docker_command() {
-    const NAME: &str = "a_daemon_behind_tls_is_found_trusted_and_logged_in_to_as_for_the_docker_command";
     if let Ok(expected) = std::env::var(EXPECTED) {
         return build(&expected).await;
     }
@@ -87,9 +86,9 @@ async fn a_daemon_behind_tls_is_found_trusted_and_logged_in_to_as_for_the_docker
     let text = |directory: &TempDir| directory.path().display().to_string();
     let (config, client, stranger) = (text(&config), text(&client), text(&stranger));
     let named = [("DOCKER_HOST", host.as_str()), ("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CONFIG", &config)];
-    in_process(NAME, "works", &[&named[..], &[("DOCKER_CERT_PATH", &client)]].concat());
-    in_process(NAME, "unknown authority", &[&named[..], &[("DOCKER_CERT_PATH", &stranger)]].concat());
-    in_process(NAME, "no TLS", &[("DOCKER_HOST", &host), ("DOCKER_CONFIG", &config)]);
+    in_process("works", &[&named[..], &[("DOCKER_CERT_PATH", &client)]].concat());
+    in_process("unknown authority", &[&named[..], &[("DOCKER_CERT_PATH", &stranger)]].concat());
+    in_process("no TLS", &[("DOCKER_HOST", &host), ("DOCKER_CONFIG", &config)]);
 
     // A context, made by the command itself.
     let endpoint = format!("host={host},ca={client}/ca.pem,cert={client}/cert.pem,key={client}/key.pem");
@@ -97,8 +96,8 @@ async fn a_daemon_behind_tls_is_found_trusted_and_logged_in_to_as_for_the_docker
         .args(["--config", &config, "context", "create", "remote", "--docker", &endpoint])
         .status();
     assert!(created.unwrap().success());
-    in_process(NAME, "works", &[("DOCKER_CONTEXT", "remote"), ("DOCKER_CONFIG", &config)]);
-    in_process(NAME, "no context", &[("DOCKER_CONTEXT", "elsewhere"), ("DOCKER_CONFIG", &config)]);
+    in_process("works", &[("DOCKER_CONTEXT", "remote"), ("DOCKER_CONFIG", &config)]);
+    in_process("no context", &[("DOCKER_CONTEXT", "elsewhere"), ("DOCKER_CONFIG", &config)]);
 }
 
 async fn build(expected: &str) {

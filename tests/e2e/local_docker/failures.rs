@@ -7,7 +7,7 @@ use garden_build::docker::DockerDaemon;
 use garden_build::{ErrorKind, NamedContext};
 use tempfile::TempDir;
 
-use super::daemon::{Daemon, old, shared};
+use crate::site::docker_daemon::{Daemon, old, shared};
 use crate::site::{assert_not_running, build_with_events, in_project, shown, variable, warnings};
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use garden_build::config::ProviderKind;
 use garden_build::{ErrorKind, Outcome};
 
-use super::daemon::Daemon;
+use crate::site::docker_daemon::Daemon;
 use crate::site::{Project, build_with_events, in_project, shown, variable};
 
 fn without_registry(project: &mut Project) {

@@ -1,12 +1,12 @@
 use std::fs;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use garden_build::{Builder, ErrorKind};
 
-use crate::site::{Project, in_project, variable};
-use crate::{proxy, registry};
+use crate::site::own_process::in_own_process;
+use crate::site::{Project, in_project, noise, proxy, registry, variable};
 
 #[tokio::test]
 async fn a_stream_that_is_cut_never_yields_an_image() {
@@ -49,8 +49,7 @@ async fn a_context_of_2_gb_streams_in_less_than_64_mb() {
             file.write_all(&block).unwrap();
         }
     }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "context::a_context_of_2_gb_streams_in_less_than_64_mb", "--nocapture"])
+    let output = in_own_process!(a_context_of_2_gb_streams_in_less_than_64_mb)
         .env(MEASURED, directory.path())
         .stderr(Stdio::inherit())
         .output()
@@ -73,17 +72,4 @@ async fn build_and_report_memory(directory: &str) {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     println!("peak KiB: {}", peak.trim().trim_end_matches(" kB"));
-}
-
-/// Bytes that do not compress: a linear congruential generator's.
-pub(crate) fn noise(length: usize) -> Vec<u8> {
-    let mut state: u64 = 0x2545_F491_4F6C_DD1D;
-    let mut noise = Vec::with_capacity(length + 8);
-    while noise.len() < length {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        // The low bits of such a generator repeat soon.
-        noise.extend_from_slice(&(state ^ (state >> 29)).to_le_bytes());
-    }
-    noise.truncate(length);
-    noise
 }

@@ -1,7 +1,6 @@
 use garden_build::{Builder, Event, Stream};
 
-use crate::proxy;
-use crate::site::in_project;
+use crate::site::{in_project, proxy};
 
 #[tokio::test]
 async fn a_namespace_that_does_not_exist_is_created() {

@@ -10,8 +10,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use crate::context::noise;
-use crate::site::{Project, build_with_events, in_project, shown, variable, warnings};
+use crate::site::{Project, build_with_events, in_project, noise, shown, variable, warnings};
 
 const SERVICE: &str = "app=garden-util";
 
@@ -221,11 +220,7 @@ async fn the_key_is_in_the_build_s_secret_and_nowhere_else() {
 async fn it_fits_the_level_restricted_of_pod_security() {
     in_project("sync-restricted", async |project| {
         // Builders need `baseline`, so the service is made where nothing else can be.
-        let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(project.client.clone());
-        let labels =
-            json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": "restricted" } } });
-        let patch = kube::api::Patch::Merge(&labels);
-        namespaces.patch(&project.namespace, &kube::api::PatchParams::default(), &patch).await.unwrap();
+        project.enforce_pod_security(Some("restricted")).await;
         project.builder().init().await.unwrap();
         assert!(in_service(project, "id").await.starts_with("uid=65532"));
     })
@@ -254,7 +249,7 @@ async fn a_volume_outlives_the_service() {
 async fn a_user_with_the_role_of_the_examples_makes_the_service() {
     in_project("sync-role", async |project| {
         project.dockerfile("RUN true");
-        let client = crate::permissions::client_with_the_documented_role(project).await;
+        let client = crate::site::client_with_the_documented_role(project).await;
         let builder = Builder::with_client(project.provider.clone(), client).unwrap();
         builder.build(project.request()).await.unwrap();
         assert_idle(project).await;

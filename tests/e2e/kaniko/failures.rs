@@ -1,10 +1,7 @@
 use std::time::{Duration, Instant};
 
 use garden_build::{Error, ErrorKind, Event};
-use k8s_openapi::api::core::v1::ResourceQuota;
-use kube::Api;
-use kube::api::{DeleteParams, PostParams};
-use serde_json::json;
+use kube::api::DeleteParams;
 
 use crate::site::{Project, in_project, running};
 
@@ -105,10 +102,7 @@ async fn a_pod_deleted_from_outside_is_noticed_at_once_and_the_build_begun_again
 #[tokio::test]
 async fn a_quota_that_is_exceeded_is_named() {
     in_project("quota", async |project| {
-        let quotas: Api<ResourceQuota> = Api::namespaced(project.client.clone(), &project.namespace);
-        let quota =
-            json!({ "metadata": { "name": "small" }, "spec": { "hard": { "requests.memory": "1Mi" } } });
-        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+        project.limit_memory("small", "1Mi").await;
         project.dockerfile("RUN true\n");
         let error = failure(project).await;
         assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");

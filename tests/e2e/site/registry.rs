@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use flate2::read::GzDecoder;
-use garden_build::ImageReference;
+use garden_build::{BuiltImage, ImageReference};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -16,6 +16,13 @@ pub(crate) struct Manifest {
     pub(crate) digest: String,
     pub(crate) media_type: String,
     pub(crate) json: Value,
+}
+
+/// Makes sure that the tag of `image` stands for it in the plain-HTTP registry where it was pushed to.
+pub(crate) async fn assert_has(image: &BuiltImage) {
+    let reference = &image.reference;
+    let found = digest(reference.registry(), reference.repository(), reference.tag().unwrap()).await;
+    assert_eq!(found, Some(image.digest.to_string()), "{reference}");
 }
 
 /// Returns the digest that the plain-HTTP registry at `host` has for `repository:tag`.

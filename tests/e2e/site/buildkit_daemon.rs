@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use garden_build::config::BuildMode;
-use garden_build::{Build, Event};
 use garden_buildkit::client::Client;
 use garden_buildkit::spec;
 use garden_cluster::{Cluster, PodStream};
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::site::{Project, running, shown};
+use super::{Project, running};
 
 /// How soon a daemon has to notice that nobody wants a build any more.
 pub(crate) const SOON: Duration = Duration::from_secs(2);
@@ -47,41 +46,4 @@ impl Daemon {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-}
-
-/// Follows a build until one of its events contains `text`, and returns what it has told so far.
-pub(crate) async fn follow_until(build: &mut Build, text: &str) -> Vec<Event> {
-    let mut events = Vec::new();
-    let told = tokio::time::timeout(Duration::from_secs(60), async {
-        while let Some(event) = build.next_event().await {
-            let found = event.to_string().contains(text);
-            events.push(event);
-            if found {
-                return true;
-            }
-        }
-        false
-    });
-    let told = told.await.unwrap_or(false);
-    assert!(told, "no event tells of `{text}`:\n{}", shown(&events));
-    events
-}
-
-/// Follows a build to its end, and returns what it has told.
-pub(crate) async fn follow(build: &mut Build) -> Vec<Event> {
-    let mut events = Vec::new();
-    while let Some(event) = build.next_event().await {
-        events.push(event);
-    }
-    events
-}
-
-pub(crate) fn warnings(events: &[Event]) -> Vec<&str> {
-    let mut warnings = Vec::new();
-    for event in events {
-        if let Event::Warning { message, .. } = event {
-            warnings.push(message.as_str());
-        }
-    }
-    warnings
 }

@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime};
 use garden_build::{BuildRequest, Builder};
 
 use super::failures::assert_idle;
-use crate::context::noise;
-use crate::proxy;
 use crate::site::{
-    Project, build_with_events, in_project, recording_client, sent_to_service, shown, variable,
+    Project, build_with_events, in_project, noise, noise_of, proxy, recording_client, sent_to_service, shown,
+    variable,
 };
 
 /// Builds, and returns how many bytes were sent to the service.
@@ -23,14 +22,7 @@ pub(crate) async fn sent_bytes(project: &Project) -> u64 {
 async fn what_the_service_has_is_never_sent_again() {
     in_project("sync", async |project| {
         project.dockerfile("COPY . /app\nRUN cat /app/one /app/deep/two > /both");
-        let noise = |seed: u32| {
-            let mut state = seed;
-            let bytes = std::iter::repeat_with(move || {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                state.to_be_bytes()[0]
-            });
-            bytes.take(2_000_000).collect::<Vec<u8>>()
-        };
+        let noise = |seed| noise_of(seed, 2_000_000);
         project.file("one", noise(1));
         project.file("deep/two", noise(2));
         let cold = sent_bytes(project).await;

@@ -1,8 +1,9 @@
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::site::own_process::in_own_process;
 use crate::site::{Project, in_project, running};
 
 /// A project whose build takes for ever and has a secret.
@@ -70,15 +71,12 @@ async fn what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not()
     }
     in_project("killed", async |project| {
         endless(project).await;
-        let mut victim = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--exact",
-                "cleanup::what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not",
-            ])
-            .env(VICTIM, &project.namespace)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut victim =
+            in_own_process!(what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not)
+                .env(VICTIM, &project.namespace)
+                .stdout(Stdio::null())
+                .spawn()
+                .unwrap();
         let orphan = project.builder_pod(running).await.metadata.name.unwrap();
         victim.kill().unwrap();
         victim.wait().unwrap();

@@ -7,9 +7,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams};
 
 use super::failures::{assert_idle, service_pod};
-use crate::context::noise;
-use crate::proxy;
-use crate::site::{Project, in_project};
+use crate::site::{Project, in_project, noise, proxy};
 
 /// How often in the usual run; `GARDEN_TEST_KILLS=200` takes half an hour.
 const KILLS: usize = 12;

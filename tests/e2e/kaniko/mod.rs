@@ -1,0 +1,9 @@
+//! The build mode kaniko.
+
+mod building;
+mod context_service;
+mod credentials;
+mod delivery;
+mod failures;
+mod permissions;
+mod sweep;

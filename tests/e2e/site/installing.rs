@@ -1,0 +1,51 @@
+//! Installing into the cluster what builds need there, also where something stands against it.
+
+use std::time::{Duration, Instant};
+
+use garden_build::{Builder, Error, Initialized};
+use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+use super::Project;
+
+/// Held while pods with the usual host port are made: tests with a registry of their own give theirs another one a moment later.
+pub(crate) static HOST_PORT: Mutex<()> = Mutex::const_new(());
+
+/// Runs `Builder::init`, and prints what it says meanwhile.
+pub(crate) async fn init(builder: &Builder) -> Result<Initialized, Error> {
+    let mut init = builder.init();
+    while let Some(event) = init.next_event().await {
+        println!("{event}");
+    }
+    init.await
+}
+
+/// Installs where that is impossible, which has to show soon.
+pub(crate) async fn refused(project: &Project) -> Error {
+    let started = Instant::now();
+    let error = init(&project.builder()).await.expect_err("it cannot be installed");
+    println!("after {:?}: {error:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{error:?}");
+    error
+}
+
+impl Project {
+    /// Limits the memory that all pods of the namespace may reserve together.
+    pub(crate) async fn limit_memory(&self, quota: &str, memory: &str) {
+        let quotas: Api<ResourceQuota> = Api::namespaced(self.client.clone(), &self.namespace);
+        let quota =
+            json!({ "metadata": { "name": quota }, "spec": { "hard": { "requests.memory": memory } } });
+        quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    }
+
+    /// Sets the level of Pod Security that the namespace enforces; with `None`, that of the cluster.
+    pub(crate) async fn enforce_pod_security(&self, level: Option<&str>) {
+        let namespaces: Api<Namespace> = Api::all(self.client.clone());
+        let label = json!({ "metadata": { "labels": { "pod-security.kubernetes.io/enforce": level } } });
+        let patch = Patch::Merge(&label);
+        namespaces.patch(&self.namespace, &PatchParams::default(), &patch).await.unwrap();
+    }
+}

@@ -1,0 +1,39 @@
+//! The cluster and registries under test, and what tests do with them.
+//!
+//! Begin with [`in_project`]: a namespace, an open registry and a context directory of the test's own. What a [`Project`] can do is in
+//! the rooms by what it is done to: `project` (settings, files), `secrets`, `pods`, `volume`. `events` follows builds, `leftovers`
+//! says what they leave, `registry` asks a registry without any code of ours, `clients` and `proxy` are other ways to the cluster.
+
+pub(crate) mod buildkit_daemon;
+mod clients;
+pub(crate) mod credential_helper;
+pub(crate) mod docker_daemon;
+mod events;
+pub(crate) mod installing;
+mod leftovers;
+mod noise;
+pub(crate) mod own_process;
+mod pods;
+mod project;
+pub(crate) mod proxy;
+pub(crate) mod registry;
+mod secrets;
+mod volume;
+
+pub(crate) use clients::{
+    client_of_account, client_with_role, client_with_the_documented_role, recording_client,
+};
+pub(crate) use events::{
+    build_with_events, follow, follow_until, sent, sent_to_service, shown, steps, warnings,
+};
+pub(crate) use leftovers::{assert_not_running, everything_in_namespace};
+pub(crate) use noise::{noise, noise_of};
+pub(crate) use pods::{gone, running};
+pub(crate) use project::{Project, in_project};
+
+/// Reads a variable that `cargo xtask testbed env` prints.
+pub(crate) fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run `cargo xtask test`, or `eval \"$(cargo xtask testbed env)\"` first")
+    })
+}
