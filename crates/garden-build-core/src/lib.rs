@@ -8,7 +8,8 @@
 //! * [`Event`] is what a caller sees while a build runs, [`Error`] what it gets if the build fails.
 //! * [`context`] turns a directory into a [`Manifest`](context::Manifest) with a digest, and the
 //!   manifest into a tar stream.
-//! * [`Digest`], [`ImageReference`] and [`Version`] are the names of images.
+//! * [`Digest`], [`ImageReference`] and [`Version`] are the names of images; [`FramedHasher`] makes digests of what has
+//!   several parts.
 
 mod backend;
 pub mod context;
@@ -16,6 +17,7 @@ mod digest;
 mod error;
 mod event;
 mod event_channel;
+mod framed_hasher;
 mod inputs;
 mod reference;
 mod request;
@@ -27,6 +29,7 @@ pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind, Result, with_causes};
 pub use event::{Event, StepId, Stream};
 pub use event_channel::{EventSink, EventStream, Step, event_channel};
+pub use framed_hasher::FramedHasher;
 pub use inputs::{BuildSecret, NamedContext};
 pub use reference::{ImageReference, ReferenceError};
 pub use request::{BuildRequest, IgnoreFiles};

@@ -2,11 +2,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::context::{Context, Tree};
 use crate::request::BuildRequest;
-use crate::{Digest, NamedContext};
+use crate::{Digest, FramedHasher, NamedContext};
 
 /// Hexadecimal digits of a version: 80 bits, so that a clash within a project is out of reach.
 /// (Garden's versions have 10 digits, 40 bits.)
@@ -101,44 +100,6 @@ impl Version {
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// A SHA-256 over named fields, each framed by its length, so that moving a byte from the end of
-/// one field to the start of the next changes the digest.
-#[derive(Debug)]
-pub(crate) struct FramedHasher(Sha256);
-
-impl FramedHasher {
-    /// Starts a hash in its own domain, so that hashes of different things never coincide.
-    pub(crate) fn new(domain: &str) -> Self {
-        let mut hasher = Self(Sha256::new());
-        hasher.frame(domain.as_bytes());
-        hasher
-    }
-
-    /// Adds one field.
-    pub(crate) fn field(&mut self, name: &str, value: &[u8]) {
-        self.frame(name.as_bytes());
-        self.frame(value);
-    }
-
-    /// Adds one field whose value is in two parts.
-    pub(crate) fn joined_field(&mut self, name: &str, [first, second]: [&[u8]; 2]) {
-        self.frame(name.as_bytes());
-        self.0.update(((first.len() + second.len()) as u64).to_be_bytes());
-        self.0.update(first);
-        self.0.update(second);
-    }
-
-    /// Returns the digest of all fields.
-    pub(crate) fn finish(self) -> Digest {
-        Digest::from_sha256(self.0.finalize().into())
-    }
-
-    fn frame(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_be_bytes());
-        self.0.update(bytes);
     }
 }
 

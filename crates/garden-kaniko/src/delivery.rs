@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use garden_build_core::Result;
-use garden_build_core::context::{
-    ByteStream, Context, ContextError, GzipMembers, TarStream, byte_stream, pack,
-};
+use garden_build_core::context::{ByteStream, Context, ContextError, GzipMembers, TarStream, byte_stream};
+
+use crate::pack;
 
 /// Streams are read by the executor with one thread of Go's decoder; a higher level only costs us.
 const COMPRESSION_LEVEL: u8 = 1;

@@ -3,7 +3,7 @@
 //! [`KanikoBackend`] brings the build context to a pod with a kaniko executor, follows its log,
 //! and removes the pod when the build ends, however it ends. The module `backend` tells that story,
 //! `run` the pod's own. The pod fetches the context from a [`ContextService`], which is sent only what it does not have
-//! (`service`), or gets all of it on its stdin; `delivery` says how it is laid out. [`spec`] makes the objects, and what
+//! (`service`; [`pack`] says what that is), or gets all of it on its stdin; `delivery` says how it is laid out. [`spec`] makes the objects, and what
 //! decides something is a function from values to values: [`flags`] merges options, `progress` and `ending` read the
 //! log, `failure` says what the pod's end means.
 
@@ -12,6 +12,7 @@ mod delivery;
 mod ending;
 mod failure;
 pub mod flags;
+pub mod pack;
 mod progress;
 mod run;
 mod service;

@@ -1,5 +1,6 @@
-//! Which Dockerfile and which ignore file a build uses.
+//! Which Dockerfile a build uses, and what it reads of the context.
 
+mod base_images;
 mod lex;
 mod lines;
 mod reads;
@@ -14,8 +15,8 @@ use std::fs;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use super::small_file::read_text;
-use super::{ContextError, IgnoreRules, base_images};
+use super::ContextError;
+use super::read::read_text;
 use crate::ImageReference;
 
 pub(super) use reads::{Reads, reads};
@@ -96,26 +97,6 @@ impl Dockerfile {
     }
 }
 
-/// Reads the rules for a build with the Dockerfile at `dockerfile`: from `<dockerfile>.dockerignore`
-/// beside it, else from `.dockerignore` in the context directory, else there are none.
-///
-/// The two are not merged, and the first counts even if it is empty, as in `BuildKit`.
-pub(super) fn ignore_rules(root: &Path, dockerfile: &str) -> Result<IgnoreRules, ContextError> {
-    match rules_in(root, &format!("{dockerfile}.dockerignore"))? {
-        Some(rules) => Ok(rules),
-        None => directory_rules(root),
-    }
-}
-
-/// Reads the rules for a directory without a Dockerfile.
-pub(super) fn directory_rules(root: &Path) -> Result<IgnoreRules, ContextError> {
-    Ok(rules_in(root, ".dockerignore")?.unwrap_or_default())
-}
-
-fn rules_in(root: &Path, file: &str) -> Result<Option<IgnoreRules>, ContextError> {
-    read_text(root, &root.join(file), file)?.map(|text| IgnoreRules::parse(file, &text)).transpose()
-}
-
 /// Checks that `path` lies inside the context, and writes it with slashes and without detours.
 pub(super) fn relative_path(path: &Path) -> Result<String, ContextError> {
     let outside = |reason| ContextError::Outside { path: path.to_owned(), reason };
@@ -173,11 +154,6 @@ mod reading {
         Dockerfile::read(&directory.path().canonicalize().expect("exists"), &relative_path(Path::new(path))?)
     }
 
-    fn kept(directory: &tempfile::TempDir, dockerfile: &str) -> Vec<&'static str> {
-        let root = directory.path().canonicalize().expect("exists");
-        ignore_rules(&root, dockerfile).expect("rules").kept([("a", false), ("b", false)])
-    }
-
     #[test]
     fn accepts_the_lower_case_name_only_for_the_default_name() {
         let directory = directory(&[("dockerfile", "FROM a"), ("sub/dockerfile", "FROM b"), ("Api", "")]);
@@ -221,17 +197,5 @@ mod reading {
         assert!(matches!(read(&directory, "sub"), Err(ContextError::NotAFile(path)) if path == "sub"));
         let error = read(&directory, "large").expect_err("large").to_string();
         assert!(error.contains("`large` is larger than 1048576 bytes"), "{error}");
-    }
-
-    #[test]
-    fn the_ignore_file_beside_the_dockerfile_replaces_the_general_one() {
-        let directory = directory(&[
-            (".dockerignore", "a"),
-            ("api.Dockerfile.dockerignore", "b"),
-            ("empty.Dockerfile.dockerignore", ""),
-        ]);
-        assert_eq!(kept(&directory, "Dockerfile"), ["b"]);
-        assert_eq!(kept(&directory, "api.Dockerfile"), ["a"]);
-        assert_eq!(kept(&directory, "empty.Dockerfile"), ["a", "b"]);
     }
 }

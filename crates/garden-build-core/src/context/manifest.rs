@@ -2,8 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::Digest;
-use crate::version::FramedHasher;
+use crate::{Digest, FramedHasher};
 
 mod folder;
 

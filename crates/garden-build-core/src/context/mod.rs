@@ -25,50 +25,32 @@
 //! ```
 
 mod archive;
-mod base_images;
-mod checked_file;
 mod digest_cache;
 mod dockerfile;
 mod error;
-mod extent;
-mod git_ignore;
 pub mod go_path;
-mod gzip;
-mod ignore_file;
 mod manifest;
-pub mod pack;
-mod pattern;
-mod rules;
+mod read;
 mod scan;
-mod selection;
-mod sieve;
-mod small_file;
-mod stream;
-mod tar_header;
+mod select;
 #[cfg(test)]
 mod tests;
-mod wanted;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use archive::TarStream;
-pub use checked_file::CheckedFile;
+pub use archive::{
+    ByteStream, ChunkWriter, GZIP_HEADER, GzipMembers, MODIFIED, TarHeader, TarStream, byte_stream, padding,
+};
 pub use digest_cache::DigestCache;
 pub use dockerfile::{Dockerfile, StagesBuilt};
 pub use error::ContextError;
-pub use extent::{Extent, Reader};
-pub use gzip::GzipMembers;
 pub use manifest::{Entry, EntryKind, Manifest};
-pub use pattern::PatternProblem;
-pub use rules::IgnoreRules;
-pub use sieve::{Filter, FilterError, Sieve, Verdict};
-pub use stream::{ByteStream, ChunkWriter, byte_stream};
-pub use tar_header::MODIFIED;
+pub use read::CheckedFile;
+pub use select::{Extent, Filter, FilterError, IgnoreRules, PatternProblem, Reader, Sieve, Verdict};
 
-use self::selection::Selection;
-use self::wanted::Wanted;
+use self::select::{Selection, Wanted, extent};
 use crate::BuildRequest;
 
 /// Asks whether to stop. Called often and from several threads.
@@ -143,7 +125,7 @@ impl Context {
         let root = resolve(&request.directory)?;
         let path = dockerfile::relative_path(&request.dockerfile)?;
         let dockerfile = Dockerfile::read(&root, &path)?;
-        let mut selection = Selection::of(request, dockerfile::ignore_rules(&root, &path)?)?;
+        let mut selection = Selection::of(request, IgnoreRules::of_dockerfile(&root, &path)?)?;
         let (extent, wanted) = extent(&root, &dockerfile);
         selection.wanted = wanted;
         let manifest = scan::scan(&root, &selection, cache, cancelled)?;
@@ -206,7 +188,7 @@ impl Tree {
         cancelled: Cancelled<'_>,
     ) -> Result<Self, ContextError> {
         let root = resolve(directory)?;
-        let selection = Selection::by_rules(dockerfile::directory_rules(&root)?, preserves_permissions);
+        let selection = Selection::by_rules(IgnoreRules::of_directory(&root)?, preserves_permissions);
         let manifest = scan::scan(&root, &selection, cache, cancelled)?;
         Ok(Self { root: root.into(), manifest, cache: cache.clone() })
     }

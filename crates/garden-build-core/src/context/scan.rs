@@ -1,20 +1,14 @@
 //! From a directory to a [`Manifest`].
 
 mod digest;
-mod open;
 mod threads;
 mod walk;
 
 use std::path::Path;
 
-pub(super) use self::open::{open, read};
 use super::digest_cache::{DigestCache, Session};
-use super::git_ignore::GitIgnore;
-use super::selection::Selection;
+use super::select::{GitIgnore, Selection};
 use super::{Cancelled, ContextError, Manifest};
-
-/// What is read at once, per thread.
-pub(super) const BUFFER: usize = 128 * 1024;
 
 /// Finds what `selection` wants of `root`, and digests those files whose digests `cache` does not know.
 pub(super) fn scan(

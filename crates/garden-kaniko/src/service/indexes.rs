@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use garden_build_core::context::pack::PackIndex;
+use crate::pack::PackIndex;
 use garden_build_core::{Digest, user_cache_directory};
 
 /// How long an index is kept that no build has needed. Packs themselves are not kept longer.

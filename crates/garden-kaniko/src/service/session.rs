@@ -20,9 +20,9 @@
 use std::io;
 use std::time::Duration;
 
+use crate::pack::{PackIndex, PackRange};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
-use garden_build_core::context::pack::{PackIndex, PackRange};
 use garden_build_core::{Digest, Error};
 use tokio::io::{
     AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, ReadHalf,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use garden_build_core::context::pack::{Assembly, KnownPacks, PackIndex, PackRange, Plan};
+use crate::pack::{Assembly, KnownPacks, PackIndex, PackRange, Plan};
 use garden_build_core::context::{Context, byte_stream};
 use garden_build_core::{Digest, Error, ErrorKind, Event, EventSink, Result, Step, Stream};
 use garden_cluster::{ClusterError, DaemonPod, PodStream};

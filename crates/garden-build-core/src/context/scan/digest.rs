@@ -9,10 +9,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::digest_cache::{self, Item, Session, Stamp};
 use super::super::manifest::{Content, Record};
-use super::super::selection::Selection;
+use super::super::read::{BUFFER, open, read};
+use super::super::select::Selection;
 use super::super::{Cancelled, ContextError};
-use super::BUFFER;
-use super::open::{open, read};
 use super::threads::{self, Failure, lock};
 use super::walk::{Place, Walked, file_mode};
 use crate::Digest;

@@ -8,10 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::super::digest_cache::{Clock, Directory, Item, Known, Session, Stamp};
-use super::super::git_ignore::GitIgnore;
 use super::super::manifest::{Content, EXECUTABLE, Folder, FolderBuilder, LINK, ORDINARY};
-use super::super::selection::{Choice, Selection};
-use super::super::sieve::Verdict;
+use super::super::select::{Choice, GitIgnore, Selection, Verdict};
 use super::super::{Cancelled, ContextError};
 use super::threads::{self, Failure, Stack, lock};
 

@@ -5,8 +5,8 @@ mod service;
 use std::fs;
 use std::time::Duration;
 
+use crate::pack::KnownPacks;
 use futures::stream;
-use garden_build_core::context::pack::KnownPacks;
 
 use self::service::{Conversation, Pod, Service};
 use super::*;
@@ -344,7 +344,7 @@ async fn a_real_context_is_a_gzip_file_in_the_pod() {
     let key = Key::random();
     let mut session = service.session(&key).await;
     let (context, directory) = service::context();
-    let plan = garden_build_core::context::pack::Plan::of(&context, &KnownPacks::new());
+    let plan = crate::pack::Plan::of(&context, &KnownPacks::new());
     let mut written = Vec::new();
     let assembly = plan.write(&mut written, &|| false, &mut |_| {}).expect("written");
     let pack = assembly.new_pack.expect("a pack");

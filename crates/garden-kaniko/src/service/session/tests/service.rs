@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use crate::pack::PackIndex;
 use garden_build_core::context::Context;
-use garden_build_core::context::pack::PackIndex;
 use garden_build_core::{BuildRequest, Digest};
 use secrecy::ExposeSecret;
 use tempfile::TempDir;

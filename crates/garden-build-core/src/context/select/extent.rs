@@ -1,0 +1,117 @@
+//! How much of a directory goes into a context: all of it, or what the Dockerfile reads.
+//!
+//! # Base images
+//! An image may have `ONBUILD` triggers, which are instructions that a Dockerfile does not show and that read
+//! files, too. Only its registry knows. But a version is made of what lies in the directory, and must neither
+//! depend on whether some registry can be reached nor wait for it, so the Dockerfile alone decides: base images
+//! are taken to have no triggers, unless their name says so. [`Extent::Read`] names them, and whoever builds
+//! has to make sure of it before there is an image: one that has triggers is built from the whole context,
+//! under the version of that. An image that exists was built from what its version says either way.
+
+use std::path::Path;
+
+use super::wanted::Wanted;
+use crate::BuildRequest;
+use crate::context::Dockerfile;
+use crate::context::dockerfile::{Doubt, Reads, StagesBuilt, reads};
+
+/// How much of a directory was taken into a context.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Extent {
+    /// All that the request selects: because that was asked for or, with the reason, because it is not
+    /// certain what the build reads.
+    Whole(Option<String>),
+    /// What the Dockerfile's stages read, provided that none of these images, as the Dockerfile calls
+    /// them, has triggers (`ONBUILD`) that read more. Both lists are in order.
+    Read {
+        /// The paths and patterns that they read, relative to the context, and without detours. A link on the
+        /// way leads on to its target.
+        sources: Vec<String>,
+        /// The images.
+        bases: Vec<String>,
+    },
+}
+
+/// Who reads a context, as far as it decides what of it can be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Reader<'a> {
+    /// Which stages are built.
+    pub stages: StagesBuilt,
+    /// The builder's flags that can change the image
+    /// ([`Backend::image_flags`](crate::Backend::image_flags)).
+    pub flags: &'a [String],
+}
+
+impl<'a> Reader<'a> {
+    /// A builder that builds these `stages` and has these `flags`.
+    pub fn new(stages: StagesBuilt, flags: &'a [String]) -> Self {
+        Self { stages, flags }
+    }
+}
+
+/// Flags, and options (`--opt name=…`), that have no influence on what is read.
+const HARMLESS: &[&str] = &[
+    // Docker's and those of BuildKit's Dockerfile frontend.
+    "network",
+    "shm-size",
+    "pull",
+    "opt=force-network-mode",
+    "opt=shm-size",
+    "opt=ulimit",
+    "opt=hostname",
+    "opt=cgroup-parent",
+    "opt=image-resolve-mode",
+    "opt=multi-platform",
+    // kaniko's.
+    "compressed-caching",
+    "compression",
+    "compression-level",
+    "ignore-var-run",
+    "label",
+    "reproducible",
+    "single-snapshot",
+    "skip-unused-stages",
+    "snapshot-mode",
+    "use-new-run",
+];
+
+/// Decides what of `root` the `reader` can read when it builds `request`.
+pub(in crate::context) fn of(
+    request: &BuildRequest,
+    reader: &Reader<'_>,
+    root: &Path,
+    dockerfile: &Dockerfile,
+) -> (Extent, Wanted) {
+    if request.whole_context {
+        return (Extent::Whole(None), Wanted::Everything);
+    }
+    if let Some(flag) = reader.flags.iter().find(|flag| may_read(flag)) {
+        return (Extent::Whole(Some(format!("`{flag}` may change what is read"))), Wanted::Everything);
+    }
+    match reads(dockerfile.contents(), request, reader.stages) {
+        Err(doubt) => (whole(dockerfile, &doubt), Wanted::Everything),
+        Ok(Reads { sources, .. }) if sources.contains(".") => (Extent::Whole(None), Wanted::Everything),
+        Ok(Reads { sources, bases }) => match Wanted::of(&sources, root) {
+            Wanted::Everything => (Extent::Whole(None), Wanted::Everything),
+            wanted @ Wanted::Only(_) => {
+                let (sources, bases) = (sources.into_iter().collect(), bases.into_iter().collect());
+                (Extent::Read { sources, bases }, wanted)
+            }
+        },
+    }
+}
+
+fn whole(dockerfile: &Dockerfile, doubt: &Doubt) -> Extent {
+    Extent::Whole(Some(format!("what {} reads is not certain: {doubt}", dockerfile.path())))
+}
+
+/// Whether `flag` may change what is read. A word without dashes is the value of the flag before it.
+fn may_read(flag: &str) -> bool {
+    flag.strip_prefix("--").is_some_and(|flag| {
+        !HARMLESS
+            .iter()
+            .any(|name| flag.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
+    })
+}

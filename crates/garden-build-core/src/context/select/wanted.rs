@@ -1,0 +1,398 @@
+//! Which entries of a context a build can read.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::{Component, Path};
+use std::{fs, io};
+
+use super::pattern::Pattern;
+use super::sieve::Verdict;
+use crate::context::go_path;
+
+/// Symbolic links that may follow one another, as with `BuildKit` (`RootPath` of containerd's continuity).
+const MAX_LINKS: usize = 255;
+
+/// How many entries are looked at in search of links. Who has more has everything kept.
+const MAX_ENTRIES: usize = 100_000;
+
+/// What of a context a build can read: all of it, or what some paths and patterns lead to.
+///
+/// Says of every entry whether it is wanted, by its path alone. What is kept beyond what is read does no
+/// harm, so wherever it is hard to be exact, more is kept.
+#[derive(Clone, Debug, Default)]
+pub(in crate::context) enum Wanted {
+    #[default]
+    Everything,
+    Only(Vec<Wish>),
+}
+
+/// A path or a pattern: what it matches is wanted, with everything below.
+#[derive(Clone, Debug)]
+pub(in crate::context) struct Wish {
+    parts: Vec<Part>,
+    /// For a pattern with `**`, which may stand for any number of directories.
+    deep: Option<Pattern>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Part {
+    Literal(String),
+    /// With `*` and `?`.
+    Wild(String),
+    /// A part with `**`, and whatever follows it.
+    Deep,
+}
+
+impl Wanted {
+    /// Wants what `sources` lead to in the context directory `root`: clean relative paths, and patterns in
+    /// Go's syntax. A link on the way leads on to its target.
+    pub(super) fn of(sources: &BTreeSet<String>, root: &Path) -> Self {
+        let mut links = Links { root, found: sources.clone(), seen: HashSet::new(), entries: 0 };
+        let is_complete = sources.iter().all(|source| links.follow("", parts(source), 0));
+        let wishes: Option<Vec<Wish>> = links.found.iter().map(|source| Wish::parse(source)).collect();
+        match wishes {
+            Some(wishes) if is_complete => Self::Only(wishes),
+            _ => Self::Everything,
+        }
+    }
+
+    /// Decides about `path`. Below what is kept, everything is.
+    pub(in crate::context) fn verdict(&self, path: &str, is_directory: bool) -> Verdict {
+        let Self::Only(wishes) = self else { return Verdict::Keep };
+        let mut verdict = Verdict::Drop;
+        for wish in wishes {
+            match wish.verdict(path) {
+                Verdict::Keep => return Verdict::Keep,
+                Verdict::Search if is_directory => verdict = Verdict::Search,
+                _ => {}
+            }
+        }
+        verdict
+    }
+}
+
+impl Wish {
+    /// `None` if everything is wanted, or may be.
+    fn parse(source: &str) -> Option<Self> {
+        // What a backslash means depends on the builder, and there hardly is one.
+        if source == "." || source.contains('\\') {
+            return None;
+        }
+        let mut wish = Self { parts: Vec::new(), deep: None };
+        for part in source.split('/') {
+            if part.contains('[') {
+                // Builders differ in what they make of a bracket: all that is in the directory is wanted.
+                break;
+            }
+            if part.contains("**") {
+                match Pattern::compile(source) {
+                    Ok(Some(pattern)) if !pattern.is_exception && source.trim() == source => {
+                        wish.deep = Some(pattern);
+                        wish.parts.push(Part::Deep);
+                    }
+                    _ => {}
+                }
+                break;
+            }
+            wish.parts.push(if is_wild(part) {
+                Part::Wild(part.to_owned())
+            } else {
+                Part::Literal(part.to_owned())
+            });
+        }
+        (!wish.parts.is_empty()).then_some(wish)
+    }
+
+    fn verdict(&self, path: &str) -> Verdict {
+        let mut names = path.split('/');
+        for part in &self.parts {
+            let Some(name) = names.next() else { return Verdict::Search };
+            let fits = match part {
+                Part::Literal(part) => part == name,
+                Part::Wild(pattern) => go_path::matches(pattern, name) == Ok(true),
+                Part::Deep => return self.deep_verdict(path),
+            };
+            if !fits {
+                return Verdict::Drop;
+            }
+        }
+        Verdict::Keep
+    }
+
+    fn deep_verdict(&self, path: &str) -> Verdict {
+        let ends = path.match_indices('/').map(|(index, _)| index).chain([path.len()]);
+        let matches = |end: usize| self.deep.as_ref().is_none_or(|pattern| pattern.matches(&path[..end]));
+        if ends.into_iter().any(matches) { Verdict::Keep } else { Verdict::Search }
+    }
+}
+
+fn is_wild(part: &str) -> bool {
+    part.contains(['*', '?', '['])
+}
+
+/// The parts of a path, last first, so that the next one is at the end.
+fn parts(path: &str) -> Vec<String> {
+    path.split('/').rev().map(str::to_owned).collect()
+}
+
+/// Finds the symbolic links that paths go through, and where they lead.
+struct Links<'r> {
+    root: &'r Path,
+    /// All paths and patterns that are wanted.
+    found: BTreeSet<String>,
+    /// Places that a search has been to, and what it still had to go through.
+    seen: HashSet<(String, Vec<String>)>,
+    entries: usize,
+}
+
+impl Links<'_> {
+    /// Goes on from the directory `at`, which no link leads to, through `rest`. Returns whether all links
+    /// were found.
+    fn follow(&mut self, at: &str, mut rest: Vec<String>, links: usize) -> bool {
+        if !self.seen.insert((at.to_owned(), rest.clone())) {
+            return true;
+        }
+        let mut at = at.to_owned();
+        while let Some(part) = rest.pop() {
+            match part.as_str() {
+                "" | "." => {}
+                ".." => {
+                    // The directory has to be there for the system to go up from it.
+                    if !at.is_empty() {
+                        self.want(&at);
+                    }
+                    at = parent(&at).to_owned();
+                }
+                part if is_wild(part) => return self.follow_matches(&at, part, &rest, links),
+                part => {
+                    let path = join(&at, part);
+                    match fs::read_link(self.root.join(&path)) {
+                        Ok(target) => return self.follow_link(&path, &target, &rest, links),
+                        Err(_) => at = path,
+                    }
+                    if !self.count(1) {
+                        return false;
+                    }
+                }
+            }
+        }
+        self.want(&at);
+        true
+    }
+
+    fn follow_matches(&mut self, at: &str, pattern: &str, rest: &[String], links: usize) -> bool {
+        let Ok(entries) = fs::read_dir(self.root.join(at)).and_then(Iterator::collect::<io::Result<Vec<_>>>)
+        else {
+            return true;
+        };
+        if !self.count(entries.len()) {
+            return false;
+        }
+        for entry in entries {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let Ok(file_type) = entry.file_type() else { continue };
+            // A malformed pattern, or one with brackets, has the whole directory kept.
+            if !pattern.contains('[') && go_path::matches(pattern, &name) != Ok(true) {
+                continue;
+            }
+            let path = join(at, &name);
+            let is_complete = if file_type.is_symlink() {
+                match fs::read_link(entry.path()) {
+                    Ok(target) => self.follow_link(&path, &target, rest, links),
+                    Err(_) => true,
+                }
+            } else if file_type.is_dir() && !rest.is_empty() {
+                self.follow(&path, rest.to_vec(), links)
+            } else {
+                true
+            };
+            if !is_complete {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Goes on from the link at `path` to its `target`, and from there through `rest`.
+    fn follow_link(&mut self, path: &str, target: &Path, rest: &[String], links: usize) -> bool {
+        self.want(path);
+        if links == MAX_LINKS {
+            return true;
+        }
+        if !self.count(1) {
+            return false;
+        }
+        let mut at = parent(path).to_owned();
+        let mut names: Vec<String> = Vec::new();
+        for component in target.components() {
+            match component {
+                // An absolute link leads to below the context directory, for whoever follows it.
+                Component::RootDir | Component::Prefix(_) => at.clear(),
+                Component::CurDir => {}
+                // Directories above the link are there because of it.
+                Component::ParentDir if names.is_empty() => at = parent(&at).to_owned(),
+                Component::ParentDir => names.push("..".to_owned()),
+                Component::Normal(name) => match name.to_str() {
+                    Some(name) => names.push(name.to_owned()),
+                    // Such a link is no part of a context.
+                    None => return true,
+                },
+            }
+        }
+        // The system goes through links before it goes up, BuildKit after.
+        let as_the_system: Vec<String> = rest.iter().cloned().chain(names.iter().rev().cloned()).collect();
+        let behind: Vec<&str> = rest.iter().rev().map(String::as_str).collect();
+        let text = go_path::clean(&format!("/{at}/{}/{}", names.join("/"), behind.join("/")));
+        let by_text = text.trim_start_matches('/');
+        self.want(by_text);
+        self.follow(&at, as_the_system, links + 1) && self.follow("", parts(by_text), links + 1)
+    }
+
+    fn want(&mut self, path: &str) {
+        self.found.insert(if path.is_empty() { ".".to_owned() } else { path.to_owned() });
+    }
+
+    /// Counts entries that were looked at. Returns whether the search may go on.
+    fn count(&mut self, entries: usize) -> bool {
+        self.entries += entries;
+        self.entries <= MAX_ENTRIES
+    }
+}
+
+/// The directory above `path`, up to the context directory.
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+fn join(directory: &str, name: &str) -> String {
+    if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(sources: &[&str], root: &Path) -> Wanted {
+        Wanted::of(&sources.iter().map(|source| (*source).to_owned()).collect(), root)
+    }
+
+    /// The verdict about a path, which is that of a directory if it ends with a slash.
+    fn verdict(sources: &[&str], path: &str) -> Verdict {
+        let root = tempfile::tempdir().expect("temporary directory");
+        let (path, is_directory) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
+        wanted(sources, root.path()).verdict(path, is_directory)
+    }
+
+    #[test]
+    fn what_is_above_is_searched_and_what_is_below_is_kept() {
+        for (source, path, expected) in [
+            ("a/b", "a/", Verdict::Search),
+            ("a/b", "a", Verdict::Drop),
+            ("a/b", "a/b", Verdict::Keep),
+            ("a/b", "a/b/c/d", Verdict::Keep),
+            ("a/b", "a/bc", Verdict::Drop),
+            ("a/b", "b/", Verdict::Drop),
+            ("a b", "a b", Verdict::Keep),
+            ("!a", "!a", Verdict::Keep),
+            ("*.c", "x.c/y", Verdict::Keep),
+            ("*.c", "x/", Verdict::Drop),
+            ("*", ".hidden", Verdict::Keep),
+            ("*/x?", "a/", Verdict::Search),
+            ("*/x?", "a/xy/z", Verdict::Keep),
+            ("*/x?", "a/xyz", Verdict::Drop),
+            ("a/[bc]*/d", "a/e", Verdict::Keep),
+            ("a/[bc]*/d", "b", Verdict::Drop),
+            ("a/**/d", "a/b/", Verdict::Search),
+            ("a/**/d", "a/b/c/d", Verdict::Keep),
+            ("a/**/d", "a/d/e", Verdict::Keep),
+            ("a/**/d", "a/b/c", Verdict::Drop),
+            ("a/**/d", "b/", Verdict::Drop),
+            ("a/**", "a/b", Verdict::Keep),
+        ] {
+            assert_eq!(verdict(&[source], path), expected, "{path} for {source}");
+        }
+        assert_eq!(verdict(&["a", "b"], "b"), Verdict::Keep);
+        assert_eq!(verdict(&[], "a/"), Verdict::Drop);
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_kept() {
+        for source in [".", "a\\b", "[ab]", "!**"] {
+            assert_eq!(verdict(&[source], "z"), Verdict::Keep, "{source}");
+        }
+    }
+
+    #[cfg(unix)]
+    mod links {
+        use std::os::unix::fs::symlink;
+
+        use super::*;
+
+        /// What `sources` lead to in a tree with these links and directories.
+        fn found(links: &[(&str, &str)], directories: &[&str], sources: &[&str]) -> Vec<String> {
+            let root = tempfile::tempdir().expect("temporary directory");
+            for directory in directories {
+                fs::create_dir_all(root.path().join(directory)).expect("directory");
+            }
+            for (link, target) in links {
+                let link = root.path().join(link);
+                fs::create_dir_all(link.parent().expect("parent")).expect("directory");
+                symlink(target, link).expect("link");
+            }
+            let found = sources.iter().map(|source| (*source).to_owned()).collect();
+            let mut links = Links { root: root.path(), found, seen: HashSet::new(), entries: 0 };
+            for source in sources {
+                assert!(links.follow("", parts(source), 0));
+            }
+            links.found.into_iter().collect()
+        }
+
+        #[test]
+        fn a_link_leads_on_to_its_target_with_the_rest_of_the_path() {
+            let links = [("d/link", "../e"), ("chain", "d/link/f"), ("root", "/e"), ("out", "../../../g")];
+            let links = |sources: &[&str]| found(&links, &["e/f"], sources);
+            assert_eq!(links(&["d/link"]), ["d/link", "e"]);
+            // Both ways that a link is gone through, and both paths beneath it.
+            let both = links(&["d/link/x", "d/link/y"]);
+            assert!(
+                ["d/link", "e/x", "e/y"].iter().all(|path| both.contains(&(*path).to_owned())),
+                "{both:?}"
+            );
+            let chain = links(&["chain"]);
+            assert!(
+                ["chain", "d/link", "e/f"].iter().all(|path| chain.contains(&(*path).to_owned())),
+                "{chain:?}"
+            );
+            assert_eq!(links(&["root/f"]), ["e/f", "root", "root/f"]);
+            assert_eq!(links(&["out"]), ["g", "out"]);
+            assert_eq!(links(&["d"]), ["d"]);
+        }
+
+        #[test]
+        fn links_are_found_behind_wildcards() {
+            let links = [("a/1", "../b"), ("a/2/x", "../../c"), ("l", "a")];
+            let links = |source: &str| found(&links, &["b/x", "c"], &[source]);
+            assert!(links("a/*").contains(&"b".to_owned()));
+            assert!(links("*/*/x").contains(&"b/x".to_owned()));
+            assert!(links("*/*/x").contains(&"c".to_owned()));
+            assert!(links("l/?").contains(&"a/?".to_owned()));
+            assert!(links("l/?").contains(&"b".to_owned()));
+        }
+
+        #[test]
+        fn the_system_s_way_up_from_a_link_is_wanted_as_well_as_that_of_the_text() {
+            let found = found(&[("link", "to/../x"), ("to", "deep/er")], &["deep/er"], &["link"]);
+            assert!(
+                ["x", "deep/x", "deep/er"].iter().all(|path| found.contains(&(*path).to_owned())),
+                "{found:?}"
+            );
+        }
+
+        #[test]
+        fn links_in_a_circle_come_to_an_end() {
+            let links = [("a", "b"), ("b", "a"), ("c", "c/d"), ("e/f", "f/g"), ("h", ".")];
+            for source in ["a/x", "c/x", "e/f/x", "h/h/h", "*/*/*/*"] {
+                assert!(!found(&links, &[], &[source]).is_empty());
+            }
+        }
+    }
+}
