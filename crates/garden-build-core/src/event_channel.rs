@@ -18,7 +18,7 @@ const CAPACITY: usize = 4096;
 /// the caller is told how many it missed.
 pub fn event_channel() -> (EventSink, EventStream) {
     let shared = Arc::new(Shared::default());
-    (EventSink(Arc::new(Sender(Arc::clone(&shared)))), EventStream(shared))
+    (EventSink { sender: Arc::new(Sender(Arc::clone(&shared))), step: None }, EventStream(shared))
 }
 
 #[derive(Default, Debug)]
@@ -90,22 +90,33 @@ impl Drop for Sender {
 
 /// Where a build reports what happens. Cheap to clone; never blocks.
 #[derive(Clone, Debug)]
-pub struct EventSink(Arc<Sender>);
+pub struct EventSink {
+    sender: Arc<Sender>,
+    /// The step that lines of [`log`](Self::log) belong to.
+    step: Option<StepId>,
+}
 
 impl EventSink {
     /// Reports `event`.
     pub fn emit(&self, event: Event) {
-        let shared = &self.0.0;
+        let shared = &self.sender.0;
         shared.queue().push(event);
         shared.changed.notify_one();
     }
 
     /// Reports that a step began; the returned [`Step`] reports the rest of its life.
     pub fn step(&self, name: impl Into<String>) -> Step {
-        let id = StepId(self.0.0.next_step.fetch_add(1, Ordering::Relaxed));
+        let id = StepId(self.sender.0.next_step.fetch_add(1, Ordering::Relaxed));
         let name = name.into();
         self.emit(Event::StepStarted { step: id, name: name.clone() });
-        Step { sink: self.clone(), id, name, finished: false }
+        let sink = Self { sender: Arc::clone(&self.sender), step: Some(id) };
+        Step { sink, id, name, finished: false }
+    }
+
+    /// Reports a line of the builder's: what is waited for, or done. In the sink of a step (see [`Step::events`]), it
+    /// belongs to that step.
+    pub fn log(&self, line: impl Into<String>) {
+        self.emit(Event::Log { step: self.step, stream: Stream::Builder, line: line.into() });
     }
 
     /// Reports a warning, and what to do about it.
@@ -125,6 +136,11 @@ pub struct Step {
 }
 
 impl Step {
+    /// Returns the sink for what is done within this step.
+    pub fn events(&self) -> &EventSink {
+        &self.sink
+    }
+
     /// Reports a line of output of this step.
     pub fn log(&self, stream: Stream, line: impl Into<String>) {
         self.sink.emit(Event::Log { step: Some(self.id), stream, line: line.into() });
@@ -246,6 +262,25 @@ mod tests {
         assert_eq!(events[2], line(10));
         assert!(matches!(events.last(), Some(Event::StepFinished { error: None, .. })));
         assert_eq!(events.len(), CAPACITY + 3);
+    }
+
+    #[tokio::test]
+    async fn a_line_belongs_to_the_step_whose_sink_reports_it() {
+        let (sink, stream) = event_channel();
+        let step = sink.step("find the daemon");
+        step.events().log("within");
+        sink.log("outside");
+        step.done();
+        drop(sink);
+        let steps: Vec<_> = drain(stream)
+            .await
+            .into_iter()
+            .filter_map(|event| match event {
+                Event::Log { step, line, .. } => Some((step.is_some(), line)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(steps, [(true, "within".to_owned()), (false, "outside".to_owned())]);
     }
 
     #[tokio::test]
