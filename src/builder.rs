@@ -57,7 +57,9 @@ impl Builder {
     /// If the configuration is incomplete or asks for what is not supported, or the kubeconfig
     /// cannot be used. The cluster itself is not asked yet.
     pub async fn connect(provider: ProviderConfig) -> Result<Self> {
-        let cluster = Cluster::connect(&provider).await?;
+        let cluster = Cluster::connect(&provider).await.map_err(|error| {
+            Error::from(error).with_hint("set the provider's `kubeconfig` and `context`, or KUBECONFIG")
+        })?;
         Self::new(provider, &cluster, DaemonChoice::Environment)
     }
 
@@ -199,7 +201,8 @@ impl Builder {
     /// If a Secret does not exist or may not be read or written, or if `namespace` has another Secret of its
     /// name, which is never overwritten. The others are copied all the same.
     pub async fn ensure_pull_secrets(&self, namespace: &str) -> Result<Vec<EnsuredSecret>> {
-        Ok(ensure_pull_secrets(self.0.target.cluster(), &self.0.secrets, namespace).await?)
+        Ok(ensure_pull_secrets(self.0.target.cluster(), "imagePullSecrets", &self.0.secrets, namespace)
+            .await?)
     }
 
     pub(crate) fn target(&self) -> &Target {

@@ -15,7 +15,7 @@ use garden_registry::{RegistryClient, Resolution};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::target::{Target, tell};
+use crate::target::Target;
 use crate::{Builder, Operation};
 
 /// What a clean-up of the registry within the cluster keeps, besides images in use.
@@ -235,7 +235,7 @@ impl CleanUp {
             })
         };
         let clean_up = DaemonCleanUp::new(daemon, rules);
-        Ok(Box::pin(clean_up.run(&ask, &mut tell(&self.events))).await?)
+        Ok(Box::pin(clean_up.run(&ask, &self.events)).await?)
     }
 
     fn nothing_to_do(&self) -> Error {
@@ -324,7 +324,7 @@ impl RegistryCleanUp {
 
     async fn inventory(&self, known: &mut KnownManifests) -> Result<Inventory> {
         // One that is starting, or that cannot, is explained here.
-        self.registry.takes_pushes(&mut tell(&self.events)).await?;
+        self.registry.takes_pushes(&self.events).await?;
         let listing = self.registry.storage().await?;
         Ok(known.inventory(&listing, &self.client).await?)
     }
@@ -351,7 +351,7 @@ impl RegistryCleanUp {
 
     async fn collect(&self) -> Result<()> {
         let step = self.events.step("have the registry free what belongs to no image");
-        let collected = Box::pin(self.registry.collect_garbage(&mut tell(&self.events))).await;
+        let collected = Box::pin(self.registry.collect_garbage(&self.events)).await;
         step.end(collected.map(drop).map_err(Error::from))
     }
 }

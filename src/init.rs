@@ -7,7 +7,6 @@ use garden_docker::ClusterDaemon;
 use garden_kaniko::ContextService;
 use tokio_util::sync::CancellationToken;
 
-use crate::target::tell;
 use crate::{Builder, Initialized, Operation};
 
 impl Builder {
@@ -113,31 +112,36 @@ impl Services {
 
     /// All start at once.
     async fn apply_and_wait(&self, events: &EventSink) -> Result<()> {
-        let mut told = tell(events);
         if let Some(registry) = &self.registry {
             let step = events.step(format!("install the registry in Namespace {}", registry.namespace()));
-            step.end(Box::pin(registry.apply(&mut told)).await.map_err(Error::from))?;
+            let ended = Box::pin(registry.apply(step.events())).await.map_err(Error::from);
+            step.end(ended)?;
         }
         if let Some(daemon) = &self.daemon {
             let step = events.step(format!("install the Docker daemon in Namespace {}", daemon.namespace()));
-            step.end(Box::pin(daemon.apply(&mut told)).await.map_err(Error::from))?;
+            let ended = Box::pin(daemon.apply(step.events())).await.map_err(Error::from);
+            step.end(ended)?;
         }
         if let Some(contexts) = &self.contexts {
             let step =
                 events.step(format!("install the context service in Namespace {}", contexts.namespace()));
-            step.end(Box::pin(contexts.apply(&mut told)).await.map_err(Error::from))?;
+            let ended = Box::pin(contexts.apply(step.events())).await.map_err(Error::from);
+            step.end(ended)?;
         }
         if let Some(registry) = &self.registry {
             let step = events.step("wait for the registry and its proxy on each node");
-            step.end(Box::pin(registry.ready(&mut told)).await.map(drop).map_err(Error::from))?;
+            let ended = Box::pin(registry.ready(step.events())).await.map(drop).map_err(Error::from);
+            step.end(ended)?;
         }
         if let Some(daemon) = &self.daemon {
             let step = events.step("wait for the Docker daemon");
-            step.end(Box::pin(daemon.ready(&mut told)).await.map_err(Error::from))?;
+            let ended = Box::pin(daemon.ready(step.events())).await.map_err(Error::from);
+            step.end(ended)?;
         }
         if let Some(contexts) = &self.contexts {
             let step = events.step("wait for the context service");
-            step.end(Box::pin(contexts.ready(&mut told)).await.map_err(Error::from))?;
+            let ended = Box::pin(contexts.ready(step.events())).await.map_err(Error::from);
+            step.end(ended)?;
         }
         Ok(())
     }

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use garden_build_core::{
-    Digest, Error, ErrorKind, Event, EventSink, ImageReference, Result, Stream, Version,
-};
-use garden_cluster::{Cluster, ClusterDialer, InClusterRegistry, RegistrySettings, ServerRun, ServiceNotice};
+use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result, Version};
+use garden_cluster::{Cluster, ClusterDialer, InClusterRegistry, RegistrySettings, ServerRun};
 use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
 use garden_docker::{DaemonChoice, NodeImages, RegistryCredentials};
 use garden_registry::{Credentials, Identity, Location, RegistryClient, RegistryError, Resolution};
@@ -146,7 +144,7 @@ impl Target {
         let answer = match (self.in_cluster(), answer) {
             (Some(in_cluster), Err(RegistryError::Unreachable { .. } | RegistryError::Timeout { .. })) => {
                 // It may only be starting again, and else says why it is not there.
-                match Box::pin(in_cluster.takes_pushes(&mut tell(events))).await.map_err(Error::from) {
+                match Box::pin(in_cluster.takes_pushes(events)).await.map_err(Error::from) {
                     Ok(_) => registry.resolve(&image).await,
                     Err(error) if *error.kind() == ErrorKind::PermissionDenied => {
                         return Ok(Known::Unknown(error));
@@ -235,7 +233,7 @@ impl Target {
         events: &EventSink,
     ) -> Result<Option<ServerRun>> {
         let Some(registry) = self.in_cluster() else { return Ok(None) };
-        match Box::pin(registry.takes_pushes(&mut tell(events))).await.map_err(Error::from) {
+        match Box::pin(registry.takes_pushes(events)).await.map_err(Error::from) {
             Ok(now) => Ok(Some(now).filter(|now| Some(now) != before)),
             Err(error) if *error.kind() == ErrorKind::PermissionDenied => Ok(None),
             Err(error) => Err(error),
@@ -281,17 +279,6 @@ impl TargetRegistry {
     /// Returns the host by which Dockerfiles and workloads name the registry, if builders reach it by another.
     pub(crate) fn alias(&self) -> Option<String> {
         self.in_cluster.as_ref().map(|_| self.named.host())
-    }
-}
-
-/// Passes on what the registry in the cluster has to tell.
-pub(crate) fn tell(events: &EventSink) -> impl FnMut(ServiceNotice) + Send {
-    let events = events.clone();
-    move |notice| match notice {
-        ServiceNotice::Progress(line) => {
-            events.emit(Event::Log { step: None, stream: Stream::Builder, line });
-        }
-        ServiceNotice::Warning { message, hint } => events.warn(message, Some(hint)),
     }
 }
 

@@ -1,24 +1,20 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
-    Result, Stream, SweepReport,
+    Result, SweepReport,
 };
-use garden_cluster::{BUILDER_SERVICE_ACCOUNT, Cluster, new_namespace};
+use garden_cluster::{BUILDER_SERVICE_ACCOUNT, Cluster, last_words, new_namespace};
 
 use crate::cache;
 use crate::client::{self, ClientError, DockerfileBuild, ImageExport, Solved};
-use crate::daemon::{self, Daemon, Notice};
+use crate::daemon::{self, Daemon};
 use crate::logins::PullSecretLogins;
 use crate::route::{self, Unreached};
 use crate::run::Run;
 use crate::settings::Settings;
 use crate::{failure, request, spec};
-
-/// How long after a broken connection the end of the daemon may show, which explains it.
-const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Builds with a `BuildKit` daemon in the project's namespace.
 #[derive(Clone, Debug)]
@@ -69,7 +65,8 @@ impl BuildkitBackend {
             PullSecretLogins::new(&self.cluster, &self.settings, &daemon.pod, &cx.events, job, &wanted);
         let mut run = Run::new(job, Arc::new(logins), &cx.events, failure::OF_NAMESPACE);
 
-        let lost = daemon.pod.lost(&self.cluster, self.namespace(), &daemon::WORDS);
+        let managed = daemon::managed(&self.cluster, self.namespace());
+        let lost = managed.lost(&daemon.pod);
         tokio::pin!(lost);
         let building = async {
             let (settings, wanted_route) = (&self.settings.daemon, self.settings.route);
@@ -95,10 +92,9 @@ impl BuildkitBackend {
                 Err(Failed { error, is_of_inline_cache })
             }
             Unreached::Refused(error) if !failure::may_be_the_daemon_s_end(&error) => Err(error.into()),
-            // What is broken is often only the echo of the daemon's end.
-            broken => Err(Failed::from(match tokio::time::timeout(LAST_WORDS_PATIENCE, lost).await {
-                Ok(diagnosis) => diagnosis.into(),
-                Err(_) => match broken {
+            broken => Err(Failed::from(match last_words(lost).await {
+                Some(diagnosis) => diagnosis.into(),
+                None => match broken {
                     Unreached::Client(error) => run.explain(error),
                     Unreached::Refused(error) => failure::unreached(error),
                 },
@@ -109,12 +105,8 @@ impl BuildkitBackend {
     /// Makes sure that a daemon runs.
     async fn daemon(&self, cx: &BuildContext) -> Result<Daemon> {
         let step = cx.events.step(format!("find the BuildKit daemon of Namespace {}", self.namespace()));
-        let ensured = daemon::ensure(&self.cluster, &self.settings.daemon, |notice| match notice {
-            Notice::Progress(what) => step.log(Stream::Builder, what),
-            Notice::Warning { message, hint } => cx.events.warn(message, Some(hint)),
-        });
-        let ensured = ensured.await.map_err(Error::from);
-        step.end(ensured)
+        let ensured = daemon::ensure(&self.cluster, &self.settings.daemon, step.events()).await;
+        step.end(ensured.map_err(Error::from))
     }
 
     fn namespace(&self) -> &str {

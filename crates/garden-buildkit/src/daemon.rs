@@ -4,8 +4,11 @@
 //! Nothing here ends a daemon that has builds: Kubernetes tells an outdated one to stop, and it
 //! finishes what it has begun.
 
-use garden_build_core::ErrorKind;
-use garden_cluster::{Cluster, ClusterError, DaemonPod, DaemonWords, Diagnosis};
+use garden_build_core::EventSink;
+use garden_cluster::{
+    Cluster, ClusterError, DaemonPod, DeploymentWords, ManagedDeployment, Remedies, VolumeWords,
+    configuration, is_refused,
+};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::jiff::Timestamp;
@@ -15,20 +18,52 @@ use crate::client::TlsIdentity;
 use crate::spec::{self, CONTAINER, NAME, Settings};
 
 pub(crate) mod certificates;
-mod decide;
-mod volume;
-mod wait;
+mod standing;
 
-use decide::Standing;
+use standing::{Standing, standing};
 
-/// What is said of the daemon's end.
-pub(crate) const WORDS: DaemonWords = DaemonWords {
+const ENDED: &str = "see what the daemon said last; a rootless one needs nodes that allow user namespaces";
+
+/// Which Deployment the daemon is, and what is said of it.
+const WORDS: DeploymentWords = DeploymentWords {
     what: "the BuildKit daemon",
+    name: NAME,
     container: CONTAINER,
-    hint: "see what the daemon said last; a rootless one needs nodes that allow user namespaces",
+    volume: Some(VolumeWords {
+        claim: NAME,
+        storage_class: "clusterBuildkit.storage.storageClass",
+        keeps_size: "set `clusterBuildkit.storage.size` to its size, or delete the Deployment and the claim garden-buildkit to \
+                     start with an empty one",
+        quota: "set `clusterBuildkit.storage.size` to less, or raise the namespace's ResourceQuota",
+    }),
+    remedies: Remedies {
+        memory: "raise `resources.builder.limits.memory`, which the daemon shares with all steps",
+        evicted: "raise `resources.builder.requests` (memory, ephemeralStorage) so that the daemon gets a node with room",
+        scheduling: "check `clusterBuildkit.nodeSelector`, `clusterBuildkit.tolerations` and `resources.builder.requests` against \
+                     the cluster's nodes",
+        port: None,
+        image: "check `clusterBuildkit.image`, and that nodes can reach its registry: `imagePullSecrets` of the daemon's own \
+                namespace are used for that",
+        start: ENDED,
+        quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
+        // `baseline` forbids a privileged container, and unconfined profiles as well.
+        pod_security: "BuildKit, rootless too, needs a namespace with the label \
+                       `pod-security.kubernetes.io/enforce: privileged`; set it, or use `buildMode: kaniko`",
+        privileges: "set `clusterBuildkit.rootless: true`, which needs no privileged container, or allow one in this namespace",
+    },
+    ended: ENDED,
     // Where in its own code it failed follows in many lines. Source: BuildKit, `cmd/buildkitd/main.go`.
     complaint: Some("buildkitd: "),
+    foreign: "delete it if nothing uses it any more, or build in another namespace",
+    missing: "build again; clients that share a namespace need the same `clusterBuildkit` and `resources.builder`",
+    // As long as builds on a volume that only one daemon can use; the build has a time limit.
+    longest: None,
 };
+
+/// The Deployment of a namespace's daemon.
+pub(crate) fn managed(cluster: &Cluster, namespace: &str) -> ManagedDeployment {
+    ManagedDeployment::new(cluster, namespace, &WORDS)
+}
 
 /// A daemon that takes builds, and how it knows its clients.
 #[derive(Clone, Debug)]
@@ -37,20 +72,6 @@ pub struct Daemon {
     pub pod: DaemonPod,
     /// Who it is and who we are on its TCP port, if it listens.
     pub identity: Option<TlsIdentity>,
-}
-
-/// What a user should hear while the daemon is made ready.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Notice {
-    /// What is waited for, or done.
-    Progress(String),
-    /// Something that does not stop the build, and deserves attention.
-    Warning {
-        /// What it is.
-        message: String,
-        /// What to do about it.
-        hint: String,
-    },
 }
 
 /// Two clients that replace each other's daemon do so within this time.
@@ -69,18 +90,11 @@ const RECENT_SECONDS: i64 = 600;
 pub async fn ensure(
     cluster: &Cluster,
     settings: &Settings,
-    mut tell: impl FnMut(Notice),
+    events: &EventSink,
 ) -> Result<Daemon, ClusterError> {
-    let namespace = settings.namespace.name.as_str();
-    let selector = spec::selector();
-    let (live, pods, certificates) = tokio::try_join!(
-        cluster.get::<Deployment>(namespace, NAME),
-        cluster.list::<Pod>(namespace, &selector),
-        certificates::existing(cluster, settings),
-    )?;
-    if live.as_ref().is_some_and(decide::is_foreign) {
-        return Err(ClusterError::Pod(decide::foreign(namespace)));
-    }
+    let managed = managed(cluster, &settings.namespace.name);
+    let ((live, pods), certificates) =
+        tokio::try_join!(managed.look(), certificates::existing(cluster, settings))?;
     if live.is_none() {
         cluster.ensure_namespace(&settings.namespace).await?;
     }
@@ -92,7 +106,7 @@ pub async fn ensure(
     let fingerprint = certificates.as_ref().map(|certificates| certificates.fingerprint.clone());
     let settings = &Settings { certificates: fingerprint, ..settings.clone() };
     // Boxed, for it is large, and often there is nothing to do.
-    let pod = Box::pin(bring_up(cluster, settings, live, &pods, &mut tell)).await?;
+    let pod = Box::pin(bring_up(cluster, settings, live, &pods, events)).await?;
     Ok(Daemon { pod, identity: certificates.map(|certificates| certificates.identity) })
 }
 
@@ -102,25 +116,28 @@ async fn bring_up(
     settings: &Settings,
     live: Option<Deployment>,
     pods: &[Pod],
-    tell: &mut impl FnMut(Notice),
+    events: &EventSink,
 ) -> Result<DaemonPod, ClusterError> {
     let namespace = settings.namespace.name.as_str();
+    let managed = managed(cluster, namespace);
     let wanted = spec::deployment(settings);
-    let standing = decide::standing(live.as_ref(), &wanted);
+    let standing = standing(live.as_ref(), &wanted);
     match &standing {
         Standing::Current => {
-            if let Some(daemon) = decide::choose(pods, decide::configuration(&wanted.metadata)) {
+            if let Some(daemon) = managed.choose(pods, configuration(&wanted.metadata)) {
                 return Ok(daemon);
             }
         }
         Standing::Absent => {}
-        Standing::Stopped => tell(Notice::Progress(format!(
+        Standing::Stopped => events.log(format!(
             "Deployment {namespace}/{NAME} was scaled to nothing or paused, and is started again"
-        ))),
-        Standing::Outdated { since } => tell(outdated(cluster, namespace, *since).await),
+        )),
+        Standing::Outdated { since } => tell_of_replacement(cluster, namespace, *since, events).await,
     }
     // What the pod refers to comes before it, also if somebody has removed it meanwhile.
-    volume::ensure(cluster, settings, tell).await?;
+    if let Some(claim) = spec::claim(settings) {
+        managed.ensure_claim(&claim, events).await?;
+    }
     if let Some(account) = spec::service_account(settings) {
         cluster.apply(&account).await?;
     }
@@ -131,27 +148,32 @@ async fn bring_up(
             cluster.apply::<ConfigMap>(&spec::config_map(settings, Some(&applied))).await?;
         }
     }
-    if live.as_ref().is_some_and(decide::is_refused) {
+    if live.as_ref().is_some_and(is_refused) {
         try_again(cluster, namespace).await?;
     }
-    wait::for_daemon(cluster, namespace, decide::configuration(&wanted.metadata), tell).await
+    managed.ready_as(configuration(&wanted.metadata), events).await
 }
 
 /// Says that the daemon is replaced; if this was done just before, in case it is two clients in turn.
-async fn outdated(cluster: &Cluster, namespace: &str, since: Option<Timestamp>) -> Notice {
+async fn tell_of_replacement(
+    cluster: &Cluster,
+    namespace: &str,
+    since: Option<Timestamp>,
+    events: &EventSink,
+) {
     let now = cluster.server_time().await.unwrap_or_else(|_| Timestamp::now());
     let age = since.map(|since| now.as_second() - since.as_second());
     match age.filter(|age| *age < RECENT_SECONDS) {
-        Some(age) => Notice::Warning {
-            message: format!(
+        Some(age) => {
+            let message = format!(
                 "Deployment {namespace}/{NAME} was configured differently {} s ago and is replaced; builds on the former daemon finish there",
                 age.max(0)
-            ),
-            hint: "if you did not change it, two projects or two versions of garden-build take turns in this namespace: \
-                   give them the same `clusterBuildkit` and `resources.builder`, or a namespace each"
-                .to_owned(),
-        },
-        None => Notice::Progress(format!(
+            );
+            let hint = "if you did not change it, two projects or two versions of garden-build take turns in this namespace: \
+                        give them the same `clusterBuildkit` and `resources.builder`, or a namespace each";
+            events.warn(message, Some(hint.to_owned()));
+        }
+        None => events.log(format!(
             "Deployment {namespace}/{NAME} is replaced, as its configuration has changed; builds on the former daemon finish there"
         )),
     }
@@ -170,7 +192,7 @@ async fn apply(
     live: Option<&Deployment>,
     wanted: &Deployment,
 ) -> Result<Deployment, ClusterError> {
-    if let Some(strategy) = live.and_then(|live| decide::strategy_to_replace(live, wanted)) {
+    if let Some(strategy) = live.and_then(|live| standing::strategy_to_replace(live, wanted)) {
         // An apply takes back only what it has set itself; the server's validation allows no rest of
         // another strategy's parameters.
         let namespace = wanted.metadata.namespace.as_deref().unwrap_or_default();
@@ -185,9 +207,4 @@ async fn apply(
         }
         outcome => outcome,
     }
-}
-
-/// A failure that has nothing to do with a pod that exists.
-fn refusal(kind: ErrorKind, message: String, hint: &str, retryable: bool) -> Diagnosis {
-    Diagnosis { kind, message, hint: Some(hint.to_owned()), retryable }
 }

@@ -68,8 +68,8 @@ impl PullSecretLogins {
 
     /// Finds a login for the first of `repositories` at `host` that has one.
     pub(crate) async fn find(&self, host: &str, repositories: &[&str]) -> Result<Option<Known>, String> {
-        let credentials =
-            read_pull_secrets(&self.cluster, &self.secrets).await.map_err(|error| error.to_string())?;
+        let credentials = read_pull_secrets(&self.cluster, "imagePullSecrets", &self.secrets).await;
+        let credentials = credentials.map_err(|error| error.to_string())?;
         let credentials = credentials.with_helpers(self.helpers.clone());
         let mut unanswered: Vec<(HelperQuestion, HelperProblem)> = Vec::new();
         for repository in repositories {

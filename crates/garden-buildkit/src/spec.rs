@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 pub use garden_cluster::RegistryAccess;
-use garden_cluster::{builder_service_account, service_labels, service_selector, volume_claim};
+use garden_cluster::{
+    CONFIGURATION, builder_service_account, service_labels, service_selector, volume_claim,
+};
 use garden_config::{Namespace, Resources, SecretRef, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, PodTemplateSpec, Secret, ServiceAccount};
@@ -22,9 +24,6 @@ pub const NAME: &str = "garden-buildkit";
 
 /// The name of the daemon's container.
 pub const CONTAINER: &str = "buildkitd";
-
-/// On the Deployment and its pods: which configuration they were made from.
-pub(crate) const CONFIGURATION: &str = "garden-build/configuration";
 
 /// On the pods of a daemon that listens: which certificates it has read.
 const CERTIFICATES: &str = "garden-build/certificates";

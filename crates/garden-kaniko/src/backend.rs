@@ -1,11 +1,10 @@
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, PlannedObject, Pushed, Result, Step, Stream,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, EventSink, PlannedObject, Pushed, Result,
     SweepReport,
 };
 use garden_cluster::{
-    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, ServiceNotice, new_namespace, read_pull_secrets,
-    sweep,
+    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep,
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
@@ -58,7 +57,7 @@ impl KanikoBackend {
     /// The story of one build.
     async fn build_in_pod(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let step = cx.events.step(format!("prepare Namespace {}", self.namespace()));
-        let prepared = cx.until_stopped(Box::pin(self.prepare(job, cx, &step))).await;
+        let prepared = cx.until_stopped(Box::pin(self.prepare(job, cx, step.events()))).await;
         let prepared = step.end(prepared)?;
         let Prepared { lease, docker_config, fetch } = prepared;
         let (key, address) = fetch.as_ref().map(|fetch| (fetch.key.clone(), fetch.address.clone())).unzip();
@@ -82,10 +81,10 @@ impl KanikoBackend {
 
     /// Makes sure of the namespace or of the context service in it, and reads the server's clock and the registry
     /// credentials.
-    async fn prepare(&self, job: &BuildJob, cx: &BuildContext, step: &Step) -> Result<Prepared> {
+    async fn prepare(&self, job: &BuildJob, cx: &BuildContext, events: &EventSink) -> Result<Prepared> {
         let fetch = async {
             if let Some(service) = &self.service {
-                return self.announce(service, step, cx).await.map(Some);
+                return self.announce(service, events).await.map(Some);
             }
             self.cluster.ensure_namespace(&self.settings.namespace).await?;
             Ok(None)
@@ -96,15 +95,10 @@ impl KanikoBackend {
     }
 
     /// Finds the context service, and tells it of the pod that is to come.
-    async fn announce(&self, service: &ContextService, step: &Step, cx: &BuildContext) -> Result<Fetch> {
-        let mut tell = |notice| match notice {
-            ServiceNotice::Progress(what) => step.log(Stream::Builder, what),
-            ServiceNotice::Warning { message, hint } => cx.events.warn(message, Some(hint)),
-        };
-        let found = service.find(&mut tell).await?;
+    async fn announce(&self, service: &ContextService, events: &EventSink) -> Result<Fetch> {
+        let found = service.find(events).await?;
         if found.differs {
-            let what = "the context service has other settings than this project's, which `Builder::init` would apply";
-            step.log(Stream::Builder, what);
+            events.log("the context service has other settings than this project's, which `Builder::init` would apply");
         }
         let address = found.pod.address.map(|address| address.to_string()).unwrap_or_default();
         let key = Key::random();
@@ -115,7 +109,8 @@ impl KanikoBackend {
     /// Reads the registry credentials. What a credential helper here knows is written out, as the executor has
     /// few helpers and other rights.
     async fn docker_config(&self, job: &BuildJob, cx: &BuildContext) -> Result<Option<SecretString>> {
-        let credentials = read_pull_secrets(&self.cluster, &self.settings.pull_secrets).await?;
+        let credentials =
+            read_pull_secrets(&self.cluster, "imagePullSecrets", &self.settings.pull_secrets).await?;
         if !self.settings.has_credentials() {
             return Ok(None);
         }
@@ -149,7 +144,7 @@ impl KanikoBackend {
         };
         // At once: until the pod has a node that looks for its secret, this is there. If it came late, the node would
         // look again.
-        let (pod, applied) = tokio::join!(self.cluster.apply_pod(&pod), secret_applied);
+        let (pod, applied) = tokio::join!(self.cluster.apply_pod(&pod, &spec::REMEDIES), secret_applied);
         applied?;
         let pod = pod?;
         if let Some(mut secret) = secret {

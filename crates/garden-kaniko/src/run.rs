@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use garden_build_core::{BuildContext, BuildJob, Digest, Error, ErrorKind, Pushed, Result, Stream};
-use garden_cluster::{BuildPod, Cluster, PodEnd, StdinUpload, follow_log};
+use garden_cluster::{BuildPod, Cluster, LAST_WORDS_PATIENCE, PodEnd, StdinUpload, follow_log, last_words};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -15,9 +15,6 @@ use crate::ending::Ending;
 use crate::progress::Progress;
 use crate::service::{Key, Stage, Upload};
 use crate::{failure, spec};
-
-/// How long a container whose stdin broke gets to tell why.
-const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a pod that runs may take to reach the context service.
 const FETCH_PATIENCE: Duration = Duration::from_secs(20);
@@ -40,7 +37,8 @@ impl Run<'_> {
     /// Waits for the pod to start, feeds it the context, reports what it says, and judges its end.
     pub(crate) async fn finish(mut self) -> Result<Pushed> {
         let mut upload = self.upload.take();
-        let mut pod = BuildPod::watch(self.cluster, self.namespace, self.name, spec::CONTAINER);
+        let mut pod =
+            BuildPod::watch(self.cluster, self.namespace, self.name, spec::CONTAINER, &spec::REMEDIES);
         let step = self.cx.events.step(format!("start Pod {}/{}", self.namespace, self.name));
         let started = tokio::select! {
             started = pod.started(|what| step.log(Stream::Builder, format!("waiting for {what}"))) => {
@@ -72,8 +70,9 @@ impl Run<'_> {
         let mut outcome = judge(outcome, &progress);
         if let Err(error) = &mut outcome
             && failure::service_broke_off(progress.tail())
-            // The pod only knows that it did not get everything. If it is our connection that broke, that is the cause.
-            && let Ok(cause) = timeout(LAST_WORDS_PATIENCE, failed(upload.as_mut())).await
+            // The pod only knows that it did not get everything. If it is our connection that broke, that is the cause; it
+            // takes as long again to learn whether the service has died.
+            && let Ok(cause) = timeout(2 * LAST_WORDS_PATIENCE, failed(upload.as_mut())).await
         {
             *error = cause.with_log_tail(progress.tail().to_vec());
         }
@@ -141,9 +140,9 @@ impl Run<'_> {
             return Err(error);
         }
         // A broken pipe is often only the echo of why the container ended.
-        match timeout(LAST_WORDS_PATIENCE, pod.ended()).await {
-            Ok(end) => Ok(end?),
-            Err(_) => Err(error),
+        match last_words(pod.ended()).await {
+            Some(end) => Ok(end?),
+            None => Err(error),
         }
     }
 

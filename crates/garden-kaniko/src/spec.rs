@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use garden_build_core::BuildJob;
 use garden_cluster::{
-    Ownership, builder_service_account, builder_service_account_name, resource_requirements, tolerations,
+    Ownership, Remedies, builder_service_account, builder_service_account_name, resource_requirements,
+    tolerations,
 };
 use garden_config::{
     ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, PersistentStorage, Resources, SecretRef,
@@ -23,6 +24,21 @@ use crate::service::{Key, PORT, ServiceSettings};
 
 /// The name of the executor's container.
 pub const CONTAINER: &str = "kaniko";
+
+/// What to do about the troubles of a build's pod.
+pub(crate) const REMEDIES: Remedies = Remedies {
+    memory: "raise `resources.builder.limits.memory`, or make the build need less",
+    evicted: "raise `resources.builder.requests` (memory, ephemeralStorage) so that it gets a node with room",
+    scheduling: "check `kaniko.nodeSelector`, `kaniko.tolerations` and `resources.builder.requests` against the cluster's nodes",
+    port: None,
+    image: "check `kaniko.image`, and that nodes can reach its registry: `imagePullSecrets` of the builders' own namespace are used for that",
+    start: "check `kaniko.image` and `kaniko.annotations` against what the cluster allows",
+    quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
+    pod_security: PRIVILEGES_HINT,
+    privileges: PRIVILEGES_HINT,
+};
+
+const PRIVILEGES_HINT: &str = "builder pods need the `baseline` Pod Security level or lower; label the namespace accordingly or build in another";
 
 /// The shell of the executor's `-debug` image. There is no other one that is sure to stay while the executor empties the root
 /// file system.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use crate::site::installing::HOST_PORT;
-use crate::site::{Project, in_project, variable};
+use crate::site::{Project, in_project, printed, variable};
 
 pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -75,12 +75,12 @@ impl Registry {
         let cluster = Cluster::new(project.client.clone());
         let registry = InClusterRegistry::new(cluster.clone(), RegistrySettings::new(&project.provider));
         let host_port = HOST_PORT.lock().await;
-        registry.apply(&mut |notice| println!("{notice:?}")).await.unwrap();
+        registry.apply(&printed()).await.unwrap();
         let proxies: Api<DaemonSet> = Api::namespaced(project.client.clone(), &project.namespace);
         let patch = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/ports/0/hostPort", "value": port }]);
         let patch = Patch::<()>::Json(serde_json::from_value(patch).unwrap());
         proxies.patch(InClusterRegistry::PROXY, &PatchParams::default(), &patch).await.unwrap();
-        registry.ready(&mut |notice| println!("{notice:?}")).await.unwrap();
+        registry.ready(&printed()).await.unwrap();
         drop(host_port);
 
         let client = RegistryClient::builder(registry.host())

@@ -10,8 +10,8 @@ use kube::api::{AttachParams, DeleteParams};
 use kube::{Api, ResourceExt};
 use tokio::io::AsyncReadExt;
 
-use super::{print, registry, use_buildkit, with_registry};
-use crate::site::{Project, build_with_events, in_project, shown, warnings};
+use super::{registry, use_buildkit, with_registry};
+use crate::site::{Project, build_with_events, in_project, printed, shown, warnings};
 
 #[tokio::test]
 async fn a_collection_frees_what_is_deleted_and_keeps_the_rest() {
@@ -29,9 +29,9 @@ async fn a_collection_frees_what_is_deleted_and_keeps_the_rest() {
         let client = in_cluster.client().unwrap();
         assert!(client.delete_manifest(deleted.reference.repository(), deleted.digest).await.unwrap());
         // Two at once: both wait for a collection that began after they asked.
-        let (mut one, mut other) = (print, print);
+        let events = printed();
         let (one, other) =
-            tokio::join!(in_cluster.collect_garbage(&mut one), in_cluster.collect_garbage(&mut other));
+            tokio::join!(in_cluster.collect_garbage(&events), in_cluster.collect_garbage(&events));
         println!("{:?}", one.unwrap());
         other.unwrap();
         let after = disk_usage(project).await;
@@ -92,7 +92,7 @@ async fn a_collection_whose_pod_dies_leaves_a_registry_that_takes_pushes() {
         project.dockerfile(&format!("RUN echo {}\nCMD echo kept\n", project.namespace));
         let image = project.builder().build(project.request()).await.unwrap();
 
-        let mut tell = print;
+        let events = printed();
         let freezing = in_registry_pod(project, FREEZE_COLLECTOR);
         let killing = async {
             freezing.await;
@@ -103,15 +103,14 @@ async fn a_collection_whose_pod_dies_leaves_a_registry_that_takes_pushes() {
             let pod = in_cluster.pod().await.unwrap().name_any();
             pods.delete(&pod, &DeleteParams::default().grace_period(0)).await.unwrap();
         };
-        let (collected, ()) =
-            tokio::join!(Box::pin(in_cluster.collect_garbage(&mut tell)), Box::pin(killing));
+        let (collected, ()) = tokio::join!(Box::pin(in_cluster.collect_garbage(&events)), Box::pin(killing));
         let error = Error::from(collected.expect_err("its pod was killed"));
         assert!(error.message().contains("interrupted") && error.is_retryable(), "{error:?}");
 
         project.dockerfile(&format!("RUN echo {} again\n", project.namespace));
         let pushed = project.builder().build(project.request()).await.unwrap();
         assert!(matches!(pushed.outcome, Outcome::Built { .. }));
-        Box::pin(in_cluster.collect_garbage(&mut tell)).await.unwrap();
+        Box::pin(in_cluster.collect_garbage(&events)).await.unwrap();
     })
     .await;
 }
@@ -121,14 +120,14 @@ async fn a_collection_goes_on_without_the_client_that_asked_for_it() {
     in_project("icr-alone", async |project| {
         let _registry = with_registry(project).await;
         let in_cluster = registry(project);
-        let mut tell = print;
+        let events = printed();
         let collector = tokio::select! {
             collector = in_registry_pod(project, FREEZE_COLLECTOR) => collector,
-            collected = in_cluster.collect_garbage(&mut tell) => panic!("it cannot have ended: {collected:?}"),
+            collected = in_cluster.collect_garbage(&events) => panic!("it cannot have ended: {collected:?}"),
         };
         assert!(!answering(&in_cluster).await.takes_pushes);
         in_registry_pod(project, &format!("kill -CONT {collector}")).await;
-        in_cluster.takes_pushes(&mut tell).await.unwrap();
+        in_cluster.takes_pushes(&events).await.unwrap();
         let result = in_registry_pod(project, "head -n 1 /run/garden-registry/result").await;
         assert!(result.trim().ends_with(" 0"), "{result}");
     })
@@ -151,8 +150,8 @@ async fn waits(project: &Project) {
     let in_cluster = registry(project);
     let mode = project.provider.build_mode.as_str();
     project.dockerfile(&format!("RUN echo {} {mode}\n", project.namespace));
-    let mut tell = print;
-    let collecting = in_cluster.collect_garbage(&mut tell);
+    let events = printed();
+    let collecting = in_cluster.collect_garbage(&events);
     let building = async {
         let collector = in_registry_pod(project, FREEZE_COLLECTOR).await;
         assert!(!answering(&in_cluster).await.takes_pushes);
@@ -181,11 +180,11 @@ async fn waits(project: &Project) {
 
 /// Collects over and over while `build` runs, and returns what that does and how often it was collected.
 async fn while_collecting<T>(project: &Project, build: impl Future<Output = T>) -> (T, usize) {
-    let in_cluster = registry(project);
+    let (in_cluster, events) = (registry(project), printed());
     let mut collections = 0;
     let collecting = async {
         loop {
-            in_cluster.collect_garbage(&mut print).await.unwrap();
+            in_cluster.collect_garbage(&events).await.unwrap();
             collections += 1;
             // Long enough for a push to get somewhere, too short for all of it.
             tokio::time::sleep(Duration::from_millis(1500)).await;

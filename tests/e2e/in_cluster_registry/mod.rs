@@ -5,7 +5,7 @@ mod collecting;
 
 use garden_build::config::{CacheLayer, ContextDelivery, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
-use garden_cluster::{Cluster, InClusterRegistry, RegistrySettings, ServiceNotice};
+use garden_cluster::{Cluster, InClusterRegistry, RegistrySettings};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -60,11 +60,6 @@ fn small() -> Resources {
 
 fn registry(project: &Project) -> InClusterRegistry {
     InClusterRegistry::new(Cluster::new(project.client.clone()), RegistrySettings::new(&project.provider))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "whoever listens is given the notice")]
-fn print(notice: ServiceNotice) {
-    println!("{notice:?}");
 }
 
 #[tokio::test]

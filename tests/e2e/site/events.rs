@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use garden_build::{Build, BuildRequest, Builder, BuiltImage, Error, Event, Outcome};
+use garden_build::{
+    Build, BuildRequest, Builder, BuiltImage, Error, Event, EventSink, Outcome, event_channel,
+};
 
 /// Builds and returns the result with every event, as text and as data.
 pub(crate) async fn build_with_events(
@@ -91,4 +93,15 @@ pub(crate) fn warnings(events: &[Event]) -> Vec<&str> {
         }
     }
     messages
+}
+
+/// Returns a sink whose events are printed.
+pub(crate) fn printed() -> EventSink {
+    let (sink, mut events) = event_channel();
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            println!("{event}");
+        }
+    });
+    sink
 }

@@ -33,7 +33,7 @@ pub(super) const LARGEST_MESSAGE: usize = 16 << 20;
 const SEND_BUFFER: usize = 128 << 10;
 
 /// How long a connection that nobody uses any more may take to tell the daemon that builds are cancelled.
-const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(1);
+const CANCEL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the daemon may send before it hears from us again.
 const WINDOW: u32 = 2 << 20;
@@ -78,7 +78,7 @@ impl Drop for Tasks {
             runtime.spawn(async move {
                 let all_ended = async { while tasks.join_next().await.is_some() {} };
                 // What still runs then is aborted with `tasks`.
-                let _patience = tokio::time::timeout(LAST_WORDS_PATIENCE, all_ended).await;
+                let _patience = tokio::time::timeout(CANCEL_PATIENCE, all_ended).await;
             });
         }
     }

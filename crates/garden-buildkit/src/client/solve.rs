@@ -16,7 +16,7 @@ use super::{ClientError, DockerfileBuild, Session};
 
 /// How long the status stream may be silent after the build has ended before its end is taken to have
 /// been seen. The daemon itself ends the stream sooner, unless the build ended before it began.
-const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(3);
+const LAST_REPORT_PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the call that runs a build may go on once its session is gone.
 const AFTER_SESSION_PATIENCE: Duration = Duration::from_secs(2);
@@ -89,10 +89,10 @@ pub(super) async fn solve(
     drop(session);
     if !asked {
         // Some daemons answer only with their first report.
-        statuses = timeout(LAST_WORDS_PATIENCE, &mut watching).await.unwrap_or_default();
+        statuses = timeout(LAST_REPORT_PATIENCE, &mut watching).await.unwrap_or_default();
     }
     while let Some(statuses) = &mut statuses {
-        match timeout(LAST_WORDS_PATIENCE, statuses.next()).await {
+        match timeout(LAST_REPORT_PATIENCE, statuses.next()).await {
             Ok(Some(Ok(status))) => updates(status).for_each(&mut on_update),
             _ => break,
         }

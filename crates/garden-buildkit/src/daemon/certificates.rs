@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use garden_build_core::ErrorKind;
-use garden_cluster::{Cluster, ClusterError};
+use garden_cluster::{Cluster, ClusterError, Diagnosis};
 use k8s_openapi::api::core::v1::Secret;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -12,7 +12,6 @@ use rcgen::{
 };
 
 use crate::client::TlsIdentity;
-use crate::daemon::refusal;
 use crate::spec::{
     self, CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY, NAME, SERVER_CERTIFICATE, SERVER_KEY, Settings,
     TLS_SECRET,
@@ -53,11 +52,10 @@ pub(super) async fn create(cluster: &Cluster, settings: &Settings) -> Result<Cer
     let namespace = settings.namespace.name.as_str();
     let contents = generate().map_err(|error| {
         let message = format!("certificates for the BuildKit daemon cannot be made: {error}");
-        ClusterError::Pod(refusal(
+        ClusterError::Pod(Diagnosis::other(
             ErrorKind::Unexpected,
             message,
             "set `clusterBuildkit.listen: false`",
-            false,
         ))
     })?;
     if let Some(secret) = cluster.create(&spec::tls_secret(settings, contents)).await? {
@@ -66,7 +64,7 @@ pub(super) async fn create(cluster: &Cluster, settings: &Settings) -> Result<Cer
     existing(cluster, settings).await?.ok_or_else(|| {
         let message =
             format!("Secret {namespace}/{TLS_SECRET} was deleted by somebody else just after it was made");
-        ClusterError::Pod(refusal(ErrorKind::BuilderLost, message, "build again", true))
+        ClusterError::Pod(Diagnosis::other(ErrorKind::BuilderLost, message, "build again").retryable())
     })
 }
 
@@ -124,7 +122,7 @@ fn read(namespace: &str, secret: &Secret) -> Result<Certificates, ClusterError> 
         let hint = format!(
             "`kubectl delete secret {TLS_SECRET} --namespace {namespace}`, and build again: this makes a new one"
         );
-        ClusterError::Pod(refusal(ErrorKind::Rejected, message, &hint, false))
+        ClusterError::Pod(Diagnosis::other(ErrorKind::Rejected, message, hint))
     };
     let text = |name: &str| {
         let value = secret.data.as_ref().and_then(|data| data.get(name));

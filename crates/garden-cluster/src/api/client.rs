@@ -15,8 +15,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::api::ClusterError;
 use crate::api::http_client;
+use crate::api::{ClusterError, Refusal};
+use crate::diagnosis::{Cause, Remedies};
 use crate::ownership::MANAGER;
 
 /// How long the API server may take to answer. kube's own retries would go on for minutes, and its
@@ -178,21 +179,25 @@ impl Cluster {
     }
 
     /// Creates a pod like [`apply`](Self::apply). In a namespace that is only seconds old, waits for the
-    /// service account that the cluster puts into every namespace, without which it takes no pods.
+    /// service account that the cluster puts into every namespace, without which it takes no pods. `remedies` are what to
+    /// do if the cluster does not allow the pod.
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
-    pub async fn apply_pod(&self, pod: &Pod) -> Result<Pod, ClusterError> {
+    pub async fn apply_pod(&self, pod: &Pod, remedies: &Remedies) -> Result<Pod, ClusterError> {
         let started = Instant::now();
         loop {
             match self.apply(pod).await {
                 Err(ClusterError::Refused { status, .. })
-                    if status.message.contains("error looking up service account")
+                    if Refusal::of(&status.message) == Refusal::NoServiceAccount
                         && started.elapsed() < NEW_NAMESPACE_PATIENCE =>
                 {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                outcome => return outcome,
+                outcome => {
+                    let remedy = |refusal| remedies.against(Cause::Refused(refusal));
+                    return outcome.map_err(|error| error.advised(remedy));
+                }
             }
         }
     }

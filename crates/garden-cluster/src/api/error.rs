@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
 
+use crate::api::Refusal;
 use crate::diagnosis::Diagnosis;
 
 /// Why the cluster did not do what it was asked to.
@@ -21,6 +22,8 @@ pub enum ClusterError {
         action: String,
         /// The API server's answer.
         status: Box<kube::core::Status>,
+        /// What to do about it, if whoever asked knows more than the answer says.
+        hint: Option<&'static str>,
     },
     /// The API server could not be reached, or broke off.
     #[error("the cluster's API server could not be reached to {action}")]
@@ -48,8 +51,10 @@ pub enum ClusterError {
         reason: String,
     },
     /// A registry secret cannot be used.
-    #[error("imagePullSecrets: {reason}")]
+    #[error("{field}: {reason}")]
     PullSecret {
+        /// The option that names it.
+        field: String,
         /// Which secret, and what is wrong with it.
         reason: String,
     },
@@ -75,6 +80,17 @@ impl ClusterError {
         }
     }
 
+    /// Gives a refusal the remedy of whoever knows which option made the object what it is.
+    pub(crate) fn advised(self, remedy: impl FnOnce(Refusal) -> Option<&'static str>) -> Self {
+        match self {
+            Self::Refused { action, status, .. } => {
+                let hint = remedy(Refusal::of(&status.message));
+                Self::Refused { action, status, hint }
+            }
+            error => error,
+        }
+    }
+
     /// Joins failures that do not depend on each other; `None` if there are none.
     pub(crate) fn all(failures: Vec<Self>) -> Option<Self> {
         let mut failures = failures.into_iter();
@@ -90,7 +106,7 @@ impl ClusterError {
     pub(crate) fn of(action: impl Into<String>, error: kube::Error) -> Self {
         let action = action.into();
         match error {
-            kube::Error::Api(status) => Self::Refused { action, status },
+            kube::Error::Api(status) => Self::Refused { action, status, hint: None },
             error => Self::Unreachable { action, source: Box::new(error) },
         }
     }
@@ -100,9 +116,11 @@ impl From<ClusterError> for Error {
     fn from(error: ClusterError) -> Self {
         let message = error.to_string();
         match error {
-            ClusterError::Kubeconfig { .. } => Self::new(ErrorKind::Config, message)
-                .with_hint("set the provider's `kubeconfig` and `context`, or KUBECONFIG"),
-            ClusterError::Refused { action, status } => refused(message, &action, &status),
+            // Both name the option themselves, or whoever asked knows it.
+            ClusterError::Kubeconfig { .. } | ClusterError::PullSecret { .. } => {
+                Self::new(ErrorKind::Config, message)
+            }
+            ClusterError::Refused { action, status, hint } => refused(message, &action, &status, hint),
             ClusterError::Unreachable { source, .. } => Self::new(ErrorKind::Unreachable, message)
                 .with_hint("check that the cluster is up and that the kubeconfig's credentials are current")
                 .with_source(source)
@@ -113,7 +131,6 @@ impl From<ClusterError> for Error {
             ClusterError::StreamCut { .. } => Self::new(ErrorKind::Unreachable, message)
                 .with_hint("the connection to the cluster broke; build again")
                 .retryable(),
-            ClusterError::PullSecret { .. } => Self::new(ErrorKind::Config, message),
             ClusterError::Pod(diagnosis) => diagnosis.into(),
             ClusterError::Several { first, others } => {
                 let first = Self::from(*first);
@@ -128,22 +145,17 @@ impl From<ClusterError> for Error {
     }
 }
 
-/// Maps a refusal of the API server. Both RBAC and admission answer 403, and only the words of the
-/// message tell them apart: RBAC's always name the user and the verb (`User "x" cannot create ...`).
-fn refused(message: String, action: &str, status: &kube::core::Status) -> Error {
-    let text = status.message.as_str();
+/// Maps a refusal of the API server. Both RBAC and admission answer 403, and only the words of the message tell them apart.
+fn refused(message: String, action: &str, status: &kube::core::Status, hint: Option<&str>) -> Error {
+    let refusal = Refusal::of(&status.message);
     match status.code {
         401 => Error::new(ErrorKind::Unauthorized, message)
             .with_hint("the kubeconfig's credentials are not accepted; log in to the cluster again"),
-        403 if text.contains("exceeded quota") => Error::new(ErrorKind::Rejected, message)
-            .with_hint("lower `resources.builder`, or raise the namespace's ResourceQuota"),
-        403 if text.contains("PodSecurity") => Error::new(ErrorKind::Rejected, message).with_hint(
-            "builder pods need the `baseline` Pod Security level or lower; label the namespace accordingly or build in another",
-        ),
-        403 if text.contains(" cannot ") => Error::new(ErrorKind::PermissionDenied, message)
+        403 if refusal == Refusal::Rights => Error::new(ErrorKind::PermissionDenied, message)
             .with_hint(format!("ask for a role that may {action}")),
-        403 | 409 | 422 => Error::new(ErrorKind::Rejected, message)
-            .with_hint("the cluster's admission rules or validation do not allow this object"),
+        403 | 409 | 422 => {
+            Error::new(ErrorKind::Rejected, message).with_hint(hint.unwrap_or_else(|| refusal.remedy()))
+        }
         404 => Error::new(ErrorKind::NotFound, message),
         429 | 500.. => Error::new(ErrorKind::Unreachable, message).retryable(),
         _ => Error::new(ErrorKind::Unexpected, message),
@@ -185,8 +197,15 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_error_says_which_field_to_lower() {
-        let error = refusal(403, "exceeded quota: small");
-        assert!(error.hint().is_some_and(|hint| hint.contains("resources.builder")));
+    fn a_refusal_names_an_option_only_if_whoever_asked_knows_it() {
+        let quota = || {
+            let message = "exceeded quota: small, requested: requests.storage=20Gi, used: requests.storage=0";
+            let status = kube::core::Status { code: 403, message: message.to_owned(), ..Default::default() };
+            ClusterError::of("create PersistentVolumeClaim a/b", kube::Error::Api(status.boxed()))
+        };
+        let hint = |error: ClusterError| Error::from(error).hint().map(str::to_owned);
+        assert_eq!(hint(quota()).as_deref(), Some("raise the namespace's ResourceQuota"));
+        let advised = quota().advised(|refusal| (refusal == Refusal::Quota).then_some("set `size` to less"));
+        assert_eq!(hint(advised).as_deref(), Some("set `size` to less"));
     }
 }

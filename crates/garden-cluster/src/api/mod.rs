@@ -3,9 +3,11 @@
 mod client;
 mod error;
 mod http_client;
+mod refusal;
 mod watch;
 
 pub use client::{Cluster, new_namespace};
 pub(crate) use client::{answer, name_of};
 pub use error::ClusterError;
-pub use watch::Watch;
+pub use refusal::Refusal;
+pub(crate) use watch::{Watch, Watched};

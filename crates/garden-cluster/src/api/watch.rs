@@ -5,6 +5,7 @@ use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
 use kube::Resource;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, watcher};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
@@ -15,7 +16,7 @@ use crate::api::{Cluster, ClusterError};
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A watch of some objects of a namespace, which survives short failures.
-pub struct Watch<K> {
+pub(crate) struct Watch<K> {
     action: String,
     stream: BoxStream<'static, watcher::Result<watcher::Event<K>>>,
     failing_since: Option<Instant>,
@@ -37,13 +38,13 @@ where
         + 'static,
 {
     /// Watches the object `name`.
-    pub fn one(cluster: &Cluster, namespace: &str, name: &str) -> Self {
+    pub(crate) fn one(cluster: &Cluster, namespace: &str, name: &str) -> Self {
         let only_this = watcher::Config::default().fields(&format!("metadata.name={name}"));
         Self::start(cluster, namespace, only_this, name)
     }
 
     /// Watches the objects that the label selector chooses.
-    pub fn labelled(cluster: &Cluster, namespace: &str, labels: &str) -> Self {
+    pub(crate) fn labelled(cluster: &Cluster, namespace: &str, labels: &str) -> Self {
         Self::start(cluster, namespace, watcher::Config::default().labels(labels), labels)
     }
 
@@ -59,7 +60,7 @@ where
     ///
     /// # Errors
     /// If the watch is refused, or has failed for half a minute. It may be asked again all the same.
-    pub async fn next(&mut self) -> Result<watcher::Event<K>, ClusterError> {
+    pub(crate) async fn next(&mut self) -> Result<watcher::Event<K>, ClusterError> {
         loop {
             match self.stream.next().await {
                 // Init only announces that a list will be asked for.
@@ -90,5 +91,47 @@ where
         }
         tracing::debug!(error = %cause, action = self.action, "a watch broke and is resumed");
         Ok(())
+    }
+}
+
+/// The objects that a watch shows, as they are now.
+pub(crate) struct Watched<K>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    watch: Watch<K>,
+    objects: Writer<K>,
+    listed: bool,
+}
+
+impl<K> Watched<K>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + 'static,
+{
+    /// Keeps what `watch`, which nobody has read from, shows.
+    pub(crate) fn of(watch: Watch<K>) -> Self {
+        Self { watch, objects: Writer::new(()), listed: false }
+    }
+
+    /// Waits until something is different, or may be. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// As those of [`Watch::next`].
+    pub(crate) async fn changed(&mut self) -> Result<(), ClusterError> {
+        let event = self.watch.next().await?;
+        self.listed |= matches!(event, watcher::Event::InitDone);
+        self.objects.apply_watcher_event(&event);
+        Ok(())
+    }
+
+    /// Returns the objects that there are; `None` until the cluster has listed them all.
+    pub(crate) fn all(&self) -> Option<Vec<K>> {
+        let objects = self.objects.as_reader().state();
+        self.listed.then(|| objects.iter().map(|object| K::clone(object)).collect())
     }
 }

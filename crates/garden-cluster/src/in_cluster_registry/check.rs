@@ -14,12 +14,12 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{InClusterRegistry, judge};
-use crate::api::ClusterError;
-use crate::diagnosis::Diagnosis;
+use super::{InClusterRegistry, WORDS, judge};
+use crate::api::{ClusterError, Watch, Watched};
+use crate::diagnosis::{Diagnosis, Remedies};
 use crate::leftovers::sweep;
 use crate::ownership::{Ownership, build_id};
 use crate::registries::ClusterDialer;
@@ -31,7 +31,6 @@ const AT_ONCE: usize = 5;
 /// How long a node may take in all, and how long its pull may fail: it tries again after ten seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
 const PULL_GRACE: Duration = Duration::from_secs(25);
-const POLL: Duration = Duration::from_millis(300);
 
 /// The lease of a pod whose client dies.
 const LEASE_MINUTES: i64 = 5;
@@ -41,6 +40,12 @@ const CONTAINER: &str = "check";
 
 /// An image with one layer, an empty tar archive: nothing in it can run.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
+
+/// What to do if the cluster does not allow a pod of the check. What else may befall one, [`pull`] judges.
+const CHECK_REMEDIES: Remedies = Remedies {
+    quota: "raise the namespace's ResourceQuota: the check makes pods of 10m CPU and 16Mi of memory",
+    ..WORDS.remedies
+};
 
 impl InClusterRegistry {
     /// Checks that nodes can pull from the registry under its name [`ProviderConfig::IN_CLUSTER_REGISTRY`], and returns
@@ -90,7 +95,7 @@ impl InClusterRegistry {
         let ownership = Ownership { build: build_id(), lease_expires };
         let pod = pod(self.namespace(), &node, check, &ownership);
         let name = pod.metadata.name.clone().unwrap_or_default();
-        self.cluster.apply_pod(&pod).await?;
+        self.cluster.apply_pod(&pod, &CHECK_REMEDIES).await?;
         let pulled = tokio::select! {
             pulled = self.pulled(&name, &node) => pulled,
             () = cancel.cancelled() => Ok(()),
@@ -101,33 +106,26 @@ impl InClusterRegistry {
 
     async fn pulled(&self, name: &str, node: &str) -> Result<(), ClusterError> {
         let started = Instant::now();
+        let mut pods = Watched::of(Watch::<Pod>::one(&self.cluster, self.namespace(), name));
         loop {
-            let pod = self.cluster.get::<Pod>(self.namespace(), name).await?;
-            let reason = match pod.as_ref().map_or(Pull::Waiting, pull) {
+            let pod = pods.all().and_then(|mut pods| pods.pop());
+            let (reason, until) = match pod.as_ref().map_or(Pull::Waiting, pull) {
                 Pull::Done => return Ok(()),
                 Pull::Refused(reason) => return Err(unusable(node, &reason)),
-                Pull::Failing(reason) if started.elapsed() > PULL_GRACE => {
-                    return Err(unusable(node, &reason));
-                }
-                Pull::Failing(reason) => reason,
-                Pull::Waiting => "its kubelet has not tried yet".to_owned(),
+                Pull::Failing(reason) => (reason, started + PULL_GRACE),
+                Pull::Waiting => ("its kubelet has not tried yet".to_owned(), started + PATIENCE),
             };
-            if started.elapsed() > PATIENCE {
-                return Err(unusable(node, &reason));
+            match timeout_at(until, pods.changed()).await {
+                Ok(changed) => changed?,
+                Err(_) => return Err(unusable(node, &reason)),
             }
-            sleep(POLL).await;
         }
     }
 
     fn unpushable(&self, error: &RegistryError) -> ClusterError {
-        ClusterError::Pod(Diagnosis {
-            kind: ErrorKind::PushFailed,
-            message: format!("nothing can be pushed to the registry {}: {error}", self.host()),
-            hint: Some(
-                "see the log of its pod: its volume may be full, or not writable for user 1000".to_owned(),
-            ),
-            retryable: false,
-        })
+        let message = format!("nothing can be pushed to the registry {}: {error}", self.host());
+        let hint = "see the log of its pod: its volume may be full, or not writable for user 1000";
+        ClusterError::Pod(Diagnosis::other(ErrorKind::PushFailed, message, hint))
     }
 }
 
@@ -252,16 +250,10 @@ fn pull(pod: &Pod) -> Pull {
 
 fn unusable(node: &str, reason: &str) -> ClusterError {
     let registry = ProviderConfig::IN_CLUSTER_REGISTRY;
-    ClusterError::Pod(Diagnosis {
-        kind: ErrorKind::ImagePull,
-        message: format!("the node {node} cannot pull from the registry at {registry}: {reason}"),
-        hint: Some(
-            "the cluster's network must support a `hostPort` that the node reaches at 127.0.0.1 (Cilium: `hostPort.enabled`), \
-             and its container runtime must speak plain HTTP there; or set `deploymentRegistry` to a registry outside of the cluster"
-                .to_owned(),
-        ),
-        retryable: false,
-    })
+    let message = format!("the node {node} cannot pull from the registry at {registry}: {reason}");
+    let hint = "the cluster's network must support a `hostPort` that the node reaches at 127.0.0.1 (Cilium: `hostPort.enabled`), and \
+                its container runtime must speak plain HTTP there; or push to a registry outside of the cluster";
+    ClusterError::Pod(Diagnosis::other(ErrorKind::ImagePull, message, hint))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use garden_build_core::ErrorKind;
+use garden_build_core::{ErrorKind, EventSink};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::io::AsyncReadExt;
@@ -13,8 +13,7 @@ use super::{InClusterRegistry, spec};
 use crate::api::ClusterError;
 use crate::diagnosis::Diagnosis;
 use crate::pod::PodStream;
-use crate::service::ServiceNotice;
-use crate::service::shared::{Tell, judge};
+use crate::service::living;
 
 /// How often the pod is asked whether it has finished: soon at first, then ever less.
 const FIRST_POLL: Duration = Duration::from_millis(300);
@@ -54,18 +53,18 @@ impl InClusterRegistry {
     /// # Errors
     /// If the registry is not installed or does not serve, the collection failed, or its pod died during it. In any
     /// case, it takes pushes again; nothing that is referred to is lost, and it may be tried again.
-    pub async fn collect_garbage(&self, tell: Tell<'_>) -> Result<Collected, ClusterError> {
+    pub async fn collect_garbage(&self, events: &EventSink) -> Result<Collected, ClusterError> {
         if !self.is_installed().await? {
             return Err(self.service().not_installed());
         }
-        self.takes_pushes(tell).await?;
+        self.takes_pushes(events).await?;
         let pod = self.pod().await?;
         let before = self.in_pod(&pod, &request()).await?;
         let before =
             before.trim().parse().map_err(|_| failed(&pod, &before, "run `Builder::init` to upgrade it"))?;
-        tell(ServiceNotice::Progress("collecting: images are served, and pushes wait".to_owned()));
+        events.log("collecting: images are served, and pushes wait");
         let collected = self.result(&pod, before).await?;
-        self.takes_pushes(tell).await?;
+        self.takes_pushes(events).await?;
         Ok(collected)
     }
 
@@ -110,7 +109,7 @@ impl InClusterRegistry {
     /// If it has none at present, or the API server refuses or cannot be reached.
     pub async fn pod(&self) -> Result<Pod, ClusterError> {
         let pods = self.cluster.list::<Pod>(self.namespace(), &Self::selector()).await?;
-        judge::newest(&pods).cloned().ok_or_else(|| {
+        living(&pods).pop().cloned().ok_or_else(|| {
             let message = format!("Deployment {}/{} has no pod", self.namespace(), Self::NAME);
             error(ErrorKind::Unreachable, message, "run `Builder::init`, which says why")
         })
@@ -144,7 +143,7 @@ fn failed(pod: &Pod, output: &str, hint: &str) -> ClusterError {
 
 fn error(kind: ErrorKind, message: String, hint: &str) -> ClusterError {
     let retryable = kind != ErrorKind::Unexpected;
-    ClusterError::Pod(Diagnosis { kind, message, hint: Some(hint.to_owned()), retryable })
+    ClusterError::Pod(Diagnosis { retryable, ..Diagnosis::other(kind, message, hint) })
 }
 
 /// Asks for a collection, and prints the number of the last one that was begun before. See `files/supervise.sh`.

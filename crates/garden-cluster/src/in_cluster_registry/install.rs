@@ -2,25 +2,22 @@
 
 use std::time::Duration;
 
+use garden_build_core::EventSink;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service};
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
 use tokio::time::{Instant, sleep};
 
-use super::{InClusterRegistry, ServerRun, judge, spec};
+use super::{InClusterRegistry, PROXY_WORDS, ServerRun, WORDS, judge, spec};
 use crate::api::ClusterError;
-use crate::service::shared::{LONGEST, Outlook, POLL, Tell, service_selector, too_late, wait_for};
-use crate::service::{ServiceNotice, ensure_claim};
+use crate::service::deployment::too_late;
+use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
+use crate::service::{DeploymentWords, service_selector};
+
+/// How often the registry itself is asked whether it takes pushes, which no object of the cluster shows.
+const POLL: Duration = Duration::from_millis(500);
 
 /// How long a collection may take. The registry goes on with it whether somebody waits or not.
 pub(super) const LONGEST_COLLECTION: Duration = Duration::from_secs(60 * 60);
-
-/// What is waited for.
-#[derive(Clone, Copy)]
-enum Part {
-    Registry,
-    Proxies,
-}
 
 impl InClusterRegistry {
     /// Whether it is installed, by us; whether it serves is another question.
@@ -36,7 +33,7 @@ impl InClusterRegistry {
     /// # Errors
     /// If the API server refuses or cannot be reached, or an object of one of the names is not ours: then nothing is
     /// changed.
-    pub async fn apply(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
+    pub async fn apply(&self, events: &EventSink) -> Result<(), ClusterError> {
         let (cluster, settings) = (&self.cluster, &self.settings);
         cluster.ensure_namespace(&settings.namespace).await?;
         let has_secret = Box::pin(self.refuse_foreign()).await?;
@@ -45,10 +42,7 @@ impl InClusterRegistry {
                 [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|id| id.simple().to_string()).concat();
             cluster.create(&spec::secret(settings, random)).await?;
         }
-        if let Some(message) = ensure_claim(cluster, &spec::claim(settings)).await? {
-            let hint = "set `storage.registry.size` to its size".to_owned();
-            tell(ServiceNotice::Warning { message, hint });
-        }
+        self.service().ensure_claim(&spec::claim(settings), events).await?;
         // What the pods refer to comes before them.
         cluster.apply(&spec::config_map(settings)).await?;
         cluster.apply(&spec::service(settings)).await?;
@@ -75,19 +69,20 @@ impl InClusterRegistry {
     ///
     /// # Errors
     /// With the cause, within seconds where it is known, if that cannot come about.
-    pub async fn ready(&self, tell: Tell<'_>) -> Result<ServerRun, ClusterError> {
+    pub async fn ready(&self, events: &EventSink) -> Result<ServerRun, ClusterError> {
         // Together: what the cluster does not allow shows at once, however long something else takes.
-        self.wait(&[Part::Registry, Part::Proxies], tell).await?;
-        self.takes_pushes(tell).await
+        let service = self.service();
+        tokio::try_join!(service.ready(events), self.proxies_ready(events))?;
+        self.takes_pushes(events).await
     }
 
     /// Waits until the registry takes pushes, as after a collection or while its pod is replaced.
     ///
     /// # Errors
     /// With the cause, if that does not come about.
-    pub async fn takes_pushes(&self, tell: Tell<'_>) -> Result<ServerRun, ClusterError> {
+    pub async fn takes_pushes(&self, events: &EventSink) -> Result<ServerRun, ClusterError> {
         let started = Instant::now();
-        let (mut longest, mut told) = (LONGEST, false);
+        let (mut longest, mut told) = (DeploymentWords::USUALLY_LONGEST, false);
         loop {
             // Boxed, for they are large, and every build has a place for them.
             let reason = match Box::pin(self.server()).await {
@@ -102,54 +97,36 @@ impl InClusterRegistry {
                     if !self.is_installed().await? {
                         return Err(self.service().not_installed());
                     }
-                    Box::pin(self.wait(&[Part::Registry], tell)).await?;
+                    Box::pin(self.service().ready(events)).await?;
                     error.to_string()
                 }
             };
             if started.elapsed() > longest {
-                return Err(self.too_late(Part::Registry, longest, &reason));
+                return Err(too_late(WORDS.what, self.namespace(), longest, &reason));
             }
             if !told {
-                tell(ServiceNotice::Progress(format!("waiting for the registry: {reason}")));
+                events.log(format!("waiting for the registry: {reason}"));
                 told = true;
             }
             sleep(POLL).await;
         }
     }
 
-    async fn wait(&self, parts: &[Part], tell: Tell<'_>) -> Result<(), ClusterError> {
-        let look = |part, with_events| async move {
-            match part {
-                Part::Registry => self.service().outlook(with_events).await,
-                Part::Proxies => self.proxies_outlook(with_events).await,
-            }
+    async fn proxies_ready(&self, events: &EventSink) -> Result<(), ClusterError> {
+        let selector = service_selector(Self::PROXY);
+        let parts = Parts::<DaemonSet>::watch(&self.cluster, self.namespace(), Self::PROXY, &selector);
+        let judge = |shown: &Snapshot<DaemonSet>, seen: &[Event]| {
+            let Some(daemon_set) = &shown.owner else { return Err(self.service().not_installed()) };
+            let outlook = judge::proxies(daemon_set, &shown.pods, seen);
+            Ok(Judgement { outlook, subject: Some(judge::subject(&shown.pods)) })
         };
-        wait_for(parts, LONGEST, look, |part, reason| self.too_late(part, LONGEST, reason), tell).await
-    }
-
-    async fn proxies_outlook(&self, with_events: bool) -> Result<Outlook, ClusterError> {
-        let (daemon_set, pods) =
-            tokio::try_join!(self.cluster.get::<DaemonSet>(self.namespace(), Self::PROXY), self.proxies(),)?;
-        let Some(daemon_set) = daemon_set else { return Err(self.service().not_installed()) };
-        let service = self.service();
-        let events = match judge::unready(&pods) {
-            _ if !with_events => Vec::new(),
-            Some(pod) => service.events("Pod", &pod.name_any()).await,
-            None => service.events("DaemonSet", Self::PROXY).await,
-        };
-        Ok(judge::proxies(&daemon_set, &pods, &events))
+        let too_late = |after, reason: &str| too_late(PROXY_WORDS.what, self.namespace(), after, reason);
+        until_ready(&self.cluster, self.namespace(), parts, judge, PROXY_WORDS.longest, too_late, events)
+            .await
     }
 
     /// Returns the pods of the proxies, of which each node has one that can pull images.
     pub(super) async fn proxies(&self) -> Result<Vec<Pod>, ClusterError> {
         self.cluster.list::<Pod>(self.namespace(), &service_selector(Self::PROXY)).await
-    }
-
-    fn too_late(&self, part: Part, after: Duration, reason: &str) -> ClusterError {
-        let what = match part {
-            Part::Registry => super::WORDS.what,
-            Part::Proxies => "the registry's proxy on a node",
-        };
-        too_late(what, self.namespace(), after, reason)
     }
 }

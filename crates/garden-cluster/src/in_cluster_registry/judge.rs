@@ -1,50 +1,53 @@
 //! The decisions about the proxies' pods, as functions from what the cluster shows to what it means.
 
 use garden_build_core::ErrorKind;
-use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 
-use super::{InClusterRegistry, WORDS};
-use crate::diagnosis::Trouble;
+use super::{InClusterRegistry, PROXY_WORDS};
+use crate::diagnosis::Diagnosis;
 use crate::pod::latest_message;
-use crate::service::shared::Outlook;
-use crate::service::shared::judge::{REFUSAL_GRACE, diagnosis, has_ended, refused, stuck, waiting_for};
+use crate::service::judge::{self, Outlook, REFUSAL_GRACE, Subject, has_ended};
 
 const PROXY: &str = InClusterRegistry::PROXY;
 
-/// Judges the proxies by their `DaemonSet` and the pods of it. `events` are about the first pod that is not ready, or
-/// about the `DaemonSet` if there is none.
-pub(super) fn proxies(daemon_set: &DaemonSet, pods: &[Pod], events: &[Event]) -> Outlook {
-    let Some(status) = &daemon_set.status else {
+/// Judges the proxies by their `DaemonSet` and the pods of it. `events` are about their [`subject`].
+pub(super) fn proxies(daemon_set: &DaemonSet, pods: &[Pod], events: &[Event]) -> Outlook<()> {
+    let taken_note = |status: &&DaemonSetStatus| status.observed_generation >= daemon_set.metadata.generation;
+    let Some(status) = daemon_set.status.as_ref().filter(taken_note) else {
         return Outlook::Waiting(format!("the cluster to take note of DaemonSet {PROXY}"));
     };
-    if status.observed_generation < daemon_set.metadata.generation {
-        return Outlook::Waiting(format!("the cluster to take note of DaemonSet {PROXY}"));
-    }
     let wanted = status.desired_number_scheduled;
     if let Some(pod) = unready(pods) {
-        return match stuck(&WORDS, pod, "proxy", events) {
-            Some(trouble) => Outlook::Stuck(trouble),
-            None => Outlook::Waiting(waiting_for("the proxy", pod, "proxy")),
-        };
+        return judge::of_pod(&PROXY_WORDS, pod, events);
     }
     let present = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).count();
     if i32::try_from(present).is_ok_and(|present| present < wanted) {
         return match latest_message(events, "FailedCreate") {
-            Some(message) => Outlook::Stuck(refused(&WORDS, "DaemonSet", PROXY, message)),
+            Some(message) => {
+                let owner = format!("DaemonSet {PROXY}");
+                Outlook::Stuck(judge::refused(&PROXY_WORDS.remedies, &owner, message))
+            }
             None => Outlook::Waiting("the cluster to make the proxies' pods".to_owned()),
         };
     }
     if wanted == 0 {
         let message = format!("no node takes the pods of DaemonSet {PROXY}, so none could pull images");
         let hint = "set `registryProxyTolerations` to tolerate the taints of the nodes";
-        let diagnosis = diagnosis(ErrorKind::Unschedulable, message, hint);
-        return Outlook::Stuck(Trouble { diagnosis, grace: REFUSAL_GRACE });
+        return Outlook::stuck(Diagnosis::other(ErrorKind::Unschedulable, message, hint), REFUSAL_GRACE);
     }
     if status.updated_number_scheduled.unwrap_or_default() < wanted {
         return Outlook::Waiting("the former proxies to be replaced".to_owned());
     }
-    Outlook::Ready
+    Outlook::Ready(())
+}
+
+/// Says what the events to read are about.
+pub(super) fn subject(pods: &[Pod]) -> Subject {
+    match unready(pods) {
+        Some(pod) => judge::subject(&PROXY_WORDS, pod),
+        None => ("DaemonSet", PROXY.to_owned()),
+    }
 }
 
 /// Returns the first pod that does not serve yet. One on a node that the cluster has lost is no reason to wait.

@@ -13,13 +13,13 @@
 //! * `images_in_use`: which images workloads name, that a clean-up has to keep.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use garden_config::{Namespace, PersistentStorage, ProviderConfig, Resources, SecretRef, Toleration};
 use k8s_openapi::api::core::v1::Container;
 
 use crate::api::Cluster;
-use crate::service::shared::{ServiceWords, SharedService, service_selector};
+use crate::diagnosis::Remedies;
+use crate::service::{DeploymentWords, ManagedDeployment, VolumeWords, service_selector};
 
 mod check;
 mod collect;
@@ -81,22 +81,66 @@ pub struct InClusterRegistry {
     settings: RegistrySettings,
 }
 
-/// What is said of the registry.
-const WORDS: ServiceWords = ServiceWords {
+const IMAGE: &str = "check `inClusterRegistry.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place";
+const START: &str = "check that `inClusterRegistry.image` is a registry with `sh` and `nc`, and that user 1000 may write to its volume";
+const HOST_PORT: &str = "the nodes reach the registry by a host port, so its namespace needs the label \
+                         `pod-security.kubernetes.io/enforce: privileged`; set it, or push to a registry outside of the cluster";
+const FOREIGN: &str = "uninstall it there, or set `gardenSystemNamespace` to another namespace, if nothing uses the port 5000 of the nodes";
+const MISSING: &str = "install it with `Builder::init`, or push to a registry outside of the cluster";
+
+/// What is said of the registry, whose options [`RegistrySettings::new`] reads.
+const WORDS: DeploymentWords = DeploymentWords {
     what: "the registry",
     name: InClusterRegistry::NAME,
     container: InClusterRegistry::CONTAINER,
-    claim: InClusterRegistry::NAME,
-    resources: "resources.registry",
-    node_selector: "`systemNodeSelector`",
-    storage_class: "storage.registry.storageClass",
-    image_hint: "check `inClusterRegistry.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place",
-    crash_hint: "check that `inClusterRegistry.image` is a registry with `sh` and `nc`, and that user 1000 may write to its volume",
-    security_hint: "the nodes reach the registry by a host port, so its namespace needs the label \
-                    `pod-security.kubernetes.io/enforce: privileged`; set it, or set `deploymentRegistry` to a registry outside of the cluster",
-    foreign_hint: "uninstall it there, or set `gardenSystemNamespace` to another namespace, if nothing uses the port 5000 of the nodes",
-    missing_hint: "install it with `Builder::init`, or set `deploymentRegistry` to a registry outside of the cluster",
-    longest_stop: Duration::ZERO,
+    volume: Some(VolumeWords {
+        claim: InClusterRegistry::NAME,
+        storage_class: "storage.registry.storageClass",
+        keeps_size: "set `storage.registry.size` to its size",
+        quota: "set `storage.registry.size` to less, or raise the namespace's ResourceQuota",
+    }),
+    remedies: Remedies {
+        memory: "raise `resources.registry.limits.memory`, and run `Builder::init`",
+        evicted: "raise `resources.registry.requests`, so that it gets a node with room, and run `Builder::init`",
+        scheduling: "check `systemNodeSelector` and `resources.registry.requests` against the cluster's nodes",
+        port: None,
+        image: IMAGE,
+        start: START,
+        quota: "lower `resources.registry`, or raise the namespace's ResourceQuota",
+        pod_security: "label the namespace with a Pod Security level that allows the registry, or push to a registry outside of the cluster",
+        privileges: "allow the registry's pod in its namespace, or push to a registry outside of the cluster",
+    },
+    ended: START,
+    complaint: None,
+    foreign: FOREIGN,
+    missing: MISSING,
+    longest: Some(DeploymentWords::USUALLY_LONGEST),
+};
+
+/// What is said of its proxies. No option has their resources, and no selector keeps them from a node.
+const PROXY_WORDS: DeploymentWords = DeploymentWords {
+    what: "the registry's proxy on a node",
+    name: InClusterRegistry::PROXY,
+    container: "proxy",
+    volume: None,
+    remedies: Remedies {
+        memory: "see what else runs in its pod: the proxy itself needs little",
+        evicted: "see what its node lacks: the proxy itself needs little",
+        scheduling: "each node needs a little CPU and memory that is free for the proxy, or a taint that the proxy does not tolerate",
+        port: Some(
+            "another pod has taken port 5000 of this node, such as the registry proxy of Garden itself; remove it",
+        ),
+        image: IMAGE,
+        start: START,
+        quota: "raise the namespace's ResourceQuota: each node has a pod of the proxy's",
+        pod_security: HOST_PORT,
+        privileges: HOST_PORT,
+    },
+    ended: START,
+    complaint: None,
+    foreign: FOREIGN,
+    missing: MISSING,
+    longest: Some(DeploymentWords::USUALLY_LONGEST),
 };
 
 impl InClusterRegistry {
@@ -136,7 +180,7 @@ impl InClusterRegistry {
         service_selector(Self::NAME)
     }
 
-    fn service(&self) -> SharedService {
-        SharedService::new(&self.cluster, self.namespace(), &WORDS)
+    fn service(&self) -> ManagedDeployment {
+        ManagedDeployment::new(&self.cluster, self.namespace(), &WORDS)
     }
 }

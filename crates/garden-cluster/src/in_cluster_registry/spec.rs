@@ -14,8 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{InClusterRegistry, RegistrySettings};
-use crate::service::shared::pod_template;
-use crate::service::{service_deployment, service_labels, volume_claim};
+use crate::service::{CONFIGURATION, pod_template, service_deployment, service_labels, volume_claim};
 
 mod pod;
 
@@ -23,9 +22,6 @@ pub(super) use pod::{STATE_DIRECTORY, forward};
 
 const NAME: &str = InClusterRegistry::NAME;
 const PROXY: &str = InClusterRegistry::PROXY;
-
-/// On the registry's pod: which configuration it has read.
-const CONFIGURATION: &str = "garden-build/configuration";
 
 /// The key in the Secret [`NAME`]: what the registry signs the state of uploads with. Another one would break those under way.
 const HTTP_SECRET: &str = "http-secret";

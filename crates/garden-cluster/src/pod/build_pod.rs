@@ -1,14 +1,10 @@
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher;
 use tokio::time::Instant;
 
 use crate::api::{Cluster, ClusterError, Watch};
-use crate::pod::{Patience, PodEvents, PodState, deleted, diagnose};
-
-/// A pod that starts within this time is never asked for its events.
-const EVENTS_AFTER: Duration = Duration::from_secs(2);
+use crate::diagnosis::Remedies;
+use crate::pod::{EVENTS_AFTER, Patience, PodEvents, PodState, deleted, diagnose};
 
 /// A builder pod that was created, followed until its container ends.
 pub struct BuildPod {
@@ -16,6 +12,7 @@ pub struct BuildPod {
     namespace: String,
     name: String,
     container: String,
+    remedies: &'static Remedies,
     created: Instant,
     pods: Watch<Pod>,
     events: Option<PodEvents>,
@@ -46,13 +43,20 @@ pub struct PodEnd {
 }
 
 impl BuildPod {
-    /// Watches the pod `name`, whose work is done by `container`.
-    pub fn watch(cluster: &Cluster, namespace: &str, name: &str, container: &str) -> Self {
+    /// Watches the pod `name`, whose work is done by `container`. What to do about its troubles, `remedies` say.
+    pub fn watch(
+        cluster: &Cluster,
+        namespace: &str,
+        name: &str,
+        container: &str,
+        remedies: &'static Remedies,
+    ) -> Self {
         Self {
             cluster: cluster.clone(),
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             container: container.to_owned(),
+            remedies,
             created: Instant::now(),
             pods: Watch::one(cluster, namespace, name),
             events: None,
@@ -103,7 +107,7 @@ impl BuildPod {
             return if self.gone { Err(self.deleted()) } else { Ok(PodState::Starting("the cluster")) };
         };
         let events = self.events.as_ref().map(PodEvents::seen).unwrap_or_default();
-        let state = diagnose(pod, &self.container, events);
+        let state = diagnose(pod, &self.container, self.remedies, events);
         let is_final = matches!(state, PodState::Exited { .. } | PodState::Killed(_));
         if !is_final && (self.gone || pod.metadata.deletion_timestamp.is_some()) {
             return Err(self.deleted());
@@ -120,7 +124,7 @@ impl BuildPod {
     /// Waits until something is worth looking at again.
     async fn changed(&mut self) -> Result<(), ClusterError> {
         let not_started = self.pod.as_ref().is_none_or(|pod| {
-            let state = diagnose(pod, &self.container, &[]);
+            let state = diagnose(pod, &self.container, self.remedies, &[]);
             matches!(state, PodState::Starting(_) | PodState::Stuck(_))
         });
         if !not_started {

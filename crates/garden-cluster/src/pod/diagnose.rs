@@ -4,7 +4,7 @@ use garden_build_core::ErrorKind;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::diagnosis::{Diagnosis, Trouble};
+use crate::diagnosis::{Cause, Diagnosis, Lack, Remedies, Trouble};
 
 /// How long a pod may be unschedulable before the build fails: long enough for a scheduler that is
 /// only busy, and for an autoscaler, which looks every ten seconds, to say that it adds a node.
@@ -26,7 +26,7 @@ const SCALE_UP_GRACE: Duration = Duration::from_secs(15 * 60);
 
 /// How far a pod has come.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum PodState {
+pub(crate) enum PodState {
     /// It has not started yet, and nothing is known to be wrong. The text says what it waits for.
     Starting(&'static str),
     /// It has not started yet, and something is in its way.
@@ -46,8 +46,9 @@ pub enum PodState {
 
 /// Says how far the pod has come, from its status and from the events about it.
 ///
-/// Looks at the single container `container`, and at every init container.
-pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
+/// Looks at the single container `container`, and at every init container. What to do about a trouble that depends on how
+/// the pod was made, `remedies` have.
+pub(crate) fn diagnose(pod: &Pod, container: &str, remedies: &Remedies, events: &[Event]) -> PodState {
     let status = pod.status.clone().unwrap_or_default();
     let named = |what: &str| format!("{} {what}", pod_name(pod));
     let reason = status.reason.as_deref().unwrap_or_default();
@@ -57,16 +58,17 @@ pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
     match reason {
         "Evicted" => {
             return PodState::Killed(
-                Diagnosis::new(
+                Diagnosis::of(
+                    Cause::Evicted,
                     ErrorKind::Evicted,
                     named(&format!("was evicted from its node: {message}")),
-                    "raise `resources.builder.requests` (memory, ephemeralStorage) so that it gets a node with room",
+                    remedies,
                 )
                 .retryable(),
             );
         }
         "DeadlineExceeded" => {
-            return PodState::Killed(Diagnosis::new(
+            return PodState::Killed(Diagnosis::other(
                 ErrorKind::Timeout,
                 named("was stopped by the cluster at its deadline"),
                 "raise the request's timeout if the build needs longer",
@@ -74,7 +76,7 @@ pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
         }
         "NodeLost" | "NodeShutdown" | "Terminated" | "Preempting" | "Shutdown" => {
             return PodState::Killed(
-                Diagnosis::new(
+                Diagnosis::other(
                     ErrorKind::BuilderLost,
                     named(&format!("was stopped with its node ({reason}): {message}")),
                     "build again",
@@ -88,7 +90,7 @@ pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
     let init = status.init_container_statuses.as_deref().unwrap_or_default();
     let main = status.container_statuses.as_deref().unwrap_or_default();
     for container_status in main.iter().filter(|found| found.name == container) {
-        if let Some(ended) = ended(pod, container_status) {
+        if let Some(ended) = ended(pod, container_status, remedies) {
             return ended;
         }
         let running = container_status.state.as_ref().is_some_and(|state| state.running.is_some());
@@ -100,11 +102,11 @@ pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
         return PodState::Killed(never_ran(pod, init, reason, message));
     }
     for container_status in init.iter().chain(main) {
-        if let Some(trouble) = waiting_trouble(pod, container_status) {
+        if let Some(trouble) = waiting_trouble(pod, container_status, remedies) {
             return PodState::Stuck(trouble);
         }
     }
-    if let Some(trouble) = scheduling_trouble(pod, events).or_else(|| mount_trouble(pod, events)) {
+    if let Some(trouble) = scheduling_trouble(pod, remedies, events).or_else(|| mount_trouble(pod, events)) {
         return PodState::Stuck(trouble);
     }
     let scheduled = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
@@ -115,7 +117,7 @@ pub fn diagnose(pod: &Pod, container: &str, events: &[Event]) -> PodState {
 ///
 /// Drains, preemption and taints delete a pod as well, and say so in a condition.
 /// Source: Kubernetes, "Disruptions", section "Pod disruption conditions".
-pub fn deleted(namespace: &str, name: &str, last: Option<&Pod>) -> Diagnosis {
+pub(crate) fn deleted(namespace: &str, name: &str, last: Option<&Pod>) -> Diagnosis {
     let name = format!("Pod {namespace}/{name}");
     let conditions = last.and_then(|pod| pod.status.as_ref()?.conditions.as_deref());
     let disruption = conditions
@@ -132,29 +134,31 @@ pub fn deleted(namespace: &str, name: &str, last: Option<&Pod>) -> Diagnosis {
             (ErrorKind::BuilderLost, format!("{name} was deleted by somebody else while it was building"))
         }
     };
-    Diagnosis::new(kind, message, "build again").retryable()
+    Diagnosis::other(kind, message, "build again").retryable()
 }
 
-fn ended(pod: &Pod, status: &ContainerStatus) -> Option<PodState> {
+fn ended(pod: &Pod, status: &ContainerStatus, remedies: &Remedies) -> Option<PodState> {
     let terminated = status.state.as_ref()?.terminated.as_ref()?;
     let reason = terminated.reason.as_deref().unwrap_or_default();
     let message = terminated.message.clone().unwrap_or_default();
     let name = pod_name(pod);
     Some(match reason {
         // containerd says so too when only a child was killed and the container went on and succeeded.
-        "OOMKilled" if terminated.exit_code != 0 => PodState::Killed(Diagnosis::new(
+        "OOMKilled" if terminated.exit_code != 0 => PodState::Killed(Diagnosis::of(
+            Cause::OutOfMemory,
             ErrorKind::OutOfMemory,
             format!("{name} ran out of memory{}", memory_limit(pod)),
-            "raise `resources.builder.limits.memory`, or make the build need less",
+            remedies,
         )),
         // The runtime could not even start the process.
-        "StartError" | "ContainerCannotRun" => PodState::Killed(Diagnosis::new(
+        "StartError" | "ContainerCannotRun" => PodState::Killed(Diagnosis::of(
+            Cause::Start,
             ErrorKind::BuilderStart,
             format!("{name} could not be started: {message}"),
-            "check that the builder's image is the right one for its nodes",
+            remedies,
         )),
         "ContainerStatusUnknown" => PodState::Killed(
-            Diagnosis::new(ErrorKind::BuilderLost, format!("{name} was lost with its node"), "build again")
+            Diagnosis::other(ErrorKind::BuilderLost, format!("{name} was lost with its node"), "build again")
                 .retryable(),
         ),
         _ => PodState::Exited { exit_code: terminated.exit_code, message },
@@ -170,14 +174,14 @@ fn never_ran(pod: &Pod, init: &[ContainerStatus], reason: &str, message: &str) -
         (terminated.exit_code != 0).then_some((&status.name, terminated.exit_code))
     });
     match failed_init {
-        Some((init, exit_code)) => Diagnosis::new(
+        Some((init, exit_code)) => Diagnosis::other(
             ErrorKind::BuilderStart,
             format!(
                 "{name} could not be started: its init container `{init}` failed with exit code {exit_code}"
             ),
             "the cluster has added this container; ask its operator",
         ),
-        None => Diagnosis::new(
+        None => Diagnosis::other(
             ErrorKind::BuilderLost,
             format!("{name} was refused by its node ({reason}): {message}"),
             "build again",
@@ -186,33 +190,33 @@ fn never_ran(pod: &Pod, init: &[ContainerStatus], reason: &str, message: &str) -
     }
 }
 
-fn waiting_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
+fn waiting_trouble(pod: &Pod, status: &ContainerStatus, remedies: &Remedies) -> Option<Trouble> {
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let reason = waiting.reason.as_deref().unwrap_or_default();
     let message = waiting.message.as_deref().unwrap_or_default();
     let name = pod_name(pod);
-    let (kind, grace, what, hint) = match reason {
+    let (cause, kind, grace, what) = match reason {
         "InvalidImageName" | "ErrImageNeverPull" => (
+            Cause::ImagePull,
             ErrorKind::ImagePull,
             Duration::ZERO,
             format!("{name} cannot use the image `{}`: {message}", status.image),
-            "check the builder's image option",
         ),
         "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable" => (
+            Cause::ImagePull,
             ErrorKind::ImagePull,
             if is_final_pull_failure(message) { Duration::ZERO } else { PULL_GRACE },
             format!("{name} cannot pull the image `{}`: {message}", status.image),
-            "check the builder's image option, and that nodes can reach its registry (private images need an imagePullSecret)",
         ),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "CrashLoopBackOff" => (
+            Cause::Start,
             ErrorKind::BuilderStart,
             MOUNT_GRACE,
             format!("{name} could not be started ({reason}): {message}"),
-            "check the builder's image and options against what the cluster allows",
         ),
         _ => return None,
     };
-    let diagnosis = Diagnosis::new(kind, what, hint);
+    let diagnosis = Diagnosis::of(cause, kind, what, remedies);
     let may_pass = !grace.is_zero();
     Some(Trouble { diagnosis: if may_pass { diagnosis.retryable() } else { diagnosis }, grace })
 }
@@ -225,7 +229,7 @@ fn is_final_pull_failure(message: &str) -> bool {
         .any(|sign| message.contains(sign))
 }
 
-fn scheduling_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
+fn scheduling_trouble(pod: &Pod, remedies: &Remedies, events: &[Event]) -> Option<Trouble> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let unscheduled = conditions.iter().find(|condition| {
         condition.type_ == "PodScheduled"
@@ -246,10 +250,11 @@ fn scheduling_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
         SCHEDULING_GRACE
     };
     Some(Trouble {
-        diagnosis: Diagnosis::new(
+        diagnosis: Diagnosis::of(
+            Cause::Unschedulable(Lack::of(message)),
             ErrorKind::Unschedulable,
             format!("no node can take {}: {message}", pod_name(pod)),
-            "check the build mode's `nodeSelector` and `tolerations`, and `resources.builder.requests`, against the cluster's nodes",
+            remedies,
         ),
         grace,
     })
@@ -272,7 +277,7 @@ fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
     let reason = event.reason.as_deref().unwrap_or_default();
     let message = event.message.as_deref().unwrap_or_default();
     Some(Trouble {
-        diagnosis: Diagnosis::new(
+        diagnosis: Diagnosis::other(
             ErrorKind::BuilderStart,
             format!("{} could not be started ({reason}): {message}", pod_name(pod)),
             "this is the node's or its network's own trouble; ask the cluster's operator",
@@ -282,7 +287,7 @@ fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
 }
 
 /// Returns the message of the latest event with this reason.
-pub fn latest_message<'a>(events: &'a [Event], reason: &str) -> Option<&'a str> {
+pub(crate) fn latest_message<'a>(events: &'a [Event], reason: &str) -> Option<&'a str> {
     let told = events.iter().filter(|event| tells_of(event, &[reason]));
     told.max_by_key(|event| last_seen(event))?.message.as_deref()
 }

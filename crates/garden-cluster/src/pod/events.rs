@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::Event;
 use kube::runtime::WatchStreamExt;
@@ -5,10 +7,13 @@ use kube::runtime::watcher::{self, watcher};
 
 use crate::api::Cluster;
 
+/// A pod that starts within this time is never asked for its events.
+pub(crate) const EVENTS_AFTER: Duration = Duration::from_secs(2);
+
 /// The events about one pod, which tell why it does not start.
 ///
 /// Events make the diagnosis better; a user who may not read them can build all the same.
-pub struct PodEvents {
+pub(crate) struct PodEvents {
     stream: Option<BoxStream<'static, watcher::Result<watcher::Event<Event>>>>,
     events: Vec<Event>,
 }
@@ -21,12 +26,12 @@ impl std::fmt::Debug for PodEvents {
 
 impl PodEvents {
     /// Watches the events about the pod `name`.
-    pub fn watch(cluster: &Cluster, namespace: &str, name: &str) -> Self {
+    pub(crate) fn watch(cluster: &Cluster, namespace: &str, name: &str) -> Self {
         Self::about(cluster, namespace, "Pod", name)
     }
 
     /// Watches the events about an object of another kind, such as the one that is to make the pod.
-    pub fn about(cluster: &Cluster, namespace: &str, kind: &str, name: &str) -> Self {
+    pub(crate) fn about(cluster: &Cluster, namespace: &str, kind: &str, name: &str) -> Self {
         let fields = format!("involvedObject.kind={kind},involvedObject.name={name}");
         let config = watcher::Config::default().fields(&fields);
         let events = watcher(cluster.api::<Event>(namespace), config);
@@ -34,12 +39,12 @@ impl PodEvents {
     }
 
     /// Returns what has been seen.
-    pub fn seen(&self) -> &[Event] {
+    pub(crate) fn seen(&self) -> &[Event] {
         &self.events
     }
 
     /// Waits until there is something new to see, for ever if nothing comes.
-    pub async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         while let Some(stream) = &mut self.stream {
             match stream.next().await {
                 Some(Ok(watcher::Event::Apply(event) | watcher::Event::InitApply(event))) => {

@@ -2,12 +2,13 @@
 //!
 //! * Making it: `scheduling` (where it runs and what it may use), `service_account` (who it is).
 //! * Its life: `build_pod` follows one from creation to end; `diagnose` says what its status and its events mean,
-//!   `patience` how long a trouble is borne.
+//!   `patience` how long a trouble is borne; `last_words` waits for the end that a broken connection is the echo of.
 //! * Streams: `log` reads, `stdin` writes, `stream` does both with a command or a port; `socket` is what they share.
 
 mod build_pod;
 mod diagnose;
 mod events;
+mod last_words;
 mod log;
 mod patience;
 mod scheduling;
@@ -17,10 +18,11 @@ mod stdin;
 mod stream;
 
 pub use build_pod::{BuildPod, PodEnd};
-pub use diagnose::{PodState, deleted, diagnose, latest_message};
-pub use events::PodEvents;
+pub(crate) use diagnose::{PodState, deleted, diagnose, latest_message};
+pub(crate) use events::{EVENTS_AFTER, PodEvents};
+pub use last_words::{LAST_WORDS_PATIENCE, last_words};
 pub use log::follow_log;
-pub use patience::Patience;
+pub(crate) use patience::Patience;
 pub use scheduling::{
     lost_node_tolerations, own_pull_secrets, resource_requirements, system_tolerations, tolerations,
 };

@@ -5,7 +5,7 @@ use crate::diagnosis::Trouble;
 
 /// Bears what keeps a pod from starting for as long as its grace.
 #[derive(Clone, Debug, Default)]
-pub struct Patience {
+pub(crate) struct Patience {
     trouble: Option<(Trouble, Instant)>,
 }
 
@@ -14,7 +14,7 @@ impl Patience {
     ///
     /// # Errors
     /// With the trouble, if it has outlasted its grace.
-    pub fn bear(&mut self, trouble: Option<Trouble>) -> Result<(), ClusterError> {
+    pub(crate) fn bear(&mut self, trouble: Option<Trouble>) -> Result<(), ClusterError> {
         let Some(trouble) = trouble else {
             self.trouble = None;
             return Ok(());
@@ -29,7 +29,7 @@ impl Patience {
     }
 
     /// Waits until the grace of the present trouble is over, for ever if there is none.
-    pub async fn exhausted(&self) {
+    pub(crate) async fn exhausted(&self) {
         match &self.trouble {
             Some((trouble, since)) => tokio::time::sleep_until(*since + trouble.grace).await,
             None => std::future::pending().await,
@@ -47,7 +47,7 @@ mod tests {
     use crate::diagnosis::Diagnosis;
 
     fn trouble(kind: ErrorKind) -> Trouble {
-        let diagnosis = Diagnosis { kind, message: String::new(), hint: None, retryable: false };
+        let diagnosis = Diagnosis::other(kind, "", "");
         Trouble { diagnosis, grace: Duration::from_secs(10) }
     }
 

@@ -84,14 +84,11 @@ mod tests {
             RegistryAccess::new(&registry, None)
         };
         let named = |other| {
-            vec![
-                ("deploymentRegistry".to_owned(), access(false)),
-                ("clusterBuildkit.registries[0]".to_owned(), other),
-            ]
+            vec![("an.option".to_owned(), access(false)), ("clusterBuildkit.registries[0]".to_owned(), other)]
         };
         assert_eq!(RegistryAccess::merge(named(access(false))).expect("the same").len(), 1);
         let error = RegistryAccess::merge(named(access(true))).expect_err("a contradiction");
-        for part in ["deploymentRegistry", "clusterBuildkit.registries[0]", "one.example", "insecure"] {
+        for part in ["an.option", "clusterBuildkit.registries[0]", "one.example", "insecure"] {
             assert!(error.message().contains(part), "{error}");
         }
     }

@@ -55,8 +55,8 @@ impl fmt::Display for SecretCopy {
     }
 }
 
-/// Makes sure that `namespace` has copies of `secrets`, and that they are up to date. Pods there then pull with
-/// them: name them in the pods' `imagePullSecrets`, or in those of their service account.
+/// Makes sure that `namespace` has copies of `secrets`, which the option `field` names, and that they are up to date. Pods there then pull with
+/// them: name them in the pods' own list of such Secrets, or in that of their service account.
 ///
 /// Reads first, and writes only what differs. A Secret of the same name that is no copy of ours stays as it is.
 ///
@@ -65,6 +65,7 @@ impl fmt::Display for SecretCopy {
 /// same.
 pub async fn ensure_pull_secrets(
     cluster: &Cluster,
+    field: &str,
     secrets: &[SecretRef],
     namespace: &str,
 ) -> Result<Vec<EnsuredSecret>, ClusterError> {
@@ -74,11 +75,12 @@ pub async fn ensure_pull_secrets(
         match by_name.get(secret.name.as_str()) {
             None => wanted.push(secret),
             Some(other) if *other == secret => {}
-            Some(other) => failures.push(namesakes(other, secret, namespace)),
+            Some(other) => failures.push(namesakes(field, other, secret, namespace)),
         }
         by_name.entry(&secret.name).or_insert(secret);
     }
-    for outcome in join_all(wanted.iter().map(|secret| ensure_one(cluster, secret, namespace))).await {
+    let ensuring = wanted.iter().map(|secret| ensure_one(cluster, field, secret, namespace));
+    for outcome in join_all(ensuring).await {
         match outcome {
             Ok(secret) => ensured.push(secret),
             Err(failure) => failures.push(failure),
@@ -92,21 +94,22 @@ pub async fn ensure_pull_secrets(
 
 async fn ensure_one(
     cluster: &Cluster,
+    field: &str,
     reference: &SecretRef,
     namespace: &str,
 ) -> Result<EnsuredSecret, ClusterError> {
     let copy = if reference.namespace == namespace {
         SecretCopy::NotNeeded
     } else {
-        let source = existing(cluster, reference).await?;
-        copy(cluster, &copy_of(source, reference, namespace)).await?
+        let source = existing(cluster, field, reference).await?;
+        copy(cluster, field, &copy_of(source, reference, namespace)).await?
     };
     Ok(EnsuredSecret { source: reference.clone(), copy })
 }
 
 /// Brings the cluster's copy in line with `wanted`. Every write depends on what was read, so that nothing is
 /// overwritten which came to be there in between.
-async fn copy(cluster: &Cluster, wanted: &Secret) -> Result<SecretCopy, ClusterError> {
+async fn copy(cluster: &Cluster, field: &str, wanted: &Secret) -> Result<SecretCopy, ClusterError> {
     let (namespace, name) = names(&wanted.metadata);
     let api = cluster.api::<Secret>(namespace);
     let mut tries = 1;
@@ -114,7 +117,7 @@ async fn copy(cluster: &Cluster, wanted: &Secret) -> Result<SecretCopy, ClusterE
         let current = cluster.get::<Secret>(namespace, name).await?;
         let written = match step(wanted, current) {
             Step::Nothing => return Ok(SecretCopy::Unchanged),
-            Step::Refuse => return Err(taken(wanted)),
+            Step::Refuse => return Err(taken(field, wanted)),
             Step::Create => cluster.create(wanted).await.map(|created| created.map(|_| SecretCopy::Created)),
             Step::Replace(changed) => {
                 let action = format!("update Secret {namespace}/{name}");
@@ -136,7 +139,7 @@ async fn copy(cluster: &Cluster, wanted: &Secret) -> Result<SecretCopy, ClusterE
             Ok(None) if tries < TRIES => {}
             // 409: changed since it was read. 404: deleted since.
             Err(error) if tries < TRIES && matches!(error.code(), Some(404 | 409)) => {}
-            Ok(None) => return Err(taken(wanted)),
+            Ok(None) => return Err(taken(field, wanted)),
             Err(error) => return Err(error),
         }
         tries += 1;
@@ -198,7 +201,7 @@ fn names(metadata: &ObjectMeta) -> (&str, &str) {
     (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
-fn taken(wanted: &Secret) -> ClusterError {
+fn taken(field: &str, wanted: &Secret) -> ClusterError {
     let (namespace, name) = names(&wanted.metadata);
     let annotations = wanted.metadata.annotations.as_ref();
     let source = annotations.and_then(|annotations| annotations.get(COPIED_FROM));
@@ -207,15 +210,15 @@ fn taken(wanted: &Secret) -> ClusterError {
         "Secret {namespace}/{name} is no copy made by {MANAGER}, so that of Secret {source} does not take its place; \
          delete it, or give Secret {source} another name"
     );
-    ClusterError::PullSecret { reason }
+    ClusterError::PullSecret { field: field.to_owned(), reason }
 }
 
-fn namesakes(first: &SecretRef, second: &SecretRef, namespace: &str) -> ClusterError {
+fn namesakes(field: &str, first: &SecretRef, second: &SecretRef, namespace: &str) -> ClusterError {
     let reason = format!(
         "Secret {}/{} is not copied to {namespace}, as Secret {}/{} has the same name; give it another",
         second.namespace, second.name, first.namespace, first.name
     );
-    ClusterError::PullSecret { reason }
+    ClusterError::PullSecret { field: field.to_owned(), reason }
 }
 
 #[cfg(test)]

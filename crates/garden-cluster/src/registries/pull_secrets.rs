@@ -10,7 +10,7 @@ use crate::api::{Cluster, ClusterError};
 const DOCKER_CONFIG_JSON: &str = ".dockerconfigjson";
 const LEGACY_DOCKERCFG: &str = ".dockercfg";
 
-/// Reads the registry credentials of `secrets` and merges them; of two for the same registry, the
+/// Reads the registry credentials of `secrets`, which the option `field` names, and merges them; of two for the same registry, the
 /// later one wins. Read anew for every build, so a changed secret needs no further step.
 ///
 /// # Errors
@@ -18,9 +18,10 @@ const LEGACY_DOCKERCFG: &str = ".dockercfg";
 /// the secret, never its content.
 pub async fn read_pull_secrets(
     cluster: &Cluster,
+    field: &str,
     secrets: &[SecretRef],
 ) -> Result<Credentials, ClusterError> {
-    let read = try_join_all(secrets.iter().map(|secret| read_one(cluster, secret))).await?;
+    let read = try_join_all(secrets.iter().map(|secret| read_one(cluster, field, secret))).await?;
     let mut merged = Credentials::default();
     for credentials in read {
         merged.merge(credentials);
@@ -28,10 +29,14 @@ pub async fn read_pull_secrets(
     Ok(merged)
 }
 
-async fn read_one(cluster: &Cluster, reference: &SecretRef) -> Result<Credentials, ClusterError> {
+async fn read_one(
+    cluster: &Cluster,
+    field: &str,
+    reference: &SecretRef,
+) -> Result<Credentials, ClusterError> {
     let SecretRef { name, namespace, .. } = reference;
-    let unusable = |reason: String| ClusterError::PullSecret { reason };
-    let data = existing(cluster, reference).await?.data.unwrap_or_default();
+    let unusable = |reason: String| ClusterError::PullSecret { field: field.to_owned(), reason };
+    let data = existing(cluster, field, reference).await?.data.unwrap_or_default();
     let origin = format!("Secret {namespace}/{name}");
     let credentials = if let Some(json) = data.get(DOCKER_CONFIG_JSON) {
         Credentials::from_docker_config_json(&json.0, &origin)
@@ -46,14 +51,18 @@ async fn read_one(cluster: &Cluster, reference: &SecretRef) -> Result<Credential
     credentials.map_err(|error| unusable(error.to_string()))
 }
 
-/// Reads a Secret that has to exist.
-pub(crate) async fn existing(cluster: &Cluster, reference: &SecretRef) -> Result<Secret, ClusterError> {
+/// Reads a Secret that has to exist, as the option `field` names it.
+pub(crate) async fn existing(
+    cluster: &Cluster,
+    field: &str,
+    reference: &SecretRef,
+) -> Result<Secret, ClusterError> {
     let SecretRef { name, namespace, .. } = reference;
     cluster.get::<Secret>(namespace, name).await?.ok_or_else(|| {
         let reason = format!(
             "Secret {namespace}/{name} does not exist; create it with \
              `kubectl --namespace {namespace} create secret docker-registry {name} …`"
         );
-        ClusterError::PullSecret { reason }
+        ClusterError::PullSecret { field: field.to_owned(), reason }
     })
 }

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use garden_build_core::ErrorKind;
+use garden_build_core::{ErrorKind, EventSink};
 use k8s_openapi::api::core::v1::{
     Event, PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod, VolumeResourceRequirements,
 };
@@ -12,10 +12,10 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
-use crate::api::name_of;
-use crate::api::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError, Refusal, name_of};
 use crate::diagnosis::{Diagnosis, Trouble};
 use crate::pod::latest_message;
+use crate::service::VolumeWords;
 
 /// A volume that was made by hand just now is found a little later.
 const VOLUME_GRACE: Duration = Duration::from_secs(8);
@@ -41,40 +41,42 @@ pub fn volume_claim(
     }
 }
 
-/// Makes sure of a claim to a volume, and returns what the user should hear: that it keeps its size
-/// although another is wanted, and why.
-///
-/// # Errors
-/// If the API server refuses or cannot be reached. That a volume cannot be enlarged is no error: a service runs with what there is.
-pub async fn ensure_claim(
+/// Makes sure of a claim to a volume. That it keeps a size which is not the wanted one, and why, `events` hear.
+pub(super) async fn ensure(
     cluster: &Cluster,
     wanted: &PersistentVolumeClaim,
-) -> Result<Option<String>, ClusterError> {
+    words: &VolumeWords,
+    events: &EventSink,
+) -> Result<(), ClusterError> {
     let namespace = wanted.metadata.namespace.as_deref().unwrap_or_default();
     let name = wanted.metadata.name.as_deref().unwrap_or_default();
+    let remedy = |refusal| if refusal == Refusal::Quota { Some(words.quota) } else { None };
     let Some(live) = cluster.get::<PersistentVolumeClaim>(namespace, name).await? else {
-        return cluster.apply(wanted).await.map(|_| None);
+        return cluster.apply(wanted).await.map(drop).map_err(|error| error.advised(remedy));
     };
-    let warning =
-        |problem: &str| Some(format!("{} keeps its size of {}: {problem}", name_of(&live), size(&live)));
+    let warn = |problem: &str| {
+        let message = format!("{} keeps its size of {}: {problem}", name_of(&live), size(&live));
+        events.warn(message, Some(words.keeps_size.to_owned()));
+    };
     match compare(size(&live), size(wanted)) {
         Some(Ordering::Less) => {
             let patch = json!({ "spec": { "resources": { "requests": { "storage": size(wanted) } } } });
             match cluster.merge::<PersistentVolumeClaim>(namespace, name, &patch).await {
                 // Its storage class may not allow it. The server shows what differs in the lines that follow.
                 Err(ClusterError::Refused { status, .. }) => {
-                    Ok(warning(status.message.lines().next().unwrap_or_default()))
+                    warn(status.message.lines().next().unwrap_or_default());
                 }
-                resized => resized.map(|_| None),
+                resized => drop(resized?),
             }
         }
-        Some(Ordering::Greater) => Ok(warning("a volume cannot be made smaller")),
-        Some(Ordering::Equal) | None => Ok(None),
+        Some(Ordering::Greater) => warn("a volume cannot be made smaller"),
+        Some(Ordering::Equal) | None => {}
     }
+    Ok(())
 }
 
 /// Whether the pod waits for its volume. The events about the claim then tell more than the pod's own.
-pub fn lacks_volume(pod: &Pod) -> bool {
+pub(super) fn lacks_volume(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     conditions.iter().any(|condition| {
         condition.type_ == "PodScheduled"
@@ -83,24 +85,20 @@ pub fn lacks_volume(pod: &Pod) -> bool {
     })
 }
 
-/// Says why the claim `claim` of `pod` gets no volume, if nobody is going to make one: its class does not exist, or it
-/// has none and there is no default. What a provisioner has failed to do, it tries again. `events` are about the
-/// claim, and `option` is where its class is set.
-pub fn volume_trouble(pod: &Pod, claim: &str, option: &str, events: &[Event]) -> Option<Trouble> {
+/// Says why the claim of `pod` gets no volume, if nobody is going to make one: its class does not exist, or it has none and
+/// there is no default. What a provisioner has failed to do, it tries again. `events` are about the claim.
+pub(super) fn volume_trouble(pod: &Pod, words: &VolumeWords, events: &[Event]) -> Option<Trouble> {
     lacks_volume(pod).then_some(())?;
     let refused =
         latest_message(events, "ProvisioningFailed").filter(|message| message.contains("storageclass"));
     let refused = refused.filter(|message| message.contains("not found"));
     let reason = refused.or_else(|| latest_message(events, "FailedBinding"))?;
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    let diagnosis = Diagnosis {
-        kind: ErrorKind::BuilderStart,
-        message: format!("PersistentVolumeClaim {namespace}/{claim} gets no volume: {reason}"),
-        // A claim keeps its class: to set another one is not enough.
-        hint: Some(format!("set `{option}` to a class of the cluster, and delete this claim")),
-        retryable: false,
-    };
-    Some(Trouble { diagnosis, grace: VOLUME_GRACE })
+    let VolumeWords { claim, storage_class, .. } = words;
+    let message = format!("PersistentVolumeClaim {namespace}/{claim} gets no volume: {reason}");
+    // A claim keeps its class: to set another one is not enough.
+    let hint = format!("set `{storage_class}` to a class of the cluster, and delete this claim");
+    Some(Trouble { diagnosis: Diagnosis::other(ErrorKind::BuilderStart, message, hint), grace: VOLUME_GRACE })
 }
 
 fn size(claim: &PersistentVolumeClaim) -> &str {
@@ -136,7 +134,48 @@ fn bytes(quantity: &str) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
+    use garden_build_core::{Error, event_channel};
+
     use super::*;
+    use crate::service::daemon::tests::WORDS;
+
+    /// Has a claim made that the API server refuses in these words, and returns the hint.
+    async fn refused(message: &str) -> Option<String> {
+        let status = |code: u16, reason: &str, message: &str| {
+            let body = json!({ "status": "Failure", "reason": reason, "code": code, "message": message });
+            http::Response::builder()
+                .status(code)
+                .body(kube::client::Body::from(body.to_string().into_bytes()))
+        };
+        let message = message.to_owned();
+        let server = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let answer = match *request.method() {
+                http::Method::GET => status(404, "NotFound", "not found"),
+                _ => status(403, "Forbidden", &message),
+            };
+            std::future::ready(Ok::<_, std::io::Error>(answer.expect("an answer")))
+        });
+        let cluster = Cluster::new(kube::Client::new(server, "default"));
+        let metadata =
+            ObjectMeta { name: Some("data".into()), namespace: Some("demo".into()), ..ObjectMeta::default() };
+        let wanted = volume_claim(metadata, Quantity("20Gi".to_owned()), None);
+        let words = WORDS.volume.as_ref().expect("it has one");
+        let error = ensure(&cluster, &wanted, words, &event_channel().0).await.expect_err("refused");
+        Error::from(error).hint().map(str::to_owned)
+    }
+
+    #[tokio::test]
+    async fn a_volume_that_exceeds_a_quota_is_cured_by_its_own_size() {
+        let quota = |requested: &str| {
+            format!(
+                r#"persistentvolumeclaims "data" is forbidden: exceeded quota: small, requested: {requested}, used: x=0, limited: x=0"#
+            )
+        };
+        assert_eq!(refused(&quota("requests.storage=20Gi")).await.as_deref(), Some("a smaller volume"));
+        // No size helps where there may be no further volume.
+        let hint = refused(&quota("persistentvolumeclaims=1")).await;
+        assert_eq!(hint.as_deref(), Some("raise the namespace's ResourceQuota"));
+    }
 
     #[test]
     fn sizes_are_compared_whatever_their_units() {

@@ -4,25 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use garden_build_core::ErrorKind;
-use k8s_openapi::api::core::v1::{ContainerState, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 use kube::runtime::watcher::Event;
 
-use crate::api::{Cluster, Watch};
-use crate::diagnosis::{Diagnosis, Trouble};
+use crate::api::{Cluster, Watch, name_of};
+use crate::diagnosis::{Cause, Diagnosis, Trouble};
 use crate::pod::{PodState, deleted, diagnose};
-
-/// Which daemon it is, and what is said of its end.
-#[derive(Debug)]
-pub struct DaemonWords {
-    /// What it is called, such as `the BuildKit daemon`.
-    pub what: &'static str,
-    /// The name of its container.
-    pub container: &'static str,
-    /// What to do if it ended and said something.
-    pub hint: &'static str,
-    /// How the line begins in which it says why it ends, if others follow. Without, its last line counts that is no ordinary one.
-    pub complaint: Option<&'static str>,
-}
+use crate::service::DeploymentWords;
 
 /// A daemon that takes builds: one container in one pod. When it ends, its builds end with it, even
 /// if Kubernetes starts the next in its place.
@@ -61,7 +49,7 @@ impl DaemonPod {
     ///
     /// That its pod is told to stop is no end: it finishes its builds first. A watch that fails is no end
     /// either, and is taken up again.
-    pub async fn lost(&self, cluster: &Cluster, namespace: &str, words: &DaemonWords) -> Diagnosis {
+    pub async fn lost(&self, cluster: &Cluster, namespace: &str, words: &DeploymentWords) -> Diagnosis {
         let mut watch = Watch::<Pod>::one(cluster, namespace, &self.name);
         let mut last: Option<Pod> = None;
         let mut listed = false;
@@ -90,55 +78,63 @@ impl DaemonPod {
     }
 }
 
-impl DaemonWords {
-    /// Says why a daemon cannot run that Kubernetes starts again and again.
-    pub fn crash_loop(&self, pod: &Pod) -> Option<Trouble> {
-        let status = status_of(pod, self.container)?;
-        let waiting = status.state.as_ref()?.waiting.as_ref()?;
+impl DeploymentWords {
+    /// Says why a container of `pod` cannot run that Kubernetes starts again and again.
+    pub(crate) fn crash_loop(&self, pod: &Pod) -> Option<Trouble> {
+        let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
         // Kubernetes backs off from a container that has died at least twice in a row: it will again.
-        (waiting.reason.as_deref() == Some("CrashLoopBackOff")).then_some(())?;
-        let diagnosis = self.end_of(pod, status.last_state.as_ref()?)?;
-        let kind = match diagnosis.kind {
-            ErrorKind::OutOfMemory => ErrorKind::OutOfMemory,
-            _ => ErrorKind::BuilderStart,
+        let status = statuses.iter().find(|status| {
+            let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
+            waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"))
+        })?;
+        let terminated = status.last_state.as_ref()?.terminated.as_ref()?;
+        let diagnosis = match self.end_of(pod, &status.name, terminated) {
+            diagnosis if diagnosis.cause == Cause::OutOfMemory => diagnosis,
+            _ => {
+                let last_words = self.last_words(terminated.message.as_deref().unwrap_or_default());
+                let (name, code) = (name_of(pod), terminated.exit_code);
+                let message = format!("{name} ends with exit code {code}: {last_words}");
+                let message = message.trim_end_matches([':', ' ']).to_owned();
+                Diagnosis::of(Cause::Start, ErrorKind::BuilderStart, message, &self.remedies)
+            }
         };
-        let diagnosis = Diagnosis { kind, retryable: false, ..diagnosis };
-        Some(Trouble { diagnosis, grace: Duration::ZERO })
+        Some(Trouble { diagnosis: Diagnosis { retryable: false, ..diagnosis }, grace: Duration::ZERO })
     }
 
     /// Says why the daemon that ran as `container_id` has ended, if it has. Its container may have been
     /// started again since.
     pub fn death(&self, pod: &Pod, container_id: &str) -> Option<Diagnosis> {
-        if let PodState::Killed(diagnosis) = diagnose(pod, self.container, &[]) {
+        if let PodState::Killed(diagnosis) = diagnose(pod, self.container, &self.remedies, &[]) {
             return Some(diagnosis);
         }
         let status = status_of(pod, self.container)?;
-        let ended_now = status.state.as_ref().and_then(|state| self.end_of(pod, state));
+        let end_of = |state: &ContainerState| {
+            state.terminated.as_ref().map(|terminated| self.end_of(pod, self.container, terminated))
+        };
+        let ended_now = status.state.as_ref().and_then(end_of);
         let replaced = status.container_id.as_deref().is_some_and(|id| id != container_id);
         let ended_before = || {
-            let diagnosis = status.last_state.as_ref().and_then(|state| self.end_of(pod, state));
-            diagnosis.or_else(|| {
+            status.last_state.as_ref().and_then(end_of).or_else(|| {
                 Some(deleted(pod.metadata.namespace.as_deref()?, pod.metadata.name.as_deref()?, Some(pod)))
             })
         };
         ended_now.or_else(|| if replaced { ended_before() } else { None })
     }
 
-    fn end_of(&self, pod: &Pod, state: &ContainerState) -> Option<Diagnosis> {
-        let terminated = state.terminated.as_ref()?;
+    fn end_of(&self, pod: &Pod, container: &str, terminated: &ContainerStateTerminated) -> Diagnosis {
         // As it was when it ended.
         let mut then = pod.clone();
         for status in then.status.iter_mut().flat_map(|status| status.container_statuses.iter_mut().flatten())
         {
-            if status.name == self.container {
+            if status.name == container {
                 status.state = Some(ContainerState {
                     terminated: Some(terminated.clone()),
                     ..ContainerState::default()
                 });
             }
         }
-        if let PodState::Killed(diagnosis) = diagnose(&then, self.container, &[]) {
-            return Some(diagnosis);
+        if let PodState::Killed(diagnosis) = diagnose(&then, container, &self.remedies, &[]) {
+            return diagnosis;
         }
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         let last_words = self.last_words(terminated.message.as_deref().unwrap_or_default());
@@ -149,14 +145,9 @@ impl DaemonWords {
         } else if last_words.is_empty() {
             "build again"
         } else {
-            self.hint
+            self.ended
         };
-        Some(Diagnosis {
-            kind: ErrorKind::BuilderLost,
-            message: message.trim_end_matches([':', ' ']).to_owned(),
-            hint: Some(hint.to_owned()),
-            retryable: true,
-        })
+        Diagnosis::other(ErrorKind::BuilderLost, message.trim_end_matches([':', ' ']), hint).retryable()
     }
 
     /// Picks from the end of its log what explains its end. What it says at every start does not.
@@ -186,4 +177,4 @@ fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,11 +1,28 @@
-//! A pod of ours that outlives a build: the daemon that takes builds, the services that all projects share, and their volumes.
+//! A Deployment of ours: one pod that outlives builds. It is a daemon that takes them (`BuildKit`'s, Docker's), or a
+//! service that they use (the registry, the context service).
+//!
+//! * `words`: which Deployment it is, and what people hear of it.
+//! * `objects`: what such Deployments have in common; `claim`: their volumes.
+//! * `deployment`: is it there, is it ours, which pod takes builds.
+//! * `judge`: what the cluster shows of a pod, and what that means; `rollout` and `replacement` judge a whole Deployment by
+//!   it. Pure.
+//! * `wait`: until it serves, by watches.
+//! * `daemon`: the pod that takes a build, and its end.
 
 mod claim;
 mod daemon;
-pub(crate) mod shared;
+pub(crate) mod deployment;
+pub(crate) mod judge;
+mod objects;
+mod replacement;
+pub(crate) mod rollout;
+pub(crate) mod wait;
+mod words;
 
-pub use claim::{ensure_claim, lacks_volume, volume_claim, volume_trouble};
-pub use daemon::{DaemonPod, DaemonWords};
-pub use shared::{
-    ServiceNotice, ServiceWords, SharedService, Tell, service_deployment, service_labels, service_selector,
-};
+pub use claim::volume_claim;
+pub use daemon::DaemonPod;
+pub use deployment::ManagedDeployment;
+pub use judge::{annotation, configured_at, is_refused, is_stopped, living};
+pub(crate) use objects::pod_template;
+pub use objects::{CONFIGURATION, configuration, service_deployment, service_labels, service_selector};
+pub use words::{DeploymentWords, VolumeWords};

@@ -36,7 +36,7 @@ impl RegistryCredentials {
     /// # Errors
     /// If a Secret or the command's configuration cannot be read.
     pub async fn read(&self) -> Result<Credentials> {
-        let mut known = read_pull_secrets(&self.cluster, &self.pull_secrets).await?;
+        let mut known = read_pull_secrets(&self.cluster, "imagePullSecrets", &self.pull_secrets).await?;
         if self.docker_command {
             known.merge(Credentials::from_docker_cli()?);
         }

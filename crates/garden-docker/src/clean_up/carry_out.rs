@@ -11,8 +11,7 @@ use bollard::query_parameters::{
     PruneImagesOptionsBuilder, RemoveImageOptionsBuilder,
 };
 use futures::future::BoxFuture;
-use garden_build_core::{ImageReference, with_causes};
-use garden_cluster::Tell;
+use garden_build_core::{EventSink, ImageReference, with_causes};
 use k8s_openapi::jiff::Timestamp;
 
 use super::plan::{DaemonImage, DaemonRules, InRegistry, UntagPlan, questions};
@@ -57,9 +56,9 @@ impl<'a> DaemonCleanUp<'a> {
     pub async fn run(
         &self,
         ask: AskRegistry<'_>,
-        tell: Tell<'_>,
+        events: &EventSink,
     ) -> Result<DaemonCleanUpReport, DockerError> {
-        let pod = self.daemon.running(tell).await?;
+        let pod = self.daemon.running(events).await?;
         let dialer: Arc<PodDialer> = Arc::new(self.daemon.dialer(&pod));
         let daemon = DockerDaemon::over(dialer.clone())?;
         // The registry may take its time. Names that come up later stay until the next clean-up.

@@ -1,13 +1,12 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, Event, EventSink,
-    PlannedObject, Pushed, Result, Stream, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
+    Result, SweepReport,
 };
 use garden_buildkit::Advice;
-use garden_cluster::ServiceNotice;
+use garden_cluster::last_words;
 
 use super::{ClusterDaemon, PodDialer};
 use crate::DockerDaemon;
@@ -15,7 +14,7 @@ use crate::build::{Choice, ImageBuilder, RegistryCredentials, capabilities, imag
 
 const MODE: &str = "cluster-docker";
 
-const ADVICE: Advice = Advice {
+pub(super) const ADVICE: Advice = Advice {
     memory: "raise `resources.builder.limits.memory`, and run `Builder::init`",
     disk: "the Docker daemon's volume is full: `Builder::clean_up_registry` frees room in it, `storage.builder.size` enlarges it",
     lost: "build again; if it happens again, look at the log of the Docker daemon",
@@ -24,9 +23,6 @@ const ADVICE: Advice = Advice {
     registry: "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`, in `deploymentRegistry` or \
                `clusterDocker.registries`; then run `Builder::init`",
 };
-
-/// How long after a broken connection the end of the daemon may show, which explains it.
-const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Builds on the Docker daemon in the cluster, and pushes from there.
 #[derive(Clone, Debug)]
@@ -46,14 +42,12 @@ impl ClusterDockerBackend {
     /// The story of one build. It creates nothing in the cluster: what it holds in the daemon's pod ends with it.
     async fn build_and_push(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let step = cx.events.step(format!("find {}", self.daemon.description()));
-        let mut told = tell(&cx.events);
-        let pod = step.end(Box::pin(self.daemon.running(&mut told)).await.map_err(Error::from))?;
+        let running = Box::pin(self.daemon.running(step.events())).await;
+        let pod = step.end(running.map_err(Error::from))?;
         let lost = self.daemon.lost(&pod);
         tokio::pin!(lost);
         let building = async {
-            let waits = || {
-                log(&cx.events, "waiting for a clean-up of the Docker daemon to end");
-            };
+            let waits = || cx.events.log("waiting for a clean-up of the Docker daemon to end");
             let _share = self.daemon.occupy(&pod, waits).await?;
             let dialer: Arc<PodDialer> = Arc::new(self.daemon.dialer(&pod));
             let daemon = DockerDaemon::over(dialer)?;
@@ -77,29 +71,12 @@ impl ClusterDockerBackend {
         if !may_be_the_end_of_the_daemon(&error) {
             return Err(error);
         }
-        // What is broken is often only the echo of the daemon's end.
-        match tokio::time::timeout(LAST_WORDS_PATIENCE, lost).await {
-            Ok(diagnosis) => Err(diagnosis.into()),
-            Err(_) => Err(error),
-        }
+        Err(last_words(lost).await.map_or(error, Error::from))
     }
 }
 
 fn may_be_the_end_of_the_daemon(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::BuilderLost | ErrorKind::Unreachable | ErrorKind::PushFailed)
-}
-
-/// Passes on what the daemon's cluster has to tell.
-fn tell(events: &EventSink) -> impl FnMut(ServiceNotice) + Send {
-    let events = events.clone();
-    move |notice| match notice {
-        ServiceNotice::Progress(line) => log(&events, &line),
-        ServiceNotice::Warning { message, hint } => events.warn(message, Some(hint)),
-    }
-}
-
-fn log(events: &EventSink, line: &str) {
-    events.emit(Event::Log { step: None, stream: Stream::Builder, line: line.to_owned() });
 }
 
 impl Backend for ClusterDockerBackend {

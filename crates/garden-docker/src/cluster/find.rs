@@ -1,39 +1,36 @@
 //! The daemon that takes a build.
 
-use std::time::Duration;
-
-use garden_build_core::ErrorKind;
-use garden_cluster::{ClusterError, DaemonPod, Diagnosis, Tell};
+use garden_build_core::{ErrorKind, EventSink};
+use garden_cluster::{ClusterError, DaemonPod, Diagnosis, living};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::Pod;
-use tokio::time::sleep;
 
 use super::{ClusterDaemon, ClusterDaemonSettings, PodDialer, spec};
 
-/// How soon the cluster is asked again whose Deployment says that its pod is ready, and shows none that is.
-const POLL: Duration = Duration::from_millis(500);
-
 impl ClusterDaemon {
     /// Returns the daemon that takes builds now, which costs two requests at once. Waits for one that is on its way, as
-    /// while it is replaced.
+    /// while it is replaced; `events` hear of that.
     ///
     /// # Errors
     /// If it is not installed, or without what these settings need; with the cause, if it cannot start.
-    pub(crate) async fn running(&self, tell: Tell<'_>) -> Result<DaemonPod, ClusterError> {
-        let service = self.service();
-        loop {
-            let (live, pods) = tokio::try_join!(service.own::<Deployment>(Self::NAME), service.pods())?;
-            let Some(live) = live else { return Err(service.not_installed()) };
-            if let Some(unfit) = unfit(&self.settings, &live) {
-                return Err(ClusterError::Pod(unfit));
-            }
-            if let Some(pod) = choose(&pods) {
-                return Ok(pod);
-            }
-            // Boxed, for it is large, and often there is nothing to wait for.
-            Box::pin(service.ready(tell)).await?;
-            sleep(POLL).await;
+    pub(crate) async fn running(&self, events: &EventSink) -> Result<DaemonPod, ClusterError> {
+        let managed = self.managed();
+        let (live, pods) = managed.look().await?;
+        self.fits(live.as_ref())?;
+        if let Some(pod) = choose(&pods) {
+            return Ok(pod);
         }
+        // Boxed, for it is large, and often there is nothing to wait for.
+        let pod = Box::pin(managed.ready_with(choose, events)).await?;
+        // Another project may have changed it meanwhile.
+        self.fits(managed.own(Self::NAME).await?.as_ref())?;
+        Ok(pod)
+    }
+
+    /// Makes sure that the Deployment is there, and of use to this project.
+    fn fits(&self, live: Option<&Deployment>) -> Result<(), ClusterError> {
+        let Some(live) = live else { return Err(self.managed().not_installed()) };
+        unfit(&self.settings, live).map_or(Ok(()), |unfit| Err(ClusterError::Pod(unfit)))
     }
 
     /// Returns what opens connections to the daemon in `pod`.
@@ -56,22 +53,13 @@ fn unfit(settings: &ClusterDaemonSettings, live: &Deployment) -> Option<Diagnosi
     } else {
         return None;
     };
-    Some(Diagnosis {
-        kind: ErrorKind::NotFound,
-        message,
-        hint: Some(
-            "run `Builder::init`: it installs what is missing, and takes nothing from other projects"
-                .to_owned(),
-        ),
-        retryable: false,
-    })
+    let hint = "run `Builder::init`: it installs what is missing, and takes nothing from other projects";
+    Some(Diagnosis::other(ErrorKind::NotFound, message, hint))
 }
 
 /// Chooses the pod that takes builds: started, and not told to stop. There is one at most, except on a lost node.
 fn choose(pods: &[Pod]) -> Option<DaemonPod> {
-    let mut living: Vec<&Pod> = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect();
-    living.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    living.into_iter().rev().find_map(|pod| DaemonPod::of(pod, ClusterDaemon::CONTAINER))
+    living(pods).into_iter().rev().find_map(|pod| DaemonPod::of(pod, ClusterDaemon::CONTAINER))
 }
 
 #[cfg(test)]

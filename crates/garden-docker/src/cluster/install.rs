@@ -1,6 +1,7 @@
 //! Making sure of the daemon's objects, and waiting until it serves.
 
-use garden_cluster::{ClusterError, ServiceNotice, Tell, ensure_claim};
+use garden_build_core::EventSink;
+use garden_cluster::ClusterError;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim};
 
@@ -13,7 +14,7 @@ impl ClusterDaemon {
     /// # Errors
     /// If the API server refuses or cannot be reached, or another program has installed one under the same name.
     pub async fn is_installed(&self) -> Result<bool, ClusterError> {
-        let live = self.service().own::<Deployment>(Self::NAME).await?;
+        let live = self.managed().own::<Deployment>(Self::NAME).await?;
         Ok(live.is_some_and(|live| spec::untold(&self.settings, &live).is_empty()))
     }
 
@@ -24,14 +25,11 @@ impl ClusterDaemon {
     /// # Errors
     /// If the API server refuses or cannot be reached, or an object of one of the names is not ours: then nothing is
     /// changed.
-    pub async fn apply(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
+    pub async fn apply(&self, events: &EventSink) -> Result<(), ClusterError> {
         let cluster = &self.cluster;
         cluster.ensure_namespace(&self.settings.namespace).await?;
         let settings = self.with_what_others_need().await?;
-        if let Some(message) = ensure_claim(cluster, &spec::claim(&settings)).await? {
-            let hint = "set `storage.builder.size` to its size".to_owned();
-            tell(ServiceNotice::Warning { message, hint });
-        }
+        self.managed().ensure_claim(&spec::claim(&settings), events).await?;
         // What the pod refers to comes before it.
         cluster.apply(&spec::config_map(&settings)).await?;
         cluster.apply(&spec::deployment(&settings)).await?;
@@ -40,11 +38,11 @@ impl ClusterDaemon {
 
     /// Looks at all objects before the first is changed.
     async fn with_what_others_need(&self) -> Result<ClusterDaemonSettings, ClusterError> {
-        let service = self.service();
+        let managed = self.managed();
         let (config_map, deployment, _) = tokio::try_join!(
-            service.own::<ConfigMap>(Self::NAME),
-            service.own::<Deployment>(Self::NAME),
-            service.own::<PersistentVolumeClaim>(Self::CLAIM),
+            managed.own::<ConfigMap>(Self::NAME),
+            managed.own::<Deployment>(Self::NAME),
+            managed.own::<PersistentVolumeClaim>(Self::CLAIM),
         )?;
         let mut settings = self.settings.clone();
         if let Some(live) = config_map.and_then(|config_map| config_map.data) {
@@ -58,7 +56,7 @@ impl ClusterDaemon {
     ///
     /// # Errors
     /// With the cause, within seconds where it is known, if that cannot come about.
-    pub async fn ready(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
-        self.service().ready(tell).await
+    pub async fn ready(&self, events: &EventSink) -> Result<(), ClusterError> {
+        self.managed().ready(events).await
     }
 }

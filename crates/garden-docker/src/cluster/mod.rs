@@ -12,7 +12,9 @@
 //! * `backend`: the story of one build.
 //! * `occupancy`: which builds it has, so that nobody takes something away from them.
 
-use garden_cluster::{Cluster, DaemonPod, DaemonWords, Diagnosis, ServiceWords, SharedService};
+use garden_cluster::{
+    Cluster, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment, Remedies, VolumeWords,
+};
 
 mod backend;
 mod configuration;
@@ -27,30 +29,38 @@ pub use backend::ClusterDockerBackend;
 pub(crate) use dialer::PodDialer;
 pub use settings::ClusterDaemonSettings;
 
-/// What is said of the daemon while it is installed and waited for.
-const SERVICE: ServiceWords = ServiceWords {
+const PRIVILEGED: &str = "a Docker daemon is a privileged container, so its namespace needs the label \
+                          `pod-security.kubernetes.io/enforce: privileged`; set it, or use `buildMode: kaniko`, which needs no privileges";
+
+/// Which Deployment the daemon is, and what is said of it. `Builder::init` alone gives it other resources.
+const WORDS: DeploymentWords = DeploymentWords {
     what: "the Docker daemon",
     name: ClusterDaemon::NAME,
     container: ClusterDaemon::CONTAINER,
-    claim: ClusterDaemon::CLAIM,
-    resources: "resources.builder",
-    node_selector: "`systemNodeSelector`",
-    storage_class: "storage.builder.storageClass",
-    image_hint: "check `clusterDocker.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place",
-    crash_hint: "see what the daemon said last; its image has to be one of Docker in Docker, and its volume must not be a network file system",
-    security_hint: "a Docker daemon is a privileged container, so its namespace needs the label \
-                    `pod-security.kubernetes.io/enforce: privileged`; set it, or use `buildMode: kaniko`, which needs no privileges",
-    foreign_hint: "uninstall it there, or set `gardenSystemNamespace` to another namespace",
-    missing_hint: "install it with `Builder::init`",
-    longest_stop: spec::LONGEST_DRAIN,
-};
-
-/// What is said of its end.
-const DAEMON: DaemonWords = DaemonWords {
-    what: "the Docker daemon",
-    container: ClusterDaemon::CONTAINER,
-    hint: "see what the daemon said last; a full volume is the usual cause, which `Builder::clean_up_registry` frees",
+    volume: Some(VolumeWords {
+        claim: ClusterDaemon::CLAIM,
+        storage_class: "storage.builder.storageClass",
+        keeps_size: "set `storage.builder.size` to its size",
+        quota: "set `storage.builder.size` to less, or raise the namespace's ResourceQuota",
+    }),
+    remedies: Remedies {
+        memory: backend::ADVICE.memory,
+        evicted: "raise `resources.builder.requests` (memory, ephemeralStorage) so that the daemon gets a node with room, and run \
+                  `Builder::init`",
+        scheduling: "check `systemNodeSelector` and `resources.builder.requests` against the cluster's nodes",
+        port: None,
+        image: "check `clusterDocker.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place",
+        start: "see what the daemon said last; its image has to be one of Docker in Docker, and its volume must not be a network file system",
+        quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
+        pod_security: PRIVILEGED,
+        privileges: PRIVILEGED,
+    },
+    ended: "see what the daemon said last; a full volume is the usual cause, which `Builder::clean_up_registry` frees",
     complaint: None,
+    foreign: "uninstall it there, or set `gardenSystemNamespace` to another namespace",
+    missing: "install it with `Builder::init`",
+    // The former one finishes its builds first.
+    longest: Some(DeploymentWords::USUALLY_LONGEST.saturating_add(spec::LONGEST_DRAIN)),
 };
 
 /// The Docker daemon of a cluster, whether it is installed or not. Cheap to clone.
@@ -90,15 +100,38 @@ impl ClusterDaemon {
 
     /// Returns the label selector of its pod.
     pub fn selector(&self) -> String {
-        self.service().selector()
+        self.managed().selector()
     }
 
     /// Completes when the daemon in `pod` has ended, with the cause. Its builds have ended with it.
     pub(crate) async fn lost(&self, pod: &DaemonPod) -> Diagnosis {
-        pod.lost(&self.cluster, self.namespace(), &DAEMON).await
+        self.managed().lost(pod).await
     }
 
-    fn service(&self) -> SharedService {
-        SharedService::new(&self.cluster, self.namespace(), &SERVICE)
+    fn managed(&self) -> ManagedDeployment {
+        ManagedDeployment::new(&self.cluster, self.namespace(), &WORDS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use garden_build_core::ErrorKind;
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_ran_out_of_memory_gets_more_by_init_only() {
+        let status = json!({ "containerStatuses": [{
+            "name": WORDS.container, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "containerID": "containerd://1", "state": { "terminated": { "exitCode": 137, "reason": "OOMKilled" } },
+        }] });
+        let pod: Pod =
+            serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": status })).expect("a pod");
+        let diagnosis = WORDS.death(&pod, "containerd://1").expect("dead");
+        assert_eq!(diagnosis.kind, ErrorKind::OutOfMemory);
+        let hint = diagnosis.hint.expect("a hint");
+        assert!(hint.contains("resources.builder.limits.memory") && hint.contains("Builder::init"), "{hint}");
     }
 }

@@ -111,18 +111,13 @@ impl ClusterDaemon {
     }
 
     fn no_lock(&self, pod: &DaemonPod, reason: &str) -> ClusterError {
-        ClusterError::Pod(Diagnosis {
-            kind: ErrorKind::Unreachable,
-            message: format!(
-                "a lock in Pod {}/{}, which builds hold, could not be taken: {reason}",
-                self.namespace(),
-                pod.name
-            ),
-            hint: Some(
-                "`clusterDocker.image` needs `sh` and `flock`, as the official images have".to_owned(),
-            ),
-            retryable: true,
-        })
+        let message = format!(
+            "a lock in Pod {}/{}, which builds hold, could not be taken: {reason}",
+            self.namespace(),
+            pod.name
+        );
+        let hint = "`clusterDocker.image` needs `sh` and `flock`, as the official images have";
+        ClusterError::Pod(Diagnosis::other(ErrorKind::Unreachable, message, hint).retryable())
     }
 }
 

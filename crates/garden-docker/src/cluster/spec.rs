@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    lost_node_tolerations, own_pull_secrets, resource_requirements, service_deployment, service_labels,
-    system_tolerations, volume_claim,
+    CONFIGURATION, lost_node_tolerations, own_pull_secrets, resource_requirements, service_deployment,
+    service_labels, system_tolerations, volume_claim,
 };
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
@@ -20,9 +20,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::{ClusterDaemon, ClusterDaemonSettings, configuration, occupancy};
 
 const NAME: &str = ClusterDaemon::NAME;
-
-/// On the daemon's pod: which configuration it has read.
-const CONFIGURATION: &str = "garden-build/configuration";
 
 /// On the Deployment: which registries the daemon was told of.
 const REGISTRIES: &str = "garden-build/registries";

@@ -1,12 +1,14 @@
 //! Making sure of the service, and finding its pod.
 
-use garden_build_core::ErrorKind;
-use garden_cluster::{ClusterError, DaemonPod, Diagnosis, ServiceNotice, Tell, ensure_claim};
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use garden_build_core::{ErrorKind, EventSink};
+use garden_cluster::{
+    Cause, ClusterError, DaemonPod, Diagnosis, annotation, configuration, is_stopped, living,
+};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::spec::{CONFIGURATION, PROTOCOL, PROTOCOL_VERSION, claim, deployment};
+use super::spec::{PROTOCOL, PROTOCOL_VERSION, claim, deployment};
 use super::{CONTAINER, ContextService, NAME};
 
 /// Where the service runs.
@@ -26,51 +28,51 @@ impl ContextService {
     /// # Errors
     /// With the cause, within seconds where it is known, if it cannot start, or if another program or a newer version
     /// has made it.
-    pub(crate) async fn find(&self, tell: Tell<'_>) -> Result<Found, ClusterError> {
+    pub(crate) async fn find(&self, events: &EventSink) -> Result<Found, ClusterError> {
         if let Some(found) = self.look().await? {
             return Ok(found);
         }
         // Boxed, for it is large, and often there is nothing to do.
-        match Box::pin(self.bring_up(tell)).await {
+        match Box::pin(self.bring_up(events)).await {
             // It was being deleted, and is now.
-            Err(ClusterError::Pod(diagnosis)) if diagnosis.kind == ErrorKind::NotFound => {
-                Box::pin(self.bring_up(tell)).await
+            Err(ClusterError::Pod(diagnosis)) if diagnosis.cause == Cause::Missing => {
+                Box::pin(self.bring_up(events)).await
             }
             outcome => outcome,
         }
     }
 
     async fn look(&self) -> Result<Option<Found>, ClusterError> {
-        Ok(choose(&self.service().pods().await?, &configuration(&deployment(&self.settings).metadata)))
+        Ok(choose(&self.managed().pods().await?, configuration(&deployment(&self.settings).metadata)))
     }
 
-    async fn bring_up(&self, tell: Tell<'_>) -> Result<Found, ClusterError> {
+    async fn bring_up(&self, events: &EventSink) -> Result<Found, ClusterError> {
         let wanted = deployment(&self.settings);
         self.cluster.ensure_namespace(&self.settings.namespace).await?;
-        let live = self.service().own::<Deployment>(NAME).await?;
+        let live = self.managed().own::<Deployment>(NAME).await?;
         match live.as_ref().map_or(Standing::Absent, standing) {
             Standing::Absent => {
-                self.claim(tell).await?;
+                self.claim(events).await?;
                 // Not over one that somebody else has made meanwhile.
                 self.cluster.create(&wanted).await?;
             }
             Standing::Newer => return Err(ClusterError::Pod(self.newer())),
-            Standing::Older | Standing::Stopped => self.apply(tell).await?,
+            Standing::Older | Standing::Stopped => self.apply(events).await?,
             Standing::Usable => {}
         }
         let ours = live.is_none_or(|live| configuration(&live.metadata) == configuration(&wanted.metadata));
-        match self.service().ready(tell).await {
+        let managed = self.managed();
+        let wanted = configuration(&wanted.metadata);
+        match managed.ready_with(|pods| choose(pods, wanted), events).await {
             Err(ClusterError::Pod(diagnosis)) if !ours => {
-                tell(ServiceNotice::Progress(format!(
+                events.log(format!(
                     "the settings of the context service are replaced, as with its present ones it cannot start: {diagnosis}"
-                )));
-                self.apply(tell).await?;
-                self.service().ready(tell).await?;
+                ));
+                self.apply(events).await?;
+                managed.ready_with(|pods| choose(pods, wanted), events).await
             }
-            ready => ready?,
+            found => found,
         }
-        // It was there a moment ago.
-        self.look().await?.ok_or_else(|| ClusterError::Pod(self.gone()))
     }
 
     /// Creates the service's objects, or changes those that are there to what the settings say. A service whose pod
@@ -79,15 +81,15 @@ impl ContextService {
     /// # Errors
     /// If the API server refuses or cannot be reached, or an object of its name is not ours or of a newer version: then
     /// nothing is changed.
-    pub async fn apply(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
+    pub async fn apply(&self, events: &EventSink) -> Result<(), ClusterError> {
         self.cluster.ensure_namespace(&self.settings.namespace).await?;
-        let service = self.service();
+        let managed = self.managed();
         let (live, _) =
-            tokio::try_join!(service.own::<Deployment>(NAME), service.own::<PersistentVolumeClaim>(NAME))?;
+            tokio::try_join!(managed.own::<Deployment>(NAME), managed.own::<PersistentVolumeClaim>(NAME))?;
         if live.as_ref().is_some_and(|live| standing(live) == Standing::Newer) {
             return Err(ClusterError::Pod(self.newer()));
         }
-        self.claim(tell).await?;
+        self.claim(events).await?;
         self.cluster.apply(&deployment(&self.settings)).await.map(drop)
     }
 
@@ -95,44 +97,24 @@ impl ContextService {
     ///
     /// # Errors
     /// With the cause, within seconds where it is known, if that cannot come about.
-    pub async fn ready(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
-        self.service().ready(tell).await
+    pub async fn ready(&self, events: &EventSink) -> Result<(), ClusterError> {
+        self.managed().ready(events).await
     }
 
-    async fn claim(&self, tell: Tell<'_>) -> Result<(), ClusterError> {
-        let Some(claim) = claim(&self.settings) else { return Ok(()) };
-        if let Some(message) = ensure_claim(&self.cluster, &claim).await? {
-            let hint = "set `storage.sync.size` to its size".to_owned();
-            tell(ServiceNotice::Warning { message, hint });
+    async fn claim(&self, events: &EventSink) -> Result<(), ClusterError> {
+        match claim(&self.settings) {
+            Some(claim) => self.managed().ensure_claim(&claim, events).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn newer(&self) -> Diagnosis {
-        Diagnosis {
-            kind: ErrorKind::Unsupported,
-            message: format!(
-                "Deployment {}/{NAME} was made by a newer version of garden-build, with which this one cannot speak",
-                self.namespace()
-            ),
-            hint: Some(
-                "use that version, or set `kaniko.contextDelivery: stdin`, or build in another namespace"
-                    .to_owned(),
-            ),
-            retryable: false,
-        }
-    }
-
-    fn gone(&self) -> Diagnosis {
-        Diagnosis {
-            kind: ErrorKind::BuilderLost,
-            message: format!(
-                "the pod of Deployment {}/{NAME} was removed as soon as it was ready",
-                self.namespace()
-            ),
-            hint: Some("build again".to_owned()),
-            retryable: true,
-        }
+        let message = format!(
+            "Deployment {}/{NAME} was made by a newer version of garden-build, with which this one cannot speak",
+            self.namespace()
+        );
+        let hint = "use that version, or set `kaniko.contextDelivery: stdin`, or build in another namespace";
+        Diagnosis::other(ErrorKind::Unsupported, message, hint)
     }
 }
 
@@ -151,24 +133,18 @@ enum Standing {
 }
 
 fn standing(live: &Deployment) -> Standing {
-    let spec: Option<&DeploymentSpec> = (&live.spec).into();
     match protocol(&live.metadata) {
         version if version > PROTOCOL_VERSION => Standing::Newer,
         version if version < PROTOCOL_VERSION => Standing::Older,
-        _ if spec.is_some_and(|spec| spec.replicas == Some(0) || spec.paused == Some(true)) => {
-            Standing::Stopped
-        }
+        _ if is_stopped(live) => Standing::Stopped,
         _ => Standing::Usable,
     }
 }
 
 /// Chooses the pod that is used: of our protocol, started, and not told to stop. There is one at most, except on a lost node.
 fn choose(pods: &[Pod], wanted: &str) -> Option<Found> {
-    let usable =
-        |pod: &&Pod| pod.metadata.deletion_timestamp.is_none() && protocol(&pod.metadata) == PROTOCOL_VERSION;
-    let mut living: Vec<&Pod> = pods.iter().filter(usable).collect();
-    living.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    living.into_iter().rev().find_map(|pod| {
+    let ours = living(pods).into_iter().filter(|pod| protocol(&pod.metadata) == PROTOCOL_VERSION);
+    ours.rev().find_map(|pod| {
         let differs = configuration(&pod.metadata) != wanted;
         // Nobody reaches a pod that has no address yet.
         let pod = DaemonPod::of(pod, CONTAINER).filter(|pod| pod.address.is_some())?;
@@ -180,17 +156,9 @@ fn protocol(metadata: &ObjectMeta) -> u32 {
     annotation(metadata, PROTOCOL).parse().unwrap_or_default()
 }
 
-fn configuration(metadata: &ObjectMeta) -> String {
-    annotation(metadata, CONFIGURATION).to_owned()
-}
-
-fn annotation<'m>(metadata: &'m ObjectMeta, name: &str) -> &'m str {
-    let annotations = metadata.annotations.as_ref();
-    annotations.and_then(|annotations| annotations.get(name)).map(String::as_str).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use garden_cluster::CONFIGURATION;
     use serde_json::json;
 
     use super::*;

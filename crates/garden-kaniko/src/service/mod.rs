@@ -8,9 +8,7 @@
 //! * `key`: what the client and the build's pod know, and nobody else.
 //! * `indexes`: what this machine knows of what the service has.
 
-use std::time::Duration;
-
-use garden_cluster::{Cluster, DaemonWords, ServiceWords, SharedService};
+use garden_cluster::{Cluster, DeploymentWords, ManagedDeployment, Remedies, VolumeWords};
 
 mod indexes;
 mod install;
@@ -38,31 +36,40 @@ pub(crate) const PORT: u16 = 4120;
 const SHELL_HINT: &str = "it runs in `kaniko.image`, which needs a shell at /busybox/sh: use the variant of the image whose tag ends in \
                           `-debug`, or set `kaniko.contextDelivery: stdin`";
 
-/// What is said of the service while it is installed and waited for.
-const SERVICE: ServiceWords = ServiceWords {
+/// What to do if the cluster's rules do not allow its pod.
+const RULES_HINT: &str = "the context service fits the Pod Security level `restricted`; ask who has set the namespace's rules, or set \
+                          `kaniko.contextDelivery: stdin`, which needs no service";
+
+/// Which Deployment the service is, and what is said of it. Only `Builder::init` gives other settings to one that works.
+const WORDS: DeploymentWords = DeploymentWords {
     what: "the context service",
     name: NAME,
     container: CONTAINER,
-    claim: NAME,
-    resources: "resources.util",
-    node_selector: "`kaniko.util.nodeSelector` (or `kaniko.nodeSelector`, if `kaniko.util` is not set)",
-    storage_class: "storage.sync.storageClass",
-    image_hint: "check `kaniko.image`, and that nodes can pull it: `imagePullSecrets` of the service's own namespace are used for that",
-    crash_hint: SHELL_HINT,
-    security_hint: "the context service fits the Pod Security level `restricted`; ask who has set the namespace's rules, or set \
-                    `kaniko.contextDelivery: stdin`, which needs no service",
-    foreign_hint: "uninstall it there, or build in another namespace (`kaniko.namespace`), or set `kaniko.contextDelivery: stdin`, \
-                   which needs no service",
-    missing_hint: "build again: each build makes sure of it",
-    longest_stop: Duration::ZERO,
-};
-
-/// What is said of its end.
-const DAEMON: DaemonWords = DaemonWords {
-    what: "the context service",
-    container: CONTAINER,
-    hint: "build again; all that is lost is sent again",
+    volume: Some(VolumeWords {
+        claim: NAME,
+        storage_class: "storage.sync.storageClass",
+        keeps_size: "set `storage.sync.size` to its size",
+        quota: "set `storage.sync.size` to less, or raise the namespace's ResourceQuota",
+    }),
+    remedies: Remedies {
+        memory: "raise `resources.util.limits.memory`, and run `Builder::init`",
+        evicted: "raise `resources.util.requests` (memory, ephemeralStorage) so that the context service gets a node with room, or \
+                  give it a volume with `storage.sync`; then run `Builder::init`",
+        scheduling: "check `kaniko.util.nodeSelector` (or `kaniko.nodeSelector`, if `kaniko.util` is not set) and \
+                     `resources.util.requests` against the cluster's nodes",
+        port: None,
+        image: "check `kaniko.image`, and that nodes can pull it: `imagePullSecrets` of the service's own namespace are used for that",
+        start: SHELL_HINT,
+        quota: "lower `resources.util`, or raise the namespace's ResourceQuota",
+        pod_security: RULES_HINT,
+        privileges: RULES_HINT,
+    },
+    ended: "build again; all that is lost is sent again",
     complaint: None,
+    foreign: "uninstall it there, or build in another namespace (`kaniko.namespace`), or set `kaniko.contextDelivery: stdin`, \
+              which needs no service",
+    missing: "build again: each build makes sure of it",
+    longest: Some(DeploymentWords::USUALLY_LONGEST),
 };
 
 /// The context service of a namespace, whether it is installed or not. Cheap to clone.
@@ -82,7 +89,7 @@ impl ContextService {
         &self.settings.namespace.name
     }
 
-    fn service(&self) -> SharedService {
-        SharedService::new(&self.cluster, self.namespace(), &SERVICE)
+    fn managed(&self) -> ManagedDeployment {
+        ManagedDeployment::new(&self.cluster, self.namespace(), &WORDS)
     }
 }

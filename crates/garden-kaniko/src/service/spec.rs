@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    lost_node_tolerations, own_pull_secrets, resource_requirements, service_deployment, service_labels,
-    tolerations, volume_claim,
+    CONFIGURATION, lost_node_tolerations, own_pull_secrets, resource_requirements, service_deployment,
+    service_labels, tolerations, volume_claim,
 };
 use garden_config::{Namespace, PersistentStorage, Resources, SecretRef, Toleration};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -26,9 +26,6 @@ pub(crate) const PROTOCOL: &str = "garden-build/context-protocol";
 
 /// The protocol that this version speaks.
 pub(crate) const PROTOCOL_VERSION: u32 = 1;
-
-/// On the Deployment and its pods: which configuration they were made from.
-pub(crate) const CONFIGURATION: &str = "garden-build/configuration";
 
 /// What the container does, and what it does for each connection.
 const SERVE: &str = include_str!("files/serve.sh");

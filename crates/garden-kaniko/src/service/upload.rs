@@ -2,19 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use crate::pack::{Assembly, KnownPacks, PackIndex, PackRange, Plan};
 use garden_build_core::context::{Context, byte_stream};
 use garden_build_core::{Digest, Error, ErrorKind, Event, EventSink, Result, Step, Stream};
-use garden_cluster::{ClusterError, DaemonPod, PodStream};
+use garden_cluster::{Cause, ClusterError, DaemonPod, Diagnosis, PodStream, last_words};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::session::{self, PodEvent, RopeAnswer, Session, SessionError};
-use super::{ContextService, DAEMON, IndexCache, Key};
+use super::{ContextService, IndexCache, Key};
 use crate::delivery::Delivery;
 
 /// How often packs that vanish while they are counted on are made up for.
@@ -22,9 +20,6 @@ const MOST_PLANS: usize = 5;
 
 /// A context of more parts is stored in one pack, for the builds that come.
 const LONGEST_ROPE: usize = 200;
-
-/// How long after a broken connection the end of the service may show, which explains it.
-const LAST_WORDS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How far a context has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -314,11 +309,9 @@ async fn explain(service: &ContextService, pod: &DaemonPod, error: SessionError)
         .with_hint("build again")
         .retryable(),
         SessionError::Broken(_) | SessionError::Silent(_) | SessionError::Unexpected(_) => {
-            // What is broken is often only the echo of the service's end.
-            let lost = pod.lost(&service.cluster, namespace, &DAEMON);
-            match timeout(LAST_WORDS_PATIENCE, lost).await {
-                Ok(diagnosis) => diagnosis.into(),
-                Err(_) => Error::new(
+            match last_words(service.managed().lost(pod)).await {
+                Some(diagnosis) => lost(diagnosis),
+                None => Error::new(
                     ErrorKind::Unreachable,
                     format!("the conversation with {who} broke off: {error}"),
                 )
@@ -326,5 +319,53 @@ async fn explain(service: &ContextService, pod: &DaemonPod, error: SessionError)
                 .retryable(),
             }
         }
+    }
+}
+
+/// Says what the end of the service means for the build. It is not the build that took too much memory: another service
+/// comes in its place, to which the context is sent again.
+fn lost(end: Diagnosis) -> Error {
+    match end.cause {
+        Cause::OutOfMemory => Diagnosis { kind: ErrorKind::BuilderLost, ..end.retryable() }.into(),
+        _ => end.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::{Value, json};
+
+    use super::super::WORDS;
+    use super::*;
+
+    fn end(status: &Value) -> Error {
+        let metadata = json!({ "name": "garden-util-1", "namespace": "demo", "uid": "uid" });
+        let pod: Pod =
+            serde_json::from_value(json!({ "metadata": metadata, "status": status })).expect("a pod");
+        lost(WORDS.death(&pod, "containerd://1").expect("dead"))
+    }
+
+    #[test]
+    fn a_service_that_ran_out_of_memory_is_made_up_for_and_its_own_memory_is_the_remedy() {
+        let error = end(&json!({ "phase": "Running", "containerStatuses": [{
+            "name": WORDS.container, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "containerID": "containerd://1", "state": { "terminated": { "exitCode": 137, "reason": "OOMKilled" } },
+        }] }));
+        assert_eq!(*error.kind(), ErrorKind::BuilderLost, "a build with this end begins again");
+        assert!(error.is_retryable() && error.message().contains("ran out of memory"), "{error}");
+        let hint = error.hint().expect("a hint");
+        assert!(
+            hint.contains("resources.util.limits.memory") && !hint.contains("resources.builder"),
+            "{hint}"
+        );
+    }
+
+    #[test]
+    fn an_evicted_service_is_made_up_for_and_its_own_requests_are_the_remedy() {
+        let error = end(&json!({ "phase": "Failed", "reason": "Evicted", "message": "low on disk" }));
+        assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Evicted, true));
+        let hint = error.hint().expect("a hint");
+        assert!(hint.contains("resources.util.requests") && !hint.contains("resources.builder"), "{hint}");
     }
 }

@@ -4,15 +4,16 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
+use super::super::WORDS;
 use super::*;
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
-use crate::service::shared::judge;
+use crate::service::rollout;
 
 const NAME: &str = InClusterRegistry::NAME;
 
-fn registry(deployment: &Deployment, pods: &[Pod], events: &[Event]) -> Outlook {
-    judge::outlook(&WORDS, deployment, pods, events)
+fn registry(deployment: &Deployment, pods: &[Pod], events: &[Event]) -> Outlook<()> {
+    rollout::outlook(&WORDS, deployment, pods, events, |_| Some(()))
 }
 
 fn foreign(what: &str, metadata: &ObjectMeta) -> Option<Diagnosis> {
@@ -34,9 +35,14 @@ fn ready(name: &str) -> Pod {
 
 fn crashing(exit_code: i32, reason: &str, message: &str, restarts: i32) -> Pod {
     let ended = json!({ "exitCode": exit_code, "reason": reason, "message": message });
+    // The first restart is at once; Kubernetes backs off from the second on.
+    let (state, last_state) = match restarts {
+        0 => (json!({ "terminated": ended }), json!({})),
+        _ => (json!({ "waiting": { "reason": "CrashLoopBackOff" } }), json!({ "terminated": ended })),
+    };
     let status = json!({ "containerStatuses": [{
         "name": "registry", "ready": false, "restartCount": restarts, "image": "", "imageID": "",
-        "state": { "waiting": { "reason": "CrashLoopBackOff" } }, "lastState": { "terminated": ended },
+        "state": state, "lastState": last_state,
     }] });
     pod("crashing", "2026-01-01T00:00:00Z", &status)
 }
@@ -72,7 +78,7 @@ fn event(reason: &str, message: &str) -> Event {
     serde_json::from_value(event).expect("an event")
 }
 
-fn trouble(outlook: Outlook) -> Diagnosis {
+fn trouble(outlook: Outlook<()>) -> Diagnosis {
     match outlook {
         Outlook::Stuck(trouble) => trouble.diagnosis,
         other => panic!("not stuck: {other:?}"),
@@ -89,7 +95,7 @@ fn an_image_without_what_it_is_to_run_is_named_at_once() {
     assert_eq!((trouble.grace, trouble.diagnosis.kind), (Duration::ZERO, ErrorKind::BuilderStart));
     let expected = "its image lacks a program: \"sh\": executable file not found in $PATH: unknown";
     assert!(trouble.diagnosis.message.ends_with(expected), "{}", trouble.diagnosis.message);
-    assert_eq!(trouble.diagnosis.hint.as_deref(), Some(WORDS.crash_hint));
+    assert_eq!(trouble.diagnosis.hint.as_deref(), Some(WORDS.remedies.start));
     // What a program says itself is no such sign.
     let waiting = registry(&rolling_out(), &[crashing(1, "Error", said, 0)], &[]);
     assert!(!matches!(waiting, Outlook::Stuck(trouble) if trouble.grace.is_zero()));
@@ -120,7 +126,7 @@ fn an_object_without_our_label_is_another_program_s() {
 fn the_registry_is_ready_when_its_latest_pod_is_and_the_former_is_gone() {
     let status =
         json!({ "observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1 });
-    assert_eq!(registry(&deployment(&status), &[ready("a")], &[]), Outlook::Ready);
+    assert_eq!(registry(&deployment(&status), &[ready("a")], &[]), Outlook::Ready(()));
     let mut before = status.clone();
     before["observedGeneration"] = json!(1);
     assert!(matches!(registry(&deployment(&before), &[ready("a")], &[]), Outlook::Waiting(_)));
@@ -150,8 +156,15 @@ fn troubles_of_a_pod_are_cured_by_the_registry_s_own_options() {
     let pod = unschedulable(
         "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.",
     );
-    let diagnosis = trouble(proxies(&daemon_set(1, 1), &[pod], &[]));
+    let diagnosis = trouble(proxies(&daemon_set(1, 1), std::slice::from_ref(&pod), &[]));
     assert!(diagnosis.hint.is_some_and(|hint| hint.contains("port 5000")));
+    // The registry itself has no port of the node.
+    let diagnosis = trouble(registry(&rolling_out(), &[pod], &[]));
+    assert!(diagnosis.hint.is_some_and(|hint| !hint.contains("5000")));
+    // And the proxies have nothing of the registry's resources.
+    let pod = unschedulable("0/3 nodes are available: 3 Insufficient memory.");
+    let diagnosis = trouble(proxies(&daemon_set(3, 3), &[pod], &[]));
+    assert!(diagnosis.hint.is_some_and(|hint| !hint.contains("resources.registry")));
 }
 
 #[test]
@@ -159,14 +172,15 @@ fn a_registry_that_ends_again_and_again_is_quoted() {
     let pod = crashing(1, "Error", "starting\npermission denied\n", 2);
     let diagnosis = trouble(registry(&rolling_out(), &[pod], &[]));
     assert!(diagnosis.message.ends_with("ends with exit code 1: permission denied"), "{diagnosis}");
-    let pod = crashing(137, "OOMKilled", "", 3);
-    assert_eq!(trouble(registry(&rolling_out(), &[pod], &[])).kind, ErrorKind::OutOfMemory);
+    let diagnosis = trouble(registry(&rolling_out(), &[crashing(137, "OOMKilled", "", 3)], &[]));
+    assert_eq!((diagnosis.cause, &diagnosis.kind), (Cause::OutOfMemory, &ErrorKind::OutOfMemory));
+    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("resources.registry.limits.memory")));
 }
 
 #[test]
 fn a_refused_pod_says_what_to_allow() {
     for (message, hint) in [
-        (r#"pods "a" is forbidden: exceeded quota: small"#, "resources.registry"),
+        (r#"pods "a" is forbidden: exceeded quota: small"#, "ResourceQuota"),
         (
             r#"pods "a" is forbidden: violates PodSecurity "baseline:latest": hostPort (container "proxy" uses hostPort 5000)"#,
             "privileged",
@@ -179,20 +193,24 @@ fn a_refused_pod_says_what_to_allow() {
 
         let condition = json!({ "type": "ReplicaFailure", "status": "True", "message": message });
         let refused = deployment(&json!({ "observedGeneration": 2, "conditions": [condition] }));
-        assert!(trouble(registry(&refused, &[], &[])).message.ends_with(message));
+        let diagnosis = trouble(registry(&refused, &[], &[]));
+        assert!(diagnosis.message.ends_with(message), "{diagnosis}");
+        if message.contains("quota") {
+            assert!(diagnosis.hint.is_some_and(|hint| hint.contains("resources.registry")));
+        }
     }
 }
 
 #[test]
 fn proxies_are_ready_when_each_node_that_answers_has_one() {
-    assert_eq!(proxies(&daemon_set(2, 2), &[ready("a"), ready("b")], &[]), Outlook::Ready);
+    assert_eq!(proxies(&daemon_set(2, 2), &[ready("a"), ready("b")], &[]), Outlook::Ready(()));
     assert!(matches!(proxies(&daemon_set(2, 1), &[ready("a"), ready("b")], &[]), Outlook::Waiting(_)));
     assert!(matches!(proxies(&daemon_set(2, 2), &[ready("a")], &[]), Outlook::Waiting(_)));
 
     let mut on_lost_node = ready("b");
     let conditions = on_lost_node.status.as_mut().and_then(|status| status.conditions.as_mut());
     conditions.expect("conditions")[0].status = "Unknown".to_owned();
-    assert_eq!(proxies(&daemon_set(2, 2), &[ready("a"), on_lost_node], &[]), Outlook::Ready);
+    assert_eq!(proxies(&daemon_set(2, 2), &[ready("a"), on_lost_node], &[]), Outlook::Ready(()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::diagnosis::tests::REMEDIES;
 
 fn pod(status: Value) -> Pod {
     serde_json::from_value(json!({
@@ -27,14 +28,14 @@ fn event(reason: &str, message: &str) -> Event {
 }
 
 fn stuck(status: Value, events: &[Event]) -> Trouble {
-    match diagnose(&pod(status), "kaniko", events) {
+    match diagnose(&pod(status), "kaniko", &REMEDIES, events) {
         PodState::Stuck(trouble) => trouble,
         other => panic!("not stuck: {other:?}"),
     }
 }
 
 fn killed(status: Value) -> Diagnosis {
-    match diagnose(&pod(status), "kaniko", &[]) {
+    match diagnose(&pod(status), "kaniko", &REMEDIES, &[]) {
         PodState::Killed(diagnosis) => diagnosis,
         other => panic!("not killed: {other:?}"),
     }
@@ -49,15 +50,15 @@ fn unschedulable() -> Value {
 
 #[test]
 fn a_new_pod_waits_for_a_node() {
-    assert_eq!(diagnose(&pod(json!({})), "kaniko", &[]), PodState::Starting("a node"));
+    assert_eq!(diagnose(&pod(json!({})), "kaniko", &REMEDIES, &[]), PodState::Starting("a node"));
 }
 
 #[test]
-fn unschedulable_names_the_scheduler_s_reason_and_the_options() {
+fn unschedulable_names_the_scheduler_s_reason_and_the_remedy_of_whoever_made_the_pod() {
     let trouble = stuck(unschedulable(), &[]);
     assert_eq!(trouble.diagnosis.kind, ErrorKind::Unschedulable);
     assert!(trouble.diagnosis.message.contains("didn't match Pod's node affinity/selector"));
-    assert!(trouble.diagnosis.hint.as_deref().is_some_and(|hint| hint.contains("nodeSelector")));
+    assert_eq!(trouble.diagnosis.hint.as_deref(), Some(REMEDIES.scheduling));
     assert_eq!(trouble.grace, SCHEDULING_GRACE);
 }
 
@@ -103,7 +104,7 @@ fn out_of_memory_is_named_with_the_limit() {
 #[test]
 fn exit_137_without_the_runtime_s_word_is_not_called_out_of_memory() {
     let status = container(json!({ "terminated": { "exitCode": 137, "reason": "Error" } }));
-    let state = diagnose(&pod(status), "kaniko", &[]);
+    let state = diagnose(&pod(status), "kaniko", &REMEDIES, &[]);
     assert_eq!(state, PodState::Exited { exit_code: 137, message: String::new() });
 }
 
@@ -127,7 +128,10 @@ fn the_cluster_s_deadline_is_a_timeout() {
 fn out_of_memory_in_a_child_that_the_build_survived_is_no_failure() {
     let status =
         container(json!({ "terminated": { "exitCode": 0, "reason": "OOMKilled", "message": "sha256:…" } }));
-    assert!(matches!(diagnose(&pod(status), "kaniko", &[]), PodState::Exited { exit_code: 0, .. }));
+    assert!(matches!(
+        diagnose(&pod(status), "kaniko", &REMEDIES, &[]),
+        PodState::Exited { exit_code: 0, .. }
+    ));
 }
 
 #[test]
@@ -159,9 +163,9 @@ fn a_mount_that_worked_at_last_is_no_trouble() {
     };
     let failed = at("FailedMount", "2026-01-01T00:00:05Z");
     let events = [at("Pulling", "2026-01-01T00:00:09Z"), failed.clone()];
-    assert!(matches!(diagnose(&pod(json!({})), "kaniko", &events), PodState::Starting(_)));
+    assert!(matches!(diagnose(&pod(json!({})), "kaniko", &REMEDIES, &events), PodState::Starting(_)));
     let set_up = json!({ "conditions": [{ "type": "PodReadyToStartContainers", "status": "True" }] });
-    assert!(matches!(diagnose(&pod(set_up), "kaniko", &[failed]), PodState::Starting(_)));
+    assert!(matches!(diagnose(&pod(set_up), "kaniko", &REMEDIES, &[failed]), PodState::Starting(_)));
 }
 
 #[test]
@@ -180,10 +184,10 @@ fn a_volume_that_does_not_mount_is_named() {
 #[test]
 fn running_and_exited_are_told_apart_with_the_termination_message() {
     let running = container(json!({ "running": {} }));
-    assert_eq!(diagnose(&pod(running), "kaniko", &[]), PodState::Running);
+    assert_eq!(diagnose(&pod(running), "kaniko", &REMEDIES, &[]), PodState::Running);
     let exited =
         container(json!({ "terminated": { "exitCode": 0, "reason": "Completed", "message": "sha256:…" } }));
-    let state = diagnose(&pod(exited), "kaniko", &[]);
+    let state = diagnose(&pod(exited), "kaniko", &REMEDIES, &[]);
     assert_eq!(state, PodState::Exited { exit_code: 0, message: "sha256:…".to_owned() });
 }
 

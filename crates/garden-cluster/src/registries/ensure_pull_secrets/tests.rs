@@ -61,7 +61,7 @@ impl Server {
     }
 
     async fn ensure(&self, secrets: &[SecretRef]) -> Result<Vec<SecretCopy>, Error> {
-        let ensured = ensure_pull_secrets(&self.cluster(), secrets, "apps").await?;
+        let ensured = ensure_pull_secrets(&self.cluster(), "an.option", secrets, "apps").await?;
         Ok(ensured.iter().map(|secret| secret.copy).collect())
     }
 

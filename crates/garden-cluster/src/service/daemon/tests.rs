@@ -3,12 +3,26 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::diagnosis::tests::REMEDIES;
+use crate::service::VolumeWords;
 
-const WORDS: DaemonWords = DaemonWords {
+/// A Deployment whose remedies say which they are.
+pub(crate) const WORDS: DeploymentWords = DeploymentWords {
     what: "the daemon",
+    name: "garden-daemon",
     container: "daemon",
-    hint: "see what it said last",
+    volume: Some(VolumeWords {
+        claim: "garden-data",
+        storage_class: "an.option.storageClass",
+        keeps_size: "set the option to its size",
+        quota: "a smaller volume",
+    }),
+    remedies: REMEDIES,
+    ended: "see what it said last",
     complaint: Some("daemon: "),
+    foreign: "another namespace",
+    missing: "install it",
+    longest: None,
 };
 
 fn pod(status: Value) -> Pod {

@@ -7,6 +7,15 @@ use k8s_openapi::api::core::v1::{PodSpec, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 
 use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
+use crate::service::annotation;
+
+/// On a Deployment of ours and its pods: which configuration they were made from.
+pub const CONFIGURATION: &str = "garden-build/configuration";
+
+/// Returns the configuration that an object was made from; nothing if it does not say.
+pub fn configuration(metadata: &ObjectMeta) -> &str {
+    annotation(metadata, CONFIGURATION)
+}
 
 /// Returns the labels of what belongs to our Deployment or `DaemonSet` called `name`, by which its pods are chosen. They are no
 /// marks of a build: no sweep after dead builds takes it for a leftover.

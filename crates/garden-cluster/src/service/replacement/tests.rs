@@ -1,12 +1,17 @@
 #![expect(clippy::needless_pass_by_value, reason = "statuses are written where they are used")]
 
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::PodSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::spec::tests::settings;
-use crate::spec::{Storage, deployment};
+use crate::service::daemon::tests::WORDS;
+use crate::service::{CONFIGURATION, service_deployment};
 
 const WANTED: &str = "wanted";
+const CONTAINER: &str = WORDS.container;
 
 fn pod(name: &str, configuration: &str, created: &str, status: Value) -> Pod {
     serde_json::from_value(json!({
@@ -48,7 +53,7 @@ fn unschedulable(message: &str) -> Value {
 
 fn refused(message: &str) -> ReplicaSet {
     serde_json::from_value(json!({
-        "metadata": { "name": "garden-buildkit-1", "namespace": "demo" },
+        "metadata": { "name": "garden-daemon-1", "namespace": "demo" },
         "spec": { "selector": {}, "template": {} },
         "status": { "replicas": 0, "conditions": [
             { "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message },
@@ -57,18 +62,26 @@ fn refused(message: &str) -> ReplicaSet {
     .expect("a replica set")
 }
 
-fn waits_for(outlook: &Outlook) -> &str {
+fn waits_for(outlook: &Outlook<DaemonPod>) -> &str {
     match outlook {
         Outlook::Waiting(what) => what,
         other => panic!("not waiting: {other:?}"),
     }
 }
 
-fn stuck(outlook: Outlook) -> Trouble {
+fn stuck(outlook: Outlook<DaemonPod>) -> Trouble {
     match outlook {
         Outlook::Stuck(trouble) => trouble,
         other => panic!("not stuck: {other:?}"),
     }
+}
+
+fn choose(pods: &[Pod], wanted: &str) -> Option<DaemonPod> {
+    super::choose(&WORDS, pods, wanted)
+}
+
+fn outlook(pods: &[Pod], maker: Option<&ReplicaSet>, wanted: &str, events: &[Event]) -> Outlook<DaemonPod> {
+    super::outlook(&WORDS, Shown { pods, maker }, wanted, events)
 }
 
 const OLD: &str = "2026-01-01T00:00:00Z";
@@ -111,59 +124,6 @@ fn a_daemon_that_is_too_busy_for_probes_is_chosen_all_the_same() {
 }
 
 #[test]
-fn an_unchanged_deployment_is_left_alone_whatever_else_somebody_changed() {
-    let wanted = deployment(&settings());
-    let mut live = wanted.clone();
-    assert_eq!(standing(None, &wanted), Standing::Absent);
-    assert_eq!(standing(Some(&live), &wanted), Standing::Current);
-    live.metadata.annotations.get_or_insert_default().insert("by".to_owned(), "hand".to_owned());
-    assert_eq!(standing(Some(&live), &wanted), Standing::Current);
-}
-
-#[test]
-fn a_deployment_that_somebody_stopped_is_started() {
-    let wanted = deployment(&settings());
-    for (field, value) in [("replicas", json!(0)), ("paused", json!(true))] {
-        let mut live = serde_json::to_value(&wanted).expect("serialises");
-        live["spec"][field] = value;
-        let live: Deployment = serde_json::from_value(live).expect("a deployment");
-        assert_eq!(standing(Some(&live), &wanted), Standing::Stopped, "{field}");
-    }
-}
-
-#[test]
-fn a_deployment_of_another_program_is_not_touched() {
-    let wanted = deployment(&settings());
-    let mut live = wanted.clone();
-    live.metadata.labels.get_or_insert_default().remove(MANAGED_BY_LABEL);
-    assert!(is_foreign(&live));
-}
-
-#[test]
-fn an_outdated_deployment_tells_when_it_was_configured() {
-    let wanted = deployment(&settings());
-    let mut live = wanted.clone();
-    live.metadata.annotations.get_or_insert_default().insert(CONFIGURATION.to_owned(), "other".to_owned());
-    live.metadata.managed_fields = serde_json::from_value(json!([
-        { "manager": "kube-controller-manager", "operation": "Update", "time": NEW },
-        { "manager": MANAGER, "operation": "Apply", "time": OLD },
-    ]))
-    .expect("entries");
-    assert_eq!(standing(Some(&live), &wanted), Standing::Outdated { since: OLD.parse().ok() });
-}
-
-#[test]
-fn another_strategy_is_replaced_before_the_apply() {
-    let without = deployment(&settings());
-    let mut settings = settings();
-    settings.options.storage = Some(Storage { size: 1024, storage_class: None });
-    let with = deployment(&settings);
-    assert_eq!(strategy_to_replace(&without, &with), Some("Recreate"));
-    assert_eq!(strategy_to_replace(&with, &without), Some("RollingUpdate"));
-    assert_eq!(strategy_to_replace(&with, &with), None);
-}
-
-#[test]
 fn a_new_daemon_waits_for_the_builds_of_the_former_one_if_it_needs_its_place() {
     let former = terminating(ready("former", "other", OLD));
     let quota = refused("pods is forbidden: exceeded quota: small");
@@ -188,23 +148,29 @@ fn a_new_daemon_waits_for_the_builds_of_the_former_one_if_it_needs_its_place() {
 #[test]
 fn a_refused_pod_is_told_with_a_remedy() {
     let cases = [
-        ("pods is forbidden: exceeded quota: small", "resources.builder"),
-        (r#"pods is forbidden: violates PodSecurity "baseline:latest": privileged"#, "enforce: privileged"),
-        ("admission webhook denied the request: Privileged containers are not allowed", "rootless: true"),
+        ("pods is forbidden: exceeded quota: small", WORDS.remedies.quota),
+        (
+            r#"pods is forbidden: violates PodSecurity "baseline:latest": privileged"#,
+            WORDS.remedies.pod_security,
+        ),
+        (
+            "admission webhook denied the request: Privileged containers are not allowed",
+            WORDS.remedies.privileges,
+        ),
     ];
     for (message, remedy) in cases {
         let trouble = stuck(outlook(&[], Some(&refused(message)), WANTED, &[]));
         assert_eq!(trouble.diagnosis.kind, ErrorKind::Rejected);
         assert!(trouble.diagnosis.message.contains(message));
-        assert!(trouble.diagnosis.hint.as_deref().is_some_and(|hint| hint.contains(remedy)), "{message}");
-        assert!(trouble.grace <= REFUSAL_GRACE);
+        assert_eq!(trouble.diagnosis.hint.as_deref(), Some(remedy), "{message}");
+        assert!(trouble.grace <= Duration::from_secs(3));
     }
 }
 
 #[test]
 fn a_namespace_that_is_just_made_may_lack_its_service_account() {
     let young = refused("error looking up service account demo/default: not found");
-    assert_eq!(stuck(outlook(&[], Some(&young), WANTED, &[])).grace, NEW_NAMESPACE_GRACE);
+    assert_eq!(stuck(outlook(&[], Some(&young), WANTED, &[])).grace, Duration::from_secs(15));
 }
 
 #[test]
@@ -216,13 +182,13 @@ fn the_latest_refusal_counts_and_not_the_first() {
     .expect("an event");
     let trouble = stuck(outlook(&[], Some(&refused("violates PodSecurity")), WANTED, &[event]));
     assert!(
-        trouble.diagnosis.message.ends_with("demo/garden-buildkit: pods is forbidden: exceeded quota: small")
+        trouble.diagnosis.message.ends_with("demo/garden-daemon: pods is forbidden: exceeded quota: small")
     );
 }
 
 #[test]
 fn without_a_refusal_the_pod_is_on_its_way() {
-    assert_eq!(waits_for(&outlook(&[], None, WANTED, &[])), "the cluster to make the daemon's pod");
+    assert_eq!(waits_for(&outlook(&[], None, WANTED, &[])), "the cluster to make the pod of the daemon");
 }
 
 #[test]
@@ -270,15 +236,17 @@ fn a_claim_that_gets_no_volume_is_told_soon_and_one_that_may_get_one_is_waited_f
 fn a_daemon_that_died_once_may_start_again() {
     let status = with(json!({ "terminated": { "exitCode": 1 } }), false);
     let outlook = outlook(&[pod("next", WANTED, NEW, status)], None, WANTED, &[]);
-    assert_eq!(waits_for(&outlook), "the daemon to be started again");
+    assert_eq!(waits_for(&outlook), "the daemon to be started again (Pod demo/next)");
 }
 
 #[test]
 fn a_deployment_that_was_taken_away_ends_the_wait() {
-    let mut live = deployment(&settings());
-    let wanted = configuration(&live.metadata).to_owned();
-    assert_eq!(overtaken("demo", Some(&live), &wanted), None);
-    assert!(overtaken("demo", None, &wanted).is_some_and(|diagnosis| diagnosis.message.contains("deleted")));
+    let overtaken = |live: Option<&Deployment>| super::overtaken(&WORDS, "demo", live, WANTED);
+    let annotations = [(CONFIGURATION.to_owned(), WANTED.to_owned())].into();
+    let metadata = ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() };
+    let mut live = service_deployment(WORDS.name, metadata, [].into(), PodSpec::default());
+    assert_eq!(overtaken(Some(&live)), None);
+    assert!(overtaken(None).is_some_and(|diagnosis| diagnosis.message.contains("deleted")));
     live.metadata.annotations = None;
-    assert!(overtaken("demo", Some(&live), &wanted).is_some_and(|diagnosis| diagnosis.retryable));
+    assert!(overtaken(Some(&live)).is_some_and(|diagnosis| diagnosis.retryable));
 }

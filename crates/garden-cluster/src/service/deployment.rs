@@ -1,0 +1,185 @@
+//! A Deployment of ours in a cluster: is it there, is it ours, and which pod takes builds.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use garden_build_core::{ErrorKind, EventSink};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use kube::Resource;
+use serde::de::DeserializeOwned;
+
+use crate::api::{Cluster, ClusterError, name_of};
+use crate::diagnosis::{Cause, Diagnosis};
+use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
+use crate::service::{
+    DaemonPod, DeploymentWords, claim, configuration, judge, replacement, rollout, service_selector,
+};
+
+/// A Deployment of ours, whether it is installed or not.
+#[derive(Clone, Debug)]
+pub struct ManagedDeployment {
+    cluster: Cluster,
+    namespace: String,
+    words: &'static DeploymentWords,
+}
+
+impl ManagedDeployment {
+    /// Describes the Deployment of `cluster` that `words` are about, in `namespace`.
+    pub fn new(cluster: &Cluster, namespace: &str, words: &'static DeploymentWords) -> Self {
+        Self { cluster: cluster.clone(), namespace: namespace.to_owned(), words }
+    }
+
+    /// Returns the label selector of its pods.
+    pub fn selector(&self) -> String {
+        service_selector(self.words.name)
+    }
+
+    /// Whether it is installed, by us; whether it serves is another question.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached, or another program has installed one under the same name.
+    pub async fn is_installed(&self) -> Result<bool, ClusterError> {
+        Ok(self.own::<Deployment>(self.words.name).await?.is_some())
+    }
+
+    /// Returns our object of this name, if there is one. One that another program has made is an error.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached, or the object is not ours.
+    pub async fn own<K>(&self, name: &str) -> Result<Option<K>, ClusterError>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
+    {
+        let Some(live) = self.cluster.get::<K>(&self.namespace, name).await? else { return Ok(None) };
+        match judge::foreign(self.words, &name_of(&live), live.meta()) {
+            Some(foreign) => Err(ClusterError::Pod(foreign)),
+            None => Ok(Some(live)),
+        }
+    }
+
+    /// Returns its pods, those that stop or have ended among them.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn pods(&self) -> Result<Vec<Pod>, ClusterError> {
+        self.cluster.list::<Pod>(&self.namespace, &self.selector()).await
+    }
+
+    /// Returns the Deployment, if it is there, and its pods, by two requests at once.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached, or another program has made the Deployment.
+    pub async fn look(&self) -> Result<(Option<Deployment>, Vec<Pod>), ClusterError> {
+        tokio::try_join!(self.own::<Deployment>(self.words.name), self.pods())
+    }
+
+    /// Makes sure of the claim to its volume. That it keeps a size which is not the wanted one, `events` hear.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached. That a volume cannot be enlarged is no error: what uses it runs with
+    /// what there is.
+    pub async fn ensure_claim(
+        &self,
+        wanted: &PersistentVolumeClaim,
+        events: &EventSink,
+    ) -> Result<(), ClusterError> {
+        let Some(words) = &self.words.volume else { return Ok(()) };
+        claim::ensure(&self.cluster, wanted, words, events).await
+    }
+
+    /// Waits until its latest pod serves and the former one is gone, whatever its settings. `events` hear what is waited for.
+    ///
+    /// # Errors
+    /// With the cause, within seconds where it is known, if that cannot come about.
+    pub async fn ready(&self, events: &EventSink) -> Result<(), ClusterError> {
+        self.ready_with(|_| Some(()), events).await
+    }
+
+    /// Waits in the same way, and until `choose` finds among its pods what is wanted of them; returns that.
+    ///
+    /// # Errors
+    /// As those of [`ready`](Self::ready).
+    pub async fn ready_with<T>(
+        &self,
+        choose: impl Fn(&[Pod]) -> Option<T>,
+        events: &EventSink,
+    ) -> Result<T, ClusterError> {
+        let words = self.words;
+        let parts = Parts::<Deployment>::watch(&self.cluster, &self.namespace, words.name, &self.selector());
+        let judge = |shown: &Snapshot<Deployment>, seen: &[Event]| {
+            let Snapshot { owner, pods, .. } = shown;
+            let Some(deployment) = owner else { return Err(self.not_installed()) };
+            let newest = judge::living(pods).pop();
+            Ok(Judgement {
+                outlook: rollout::outlook(words, deployment, pods, seen, &choose),
+                subject: newest.map(|pod| judge::subject(words, pod)),
+            })
+        };
+        self.until_ready(parts, judge, events).await
+    }
+
+    /// Chooses the pod that takes builds of the configuration `wanted`. Of several the oldest, so that all clients agree and
+    /// find their contexts again.
+    pub fn choose(&self, pods: &[Pod], wanted: &str) -> Option<DaemonPod> {
+        replacement::choose(self.words, pods, wanted)
+    }
+
+    /// Waits until a pod of the configuration `wanted` takes builds, and returns it. A former one may go on beside it until its
+    /// builds have ended. `events` hear what is waited for.
+    ///
+    /// # Errors
+    /// With the cause, within seconds where it is known, if that cannot come about; also if another client has given the
+    /// Deployment another configuration, or deleted it.
+    pub async fn ready_as(&self, wanted: &str, events: &EventSink) -> Result<DaemonPod, ClusterError> {
+        let (words, selector) = (self.words, self.selector());
+        let parts = Parts::<Deployment>::watch(&self.cluster, &self.namespace, words.name, &selector)
+            .with_makers(&self.cluster, &self.namespace, &selector);
+        let judge = |shown: &Snapshot<Deployment>, seen: &[Event]| {
+            let live = shown.owner.as_ref();
+            if let Some(overtaken) = replacement::overtaken(words, &self.namespace, live, wanted) {
+                return Err(ClusterError::Pod(overtaken));
+            }
+            let maker = shown.makers.iter().find(|maker| configuration(&maker.metadata) == wanted);
+            let shown = replacement::Shown { pods: &shown.pods, maker };
+            Ok(Judgement {
+                outlook: replacement::outlook(words, shown, wanted, seen),
+                subject: replacement::subject(words, shown, wanted),
+            })
+        };
+        self.until_ready(parts, judge, events).await
+    }
+
+    async fn until_ready<T>(
+        &self,
+        parts: Parts<Deployment>,
+        judge: impl Fn(&Snapshot<Deployment>, &[Event]) -> Result<Judgement<T>, ClusterError>,
+        events: &EventSink,
+    ) -> Result<T, ClusterError> {
+        let too_late = |after, reason: &str| too_late(self.words.what, &self.namespace, after, reason);
+        let (cluster, namespace, longest) = (&self.cluster, &self.namespace, self.words.longest);
+        until_ready(cluster, namespace, parts, judge, longest, too_late, events).await
+    }
+
+    /// Says that it is not installed, and what to do.
+    pub fn not_installed(&self) -> ClusterError {
+        let DeploymentWords { what, missing, .. } = *self.words;
+        let message = format!("{what} in Namespace {} is not installed", self.namespace);
+        let diagnosis = Diagnosis::other(ErrorKind::NotFound, message, missing);
+        ClusterError::Pod(Diagnosis { cause: Cause::Missing, ..diagnosis })
+    }
+
+    /// Completes when the daemon in its pod `daemon` has ended, with the cause.
+    pub async fn lost(&self, daemon: &DaemonPod) -> Diagnosis {
+        daemon.lost(&self.cluster, &self.namespace, self.words).await
+    }
+}
+
+/// Says that `what` has not become ready, for a `reason` that nobody takes for a failure.
+pub(crate) fn too_late(what: &str, namespace: &str, after: Duration, reason: &str) -> ClusterError {
+    let minutes = after.as_secs() / 60;
+    let message = format!("{what} in Namespace {namespace} is not ready after {minutes} minutes: {reason}");
+    let hint = "ask the cluster's operator what keeps it, and run `Builder::init` again";
+    ClusterError::Pod(Diagnosis::other(ErrorKind::Timeout, message, hint).retryable())
+}

@@ -1,0 +1,44 @@
+//! When a service that all projects share is ready: its Deployment's latest pod serves, and the former one is gone.
+//!
+//! Whose settings it has does not matter here: it is used as it is by all.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Event, Pod};
+
+use crate::api::name_of;
+use crate::service::DeploymentWords;
+use crate::service::judge::{self, Outlook};
+
+/// Judges a service by its Deployment and the pods of it; `choose` returns the pod that is used. `events` are about the
+/// [`subject`](judge::subject) of its newest pod.
+pub(crate) fn outlook<T>(
+    words: &DeploymentWords,
+    deployment: &Deployment,
+    pods: &[Pod],
+    events: &[Event],
+    choose: impl Fn(&[Pod]) -> Option<T>,
+) -> Outlook<T> {
+    let DeploymentWords { what, name, .. } = *words;
+    let status = deployment.status.clone().unwrap_or_default();
+    if status.observed_generation < deployment.metadata.generation {
+        return Outlook::Waiting(format!("the cluster to take note of Deployment {name}"));
+    }
+    let amounts = [status.replicas, status.updated_replicas, status.available_replicas];
+    if amounts == [Some(1); 3]
+        && let Some(chosen) = choose(pods)
+    {
+        return Outlook::Ready(chosen);
+    }
+    if status.replicas.is_some_and(|all| all > 0) && status.updated_replicas.is_none_or(|new| new == 0) {
+        // What it suffers from may be what was put right.
+        return Outlook::Waiting(format!("the former pod of {what} to stop"));
+    }
+    if let Some(pod) = judge::living(pods).pop() {
+        return judge::of_pod(words, pod, events);
+    }
+    match judge::failure_of_deployment(deployment) {
+        Some(message) => Outlook::Stuck(judge::refused(&words.remedies, &name_of(deployment), message)),
+        None if pods.is_empty() => Outlook::Waiting(format!("the cluster to make the pod of {what}")),
+        None => Outlook::Waiting(format!("the former pod of {what} to stop")),
+    }
+}
