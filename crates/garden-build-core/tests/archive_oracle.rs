@@ -54,6 +54,7 @@ fn listed_from_disk(directory: &Path, prefix: &str, listing: &mut Listing) {
 
 #[test]
 fn go_reads_back_what_was_scanned() {
+    garden_test_programs::needs!(Go);
     let (_directory, context) = awkward_context();
     let output = support::oracle(&["tar"], &archive(&context)).expect("valid");
     assert_eq!(listed_by_go(&output), expected(&context));
@@ -61,6 +62,7 @@ fn go_reads_back_what_was_scanned() {
 
 #[test]
 fn the_executor_reads_all_members_as_one_archive() {
+    garden_test_programs::needs!(Go);
     let (_directory, context) = awkward_context();
     for level in [0, 1, 9] {
         let output = support::oracle(&["untar"], &members(&context, level)).expect("valid");
@@ -72,6 +74,7 @@ fn the_executor_reads_all_members_as_one_archive() {
 
 #[test]
 fn the_executor_comes_to_the_end_though_its_input_stays_open() {
+    garden_test_programs::needs!(Go);
     let (_directory, context) = small_context();
     for level in [0, 1, 9] {
         ends_though_its_input_stays_open(&members(&context, level));
@@ -80,6 +83,7 @@ fn the_executor_comes_to_the_end_though_its_input_stays_open() {
 
 #[test]
 fn gnu_tar_and_busybox_unpack_what_was_scanned() {
+    garden_test_programs::needs!(Busybox);
     let (_directory, context) = awkward_context();
     let bytes = archive(&context);
     for program in [&["tar"][..], &["busybox", "tar"]] {
@@ -95,6 +99,7 @@ fn gnu_tar_and_busybox_unpack_what_was_scanned() {
 
 #[test]
 fn no_truncated_or_flipped_stream_leads_the_executor_to_the_dockerfile() {
+    garden_test_programs::needs!(Go);
     let (_directory, context) = small_context();
     for level in [0, 1, 9] {
         let stream = members(&context, level);
@@ -106,6 +111,7 @@ fn no_truncated_or_flipped_stream_leads_the_executor_to_the_dockerfile() {
 
 #[test]
 fn one_member_alone_would_not_protect_the_build() {
+    garden_test_programs::needs!(Go);
     let (_directory, context) = small_context();
     let mut tar = TarStream::new(GzipMembers::new(Vec::new(), 0));
     tar.add_context(&context, &|| false, &mut |_| {}).expect("context");
@@ -117,6 +123,7 @@ fn one_member_alone_would_not_protect_the_build() {
 
 #[test]
 fn the_executor_refuses_a_stream_whose_writer_gave_up() {
+    garden_test_programs::needs!(Go);
     let (_directory, context) = small_context();
     let mut output = Vec::new();
     let mut tar = TarStream::new(GzipMembers::new(&mut output, 1));

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use garden_build_core::BuildRequest;
 use garden_build_core::context::{Context, DigestCache, Extent, Reader, StagesBuilt};
+use garden_test_programs::{DOCKERFILE_ORACLE, Go};
 use serde_json::{Value, json};
 use support::Dice;
 
@@ -60,7 +61,7 @@ fn ours(text: &[u8], target: &str, stages: StagesBuilt) -> Option<Vec<String>> {
 type Asked = Result<Option<Vec<String>>, String>;
 
 fn theirs(questions: &[(&[u8], &str)]) -> Vec<Asked> {
-    let program = support::build("dockerfile-oracle");
+    let program = Go::program(&DOCKERFILE_ORACLE);
     let lines: Vec<String> = questions
         .iter()
         .map(|(text, target)| {
@@ -89,6 +90,7 @@ fn theirs(questions: &[(&[u8], &str)]) -> Vec<Asked> {
 
 #[test]
 fn of_every_form_we_know_what_buildkit_asks_for() {
+    garden_test_programs::needs!(Go);
     let forms = forms();
     let questions: Vec<(&[u8], &str)> =
         forms.iter().map(|(name, text)| (text.as_slice(), target(name))).collect();
@@ -105,6 +107,7 @@ fn of_every_form_we_know_what_buildkit_asks_for() {
 
 #[test]
 fn a_builder_that_builds_more_stages_never_reads_less() {
+    garden_test_programs::needs!(Go);
     for (name, text) in forms() {
         let needed = ours(&text, target(&name), StagesBuilt::Needed);
         let through = ours(&text, target(&name), StagesBuilt::ThroughTarget);
@@ -117,6 +120,7 @@ fn a_builder_that_builds_more_stages_never_reads_less() {
 
 #[test]
 fn of_damaged_dockerfiles_we_never_expect_less_than_buildkit_asks_for() {
+    garden_test_programs::needs!(Go);
     let times = std::env::var("GARDEN_TEST_TREES").map_or(1, |times| times.parse().expect("a number"));
     let forms: Vec<Vec<u8>> = forms().into_values().collect();
     let damaged: Vec<Vec<u8>> =

@@ -157,6 +157,7 @@ impl Tally {
 
 #[test]
 fn keeps_what_buildkit_keeps_and_refuses_what_it_refuses() {
+    garden_test_programs::needs!(Go);
     let cases: Vec<(u64, String, Tree)> = (0..PURE_CASES)
         .map(|seed| {
             let mut dice = Dice::new(seed);
@@ -187,6 +188,7 @@ fn keeps_what_buildkit_keeps_and_refuses_what_it_refuses() {
 #[cfg(unix)]
 #[test]
 fn scans_directories_as_buildkit_walks_them() {
+    garden_test_programs::needs!(Go);
     let directory = tempfile::tempdir().expect("temporary directory");
     let mut cases = Vec::new();
     for seed in 0..REAL_CASES {

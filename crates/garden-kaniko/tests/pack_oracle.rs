@@ -26,6 +26,7 @@ fn packed(context: &Context) -> Vec<u8> {
 
 #[test]
 fn the_executor_reads_a_pack_with_its_tail_as_one_archive() {
+    garden_test_programs::needs!(Go);
     let (_directory, context) = awkward_context();
     let output = support::oracle(&["untar"], &packed(&context)).expect("valid");
     let mut listed = listed_by_go(&output);
@@ -39,12 +40,14 @@ fn the_executor_reads_a_pack_with_its_tail_as_one_archive() {
 
 #[test]
 fn the_executor_comes_to_the_end_of_a_pack_though_its_input_stays_open() {
+    garden_test_programs::needs!(Go);
     let (_directory, context) = small_context();
     ends_though_its_input_stays_open(&packed(&context));
 }
 
 #[test]
 fn no_truncated_or_flipped_pack_leads_the_executor_to_the_dockerfile() {
+    garden_test_programs::needs!(Go);
     let (_directory, context) = small_context();
     let stream = packed(&context);
     let (tried, _, fooled) = damage(&stream, "delivered/Dockerfile.dockerignore");

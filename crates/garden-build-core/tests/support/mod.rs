@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use garden_test_programs::{DOCKERIGNORE_ORACLE, Go};
+
 /// Runs the oracle with `arguments` and `input`. Returns what it prints, or why it fails.
 pub(crate) fn oracle(arguments: &[&str], input: &[u8]) -> Result<String, String> {
     run(Command::new(program()).args(arguments), input)
@@ -13,7 +15,7 @@ pub(crate) fn oracle(arguments: &[&str], input: &[u8]) -> Result<String, String>
 /// Returns the oracle's path, after building it if need be.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| build("dockerignore-oracle"))
+    PROGRAM.get_or_init(|| Go::program(&DOCKERIGNORE_ORACLE))
 }
 
 /// Runs `command` with `input`. Returns what it prints, or why it fails.
@@ -32,27 +34,6 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Result<String, String>
     });
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
-}
-
-/// Builds the program of `testbed/tools` that is called `name`, and returns its path.
-pub(crate) fn build(name: &str) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed/tools").join(name);
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let program = cache.join(name);
-    // Renamed into place, because another test may be running the program.
-    let fresh = cache.join(format!("{name}-{}", std::process::id()));
-    let status = Command::new("go")
-        .args(["build", "-buildvcs=false", "-o"])
-        .arg(&fresh)
-        .arg(".")
-        .current_dir(&source)
-        .status()
-        .unwrap_or_else(|error| {
-            panic!("this test compares with a Go program and needs `go` on PATH: {error}")
-        });
-    assert!(status.success(), "`go build` failed in {}", source.display());
-    std::fs::rename(&fresh, &program).expect("the oracle is put into place");
-    program
 }
 
 /// A small pseudo-random generator, so that a case is known by its number alone.

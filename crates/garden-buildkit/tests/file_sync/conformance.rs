@@ -17,6 +17,7 @@ const TYPE: u32 = 0x8f28_0000;
 
 #[test]
 fn any_directory_arrives_as_it_is_and_only_changed_files_are_sent() {
+    garden_test_programs::needs!(Go);
     let mut client = Client::start();
     for seed in seeds(0, 60) {
         let mut random = Random::new(seed);
@@ -51,6 +52,7 @@ fn any_directory_arrives_as_it_is_and_only_changed_files_are_sent() {
 
 #[test]
 fn any_scanned_context_arrives_as_its_manifest_lists_it() {
+    garden_test_programs::needs!(Go);
     let mut client = Client::start();
     for seed in seeds(1_000_000, 40) {
         let mut random = Random::new(seed);

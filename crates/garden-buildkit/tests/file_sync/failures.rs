@@ -148,6 +148,7 @@ fn assert_changed(outcome: &Outcome, path: &str) {
 
 #[test]
 fn a_file_that_changed_since_the_scan_fails_the_sync_by_name() {
+    garden_test_programs::needs!(Go);
     for length in [0, 999_999, 1_000_000, 1_000_001, 3_000_000] {
         let project = Project::new();
         let context = project.context();
@@ -162,6 +163,7 @@ fn a_file_that_changed_since_the_scan_fails_the_sync_by_name() {
 
 #[test]
 fn a_file_that_changes_between_list_and_request_fails_the_sync_by_name() {
+    garden_test_programs::needs!(Go);
     for length in [0, 999_999, 1_000_001, 3_000_000] {
         let project = Project::new();
         let mut source = Faulty::new(project.directory());
@@ -179,6 +181,7 @@ fn a_file_that_changes_between_list_and_request_fails_the_sync_by_name() {
 
 #[test]
 fn a_file_that_became_something_else_fails_the_sync_by_name() {
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     let mut source = Faulty::new(project.directory());
     let large = project.from("src/large");
@@ -194,6 +197,7 @@ fn a_file_that_became_something_else_fails_the_sync_by_name() {
 
 #[test]
 fn an_unreadable_file_fails_the_sync_with_the_systems_reason() {
+    garden_test_programs::needs!(Go);
     struct Unreadable;
     impl Content for Unreadable {
         fn read(&mut self, _: &mut Vec<u8>, _: usize) -> Result<bool, SyncError> {
@@ -211,6 +215,7 @@ fn an_unreadable_file_fails_the_sync_with_the_systems_reason() {
 
 #[test]
 fn an_order_that_the_daemon_refuses_is_reported_in_its_words() {
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     let mut source = Faulty::new(project.directory());
     source.list = |mut listed| {
@@ -228,6 +233,7 @@ fn an_order_that_the_daemon_refuses_is_reported_in_its_words() {
 
 #[test]
 fn a_lost_packet_of_a_file_fails_the_sync() {
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     let mut dropped = false;
     let outcome = sync_with(project.directory(), &ALL, &project.to(), &[], |packets: Outgoing| {
@@ -245,6 +251,7 @@ fn a_lost_packet_of_a_file_fails_the_sync() {
 
 #[test]
 fn a_panic_fails_the_sync_instead_of_leaving_it() {
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     let mut source = Faulty::new(project.directory());
     source.open = Box::new(|file| panic!("this panic is part of the test, at {}", file.path));
@@ -363,6 +370,7 @@ fn everything_ends_soon_when_the_stream_is_dropped_or_the_session_ends() {
 
 #[test]
 fn a_receiver_that_dies_is_a_sync_that_was_broken_off() {
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     let (source, read) = endless();
     let outcome = sync_with(source, &ALL, &project.to(), &[], |packets| {

@@ -18,6 +18,7 @@ const PARTS: &[&str] =
 
 #[test]
 fn a_directory_is_filtered_as_buildkits_client_does() {
+    garden_test_programs::needs!(Go);
     let mut client = Client::start();
     let mut nonempty = 0;
     for seed in seeds(0, 60) {
@@ -48,6 +49,7 @@ fn a_directory_is_filtered_as_buildkits_client_does() {
 
 #[test]
 fn a_scanned_context_is_filtered_in_the_same_way() {
+    garden_test_programs::needs!(Go);
     let mut client = Client::start();
     for seed in seeds(0, 40) {
         let mut random = Random::new(3000 + seed);

@@ -54,6 +54,7 @@ impl Project {
 
 #[test]
 fn a_second_build_sends_the_list_and_the_changed_file_only() {
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     let first = project.send(project.context());
     assert_eq!((first.record.entries(), first.record.files(), first.record.bytes()), (52, 51, 262));
@@ -69,6 +70,7 @@ fn a_second_build_sends_the_list_and_the_changed_file_only() {
 
 #[test]
 fn an_edit_that_keeps_size_and_time_is_sent_of_a_scanned_context() {
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     project.send(project.context());
     project.write("src/file7", "XXXXX", 1_700_000_000);
@@ -83,6 +85,7 @@ fn an_edit_that_keeps_size_and_time_is_sent_of_a_scanned_context() {
 
 #[test]
 fn times_in_the_build_are_the_real_ones_to_the_millisecond() {
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     project.send(project.context());
     let time = |root: &Path| {
@@ -94,6 +97,7 @@ fn times_in_the_build_are_the_real_ones_to_the_millisecond() {
 
 #[test]
 fn files_in_memory_arrive_and_are_sent_again_only_if_they_changed() {
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     let files = |text: &str| MemoryFiles::new([("Dockerfile", text.as_bytes()), ("x/.dockerignore", b"*")]);
     project.send(files("FROM a"));

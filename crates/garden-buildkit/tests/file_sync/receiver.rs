@@ -12,6 +12,7 @@ use futures::{Stream, StreamExt};
 use garden_buildkit::client::file_sync::{
     FilterRequest, Journal, Packet, Source, SyncError, SyncRecord, SyncState, send,
 };
+use garden_test_programs::{FILESYNC_RECEIVER, Go};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
@@ -205,19 +206,5 @@ impl Drop for Client {
 /// Returns the program's path, after building it if need be.
 pub(crate) fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed/tools/filesync-receiver");
-        let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("filesync-receiver");
-        // Renamed into place, because another test may be running the program.
-        let fresh = program.with_extension(std::process::id().to_string());
-        let status = Command::new("go")
-            .args(["build", "-buildvcs=false", "-o"])
-            .args([fresh.as_os_str(), ".".as_ref()])
-            .current_dir(&source)
-            .status()
-            .unwrap_or_else(|error| panic!("this test needs `go` on PATH: {error}"));
-        assert!(status.success(), "`go build` failed in {}", source.display());
-        fs::rename(&fresh, &program).expect("the program is put into place");
-        program
-    })
+    PROGRAM.get_or_init(|| Go::program(&FILESYNC_RECEIVER))
 }

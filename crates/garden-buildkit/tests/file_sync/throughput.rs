@@ -59,6 +59,7 @@ impl Project {
 #[test]
 #[ignore = "measures"]
 fn throughput() {
+    garden_test_programs::needs!(Go);
     for (name, files, size) in CASES {
         let project = Project::new(files, size);
         let source = project.context();

@@ -107,10 +107,12 @@ async fn what_is_used_stays_and_the_rest_is_freed(program: Program) {
 
 #[tokio::test]
 async fn what_is_used_stays_at_docker_registry_and_the_rest_is_freed() {
+    garden_test_programs::needs!(DockerRegistry);
     what_is_used_stays_and_the_rest_is_freed(Program::DockerRegistry).await;
 }
 
 #[tokio::test]
 async fn what_is_used_stays_at_distribution_and_the_rest_is_freed() {
+    garden_test_programs::needs!(Go);
     what_is_used_stays_and_the_rest_is_freed(Program::Distribution).await;
 }

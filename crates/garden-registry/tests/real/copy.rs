@@ -76,6 +76,7 @@ fn silently() -> Arc<dyn Fn(CopyEvent) + Send + Sync> {
 
 #[tokio::test]
 async fn everything_of_an_image_is_copied_between_registries_of_all_kinds() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     use Guard::{Basic, Open, Tls, Token};
     use Program::{Distribution, DockerRegistry};
     let published = Published::new();
@@ -105,6 +106,7 @@ async fn everything_of_an_image_is_copied_between_registries_of_all_kinds() {
 
 #[tokio::test]
 async fn within_a_registry_no_blob_travels() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for (program, guard) in [
         (Program::DockerRegistry, Guard::Open),
         (Program::DockerRegistry, Guard::Token),
@@ -132,6 +134,7 @@ async fn within_a_registry_no_blob_travels() {
 
 #[tokio::test]
 async fn a_copy_that_was_given_up_is_taken_up() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for program in [Program::DockerRegistry, Program::Distribution] {
         let source = Registry::start(program, Guard::Open).await;
         let destination = Registry::start(program, Guard::Basic).await;
@@ -165,6 +168,7 @@ async fn a_copy_that_was_given_up_is_taken_up() {
 
 #[tokio::test]
 async fn an_image_that_is_not_complete_is_not_copied() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     let source = Registry::start(Program::DockerRegistry, Guard::Open).await;
     let destination = Registry::start(Program::Distribution, Guard::Open).await;
     let (from, to) = (at(&source, "team/api", "v1"), at(&destination, "team/api", "v1"));

@@ -8,6 +8,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use garden_test_programs::{DISTRIBUTION, Go};
+
 /// How long a registry may take to start on a machine that also compiles.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -34,6 +36,14 @@ impl Program {
         }
     }
 
+    /// What this machine needs to have for it.
+    pub(crate) fn needs(self) -> &'static [garden_test_programs::Program] {
+        match self {
+            Self::DockerRegistry => &[garden_test_programs::Program::DockerRegistry],
+            Self::Distribution => &[garden_test_programs::Program::Go],
+        }
+    }
+
     fn remedy(self) -> &'static str {
         match self {
             Self::DockerRegistry => {
@@ -44,20 +54,10 @@ impl Program {
     }
 }
 
-/// Returns where distribution 3 is, which Go builds and keeps in its cache.
+/// Returns where distribution 3 is, which is built once and kept.
 fn distribution() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testbed/tools/distribution");
-        let output = Command::new("go")
-            .args(["tool", "-n", "registry"])
-            .current_dir(&source)
-            .stderr(Stdio::inherit())
-            .output()
-            .unwrap_or_else(|error| panic!("this test needs `go` on PATH: {error}"));
-        assert!(output.status.success(), "`go tool -n registry` failed in {}", source.display());
-        String::from_utf8(output.stdout).expect("UTF-8").trim().into()
-    })
+    PROGRAM.get_or_init(|| Go::program(&DISTRIBUTION))
 }
 
 /// A registry that runs.

@@ -51,6 +51,7 @@ async fn serve(session: &mut Conversation, key: &Key, rope: &[PackRange], tail: 
 
 #[tokio::test]
 async fn what_is_sent_in_parts_arrives_as_a_whole_and_the_pod_tells_how_it_ended() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let key = Key::random();
     let mut session = service.session(&key).await;
@@ -76,6 +77,7 @@ async fn what_is_sent_in_parts_arrives_as_a_whole_and_the_pod_tells_how_it_ended
 
 #[tokio::test]
 async fn a_context_without_files_is_only_its_tail() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let key = Key::random();
     let mut session = service.session(&key).await;
@@ -86,6 +88,7 @@ async fn a_context_without_files_is_only_its_tail() {
 
 #[tokio::test]
 async fn who_knows_no_name_or_comes_second_is_told_nothing() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let key = Key::random();
     let mut session = service.session(&key).await;
@@ -118,6 +121,7 @@ async fn who_knows_no_name_or_comes_second_is_told_nothing() {
 
 #[tokio::test]
 async fn who_has_received_something_else_does_not_get_the_end() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let key = Key::random();
     let mut session = service.session(&key).await;
@@ -133,6 +137,7 @@ async fn who_has_received_something_else_does_not_get_the_end() {
 
 #[tokio::test]
 async fn a_pod_whose_session_ends_is_told_at_once_and_ends_its_build() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     for ready in [false, true] {
         let key = Key::random();
@@ -165,6 +170,7 @@ async fn a_pod_whose_session_ends_is_told_at_once_and_ends_its_build() {
 
 #[tokio::test]
 async fn a_pod_without_a_service_says_so() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let key = Key::random();
     let address = service.stop().await;
@@ -175,6 +181,7 @@ async fn a_pod_without_a_service_says_so() {
 
 #[tokio::test]
 async fn an_executor_that_ends_before_its_context_comes_has_the_last_word() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let key = Key::random();
     let _session = service.session(&key).await;
@@ -185,6 +192,7 @@ async fn an_executor_that_ends_before_its_context_comes_has_the_last_word() {
 
 #[tokio::test]
 async fn sessions_side_by_side_do_not_disturb_each_other() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let build = async |number: u8| {
         let key = Key::random();
@@ -205,6 +213,7 @@ async fn sessions_side_by_side_do_not_disturb_each_other() {
 
 #[tokio::test]
 async fn what_is_not_what_was_sent_is_not_kept() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let mut session = service.session(&Key::random()).await;
     let chunks = || stream::iter([Ok(Bytes::from_static(b"abc")), Ok(Bytes::from_static(b"de"))]);
@@ -220,6 +229,7 @@ async fn what_is_not_what_was_sent_is_not_kept() {
 
 #[tokio::test]
 async fn an_upload_that_breaks_off_anywhere_leaves_nothing() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let contents = noise(400_000);
     let (name, chunks) = pack(&contents);
@@ -240,6 +250,7 @@ async fn an_upload_that_breaks_off_anywhere_leaves_nothing() {
 
 #[tokio::test]
 async fn what_a_killed_session_leaves_goes_with_the_next() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     for point in 0..6_u32 {
         let key = Key::random();
@@ -263,6 +274,7 @@ async fn what_a_killed_session_leaves_goes_with_the_next() {
 
 #[tokio::test]
 async fn a_pack_that_was_damaged_while_the_service_was_stopped_is_gone() {
+    garden_test_programs::needs!(Busybox);
     let mut service = Service::start();
     let mut session = service.session(&Key::random()).await;
     let good = store(&mut session, &noise(100_000)).await.expect("stored");
@@ -283,6 +295,7 @@ async fn a_pack_that_was_damaged_while_the_service_was_stopped_is_gone() {
 
 #[tokio::test]
 async fn what_is_not_there_or_too_short_is_gone() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let mut session = service.session(&Key::random()).await;
     let name = store(&mut session, b"12345").await.expect("stored");
@@ -300,6 +313,7 @@ async fn what_is_not_there_or_too_short_is_gone() {
 
 #[tokio::test]
 async fn old_packs_and_those_beyond_the_room_are_dropped_but_none_that_a_build_needs() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::with_room_for(1);
     let mut session = service.session(&Key::random()).await;
     let mut names = Vec::new();
@@ -324,6 +338,7 @@ async fn old_packs_and_those_beyond_the_room_are_dropped_but_none_that_a_build_n
 
 #[tokio::test]
 async fn many_parts_become_one_pack() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let key = Key::random();
     let mut session = service.session(&key).await;
@@ -340,6 +355,7 @@ async fn many_parts_become_one_pack() {
 
 #[tokio::test]
 async fn a_real_context_is_a_gzip_file_in_the_pod() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let key = Key::random();
     let mut session = service.session(&key).await;
@@ -364,6 +380,7 @@ async fn a_real_context_is_a_gzip_file_in_the_pod() {
 #[tokio::test]
 #[ignore = "mounts a file system, so it needs root"]
 async fn a_full_volume_is_told_and_the_conversation_goes_on() {
+    garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let packs = service.path("packs");
     let mount = |arguments: &[&str]| {

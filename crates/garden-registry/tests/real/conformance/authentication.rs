@@ -65,6 +65,7 @@ const PROGRAMS: [Program; 2] = [Program::DockerRegistry, Program::Distribution];
 
 #[tokio::test]
 async fn a_token_for_one_repository_opens_no_other() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for program in PROGRAMS {
         let registry = with_tokens(program).await;
         let client = registry.client();
@@ -85,6 +86,7 @@ async fn a_token_for_one_repository_opens_no_other() {
 
 #[tokio::test]
 async fn what_may_not_be_read_elsewhere_is_sent_instead_of_mounted() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for program in PROGRAMS {
         let registry = with_tokens(program).await;
         let client = registry.client();
@@ -98,6 +100,7 @@ async fn what_may_not_be_read_elsewhere_is_sent_instead_of_mounted() {
 
 #[tokio::test]
 async fn an_identity_token_is_exchanged_for_tokens() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for program in PROGRAMS {
         let registry = with_tokens(program).await;
         let login = json!({ "auth": BASE64_STANDARD.encode("user:"), "identitytoken": REFRESH_TOKEN });
@@ -111,6 +114,7 @@ async fn an_identity_token_is_exchanged_for_tokens() {
 
 #[tokio::test]
 async fn tokens_are_renewed_when_they_end_and_only_then() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for program in PROGRAMS {
         let registry = with_tokens(program).await;
         let tokens = registry.tokens.as_ref().expect("a token server");
@@ -132,6 +136,7 @@ async fn tokens_are_renewed_when_they_end_and_only_then() {
 
 #[tokio::test]
 async fn no_secret_is_sent_where_it_does_not_belong() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for program in PROGRAMS {
         let registry = with_tokens(program).await;
         let client = registry.client();

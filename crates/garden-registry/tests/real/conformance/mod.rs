@@ -27,6 +27,9 @@ macro_rules! on_every_registry {
         #[tokio::test]
         async fn $name() {
             use crate::{process::Program, registry::{Guard, Registry}};
+            if garden_test_programs::lacks(Program::$program.needs()) {
+                return;
+            }
             super::$case(&Registry::start(Program::$program, Guard::$guard).await).await;
         }
     )+};

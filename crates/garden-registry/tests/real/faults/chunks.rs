@@ -35,6 +35,7 @@ async fn upload(registry: &Registry, proxy: &Proxy, content: &Bytes) {
 
 #[tokio::test]
 async fn what_is_too_large_for_a_proxy_goes_in_chunks_and_on_where_it_broke() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     let content = Bytes::from(vec![7; 40 * MEBIBYTE]);
     for program in PROGRAMS {
         let registry = Registry::start(program, Guard::Basic).await;
@@ -63,6 +64,7 @@ async fn what_is_too_large_for_a_proxy_goes_in_chunks_and_on_where_it_broke() {
 
 #[tokio::test]
 async fn a_token_that_ends_during_an_upload_is_renewed() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     let content = noise("renewed", MEBIBYTE);
     for program in PROGRAMS {
         let registry = Registry::start(program, Guard::Token).await;

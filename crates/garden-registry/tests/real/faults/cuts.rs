@@ -43,6 +43,7 @@ async fn push_and_pull(registry: &Registry, seed: usize) -> Result<(), RegistryE
 
 #[tokio::test]
 async fn what_arrives_over_bad_connections_is_right() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for program in PROGRAMS {
         let registry = Registry::start(program, Guard::Open).await;
         let results = join_all((0..IMAGES).map(|seed| push_and_pull(&registry, seed))).await;

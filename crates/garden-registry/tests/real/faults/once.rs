@@ -66,43 +66,51 @@ async fn survives(fault: Fault) {
 
 #[tokio::test]
 async fn an_internal_error_passes() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     survives(Fault::Instead(status(500))).await;
 }
 
 #[tokio::test]
 async fn a_registry_that_asks_to_wait_is_given_the_time() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     survives(Fault::Instead(with(status(429), "retry-after", "1"))).await;
 }
 
 #[tokio::test]
 async fn a_connection_that_ends_before_the_request_is_replaced() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     survives(Fault::Cut).await;
 }
 
 #[tokio::test]
 async fn an_answer_that_is_lost_is_asked_for_again() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     survives(Fault::LostAnswer).await;
 }
 
 #[tokio::test]
 async fn a_request_that_breaks_is_taken_up() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     survives(Fault::CutAfterSending(10)).await;
     survives(Fault::CutAfterSending(70_000)).await;
 }
 
 #[tokio::test]
 async fn an_answer_that_breaks_is_taken_up() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     survives(Fault::CutAfterReceiving(10)).await;
     survives(Fault::CutAfterReceiving(70_000)).await;
 }
 
 #[tokio::test]
 async fn slow_answers_are_waited_for() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     survives(Fault::Slow(Duration::from_millis(20))).await;
 }
 
 #[tokio::test]
 async fn an_answer_of_other_content_is_never_believed() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for fault in [Fault::Changed, Fault::Truncated(0), Fault::Truncated(10), Fault::Truncated(70_000)] {
         let results = each_request_in_turn(fault).await;
         // Those that need no body are none the worse.
@@ -120,6 +128,7 @@ async fn an_answer_of_other_content_is_never_believed() {
 
 #[tokio::test]
 async fn a_registry_that_never_works_is_named_and_gets_no_tag() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for program in PROGRAMS {
         let registry = Registry::start(program, Guard::Basic).await;
         for method in ["HEAD", "POST", "PUT"] {

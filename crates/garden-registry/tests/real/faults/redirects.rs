@@ -36,6 +36,7 @@ async fn registry_before(registry: &Registry, storage: &FakeServer, code: u16) -
 
 #[tokio::test]
 async fn storage_is_read_without_credentials() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     for (program, guard) in PROGRAMS.into_iter().flat_map(|program| GUARDS.map(|guard| (program, guard))) {
         let registry = Registry::start(program, guard).await;
         let image = Arc::new(Image::new("stored", &[1_000, 200_000]));
@@ -60,6 +61,7 @@ async fn storage_is_read_without_credentials() {
 
 #[tokio::test]
 async fn storage_that_has_something_else_or_asks_who_we_are_gets_nothing() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     let registry = Registry::start(PROGRAMS[1], Guard::Basic).await;
     let image = Image::new("stored", &[1_000]);
     image.push(&registry.client(), &registry.image("team/api", "v1")).await;
@@ -85,6 +87,7 @@ async fn storage_that_has_something_else_or_asks_who_we_are_gets_nothing() {
 /// An upload that is to go on at another host: registries do that, too, so content goes there, but no credentials.
 #[tokio::test]
 async fn uploads_elsewhere_are_made_without_credentials() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     let image = Image::new("uploaded", &[1_000]);
     let (descriptor, content) = &image.blobs[1];
     let uploads = PROGRAMS.into_iter().flat_map(|program| GUARDS.map(|guard| (program, guard)));

@@ -28,6 +28,7 @@ const EVERYTHING: Damage = ("everything", Vec::clear);
 
 #[tokio::test]
 async fn a_damaged_image_is_not_copied() {
+    garden_test_programs::needs!(Go, DockerRegistry);
     let image = Image::new("damaged", &[200_000]);
     let [config, layer] = [0, 1].map(|index| image.blobs[index].0.digest);
     // Of other damages to a manifest the registry finds out by itself.
