@@ -1,3 +1,4 @@
+# shellcheck shell=dash
 # Lists what a registry of the distribution project keeps on a file system in $1, usually
 # /var/lib/registry/docker/registry/v2: repositories and blobs, tags and manifests, and when they were pushed.
 #

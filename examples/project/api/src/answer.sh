@@ -1,1 +1,2 @@
+#!/bin/sh
 echo "api, release $(cat /srv/api/release)"

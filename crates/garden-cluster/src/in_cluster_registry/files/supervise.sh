@@ -15,6 +15,7 @@ state=/run/garden-registry
 storage=/var/lib/registry/docker/registry/v2
 
 # The identity of this container, as a pod may have several one after the other.
+# shellcheck disable=SC3028 # Kubernetes sets HOSTNAME, whatever the shell is.
 container="$HOSTNAME-$(date +%s)"
 run=0
 stopping=
@@ -89,7 +90,9 @@ while :; do
         status=$?
     done
     # Kubernetes starts the next container after a crash.
-    [ -z "$stopping" ] && [ -e "$state/requested" ] || break
+    if [ -n "$stopping" ] || [ ! -e "$state/requested" ]; then
+        break
+    fi
     collect
 done
 [ -z "$stopping" ] || ended "$server"

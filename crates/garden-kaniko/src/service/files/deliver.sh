@@ -12,6 +12,7 @@ set -u
 # Opens a pipe of the session's for reading, as descriptor 4. Opened for both first, because to open it for reading
 # alone waits for somebody who writes, and there may be nobody any more.
 open() {
+    # shellcheck disable=SC2094 # A pipe is meant to be both.
     exec 3<> "$1" 4< "$1" 3<&-
 }
 
