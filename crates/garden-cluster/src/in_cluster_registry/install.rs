@@ -97,7 +97,7 @@ impl InClusterRegistry {
                     if !self.is_installed().await? {
                         return Err(self.service().not_installed());
                     }
-                    Box::pin(self.service().ready(events)).await?;
+                    self.service().ready(events).await?;
                     error.to_string()
                 }
             };
@@ -121,8 +121,8 @@ impl InClusterRegistry {
             Ok(Judgement { outlook, subject: Some(judge::subject(&shown.pods)) })
         };
         let too_late = |after, reason: &str| too_late(PROXY_WORDS.what, self.namespace(), after, reason);
-        until_ready(&self.cluster, self.namespace(), parts, judge, PROXY_WORDS.longest, too_late, events)
-            .await
+        let (cluster, namespace, longest) = (&self.cluster, self.namespace(), PROXY_WORDS.longest);
+        Box::pin(until_ready(cluster, namespace, parts, judge, longest, too_late, events)).await
     }
 
     /// Returns the pods of the proxies, of which each node has one that can pull images.

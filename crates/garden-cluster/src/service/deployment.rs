@@ -159,7 +159,8 @@ impl ManagedDeployment {
     ) -> Result<T, ClusterError> {
         let too_late = |after, reason: &str| too_late(self.words.what, &self.namespace, after, reason);
         let (cluster, namespace, longest) = (&self.cluster, &self.namespace, self.words.longest);
-        until_ready(cluster, namespace, parts, judge, longest, too_late, events).await
+        // Boxed, for it is large, and often there is nothing to wait for.
+        Box::pin(until_ready(cluster, namespace, parts, judge, longest, too_late, events)).await
     }
 
     /// Says that it is not installed, and what to do.

@@ -20,8 +20,7 @@ impl ClusterDaemon {
         if let Some(pod) = choose(&pods) {
             return Ok(pod);
         }
-        // Boxed, for it is large, and often there is nothing to wait for.
-        let pod = Box::pin(managed.ready_with(choose, events)).await?;
+        let pod = managed.ready_with(choose, events).await?;
         // Another project may have changed it meanwhile.
         self.fits(managed.own(Self::NAME).await?.as_ref())?;
         Ok(pod)
