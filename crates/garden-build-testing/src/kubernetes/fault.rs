@@ -1,0 +1,178 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use super::cluster::FakeCluster;
+use super::refusal::Refusal;
+use super::request::Request;
+
+/// What goes wrong with some of the requests. Of several faults that match a request, the one that was added last counts.
+#[derive(Clone)]
+pub struct Fault {
+    verb: &'static str,
+    resource: &'static str,
+    name: Option<String>,
+    spared: usize,
+    left: Option<usize>,
+    pub(crate) effect: Effect,
+}
+
+#[derive(Clone)]
+pub(crate) enum Effect {
+    Refuse(Refusal),
+    Lose,
+    Cut,
+    Silent,
+    Delay(Duration),
+    Hold(Gate),
+    Meddle(Arc<dyn Fn(&FakeCluster) + Send + Sync>),
+}
+
+impl fmt::Debug for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let effect = match &self.effect {
+            Effect::Refuse(refusal) => format!("{refusal:?}"),
+            Effect::Lose => "answer lost".to_owned(),
+            Effect::Cut => "cut before it is carried out".to_owned(),
+            Effect::Silent => "never answered".to_owned(),
+            Effect::Delay(delay) => format!("late by {delay:?}"),
+            Effect::Hold(_) => "held".to_owned(),
+            Effect::Meddle(_) => "meddled with".to_owned(),
+        };
+        let Self { verb, resource, name, spared, left, .. } = self;
+        write!(f, "{verb} {resource} {name:?} (after {spared}, {left:?} times): {effect}")
+    }
+}
+
+/// Something goes wrong with the next request of this `verb` (such as `create`) for this `resource` (such as `pods` or
+/// `pods/log`); `*` stands for any.
+impl Fault {
+    fn new(verb: &'static str, resource: &'static str, effect: Effect) -> Self {
+        Self { verb, resource, name: None, spared: 0, left: Some(1), effect }
+    }
+
+    /// It is refused, and nothing happens.
+    pub fn refuse(verb: &'static str, resource: &'static str, refusal: Refusal) -> Self {
+        Self::new(verb, resource, Effect::Refuse(refusal))
+    }
+
+    /// It is carried out, and the connection breaks before the answer.
+    pub fn lose_answer(verb: &'static str, resource: &'static str) -> Self {
+        Self::new(verb, resource, Effect::Lose)
+    }
+
+    /// The connection breaks before it is carried out.
+    pub fn cut(verb: &'static str, resource: &'static str) -> Self {
+        Self::new(verb, resource, Effect::Cut)
+    }
+
+    /// It is not carried out, and never answered.
+    pub fn silent(verb: &'static str, resource: &'static str) -> Self {
+        Self::new(verb, resource, Effect::Silent)
+    }
+
+    /// It is carried out after a time, also if the client has gone by then.
+    pub fn delay(verb: &'static str, resource: &'static str, by: Duration) -> Self {
+        Self::new(verb, resource, Effect::Delay(by))
+    }
+
+    /// It is carried out when the test opens the gate, also if the client has gone by then.
+    pub fn hold(verb: &'static str, resource: &'static str, gate: &Gate) -> Self {
+        Self::new(verb, resource, Effect::Hold(gate.clone()))
+    }
+
+    /// Something happens in the cluster just before it is carried out.
+    pub fn meddle(
+        verb: &'static str,
+        resource: &'static str,
+        meddle: impl Fn(&FakeCluster) + Send + Sync + 'static,
+    ) -> Self {
+        Self::new(verb, resource, Effect::Meddle(Arc::new(meddle)))
+    }
+
+    /// Only requests about the object of this name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Not yet the next requests, this many.
+    #[must_use]
+    pub fn after(mut self, spared: usize) -> Self {
+        self.spared = spared;
+        self
+    }
+
+    /// So many requests.
+    #[must_use]
+    pub fn times(mut self, times: usize) -> Self {
+        self.left = Some(times);
+        self
+    }
+
+    /// All requests from now on.
+    #[must_use]
+    pub fn always(mut self) -> Self {
+        self.left = None;
+        self
+    }
+
+    /// Whether it happens to `request`, which counts.
+    pub(crate) fn strikes(&mut self, request: &Request) -> bool {
+        let is_meant = (self.verb == "*" || self.verb == request.verb())
+            && (self.resource == "*" || self.resource == request.resource())
+            && (self.name.is_none() || self.name == request.name());
+        if !is_meant || self.left == Some(0) {
+            return false;
+        }
+        if self.spared > 0 {
+            self.spared -= 1;
+            return false;
+        }
+        if let Some(left) = &mut self.left {
+            *left -= 1;
+        }
+        true
+    }
+}
+
+/// Keeps requests until a test lets them go.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    arrived: Arc<Semaphore>,
+    open: Arc<Semaphore>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { arrived: Arc::new(Semaphore::new(0)), open: Arc::new(Semaphore::new(0)) }
+    }
+}
+
+impl Gate {
+    /// A closed one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Waits until a request is kept, the next one with each call.
+    pub async fn arrived(&self) {
+        if let Ok(permit) = self.arrived.acquire().await {
+            permit.forget();
+        }
+    }
+
+    /// Lets all requests go, those that come as well.
+    pub fn open(&self) {
+        self.open.close();
+    }
+
+    pub(crate) async fn pass(&self) {
+        self.arrived.add_permits(1);
+        // Closed means open.
+        let _ = self.open.acquire().await;
+    }
+}
