@@ -29,5 +29,5 @@ pub use cluster::{ClusterDaemon, ClusterDaemonSettings, ClusterDockerBackend};
 pub use daemon::DockerDaemon;
 pub use error::DockerError;
 pub use local::{DaemonChoice, LocalDockerBackend, NodeImages};
-pub use reach_error::ReachError;
+pub use reach_error::{AsksForTls, ReachError};
 pub use tls_problem::TlsProblem;

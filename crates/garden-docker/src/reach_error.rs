@@ -1,4 +1,5 @@
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -54,22 +55,24 @@ pub enum ReachError {
     BadCertificate {
         /// The file.
         file: PathBuf,
-        /// The variable or context that asks for TLS.
-        asked_by: String,
+        /// What asks for TLS.
+        asked_by: AsksForTls,
         /// What is wrong with it.
         reason: String,
     },
     /// TLS is asked for, but it is not known where the certificates are.
     #[error("{asked_by} asks for TLS, but where the certificates are is not known")]
     NoCertificates {
-        /// The variable that asks for TLS.
-        asked_by: String,
+        /// What asks for TLS.
+        asked_by: AsksForTls,
     },
     /// There is no socket.
     #[error("the Docker daemon at {daemon} cannot be reached: there is no such socket, so it does not run")]
     NoSocket {
         /// The daemon.
         daemon: String,
+        /// Whether the socket's path is relative, so that it was looked for in the working directory.
+        is_relative: bool,
         /// Sockets of other daemons that are there.
         others: Vec<PathBuf>,
     },
@@ -153,6 +156,28 @@ pub enum ReachError {
         /// Whom to log in to, as `ssh` takes it.
         destination: String,
     },
+}
+
+/// What asks for TLS to a daemon.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum AsksForTls {
+    /// A variable: `DOCKER_TLS_VERIFY` or `DOCKER_TLS`.
+    Variable(&'static str),
+    /// The daemon's address, which begins with `https://`.
+    Address,
+    /// The Docker context of this name.
+    Context(String),
+}
+
+impl fmt::Display for AsksForTls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => f.write_str(name),
+            Self::Address => f.write_str("the daemon's address (https://)"),
+            Self::Context(name) => write!(f, "the Docker context `{name}`"),
+        }
+    }
 }
 
 impl ReachError {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use garden_build_core::{Error, ErrorKind};
 
-use crate::{ReachError, TlsProblem};
+use crate::{AsksForTls, ReachError, TlsProblem};
 
 impl From<ReachError> for Error {
     fn from(error: ReachError) -> Self {
@@ -41,6 +41,9 @@ fn kind(error: &ReachError) -> ErrorKind {
     }
 }
 
+const FILES: &str =
+    "put ca.pem, cert.pem and key.pem as PEM into the directory that DOCKER_CERT_PATH names, the key not encrypted";
+
 fn hint(error: &ReachError) -> String {
     let hint = match error {
         ReachError::BadAddress { remedy, .. } => remedy,
@@ -53,24 +56,24 @@ fn hint(error: &ReachError) -> String {
         ReachError::BadContext { context, .. } => {
             return format!("make it anew with `docker context create {context}`, or use another one");
         }
-        ReachError::BadCertificate { asked_by, .. } if asked_by.starts_with("DOCKER_") => {
-            return format!(
-                "put ca.pem, cert.pem and key.pem as PEM into the directory that DOCKER_CERT_PATH names, the key not \
-                 encrypted; or unset {asked_by}, whose every value but an empty one asks for TLS"
-            );
-        }
-        ReachError::BadCertificate { .. } => {
-            "give the context other files with `docker context update --docker`: PEM, and the key not encrypted"
-        }
+        ReachError::BadCertificate { asked_by, .. } => match asked_by {
+            AsksForTls::Variable(name) => {
+                return format!(
+                    "{FILES}; or unset {name}, whose every value but an empty one asks for TLS"
+                );
+            }
+            AsksForTls::Address => FILES,
+            AsksForTls::Context(_) => {
+                "give the context other files with `docker context update --docker`: PEM, and the key not encrypted"
+            }
+        },
         ReachError::NoCertificates { .. } => {
             "set DOCKER_CERT_PATH to the directory with ca.pem, cert.pem and key.pem, or unset the variable"
         }
         ReachError::NoSocket { others, .. } | ReachError::Refused { others, .. } if !others.is_empty() => {
             return format!("start Docker, or {}", use_another(others));
         }
-        ReachError::NoSocket { daemon, .. }
-            if daemon.starts_with("unix://") && !daemon.starts_with("unix:///") =>
-        {
+        ReachError::NoSocket { is_relative: true, .. } => {
             "the path is taken from the working directory on, as it does not begin with a slash: write three of them, as \
              in unix:///var/run/docker.sock"
         }

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::tests::{ANSWER, REQUEST, ask, reach, tcp};
 use super::{Dial as _, TlsDialer};
 use crate::endpoint::{Tls, Verify};
-use crate::{ReachError, TlsProblem};
+use crate::{AsksForTls, ReachError, TlsProblem};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
@@ -122,7 +122,7 @@ fn files(authority: &Authority, client: Option<&Signed>) -> TempDir {
 }
 
 fn dialer(port: u16, files: &TempDir, verify: Verify) -> TlsDialer {
-    let tls = Tls::read(Some(files.path()), verify, "a test").expect("certificates");
+    let tls = Tls::read(Some(files.path()), verify, AsksForTls::Variable("DOCKER_TLS_VERIFY")).expect("certificates");
     TlsDialer { tcp: tcp("localhost", port), tls }
 }
 

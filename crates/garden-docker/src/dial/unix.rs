@@ -54,7 +54,9 @@ impl UnixDialer {
         let daemon = self.daemon.clone();
         let others = || self.others.iter().filter(|other| other.exists()).cloned().collect();
         match error.kind() {
-            io::ErrorKind::NotFound => ReachError::NoSocket { daemon, others: others() },
+            io::ErrorKind::NotFound => {
+                ReachError::NoSocket { daemon, is_relative: self.path.is_relative(), others: others() }
+            }
             io::ErrorKind::PermissionDenied => ReachError::NoPermission { daemon, others: others() },
             // Linux refuses as well what is no socket.
             io::ErrorKind::ConnectionRefused if self.is_something_else() => ReachError::NotASocket { daemon },

@@ -19,7 +19,7 @@ pub(crate) use environment::Environment;
 pub(crate) use tls_files::{Tls, Verify};
 
 use crate::dial::{Dial, PATIENCE, SshDialer, TcpDialer, TlsDialer, UnixDialer};
-use crate::{DockerError, ReachError};
+use crate::{AsksForTls, DockerError, ReachError};
 use address::without_password;
 
 /// What says which daemon is meant.
@@ -98,7 +98,7 @@ impl Endpoint {
     pub(crate) fn at(address: &str, environment: &Environment) -> Result<Self, ReachError> {
         let origin = Origin::Caller;
         let address = origin.parse(address, environment, false)?;
-        let tls = is_encrypted(&address).then(|| Tls::read(None, Verify::AuthorityOrSystem, "https://"));
+        let tls = is_encrypted(&address).then(|| Tls::read(None, Verify::AuthorityOrSystem, AsksForTls::Address));
         Ok(Self { origin, address, tls: tls.transpose()?, other_sockets: Vec::new() })
     }
 
@@ -114,7 +114,7 @@ impl Endpoint {
         };
         let address = origin.parse(host, environment, asked.is_some())?;
         let tls = is_encrypted(&address).then(|| {
-            let asked_by = asked.unwrap_or("DOCKER_HOST");
+            let asked_by = asked.map_or(AsksForTls::Address, AsksForTls::Variable);
             let directory = environment.path("DOCKER_CERT_PATH").or_else(|| environment.docker_directory());
             let verify = match asked {
                 Some("DOCKER_TLS_VERIFY") => Verify::Authority,
@@ -123,7 +123,7 @@ impl Endpoint {
                 None => Verify::AuthorityOrSystem,
             };
             if directory.is_none() && verify != Verify::AuthorityOrSystem {
-                return Err(ReachError::NoCertificates { asked_by: asked_by.to_owned() });
+                return Err(ReachError::NoCertificates { asked_by });
             }
             Tls::read(directory.as_deref(), verify, asked_by)
         });
@@ -145,7 +145,7 @@ impl Endpoint {
         let address = origin.parse(host, environment, asked)?;
         let verify = if context.skip_tls_verify { Verify::Nothing } else { Verify::AuthorityOrSystem };
         let tls = is_encrypted(&address)
-            .then(|| Tls::read(context.certificates.as_deref(), verify, &origin.to_string()));
+            .then(|| Tls::read(context.certificates.as_deref(), verify, AsksForTls::Context(name.to_owned())));
         Ok(Self { origin, address, tls: tls.transpose()?, other_sockets: Vec::new() })
     }
 

@@ -7,7 +7,7 @@ use base64::prelude::BASE64_STANDARD;
 use tempfile::TempDir;
 
 use super::{Address, Endpoint, Environment, Origin};
-use crate::ReachError;
+use crate::{AsksForTls, ReachError};
 
 const PEM: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
 
@@ -179,7 +179,21 @@ fn variables_ask_for_tls_with_the_certificates_beside_the_configuration_or_elsew
 
     let homeless = [("DOCKER_HOST", OsString::from("tcp://builder")), ("DOCKER_TLS_VERIFY", "1".into())];
     let error = Endpoint::find(&Environment::new(homeless, None)).expect_err("no directory");
-    assert_eq!(error, ReachError::NoCertificates { asked_by: "DOCKER_TLS_VERIFY".to_owned() });
+    assert_eq!(error, ReachError::NoCertificates { asked_by: AsksForTls::Variable("DOCKER_TLS_VERIFY") });
+}
+
+#[test]
+fn an_address_that_asks_for_tls_is_not_mended_by_unsetting_it() {
+    let home = Home::new();
+    home.write(".docker/ca.pem", "nothing");
+    let hint = |variables: &[(&'static str, &str)]| {
+        let error = garden_build_core::Error::from(home.find(variables).expect_err("damaged"));
+        error.hint().unwrap_or_default().to_owned()
+    };
+    let by_address = hint(&[("DOCKER_HOST", "https://builder")]);
+    assert!(by_address.contains("DOCKER_CERT_PATH") && !by_address.contains("unset"), "{by_address}");
+    let by_variable = hint(&[("DOCKER_HOST", "tcp://builder"), ("DOCKER_TLS_VERIFY", "1")]);
+    assert!(by_variable.contains("unset DOCKER_TLS_VERIFY"), "{by_variable}");
 }
 
 #[test]

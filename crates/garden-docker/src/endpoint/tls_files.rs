@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::dial::AnyServer;
-use crate::{ReachError, TlsProblem};
+use crate::{AsksForTls, ReachError, TlsProblem};
 
 /// Whom a connection trusts, and who we are.
 #[derive(Clone)]
@@ -36,15 +36,19 @@ pub(crate) enum Verify {
 
 impl Tls {
     /// Reads what there is in `directory`; `asked_by` is what asks for TLS.
-    pub(crate) fn read(directory: Option<&Path>, verify: Verify, asked_by: &str) -> Result<Self, ReachError> {
-        let files = directory.map(|directory| Files { directory, asked_by });
+    pub(crate) fn read(
+        directory: Option<&Path>,
+        verify: Verify,
+        asked_by: AsksForTls,
+    ) -> Result<Self, ReachError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| {
                 let problem = TlsProblem::Handshake { reason: error.to_string() };
-                ReachError::Tls { daemon: asked_by.to_owned(), problem }
+                ReachError::Tls { daemon: asked_by.to_string(), problem }
             })?;
+        let files = directory.map(|directory| Files { directory, asked_by });
         let (builder, authorities) = if verify == Verify::Nothing {
             let anybody = Arc::new(AnyServer::new(&provider));
             (builder.dangerous().with_custom_certificate_verifier(anybody), "anybody".to_owned())
@@ -79,14 +83,14 @@ impl fmt::Debug for Tls {
 
 struct Files<'a> {
     directory: &'a Path,
-    asked_by: &'a str,
+    asked_by: AsksForTls,
 }
 
 impl Files<'_> {
     fn bad(&self, name: &str, reason: &str) -> ReachError {
         ReachError::BadCertificate {
             file: self.directory.join(name),
-            asked_by: self.asked_by.to_owned(),
+            asked_by: self.asked_by.clone(),
             reason: reason.to_owned(),
         }
     }
