@@ -16,7 +16,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::target::Target;
-use crate::{Builder, Operation};
+use crate::{Builder, Operation, remedies};
 
 /// What a clean-up of the registry within the cluster keeps, besides images in use.
 ///
@@ -326,7 +326,8 @@ impl RegistryCleanUp {
         // One that is starting, or that cannot, is explained here.
         self.registry.takes_pushes(&self.events).await?;
         let listing = self.registry.storage().await?;
-        Ok(known.inventory(&listing, &self.client).await?)
+        let inventory = known.inventory(&listing, &self.client).await;
+        inventory.map_err(|error| error.explain(&remedies::OF_REGISTRY_IN_CLUSTER))
     }
 
     async fn delete(&self, plan: &CleanUpPlan) -> (Vec<Deletion>, Vec<FailedDeletion>) {

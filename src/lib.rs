@@ -8,6 +8,7 @@ mod mode;
 mod operation;
 mod outcome;
 mod publish;
+mod remedies;
 mod target;
 
 pub use builder::Builder;

@@ -10,12 +10,12 @@ use garden_build_core::{
 };
 use garden_docker::DockerDaemon;
 use garden_registry::{
-    Copied, CopyEvent, Credentials, Location, Platforms, RegistryClient, Uploaded, copy, save,
+    Copied, CopyEvent, Credentials, Location, Platforms, RegistryClient, Remedies, Uploaded, copy, save,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::target::Target;
-use crate::{Builder, BuiltImage, Operation};
+use crate::{Builder, BuiltImage, Operation, remedies};
 
 /// Which image is published, and where. Made by [`PublishRequest::new`].
 #[derive(Clone, Debug)]
@@ -102,11 +102,13 @@ impl Builder {
         file: impl AsRef<Path>,
     ) -> Result<Digest> {
         let file = file.as_ref();
+        let remedies = self.target().registry()?.remedies;
         let location = self.target().locate(image).await?;
         let partial = Partial::beside(file)?;
         let mut output =
             tokio::fs::File::create(&partial.0).await.map_err(|error| unwritable(file, error))?;
-        let saved = save(&location, platforms, image, &mut output).await?;
+        let saved = save(&location, platforms, image, &mut output).await;
+        let saved = saved.map_err(|error| error.explain(remedies))?;
         output.sync_all().await.map_err(|error| unwritable(file, error))?;
         tokio::fs::rename(&partial.0, file).await.map_err(|error| unwritable(file, error))?;
         Ok(saved.root.digest)
@@ -120,7 +122,9 @@ impl Builder {
     /// If the image does not exist for the daemon's platform, the registry or the daemon cannot be reached, or the daemon
     /// does not take it.
     pub async fn load_into_docker(&self, image: &ImageReference, daemon: &DockerDaemon) -> Result<()> {
-        Ok(daemon.load(&self.target().locate(image).await?, image).await?)
+        let remedies = self.target().registry()?.remedies;
+        let location = self.target().locate(image).await?;
+        daemon.load(&location, image).await.map_err(|error| error.explain(remedies))
     }
 }
 
@@ -131,17 +135,20 @@ async fn publish(target: &Target, request: PublishRequest, events: EventSink) ->
 }
 
 async fn copy_as_asked(target: &Target, request: PublishRequest, report: Report) -> Result<Published> {
+    let of_source = target.registry()?.remedies;
     let source = target.locate(&request.source).await?;
     let reference = request.destination.clone();
-    let destination = destination(target, request).await?;
-    let copied = copy(&source, &destination, Arc::new(move |event| report.tell(event))).await?;
+    let (destination, remedies) = destination(target, request).await?;
+    let copied = copy(&source, &destination, Arc::new(move |event| report.tell(event))).await;
+    let copied = copied.map_err(|error| error.explain(of_source, remedies))?;
     Ok(Published { reference, copied })
 }
 
-async fn destination(target: &Target, request: PublishRequest) -> Result<Location> {
+/// Finds the way to the destination, and what can be done about it when there is none.
+async fn destination(target: &Target, request: PublishRequest) -> Result<(Location, &'static Remedies)> {
     let PublishRequest { destination, credentials, insecure, ca_certificates, .. } = request;
     if target.has(&destination) {
-        return target.locate(&destination).await;
+        return Ok((target.locate(&destination).await?, target.registry()?.remedies));
     }
     let credentials = if let Some(credentials) = credentials {
         credentials
@@ -153,7 +160,8 @@ async fn destination(target: &Target, request: PublishRequest) -> Result<Locatio
         .ca_certificates(ca_certificates.unwrap_or_default())
         .credentials(credentials)
         .dialer(target.dialer());
-    Ok(Location { registry: client.build()?, image: destination })
+    let registry = client.build().map_err(|error| error.explain(&remedies::OF_DESTINATION))?;
+    Ok((Location { registry, image: destination }, &remedies::OF_DESTINATION))
 }
 
 /// Turns what happens during a copy into steps: one for each blob that travels.

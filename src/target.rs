@@ -7,7 +7,9 @@ use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Res
 use garden_cluster::{Cluster, ClusterDialer, InClusterRegistry, RegistrySettings, ServerRun};
 use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
 use garden_docker::{DaemonChoice, NodeImages, RegistryCredentials};
-use garden_registry::{Credentials, Identity, Location, RegistryClient, RegistryError, Resolution};
+use garden_registry::{Credentials, Identity, Location, RegistryClient, RegistryError, Remedies, Resolution};
+
+use crate::remedies;
 
 /// How long the registry of a base image may take to answer. It often cannot be reached from here, behind a firewall that
 /// drops what it does not like; without an answer, a build sends more than it has to, and that is all.
@@ -39,6 +41,8 @@ pub(crate) struct TargetRegistry {
     pub(crate) reached: DeploymentRegistry,
     pub(crate) ca: Option<String>,
     in_cluster: Option<InClusterRegistry>,
+    /// What can be done about it when it cannot be used.
+    pub(crate) remedies: &'static Remedies,
 }
 
 /// What this machine can tell about an image.
@@ -157,8 +161,10 @@ impl Target {
         match answer {
             Ok(Resolution::Exists(digest)) => Ok(Known::Exists(digest)),
             Ok(Resolution::Missing) => Ok(Known::Missing),
-            Err(error) if only_the_builder_may_know(&error) => Ok(Known::Unknown(error.into())),
-            Err(error) => Err(error.into()),
+            Err(error) if only_the_builder_may_know(&error) => {
+                Ok(Known::Unknown(error.explain(self.registry()?.remedies)))
+            }
+            Err(error) => Err(error.explain(self.registry()?.remedies)),
         }
     }
 
@@ -189,12 +195,13 @@ impl Target {
             .credentials(self.credentials().await?)
             .dialer(self.dialer())
             .timeout(BASE_PATIENCE);
-        Ok(Location { registry: registry.build()?, image: image.clone() })
+        let registry = registry.build().map_err(|error| error.explain(&remedies::OF_BASE_IMAGE))?;
+        Ok(Location { registry, image: image.clone() })
     }
 
     /// Returns a client of the registry, with the credentials that count now.
     pub(crate) async fn client(&self) -> Result<RegistryClient> {
-        let TargetRegistry { reached, ca, .. } = self.registry()?;
+        let TargetRegistry { reached, ca, remedies, .. } = self.registry()?;
         let mut client = RegistryClient::builder(reached.host())
             .insecure(reached.insecure)
             .credentials(self.credentials().await?)
@@ -202,7 +209,7 @@ impl Target {
         if let Some(ca) = ca {
             client = client.ca_certificates(ca.as_bytes());
         }
-        Ok(client.build()?)
+        client.build().map_err(|error| error.explain(remedies))
     }
 
     /// Reads the credentials of the provider's `imagePullSecrets`, and with local-docker those of the `docker` command.
@@ -268,7 +275,14 @@ impl TargetRegistry {
                 Error::new(ErrorKind::Config, message)
             })?),
         };
-        Ok(Self { named, reached, ca, in_cluster })
+        let remedies = if in_cluster.is_some() {
+            &remedies::OF_REGISTRY_IN_CLUSTER
+        } else if provider.build_mode == BuildMode::LocalDocker {
+            &remedies::OF_DEPLOYMENT_REGISTRY_BY_DOCKER
+        } else {
+            &remedies::OF_DEPLOYMENT_REGISTRY
+        };
+        Ok(Self { named, reached, ca, in_cluster, remedies })
     }
 
     /// Returns the registry as it stands in the names of images.

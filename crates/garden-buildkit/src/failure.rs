@@ -30,7 +30,8 @@ pub(crate) const OF_NAMESPACE: Advice = Advice {
     lost: "build again; if it happens again, look at the log of Deployment garden-buildkit",
     push: "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
     base_image: "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
-    registry: "registries with plain HTTP or a private CA have to be in `clusterBuildkit.registries`, with `insecure` or `caCertificate`",
+    registry: "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`: in `deploymentRegistry`, where \
+               `clusterBuildkit.cache` names it, or in `clusterBuildkit.registries`",
 };
 
 /// What a shell reports of a command that was killed with signal 9. The kernel does so to processes
@@ -137,15 +138,15 @@ impl Failed<'_> {
 
     fn push(&self) -> Error {
         let message = format!("the image could not be pushed: {}", self.words);
-        Error::new(self.refusal().unwrap_or(ErrorKind::PushFailed), message).with_hint(self.advice.push)
+        let hint = if is_about_tls(&self.words) { self.advice.registry } else { self.advice.push };
+        Error::new(self.refusal().unwrap_or(ErrorKind::PushFailed), message).with_hint(hint)
     }
 
     fn base_image(&self) -> Error {
         let missing = || if self.says(&["not found"]) { ErrorKind::NotFound } else { ErrorKind::Unreachable };
         let kind = self.refusal().unwrap_or_else(missing);
         let message = format!("a base image{} cannot be pulled: {}", at(self.place), self.words);
-        let untrusted = self.says(&["HTTP response to HTTPS client", "x509: "]);
-        let hint = if untrusted { self.advice.registry } else { self.advice.base_image };
+        let hint = if is_about_tls(&self.words) { self.advice.registry } else { self.advice.base_image };
         Error::new(kind, message).with_hint(hint)
     }
 
@@ -178,6 +179,11 @@ impl Failed<'_> {
             None => format!("the build failed{}", at(self.place)),
         }
     }
+}
+
+/// Returns whether a registry has no TLS, or none that is trusted. Source: Go, `net/http` and `crypto/x509`.
+pub(crate) fn is_about_tls(words: &str) -> bool {
+    ["HTTP response to HTTPS client", "x509: "].iter().any(|sign| words.contains(sign))
 }
 
 /// Names the lines: ` (Dockerfile:3)`.

@@ -3,7 +3,6 @@ use std::error::Error as StdError;
 use bollard::errors::Error as BollardError;
 use garden_build_core::{Error, ErrorKind, with_causes};
 use garden_cluster::ClusterError;
-use garden_registry::SaveError;
 
 use crate::ReachError;
 use crate::http::NotDialled;
@@ -82,9 +81,6 @@ pub enum DockerError {
     /// The cluster that the daemon is in does not do what it takes to use it.
     #[error(transparent)]
     Cluster(Box<ClusterError>),
-    /// The image could not be read.
-    #[error(transparent)]
-    Image(Box<SaveError>),
 }
 
 impl DockerError {
@@ -118,12 +114,6 @@ impl DockerError {
     }
 }
 
-impl From<SaveError> for DockerError {
-    fn from(error: SaveError) -> Self {
-        Self::Image(Box::new(error))
-    }
-}
-
 impl From<ClusterError> for DockerError {
     fn from(error: ClusterError) -> Self {
         Self::Cluster(Box::new(error))
@@ -133,7 +123,6 @@ impl From<ClusterError> for DockerError {
 impl From<DockerError> for Error {
     fn from(error: DockerError) -> Self {
         let error = match error {
-            DockerError::Image(error) => return (*error).into(),
             DockerError::Reach(error) => return error.into(),
             DockerError::Cluster(error) => return (*error).into(),
             error => error,
@@ -148,7 +137,6 @@ impl From<DockerError> for Error {
             | DockerError::WrongImage { .. }
             | DockerError::Unclear { .. }
             | DockerError::Cluster(_)
-            | DockerError::Image(_)
             | DockerError::Reach(_) => {
                 (ErrorKind::Unexpected, "look into the daemon's log, and whether it has room")
             }

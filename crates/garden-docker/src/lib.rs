@@ -28,6 +28,7 @@ pub use clean_up::{
 pub use cluster::{ClusterDaemon, ClusterDaemonSettings, ClusterDockerBackend};
 pub use daemon::DockerDaemon;
 pub use error::DockerError;
+pub use load::LoadError;
 pub use local::{DaemonChoice, LocalDockerBackend, NodeImages};
 pub use reach_error::{AsksForTls, ReachError};
 pub use tls_problem::TlsProblem;

@@ -1,8 +1,8 @@
 use std::io;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use garden_build_core::ImageReference;
-use garden_registry::{Location, Platforms, Saved, save};
+use garden_build_core::{Error, ImageReference};
+use garden_registry::{Location, Platforms, Remedies, SaveError, Saved, save};
 use tokio::sync::oneshot;
 use tokio_util::io::ReaderStream;
 
@@ -11,13 +11,35 @@ use crate::{DockerDaemon, DockerError};
 /// How much of an archive may wait on its way, in bytes.
 const ON_ITS_WAY: usize = 256 * 1024;
 
+/// Why a daemon does not have an image that it was given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The image could not be read from its registry.
+    #[error(transparent)]
+    Image(SaveError),
+    /// The daemon did not take it.
+    #[error(transparent)]
+    Daemon(#[from] DockerError),
+}
+
+impl LoadError {
+    /// Says what happened and, in the words of `remedies` where it is about the registry, what to do.
+    pub fn explain(self, remedies: &Remedies) -> Error {
+        match self {
+            Self::Image(error) => error.explain(remedies),
+            Self::Daemon(error) => error.into(),
+        }
+    }
+}
+
 impl DockerDaemon {
     /// Gives the daemon the image at `source`, for the daemon's platform, under `name`. It goes through this machine, so the
     /// daemon need not reach the registry, and is not told any credentials. Nothing of it is held in memory or on disk here.
     ///
     /// # Errors
     /// If the image cannot be read, is not there for the platform, or the daemon does not take it.
-    pub async fn load(&self, source: &Location, name: &ImageReference) -> Result<(), DockerError> {
+    pub async fn load(&self, source: &Location, name: &ImageReference) -> Result<(), LoadError> {
         let platforms = Platforms::Only(self.platform().await?);
         let (mut input, output) = tokio::io::duplex(ON_ITS_WAY);
         let (end, ended) = oneshot::channel();
@@ -38,12 +60,12 @@ impl DockerDaemon {
         let loading = docker.import_image_stream(options, archive, None).try_for_each(async |_| Ok(()));
         let (saved, loaded) = tokio::join!(saving, loading);
         match (saved, loaded) {
-            (Ok(saved), Ok(())) => self.confirm(name, &saved).await,
+            (Ok(saved), Ok(())) => Ok(self.confirm(name, &saved).await?),
             // The archive could not be written because the daemon did not take it.
-            (Ok(_) | Err(garden_registry::SaveError::Write { .. }), Err(error)) => {
-                Err(self.failed(&format!("load {name}"), error))
+            (Ok(_) | Err(SaveError::Write { .. }), Err(error)) => {
+                Err(self.failed(&format!("load {name}"), error).into())
             }
-            (Err(error), _) => Err(error.into()),
+            (Err(error), _) => Err(LoadError::Image(error)),
         }
     }
 

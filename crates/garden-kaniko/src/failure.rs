@@ -54,9 +54,12 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
     }
     if words.contains("error checking push permissions") || words.contains("error pushing image") {
         let kind = if refused { ErrorKind::Unauthorized } else { ErrorKind::PushFailed };
-        return Error::new(kind, format!("the image could not be pushed: {words}")).with_hint(
-            "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
-        );
+        let hint = if is_about_tls(words) {
+            "set `insecure` of `deploymentRegistry` if it speaks plain HTTP, or its `caCertificate`"
+        } else {
+            "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry"
+        };
+        return Error::new(kind, format!("the image could not be pushed: {words}")).with_hint(hint);
     }
     if is_base_image_failure(words) {
         let kind = if refused {
@@ -66,9 +69,13 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
         } else {
             ErrorKind::Unreachable
         };
-        return Error::new(kind, format!("a base image of the Dockerfile cannot be pulled: {words}")).with_hint(
-            "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
-        );
+        let hint = if is_about_tls(words) {
+            "set `insecure` or `caCertificate` of `deploymentRegistry` if the image is there; for another registry, \
+             `kaniko.extraFlags` takes kaniko's own `--insecure-registry` and `--registry-certificate`"
+        } else {
+            "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it"
+        };
+        return Error::new(kind, format!("a base image of the Dockerfile cannot be pulled: {words}")).with_hint(hint);
     }
     let message = match instruction {
         Some(step) if words.contains("failed to execute command") => {
@@ -81,6 +88,11 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
         ErrorKind::BuildFailed { step: instruction.map(str::to_owned), exit_code: Some(exit_code) },
         message,
     )
+}
+
+/// Returns whether a registry has no TLS, or none that is trusted. Source: Go, `net/http` and `crypto/x509`.
+fn is_about_tls(words: &str) -> bool {
+    ["HTTP response to HTTPS client", "x509: "].iter().any(|sign| words.contains(sign))
 }
 
 /// The line with which the executor ends, as opposed to what the Dockerfile's command printed.
@@ -168,6 +180,20 @@ mod tests {
             ErrorKind::Unauthorized
         );
         assert_eq!(kind_of("error resolving source context: unexpected EOF", None), ErrorKind::Unreachable);
+    }
+
+    #[test]
+    fn a_registry_without_tls_that_is_trusted_is_not_mended_by_credentials() {
+        for words in [
+            "Get \"https://r.example/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+            "Get \"https://r.example/v2/\": http: server gave HTTP response to HTTPS client",
+        ] {
+            for failed in ["error checking push permissions -- make sure …", "error building image"] {
+                let error = explain(1, None, &[format!("{failed}: {words}")]);
+                let hint = error.hint().unwrap_or_default();
+                assert!(hint.contains("`caCertificate`") && !hint.contains("imagePullSecrets"), "{error}: {hint}");
+            }
+        }
     }
 
     #[test]

@@ -9,8 +9,10 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-use crate::endpoint::{Origin, join};
+use crate::endpoint::join;
 use crate::error::RegistryError;
+use crate::origin::Origin;
+use crate::server::Server;
 
 /// What came back.
 pub(crate) struct Answer {
@@ -19,7 +21,7 @@ pub(crate) struct Answer {
     /// Who answered, after redirects.
     pub(crate) origin: Origin,
     /// Who answered, for messages.
-    pub(crate) server: String,
+    pub(crate) server: Server,
     pub(crate) body: Incoming,
     pub(crate) deadline: Deadline,
 }
@@ -88,7 +90,7 @@ impl Deadline {
         Self { at: Instant::now() + allowed, allowed }
     }
 
-    pub(crate) fn missed(self, server: String) -> RegistryError {
+    pub(crate) fn missed(self, server: Server) -> RegistryError {
         RegistryError::Timeout { server, after: self.allowed }
     }
 }

@@ -15,6 +15,7 @@ use crate::copy::{Location, Tree};
 use crate::error::RegistryError;
 use crate::manifest::{Descriptor, Manifest, ManifestKind, Platform};
 use crate::media_type;
+use crate::remedies::Remedies;
 
 /// Tar archives consist of blocks of this many bytes.
 const BLOCK: usize = 512;
@@ -214,16 +215,17 @@ impl<W: AsyncWrite + Unpin + Send> Archive<'_, W> {
     }
 }
 
-impl From<SaveError> for Error {
-    fn from(error: SaveError) -> Self {
-        match error {
-            SaveError::Registry(error) => error.into(),
-            SaveError::NoSuchPlatform { .. } => Self::new(ErrorKind::Config, error.to_string())
+impl SaveError {
+    /// Says what happened and, in the words of `remedies` where it is about the registry, what to do.
+    pub fn explain(self, remedies: &Remedies) -> Error {
+        match self {
+            Self::Registry(error) => error.explain(remedies),
+            Self::NoSuchPlatform { .. } => Error::new(ErrorKind::Config, self.to_string())
                 .with_hint("ask for a platform that there is, or build the image for this one")
-                .with_source(error),
-            SaveError::Write { .. } => Self::new(ErrorKind::Unexpected, error.to_string())
+                .with_source(self),
+            Self::Write { .. } => Error::new(ErrorKind::Unexpected, self.to_string())
                 .with_hint("check that there is room, and that the file may be written")
-                .with_source(error),
+                .with_source(self),
         }
     }
 }

@@ -5,6 +5,7 @@ use garden_build_core::Digest;
 use http::StatusCode;
 
 use crate::helper_answer::HelperProblem;
+use crate::server::Server;
 use crate::tls::TlsProblem;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -122,8 +123,8 @@ pub enum RegistryError {
     /// A server has other content than what its digest or its size promises.
     #[error("{server} has wrong content for {digest} of repository `{repository}`: {reason}")]
     WrongContent {
-        /// What the server is to us, and its scheme, host and port.
-        server: String,
+        /// The server.
+        server: Server,
         /// The repository that was asked for.
         repository: String,
         /// The content that was asked for.
@@ -156,24 +157,24 @@ pub enum RegistryError {
     /// A server could not be reached, or broke off.
     #[error("{server} cannot be reached: {}", crate::cause::root_cause(.source.as_ref()))]
     Unreachable {
-        /// What the server is to us, and its scheme, host and port.
-        server: String,
+        /// The server.
+        server: Server,
         /// What failed.
         source: BoxError,
     },
     /// A server took too long.
     #[error("{server} did not answer within {} s", .after.as_secs_f32())]
     Timeout {
-        /// What the server is to us, and its scheme, host and port.
-        server: String,
+        /// The server.
+        server: Server,
         /// The time that the whole operation was allowed.
         after: Duration,
     },
     /// No TLS connection came about.
     #[error("no TLS connection to {server}: {}", crate::cause::root_cause(.source.as_ref()))]
     Tls {
-        /// What the server is to us, and its scheme, host and port.
-        server: String,
+        /// The server.
+        server: Server,
         /// What is wrong, as far as it is known.
         problem: TlsProblem,
         /// What failed.
@@ -182,8 +183,8 @@ pub enum RegistryError {
     /// A server is overloaded or being restarted, also after some tries.
     #[error("{server} is busy: it answered {status}{}", and_wait(*.retry_after))]
     Busy {
-        /// What the server is to us, and its scheme, host and port.
-        server: String,
+        /// The server.
+        server: Server,
         /// Its last answer.
         status: StatusCode,
         /// How long it asks us to wait.
@@ -200,24 +201,24 @@ pub enum RegistryError {
     /// A redirect that leads nowhere, in a circle, or from TLS to plain HTTP.
     #[error("a redirect by {server} cannot be followed: {reason}")]
     Redirect {
-        /// What the server is to us, and its scheme, host and port.
-        server: String,
+        /// The server.
+        server: Server,
         /// What is wrong.
         reason: String,
     },
     /// An answer is larger than any that makes sense.
     #[error("{server} answered with more than {limit} bytes")]
     TooLarge {
-        /// What the server is to us, and its scheme, host and port.
-        server: String,
+        /// The server.
+        server: Server,
         /// The largest answer that is read, in bytes.
         limit: usize,
     },
     /// An answer that the protocol does not foresee.
     #[error("{server} answered {status} for repository `{repository}`: {reason}")]
     Unexpected {
-        /// What the server is to us, and its scheme, host and port.
-        server: String,
+        /// The server.
+        server: Server,
         /// The repository that was asked for.
         repository: String,
         /// The answer's status.

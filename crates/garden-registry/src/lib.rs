@@ -34,7 +34,10 @@ mod key;
 mod lookup;
 mod manifest;
 mod media_type;
+mod origin;
+mod remedies;
 mod report;
+mod server;
 mod server_message;
 mod tls;
 mod token;
@@ -46,7 +49,7 @@ pub use client::{
     Uploaded, repository_of,
 };
 pub use connect::{Dial, Stream, TcpDialer};
-pub use copy::{Copied, CopyEvent, Location, copy};
+pub use copy::{Copied, CopyError, CopyEvent, Location, copy};
 pub use credential_helper::CredentialHelpers;
 pub use credentials::{Credentials, Login};
 pub use docker_config::CredentialsError;
@@ -54,4 +57,6 @@ pub use error::{Identity, Refusal, RegistryError};
 pub use helper_answer::{HelperName, HelperOutput, HelperProblem};
 pub use lookup::{CredentialsWarning, Found, HelperQuestion};
 pub use manifest::{Descriptor, Manifest, ManifestKind, Platform};
+pub use remedies::Remedies;
+pub use server::Server;
 pub use tls::TlsProblem;

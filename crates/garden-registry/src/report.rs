@@ -1,18 +1,22 @@
 //! What a caller of garden-build is told about a failure, and what to do about it.
 
 use garden_build_core::{Error, ErrorKind};
+use http::StatusCode;
 
 use crate::docker_config::CredentialsError;
 use crate::error::{Identity, Refusal, RegistryError};
 use crate::helper_answer::HelperProblem;
+use crate::remedies::Remedies;
+use crate::server::Server;
 use crate::tls::TlsProblem;
 
-impl From<RegistryError> for Error {
-    fn from(error: RegistryError) -> Self {
-        let kind = kind(&error);
+impl RegistryError {
+    /// Says what happened and, in the words of `remedies`, what to do.
+    pub fn explain(self, remedies: &Remedies) -> Error {
+        let kind = kind(&self);
         let retryable = matches!(kind, ErrorKind::Unreachable);
-        let hint = hint(&error);
-        let mut report = Error::new(kind, error.to_string()).with_source(error);
+        let hint = hint(&self, remedies);
+        let mut report = Error::new(kind, self.to_string()).with_source(self);
         if retryable {
             report = report.retryable();
         }
@@ -63,43 +67,24 @@ fn kind(error: &RegistryError) -> ErrorKind {
     }
 }
 
-fn hint(error: &RegistryError) -> Option<String> {
+fn hint(error: &RegistryError, remedies: &Remedies) -> Option<String> {
     let hint = match error {
-        RegistryError::InvalidRegistry { .. } => {
-            "set deploymentRegistry.hostname to the registry's host name and, if it has one, \
-             deploymentRegistry.port to its port"
-        }
-        RegistryError::InvalidCaCertificates { .. } => {
-            "set deploymentRegistry.caCertificate to one or more certificates in PEM form"
-        }
-        RegistryError::Unauthorized(refusal) => return Some(unauthorized(refusal)),
-        RegistryError::Forbidden(refusal) => return Some(forbidden(refusal)),
-        RegistryError::Tls { problem, .. } => match problem {
-            TlsProblem::UnknownAuthority => {
-                "set deploymentRegistry.caCertificate to the certificate of the authority that signed the server's"
-            }
-            TlsProblem::WrongName => {
-                "name the registry as its certificate does, or have the name added to the certificate's \
-                 subject alternative names"
-            }
-            TlsProblem::OutOfDate => "renew the server's certificate, or check this machine's clock",
-            TlsProblem::AuthorityAsServer => {
-                "give the server a certificate that is not an authority's own: make it with \
-                 `basicConstraints=critical,CA:FALSE`, or sign it with an authority"
-            }
-            TlsProblem::NotTls => {
-                "the server seems to speak plain HTTP: if this is intended, set deploymentRegistry.insecure: true"
-            }
-            TlsProblem::Handshake => return None,
-        },
-        RegistryError::Unreachable { server, .. } if server.contains("http://") => {
-            "check host and port, and whether the server speaks TLS: then remove deploymentRegistry.insecure"
+        RegistryError::InvalidRegistry { .. } => remedies.name,
+        RegistryError::InvalidCaCertificates { .. } => remedies.certificates,
+        RegistryError::Unauthorized(refusal) => return Some(unauthorized(refusal, remedies)),
+        RegistryError::Forbidden(refusal) => return Some(forbidden(refusal, remedies)),
+        RegistryError::Tls { server, problem, .. } => return hint_for_tls(server, *problem, remedies),
+        RegistryError::Unreachable { server, .. } if may_speak_tls(server) => {
+            let tls = remedies.tls;
+            return Some(format!("check host and port, and whether the server speaks TLS: then {tls}"));
         }
         RegistryError::Unreachable { .. } => {
             "check host and port, and whether a proxy or a firewall is in between"
         }
-        RegistryError::Unexpected { server, status, .. } if *status == 400 && server.contains("http://") => {
-            "if the registry speaks TLS, remove deploymentRegistry.insecure"
+        RegistryError::Unexpected { server, status, .. }
+            if *status == StatusCode::BAD_REQUEST && may_speak_tls(server) =>
+        {
+            return Some(format!("if the registry speaks TLS, {}", remedies.tls));
         }
         RegistryError::Unexpected { status, .. } if status.is_server_error() => {
             "look into the registry's log, or ask whoever runs it, and try again once it works"
@@ -110,8 +95,11 @@ fn hint(error: &RegistryError) -> Option<String> {
         RegistryError::Timeout { .. } => {
             "try again; if it stays so, check host and port, and whether a firewall drops the connection"
         }
-        RegistryError::Busy { status, .. } if *status == 429 => {
-            "wait and try again; registries often allow more to those who log in: add an imagePullSecret"
+        RegistryError::Busy { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS => {
+            let credentials = remedies.credentials;
+            return Some(format!(
+                "wait and try again; registries often allow more to those who log in: {credentials}"
+            ));
         }
         RegistryError::Busy { .. } => "wait and try again; if it stays so, ask whoever runs the server",
         RegistryError::Authentication { .. } => {
@@ -119,8 +107,10 @@ fn hint(error: &RegistryError) -> Option<String> {
              server that works and, if the registry has TLS, has it too"
         }
         RegistryError::Redirect { .. } => {
-            "set deploymentRegistry.hostname to the registry's own address, or correct the external address \
-             in the settings of the registry or of the proxy before it"
+            let name = remedies.name;
+            return Some(format!(
+                "{name}; or correct the external address in the settings of the registry or of the proxy before it"
+            ));
         }
         RegistryError::Malformed { .. } => return None,
         RegistryError::WrongContent { .. } | RegistryError::Missing { .. } => {
@@ -133,13 +123,41 @@ fn hint(error: &RegistryError) -> Option<String> {
     Some(hint.to_owned())
 }
 
-fn unauthorized(refusal: &Refusal) -> String {
+/// Returns whether the server may be one with TLS that was asked without. Only the registry's own scheme can be set.
+fn may_speak_tls(server: &Server) -> bool {
+    server.is_registry() && server.speaks_plain_http()
+}
+
+fn hint_for_tls(server: &Server, problem: TlsProblem, remedies: &Remedies) -> Option<String> {
+    let hint = match problem {
+        TlsProblem::UnknownAuthority => remedies.authority,
+        TlsProblem::WrongName => {
+            "name the registry as its certificate does, or have the name added to the certificate's \
+             subject alternative names"
+        }
+        TlsProblem::OutOfDate => "renew the server's certificate, or check this machine's clock",
+        TlsProblem::AuthorityAsServer => {
+            "give the server a certificate that is not an authority's own: make it with \
+             `basicConstraints=critical,CA:FALSE`, or sign it with an authority"
+        }
+        TlsProblem::NotTls if server.is_registry() => {
+            let plain_http = remedies.plain_http;
+            return Some(format!("the server seems to speak plain HTTP: if this is intended, {plain_http}"));
+        }
+        TlsProblem::NotTls => {
+            "the server seems to speak plain HTTP: correct the address that the registry's settings give for it"
+        }
+        TlsProblem::Handshake => return None,
+    };
+    Some(hint.to_owned())
+}
+
+fn unauthorized(refusal: &Refusal, remedies: &Remedies) -> String {
     let Refusal { registry, repository, identity, .. } = refusal;
     match identity {
-        Identity::Anonymous => format!(
-            "add an imagePullSecret for {registry} to the provider's imagePullSecrets, with credentials that may \
-             access `{repository}`"
-        ),
+        Identity::Anonymous => {
+            format!("{}; they have to allow access to `{repository}` at {registry}", remedies.credentials)
+        }
         Identity::Credentials { origin, key } => {
             format!("check the entry `{key}` of {origin}: {registry} does not accept it for `{repository}`")
         }
@@ -157,12 +175,12 @@ fn unauthorized(refusal: &Refusal) -> String {
                     format!("log in where `docker-credential-{helper}` has its credentials from")
                 }
             };
-            format!("{remedy}, or add an imagePullSecret with an `auth` entry for {registry} beside {origin}")
+            format!("{remedy}; {origin} names it. Or {}", remedies.credentials)
         }
     }
 }
 
-fn forbidden(refusal: &Refusal) -> String {
+fn forbidden(refusal: &Refusal, remedies: &Remedies) -> String {
     match &refusal.identity {
         Identity::Credentials { origin, key } => format!(
             "give the user in the entry `{key}` of {origin} access to `{}` at {}",
@@ -172,7 +190,7 @@ fn forbidden(refusal: &Refusal) -> String {
             "give the user that `docker-credential-{helper}`, named by {origin}, logs in access to `{}` at {}",
             refusal.repository, refusal.registry
         ),
-        _ => unauthorized(refusal),
+        _ => unauthorized(refusal, remedies),
     }
 }
 
@@ -180,13 +198,35 @@ fn forbidden(refusal: &Refusal) -> String {
 mod tests {
     use std::time::Duration;
 
-    use http::StatusCode;
-
     use super::*;
+    use crate::origin::Origin;
 
     fn refusal(identity: Identity) -> Box<Refusal> {
         let (registry, repository) = ("registry.example".to_owned(), "team/api".to_owned());
         Box::new(Refusal { registry, repository, identity, reason: None })
+    }
+
+    const REMEDIES: Remedies = Remedies {
+        name: "name another one",
+        certificates: "give certificates",
+        authority: "trust the authority",
+        plain_http: "do without TLS",
+        tls: "use TLS",
+        credentials: "log in",
+    };
+
+    fn server(url: &str) -> Server {
+        let origin = Origin::of(&url.parse().expect("a URL"));
+        Server::registry("registry.example", origin)
+    }
+
+    fn token_server(url: &str) -> Server {
+        let origin = Origin::of(&url.parse().expect("a URL")).expect("an origin");
+        Server::named_by("registry.example", origin)
+    }
+
+    fn hint_of(error: RegistryError) -> String {
+        error.explain(&REMEDIES).hint().unwrap_or_default().to_owned()
     }
 
     #[test]
@@ -202,7 +242,7 @@ mod tests {
         let with = Identity::HelperLogin { origin: helper_origin, key: helper_key, helper };
         let failed = HelperProblem::Failed { reason: "no route".to_owned() };
         for (identity, expected) in [
-            (Identity::Anonymous, "add an imagePullSecret for registry.example"),
+            (Identity::Anonymous, "log in"),
             (
                 Identity::Credentials { origin: origin.clone(), key: key.clone() },
                 "the entry `*.example` of secret default/regcred",
@@ -212,20 +252,20 @@ mod tests {
             (without(HelperProblem::NoLogin), "log in where `docker-credential-ecr-login` has"),
             (without(failed), "mend what `docker-credential-ecr-login` complains of"),
         ] {
-            let error = Error::from(RegistryError::Unauthorized(refusal(identity.clone())));
+            let error = RegistryError::Unauthorized(refusal(identity.clone())).explain(&REMEDIES);
             assert_eq!(*error.kind(), ErrorKind::Unauthorized);
             assert!(!error.is_retryable());
             let shown = error.to_string();
             assert!(shown.contains("registry.example") && shown.contains("`team/api`"), "{shown}");
             assert!(error.hint().is_some_and(|hint| hint.contains(expected)), "{shown}");
-            let forbidden = Error::from(RegistryError::Forbidden(refusal(identity)));
+            let forbidden = RegistryError::Forbidden(refusal(identity)).explain(&REMEDIES);
             assert_eq!(*forbidden.kind(), ErrorKind::PermissionDenied);
         }
     }
 
     #[test]
     fn every_other_failure_has_a_remedy() {
-        let server = || "registry https://registry.example:443".to_owned();
+        let server = || server("https://registry.example");
         let reason = || "broken".to_owned();
         let busy = |status| RegistryError::Busy { server: server(), status, retry_after: None };
         let unexpected = |status| {
@@ -236,31 +276,54 @@ mod tests {
         let reference = "other.example/api:v1".to_owned();
         for (error, expected) in [
             (RegistryError::Timeout { server: server(), after: Duration::from_secs(30) }, "firewall"),
-            (busy(StatusCode::TOO_MANY_REQUESTS), "imagePullSecret"),
+            (busy(StatusCode::TOO_MANY_REQUESTS), "to those who log in: log in"),
             (busy(StatusCode::SERVICE_UNAVAILABLE), "wait and try again"),
             (RegistryError::Authentication { registry: registry(), reason: reason() }, "token server"),
-            (RegistryError::Redirect { server: server(), reason: reason() }, "deploymentRegistry.hostname"),
+            (RegistryError::Redirect { server: server(), reason: reason() }, "name another one; or correct"),
             (RegistryError::TooLarge { server: server(), limit: 1 }, "proxy"),
             (RegistryError::WrongRegistry { registry: registry(), reference }, "image of this registry"),
             (unexpected(StatusCode::INTERNAL_SERVER_ERROR), "the registry's log"),
             (unexpected(StatusCode::OK), "host and port"),
         ] {
             let shown = error.to_string();
-            let hint = Error::from(error).hint().map(str::to_owned);
-            assert!(hint.as_ref().is_some_and(|hint| hint.contains(expected)), "{shown}: {hint:?}");
+            let hint = hint_of(error);
+            assert!(hint.contains(expected), "{shown}: {hint:?}");
         }
     }
 
     #[test]
     fn only_what_may_pass_is_retryable() {
-        let server = || "registry https://registry.example:443".to_owned();
         let source = || std::io::Error::other("broken").into();
-        let unreachable = Error::from(RegistryError::Unreachable { server: server(), source: source() });
+        let server = || server("https://registry.example");
+        let unreachable =
+            RegistryError::Unreachable { server: server(), source: source() }.explain(&REMEDIES);
         assert!(unreachable.is_retryable());
         assert!(unreachable.message().ends_with("cannot be reached: broken"), "{unreachable}");
         let problem = TlsProblem::UnknownAuthority;
-        let tls = Error::from(RegistryError::Tls { server: server(), problem, source: source() });
+        let tls = RegistryError::Tls { server: server(), problem, source: source() }.explain(&REMEDIES);
         assert!(!tls.is_retryable());
-        assert!(tls.hint().is_some_and(|hint| hint.contains("deploymentRegistry.caCertificate")));
+        assert_eq!(tls.hint(), Some("trust the authority"));
+    }
+
+    #[test]
+    fn only_the_registry_s_own_scheme_can_be_set() {
+        let source = || std::io::Error::other("broken").into();
+        let unreachable = |server| hint_of(RegistryError::Unreachable { server, source: source() });
+        let plain = |server| {
+            let problem = TlsProblem::NotTls;
+            hint_of(RegistryError::Tls { server, problem, source: source() })
+        };
+        assert!(unreachable(server("http://registry.example:5000")).contains("use TLS"));
+        assert!(!unreachable(server("https://registry.example")).contains("use TLS"));
+        assert!(!unreachable(token_server("http://tokens.example")).contains("use TLS"));
+        assert!(plain(server("https://registry.example")).contains("do without TLS"));
+        assert!(!plain(token_server("https://tokens.example")).contains("do without TLS"));
+        let refused = |server, reason: &str| {
+            let (repository, reason) = ("team/api".to_owned(), reason.to_owned());
+            hint_of(RegistryError::Unexpected { server, repository, status: StatusCode::BAD_REQUEST, reason })
+        };
+        assert!(refused(server("http://registry.example"), "TLS wanted").contains("use TLS"));
+        // What a server says decides nothing.
+        assert!(!refused(server("https://registry.example"), "see http://docs.example").contains("use TLS"));
     }
 }

@@ -21,8 +21,9 @@ use tokio::time::Instant;
 use crate::answer::Answer;
 use crate::challenge::Challenge;
 use crate::credentials::Login;
-use crate::endpoint::{Endpoint, Origin};
+use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
+use crate::origin::Origin;
 use crate::server_message::ServerMessage;
 use crate::transport::{Call, Operation};
 

@@ -21,8 +21,10 @@ use tokio::time::timeout_at;
 use crate::answer::{Answer, Deadline};
 use crate::cause::chain;
 use crate::connect::{Connector, Dial};
-use crate::endpoint::{Endpoint, Origin};
+use crate::endpoint::Endpoint;
 use crate::error::{BoxError, RegistryError};
+use crate::origin::Origin;
+use crate::server::Server;
 use crate::tls;
 use crate::tls::Trust;
 
@@ -57,7 +59,7 @@ pub(crate) type StreamedBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// An attempt that may be repeated, and one that may not.
 enum Trouble {
-    Busy { server: String, status: StatusCode, retry_after: Option<Duration> },
+    Busy { server: Server, status: StatusCode, retry_after: Option<Duration> },
     Broken(RegistryError),
     Final(RegistryError),
 }
@@ -166,7 +168,7 @@ impl Operation<'_> {
             }
             call.uri = target;
         }
-        let server = self.describe(Origin::of(&call.uri).as_ref());
+        let server = self.server(Origin::of(&call.uri).as_ref());
         Err(RegistryError::Redirect { server, reason: format!("it is the last of more than {REDIRECTS}") })
     }
 
@@ -179,7 +181,7 @@ impl Operation<'_> {
         body: StreamedBody,
     ) -> Result<Answer, RegistryError> {
         let origin = self.origin(&call.uri)?;
-        let server = self.describe(Some(&origin));
+        let server = self.server(Some(&origin));
         match self.transport.request(call.request(body)).await {
             Ok(response) => Ok(answer(response, origin, server, Deadline::after(self.deadline.allowed))),
             Err(error) => match failure(server, error) {
@@ -213,7 +215,7 @@ impl Operation<'_> {
 
     async fn attempt(&self, call: &Call) -> Result<Answer, Trouble> {
         let origin = self.origin(&call.uri).map_err(Trouble::Final)?;
-        let server = self.describe(Some(&origin));
+        let server = self.server(Some(&origin));
         let deadline = match self.patience {
             Patience::Question => self.deadline,
             Patience::Transfer => Deadline::after(self.deadline.allowed),
@@ -243,12 +245,11 @@ impl Operation<'_> {
     }
 
     /// Says who a server is: the registry, or someone to whom the registry sent us.
-    fn describe(&self, origin: Option<&Origin>) -> String {
+    fn server(&self, origin: Option<&Origin>) -> Server {
         let registry = &self.endpoint.name;
         match origin {
-            Some(origin) if *origin == self.endpoint.origin => format!("registry {registry} ({origin})"),
-            Some(origin) => format!("{origin}, named by registry {registry},"),
-            None => format!("registry {registry}"),
+            Some(origin) if *origin != self.endpoint.origin => Server::named_by(registry, origin.clone()),
+            origin => Server::registry(registry, origin.cloned()),
         }
     }
 }
@@ -286,7 +287,7 @@ fn client<C: Connect + Clone>(connector: C) -> Client<C, StreamedBody> {
         .build(connector)
 }
 
-fn answer(response: Response<Incoming>, origin: Origin, server: String, deadline: Deadline) -> Answer {
+fn answer(response: Response<Incoming>, origin: Origin, server: Server, deadline: Deadline) -> Answer {
     let (parts, body) = response.into_parts();
     Answer { status: parts.status, headers: parts.headers, origin, server, body, deadline }
 }
@@ -301,7 +302,7 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }
 
-fn failure(server: String, error: ClientError) -> Trouble {
+fn failure(server: Server, error: ClientError) -> Trouble {
     let problem = tls::problem(&error);
     let timed_out = connect_timed_out(&error);
     let source: BoxError = error.into();

@@ -63,6 +63,22 @@ fn failures_of_registries_are_told_apart() {
 }
 
 #[test]
+fn a_registry_without_tls_that_is_trusted_is_not_mended_by_credentials() {
+    let untrusted = "failed to do request: Head \"https://r.example/v2/a/blobs/sha256:1\": tls: failed to verify certificate: \
+                     x509: certificate signed by unknown authority";
+    let plain = "failed to do request: Head \"https://r.example/v2/\": http: server gave HTTP response to HTTPS client";
+    for words in [untrusted, plain] {
+        let pushed = explained(&format!("failed to push r.example/a:1: {words}"), None);
+        let pulled = explained(&format!("failed to resolve source metadata for r.example/a:1: {words}"), None);
+        for error in [pushed, pulled] {
+            let hint = error.hint().unwrap_or_default();
+            assert!(hint.contains("`caCertificate`") && hint.contains("`deploymentRegistry`"), "{error}: {hint}");
+            assert!(!hint.contains("imagePullSecrets"), "{error}: {hint}");
+        }
+    }
+}
+
+#[test]
 fn what_the_request_lacks_is_said() {
     let hint = |message: &str| explained(message, None).hint().unwrap_or_default().to_owned();
     assert!(hint("secret token: not found").contains("BuildRequest::secret"));

@@ -1,5 +1,7 @@
 //! What the failure of a step means.
 
+use crate::failure::is_about_tls;
+
 /// What the failure of a step means to the build.
 pub(super) enum Trouble {
     /// It fails, too.
@@ -16,6 +18,9 @@ pub(super) enum Trouble {
 pub(super) fn trouble(step: &str, error: String) -> Trouble {
     const CREDENTIALS: &str = "the cluster has to reach the registries of `clusterBuildkit.cache`, and `imagePullSecrets` \
         needs credentials for them; a layer with `export: false` is not written";
+    const TLS: &str = "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`, where `clusterBuildkit.cache` names \
+        it, or in `deploymentRegistry`";
+    let hint = if is_about_tls(&error) { TLS } else { CREDENTIALS };
     let reads = step.strip_prefix("importing cache manifest from ");
     let writes = step.starts_with("exporting cache to ");
     // It was stopped with the build.
@@ -26,11 +31,11 @@ pub(super) fn trouble(step: &str, error: String) -> Trouble {
         Some(_) if error.ends_with(": not found") => Trouble::NoCacheYet,
         Some(cache) => {
             let warning = format!("the cache {cache} could not be read: {error}");
-            Trouble::Cache { warning, hint: CREDENTIALS, error }
+            Trouble::Cache { warning, hint, error }
         }
         None if writes => {
             let warning = format!("the cache could not be written, so later builds may take longer: {error}");
-            Trouble::Cache { warning, hint: CREDENTIALS, error }
+            Trouble::Cache { warning, hint, error }
         }
         None => Trouble::Failure(error),
     }

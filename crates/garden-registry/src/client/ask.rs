@@ -6,8 +6,8 @@ use secrecy::ExposeSecret as _;
 use crate::RegistryClient;
 use crate::answer::Answer;
 use crate::authenticate::Access;
-use crate::endpoint::Origin;
 use crate::error::RegistryError;
+use crate::origin::Origin;
 use crate::server_message::ServerMessage;
 use crate::transport::{Call, Operation, Patience};
 

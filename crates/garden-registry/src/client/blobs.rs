@@ -87,7 +87,7 @@ impl RemoteBlob {
     pub async fn bytes(&self, limit: u64) -> Result<Bytes, RegistryError> {
         let size = usize::try_from(self.descriptor.size).ok().filter(|_| self.descriptor.size <= limit);
         let Some(size) = size else {
-            let server = format!("registry {}", self.client.registry());
+            let server = self.client.server();
             return Err(RegistryError::TooLarge {
                 server,
                 limit: usize::try_from(limit).unwrap_or(usize::MAX),
@@ -198,7 +198,7 @@ impl Reader {
 
     fn wrong(&self, reason: String) -> RegistryError {
         RegistryError::WrongContent {
-            server: format!("registry {}", self.blob.client.registry()),
+            server: self.blob.client.server(),
             repository: self.blob.repository.clone(),
             digest: self.blob.descriptor.digest,
             reason,

@@ -13,8 +13,9 @@ use super::RegistryClient;
 use super::ask::Refused;
 use crate::answer::Answer;
 use crate::authenticate::{Access, Action, CATALOG};
-use crate::endpoint::{Origin, join};
+use crate::endpoint::join;
 use crate::error::RegistryError;
+use crate::origin::Origin;
 use crate::transport::{Call, Patience};
 
 /// A list that goes on for longer goes in a circle.

@@ -10,6 +10,7 @@ use crate::connect::{Dial, TcpDialer};
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
+use crate::server::Server;
 use crate::transport::Transport;
 
 mod access_token;
@@ -164,6 +165,12 @@ impl RegistryClient {
     /// Returns the registry's name: `host` or `host:port`.
     pub fn registry(&self) -> &str {
         &self.0.endpoint.name
+    }
+
+    /// Returns who is asked, for messages.
+    pub(crate) fn server(&self) -> Server {
+        let Endpoint { name, origin, .. } = &self.0.endpoint;
+        Server::registry(name, Some(origin.clone()))
     }
 
     /// Tells whether `other` asks the same registry, so that blobs need not travel between them.

@@ -12,9 +12,9 @@ use super::part::Sent;
 use super::upload_session::{Broken, Session, empty};
 use crate::answer::Answer;
 use crate::authenticate::{Access, Action};
-use crate::endpoint::Origin;
 use crate::error::RegistryError;
 use crate::manifest::Descriptor;
+use crate::origin::Origin;
 use crate::transport::{Operation, Patience};
 
 /// How often an upload is begun. Distribution forgets one of which a part broke.

@@ -162,7 +162,7 @@ impl Session<'_> {
                 Ok(answer) => return answer,
                 Err(_) if part.position() != before || part.waits_for_source() => {}
                 Err(_) => {
-                    let server = format!("registry {}", self.client.registry());
+                    let server = self.client.server();
                     return Err(RegistryError::Timeout { server, after: allowed });
                 }
             }
@@ -194,7 +194,7 @@ impl Session<'_> {
         let uri: Uri =
             format!("{}{separator}digest={}", self.location, blob.digest).parse().map_err(|_| {
                 let reason = "the URL of an upload cannot take a digest".to_owned();
-                RegistryError::Redirect { server: format!("registry {}", self.client.registry()), reason }
+                RegistryError::Redirect { server: self.client.server(), reason }
             })?;
         let asked = self.client.ask(empty(Method::PUT, uri), self.access, &self.operation).await?;
         if asked.status().is_success() {

@@ -7,15 +7,16 @@
 mod tree;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use garden_build_core::{Digest, ImageReference};
+use garden_build_core::{Digest, Error, ImageReference};
 use serde::Serialize;
 
-use crate::client::{RegistryClient, Resolution, Sent, Uploaded};
+use crate::client::{BlobSource, BlobStream, RegistryClient, RemoteBlob, Resolution, Sent, Uploaded};
 use crate::error::RegistryError;
 use crate::manifest::{Descriptor, Manifest};
+use crate::remedies::Remedies;
 pub(crate) use tree::Tree;
 
 /// How many blobs travel at once. `docker push` has five; more rarely help, and some registries mind.
@@ -95,6 +96,28 @@ pub struct Copied {
     pub bytes_sent: u64,
 }
 
+/// Why an image was not copied, by the side where it failed: each may be a registry of another owner, with other options.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CopyError {
+    /// It could not be read from its registry.
+    #[error(transparent)]
+    Source(RegistryError),
+    /// It could not be written to the other registry.
+    #[error(transparent)]
+    Destination(RegistryError),
+}
+
+impl CopyError {
+    /// Says what happened and, in the words of the side where it did, what to do.
+    pub fn explain(self, source: &Remedies, destination: &Remedies) -> Error {
+        match self {
+            Self::Source(error) => error.explain(source),
+            Self::Destination(error) => error.explain(destination),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Counters {
     sent: AtomicU64,
@@ -115,13 +138,14 @@ pub async fn copy(
     source: &Location,
     destination: &Location,
     report: Arc<dyn Fn(CopyEvent) + Send + Sync>,
-) -> Result<Copied, RegistryError> {
-    let root = source.root().await?;
+) -> Result<Copied, CopyError> {
+    let root = source.root().await.map_err(CopyError::Source)?;
     let digest = root.digest();
-    let existed = destination.registry.resolve(&destination.image).await? == Resolution::Exists(digest);
+    let found = destination.registry.resolve(&destination.image).await.map_err(CopyError::Destination)?;
+    let existed = found == Resolution::Exists(digest);
 
     // An image that is there is there as a whole; what refers to it may be new.
-    let tree = Tree::find(source, root, existed).await?;
+    let tree = Tree::find(source, root, existed).await.map_err(CopyError::Source)?;
     report(CopyEvent::Found { manifests: tree.manifests().count(), blobs: tree.blobs.clone() });
     let counters = Counters::default();
     // Collected first: a closure that borrows could not be held while others run.
@@ -137,10 +161,13 @@ pub async fn copy(
         // What refers to something goes one by one: it may have to be added to a list, of which the last one wins.
         let (referring, others): (Vec<_>, Vec<_>) =
             level.iter().partition(|manifest| manifest.subject().is_some());
-        stream::iter(pushing(others)).buffer_unordered(PARALLEL).try_collect::<()>().await?;
-        stream::iter(pushing(referring)).buffered(1).try_collect::<()>().await?;
+        let pushed = async {
+            stream::iter(pushing(others)).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+            stream::iter(pushing(referring)).buffered(1).try_collect::<()>().await
+        };
+        pushed.await.map_err(CopyError::Destination)?;
     }
-    verify(destination, digest).await?;
+    verify(destination, digest).await.map_err(CopyError::Destination)?;
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     Ok(Copied {
         digest,
@@ -158,13 +185,15 @@ async fn copy_blob(
     blob: &Descriptor,
     report: &Arc<dyn Fn(CopyEvent) + Send + Sync>,
     counters: &Counters,
-) -> Result<(), RegistryError> {
+) -> Result<(), CopyError> {
     let from = source.registry.is_same_registry(&destination.registry).then(|| source.image.repository());
-    let content = source.registry.blob(source.image.repository(), blob)?;
+    let content = source.registry.blob(source.image.repository(), blob).map_err(CopyError::Source)?;
+    let content = WatchedSource { content, failed: Arc::default() };
     let (told, digest) = (Arc::clone(report), blob.digest);
     let sent = Sent::new(move |bytes| told(CopyEvent::Sent { blob: digest, bytes }));
     let repository = destination.image.repository();
-    let how = destination.registry.upload_blob(repository, blob, from, &content, &sent).await?;
+    let uploaded = destination.registry.upload_blob(repository, blob, from, &content, &sent).await;
+    let how = uploaded.map_err(|error| content.side_of(error))?;
     let counter = match how {
         Uploaded::Existed => &counters.existed,
         Uploaded::Mounted => &counters.mounted,
@@ -176,6 +205,29 @@ async fn copy_blob(
     counter.fetch_add(1, Ordering::Relaxed);
     report(CopyEvent::Arrived { blob: digest, how });
     Ok(())
+}
+
+/// The content of a blob, which remembers whether reading it failed: an upload fails with what its source failed with.
+struct WatchedSource {
+    content: RemoteBlob,
+    failed: Arc<AtomicBool>,
+}
+
+impl WatchedSource {
+    fn side_of(&self, error: RegistryError) -> CopyError {
+        if self.failed.load(Ordering::Relaxed) {
+            CopyError::Source(error)
+        } else {
+            CopyError::Destination(error)
+        }
+    }
+}
+
+impl BlobSource for WatchedSource {
+    fn read_from(&self, offset: u64) -> BlobStream {
+        let failed = Arc::clone(&self.failed);
+        self.content.read_from(offset).inspect_err(move |_| failed.store(true, Ordering::Relaxed)).boxed()
+    }
 }
 
 /// Pushes a manifest under `name`, or under its digest if it has none of its own.
@@ -195,7 +247,7 @@ async fn verify(destination: &Location, digest: Digest) -> Result<(), RegistryEr
         Resolution::Missing => format!("after it was pushed, {} does not exist", destination.image),
     };
     Err(RegistryError::WrongContent {
-        server: format!("registry {}", destination.registry.registry()),
+        server: destination.registry.server(),
         repository: destination.image.repository().to_owned(),
         digest,
         reason,

@@ -125,7 +125,7 @@ fn read(source: &Location, digest: Digest) -> BoxFuture<'_, Result<Manifest, Reg
 
 fn cannot_copy(source: &Location, digest: Digest, reason: String) -> RegistryError {
     RegistryError::WrongContent {
-        server: format!("registry {}", source.image.registry()),
+        server: source.registry.server(),
         repository: source.image.repository().to_owned(),
         digest,
         reason,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use garden_build_core::{Digest, ImageReference};
-use garden_registry::{CopyEvent, Location, Manifest, RegistryError, Resolution, Uploaded, copy};
+use garden_registry::{CopyError, CopyEvent, Location, Manifest, RegistryError, Resolution, Uploaded, copy};
 
 use crate::images::{DOCKER_LIST, Image, OCI_INDEX, index};
 use crate::process::Program;
@@ -173,7 +173,7 @@ async fn an_image_that_is_not_complete_is_not_copied() {
     let destination = Registry::start(Program::Distribution, Guard::Open).await;
     let (from, to) = (at(&source, "team/api", "v1"), at(&destination, "team/api", "v1"));
     let absent = copy(&from, &to, silently()).await.expect_err("no such image");
-    assert!(matches!(absent, RegistryError::Missing { .. }), "{absent}");
+    assert!(matches!(absent, CopyError::Source(RegistryError::Missing { .. })), "{absent}");
 
     let images = [Image::new("kept", &[1_000]), Image::docker("deleted")];
     for image in &images {

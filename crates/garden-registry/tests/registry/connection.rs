@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use garden_build_core::{Error, ErrorKind};
-use garden_registry::{Dial, RegistryClient, RegistryError, Resolution, Stream, TlsProblem};
+use garden_build_core::ErrorKind;
+use garden_registry::{Dial, RegistryClient, RegistryError, Remedies, Resolution, Stream, TlsProblem};
 use rustls::HandshakeKind;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
@@ -38,10 +38,10 @@ async fn an_unknown_authority_is_refused_with_the_remedy() {
         let client = server.client().ca_certificates(pem).build().expect("valid");
         let error = client.resolve(&server.image()).await.expect_err("not trusted");
         assert_eq!(tls_problem(&error), Some(TlsProblem::UnknownAuthority), "{error}");
-        let error = Error::from(error);
+        let error = error.explain(&Remedies::OF_PROGRAM);
         assert!(!error.is_retryable());
         assert!(
-            error.hint().is_some_and(|hint| hint.contains("deploymentRegistry.caCertificate")),
+            error.hint().is_some_and(|hint| hint.contains("RegistryClientBuilder::ca_certificates")),
             "{error}"
         );
     }
@@ -87,16 +87,22 @@ async fn plain_http_in_answer_to_tls_is_recognised() {
     let server = FakeServer::start(|_| found()).await;
     let error = server.client().build().expect("valid").resolve(&server.image()).await.expect_err("no TLS");
     assert_eq!(tls_problem(&error), Some(TlsProblem::NotTls), "{error}");
-    let error = Error::from(error);
-    assert!(error.hint().is_some_and(|hint| hint.contains("deploymentRegistry.insecure: true")), "{error}");
+    let error = error.explain(&Remedies::OF_PROGRAM);
+    assert!(
+        error.hint().is_some_and(|hint| hint.contains("RegistryClientBuilder::insecure(true)")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn tls_in_answer_to_plain_http_has_a_remedy_too() {
     let server = FakeServer::start_tls(&Authority::new(), |_| found()).await;
     let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("TLS");
-    let error = Error::from(error);
-    assert!(error.hint().is_some_and(|hint| hint.contains("remove deploymentRegistry.insecure")), "{error}");
+    let error = error.explain(&Remedies::OF_PROGRAM);
+    assert!(
+        error.hint().is_some_and(|hint| hint.contains("do without `RegistryClientBuilder::insecure`")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -113,7 +119,7 @@ async fn a_refused_connection_is_retryable_and_named() {
     let name = listener.local_addr().expect("bound").to_string();
     drop(listener);
     let client = RegistryClient::builder(&name).build().expect("valid");
-    let error = Error::from(client.resolve(&image(&name)).await.expect_err("refused"));
+    let error = client.resolve(&image(&name)).await.expect_err("refused").explain(&Remedies::OF_PROGRAM);
     assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Unreachable, true));
     assert!(error.message().contains(&name) && error.message().contains("refused"), "{error}");
 }
@@ -128,7 +134,7 @@ async fn a_server_that_hangs_is_given_up() {
         let error = builder.build().expect("valid").resolve(&image(&name)).await.expect_err("no answer");
         assert!(matches!(error, RegistryError::Timeout { .. }), "{error}");
         assert!(began.elapsed() < Duration::from_secs(2));
-        assert!(Error::from(error).is_retryable());
+        assert!(error.explain(&Remedies::OF_PROGRAM).is_retryable());
     }
 }
 

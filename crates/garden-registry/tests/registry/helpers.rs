@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use garden_build_core::{Error, ErrorKind};
-use garden_registry::{Credentials, HelperProblem, RegistryError, Resolution};
+use garden_build_core::ErrorKind;
+use garden_registry::{Credentials, HelperProblem, RegistryError, Remedies, Resolution};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
@@ -134,7 +134,7 @@ async fn a_helper_s_login_that_is_wrong_is_not_tried_again_and_named() {
     let error = client.resolve(&server.image()).await.expect_err("401");
     assert!(matches!(error, RegistryError::Unauthorized(_)), "{error}");
     assert_eq!(server.seen().len(), 2);
-    let error = Error::from(error);
+    let error = error.explain(&Remedies::OF_PROGRAM);
     let shown = format!("{error} {error:?} {client:?}");
     assert!(shown.contains("the credential helper `login` that secret default/regcred names"), "{shown}");
     assert!(!shown.contains("s3cret-") && !shown.contains("wrong"), "{shown}");
@@ -153,7 +153,7 @@ async fn without_the_helper_one_is_nobody_and_the_error_says_why() {
         let server = FakeServer::start(|_| challenge("Basic realm=x")).await;
         let client = server.plain().credentials(credentials(&programs, &server.name(), helper));
         let error = client.build().expect("valid").resolve(&server.image()).await.expect_err("401");
-        let error = Error::from(error);
+        let error = error.explain(&Remedies::OF_PROGRAM);
         assert_eq!(*error.kind(), ErrorKind::Unauthorized);
         assert!(error.message().contains(why), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains(remedy)), "{error} {:?}", error.hint());

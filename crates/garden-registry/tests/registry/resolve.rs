@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use garden_build_core::{Digest, Error, ErrorKind, ImageReference};
-use garden_registry::{RegistryError, Resolution};
+use garden_build_core::{Digest, ErrorKind, ImageReference};
+use garden_registry::{RegistryError, Remedies, Resolution};
 
 use crate::support::{FakeServer, MANIFEST, body, digest, found, image, status, with};
 
@@ -94,7 +94,7 @@ async fn it_is_asked_three_times_within_two_seconds_and_then_reported() {
     let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("busy");
     assert!(began.elapsed().as_secs_f32() < 2.5);
     assert_eq!(server.seen().len(), 3);
-    let error = Error::from(error);
+    let error = error.explain(&Remedies::OF_PROGRAM);
     assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Unreachable, true));
 }
 
@@ -115,7 +115,7 @@ async fn the_reason_of_a_refusal_is_fetched_once() {
     .await;
     let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("forbidden");
     assert!(matches!(&error, RegistryError::Forbidden(_)), "{error}");
-    let error = Error::from(error);
+    let error = error.explain(&Remedies::OF_PROGRAM);
     assert_eq!(*error.kind(), ErrorKind::PermissionDenied);
     assert!(error.message().contains("DENIED: quota of team exceeded"), "{error}");
     assert_eq!(server.seen().len(), 2);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use garden_build_core::Digest;
-use garden_registry::{Location, RegistryError, Resolution, copy};
+use garden_registry::{CopyError, Location, RegistryError, Resolution, copy};
 
 use super::PROGRAMS;
 use crate::images::Image;
@@ -54,9 +54,11 @@ async fn copy_damaged(program: Program, image: &Image, (what, damage): Damage, p
     // Of a file that is too short, a registry may notice in the middle of its answer.
     let expected = matches!(
         error,
-        RegistryError::WrongContent { .. }
-            | RegistryError::Unexpected { .. }
-            | RegistryError::Unreachable { .. }
+        CopyError::Source(
+            RegistryError::WrongContent { .. }
+                | RegistryError::Unexpected { .. }
+                | RegistryError::Unreachable { .. }
+        )
     );
     assert!(expected, "{what}: {error:?}");
     assert!(error.to_string().contains(&source.name()), "{what}: {error}");
@@ -67,7 +69,7 @@ async fn copy_damaged(program: Program, image: &Image, (what, damage): Damage, p
     copy_to(&source, &destination).await.expect("what is sound again");
 }
 
-async fn copy_to(source: &Registry, destination: &Registry) -> Result<(), RegistryError> {
+async fn copy_to(source: &Registry, destination: &Registry) -> Result<(), CopyError> {
     let from = Location { registry: source.client(), image: source.image("team/api", "v1") };
     let to = Location { registry: destination.client(), image: destination.image("team/api", "v1") };
     copy(&from, &to, Arc::new(|_| ())).await.map(drop)
