@@ -60,3 +60,46 @@ pub(crate) const OF_BASE_IMAGE: Remedies = Remedies {
 
 const TRUST: &str =
     "add the authority that signed the server's certificate to those that this machine trusts";
+
+#[cfg(test)]
+mod tests {
+    use garden_cluster::Cluster;
+    use garden_config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig};
+    use garden_docker::DaemonChoice;
+    use garden_registry::RegistryError;
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+
+    use crate::target::Target;
+
+    /// What is advised where images go, when the certificates that were given for it cannot be used.
+    fn hint(mode: BuildMode, deployment: Option<&str>) -> String {
+        let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
+        let cluster = Cluster::new(Client::new(nobody, "default"));
+        let mut provider = ProviderConfig::kubernetes("demo");
+        provider.build_mode = mode;
+        provider.deployment_registry = deployment.map(|host| DeploymentRegistry::new(host).expect("a host"));
+        let target = Target::new(&provider, &cluster, DaemonChoice::Environment).expect("a registry");
+        let remedies = target.registry().expect("a registry").remedies;
+        let error = RegistryError::InvalidCaCertificates { reason: "they are damaged".to_owned() };
+        let hint = error.explain(remedies).hint().unwrap_or_default().to_owned();
+        format!("{hint} {}", remedies.credentials)
+    }
+
+    #[tokio::test]
+    async fn each_registry_is_mended_by_the_options_that_it_has() {
+        let kaniko = || BuildMode::Kaniko(KanikoOptions::default());
+        let deployment = hint(kaniko(), Some("registry.example"));
+        assert!(deployment.contains("deploymentRegistry.caCertificate"), "{deployment}");
+        assert!(!deployment.contains("docker login"), "nobody reads those of the command: {deployment}");
+        let by_docker = hint(BuildMode::LocalDocker, Some("registry.example"));
+        assert!(
+            by_docker.contains("deploymentRegistry") && by_docker.contains("docker login"),
+            "{by_docker}"
+        );
+        let in_cluster = hint(kaniko(), None);
+        assert!(in_cluster.contains("Builder::init"), "{in_cluster}");
+        assert!(!in_cluster.contains("deploymentRegistry") && !in_cluster.contains("imagePullSecrets"));
+    }
+}

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use garden_build_core::{Error, ErrorKind, ImageReference, ReferenceError};
 use garden_config::{CacheLayer, CacheMode, DeploymentRegistry};
+use garden_registry::clouds::{is_elastic_container_registry, is_google_container_registry};
 
 use crate::client::COMPRESSION_LEVEL;
 
@@ -238,27 +239,6 @@ impl<'a> Layer<'a> {
         }
         attributes
     }
-}
-
-/// Whether `hostname` is Google Container Registry, which takes nothing but images.
-pub(crate) fn is_google_container_registry(hostname: &str) -> bool {
-    let hostname = hostname.to_ascii_lowercase();
-    hostname == "gcr.io" || hostname.ends_with(".gcr.io")
-}
-
-/// Whether `hostname` is AWS' registry: `<account>.dkr.ecr.<region>.amazonaws.com`, the same with
-/// `-fips` or in China, the names that have IPv6 (`<account>.dkr-ecr.<region>.on.aws`), or the public
-/// registry, which takes the same kinds of manifests.
-pub(crate) fn is_elastic_container_registry(hostname: &str) -> bool {
-    let hostname = hostname.to_ascii_lowercase();
-    matches!(
-        hostname.split('.').collect::<Vec<_>>().as_slice(),
-        ["public", "ecr", "aws"]
-            | ["ecr-public", "aws", "com"]
-            | [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com"]
-            | [_, "dkr", "ecr" | "ecr-fips", _, "amazonaws", "com", "cn"]
-            | [_, "dkr-ecr" | "dkr-ecr-fips", _, "on", "aws"]
-    )
 }
 
 #[cfg(test)]

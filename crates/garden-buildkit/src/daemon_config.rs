@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::spec::{RegistryAccess, Settings};
+use garden_cluster::RegistryAccess;
 
 /// Where the configuration and the certificate authorities are mounted.
 pub(crate) const DIRECTORY: &str = "/etc/garden-buildkit";
@@ -23,9 +23,18 @@ struct Budget {
     min_free: String,
 }
 
-/// Returns the text of `buildkitd.toml`.
-pub(crate) fn text(settings: &Settings) -> String {
-    let Budget { reserved, max_used, min_free } = budget(settings);
+/// The disk that a daemon's state is on, in MiB.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Disk {
+    /// The size of the volume, if there is one.
+    pub(crate) volume: Option<u32>,
+    /// How much of the node's disk the container may use, if that is limited.
+    pub(crate) limit: Option<u32>,
+}
+
+/// Returns the text of `buildkitd.toml` for a daemon with this disk.
+pub(crate) fn text(registries: &[RegistryAccess], disk: Disk) -> String {
+    let Budget { reserved, max_used, min_free } = budget(disk);
     let mut text = String::from("# Written by garden-build.\n");
     // Our own list replaces the daemon's, whose first policy deletes local contexts, cache mounts and
     // git checkouts that were not used for two days as soon as the whole cache exceeds 512 MB
@@ -40,7 +49,7 @@ pub(crate) fn text(settings: &Settings) -> String {
     }
     // No `max-parallelism`: it would make one build wait for another's steps, while the container's
     // limits share the processors among all of them already.
-    for (index, registry) in sorted(&settings.registries).into_iter().enumerate() {
+    for (index, registry) in sorted(registries).into_iter().enumerate() {
         let _infallible = write!(text, "\n[registry.{}]\n", quoted(&registry.host));
         if registry.insecure {
             text.push_str("http = true\n");
@@ -57,8 +66,8 @@ pub(crate) fn text(settings: &Settings) -> String {
 }
 
 /// Returns the certificate authorities as files beside the configuration: their names and contents.
-pub(crate) fn authorities(settings: &Settings) -> impl Iterator<Item = (String, &str)> {
-    sorted(&settings.registries).into_iter().enumerate().filter_map(|(index, registry)| {
+pub(crate) fn authorities(registries: &[RegistryAccess]) -> impl Iterator<Item = (String, &str)> {
+    sorted(registries).into_iter().enumerate().filter_map(|(index, registry)| {
         Some((authority_file(index), registry.certificate_authority.as_deref()?))
     })
 }
@@ -76,11 +85,9 @@ fn sorted(registries: &[RegistryAccess]) -> Vec<&RegistryAccess> {
     sorted
 }
 
-fn budget(settings: &Settings) -> Budget {
-    let volume = settings.options.storage.as_ref().map(|storage| storage.size);
+fn budget(Disk { volume, limit }: Disk) -> Budget {
     // What is written to an emptyDir counts against the limit of the container's disk, and a pod that
     // exceeds that is evicted.
-    let limit = settings.resources.limits.ephemeral_storage;
     if let Some(size) = volume.or(limit) {
         // The collection runs after builds, not during one: a fifth is left for what runs.
         let size = u64::from(size);
@@ -111,8 +118,6 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::Storage;
-    use crate::spec::tests::settings;
 
     fn access(host: &str, insecure: bool, authority: Option<&str>) -> RegistryAccess {
         RegistryAccess {
@@ -125,14 +130,12 @@ mod tests {
 
     #[test]
     fn the_plainest_configuration() {
-        insta::assert_snapshot!(text(&settings()));
+        insta::assert_snapshot!(text(&[], Disk::default()));
     }
 
     #[test]
     fn registries_are_named_with_what_the_daemon_must_know_of_them() {
-        let mut settings = settings();
-        settings.options.storage = Some(Storage { size: 20_480, storage_class: None });
-        settings.registries = vec![
+        let registries = [
             access("registry.example:5000", true, None),
             access("private.example", false, Some("a certificate")),
             access("public.example", false, None),
@@ -141,30 +144,27 @@ mod tests {
                 ..access("docker.io", false, None)
             },
         ];
-        insta::assert_snapshot!(text(&settings));
-        let authorities: Vec<_> = authorities(&settings).collect();
+        insta::assert_snapshot!(text(&registries, Disk { volume: Some(20_480), limit: None }));
+        let authorities: Vec<_> = authorities(&registries).collect();
         assert_eq!(authorities, [("ca-1.pem".to_owned(), "a certificate")]);
     }
 
     #[test]
     fn the_order_of_registries_does_not_matter() {
-        let mut one = settings();
-        one.registries = vec![access("a.example", true, None), access("b.example", false, Some("ca"))];
+        let one = [access("a.example", true, None), access("b.example", false, Some("ca"))];
         let mut other = one.clone();
-        other.registries.reverse();
-        assert_eq!(text(&one), text(&other));
+        other.reverse();
+        assert_eq!(text(&one, Disk::default()), text(&other, Disk::default()));
     }
 
     #[test]
     fn a_limit_of_the_container_s_disk_bounds_the_cache() {
-        let mut settings = settings();
-        settings.resources.limits.ephemeral_storage = Some(10_000);
         let expected = Budget {
             reserved: "1000MB".to_owned(),
             max_used: "8000MB".to_owned(),
             min_free: "0MB".to_owned(),
         };
-        assert_eq!(budget(&settings), expected);
+        assert_eq!(budget(Disk { volume: None, limit: Some(10_000) }), expected);
     }
 
     #[test]

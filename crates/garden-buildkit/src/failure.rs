@@ -1,6 +1,7 @@
 //! What a failure of the daemon means to the one who wanted the image.
 
 use garden_build_core::{Error, ErrorKind};
+use garden_registry::is_complaint_about_tls;
 use tonic::Code;
 
 use crate::client::{ClientError, Failure, SourceLines};
@@ -138,7 +139,7 @@ impl Failed<'_> {
 
     fn push(&self) -> Error {
         let message = format!("the image could not be pushed: {}", self.words);
-        let hint = if is_about_tls(&self.words) { self.advice.registry } else { self.advice.push };
+        let hint = if is_complaint_about_tls(&self.words) { self.advice.registry } else { self.advice.push };
         Error::new(self.refusal().unwrap_or(ErrorKind::PushFailed), message).with_hint(hint)
     }
 
@@ -146,7 +147,8 @@ impl Failed<'_> {
         let missing = || if self.says(&["not found"]) { ErrorKind::NotFound } else { ErrorKind::Unreachable };
         let kind = self.refusal().unwrap_or_else(missing);
         let message = format!("a base image{} cannot be pulled: {}", at(self.place), self.words);
-        let hint = if is_about_tls(&self.words) { self.advice.registry } else { self.advice.base_image };
+        let hint =
+            if is_complaint_about_tls(&self.words) { self.advice.registry } else { self.advice.base_image };
         Error::new(kind, message).with_hint(hint)
     }
 
@@ -179,11 +181,6 @@ impl Failed<'_> {
             None => format!("the build failed{}", at(self.place)),
         }
     }
-}
-
-/// Returns whether a registry has no TLS, or none that is trusted. Source: Go, `net/http` and `crypto/x509`.
-pub(crate) fn is_about_tls(words: &str) -> bool {
-    ["HTTP response to HTTPS client", "x509: "].iter().any(|sign| words.contains(sign))
 }
 
 /// Names the lines: ` (Dockerfile:3)`.

@@ -5,16 +5,13 @@
 //! turns its reports into events, [`Run`] is what builds on any daemon have in common, `route` is the way to it, and `failure` says what its refusal means. [`cache`] decides which caches are
 //! read and written.
 
-mod access_tokens;
 mod backend;
 pub mod cache;
 pub mod client;
-mod cloud_identity;
 pub mod daemon;
 mod daemon_config;
 mod failure;
 mod logins;
-mod pod_helper;
 mod progress;
 pub mod request;
 mod route;

@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::daemon_config;
+use crate::daemon_config::{self, Disk};
 
 mod pod;
 
@@ -241,8 +241,13 @@ fn strategy(settings: &Settings) -> DeploymentStrategy {
 }
 
 fn config_files(settings: &Settings) -> BTreeMap<String, String> {
-    let authorities = daemon_config::authorities(settings).map(|(name, pem)| (name, pem.to_owned()));
-    authorities.chain([(daemon_config::FILE.to_owned(), daemon_config::text(settings))]).collect()
+    let registries = &settings.registries;
+    let disk = Disk {
+        volume: settings.options.storage.as_ref().map(|storage| storage.size),
+        limit: settings.resources.limits.ephemeral_storage,
+    };
+    let authorities = daemon_config::authorities(registries).map(|(name, pem)| (name, pem.to_owned()));
+    authorities.chain([(daemon_config::FILE.to_owned(), daemon_config::text(registries, disk))]).collect()
 }
 
 fn config_map_name(data: &BTreeMap<String, String>) -> String {

@@ -19,7 +19,6 @@ mod load;
 mod local;
 mod reach_error;
 mod reach_report;
-mod tls_problem;
 
 pub use build::RegistryCredentials;
 pub use clean_up::{
@@ -31,4 +30,3 @@ pub use error::DockerError;
 pub use load::LoadError;
 pub use local::{DaemonChoice, LocalDockerBackend, NodeImages};
 pub use reach_error::{AsksForTls, ReachError};
-pub use tls_problem::TlsProblem;

@@ -3,7 +3,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use crate::{DockerError, TlsProblem};
+use garden_registry::TlsProblem;
+
+use crate::DockerError;
 
 /// Why a Docker daemon is not reached: what names it is wrong, or it does not answer there.
 ///

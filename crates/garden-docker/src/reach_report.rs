@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
 use garden_build_core::{Error, ErrorKind};
+use garden_registry::TlsProblem;
 
-use crate::{AsksForTls, ReachError, TlsProblem};
+use crate::{AsksForTls, ReachError};
 
 impl From<ReachError> for Error {
     fn from(error: ReachError) -> Self {
@@ -41,8 +42,7 @@ fn kind(error: &ReachError) -> ErrorKind {
     }
 }
 
-const FILES: &str =
-    "put ca.pem, cert.pem and key.pem as PEM into the directory that DOCKER_CERT_PATH names, the key not encrypted";
+const FILES: &str = "put ca.pem, cert.pem and key.pem as PEM into the directory that DOCKER_CERT_PATH names, the key not encrypted";
 
 fn hint(error: &ReachError) -> String {
     let hint = match error {
@@ -58,9 +58,7 @@ fn hint(error: &ReachError) -> String {
         }
         ReachError::BadCertificate { asked_by, .. } => match asked_by {
             AsksForTls::Variable(name) => {
-                return format!(
-                    "{FILES}; or unset {name}, whose every value but an empty one asks for TLS"
-                );
+                return format!("{FILES}; or unset {name}, whose every value but an empty one asks for TLS");
             }
             AsksForTls::Address => FILES,
             AsksForTls::Context(_) => {
@@ -143,6 +141,6 @@ fn hint_for_tls(problem: &TlsProblem) -> &'static str {
             "let cert.pem be signed by an authority of the daemon's `--tlscacert`, be for client authentication, and be \
              valid now; the daemon's log says what it refuses"
         }
-        TlsProblem::Handshake { .. } => "check the port, and whether a proxy answers in the daemon's place",
+        _ => "check the port, and whether a proxy answers in the daemon's place",
     }
 }

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
+use garden_registry::is_complaint_about_tls;
 
 /// Says what it means that the executor exited with `exit_code`, from the last lines that it printed and the
 /// Dockerfile instruction that was under way.
@@ -54,7 +55,7 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
     }
     if words.contains("error checking push permissions") || words.contains("error pushing image") {
         let kind = if refused { ErrorKind::Unauthorized } else { ErrorKind::PushFailed };
-        let hint = if is_about_tls(words) {
+        let hint = if is_complaint_about_tls(words) {
             "set `insecure` of `deploymentRegistry` if it speaks plain HTTP, or its `caCertificate`"
         } else {
             "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry"
@@ -69,13 +70,14 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
         } else {
             ErrorKind::Unreachable
         };
-        let hint = if is_about_tls(words) {
+        let hint = if is_complaint_about_tls(words) {
             "set `insecure` or `caCertificate` of `deploymentRegistry` if the image is there; for another registry, \
              `kaniko.extraFlags` takes kaniko's own `--insecure-registry` and `--registry-certificate`"
         } else {
             "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it"
         };
-        return Error::new(kind, format!("a base image of the Dockerfile cannot be pulled: {words}")).with_hint(hint);
+        return Error::new(kind, format!("a base image of the Dockerfile cannot be pulled: {words}"))
+            .with_hint(hint);
     }
     let message = match instruction {
         Some(step) if words.contains("failed to execute command") => {
@@ -88,11 +90,6 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
         ErrorKind::BuildFailed { step: instruction.map(str::to_owned), exit_code: Some(exit_code) },
         message,
     )
-}
-
-/// Returns whether a registry has no TLS, or none that is trusted. Source: Go, `net/http` and `crypto/x509`.
-fn is_about_tls(words: &str) -> bool {
-    ["HTTP response to HTTPS client", "x509: "].iter().any(|sign| words.contains(sign))
 }
 
 /// The line with which the executor ends, as opposed to what the Dockerfile's command printed.
@@ -191,7 +188,10 @@ mod tests {
             for failed in ["error checking push permissions -- make sure …", "error building image"] {
                 let error = explain(1, None, &[format!("{failed}: {words}")]);
                 let hint = error.hint().unwrap_or_default();
-                assert!(hint.contains("`caCertificate`") && !hint.contains("imagePullSecrets"), "{error}: {hint}");
+                assert!(
+                    hint.contains("`caCertificate`") && !hint.contains("imagePullSecrets"),
+                    "{error}: {hint}"
+                );
             }
         }
     }

@@ -9,9 +9,10 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use secrecy::SecretString;
 
 use crate::challenge::{Challenge, challenges};
-use crate::credentials::{Credentials, Login};
+use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::error::{Refusal, RegistryError};
+use crate::login::Login;
 use crate::lookup::Found;
 use crate::token::{DEFAULT_LIFETIME, Issued, Token, TokenCache, TokenServer, basic, bearer};
 use crate::transport::Operation;

@@ -1,27 +1,18 @@
 //! Runs the credential helpers of this machine.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-use crate::credentials::Login;
 use crate::helper_answer::{HelperName, HelperOutput, HelperProblem, failed};
-
-/// How long a helper may take. `BuildKit`'s daemon waits 30 seconds for us.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How long an answer is used before the helper is asked again. The shortest-lived tokens known, those
-/// of Google's workload identity, last five minutes.
-const KEPT: Duration = Duration::from_secs(60);
+use crate::helper_cache::{HelperCache, RunHelper};
+use crate::helper_question::HelperQuestion;
+use crate::login::Login;
 
 /// The longest answer that is read, in bytes. No credential is nearly that large.
 const LONGEST_ANSWER: usize = 256 * 1024;
@@ -31,73 +22,70 @@ const LONGEST_COMPLAINT: usize = 4 * 1024;
 
 /// Where the credential helpers of this machine are, and what they answered lately. Cheap to clone; clones
 /// share the answers.
-///
-/// One helper runs at a time: some hang when they are asked for two things at once
-/// (docker/cli, issue 1862).
-#[derive(Clone, Default)]
-pub struct CredentialHelpers(Arc<Inner>);
+#[derive(Clone, Debug)]
+pub struct CredentialHelpers(Arc<HelperCache<Installed>>);
 
-#[derive(Default)]
-struct Inner {
+/// The helpers that are installed on this machine.
+#[derive(Debug)]
+struct Installed {
     /// `None` stands for those in `PATH`.
     directories: Option<Vec<PathBuf>>,
-    answers: Mutex<HashMap<(HelperName, String), Kept>>,
 }
 
-struct Kept {
-    answer: Result<Login, HelperProblem>,
-    until: Instant,
+impl Default for CredentialHelpers {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl CredentialHelpers {
     /// Looks for helpers in the directories of `PATH`, as Docker does.
     pub fn new() -> Self {
-        Self::default()
+        Self(Arc::new(HelperCache::new(Installed { directories: None })))
     }
 
     /// Looks for helpers in these directories only.
     pub fn in_directories(directories: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         let directories = Some(directories.into_iter().map(Into::into).collect());
-        Self(Arc::new(Inner { directories, answers: Mutex::default() }))
+        Self(Arc::new(HelperCache::new(Installed { directories })))
     }
 
-    /// Asks `helper` for what to log in to `server` with, unless it was asked a moment ago.
-    pub(crate) async fn ask(&self, helper: &HelperName, server: &str) -> Result<Login, HelperProblem> {
-        let Some(program) = self.find(helper) else { return Err(HelperProblem::NotInstalled) };
-        let question = (helper.clone(), server.to_owned());
-        let mut answers = self.0.answers.lock().await;
-        answers.retain(|_, kept| kept.until > Instant::now());
-        if let Some(kept) = answers.get(&question) {
-            return kept.answer.clone();
-        }
-        let answer = run(&program, server).await;
-        answers.insert(question, Kept { answer: answer.clone(), until: Instant::now() + KEPT });
-        answer
+    pub(crate) async fn ask(&self, question: &HelperQuestion) -> Result<Login, HelperProblem> {
+        self.0.ask(&question.helper, &question.server).await
     }
 
-    /// Forgets what `helper` answered, because the registry refuses it.
-    pub(crate) async fn forget(&self, helper: &HelperName, server: &str) {
-        self.0.answers.lock().await.remove(&(helper.clone(), server.to_owned()));
+    /// Has the helper asked anew that was asked this question a moment ago.
+    pub(crate) async fn forget(&self, question: &HelperQuestion) {
+        self.0.forget(&question.helper, &question.server).await;
     }
 
     /// Forgets all answers, so that helpers are asked anew: for who has shown one to a registry that refused it.
     pub async fn forget_all(&self) {
-        self.0.answers.lock().await.clear();
+        self.0.forget_all().await;
     }
+}
 
+impl Installed {
     fn find(&self, helper: &HelperName) -> Option<PathBuf> {
         let file = format!("{}{}", helper.program(), std::env::consts::EXE_SUFFIX);
         let path = std::env::var_os("PATH").unwrap_or_default();
         // An entry that is not absolute leads to whatever directory the program happens to be in.
         let from_path = || std::env::split_paths(&path).filter(|directory| directory.is_absolute()).collect();
-        let directories: Vec<PathBuf> = self.0.directories.clone().unwrap_or_else(from_path);
+        let directories: Vec<PathBuf> = self.directories.clone().unwrap_or_else(from_path);
         directories.into_iter().map(|directory| directory.join(&file)).find(|file| is_program(file))
     }
 }
 
-impl fmt::Debug for CredentialHelpers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CredentialHelpers").field("directories", &self.0.directories).finish_non_exhaustive()
+impl RunHelper for Installed {
+    fn run<'a>(
+        &'a self,
+        helper: &'a HelperName,
+        server: &'a str,
+    ) -> BoxFuture<'a, Result<Login, HelperProblem>> {
+        Box::pin(async move {
+            let program = self.find(helper).ok_or(HelperProblem::NotInstalled)?;
+            run(&program, server).await
+        })
     }
 }
 
@@ -122,10 +110,7 @@ async fn run(program: &Path, server: &str) -> Result<Login, HelperProblem> {
         .kill_on_drop(true)
         .spawn();
     let child = child.map_err(|error| failed(&format!("it cannot be started: {error}")))?;
-    match tokio::time::timeout(PATIENCE, talk(child, server)).await {
-        Ok(answer) => answer,
-        Err(_) => Err(failed(&format!("it did not answer within {} s", PATIENCE.as_secs()))),
-    }
+    talk(child, server).await
 }
 
 async fn talk(mut child: Child, server: &str) -> Result<Login, HelperProblem> {

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 
 use crate::credential_helper::CredentialHelpers;
 use crate::docker_cli;
 use crate::docker_config;
 use crate::docker_config::CredentialsError;
+use crate::entries::Entries;
 use crate::error::Identity;
-use crate::helper_answer::{HelperName, HelperProblem};
-use crate::key::Key;
-use crate::lookup::{CredentialsWarning, Source};
+use crate::helper_question::HelperQuestion;
+use crate::login::{Entry, Login};
+use crate::lookup::{self, CredentialsWarning, Found};
 
 /// Credentials for any number of registries, merged from any number of Docker configurations.
 ///
@@ -21,74 +22,18 @@ use crate::lookup::{CredentialsWarning, Source};
 /// origin, which is a text such as `secret default/regcred` that the reader of a message understands.
 #[derive(Clone, Default)]
 pub struct Credentials {
-    pub(crate) logins: BTreeMap<Key, Entry<Login>>,
-    pub(crate) helpers: BTreeMap<Key, Entry<HelperName>>,
-    /// For what has no entry of its own; the first counts for most.
-    pub(crate) stores: Vec<Entry<HelperName>>,
-    pub(crate) runner: CredentialHelpers,
-}
-
-/// A value, and where it was read.
-#[derive(Clone)]
-pub(crate) struct Entry<T> {
-    pub(crate) value: T,
-    pub(crate) origin: Arc<str>,
-}
-
-/// How an entry lets one authenticate.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Login {
-    /// User name and password.
-    Password {
-        /// The user.
-        username: String,
-        /// The password.
-        password: SecretString,
-    },
-    /// A refresh token (docker/cli's `identitytoken`), to be exchanged at the registry's token server.
-    IdentityToken {
-        /// The user, where the configuration names one.
-        username: Option<String>,
-        /// The token.
-        token: SecretString,
-    },
-    /// A bearer token for the registry itself (docker/cli's `registrytoken`).
-    RegistryToken {
-        /// The token.
-        token: SecretString,
-    },
-}
-
-impl Login {
-    /// Returns the user name and password with which to authenticate by the Basic scheme.
-    ///
-    /// `<token>` as the user name marks the password as an identity token, in docker/cli
-    /// (`command/registry`) as in go-containerregistry.
-    pub(crate) fn basic(&self) -> Option<(&str, &SecretString)> {
-        match self {
-            Self::Password { username, password } => Some((username, password)),
-            Self::IdentityToken { username, token } => {
-                Some((username.as_deref().unwrap_or("<token>"), token))
-            }
-            Self::RegistryToken { .. } => None,
-        }
-    }
-
-    /// Returns what must never be shown.
-    pub(crate) fn secret(&self) -> &str {
-        match self {
-            Self::Password { password: secret, .. }
-            | Self::IdentityToken { token: secret, .. }
-            | Self::RegistryToken { token: secret } => secret.expose_secret(),
-        }
-    }
+    entries: Entries,
+    runner: CredentialHelpers,
 }
 
 impl Credentials {
     /// Creates an empty set, with which everything is asked for anonymously.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    fn of(entries: Entries) -> Self {
+        Self { entries, runner: CredentialHelpers::default() }
     }
 
     /// Creates the credentials of one user at `registry`, which may be any key that a Docker
@@ -113,7 +58,7 @@ impl Credentials {
     pub fn with_login(registry: &str, login: Login, origin: &str) -> Result<Self, CredentialsError> {
         let key = docker_config::parse_key(registry, origin)?;
         let entry = Entry { value: login, origin: Arc::from(origin) };
-        Ok(Self { logins: BTreeMap::from([(key, entry)]), ..Self::default() })
+        Ok(Self::of(Entries { logins: BTreeMap::from([(key, entry)]), ..Entries::default() }))
     }
 
     /// Reads a Docker `config.json`, which is what a secret of type
@@ -122,7 +67,7 @@ impl Credentials {
     /// # Errors
     /// If it is not such a configuration; the error names `origin` and the entry, not the content.
     pub fn from_docker_config_json(bytes: &[u8], origin: &str) -> Result<Self, CredentialsError> {
-        docker_config::parse(bytes, origin)
+        docker_config::parse(bytes, origin).map(Self::of)
     }
 
     /// Reads the older form that has only the entries, which is what a secret of type
@@ -131,7 +76,7 @@ impl Credentials {
     /// # Errors
     /// If it is not such a configuration; the error names `origin` and the entry, not the content.
     pub fn from_legacy_dockercfg(bytes: &[u8], origin: &str) -> Result<Self, CredentialsError> {
-        docker_config::parse_legacy(bytes, origin)
+        docker_config::parse_legacy(bytes, origin).map(Self::of)
     }
 
     /// Reads the configuration of this machine's Docker: `config.json` in the directory that
@@ -140,7 +85,7 @@ impl Credentials {
     /// # Errors
     /// If the file cannot be read, or is no such configuration.
     pub fn from_docker_cli() -> Result<Self, CredentialsError> {
-        docker_cli::credentials()
+        docker_cli::entries().map(Self::of)
     }
 
     /// Runs credential helpers by way of `helpers`; by default, those in `PATH` are run.
@@ -155,34 +100,34 @@ impl Credentials {
     /// A login also replaces an earlier helper for its key, and the other way round, because a
     /// builder that finds both asks the helper only.
     pub fn merge(&mut self, later: Self) {
-        for (key, login) in later.logins {
-            self.helpers.remove(&key);
-            self.logins.insert(key, login);
-        }
-        for (key, helper) in later.helpers {
-            if self.logins.get(&key).is_some_and(|login| login.origin != helper.origin) {
-                self.logins.remove(&key);
-            }
-            self.helpers.insert(key, helper);
-        }
-        self.stores.splice(0..0, later.stores);
+        self.entries.merge(later.entries);
     }
 
     /// Tells whether there is neither a login nor a helper.
     pub fn is_empty(&self) -> bool {
-        self.logins.is_empty() && self.helpers.is_empty() && self.stores.is_empty()
+        self.entries.is_empty()
     }
 
     /// Tells as whom `repository` at `registry` is asked for, as far as it is known without asking
     /// a credential helper.
     pub fn identity(&self, registry: &str, repository: &str) -> Identity {
-        match self.sources(registry, repository).into_iter().next() {
-            None => Identity::Anonymous,
-            Some(Source::Login(key, entry)) => {
-                Identity::Credentials { origin: entry.origin.to_string(), key: key.to_string() }
-            }
-            Some(Source::Helper(question)) => question.identity(HelperProblem::NotAsked),
-        }
+        self.entries.identity(registry, repository)
+    }
+
+    /// Finds what to log in with for `repository` at `registry`; an empty repository stands for all.
+    /// Runs the credential helpers of this machine where the configuration leaves it to them.
+    pub async fn login(&self, registry: &str, repository: &str) -> Found {
+        lookup::login(&self.entries, &self.runner, registry, repository).await
+    }
+
+    /// Returns what is known without asking a helper.
+    pub(crate) fn known(&self, registry: &str, repository: &str) -> Found {
+        lookup::known(&self.entries, registry, repository)
+    }
+
+    /// Has the helper asked anew that was asked this question a moment ago.
+    pub(crate) async fn forget(&self, question: &HelperQuestion) {
+        self.runner.forget(question).await;
     }
 
     /// Renders the `config.json` of a builder that has the credential helpers `there`, after the helpers
@@ -199,21 +144,15 @@ impl Credentials {
         names_in_use: &[&str],
         there: &[&str],
     ) -> (SecretString, Vec<CredentialsWarning>) {
-        let (answered, warnings) = self.ask_helpers(names_in_use, there).await;
+        let (answered, warnings) =
+            lookup::ask_helpers(&self.entries, &self.runner, names_in_use, there).await;
         (docker_config::render(&answered, names_in_use, there), warnings)
     }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let logins = self.logins.iter().map(|(key, entry)| format!("{key} from {}", entry.origin));
-        let helpers = self.helpers.iter().map(|(key, entry)| format!("{key} from {}", entry.origin));
-        let stores = self.stores.iter().map(|entry| format!("{} from {}", entry.value, entry.origin));
-        f.debug_struct("Credentials")
-            .field("logins", &logins.collect::<Vec<_>>())
-            .field("helpers", &helpers.collect::<Vec<_>>())
-            .field("stores", &stores.collect::<Vec<_>>())
-            .finish_non_exhaustive()
+        f.debug_tuple("Credentials").field(&self.entries).finish()
     }
 }
 
@@ -244,7 +183,7 @@ mod tests {
     fn the_later_secret_wins_for_a_key_however_it_is_written() {
         let all = merged(&[("https://index.docker.io/v1/", "first"), ("docker.io", "second")]);
         assert_eq!(origin(&all, "docker.io", "a/b").as_deref(), Some("second"));
-        assert_eq!(all.logins.len(), 1);
+        assert_eq!(all.entries.logins.len(), 1);
     }
 
     #[test]
@@ -276,11 +215,11 @@ mod tests {
 
         let mut all = helper.clone();
         all.merge(credentials("registry.example", "logins"));
-        assert!(all.helpers.is_empty());
+        assert!(all.entries.helpers.is_empty());
         assert!(matches!(identity(&all), Identity::Credentials { .. }));
 
         all.merge(helper);
-        assert!(all.logins.is_empty());
+        assert!(all.entries.logins.is_empty());
         assert!(matches!(identity(&all), Identity::Helper { helper, .. } if helper == "ecr-login"));
     }
 

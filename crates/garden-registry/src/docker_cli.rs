@@ -4,32 +4,32 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use crate::credentials::Credentials;
 use crate::docker_config::{self, CredentialsError};
+use crate::entries::Entries;
 
 /// A larger file than this, in bytes, is no configuration.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// Reads the user's configuration. Source: docker/cli, `cli/config/config.go`.
-pub(crate) fn credentials() -> Result<Credentials, CredentialsError> {
+pub(crate) fn entries() -> Result<Entries, CredentialsError> {
     let set = std::env::var_os("DOCKER_CONFIG").filter(|directory| !directory.is_empty()).map(PathBuf::from);
     let usual = || std::env::home_dir().map(|home| home.join(".docker"));
-    set.or_else(usual).map_or_else(|| Ok(Credentials::new()), |directory| of_directory(&directory))
+    set.or_else(usual).map_or_else(|| Ok(Entries::default()), |directory| of_directory(&directory))
 }
 
-fn of_directory(directory: &Path) -> Result<Credentials, CredentialsError> {
+fn of_directory(directory: &Path) -> Result<Entries, CredentialsError> {
     let path = directory.join("config.json");
     let origin = path.display().to_string();
     let unreadable = |reason: String| CredentialsError::Unreadable { origin: origin.clone(), reason };
     let bytes = match File::open(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Credentials::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::default()),
         file => file.and_then(beginning).map_err(|error| unreadable(error.to_string()))?,
     };
     if bytes.len() as u64 > LARGEST_FILE {
         return Err(unreadable(format!("it has more than {LARGEST_FILE} bytes")));
     }
     // Docker, too, takes an empty file for an empty configuration.
-    if bytes.is_empty() { Ok(Credentials::new()) } else { docker_config::parse_any(&bytes, &origin) }
+    if bytes.is_empty() { Ok(Entries::default()) } else { docker_config::parse_any(&bytes, &origin) }
 }
 
 /// Reads no more than what shows that the file is too large.

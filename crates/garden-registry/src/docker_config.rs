@@ -12,10 +12,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::credentials::{Credentials, Entry, Login};
+use crate::entries::{Entries, Source};
 use crate::helper_answer::HelperName;
 use crate::key::Key;
-use crate::lookup::Source;
+use crate::login::{Entry, Login};
 
 /// A Docker configuration that cannot be used. Says where it is, never what stands in it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -101,7 +101,7 @@ struct RawEntry {
     registrytoken: Option<SecretString>,
 }
 
-pub(crate) fn parse(bytes: &[u8], origin: &str) -> Result<Credentials, CredentialsError> {
+pub(crate) fn parse(bytes: &[u8], origin: &str) -> Result<Entries, CredentialsError> {
     let file: ConfigFile = from_json(bytes, origin)?;
     if file.auths.is_none() && file.cred_helpers.is_none() && file.creds_store.is_none() {
         return Err(CredentialsError::NoEntries { origin: origin.to_owned() });
@@ -109,32 +109,32 @@ pub(crate) fn parse(bytes: &[u8], origin: &str) -> Result<Credentials, Credentia
     read(file, origin)
 }
 
-fn read(file: ConfigFile, origin: &str) -> Result<Credentials, CredentialsError> {
+fn read(file: ConfigFile, origin: &str) -> Result<Entries, CredentialsError> {
     let named = |helper: &str, field: &str| {
         let bad = || CredentialsError::BadHelper { origin: origin.to_owned(), field: field.to_owned() };
         let value = HelperName::parse(helper).ok_or_else(bad)?;
         Ok(Entry { value, origin: Arc::from(origin) })
     };
-    let mut credentials = logins(file.auths.unwrap_or_default(), origin)?;
+    let mut entries = logins(file.auths.unwrap_or_default(), origin)?;
     let helpers = file.cred_helpers.unwrap_or_default();
     for (text, helper) in helpers.into_iter().filter(|(_, helper)| !helper.is_empty()) {
         let key = parse_key(&text, origin)?;
         let entry = named(&helper, &format!("entry `{key}` in `credHelpers`"))?;
-        credentials.helpers.insert(key, entry);
+        entries.helpers.insert(key, entry);
     }
     if let Some(store) = file.creds_store.filter(|store| !store.is_empty()) {
-        credentials.stores.push(named(&store, "`credsStore`")?);
+        entries.stores.push(named(&store, "`credsStore`")?);
     }
-    Ok(credentials)
+    Ok(entries)
 }
 
 /// Reads Docker's own configuration, which has other things in it as well, and may have nothing about
 /// credentials.
-pub(crate) fn parse_any(bytes: &[u8], origin: &str) -> Result<Credentials, CredentialsError> {
+pub(crate) fn parse_any(bytes: &[u8], origin: &str) -> Result<Entries, CredentialsError> {
     read(from_json(bytes, origin)?, origin)
 }
 
-pub(crate) fn parse_legacy(bytes: &[u8], origin: &str) -> Result<Credentials, CredentialsError> {
+pub(crate) fn parse_legacy(bytes: &[u8], origin: &str) -> Result<Entries, CredentialsError> {
     logins(from_json(bytes, origin)?, origin)
 }
 
@@ -154,20 +154,17 @@ pub(crate) fn parse_key(text: &str, origin: &str) -> Result<Key, CredentialsErro
     Key::parse(text).ok_or_else(|| CredentialsError::BadKey { origin: origin.to_owned() })
 }
 
-fn logins(
-    entries: BTreeMap<String, Option<RawEntry>>,
-    origin: &str,
-) -> Result<Credentials, CredentialsError> {
-    let mut credentials = Credentials::new();
+fn logins(auths: BTreeMap<String, Option<RawEntry>>, origin: &str) -> Result<Entries, CredentialsError> {
+    let mut entries = Entries::default();
     let shared: Arc<str> = Arc::from(origin);
-    for (text, entry) in entries {
+    for (text, entry) in auths {
         let key = parse_key(&text, origin)?;
         // With a credential store, Docker leaves an empty entry behind to know where it is logged in.
         if let Some(login) = entry.map(|entry| login(entry, &key, origin)).transpose()?.flatten() {
-            credentials.logins.insert(key, Entry { value: login, origin: Arc::clone(&shared) });
+            entries.logins.insert(key, Entry { value: login, origin: Arc::clone(&shared) });
         }
     }
-    Ok(credentials)
+    Ok(entries)
 }
 
 fn login(entry: RawEntry, key: &Key, origin: &str) -> Result<Option<Login>, CredentialsError> {
@@ -210,19 +207,19 @@ fn decode(auth: &SecretString) -> Option<(String, SecretString)> {
     Some((username.to_owned(), SecretString::from(password.trim_matches('\0'))))
 }
 
-/// Renders `credentials` for a builder that has the credential helpers `there`.
-pub(crate) fn render(credentials: &Credentials, names_in_use: &[&str], there: &[&str]) -> SecretString {
-    let entries = |(key, entry): (&Key, &Entry<Login>)| (key.to_string(), render_login(&entry.value));
-    let mut auths: Map<String, Value> = credentials.logins.iter().map(entries).collect();
+/// Renders `entries` for a builder that has the credential helpers `there`.
+pub(crate) fn render(entries: &Entries, names_in_use: &[&str], there: &[&str]) -> SecretString {
+    let logins = |(key, entry): (&Key, &Entry<Login>)| (key.to_string(), render_login(&entry.value));
+    let mut auths: Map<String, Value> = entries.logins.iter().map(logins).collect();
     let helpers =
         |(key, entry): (&Key, &Entry<HelperName>)| (key.to_string(), Value::from(entry.value.as_str()));
-    let mut cred_helpers: Map<String, Value> = credentials.helpers.iter().map(helpers).collect();
+    let mut cred_helpers: Map<String, Value> = entries.helpers.iter().map(helpers).collect();
 
     let mut decided = BTreeSet::new();
     for name in names_in_use {
         let (registry, repository) = name.split_once('/').unwrap_or((name, ""));
         let (host, whole) = (Key::exact(registry, ""), Key::exact(registry, repository));
-        let mut sources = credentials.sources(registry, repository).into_iter();
+        let mut sources = entries.sources(registry, repository).into_iter();
         // A store takes the place of all `auths`, so it is given to a builder as the helper of those
         // hosts that have no other.
         let usable = |source: &Source<'_>| match source {

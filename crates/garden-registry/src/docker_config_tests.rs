@@ -6,11 +6,11 @@ use crate::error::Identity;
 
 const ORIGIN: &str = "secret default/regcred";
 
-fn read(config: &Value) -> Credentials {
+fn read(config: &Value) -> Entries {
     parse(config.to_string().as_bytes(), ORIGIN).expect("valid")
 }
 
-fn rendered(credentials: &Credentials, names: &[&str]) -> Value {
+fn rendered(credentials: &Entries, names: &[&str]) -> Value {
     serde_json::from_str(render(credentials, names, &["ecr-login"]).expose_secret()).expect("JSON")
 }
 

@@ -3,33 +3,9 @@
 use http::Uri;
 use http::uri::Authority;
 
+use crate::clouds::{DOCKER_HUB, DOCKER_HUB_API, canonical};
 use crate::error::RegistryError;
 use crate::origin::Origin;
-
-/// The name by which Docker Hub's credentials are keyed in every Docker configuration.
-///
-/// Source: docker/cli, `registry.IndexServer`.
-pub(crate) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
-
-/// The name that stands for Docker Hub in image references.
-pub(crate) const DOCKER_HUB: &str = "docker.io";
-
-/// Where Docker Hub serves the distribution API.
-const DOCKER_HUB_API: &str = "registry-1.docker.io";
-
-/// Tells whether `host` is one of the names under which people know Docker Hub.
-///
-/// `hub.docker.com` is its web page, not a registry, but Garden's guide uses it as one.
-pub(crate) fn is_docker_hub(host: &str) -> bool {
-    [DOCKER_HUB, DOCKER_HUB_API, "index.docker.io", "hub.docker.com", "registry.hub.docker.com"]
-        .contains(&host)
-}
-
-/// Returns the one name under which a registry's credentials are kept: lower case, one for Docker Hub.
-pub(crate) fn canonical(registry: &str) -> String {
-    let lower = registry.to_ascii_lowercase();
-    if is_docker_hub(&lower) { DOCKER_HUB.to_owned() } else { lower }
-}
 
 /// A registry and where its API is.
 #[derive(Clone, Debug)]

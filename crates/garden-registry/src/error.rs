@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use crate::helper_answer::HelperProblem;
 use crate::server::Server;
-use crate::tls::TlsProblem;
+use crate::tls_problem::TlsProblem;
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -171,11 +171,11 @@ pub enum RegistryError {
         after: Duration,
     },
     /// No TLS connection came about.
-    #[error("no TLS connection to {server}: {}", crate::cause::root_cause(.source.as_ref()))]
+    #[error("no TLS connection to {server}: {problem}")]
     Tls {
         /// The server.
         server: Server,
-        /// What is wrong, as far as it is known.
+        /// What is wrong.
         problem: TlsProblem,
         /// What failed.
         source: BoxError,

@@ -7,7 +7,7 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::credentials::Login;
+use crate::login::Login;
 
 /// What a helper says of a server that it knows nothing about.
 /// Source: docker/docker-credential-helpers, `credentials/error.go`.

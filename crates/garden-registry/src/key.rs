@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::endpoint::{DOCKER_HUB, DOCKER_HUB_KEY, canonical};
+use crate::clouds::{DOCKER_HUB, DOCKER_HUB_KEY, canonical};
 
 /// The key of an entry: a host, perhaps with a port, wildcards and a path.
 ///

@@ -32,6 +32,11 @@ impl Origin {
         Some(Self { encrypted, host: authority.host().to_ascii_lowercase(), port })
     }
 
+    /// Returns the host, in lower case.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
     /// Tells whether it has the host of `other`, on whatever port.
     pub(crate) fn has_host_of(&self, other: &Self) -> bool {
         self.host == other.host

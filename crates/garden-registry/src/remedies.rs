@@ -2,7 +2,8 @@
 ///
 /// This crate does not know where a user sets what the client was made with: in a project file, in a request, or in a
 /// program. Each remedy is a clause that says what to do, such as "set `insecure`". It stands within a sentence, so it
-/// ends without a full stop. Where it says "this registry", the message before it names the registry.
+/// ends without a full stop. Where it says "this registry", the message before it names the registry,
+/// and the repository if there is one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Remedies {
     /// To name another registry: the name is malformed, or leads to a server that is not the registry itself.

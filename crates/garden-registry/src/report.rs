@@ -8,7 +8,7 @@ use crate::error::{Identity, Refusal, RegistryError};
 use crate::helper_answer::HelperProblem;
 use crate::remedies::Remedies;
 use crate::server::Server;
-use crate::tls::TlsProblem;
+use crate::tls_problem::TlsProblem;
 
 impl RegistryError {
     /// Says what happened and, in the words of `remedies`, what to do.
@@ -73,7 +73,7 @@ fn hint(error: &RegistryError, remedies: &Remedies) -> Option<String> {
         RegistryError::InvalidCaCertificates { .. } => remedies.certificates,
         RegistryError::Unauthorized(refusal) => return Some(unauthorized(refusal, remedies)),
         RegistryError::Forbidden(refusal) => return Some(forbidden(refusal, remedies)),
-        RegistryError::Tls { server, problem, .. } => return hint_for_tls(server, *problem, remedies),
+        RegistryError::Tls { server, problem, .. } => return hint_for_tls(server, problem, remedies),
         RegistryError::Unreachable { server, .. } if may_speak_tls(server) => {
             let tls = remedies.tls;
             return Some(format!("check host and port, and whether the server speaks TLS: then {tls}"));
@@ -128,14 +128,15 @@ fn may_speak_tls(server: &Server) -> bool {
     server.is_registry() && server.speaks_plain_http()
 }
 
-fn hint_for_tls(server: &Server, problem: TlsProblem, remedies: &Remedies) -> Option<String> {
+fn hint_for_tls(server: &Server, problem: &TlsProblem, remedies: &Remedies) -> Option<String> {
     let hint = match problem {
-        TlsProblem::UnknownAuthority => remedies.authority,
-        TlsProblem::WrongName => {
+        TlsProblem::UnknownAuthority { .. } => remedies.authority,
+        TlsProblem::WrongName { .. } => {
             "name the registry as its certificate does, or have the name added to the certificate's \
              subject alternative names"
         }
-        TlsProblem::OutOfDate => "renew the server's certificate, or check this machine's clock",
+        TlsProblem::Expired => "renew the server's certificate, or check this machine's clock",
+        TlsProblem::NotYetValid => "check this machine's clock and the server's",
         TlsProblem::AuthorityAsServer => {
             "give the server a certificate that is not an authority's own: make it with \
              `basicConstraints=critical,CA:FALSE`, or sign it with an authority"
@@ -147,7 +148,10 @@ fn hint_for_tls(server: &Server, problem: TlsProblem, remedies: &Remedies) -> Op
         TlsProblem::NotTls => {
             "the server seems to speak plain HTTP: correct the address that the registry's settings give for it"
         }
-        TlsProblem::Handshake => return None,
+        TlsProblem::CertificateWanted | TlsProblem::CertificateRefused { .. } | TlsProblem::HungUp => {
+            "have the server let clients in without a certificate: registries are shown passwords and tokens only"
+        }
+        TlsProblem::Handshake { .. } => return None,
     };
     Some(hint.to_owned())
 }
@@ -155,9 +159,7 @@ fn hint_for_tls(server: &Server, problem: TlsProblem, remedies: &Remedies) -> Op
 fn unauthorized(refusal: &Refusal, remedies: &Remedies) -> String {
     let Refusal { registry, repository, identity, .. } = refusal;
     match identity {
-        Identity::Anonymous => {
-            format!("{}; they have to allow access to `{repository}` at {registry}", remedies.credentials)
-        }
+        Identity::Anonymous => remedies.credentials.to_owned(),
         Identity::Credentials { origin, key } => {
             format!("check the entry `{key}` of {origin}: {registry} does not accept it for `{repository}`")
         }
@@ -165,7 +167,7 @@ fn unauthorized(refusal: &Refusal, remedies: &Remedies) -> String {
             "log in anew where `docker-credential-{helper}`, named by {origin}, has it from: {registry} does not \
              accept what it has for `{key}` for `{repository}`"
         ),
-        Identity::Helper { origin, helper, problem, .. } => {
+        Identity::Helper { helper, problem, .. } => {
             let remedy = match problem {
                 HelperProblem::NotInstalled => format!("install `docker-credential-{helper}` here"),
                 HelperProblem::Failed { .. } => {
@@ -175,7 +177,7 @@ fn unauthorized(refusal: &Refusal, remedies: &Remedies) -> String {
                     format!("log in where `docker-credential-{helper}` has its credentials from")
                 }
             };
-            format!("{remedy}; {origin} names it. Or {}", remedies.credentials)
+            format!("{remedy}, or {}", remedies.credentials)
         }
     }
 }
@@ -299,7 +301,7 @@ mod tests {
             RegistryError::Unreachable { server: server(), source: source() }.explain(&REMEDIES);
         assert!(unreachable.is_retryable());
         assert!(unreachable.message().ends_with("cannot be reached: broken"), "{unreachable}");
-        let problem = TlsProblem::UnknownAuthority;
+        let problem = TlsProblem::UnknownAuthority { authorities: "those of a test".to_owned() };
         let tls = RegistryError::Tls { server: server(), problem, source: source() }.explain(&REMEDIES);
         assert!(!tls.is_retryable());
         assert_eq!(tls.hint(), Some("trust the authority"));

@@ -1,33 +1,13 @@
-//! Whom we trust, and what went wrong when we did not.
+//! Whom a client of a registry trusts.
 
-use std::error::Error as StdError;
 use std::sync::{Arc, OnceLock};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, InvalidMessage, RootCertStore, WantsVerifier};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
-use crate::cause::chain;
 use crate::error::RegistryError;
-
-/// Why no TLS connection came about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum TlsProblem {
-    /// The certificate was signed by an authority that we do not know.
-    UnknownAuthority,
-    /// The certificate is for other names.
-    WrongName,
-    /// The certificate's time is over, or has not come yet.
-    OutOfDate,
-    /// The server presents a certificate authority's own certificate, as `openssl req -x509` makes
-    /// them by default. RFC 5280 does not let an authority's certificate stand for a server.
-    AuthorityAsServer,
-    /// The answer is not TLS, most likely plain HTTP.
-    NotTls,
-    /// The handshake failed for another reason, which the error's source says.
-    Handshake,
-}
+use crate::tls_problem::TlsSide;
 
 /// Whom a client trusts, before it is known whether it speaks TLS at all.
 #[derive(Debug)]
@@ -62,6 +42,13 @@ impl Trust {
         Ok(Self { builder, own })
     }
 
+    /// Says what a connection to `host` brings, for [`TlsSide::problem`].
+    pub(crate) fn side(&self, host: &str) -> TlsSide {
+        let given = if self.own.is_empty() { "" } else { " and those that were given" };
+        let authorities = format!("the authorities that this machine trusts{given}");
+        TlsSide { host: host.to_owned(), authorities, certificate: None }
+    }
+
     /// Returns the configuration for TLS connections. Takes a while when it is first asked for.
     pub(crate) fn configuration(&self) -> ClientConfig {
         let mut roots = system_authorities().clone();
@@ -77,29 +64,5 @@ fn system_authorities() -> &'static RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         roots
-    })
-}
-
-/// Finds out whether a failure was one of TLS.
-pub(crate) fn problem(error: &(dyn StdError + 'static)) -> Option<TlsProblem> {
-    let error = chain(error).find_map(|error| error.downcast_ref::<rustls::Error>())?;
-    Some(match error {
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => TlsProblem::NotTls,
-        rustls::Error::InvalidCertificate(certificate) => match certificate {
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsProblem::UnknownAuthority,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                TlsProblem::WrongName
-            }
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => TlsProblem::OutOfDate,
-            // rustls has no variant for it, and we do not link webpki only to name its own.
-            CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
-                TlsProblem::AuthorityAsServer
-            }
-            _ => TlsProblem::Handshake,
-        },
-        _ => TlsProblem::Handshake,
     })
 }

@@ -20,9 +20,9 @@ use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::challenge::Challenge;
-use crate::credentials::Login;
 use crate::endpoint::Endpoint;
 use crate::error::RegistryError;
+use crate::login::Login;
 use crate::origin::Origin;
 use crate::server_message::ServerMessage;
 use crate::transport::{Call, Operation};

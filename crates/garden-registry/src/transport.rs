@@ -25,7 +25,6 @@ use crate::endpoint::Endpoint;
 use crate::error::{BoxError, RegistryError};
 use crate::origin::Origin;
 use crate::server::Server;
-use crate::tls;
 use crate::tls::Trust;
 
 /// How many redirects are followed. Registries need one, to the storage behind them.
@@ -184,7 +183,7 @@ impl Operation<'_> {
         let server = self.server(Some(&origin));
         match self.transport.request(call.request(body)).await {
             Ok(response) => Ok(answer(response, origin, server, Deadline::after(self.deadline.allowed))),
-            Err(error) => match failure(server, error) {
+            Err(error) => match self.failure(&origin, server, error) {
                 Trouble::Broken(error) | Trouble::Final(error) => Err(error),
                 Trouble::Busy { server, status, retry_after } => {
                     Err(RegistryError::Busy { server, status, retry_after })
@@ -227,7 +226,7 @@ impl Operation<'_> {
                 return Err(Trouble::Broken(deadline.missed(server)));
             }
             Err(_) => return Err(Trouble::Final(deadline.missed(server))),
-            Ok(Err(error)) => return Err(failure(server, error)),
+            Ok(Err(error)) => return Err(self.failure(&origin, server, error)),
             Ok(Ok(response)) => response,
         };
         if is_passing(response.status()) {
@@ -235,6 +234,19 @@ impl Operation<'_> {
             return Err(Trouble::Busy { server, status: response.status(), retry_after });
         }
         Ok(answer(response, origin, server, deadline))
+    }
+
+    /// Says why there is no answer from `server`, which is at `origin`.
+    fn failure(&self, origin: &Origin, server: Server, error: ClientError) -> Trouble {
+        let problem = self.transport.trust.side(origin.host()).problem(&error);
+        let timed_out = connect_timed_out(&error);
+        let source: BoxError = error.into();
+        match problem {
+            Some(problem) => Trouble::Final(RegistryError::Tls { server, problem, source }),
+            // Whoever did not answer for ten seconds will not do so in the next two.
+            None if timed_out => Trouble::Final(RegistryError::Unreachable { server, source }),
+            None => Trouble::Broken(RegistryError::Unreachable { server, source }),
+        }
     }
 
     fn origin(&self, uri: &Uri) -> Result<Origin, RegistryError> {
@@ -300,18 +312,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Tells whether the same request may be answered otherwise a moment later.
 pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
-}
-
-fn failure(server: Server, error: ClientError) -> Trouble {
-    let problem = tls::problem(&error);
-    let timed_out = connect_timed_out(&error);
-    let source: BoxError = error.into();
-    match problem {
-        Some(problem) => Trouble::Final(RegistryError::Tls { server, problem, source }),
-        // Whoever did not answer for ten seconds will not do so in the next two.
-        None if timed_out => Trouble::Final(RegistryError::Unreachable { server, source }),
-        None => Trouble::Broken(RegistryError::Unreachable { server, source }),
-    }
 }
 
 fn connect_timed_out(error: &ClientError) -> bool {

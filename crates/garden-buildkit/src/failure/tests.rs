@@ -69,10 +69,14 @@ fn a_registry_without_tls_that_is_trusted_is_not_mended_by_credentials() {
     let plain = "failed to do request: Head \"https://r.example/v2/\": http: server gave HTTP response to HTTPS client";
     for words in [untrusted, plain] {
         let pushed = explained(&format!("failed to push r.example/a:1: {words}"), None);
-        let pulled = explained(&format!("failed to resolve source metadata for r.example/a:1: {words}"), None);
+        let pulled =
+            explained(&format!("failed to resolve source metadata for r.example/a:1: {words}"), None);
         for error in [pushed, pulled] {
             let hint = error.hint().unwrap_or_default();
-            assert!(hint.contains("`caCertificate`") && hint.contains("`deploymentRegistry`"), "{error}: {hint}");
+            assert!(
+                hint.contains("`caCertificate`") && hint.contains("`deploymentRegistry`"),
+                "{error}: {hint}"
+            );
             assert!(!hint.contains("imagePullSecrets"), "{error}: {hint}");
         }
     }

@@ -1,6 +1,6 @@
 //! What the failure of a step means.
 
-use crate::failure::is_about_tls;
+use garden_registry::is_complaint_about_tls;
 
 /// What the failure of a step means to the build.
 pub(super) enum Trouble {
@@ -20,7 +20,7 @@ pub(super) fn trouble(step: &str, error: String) -> Trouble {
         needs credentials for them; a layer with `export: false` is not written";
     const TLS: &str = "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`, where `clusterBuildkit.cache` names \
         it, or in `deploymentRegistry`";
-    let hint = if is_about_tls(&error) { TLS } else { CREDENTIALS };
+    let hint = if is_complaint_about_tls(&error) { TLS } else { CREDENTIALS };
     let reads = step.strip_prefix("importing cache manifest from ");
     let writes = step.starts_with("exporting cache to ");
     // It was stopped with the build.

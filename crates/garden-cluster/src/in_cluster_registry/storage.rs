@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use backon::{ConstantBuilder, Retryable as _};
 use garden_registry::clean_up::StorageListing;
 use kube::ResourceExt as _;
 use tokio::io::AsyncReadExt as _;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::InClusterRegistry;
 use crate::api::ClusterError;
@@ -27,17 +28,12 @@ impl InClusterRegistry {
     /// # Errors
     /// If the registry has no pod, the API server refuses or cannot be reached, or the script fails.
     pub async fn storage(&self) -> Result<StorageListing, ClusterError> {
-        let mut tries = 1;
-        loop {
-            match self.list_storage().await {
-                Err(error @ ClusterError::StreamCut { .. }) if tries < TRIES => {
-                    tracing::debug!(%error, tries, "listing the registry's storage again");
-                    tries += 1;
-                    sleep(PAUSE).await;
-                }
-                listed => return listed,
-            }
-        }
+        let again = ConstantBuilder::default().with_delay(PAUSE).with_max_times(TRIES - 1);
+        (|| self.list_storage())
+            .retry(again)
+            .when(|error| matches!(error, ClusterError::StreamCut { .. }))
+            .notify(|error, _| tracing::debug!(%error, "listing the registry's storage again"))
+            .await
     }
 
     async fn list_storage(&self) -> Result<StorageListing, ClusterError> {

@@ -2,6 +2,7 @@
 
 use garden_build_core::{Error, ErrorKind};
 use garden_buildkit::Advice;
+use garden_registry::is_complaint_about_tls;
 
 use super::progress::{Progress, is_from};
 
@@ -74,7 +75,7 @@ pub(crate) fn explain_push(image: &str, words: &str, advice: &Advice) -> Error {
 /// How a registry refused the daemon, if one did.
 fn refusal(words: &str, advice: &Advice) -> Option<(ErrorKind, &'static str)> {
     let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
-    if says(&["HTTP response to HTTPS client", "x509:", "tls: ", "certificate"]) {
+    if is_complaint_about_tls(words) || says(&["certificate"]) {
         return Some((ErrorKind::Rejected, advice.registry));
     }
     if is_unknown(words) {

@@ -88,7 +88,10 @@ async fn a_socket_that_is_missing_left_behind_or_none_is_told_apart() {
     let others = [other.clone(), directory.path().join("desktop.sock")];
     let missing = ask(&unix(&path, &others)).await.expect_err("no socket");
     let daemon = format!("unix://{} (a test)", path.display());
-    assert_eq!(missing, ReachError::NoSocket { daemon: daemon.clone(), is_relative: false, others: Vec::new() });
+    assert_eq!(
+        missing,
+        ReachError::NoSocket { daemon: daemon.clone(), is_relative: false, others: Vec::new() }
+    );
     assert_eq!(
         missing.to_string(),
         format!(

@@ -3,6 +3,7 @@ use std::task::{Context, Poll};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use garden_registry::{TlsProblem, TlsSide};
 use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -10,8 +11,7 @@ use tokio_rustls::TlsConnector;
 use super::explained::{Explain, Explained};
 use super::{Connection, Dial, TcpDialer};
 use crate::endpoint::Tls;
-use crate::tls_problem::TlsContext;
-use crate::{DockerError, ReachError, TlsProblem};
+use crate::{DockerError, ReachError};
 
 /// Connects by TCP, with TLS.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Dial for TlsDialer {
         async move {
             let encrypted = Encrypted {
                 daemon: self.tcp.daemon.clone(),
-                context: TlsContext {
+                side: TlsSide {
                     host: self.tcp.host.clone(),
                     authorities: self.tls.authorities.clone(),
                     certificate: self.tls.certificate.clone(),
@@ -59,7 +59,7 @@ impl Dial for TlsDialer {
 /// Knows why an encrypted connection fails.
 struct Encrypted {
     daemon: String,
-    context: TlsContext,
+    side: TlsSide,
 }
 
 impl Encrypted {
@@ -69,7 +69,7 @@ impl Encrypted {
 
     /// Explains a failure of the handshake.
     fn why(&self, error: &io::Error) -> ReachError {
-        let problem = self.context.problem(error);
+        let problem = self.side.problem(error);
         self.because(problem.unwrap_or_else(|| TlsProblem::Handshake { reason: error.to_string() }))
     }
 }
@@ -89,8 +89,7 @@ impl<S> Explain<S> for Encrypted {
                 | io::ErrorKind::BrokenPipe
                 | io::ErrorKind::UnexpectedEof
         );
-        let problem =
-            self.context.problem(error).or_else(|| (hung_up && !heard).then_some(TlsProblem::HungUp));
+        let problem = self.side.problem(error).or_else(|| (hung_up && !heard).then_some(TlsProblem::HungUp));
         problem.map(|problem| self.because(problem))
     }
 }

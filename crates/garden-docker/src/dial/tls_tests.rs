@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
+use garden_registry::TlsProblem;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -20,7 +21,7 @@ use tokio_rustls::TlsAcceptor;
 use super::tests::{ANSWER, REQUEST, ask, reach, tcp};
 use super::{Dial as _, TlsDialer};
 use crate::endpoint::{Tls, Verify};
-use crate::{AsksForTls, ReachError, TlsProblem};
+use crate::{AsksForTls, ReachError};
 
 const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
 
@@ -122,7 +123,8 @@ fn files(authority: &Authority, client: Option<&Signed>) -> TempDir {
 }
 
 fn dialer(port: u16, files: &TempDir, verify: Verify) -> TlsDialer {
-    let tls = Tls::read(Some(files.path()), verify, AsksForTls::Variable("DOCKER_TLS_VERIFY")).expect("certificates");
+    let tls = Tls::read(Some(files.path()), verify, AsksForTls::Variable("DOCKER_TLS_VERIFY"))
+        .expect("certificates");
     TlsDialer { tcp: tcp("localhost", port), tls }
 }
 

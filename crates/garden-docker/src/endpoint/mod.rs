@@ -98,7 +98,8 @@ impl Endpoint {
     pub(crate) fn at(address: &str, environment: &Environment) -> Result<Self, ReachError> {
         let origin = Origin::Caller;
         let address = origin.parse(address, environment, false)?;
-        let tls = is_encrypted(&address).then(|| Tls::read(None, Verify::AuthorityOrSystem, AsksForTls::Address));
+        let tls =
+            is_encrypted(&address).then(|| Tls::read(None, Verify::AuthorityOrSystem, AsksForTls::Address));
         Ok(Self { origin, address, tls: tls.transpose()?, other_sockets: Vec::new() })
     }
 
@@ -144,8 +145,9 @@ impl Endpoint {
         let host = context.host.as_deref().unwrap_or("unix://");
         let address = origin.parse(host, environment, asked)?;
         let verify = if context.skip_tls_verify { Verify::Nothing } else { Verify::AuthorityOrSystem };
-        let tls = is_encrypted(&address)
-            .then(|| Tls::read(context.certificates.as_deref(), verify, AsksForTls::Context(name.to_owned())));
+        let tls = is_encrypted(&address).then(|| {
+            Tls::read(context.certificates.as_deref(), verify, AsksForTls::Context(name.to_owned()))
+        });
         Ok(Self { origin, address, tls: tls.transpose()?, other_sockets: Vec::new() })
     }
 

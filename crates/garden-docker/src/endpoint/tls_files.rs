@@ -6,12 +6,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use garden_registry::TlsProblem;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::dial::AnyServer;
-use crate::{AsksForTls, ReachError, TlsProblem};
+use crate::{AsksForTls, ReachError};
 
 /// Whom a connection trusts, and who we are.
 #[derive(Clone)]

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use garden_build_core::Digest;
 
+use super::deletion::Deletion;
 use super::inventory::{Inventory, References};
-use super::plan::Deletion;
 
 /// How much storage deletions free.
 #[derive(Debug)]

@@ -4,7 +4,8 @@ use futures::{StreamExt, stream};
 use garden_build_core::{Digest, with_causes};
 use serde::Serialize;
 
-use super::plan::{CleanUpPlan, Deletion};
+use super::deletion::Deletion;
+use super::plan::CleanUpPlan;
 use crate::RegistryClient;
 
 /// How many manifests are deleted at a time.

@@ -10,6 +10,7 @@
 
 mod bytes;
 mod carry_out;
+mod deletion;
 mod images_in_use;
 mod inventory;
 mod links;
@@ -24,9 +25,10 @@ mod table;
 mod tests;
 
 pub use carry_out::{Deletions, FailedDeletion};
+pub use deletion::Deletion;
 pub use images_in_use::ImagesInUse;
 pub use inventory::{Inventory, References, Repository, StoredManifest, StoredTag};
-pub use plan::{CleanUpPlan, Deletion, Kept, UnreadableContent};
+pub use plan::{CleanUpPlan, Kept, UnreadableContent};
 pub use read::KnownManifests;
 pub use reasons::KeptBecause;
 pub use rules::CleanUpRules;

@@ -2,7 +2,8 @@ use std::collections::BTreeSet;
 
 use garden_build_core::Digest;
 
-use super::plan::{CleanUpPlan, Deletion};
+use super::deletion::Deletion;
+use super::plan::CleanUpPlan;
 
 impl CleanUpPlan {
     /// Returns the deletions in groups: first what nothing refers to, at last what everything refers to. So no tag

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::bytes::Bytes;
+use super::deletion::Deletion;
 use super::images_in_use::ImagesInUse;
 use super::inventory::{Inventory, Repository};
 use super::links::Links;
@@ -33,27 +34,6 @@ pub struct CleanUpPlan {
     /// How many bytes of storage belong to no manifest even now, since a push or a clean-up was interrupted. The
     /// registry's garbage collection frees them as well. Not counted, thus 0, while something is unreadable.
     pub leftover_bytes: u64,
-}
-
-/// A manifest that is deleted.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Deletion {
-    /// The repository.
-    pub repository: String,
-    /// The manifest's digest.
-    pub digest: Digest,
-    /// The tags that go with it.
-    pub tags: Vec<String>,
-    /// When it was pushed last.
-    pub pushed: Timestamp,
-    /// How many bytes of storage nothing but this manifest needs. What it shares, with other deletions too, counts
-    /// for the whole plan only.
-    pub own_bytes: u64,
-    /// What refers to it and is deleted as well, which has to go before.
-    #[serde(skip)]
-    pub(crate) after: BTreeSet<Digest>,
 }
 
 /// A manifest that is kept.

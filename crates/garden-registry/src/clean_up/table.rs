@@ -3,7 +3,8 @@ use std::fmt;
 use garden_build_core::Digest;
 use jiff::Timestamp;
 
-use super::plan::{CleanUpPlan, Deletion, Kept};
+use super::deletion::Deletion;
+use super::plan::{CleanUpPlan, Kept};
 
 /// For people: what is deleted, what is kept and why, and how much storage that frees.
 impl fmt::Display for CleanUpPlan {

@@ -17,7 +17,7 @@ use crate::support::{Authority, FakeServer, digest, found, image};
 
 fn tls_problem(error: &RegistryError) -> Option<TlsProblem> {
     match error {
-        RegistryError::Tls { problem, .. } => Some(*problem),
+        RegistryError::Tls { problem, .. } => Some(problem.clone()),
         _ => None,
     }
 }
@@ -37,7 +37,7 @@ async fn an_unknown_authority_is_refused_with_the_remedy() {
     for pem in [String::new(), stranger.pem] {
         let client = server.client().ca_certificates(pem).build().expect("valid");
         let error = client.resolve(&server.image()).await.expect_err("not trusted");
-        assert_eq!(tls_problem(&error), Some(TlsProblem::UnknownAuthority), "{error}");
+        assert!(matches!(tls_problem(&error), Some(TlsProblem::UnknownAuthority { .. })), "{error}");
         let error = error.explain(&Remedies::OF_PROGRAM);
         assert!(!error.is_retryable());
         assert!(
@@ -73,7 +73,12 @@ async fn a_certificate_for_another_name_and_an_authority_as_server_are_told_apar
     let server = FakeServer::start_tls(&elsewhere, |_| found()).await;
     let client = server.client().ca_certificates(elsewhere.pem).build().expect("valid");
     let error = client.resolve(&server.image()).await.expect_err("another name");
-    assert_eq!(tls_problem(&error), Some(TlsProblem::WrongName), "{error}");
+    let names = Some(vec!["other.example".to_owned()]);
+    let problem_names = tls_problem(&error).and_then(|problem| match problem {
+        TlsProblem::WrongName { names, .. } => Some(names),
+        _ => None,
+    });
+    assert_eq!(problem_names, names, "{error}");
 
     let authority = Authority::as_server();
     let server = FakeServer::start_tls(&authority, |_| found()).await;

@@ -1,37 +1,43 @@
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+//! Finds logins: in Secrets, with credential helpers here and in the daemon's pod, and by the pod's identity in a cloud.
 
-use futures::future::BoxFuture;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use garden_build_core::{BuildJob, EventSink, ImageReference};
-use garden_cluster::{Cluster, DaemonPod, read_pull_secrets};
+use garden_cluster::{Cluster, ClusterDialer, DaemonPod, read_pull_secrets};
 use garden_config::SecretRef;
 use garden_registry::{
-    CredentialHelpers, CredentialsWarning, HelperProblem, HelperQuestion, Identity, Login,
+    CredentialHelpers, Credentials, CredentialsWarning, HelperCache, HelperProblem, HelperQuestion, Identity,
+    Login, RegistryClient, RegistryError,
 };
 
-use crate::access_tokens;
-use crate::client::{self, AccessToken, DockerfileBuild, WantedToken};
-use crate::cloud_identity;
-use crate::pod_helper::PodHelpers;
+use super::cloud_identity;
+use super::images::{is_registry, repositories};
+use super::pod_helpers::PodHelpers;
+use crate::client::{DockerfileBuild, NamedContext};
 use crate::settings::Settings;
 use crate::spec::RegistryAccess;
+
+/// How long a registry may take to answer. The daemon waits 30 seconds for us.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Answers the daemon from the `imagePullSecrets`, which are read whenever it asks, and from the credential
 /// helpers that they name: a secret that was renewed during a long build counts when it pushes.
 #[derive(Debug)]
 pub(crate) struct PullSecretLogins {
-    pub(crate) cluster: Cluster,
+    cluster: Cluster,
     events: EventSink,
     secrets: Vec<SecretRef>,
     /// What the daemon was told of registries.
-    pub(crate) registries: Vec<RegistryAccess>,
+    registries: Vec<RegistryAccess>,
     helpers: CredentialHelpers,
-    pod_helpers: PodHelpers,
+    pod_helpers: HelperCache<PodHelpers>,
     /// Those of the daemon's service account.
     annotations: BTreeMap<String, String>,
     /// What the build has to do with, the image first. Where a secret has credentials for parts of a registry,
     /// and the daemon names its host only, these say which part is meant.
-    pub(crate) images: Vec<ImageReference>,
+    images: Vec<ImageReference>,
     /// What was warned of.
     told: Mutex<BTreeSet<String>>,
 }
@@ -49,7 +55,7 @@ impl PullSecretLogins {
         images.extend(job.context.dockerfile().base_images());
         let caches = wanted.cache_imports.iter().filter_map(|cache| cache.attributes.get("ref"));
         let contexts = wanted.contexts.values().filter_map(|context| match context {
-            client::NamedContext::Image(image) => Some(image),
+            NamedContext::Image(image) => Some(image),
             _ => None,
         });
         images.extend(caches.chain(contexts).filter_map(|name| name.parse().ok()));
@@ -59,7 +65,7 @@ impl PullSecretLogins {
             secrets: settings.pull_secrets.clone(),
             registries: settings.daemon.registries.clone(),
             helpers: CredentialHelpers::new(),
-            pod_helpers: PodHelpers::new(cluster, &settings.daemon.namespace.name, daemon),
+            pod_helpers: HelperCache::new(PodHelpers::new(cluster, &settings.daemon.namespace.name, daemon)),
             annotations: settings.daemon.options.service_account_annotations.clone(),
             images,
             told: Mutex::default(),
@@ -67,7 +73,7 @@ impl PullSecretLogins {
     }
 
     /// Finds a login for the first of `repositories` at `host` that has one.
-    pub(crate) async fn find(&self, host: &str, repositories: &[&str]) -> Result<Option<Known>, String> {
+    pub(super) async fn find(&self, host: &str, repositories: &[&str]) -> Result<Option<Known>, String> {
         let credentials = read_pull_secrets(&self.cluster, "imagePullSecrets", &self.secrets).await;
         let credentials = credentials.map_err(|error| error.to_string())?;
         let credentials = credentials.with_helpers(self.helpers.clone());
@@ -85,7 +91,7 @@ impl PullSecretLogins {
             }
         }
         for (question, here) in unanswered {
-            match self.pod_helpers.ask(&question).await {
+            match self.pod_helpers.ask(&question.helper, &question.server).await {
                 Ok(login) => return Ok(Some(Known { login, from_helper: true })),
                 Err(there) => match verdict(&question, &here, &there) {
                     Verdict::Anonymous => {}
@@ -100,7 +106,7 @@ impl PullSecretLogins {
     /// Finds the login that the pod's identity in a cloud gives.
     async fn of_cloud(&self, host: &str) -> Option<Known> {
         let question = cloud_identity::question(&self.annotations, host)?;
-        match self.pod_helpers.ask(&question).await {
+        match self.pod_helpers.ask(&question.helper, &question.server).await {
             Ok(login) => return Some(Known { login, from_helper: true }),
             Err(HelperProblem::NoLogin) => {}
             Err(HelperProblem::NotInstalled) => self.warn(format!(
@@ -119,8 +125,34 @@ impl PullSecretLogins {
     }
 
     /// Has helpers asked anew: what one gave was refused, as it may have ended.
-    pub(crate) async fn forget_answers(&self) {
-        tokio::join!(self.helpers.forget_all(), self.pod_helpers.forget());
+    pub(super) async fn forget_answers(&self) {
+        tokio::join!(self.helpers.forget_all(), self.pod_helpers.forget_all());
+    }
+
+    /// Returns the repositories at `host` that the build has to do with, and at last the whole registry.
+    pub(super) fn repositories(&self, host: &str) -> Vec<&str> {
+        repositories(host, &self.images)
+    }
+
+    /// Returns the first image at `host` that the build has to do with.
+    pub(super) fn image_at(&self, host: &str) -> Option<&ImageReference> {
+        self.images.iter().find(|image| is_registry(image.registry(), host))
+    }
+
+    /// Returns a client of the registry at `host`, as the daemon reaches it, which logs in with `login`.
+    pub(super) fn client(&self, host: &str, login: Option<Login>) -> Result<RegistryClient, RegistryError> {
+        let access = self.registries.iter().find(|access| access.host == host);
+        let mut client = RegistryClient::builder(host)
+            .insecure(access.is_some_and(|access| access.insecure))
+            .dialer(Arc::new(ClusterDialer::new(self.cluster.clone())))
+            .timeout(PATIENCE);
+        if let Some(pem) = access.and_then(|access| access.certificate_authority.as_deref()) {
+            client = client.ca_certificates(pem.as_bytes());
+        }
+        // The host is one that the daemon speaks with, so it is a key.
+        let credentials =
+            login.and_then(|login| Credentials::with_login(host, login, "imagePullSecrets").ok());
+        client.credentials(credentials.unwrap_or_default()).build()
     }
 
     fn warn(&self, message: String) {
@@ -131,10 +163,10 @@ impl PullSecretLogins {
 }
 
 /// What to log in with.
-pub(crate) struct Known {
-    pub(crate) login: Login,
+pub(super) struct Known {
+    pub(super) login: Login,
     /// Whether a credential helper gave it: it may end soon.
-    pub(crate) from_helper: bool,
+    pub(super) from_helper: bool,
 }
 
 /// What it means that a helper has a login neither here nor in the daemon's pod.
@@ -169,48 +201,8 @@ fn verdict(question: &HelperQuestion, here: &HelperProblem, there: &HelperProble
     if *is_store { Verdict::Warn(message) } else { Verdict::Fail(message) }
 }
 
-fn client_login(host: &str, login: Login) -> Result<client::Login, String> {
-    match login {
-        Login::Password { username, password } => Ok(client::Login::Password { username, password }),
-        Login::IdentityToken { token, .. } => Ok(client::Login::IdentityToken(token)),
-        _ => Err(format!(
-            "imagePullSecrets has a `registrytoken` for {host}, which BuildKit cannot use; give it a user and a password"
-        )),
-    }
-}
-
-impl client::RegistryLogins for PullSecretLogins {
-    fn login<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Option<client::Login>, String>> {
-        Box::pin(async move {
-            let known = self.find(host, &repositories(host, &self.images)).await?;
-            known.map(|known| client_login(host, known.login)).transpose()
-        })
-    }
-
-    fn fetches_tokens<'a>(&'a self, host: &'a str) -> BoxFuture<'a, bool> {
-        Box::pin(access_tokens::are_fetched_here(self, host))
-    }
-
-    fn token<'a>(&'a self, wanted: &'a WantedToken) -> BoxFuture<'a, Result<AccessToken, String>> {
-        Box::pin(access_tokens::fetch(self, wanted))
-    }
-}
-
-/// Returns the repositories at `host` that a build has to do with, and at last the whole registry.
-pub fn repositories<'a>(host: &str, images: &'a [ImageReference]) -> Vec<&'a str> {
-    let at_host = images.iter().filter(|image| is_registry(image.registry(), host));
-    at_host.map(ImageReference::repository).chain([""]).collect()
-}
-
-/// The daemon calls Docker Hub by the name of its server. Source: `BuildKit`, `util/resolver/authorizer.go`.
-pub(crate) fn is_registry(registry: &str, host: &str) -> bool {
-    registry == host || (registry == "docker.io" && host == "registry-1.docker.io")
-}
-
 #[cfg(test)]
 mod tests {
-    use garden_registry::Credentials;
-
     use super::*;
 
     /// The question that a secret's configuration leads to for `r.example`.
@@ -250,14 +242,5 @@ mod tests {
                 Verdict::Fail(_) => panic!("{judged:?}"),
             }
         }
-    }
-
-    #[test]
-    fn the_image_s_own_repository_is_looked_up_before_those_of_base_images() {
-        let image = |text: &str| text.parse::<ImageReference>().expect("a reference");
-        let images = [image("r.example/team/api:1"), image("busybox:1"), image("r.example/base/os:2")];
-        assert_eq!(repositories("r.example", &images), ["team/api", "base/os", ""]);
-        assert_eq!(repositories("registry-1.docker.io", &images), ["library/busybox", ""]);
-        assert_eq!(repositories("other.example", &images), [""]);
     }
 }

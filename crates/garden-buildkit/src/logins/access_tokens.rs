@@ -3,33 +3,26 @@
 //! Left to itself, a daemon takes one login for all repositories of a registry, and the same one until the build
 //! ends. So tokens are fetched here where a login may end before the build does, or differs by repository.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use garden_cluster::ClusterDialer;
-use garden_registry::{Credentials, Login, RegistryClient, RegistryError, repository_of};
+use garden_registry::{Login, RegistryError, repository_of};
 use secrecy::ExposeSecret as _;
 
+use super::pull_secrets::{Known, PullSecretLogins};
 use crate::client::{AccessToken, WantedToken};
-use crate::logins::{Known, PullSecretLogins, is_registry, repositories};
-
-/// How long a registry may take to answer. The daemon waits 30 seconds for us.
-const PATIENCE: Duration = Duration::from_secs(8);
 
 /// Tells whether there is reason to fetch the tokens for `host` here, and a way.
-pub(crate) async fn are_fetched_here(logins: &PullSecretLogins, host: &str) -> bool {
+pub(super) async fn are_fetched_here(logins: &PullSecretLogins, host: &str) -> bool {
     let mut known = Vec::new();
-    for repository in repositories(host, &logins.images) {
+    for repository in logins.repositories(host) {
         // What fails here is told when the daemon asks for the login.
         if let Ok(Some(login)) = logins.find(host, &[repository]).await {
             known.push(login);
         }
     }
-    let image = logins.images.iter().find(|image| is_registry(image.registry(), host));
+    let image = logins.image_at(host);
     let (true, Some(first), Some(image)) = (is_reason(&known), known.into_iter().next(), image) else {
         return false;
     };
-    let Ok(client) = client(logins, host, Some(first.login)) else { return false };
+    let Ok(client) = logins.client(host, Some(first.login)) else { return false };
     let unreached = |error: &RegistryError| {
         matches!(
             error,
@@ -40,7 +33,7 @@ pub(crate) async fn are_fetched_here(logins: &PullSecretLogins, host: &str) -> b
 }
 
 /// Fetches a token, once more if a helper gave a login that has ended in the meantime.
-pub(crate) async fn fetch(logins: &PullSecretLogins, wanted: &WantedToken) -> Result<AccessToken, String> {
+pub(super) async fn fetch(logins: &PullSecretLogins, wanted: &WantedToken) -> Result<AccessToken, String> {
     let repository = [repository_of(&wanted.scopes)];
     let known = logins.find(&wanted.host, &repository).await?;
     let may_have_ended = known.as_ref().is_some_and(|known| known.from_helper);
@@ -58,7 +51,7 @@ async fn fetch_as(
     known: Option<Known>,
 ) -> Result<AccessToken, RegistryError> {
     let WantedToken { host, realm, service, scopes } = wanted;
-    let client = client(logins, host, known.map(|known| known.login))?;
+    let client = logins.client(host, known.map(|known| known.login))?;
     let service = Some(service.as_str()).filter(|service| !service.is_empty());
     let token = client.access_token(realm, service, scopes).await?;
     Ok(AccessToken { token: token.token, lifetime: token.lifetime })
@@ -76,24 +69,6 @@ fn is_reason(known: &[Known]) -> bool {
     let is_bearer = |known: &Known| matches!(known.login, Login::RegistryToken { .. });
     let differ = known.windows(2).any(|pair| secret(&pair[0]) != secret(&pair[1]));
     differ || known.iter().any(|known| known.from_helper || is_bearer(known))
-}
-
-fn client(
-    logins: &PullSecretLogins,
-    host: &str,
-    login: Option<Login>,
-) -> Result<RegistryClient, RegistryError> {
-    let access = logins.registries.iter().find(|access| access.host == host);
-    let mut client = RegistryClient::builder(host)
-        .insecure(access.is_some_and(|access| access.insecure))
-        .dialer(Arc::new(ClusterDialer::new(logins.cluster.clone())))
-        .timeout(PATIENCE);
-    if let Some(pem) = access.and_then(|access| access.certificate_authority.as_deref()) {
-        client = client.ca_certificates(pem.as_bytes());
-    }
-    // The host is one that the daemon speaks with, so it is a key.
-    let credentials = login.and_then(|login| Credentials::with_login(host, login, "imagePullSecrets").ok());
-    client.credentials(credentials.unwrap_or_default()).build()
 }
 
 #[cfg(test)]

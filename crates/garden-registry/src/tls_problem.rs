@@ -1,53 +1,57 @@
+//! What is wrong when no TLS connection comes about, with whatever server.
+
 use std::error::Error as StdError;
 use std::path::PathBuf;
 
 use rustls::{AlertDescription, CertificateError, Error as TlsError, InvalidMessage};
 
-/// Why no TLS connection to a Docker daemon came about.
+use crate::cause::chain;
+
+/// Why no TLS connection to a server came about. What can be done about it depends on the server.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsProblem {
-    /// The daemon's certificate was signed by an authority that is not trusted.
+    /// The server's certificate was signed by an authority that is not trusted.
     #[error("its certificate was signed by none of {authorities}")]
     UnknownAuthority {
         /// Who is trusted: a file, or this machine's authorities.
         authorities: String,
     },
-    /// The daemon's certificate is for other names.
+    /// The server's certificate is for other names.
     #[error("its certificate is not for {host}, but for {}", .names.join(", "))]
     WrongName {
-        /// What the daemon was called.
+        /// What the server was called.
         host: String,
         /// The names in its certificate.
         names: Vec<String>,
     },
-    /// The daemon's certificate was valid once.
+    /// The server's certificate was valid once.
     #[error("its certificate has expired")]
     Expired,
-    /// The daemon's certificate will be valid one day.
+    /// The server's certificate will be valid one day.
     #[error("its certificate is not valid yet")]
     NotYetValid,
-    /// The daemon presents a certificate authority's own certificate, as `openssl req -x509` makes them by default.
+    /// The server presents a certificate authority's own certificate, as `openssl req -x509` makes them by default.
     /// RFC 5280 does not let an authority's certificate stand for a server.
     #[error("its certificate is that of an authority, which may not stand for a server")]
     AuthorityAsServer,
     /// The answer is not TLS, most likely plain HTTP.
     #[error("it does not speak TLS there")]
     NotTls,
-    /// The daemon wants to know who we are, and we have no certificate that says so.
+    /// The server wants to know who we are, and we have no certificate that says so.
     #[error("it asks for a client certificate, and there is none")]
     CertificateWanted,
-    /// The daemon does not accept our certificate.
+    /// The server does not accept our certificate.
     #[error("it does not accept our certificate {} ({reason})", .file.display())]
     CertificateRefused {
         /// Our certificate.
         file: PathBuf,
-        /// What the daemon said: the name of TLS's alert.
+        /// What the server said: the name of TLS's alert.
         reason: String,
     },
-    /// The daemon closed the connection before it said anything.
+    /// The server closed the connection before it said anything.
     #[error(
-        "it hung up after the handshake without a word, as daemons do that do not accept a client's certificate"
+        "it hung up after the handshake without a word, as servers do that do not accept a client's certificate"
     )]
     HungUp,
     /// The handshake failed for another reason.
@@ -58,22 +62,22 @@ pub enum TlsProblem {
     },
 }
 
-/// What has to be known of a connection to say what is wrong with it.
+/// What this side brings to a TLS connection: it has to be known to say what is wrong with one.
 #[derive(Clone, Debug)]
-pub(crate) struct TlsContext {
-    /// What the daemon is called.
-    pub(crate) host: String,
+pub struct TlsSide {
+    /// What the server is called.
+    pub host: String,
     /// Who is trusted, as in "signed by none of …".
-    pub(crate) authorities: String,
-    /// Our certificate.
-    pub(crate) certificate: Option<PathBuf>,
+    pub authorities: String,
+    /// The certificate that is presented to the server, if there is one.
+    pub certificate: Option<PathBuf>,
 }
 
-impl TlsContext {
+impl TlsSide {
     /// Finds out what of TLS is behind `error`, if it is about TLS at all.
-    pub(crate) fn problem(&self, error: &std::io::Error) -> Option<TlsProblem> {
-        let error: &(dyn StdError + 'static) = error.get_ref()?;
-        error.downcast_ref::<TlsError>().map(|error| self.problem_of(error))
+    pub fn problem(&self, error: &(dyn StdError + 'static)) -> Option<TlsProblem> {
+        let error = chain(error).find_map(|error| error.downcast_ref::<TlsError>())?;
+        Some(self.problem_of(error))
     }
 
     fn problem_of(&self, error: &TlsError) -> TlsProblem {
@@ -124,6 +128,14 @@ impl TlsContext {
     }
 }
 
+/// Returns whether `words` are those of a builder that complains about a registry's TLS: there is none, or none that is
+/// trusted. kaniko, `BuildKit` and Docker are written in Go, whose words they pass on.
+///
+/// Source: Go, `net/http` (`transport.go`), `crypto/tls` and `crypto/x509`.
+pub fn is_complaint_about_tls(words: &str) -> bool {
+    ["HTTP response to HTTPS client", "x509:", "tls: "].iter().any(|sign| words.contains(sign))
+}
+
 /// Tells whether an alert is about our certificate. Source: RFC 8446, section 6.2.
 fn is_about_certificate(alert: AlertDescription) -> bool {
     matches!(
@@ -153,12 +165,11 @@ mod tests {
 
     #[test]
     fn a_failed_handshake_is_about_our_certificate_only_if_there_is_none() {
-        let mut context =
-            TlsContext { host: "docker".to_owned(), authorities: "x".to_owned(), certificate: None };
+        let mut side = TlsSide { host: "docker".to_owned(), authorities: "x".to_owned(), certificate: None };
         let error = || std::io::Error::other(TlsError::AlertReceived(AlertDescription::HandshakeFailure));
-        assert_eq!(context.problem(&error()), Some(TlsProblem::CertificateWanted));
-        context.certificate = Some("cert.pem".into());
-        assert!(matches!(context.problem(&error()), Some(TlsProblem::Handshake { .. })));
-        assert_eq!(context.problem(&std::io::ErrorKind::BrokenPipe.into()), None);
+        assert_eq!(side.problem(&error()), Some(TlsProblem::CertificateWanted));
+        side.certificate = Some("cert.pem".into());
+        assert!(matches!(side.problem(&error()), Some(TlsProblem::Handshake { .. })));
+        assert_eq!(side.problem(&std::io::Error::from(std::io::ErrorKind::BrokenPipe)), None);
     }
 }

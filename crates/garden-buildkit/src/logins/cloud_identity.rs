@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use garden_registry::HelperQuestion;
-
-use crate::cache::{is_elastic_container_registry, is_google_container_registry};
+use garden_registry::clouds::{
+    is_elastic_container_registry, is_google_artifact_registry, is_google_container_registry,
+};
 
 /// Sources: AWS, "IAM roles for service accounts"; Google Cloud, "Workload Identity Federation for GKE".
 const AWS: &str = "eks.amazonaws.com/role-arn";
@@ -15,10 +16,10 @@ const GOOGLE: &str = "iam.gke.io/gcp-service-account";
 
 /// Returns what to ask in a pod whose service account has `annotations`; `None` if they give no identity at the
 /// registry `host`.
-pub(crate) fn question(annotations: &BTreeMap<String, String>, host: &str) -> Option<HelperQuestion> {
+pub(super) fn question(annotations: &BTreeMap<String, String>, host: &str) -> Option<HelperQuestion> {
     let (annotation, helper) = match host.split(':').next().unwrap_or_default() {
         name if is_elastic_container_registry(name) => (AWS, "ecr-login"),
-        name if is_google_container_registry(name) || name.ends_with("-docker.pkg.dev") => (GOOGLE, "gcr"),
+        name if is_google_container_registry(name) || is_google_artifact_registry(name) => (GOOGLE, "gcr"),
         _ => return None,
     };
     annotations.contains_key(annotation).then_some(())?;
