@@ -1,7 +1,7 @@
 //! Writes pieces as a pack: compressed on many threads, and in order all the same.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -49,23 +49,28 @@ pub(super) fn write<'a>(
 ) -> Result<NewPack, ContextError> {
     let given_up = AtomicBool::new(false);
     let cancelled = || given_up.load(Ordering::Relaxed) || cancelled();
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS).min(count);
+    let threads = threads().min(count);
     // Whoever takes a task has a buffer for it already. So memory is bounded by the number of buffers, and the
     // task that has to be written next never waits for one.
     let (free, buffers) = mpsc::channel();
-    for _ in 0..threads * TASKS {
+    let buffer_count = threads * TASKS;
+    for _ in 0..buffer_count {
         give_back(&free, Vec::new());
     }
+    let unwritten = AtomicUsize::new(0);
     let (begun, outcomes) = mpsc::channel();
     let queue = Mutex::new(Queue::new(tree, jobs, &cancelled));
-    let workshop = Workshop { tree, cancelled: &cancelled, queue, buffers: Mutex::new(buffers) };
+    let buffers = Mutex::new(buffers);
+    let workshop =
+        Workshop { tree, cancelled: &cancelled, queue, buffers, buffer_count, unwritten: &unwritten };
     thread::scope(|scope| {
         for _ in 0..threads {
             let (workshop, begun) = (&workshop, begun.clone());
             scope.spawn(move || workshop.work(&begun));
         }
         drop(begun);
-        let pack = Pack { output, free, sum: Sha256::new(), index: PackIndex::default(), content: 0 };
+        let (sum, index) = (Sha256::new(), PackIndex::default());
+        let pack = Pack { output, free, unwritten: &unwritten, sum, index, content: 0 };
         let written = pack.write(outcomes, &cancelled, progress);
         given_up.store(true, Ordering::Relaxed);
         written
@@ -78,6 +83,9 @@ struct Workshop<'a> {
     cancelled: Cancelled<'a>,
     queue: Mutex<Queue<'a>>,
     buffers: Mutex<Receiver<Vec<u8>>>,
+    buffer_count: usize,
+    /// How many tasks have been begun and not yet written. Each of them has a buffer.
+    unwritten: &'a AtomicUsize,
 }
 
 impl Workshop<'_> {
@@ -85,8 +93,8 @@ impl Workshop<'_> {
     fn work(&self, begun: &Sender<Receiver<Outcome>>) {
         let mut members = Members::new();
         let mut plain = Vec::new();
-        while let Some((buffer, effort)) = self.buffer() {
-            let Some((task, result)) = self.begin(begun, &mut plain) else { return };
+        while let Some(buffer) = self.buffer() {
+            let Some((task, effort, result)) = self.begin(begun, &mut plain) else { return };
             let packed = task.and_then(|task| self.pack(task, &mut plain, &mut members, effort, buffer));
             if packed.is_err() {
                 lock(&self.queue).close();
@@ -97,27 +105,28 @@ impl Workshop<'_> {
         }
     }
 
-    /// Waits for a buffer. If there is none, all that is compressed waits for the output, and there is time to
-    /// compress the next task better.
-    fn buffer(&self) -> Option<(Vec<u8>, Effort)> {
-        let buffers = lock(&self.buffers);
-        match buffers.try_recv() {
-            Ok(buffer) => Some((buffer, Effort::Fast)),
-            Err(_) => buffers.recv().ok().map(|buffer| (buffer, Effort::Dense)),
-        }
+    /// Waits for a buffer; `None` if nobody wants anything more.
+    fn buffer(&self) -> Option<Vec<u8>> {
+        lock(&self.buffers).recv().ok()
     }
 
     /// Takes a task, and announces its result in the order in which tasks are taken.
+    ///
+    /// If its buffer is the last one, everything that is compressed waits for the output, and there is time to compress
+    /// this task better.
     fn begin(
         &self,
         begun: &Sender<Receiver<Outcome>>,
         plain: &mut Vec<u8>,
-    ) -> Option<(Result<Task, ContextError>, SyncSender<Outcome>)> {
+    ) -> Option<(Result<Task, ContextError>, Effort, SyncSender<Outcome>)> {
         let mut queue = lock(&self.queue);
+        // If there is no task any more, nobody asks for this number again.
+        let unwritten = self.unwritten.fetch_add(1, Ordering::Relaxed) + 1;
+        let effort = if unwritten == self.buffer_count { Effort::Dense } else { Effort::Fast };
         let task = queue.take(plain)?;
         let (result, outcome) = mpsc::sync_channel(1);
         begun.send(outcome).ok()?;
-        Some((task, result))
+        Some((task, effort, result))
     }
 
     fn pack(
@@ -184,6 +193,7 @@ struct Pack<'a> {
     output: &'a mut dyn Write,
     /// Where buffers go back to. When it is dropped, no thread can take on anything more.
     free: Sender<Vec<u8>>,
+    unwritten: &'a AtomicUsize,
     sum: Sha256,
     index: PackIndex,
     content: u64,
@@ -210,10 +220,22 @@ impl Pack<'_> {
             packed.pieces.iter().for_each(|(key, length)| self.index.push(*key, *length));
             self.content += packed.content;
             progress(self.content);
+            self.unwritten.fetch_sub(1, Ordering::Relaxed);
             give_back(&self.free, packed.bytes);
         }
         Ok(NewPack { name: Digest::from_sha256(self.sum.finalize().into()), index: self.index })
     }
+}
+
+/// Returns how many threads compress a pack, if there is something to do for all of them.
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)
+}
+
+/// Returns how many tasks are begun before one has to be written.
+#[cfg(test)]
+pub(super) fn tasks_ahead() -> usize {
+    threads() * TASKS
 }
 
 /// Lets another task have the buffer. If all threads have ended, nobody needs it.

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use super::*;
 
@@ -96,41 +95,4 @@ fn a_cancelled_pack_stops_in_the_middle() {
         assert!(matches!(result, Err(ContextError::Cancelled)), "{after}");
         assert!(written.into_inner() < plan.missing_bytes());
     }
-}
-
-/// Takes nothing until nobody compresses any more.
-struct Stalled<'a> {
-    pack: Vec<u8>,
-    asked: &'a AtomicU64,
-}
-
-impl Write for Stalled<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut before = u64::MAX;
-        while before != self.asked.load(Ordering::Relaxed) {
-            before = self.asked.load(Ordering::Relaxed);
-            std::thread::sleep(Duration::from_millis(if self.pack.len() < 1_000_000 { 200 } else { 0 }));
-        }
-        self.pack.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn a_slow_output_gets_the_same_in_fewer_bytes() {
-    let text: Vec<String> = (0..100_000_u64).map(|number| format!("{:x} ", number * number)).collect();
-    let project = Project::new(&[("large", text.concat().repeat(20).as_bytes())]);
-    let context = project.scan();
-    let plan = Plan::of(&context, &KnownPacks::new());
-    let (fast, _) = write(&plan);
-    let asked = AtomicU64::new(0);
-    let cancelled = || asked.fetch_add(1, Ordering::Relaxed) == u64::MAX;
-    let mut slow = Stalled { pack: Vec::new(), asked: &asked };
-    plan.write(&mut slow, &cancelled, &mut |_| {}).expect("written");
-    assert!(slow.pack.len() < fast.len(), "{} of {}", slow.pack.len(), fast.len());
-    assert!(decompressed(&slow.pack) == archive(&context));
 }

@@ -2,6 +2,7 @@
 
 mod edits;
 mod failures;
+mod slow_output;
 
 use std::collections::HashMap;
 use std::fs;
