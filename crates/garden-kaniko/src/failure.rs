@@ -26,16 +26,19 @@ pub(crate) fn not_fetched(namespace: &str, pod: &str, after: Duration) -> Error 
 /// How the line begins with which a pod says that it did not get its context. Source: `service/files/build.sh`.
 const NOT_ARRIVED: &str = "garden-build: the build context did not arrive: ";
 
+/// How it begins if the context service, or the client's conversation with it, has ended too early. Source: the same.
+const BROKE_OFF: &str = "garden-build: the build context broke off: ";
+
 /// Whether the pod says that the context service, or the client's conversation with it, has ended too early.
 pub(crate) fn service_broke_off(tail: &[String]) -> bool {
-    tail.iter().any(|line| line.starts_with(NOT_ARRIVED) && line.contains("was lost"))
+    tail.iter().any(|line| line.starts_with(BROKE_OFF))
 }
 
 fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
     let refused = ["UNAUTHORIZED", "DENIED", "401 Unauthorized", "403 Forbidden", "unauthorized"]
         .iter()
         .any(|sign| words.contains(sign));
-    if let Some(reason) = words.strip_prefix(NOT_ARRIVED) {
+    if let Some(reason) = words.strip_prefix(NOT_ARRIVED).or_else(|| words.strip_prefix(BROKE_OFF)) {
         return Error::new(
             ErrorKind::BuilderLost,
             format!(
@@ -96,6 +99,7 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
 fn is_last_word(line: &str) -> bool {
     [
         NOT_ARRIVED,
+        BROKE_OFF,
         "error building image",
         "error pushing image",
         "error checking push permissions",
@@ -200,11 +204,15 @@ mod tests {
     fn a_context_that_did_not_arrive_may_be_sent_again() {
         let error = explain(1, None, &["error resolving source context: gzip: invalid checksum".to_owned()]);
         assert!(error.is_retryable());
-        let error = explain(1, None, &[format!("{NOT_ARRIVED}nc: can't connect")]);
-        assert!(
-            error.is_retryable() && error.message().ends_with("nothing was built: nc: can't connect"),
-            "{error}"
-        );
-        assert_eq!(*error.kind(), ErrorKind::BuilderLost);
+        for (start, broke_off) in [(NOT_ARRIVED, false), (BROKE_OFF, true)] {
+            let tail = [format!("{start}nc: can't connect, or it was lost")];
+            let error = explain(1, None, &tail);
+            assert!(
+                error.is_retryable() && error.message().ends_with("built: nc: can't connect, or it was lost"),
+                "{error}"
+            );
+            assert_eq!(*error.kind(), ErrorKind::BuilderLost);
+            assert_eq!(service_broke_off(&tail), broke_off);
+        }
     }
 }

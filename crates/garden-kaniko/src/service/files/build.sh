@@ -34,18 +34,20 @@ executor=$!
 # Nobody waits for the end of a build that nobody wants any more.
 trap 'kill -9 $executor; exit 143' TERM
 
+# $1: "broke off" if the other side has ended the conversation, so that the client looks for the cause on its own side;
+# else "did not arrive"; $2: why
 fail() {
-    echo "garden-build: the build context did not arrive: $1" >&2
+    echo "garden-build: the build context $1: $2" >&2
     : > "$failed"
     kill -9 "$executor"
     exit 1
 }
 
-why() {
+fail_for_want_of_an_answer() {
     if [ -s "$said" ]; then
-        cat "$said"
+        fail "did not arrive" "$(cat "$said")"
     else
-        echo "the context service at $address port $port closed the connection: it was lost, or what came was not what was sent"
+        fail "broke off" "the context service at $address port $port closed the connection: it was lost, or what came was not what was sent"
     fi
 }
 
@@ -56,11 +58,11 @@ fetch() {
     got=$(printf 'pull %s\n' "$name" | nc "$address" "$port" 2>> "$said" | tee "$pipe" | digest)
     tail_name=$(printf 'tail %s %s' "$key" "$got" | digest)
     printf 'tail %s %s\n' "$name" "$tail_name" | nc "$address" "$port" 2>> "$said" | {
-        read -r proof || fail "$(why)"
+        read -r proof || fail_for_want_of_an_answer
         cat > "$end"
         of_end=$(digest < "$end")
         [ "$proof" = "$(printf 'good %s %s %s' "$key" "$got" "$of_end" | digest)" ] ||
-            fail "its end is not what was sent, or the service was lost"
+            fail "broke off" "its end is not what was sent, or the service was lost"
         # One that has no need of it any more has ended, and says itself why.
         cat "$end" > "$pipe" 2> /dev/null
     }
