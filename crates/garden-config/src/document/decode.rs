@@ -5,11 +5,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use crate::Position;
 use crate::document::issue::Issue;
 use crate::document::node::{Mapping, Node, Value};
+use crate::document::placeholder::is_template;
 use crate::document::problems::Problems;
 use crate::document::suggest;
-use crate::{Position, template};
 
 /// The fields of one mapping. A field is known once it was asked for; [`Fields::finish`] reports the rest.
 pub(crate) struct Fields<'a> {
@@ -244,7 +245,7 @@ fn report_kind(node: &Node, label: &str, expected: &str, problems: &Problems) {
 /// Reports a template where none can stand, because it says which templates there are or is read before
 /// it is known what they stand for.
 pub(crate) fn refuse_template(node: &Node, label: &str, problems: &Problems) {
-    if node.as_text().is_some_and(template::is_template) {
+    if node.as_text().is_some_and(is_template) {
         let hint = "templates are for what is inside an environment, a provider, a module or an action";
         problems.report(node.position, format!("{label} cannot hold a template"), Some(hint.to_owned()));
     }

@@ -5,6 +5,7 @@ pub(crate) mod decode;
 pub(crate) mod ellipsis;
 pub(crate) mod issue;
 pub(crate) mod node;
+pub(crate) mod placeholder;
 pub(crate) mod printable;
 pub(crate) mod problem;
 pub(crate) mod problems;

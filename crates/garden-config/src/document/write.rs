@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::ConfigError;
+use crate::document::placeholder::{escape, is_template};
 use crate::document::yaml;
-use crate::{ConfigError, template};
 
 /// Writes `value` as a document.
 pub(crate) fn document(value: &impl Serialize) -> Result<String, ConfigError> {
@@ -15,7 +16,7 @@ pub(crate) fn document(value: &impl Serialize) -> Result<String, ConfigError> {
 /// Makes every text one that is not taken for a template.
 fn literal(value: Value) -> Value {
     match value {
-        Value::String(text) if template::is_template(&text) => Value::String(template::escape(&text)),
+        Value::String(text) if is_template(&text) => Value::String(escape(&text)),
         Value::Array(items) => items.into_iter().map(literal).collect(),
         Value::Object(entries) => entries.into_iter().map(|(key, value)| (key, literal(value))).collect(),
         other => other,

@@ -9,10 +9,11 @@ use std::collections::{HashMap, HashSet};
 
 use crate::Position;
 use crate::document::node::{Entry, Mapping, Node, Value};
+use crate::document::placeholder::is_template;
 use crate::document::problems::Problems;
 use crate::keys::variables::Variables;
 use crate::keys::{Keys, View};
-use crate::template::{self, Fault, TemplateProblem};
+use crate::template::{Fault, TemplateProblem};
 
 /// A text with templates may not be longer, in bytes: it is read again for each variable that it takes.
 const LONGEST_TEMPLATE: usize = 256 * 1024;
@@ -94,7 +95,7 @@ type OnFailure<'a> = &'a mut dyn FnMut(Failure) -> Result<Option<Node>, Failure>
 
 fn resolved(node: &Node, view: View<'_>, on_failure: OnFailure<'_>) -> Result<Option<Node>, Failure> {
     let value = match &node.value {
-        Value::String(text) if template::is_template(text) => {
+        Value::String(text) if is_template(text) => {
             if text.len() > LONGEST_TEMPLATE {
                 let message =
                     format!("this is too long for a template: more than {} KiB", LONGEST_TEMPLATE / 1024);

@@ -3,7 +3,7 @@ use crate::document::node::Node;
 use crate::document::problems::Problems;
 use crate::project::Generation;
 use crate::provider::document::ModeName;
-use crate::provider::storage::no_effect;
+use crate::provider::names::no_effect;
 use crate::{
     ClusterBuildkitOptions, ClusterDockerOptions, ContextDelivery, KanikoNamespace, KanikoOptions,
     NoticeKind, Position,

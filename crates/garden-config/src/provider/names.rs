@@ -1,10 +1,11 @@
-//! Names of Kubernetes objects, and of images.
+//! Names of Kubernetes objects and of images, and what several fields of a provider have in common.
 
 use std::collections::BTreeMap;
 
 use garden_build_core::ImageReference;
 use serde::Serialize;
 
+use crate::NoticeKind;
 use crate::document::decode::Fields;
 use crate::document::issue::Issue;
 use crate::document::node::{Node, Value};
@@ -140,4 +141,23 @@ fn has_label_form(label: &str) -> bool {
 pub(crate) fn image_issue(name: &str, example: &str) -> Option<Issue> {
     let error = name.parse::<ImageReference>().err()?;
     Some(Issue::new("image", error.to_string(), format!("write it like `{example}`")))
+}
+
+/// Writes MiB with the largest binary suffix that is exact.
+pub(crate) fn mebibytes(amount: u32) -> String {
+    let mut amount = amount;
+    let mut suffixes = ["Mi", "Gi", "Ti", "Pi"].into_iter();
+    let mut suffix = suffixes.next().unwrap_or_default();
+    while amount != 0 && amount.is_multiple_of(1024) {
+        let Some(larger) = suffixes.next() else { break };
+        amount /= 1024;
+        suffix = larger;
+    }
+    format!("{amount}{suffix}")
+}
+
+/// Notices that the last part of `field`, one of `fields`, changes nothing.
+pub(crate) fn no_effect(field: &str, fields: &Fields<'_>, message: &str, problems: &Problems) {
+    let name = field.rsplit('.').next().unwrap_or(field);
+    problems.notice(NoticeKind::NoEffect, field, fields.key_position(name), message, "leave it out");
 }

@@ -4,7 +4,7 @@ use crate::document::decode::Fields;
 use crate::document::issue::Issue;
 use crate::document::node::Node;
 use crate::document::problems::Problems;
-use crate::provider::storage::no_effect;
+use crate::provider::names::{mebibytes, no_effect};
 
 /// What the containers of a provider may use: the field `resources`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -235,19 +235,6 @@ impl ResourceAmounts {
         fields.finish();
         amounts
     }
-}
-
-/// Writes MiB with the largest binary suffix that is exact.
-pub(crate) fn mebibytes(amount: u32) -> String {
-    let mut amount = amount;
-    let mut suffixes = ["Mi", "Gi", "Ti", "Pi"].into_iter();
-    let mut suffix = suffixes.next().unwrap_or_default();
-    while amount != 0 && amount.is_multiple_of(1024) {
-        let Some(larger) = suffixes.next() else { break };
-        amount /= 1024;
-        suffix = larger;
-    }
-    format!("{amount}{suffix}")
 }
 
 #[cfg(test)]

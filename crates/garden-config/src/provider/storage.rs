@@ -1,12 +1,10 @@
 use serde::Serialize;
 
-use crate::NoticeKind;
 use crate::document::decode::Fields;
 use crate::document::issue::Issue;
 use crate::document::node::Node;
 use crate::document::problems::Problems;
-use crate::provider::names::is_dns_subdomain;
-use crate::provider::resources::mebibytes;
+use crate::provider::names::{is_dns_subdomain, mebibytes, no_effect};
 
 /// The volumes of the services that a provider installs in the cluster: the field `storage`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize)]
@@ -74,12 +72,6 @@ impl ProviderStorage {
         let sync = self.sync.iter().flat_map(PersistentStorage::issues).map(|issue| issue.within("sync"));
         builder.chain(registry).chain(sync).collect()
     }
-}
-
-/// Notices that the last part of `field`, one of `fields`, changes nothing.
-pub(crate) fn no_effect(field: &str, fields: &Fields<'_>, message: &str, problems: &Problems) {
-    let name = field.rsplit('.').next().unwrap_or(field);
-    problems.notice(NoticeKind::NoEffect, field, fields.key_position(name), message, "leave it out");
 }
 
 impl PersistentStorage {

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::expression::{Expression, Key, Kind, Operator};
 use super::syntax::{self, Place, Rule, Word};
-use super::{Fault, TemplateProblem, is_template, limits, literal};
+use super::{Fault, TemplateProblem, limits, literal};
+use crate::document::placeholder::is_template;
 
 type Parsed<T> = Result<T, TemplateProblem>;
 
