@@ -3,9 +3,9 @@ mod grammar;
 use std::fmt;
 use std::str::FromStr;
 
-use oci_spec::distribution::Reference;
 use serde::{Serialize, Serializer};
 
+use self::grammar::Problem;
 use crate::Digest;
 
 /// The name of an image in a registry: `host[:port]/repository[:tag][@digest]`.
@@ -13,7 +13,12 @@ use crate::Digest;
 /// Parsed as Docker's reference grammar says, so `busybox` is Docker Hub's
 /// `docker.io/library/busybox:latest`.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ImageReference(Reference);
+pub struct ImageReference {
+    registry: String,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<String>,
+}
 
 /// A text that is not the name of an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,24 +49,30 @@ impl ImageReference {
         }
     }
 
+    /// Tells whether `text` can be the tag of an image: at most 128 letters and digits of ASCII, `_`, `.` and `-`, with a
+    /// letter, digit or `_` first.
+    pub fn is_tag(text: &str) -> bool {
+        grammar::is_tag(text)
+    }
+
     /// Returns the registry's `host` or `host:port`; `docker.io` for Docker Hub.
     pub fn registry(&self) -> &str {
-        self.0.registry()
+        &self.registry
     }
 
     /// Returns the repository's path at the registry, without tag and digest.
     pub fn repository(&self) -> &str {
-        self.0.repository()
+        &self.repository
     }
 
     /// Returns the tag, if the reference has one.
     pub fn tag(&self) -> Option<&str> {
-        self.0.tag()
+        self.tag.as_deref()
     }
 
     /// Returns the digest as text, if the reference has one.
     pub fn digest(&self) -> Option<&str> {
-        self.0.digest()
+        self.digest.as_deref()
     }
 
     /// Returns `registry/repository`, without tag and digest.
@@ -87,8 +98,7 @@ impl ImageReference {
 
     /// Returns the reference that names exactly the image with `digest` in the same repository.
     pub fn with_digest(&self, digest: Digest) -> Self {
-        let (registry, repository) = (self.registry().to_owned(), self.repository().to_owned());
-        Self(Reference::with_digest(registry, repository, digest.to_string()))
+        Self { tag: None, digest: Some(digest.to_string()), ..self.clone() }
     }
 
     /// Returns [`with_digest`](Self::with_digest) as text.
@@ -109,27 +119,33 @@ impl FromStr for ImageReference {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        grammar::parse(text)
-            .map(Self)
-            .map_err(|error| ReferenceError { text: text.to_owned(), reason: error.to_string() })
+        let reason = |problem: Problem| ReferenceError { text: text.to_owned(), reason: problem.to_string() };
+        grammar::parse(text).map_err(reason)
     }
 }
 
 impl fmt::Display for ImageReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        write!(f, "{}/{}", self.registry, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for ImageReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(self, f)
     }
 }
 
 impl Serialize for ImageReference {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
+        serializer.collect_str(self)
     }
 }
 

@@ -1,3 +1,4 @@
+use garden_build_core::ImageReference;
 use serde::Serialize;
 
 use crate::DeploymentRegistry;
@@ -106,7 +107,7 @@ impl CacheLayer {
 
     /// The rules that are not its registry's own.
     fn own_issues(&self) -> Vec<Issue> {
-        let issue = (!is_tag(&self.tag)).then(|| {
+        let issue = (!ImageReference::is_tag(&self.tag)).then(|| {
             let hint = "use at most 128 letters, digits, `_`, `.` and `-`, with a letter, digit or `_` first";
             Issue::new("tag", format!("`{}` cannot be the tag of an image", self.tag), hint)
         });
@@ -118,12 +119,4 @@ impl Default for CacheLayer {
     fn default() -> Self {
         Self::tagged(Self::DEFAULT_TAG)
     }
-}
-
-/// Whether `text` is a tag by the grammar of image names (`tag` in distribution's `reference.go`).
-fn is_tag(text: &str) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    text.len() <= 128
-        && text.bytes().next().is_some_and(is_word)
-        && text.bytes().all(|byte| is_word(byte) || matches!(byte, b'.' | b'-'))
 }
