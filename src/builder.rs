@@ -259,7 +259,7 @@ impl Inner {
         if self.installs {
             cx.until_stopped(self.services().unless_installed(&cx.events, &cx.cancel)).await?;
         }
-        let replaces = request.force || request.no_cache;
+        let replaces = request.replaces();
         let (prepared, known) =
             cx.until_stopped(self.find(request, replaces, &cx.events, &cx.cancel)).await?;
         let (reference, digest, outcome) = match known {
@@ -289,7 +289,7 @@ impl Inner {
             // Registries with immutable tags refuse a version that somebody else has pushed
             // meanwhile, and a builder may be lost after it has pushed. It is the same version, so
             // both are success; unless the image was there before and was to be replaced.
-            let may_exist = (lost || pushed_meanwhile) && !job.request.force && !job.request.no_cache;
+            let may_exist = (lost || pushed_meanwhile) && !job.request.replaces();
             if may_exist
                 && let Ok(Known::Exists(digest)) = self.target.look_up(&job.destination, &cx.events).await
             {

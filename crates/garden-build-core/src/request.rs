@@ -245,6 +245,12 @@ impl BuildRequest {
         self
     }
 
+    /// Returns whether an image that exists is replaced, rather than taken for the one that is asked for: with
+    /// [`force`](Self::force) and with [`no_cache`](Self::no_cache).
+    pub fn replaces(&self) -> bool {
+        self.force || self.no_cache
+    }
+
     /// Runs every step, whatever the caches hold.
     #[must_use]
     pub fn no_cache(mut self, no_cache: bool) -> Self {

@@ -106,7 +106,7 @@ impl ImageBuilder<'_> {
         let flags = Flags::read(&job.request.extra_flags, self.mode)?;
         let step = cx.events.step(format!("find the Docker daemon at {}", self.daemon.address()));
         let version = step.end(self.daemon.version().await.map_err(Error::from))?;
-        if !job.request.force && !job.request.no_cache {
+        if !job.request.replaces() {
             let step = cx.events.step(format!("look for {name} in Docker"));
             match self.daemon.image_id(name).await {
                 Ok(Some(_)) => {

@@ -91,8 +91,7 @@ impl LocalDockerBackend {
         // Before anything is built, because without a way to the nodes it would be in vain.
         let supplies = nodes.supplies(&daemon).await?;
         let (steps_cached, steps_run) = builder.build(job, image, cx).await?;
-        let replace = job.request.force || job.request.no_cache;
-        nodes.supply(&daemon, &supplies, image, replace, &cx.events).await?;
+        nodes.supply(&daemon, &supplies, image, job.request.replaces(), &cx.events).await?;
         let built = daemon.image_id(image).await?.ok_or_else(|| {
             let message = format!("Docker has built {image}, and then does not have it");
             Error::new(ErrorKind::Unexpected, message).with_hint("build again")
