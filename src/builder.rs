@@ -147,7 +147,7 @@ impl Builder {
     #[expect(clippy::unused_async, reason = "other modes have to ask the cluster before they accept")]
     pub async fn start(&self, request: BuildRequest) -> Result<Build> {
         let inner = Arc::clone(&self.0);
-        inner.backend.capabilities().check(inner.backend.name(), &request)?;
+        mode::check(inner.backend.as_ref(), &request)?;
         let (events, stream) = event_channel();
         let cancel = CancellationToken::new();
         let cx = BuildContext::new(events, cancel.clone(), request.timeout);
@@ -167,7 +167,7 @@ impl Builder {
     /// # Errors
     /// If the context cannot be read or the registry cannot be asked.
     pub async fn status(&self, request: BuildRequest) -> Result<Status> {
-        self.0.backend.capabilities().check(self.0.backend.name(), &request)?;
+        mode::check(self.0.backend.as_ref(), &request)?;
         let (events, _nobody) = event_channel();
         let (prepared, known) = self.0.find(request, false, &events, &CancellationToken::new()).await?;
         let existing = match known {
@@ -184,7 +184,7 @@ impl Builder {
     /// # Errors
     /// If the context cannot be read, or an option makes the build impossible.
     pub async fn plan(&self, request: BuildRequest) -> Result<Plan> {
-        self.0.backend.capabilities().check(self.0.backend.name(), &request)?;
+        mode::check(self.0.backend.as_ref(), &request)?;
         let job = self.0.job(self.0.prepare(request, &CancellationToken::new()).await?)?;
         let objects = self.0.backend.plan(&job)?;
         Ok(Plan { reference: job.destination, objects })

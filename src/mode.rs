@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use garden_build_core::{Backend, Error, ErrorKind, Result};
+use garden_build_core::{Backend, BuildRequest, Error, ErrorKind, MissingCapability, Result};
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::Cluster;
 use garden_config::{BuildMode, ClusterDockerOptions, KanikoNamespace, Namespace, ProviderConfig};
@@ -18,6 +18,21 @@ pub(crate) struct Mode {
     pub(crate) daemon: Option<ClusterDaemon>,
     /// What hands contexts to builders, if something does.
     pub(crate) contexts: Option<ContextService>,
+}
+
+/// Checks that `backend` can do what `request` asks for.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`], naming the first field that it cannot honour, and what can.
+pub(crate) fn check(backend: &dyn Backend, request: &BuildRequest) -> Result<()> {
+    let Some(missing) = backend.capabilities().missing_for(request) else { return Ok(()) };
+    let hint = match missing {
+        MissingCapability::MultiplePlatforms => "request one build per platform",
+        _ => {
+            "BuildKit can: the build mode `cluster-buildkit`, `cluster-docker` with `enableBuildKit`, and `local-docker` with a daemon that has it"
+        }
+    };
+    Err(missing.error(backend.name(), hint))
 }
 
 /// Returns the mode that builds as `provider` says and pushes to `target`.

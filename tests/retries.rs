@@ -13,7 +13,7 @@ use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Error, ErrorKind,
-    Outcome, PlannedObject, Pushed, Result, SweepReport,
+    ImageFlag, Outcome, PlannedObject, Pushed, Result, SweepReport,
 };
 use http::{Request, Response};
 
@@ -50,7 +50,7 @@ impl Backend for Scripted {
         Capabilities::default()
     }
 
-    fn image_flags(&self, _: &BuildRequest) -> Result<Vec<String>> {
+    fn image_flags(&self, _: &BuildRequest) -> Result<Vec<ImageFlag>> {
         Ok(Vec::new())
     }
 

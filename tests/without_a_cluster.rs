@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
+use std::sync::Arc;
+
 use garden_build::config::{
     BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, KanikoOptions,
     PersistentStorage, ProviderConfig, ProviderKind, SecretRef,
 };
 use garden_build::docker::DockerDaemon;
-use garden_build::{BuildRequest, Builder, CleanUpOptions, ErrorKind};
+use garden_build::{
+    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, CleanUpOptions,
+    ErrorKind, ImageFlag, PlannedObject, Pushed, Result, SweepReport,
+};
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -114,6 +119,12 @@ async fn what_the_mode_cannot_do_is_refused_before_anything_is_read() {
     let error = builder.start(request).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("platforms"), "{error}");
+    let request = BuildRequest::new("api", "/no/such/directory").secret("token", "s3cret");
+    let error = builder.start(request).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    assert!(error.message().contains("`secrets`: kaniko cannot"), "{error}");
+    // Which modes can is for the facade to say; core knows of none.
+    assert!(error.hint().is_some_and(|hint| hint.contains("`cluster-buildkit`")), "{error}");
 }
 
 #[tokio::test]
@@ -246,4 +257,59 @@ async fn a_registry_outside_of_the_cluster_is_left_to_its_own_retention_policy()
         assert!(error.message().contains("registry.example"), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("retention policy")), "{error}");
     }
+}
+
+/// A backend that this crate knows nothing of. Its flag `--polish` reads nothing, and `--graft` reads some directory. It
+/// plans the paths that it is given.
+#[derive(Debug)]
+struct Foreign;
+
+impl Backend for Foreign {
+    fn name(&self) -> &'static str {
+        "foreign"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::default();
+        capabilities.skips_unused_stages = true;
+        capabilities
+    }
+
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {
+        let flags = request.extra_flags.iter().map(|flag| match flag.as_str() {
+            "--polish" => ImageFlag::reading_no_more([flag]),
+            _ => ImageFlag::new([flag]),
+        });
+        Ok(flags.collect())
+    }
+
+    fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
+        let paths = job.context.manifest().entries().map(|entry| entry.path);
+        Ok(vec![PlannedObject::of("context", &paths.collect::<Vec<_>>())?])
+    }
+
+    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+        unreachable!("nothing is built")
+    }
+
+    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
+        unreachable!("nothing is built")
+    }
+}
+
+#[tokio::test]
+async fn what_the_flags_of_a_foreign_backend_read_is_for_it_to_say() {
+    let directory = tempfile::TempDir::new().unwrap();
+    std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY read /\n").unwrap();
+    std::fs::write(directory.path().join("read"), "").unwrap();
+    std::fs::write(directory.path().join("unread"), "").unwrap();
+    let builder = Builder::with_backend(provider(), nobody(), Arc::new(Foreign)).unwrap();
+    let paths = async |flags: &[&str]| {
+        let request = BuildRequest::new("api", directory.path());
+        let request = flags.iter().fold(request, |request, flag| request.extra_flag(*flag));
+        builder.plan(request).await.unwrap().objects[0].object.clone()
+    };
+    assert_eq!(paths(&[]).await, serde_json::json!(["read"]));
+    assert_eq!(paths(&["--polish"]).await, serde_json::json!(["read"]));
+    assert_eq!(paths(&["--polish", "--graft"]).await, serde_json::json!(["Dockerfile", "read", "unread"]));
 }

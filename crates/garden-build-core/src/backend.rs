@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, StagesBuilt, Tree};
-use crate::{BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference, Result};
+use crate::{BuildRequest, Digest, Error, ErrorKind, EventSink, ImageFlag, ImageReference, Result};
 
 /// A way to build an image and push it: kaniko in a pod, a `BuildKit` daemon, a Docker daemon.
 ///
@@ -22,11 +22,12 @@ pub trait Backend: Debug + Send + Sync {
     fn capabilities(&self) -> Capabilities;
 
     /// Returns the flags, of the configuration and of `request`, that can change the image. They are
-    /// part of its [`Version`](crate::Version).
+    /// part of its [`Version`](crate::Version), in this order. Each says whether the backend may read more of the context
+    /// because of it than the Dockerfile says; if none does, the context is what the Dockerfile reads.
     ///
     /// # Errors
     /// If a flag cannot be used.
-    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>>;
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>>;
 
     /// Returns every object and argument that building `job` would create, with secrets redacted.
     /// Touches nothing.
@@ -159,32 +160,46 @@ impl Capabilities {
         if self.skips_unused_stages { StagesBuilt::Needed } else { StagesBuilt::ThroughTarget }
     }
 
-    /// Checks that a backend called `mode` can do what `request` asks for.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Unsupported`], naming the first field that the mode cannot honour.
-    pub fn check(&self, mode: &str, request: &BuildRequest) -> Result<()> {
-        let unsupported = |field: &str, what: &str, hint: &str| {
-            Err(Error::new(ErrorKind::Unsupported, format!("`{field}`: {mode} {what}")).with_hint(hint))
+    /// Returns the first thing that `request` asks for and a backend with these capabilities cannot do.
+    pub fn missing_for(&self, request: &BuildRequest) -> Option<MissingCapability> {
+        [
+            (request.platforms.len() > 1 && !self.multiple_platforms)
+                .then_some(MissingCapability::MultiplePlatforms),
+            (!request.contexts.is_empty() && !self.named_contexts)
+                .then_some(MissingCapability::NamedContexts),
+            (!request.secrets.is_empty() && !self.secrets).then_some(MissingCapability::Secrets),
+            (!request.ssh_agents.is_empty() && !self.ssh_agents).then_some(MissingCapability::SshAgents),
+        ]
+        .into_iter()
+        .flatten()
+        .next()
+    }
+}
+
+/// What a request asks for and a backend cannot do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum MissingCapability {
+    /// An image for several platforms.
+    MultiplePlatforms,
+    /// Named contexts.
+    NamedContexts,
+    /// Secrets for RUN steps.
+    Secrets,
+    /// SSH agents for RUN steps.
+    SshAgents,
+}
+
+impl MissingCapability {
+    /// Returns the error of a backend called `mode`, with a `hint` of what can be done about it.
+    pub fn error(self, mode: &str, hint: impl Into<String>) -> Error {
+        let (field, what) = match self {
+            Self::MultiplePlatforms => ("platforms", "builds for one platform at a time"),
+            Self::NamedContexts => ("contexts", "knows no named contexts"),
+            Self::Secrets => ("secrets", "cannot keep a secret out of the image"),
+            Self::SshAgents => ("sshAgents", "cannot forward SSH agents"),
         };
-        let buildkit = "BuildKit can: the build mode `cluster-buildkit`, `cluster-docker` with `enableBuildKit`, and `local-docker` with a daemon that has it";
-        if request.platforms.len() > 1 && !self.multiple_platforms {
-            return unsupported(
-                "platforms",
-                "builds for one platform at a time",
-                "request one build per platform",
-            );
-        }
-        if !request.contexts.is_empty() && !self.named_contexts {
-            return unsupported("contexts", "knows no named contexts", buildkit);
-        }
-        if !request.secrets.is_empty() && !self.secrets {
-            return unsupported("secrets", "cannot keep a secret out of the image", buildkit);
-        }
-        if !request.ssh_agents.is_empty() && !self.ssh_agents {
-            return unsupported("sshAgents", "cannot forward SSH agents", buildkit);
-        }
-        Ok(())
+        Error::new(ErrorKind::Unsupported, format!("`{field}`: {mode} {what}")).with_hint(hint)
     }
 }
 

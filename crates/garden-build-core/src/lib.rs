@@ -18,18 +18,22 @@ mod error;
 mod event;
 mod event_channel;
 mod framed_hasher;
+mod image_flag;
 mod inputs;
 mod reference;
 mod request;
 mod user_cache;
 mod version;
 
-pub use backend::{Backend, BuildContext, BuildJob, Capabilities, PlannedObject, Pushed, SweepReport};
+pub use backend::{
+    Backend, BuildContext, BuildJob, Capabilities, MissingCapability, PlannedObject, Pushed, SweepReport,
+};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind, Result, with_causes};
 pub use event::{Event, StepId, Stream};
 pub use event_channel::{EventSink, EventStream, Step, event_channel};
 pub use framed_hasher::FramedHasher;
+pub use image_flag::ImageFlag;
 pub use inputs::{BuildSecret, NamedContext};
 pub use reference::{ImageReference, ReferenceError};
 pub use request::{BuildRequest, IgnoreFiles};

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::context::{Context, Tree};
 use crate::request::BuildRequest;
-use crate::{Digest, FramedHasher, NamedContext};
+use crate::{Digest, FramedHasher, ImageFlag, NamedContext};
 
 /// Hexadecimal digits of a version: 80 bits, so that a clash within a project is out of reach.
 /// (Garden's versions have 10 digits, 40 bits.)
@@ -28,7 +28,7 @@ impl Version {
     /// named contexts, with the builder's `image_flags`.
     pub fn derive(
         request: &BuildRequest,
-        image_flags: &[String],
+        image_flags: &[ImageFlag],
         context: &Context,
         named_contexts: &BTreeMap<String, Tree>,
     ) -> Self {
@@ -41,7 +41,7 @@ impl Version {
     /// a serialisation.
     fn of_digests(
         request: &BuildRequest,
-        image_flags: &[String],
+        image_flags: &[ImageFlag],
         manifest: Digest,
         dockerfile: &[u8],
         named_contexts: &[(&str, Digest)],
@@ -74,8 +74,8 @@ impl Version {
             hasher.field("named context", name.as_bytes());
             hasher.field("manifest", digest.as_bytes());
         }
-        for flag in image_flags {
-            hasher.field("flag", flag.as_bytes());
+        for word in image_flags.iter().flat_map(|flag| &flag.words) {
+            hasher.field("flag", word.as_bytes());
         }
         for platform in &request.platforms {
             hasher.field("platform", platform.as_bytes());
@@ -135,7 +135,13 @@ mod tests {
             version(&base().target("a")),
             version(&base().build_arg("a", "bc")),
             version(&base().build_arg("ab", "c")),
-            Version::of_digests(&base(), &["a".to_owned()], Digest::of(b"files"), b"FROM scratch", &[]),
+            Version::of_digests(
+                &base(),
+                &[ImageFlag::new(["a"])],
+                Digest::of(b"files"),
+                b"FROM scratch",
+                &[],
+            ),
             version(&base().platform("linux/arm64")),
             Version::of_digests(&base(), &[], Digest::of(b"other files"), b"FROM scratch", &[]),
             Version::of_digests(&base(), &[], Digest::of(b"files"), b"FROM busybox", &[]),
@@ -167,6 +173,25 @@ mod tests {
         for (index, version) in versions.iter().enumerate() {
             assert!(!versions[..index].contains(version), "{index} is not unique: {version}");
         }
+    }
+
+    /// Images that exist are found by their version, so those of earlier releases have to stay as they were.
+    #[test]
+    fn flags_count_word_by_word_and_as_they_always_did() {
+        let version = |flags: &[ImageFlag]| {
+            Version::of_digests(
+                &BuildRequest::new("api", "."),
+                flags,
+                Digest::of(b"files"),
+                b"FROM scratch",
+                &[],
+            )
+        };
+        let expected = "v-cf6956d7e5150bbdb8a0";
+        let flags = [["--opt=shm-size=1g"].as_slice(), &["--label", "a=b"], &["--reproducible"]];
+        assert_eq!(version(&flags.map(|words| ImageFlag::new(words.iter().copied()))).as_str(), expected);
+        let reading_no_more = flags.map(|words| ImageFlag::reading_no_more(words.iter().copied()));
+        assert_eq!(version(&reading_no_more).as_str(), expected);
     }
 
     #[test]

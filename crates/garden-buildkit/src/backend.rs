@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
-    Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
+    Pushed, Result, SweepReport,
 };
 use garden_cluster::{BUILDER_SERVICE_ACCOUNT, Cluster, last_words, new_namespace};
 
@@ -143,7 +143,7 @@ impl Backend for BuildkitBackend {
         capabilities
     }
 
-    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {
         request::image_flags(request)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use garden_build_core::{BuildJob, BuildRequest, Digest, Error, ErrorKind, NamedContext, Result};
+use garden_build_core::{BuildJob, BuildRequest, Digest, Error, ErrorKind, ImageFlag, NamedContext, Result};
 
 use crate::client::file_sync::{Journal, MemoryFiles, ScannedTree};
 use crate::client::{self, CONTEXT, DOCKERFILE, DockerfileBuild, RegistryLogins, Session, Source};
@@ -135,10 +135,28 @@ pub fn field_for(attribute: &str) -> Option<&'static str> {
     })
 }
 
+/// Attributes of the Dockerfile frontend that do not change what of the context it reads. Any other one, known or not,
+/// is taken to change it.
+const READING_NO_MORE: [&str; 7] = [
+    "cgroup-parent",
+    "force-network-mode",
+    "hostname",
+    "image-resolve-mode",
+    "multi-platform",
+    "shm-size",
+    "ulimit",
+];
+
 /// The options are part of the version: any of them can change the image.
-pub(crate) fn image_flags(request: &BuildRequest) -> Result<Vec<String>> {
+pub(crate) fn image_flags(request: &BuildRequest) -> Result<Vec<ImageFlag>> {
     let options = options(&request.extra_flags)?;
-    Ok(options.into_iter().map(|(name, value)| format!("{OPTION_FLAG}={name}={value}")).collect())
+    Ok(options.iter().map(|(name, value)| option_flag(name, value)).collect())
+}
+
+/// Returns what an attribute of the Dockerfile frontend can change.
+pub fn option_flag(name: &str, value: &str) -> ImageFlag {
+    let words = [format!("{OPTION_FLAG}={name}={value}")];
+    if READING_NO_MORE.contains(&name) { ImageFlag::reading_no_more(words) } else { ImageFlag::new(words) }
 }
 
 #[cfg(test)]
@@ -154,6 +172,17 @@ mod tests {
         let options = read(&["--opt", "ulimit=nofile=1024", "--opt=shm-size=1g"]).expect("valid");
         assert_eq!(options["ulimit"], "nofile=1024");
         assert_eq!(options["shm-size"], "1g");
+    }
+
+    #[test]
+    fn an_attribute_that_is_not_known_to_read_nothing_may_read_everything() {
+        for (name, may_read_more) in
+            [("shm-size", false), ("ulimit", false), ("ulimits", true), ("source", true), ("cmdline", true)]
+        {
+            let flag = option_flag(name, "x/y=z");
+            assert_eq!(flag.words, [format!("--opt={name}=x/y=z")]);
+            assert_eq!(flag.may_read_more, may_read_more, "{name}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, EventSink, PlannedObject, Pushed, Result,
-    SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, EventSink, ImageFlag, PlannedObject, Pushed,
+    Result, SweepReport,
 };
 use garden_cluster::{
     BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep,
@@ -206,9 +206,9 @@ impl Backend for KanikoBackend {
         capabilities
     }
 
-    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {
         let lists = [flags::parse(&request.extra_flags)?, flags::parse(&self.settings.options.extra_flags)?];
-        Ok(flags::merge(&lists.map(flags::that_change_the_image)))
+        Ok(flags::image_flags(&lists))
     }
 
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use garden_build_core::{Error, ErrorKind};
+use garden_build_core::{Error, ErrorKind, ImageFlag};
 
 /// One flag of the executor, as the user wrote it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +67,19 @@ const OPERATIONAL: [&str; 19] = [
     "verbosity",
 ];
 
+/// Flags that can change the image, but not what of the context is read. Any other flag, known or not, is taken to
+/// change that as well.
+const READING_NO_MORE: [&str; 8] = [
+    "compression",
+    "compression-level",
+    "ignore-var-run",
+    "label",
+    "reproducible",
+    "single-snapshot",
+    "snapshot-mode",
+    "use-new-run",
+];
+
 impl From<FlagError> for Error {
     fn from(error: FlagError) -> Self {
         let hint = match &error {
@@ -80,6 +93,21 @@ impl From<FlagError> for Error {
 impl Flag {
     fn new(name: &str, value: &str) -> Self {
         Self { name: name.to_owned(), words: vec![format!("--{name}={value}")] }
+    }
+
+    fn is_operational(&self) -> bool {
+        OPERATIONAL.iter().any(|known| match known.strip_suffix('*') {
+            Some(start) => self.name.starts_with(start),
+            None => *known == self.name,
+        })
+    }
+
+    fn for_the_image(&self) -> ImageFlag {
+        if READING_NO_MORE.contains(&&*self.name) {
+            ImageFlag::reading_no_more(&self.words)
+        } else {
+            ImageFlag::new(&self.words)
+        }
     }
 }
 
@@ -114,26 +142,22 @@ pub fn parse(entries: &[String]) -> Result<Vec<Flag>, FlagError> {
 /// Merges lists of flags, the most specific first: a flag that a list names, whether once or
 /// several times, hides the flag of that very name in all lists after it, and no other.
 pub fn merge(lists: &[Vec<Flag>]) -> Vec<String> {
-    let mut named = BTreeSet::new();
-    let mut words = Vec::new();
-    for list in lists {
-        words.extend(
-            list.iter().filter(|flag| !named.contains(&flag.name)).flat_map(|flag| flag.words.clone()),
-        );
-        named.extend(list.iter().map(|flag| flag.name.clone()));
-    }
-    words
+    strongest(lists).into_iter().flat_map(|flag| flag.words.clone()).collect()
 }
 
-/// Leaves out the flags that cannot change the image.
-pub fn that_change_the_image(flags: Vec<Flag>) -> Vec<Flag> {
-    let operational = |name: &str| {
-        OPERATIONAL.iter().any(|known| match known.strip_suffix('*') {
-            Some(start) => name.starts_with(start),
-            None => *known == name,
-        })
-    };
-    flags.into_iter().filter(|flag| !operational(&flag.name)).collect()
+/// Merges lists of flags as [`merge`] does, and leaves out those that cannot change the image.
+pub fn image_flags(lists: &[Vec<Flag>]) -> Vec<ImageFlag> {
+    strongest(lists).into_iter().filter(|flag| !flag.is_operational()).map(Flag::for_the_image).collect()
+}
+
+fn strongest(lists: &[Vec<Flag>]) -> Vec<&Flag> {
+    let mut named = BTreeSet::new();
+    let mut strongest = Vec::new();
+    for list in lists {
+        strongest.extend(list.iter().filter(|flag| !named.contains(&*flag.name)));
+        named.extend(list.iter().map(|flag| &*flag.name));
+    }
+    strongest
 }
 
 /// Returns the flags that a build has unless the user sets them: layers are cached, beside the image.
@@ -195,12 +219,43 @@ mod tests {
         );
     }
 
+    fn of_the_image(entries: &[&str]) -> Vec<ImageFlag> {
+        let entries: Vec<String> = entries.iter().map(|&entry| entry.to_owned()).collect();
+        image_flags(&[parse(&entries).expect("valid")])
+    }
+
     #[test]
     fn what_only_concerns_the_run_is_told_from_what_changes_the_image() {
-        let entries =
-            ["--cache-repo=x", "--label", "a=b", "--verbosity=debug", "--skip-tls-verify", "--reproducible"];
-        let flags = parse(&entries.map(str::to_owned)).expect("valid");
-        assert_eq!(merge(&[that_change_the_image(flags)]), ["--label", "a=b", "--reproducible"]);
+        let flags = of_the_image(&[
+            "--cache-repo=x",
+            "--label",
+            "a=b",
+            "--verbosity=debug",
+            "--skip-tls-verify",
+            "--reproducible",
+        ]);
+        let words = flags.into_iter().flat_map(|flag| flag.words);
+        assert_eq!(words.collect::<Vec<_>>(), ["--label", "a=b", "--reproducible"]);
+    }
+
+    #[test]
+    fn a_flag_that_is_not_known_to_read_nothing_may_read_everything() {
+        for (entry, may_read_more) in [
+            ("--snapshot-mode=redo", false),
+            ("--compression", false),
+            ("--label=a=b", false),
+            ("--labels=a=b", true),
+            ("--build-arg=A=b", true),
+            ("--target=x", true),
+            ("-b", true),
+        ] {
+            let flags = of_the_image(&[entry]);
+            assert_eq!(
+                flags.iter().map(|flag| flag.may_read_more).collect::<Vec<_>>(),
+                [may_read_more],
+                "{entry}"
+            );
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use garden_build_core::{BuildRequest, Error, ErrorKind, Result};
-use garden_buildkit::request::field_for;
+use garden_build_core::{BuildRequest, Error, ErrorKind, ImageFlag, Result};
+use garden_buildkit::request::{field_for, option_flag};
 
 /// Flags of `docker build` that have no field of the request.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -102,15 +102,17 @@ impl Flags {
     }
 }
 
-/// The flags are part of the version: any of them can change the image.
-pub(crate) fn image_flags(request: &BuildRequest, mode: &str) -> Result<Vec<String>> {
+/// The flags are part of the version: any of them can change the image. Docker's own do not change what of the context
+/// is read; `BuildKit` knows of its attributes.
+pub(crate) fn image_flags(request: &BuildRequest, mode: &str) -> Result<Vec<ImageFlag>> {
     let Flags { network, shm_size, pull, options } = Flags::read(&request.extra_flags, mode)?;
-    let mut flags: Vec<String> =
-        options.iter().map(|(name, value)| format!("--opt={name}={value}")).collect();
-    flags.extend(network.map(|network| format!("--network={network}")));
-    flags.extend(shm_size.map(|bytes| format!("--shm-size={bytes}")));
-    flags.extend(pull.then(|| "--pull".to_owned()));
-    Ok(flags)
+    let own = [
+        network.map(|network| format!("--network={network}")),
+        shm_size.map(|bytes| format!("--shm-size={bytes}")),
+        pull.then(|| "--pull".to_owned()),
+    ];
+    let options = options.iter().map(|(name, value)| option_flag(name, value));
+    Ok(options.chain(own.into_iter().flatten().map(|flag| ImageFlag::reading_no_more([flag]))).collect())
 }
 
 /// Reads a size as `docker build` does: bytes, or with a unit of 1024.
@@ -192,5 +194,8 @@ mod tests {
         };
         assert_eq!(flags(&["--shm-size", "64m"]), flags(&["--shm-size=67108864"]));
         assert_ne!(flags(&["--network=none"]), flags(&[]));
+        let read = |words| flags(words).iter().map(|flag| flag.may_read_more).collect::<Vec<_>>();
+        assert_eq!(read(&["--network=none", "--shm-size=1g", "--pull", "--opt=ulimit=x"]), [false; 4]);
+        assert_eq!(read(&["--pull", "--opt", "source=x/y"]), [true, false]);
     }
 }

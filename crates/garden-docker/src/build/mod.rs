@@ -9,8 +9,8 @@ mod progress;
 mod push;
 
 use garden_build_core::{
-    BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, PlannedObject,
-    Pushed, Result,
+    BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, MissingCapability,
+    PlannedObject, Pushed, Result,
 };
 use garden_buildkit::Advice;
 use hyper::upgrade::Upgraded;
@@ -46,6 +46,16 @@ pub(crate) fn capabilities(choice: Choice) -> Capabilities {
     capabilities.ssh_agents = buildkit;
     capabilities.skips_unused_stages = choice == Choice::Buildkit;
     capabilities
+}
+
+/// What can be done about something that the classic builder lacks.
+fn instead(missing: MissingCapability) -> &'static str {
+    match missing {
+        MissingCapability::MultiplePlatforms => "request one build per platform",
+        _ => {
+            "BuildKit can: `local-docker` with a daemon that has it, or `cluster-docker` with `enableBuildKit`"
+        }
+    }
 }
 
 /// Shows what the daemon would be asked for.
@@ -123,7 +133,9 @@ impl ImageBuilder<'_> {
                 buildkit::build(self, job, name, &flags, connection, cx).await
             }
             Engine::Classic => {
-                capabilities(Choice::Classic).check("Docker's classic builder", &job.request)?;
+                if let Some(missing) = capabilities(Choice::Classic).missing_for(&job.request) {
+                    return Err(missing.error("Docker's classic builder", instead(missing)));
+                }
                 flags.check_classic()?;
                 classic::build(self, job, name, &flags, cx).await
             }

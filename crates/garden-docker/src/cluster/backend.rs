@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
-    Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
+    Pushed, Result, SweepReport,
 };
 use garden_buildkit::Advice;
 use garden_cluster::last_words;
@@ -88,7 +88,7 @@ impl Backend for ClusterDockerBackend {
         capabilities(self.choice)
     }
 
-    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {
         image_flags(request, MODE)
     }
 

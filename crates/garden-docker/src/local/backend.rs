@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, PlannedObject, Pushed,
-    Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
+    Pushed, Result, SweepReport,
 };
 use garden_buildkit::Advice;
 
@@ -109,7 +109,7 @@ impl Backend for LocalDockerBackend {
         capabilities(self.choice())
     }
 
-    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<String>> {
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {
         image_flags(request, MODE)
     }
 

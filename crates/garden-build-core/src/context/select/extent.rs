@@ -11,9 +11,9 @@
 use std::path::Path;
 
 use super::wanted::Wanted;
-use crate::BuildRequest;
 use crate::context::Dockerfile;
 use crate::context::dockerfile::{Doubt, Reads, StagesBuilt, reads};
+use crate::{BuildRequest, ImageFlag};
 
 /// How much of a directory was taken into a context.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -40,42 +40,16 @@ pub struct Reader<'a> {
     /// Which stages are built.
     pub stages: StagesBuilt,
     /// The builder's flags that can change the image
-    /// ([`Backend::image_flags`](crate::Backend::image_flags)).
-    pub flags: &'a [String],
+    /// ([`Backend::image_flags`](crate::Backend::image_flags)), and whether it reads more because of them.
+    pub flags: &'a [ImageFlag],
 }
 
 impl<'a> Reader<'a> {
     /// A builder that builds these `stages` and has these `flags`.
-    pub fn new(stages: StagesBuilt, flags: &'a [String]) -> Self {
+    pub fn new(stages: StagesBuilt, flags: &'a [ImageFlag]) -> Self {
         Self { stages, flags }
     }
 }
-
-/// Flags, and options (`--opt name=…`), that have no influence on what is read.
-const HARMLESS: &[&str] = &[
-    // Docker's and those of BuildKit's Dockerfile frontend.
-    "network",
-    "shm-size",
-    "pull",
-    "opt=force-network-mode",
-    "opt=shm-size",
-    "opt=ulimit",
-    "opt=hostname",
-    "opt=cgroup-parent",
-    "opt=image-resolve-mode",
-    "opt=multi-platform",
-    // kaniko's.
-    "compressed-caching",
-    "compression",
-    "compression-level",
-    "ignore-var-run",
-    "label",
-    "reproducible",
-    "single-snapshot",
-    "skip-unused-stages",
-    "snapshot-mode",
-    "use-new-run",
-];
 
 /// Decides what of `root` the `reader` can read when it builds `request`.
 pub(in crate::context) fn of(
@@ -87,7 +61,8 @@ pub(in crate::context) fn of(
     if request.whole_context {
         return (Extent::Whole(None), Wanted::Everything);
     }
-    if let Some(flag) = reader.flags.iter().find(|flag| may_read(flag)) {
+    if let Some(flag) = reader.flags.iter().find(|flag| flag.may_read_more) {
+        let flag = flag.words.first().map_or("a flag", String::as_str);
         return (Extent::Whole(Some(format!("`{flag}` may change what is read"))), Wanted::Everything);
     }
     match reads(dockerfile.contents(), request, reader.stages) {
@@ -105,13 +80,4 @@ pub(in crate::context) fn of(
 
 fn whole(dockerfile: &Dockerfile, doubt: &Doubt) -> Extent {
     Extent::Whole(Some(format!("what {} reads is not certain: {doubt}", dockerfile.path())))
-}
-
-/// Whether `flag` may change what is read. A word without dashes is the value of the flag before it.
-fn may_read(flag: &str) -> bool {
-    flag.strip_prefix("--").is_some_and(|flag| {
-        !HARMLESS
-            .iter()
-            .any(|name| flag.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('=')))
-    })
 }

@@ -1,6 +1,7 @@
 //! What of a directory is scanned if only what the Dockerfile reads counts.
 
 use super::*;
+use crate::ImageFlag;
 
 fn scan_for(project: &Project, request: &BuildRequest) -> Context {
     assert_eq!(request.directory, project.0.path());
@@ -58,10 +59,9 @@ fn a_context_of_which_everything_is_read_is_the_whole_context() {
 
 #[test]
 fn says_why_the_whole_context_is_taken() {
-    let reason = |dockerfile: &str, flags: &[&str]| {
+    let reason = |dockerfile: &str, flags: &[ImageFlag]| {
         let project = project(dockerfile);
-        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let reader = Reader::new(StagesBuilt::Needed, &flags);
+        let reader = Reader::new(StagesBuilt::Needed, flags);
         match Context::scan_for(&project.request(), &reader, &DigestCache::none(), &|| false)
             .expect("context")
             .extent()
@@ -77,14 +77,10 @@ fn says_why_the_whole_context_is_taken() {
         text,
         "what Dockerfile reads is not certain: what `$PATH` stands for is known to the builder only"
     );
-    for flag in
-        ["--opt=build-arg:A=b", "--build-arg", "--target=x", "--context-sub-path=a", "--opt=source=x/y"]
-    {
-        assert_eq!(reason(copy, &[flag]).as_deref(), Some(&*format!("`{flag}` may change what is read")));
-    }
-    for flags in [&["--opt=shm-size=1g", "--pull"][..], &["--label", "a=b", "--reproducible"]] {
-        assert_eq!(reason(copy, flags).as_deref(), Some("not whole"), "{flags:?}");
-    }
+    let harmless = ImageFlag::reading_no_more(["--polish", "a=b"]);
+    let flags = [harmless.clone(), ImageFlag::new(["--graft", "other/tree"])];
+    assert_eq!(reason(copy, &flags).as_deref(), Some("`--graft` may change what is read"));
+    assert_eq!(reason(copy, &[harmless]).as_deref(), Some("not whole"));
 }
 
 #[test]
