@@ -104,7 +104,7 @@ async fn buildkit_builds_with_what_a_store_on_the_client_knows_when_it_pushes() 
 }
 
 #[tokio::test]
-async fn a_helper_that_only_the_daemon_has_is_asked_there_and_missed_if_nobody_has_it() {
+async fn a_helper_that_only_the_daemon_has_is_asked_there_and_one_that_nobody_has_is_named() {
     in_project("helper-inside", async |project| {
         push_over_tls(project);
         project.buildkit();
@@ -142,11 +142,9 @@ async fn a_helper_that_only_the_daemon_has_is_asked_there_and_missed_if_nobody_h
 }
 
 #[tokio::test]
-async fn without_a_login_for_the_registry_a_helper_that_fails_on_the_client_is_a_warning_with_kaniko() {
+async fn with_kaniko_and_an_open_registry_a_helper_that_fails_on_the_client_is_a_warning() {
     with_helper_on_the_client(
-        in_own_process!(
-            without_a_login_for_the_registry_a_helper_that_fails_on_the_client_is_a_warning_with_kaniko
-        ),
+        in_own_process!(with_kaniko_and_an_open_registry_a_helper_that_fails_on_the_client_is_a_warning),
         async |helper| {
             in_project("helper-fails", async |project| {
                 write_program(helper, "#!/bin/sh\necho 'the vault is locked'\nexit 1\n");

@@ -168,7 +168,7 @@ async fn with_kaniko_triggers_of_a_base_image_get_what_they_read() {
 }
 
 #[tokio::test]
-async fn an_edit_of_what_no_instruction_reads_is_no_new_version() {
+async fn editing_a_file_that_no_instruction_reads_keeps_the_version() {
     in_project("prune-edit", async |project| {
         project.buildkit();
         project.dockerfile("COPY read /read\nRUN cat /read/file\n");

@@ -60,7 +60,7 @@ async fn an_image_is_published_to_another_registry_and_once_there_is_not_sent_ag
 }
 
 #[tokio::test]
-async fn another_name_in_the_same_registry_costs_no_content() {
+async fn publishing_within_a_registry_sends_no_content() {
     in_project("publish-same", async |project| {
         let image = built(project).await;
         let host = variable("GARDEN_TEST_REGISTRY");

@@ -78,7 +78,7 @@ async fn a_deleted_file_is_gone_from_the_next_image() {
 }
 
 #[tokio::test]
-async fn a_change_that_neither_time_nor_size_tells_of_arrives() {
+async fn a_change_that_keeps_time_and_size_is_sent() {
     in_project("bk-same-times", async |project| {
         project.buildkit();
         project.dockerfile(
@@ -148,7 +148,7 @@ async fn frontend_options_reach_run_steps() {
 }
 
 #[tokio::test]
-async fn what_the_frontend_advises_against_is_a_warning_with_its_line() {
+async fn advice_of_the_frontend_is_a_warning_with_its_line() {
     in_project("bk-advice", async |project| {
         project.buildkit();
         project.file("Dockerfile", "FROM scratch\nCOPY Dockerfile /\nENV old style\n");
@@ -163,7 +163,7 @@ async fn what_the_frontend_advises_against_is_a_warning_with_its_line() {
 }
 
 #[tokio::test]
-async fn what_compresses_and_what_does_not_both_arrive_as_they_are() {
+async fn files_arrive_unchanged_whether_they_compress_or_not() {
     in_project("bk-compressed", async |project| {
         project.buildkit();
         project.dockerfile("COPY . /context\nRUN cd /context && sha256sum -c sums\n");

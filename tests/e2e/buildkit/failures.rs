@@ -125,7 +125,7 @@ async fn a_step_that_is_killed_for_its_memory_is_told_with_the_remedy() {
 }
 
 #[tokio::test]
-async fn memory_that_no_process_holds_may_cost_the_daemon_and_is_told_with_the_remedy() {
+async fn a_tmpfs_that_exceeds_the_memory_limit_fails_the_build_with_the_remedy() {
     in_project("bk-oom-tmpfs", async |project| {
         project.buildkit();
         project.dockerfile("RUN --mount=type=tmpfs,target=/t cat /dev/zero > /t/zeroes\n");

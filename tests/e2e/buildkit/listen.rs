@@ -179,7 +179,7 @@ async fn only_clients_of_the_daemon_s_authority_are_served() {
 }
 
 #[tokio::test]
-async fn two_first_builds_at_once_end_with_one_secret_of_which_the_daemon_gets_its_part() {
+async fn two_first_builds_at_once_make_one_secret_and_the_daemon_gets_only_its_part() {
     in_project("bk-at-once", async |project| {
         project.buildkit().listen = true;
         project.dockerfile("RUN true\n");

@@ -121,7 +121,7 @@ async fn use_registry(project: &mut Project, registry: &str) {
 }
 
 #[tokio::test]
-async fn one_registry_may_want_another_login_for_each_repository() {
+async fn repositories_of_one_registry_can_need_different_logins() {
     in_project("bk-logins", async |project| {
         let namespace = project.namespace.clone();
         let (base, api) = (format!("{namespace}/base"), format!("{namespace}/api"));
@@ -142,9 +142,9 @@ async fn one_registry_may_want_another_login_for_each_repository() {
 }
 
 #[tokio::test]
-async fn what_a_helper_gave_and_has_ended_is_renewed_during_the_build() {
+async fn a_login_that_expires_during_the_build_is_fetched_from_the_helper_again() {
     with_helper_on_the_client(
-        in_own_process!(what_a_helper_gave_and_has_ended_is_renewed_during_the_build),
+        in_own_process!(a_login_that_expires_during_the_build_is_fetched_from_the_helper_again),
         async |helper| {
             in_project("bk-ended", async |project| {
                 let namespace = project.namespace.clone();

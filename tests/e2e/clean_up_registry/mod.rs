@@ -67,7 +67,7 @@ async fn use_images(project: &Project, cron_job: &str, deployment: &str, init: &
 }
 
 #[tokio::test]
-async fn of_many_images_those_in_use_stay_and_run_and_the_room_of_the_others_is_freed() {
+async fn a_clean_up_of_200_images_frees_the_room_of_those_that_nothing_uses() {
     with_own_registry("clean-up", async |project, registry| {
         // Nobody else's workloads name these.
         let named = |name: &str| format!("{}/{name}", project.namespace);
@@ -168,7 +168,7 @@ async fn of_many_images_those_in_use_stay_and_run_and_the_room_of_the_others_is_
 }
 
 #[tokio::test]
-async fn what_was_pushed_a_short_time_ago_stays() {
+async fn young_images_are_kept() {
     with_own_registry("clean-up-young", async |project, registry| {
         let digest = registry.push("shop/api", &version(1), "image", &[]).await;
         let report = project.builder().clean_up_registry(CleanUpOptions::new()).await.unwrap();
@@ -180,7 +180,7 @@ async fn what_was_pushed_a_short_time_ago_stays() {
 }
 
 #[tokio::test]
-async fn a_build_that_pushes_all_through_clean_ups_succeeds() {
+async fn a_build_succeeds_while_clean_ups_run_one_after_another() {
     with_own_registry("clean-up-build", async |project, registry| {
         project.dockerfile(
             "RUN sleep 2 && echo one > /one\nRUN sleep 2 && echo two > /made\nCMD [\"cat\", \"/made\"]\n",

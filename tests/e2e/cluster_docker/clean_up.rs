@@ -27,7 +27,7 @@ async fn delete(image: &BuiltImage) {
 }
 
 #[tokio::test]
-async fn images_that_the_registry_has_no_more_are_forgotten_and_their_room_is_free() {
+async fn a_clean_up_removes_images_from_the_daemon_that_the_registry_no_longer_has() {
     in_project_with_daemon("cd-clean", async |project| {
         init(&project.builder()).await.unwrap();
         for buildkit in [false, true] {
@@ -61,7 +61,7 @@ async fn images_that_the_registry_has_no_more_are_forgotten_and_their_room_is_fr
 }
 
 #[tokio::test]
-async fn a_clean_up_waits_for_a_build_that_runs_and_takes_nothing_from_it() {
+async fn a_clean_up_waits_for_a_running_build_and_keeps_its_image() {
     in_project_with_daemon("cd-busy", async |project| {
         init(&project.builder()).await.unwrap();
         let builder = project.builder();

@@ -75,7 +75,7 @@ async fn ask(project: &Project, pod: &str, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_daemon_is_installed_once_repeated_for_nothing_and_upgraded_in_place() {
+async fn installing_again_replaces_the_daemon_only_if_its_configuration_changed() {
     in_project_with_daemon("cd-install", async |project| {
         assert_eq!(init(&project.builder()).await.unwrap(), Initialized::DockerDaemon);
         let first = daemon_pod(project).await;
@@ -181,7 +181,7 @@ async fn without_a_daemon_a_build_names_the_remedy_and_a_local_cluster_installs_
 }
 
 #[tokio::test]
-async fn what_one_project_needs_of_the_daemon_another_does_not_take_away() {
+async fn installing_for_one_project_keeps_the_registries_of_another() {
     in_project_with_daemon("cd-projects", async |project| {
         init(&project.builder()).await.unwrap();
         let mut other = garden_build::config::DeploymentRegistry::new("old.example:5000").unwrap();

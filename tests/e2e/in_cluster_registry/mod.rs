@@ -63,7 +63,7 @@ fn registry(project: &Project) -> InClusterRegistry {
 }
 
 #[tokio::test]
-async fn each_mode_pushes_to_it_and_the_kubelet_pulls_from_it() {
+async fn each_mode_pushes_to_the_registry_and_the_kubelet_pulls_from_it() {
     in_project("icr-modes", async |project| {
         let _registry = with_registry(project).await;
         builds_and_runs(project).await;
@@ -105,7 +105,7 @@ async fn builds_and_runs(project: &Project) {
 }
 
 #[tokio::test]
-async fn caches_of_both_modes_are_in_it() {
+async fn both_modes_keep_their_caches_in_the_registry() {
     in_project("icr-caches", async |project| {
         let _registry = with_registry(project).await;
         let changed = |project: &Project, last: &str| {
@@ -155,7 +155,7 @@ async fn an_upgrade_in_place_keeps_images_and_the_secret() {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_not_installed_is_missed_before_anything_is_built() {
+async fn without_the_registry_a_build_fails_before_anything_is_built() {
     in_project("icr-missing", async |project| {
         use_in_cluster_registry(project);
         project.provider.garden_system_namespace.clone_from(&project.namespace);
@@ -171,7 +171,7 @@ async fn a_registry_that_is_not_installed_is_missed_before_anything_is_built() {
 }
 
 #[tokio::test]
-async fn a_local_cluster_gets_one_from_the_build_that_needs_it() {
+async fn a_build_on_a_local_cluster_installs_the_registry() {
     in_project("icr-local", async |project| {
         // So that this one cannot have the node's port.
         drop(with_registry(project).await);

@@ -64,7 +64,7 @@ async fn a_build_that_needs_too_much_memory_is_called_out_of_memory() {
 }
 
 #[tokio::test]
-async fn a_child_that_ran_out_of_memory_is_no_failure_if_the_build_goes_on() {
+async fn a_step_may_go_on_when_a_child_of_it_ran_out_of_memory() {
     in_project("oom-child", async |project| {
         project.dockerfile("RUN (head -c 1000000000 /dev/zero | tail) || echo survived\n");
         project.provider.resources.builder.limits.memory = 96;
@@ -74,7 +74,7 @@ async fn a_child_that_ran_out_of_memory_is_no_failure_if_the_build_goes_on() {
 }
 
 #[tokio::test]
-async fn a_pod_deleted_from_outside_is_noticed_at_once_and_the_build_begun_again() {
+async fn a_build_starts_again_within_seconds_when_its_pod_is_deleted() {
     in_project("deleted", async |project| {
         project.dockerfile("RUN sleep 600\n");
         let mut build = project.builder().start(project.request()).await.unwrap();

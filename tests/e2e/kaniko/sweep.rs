@@ -65,14 +65,14 @@ async fn a_detached_build_runs_to_its_end() {
 const VICTIM: &str = "GARDEN_TEST_VICTIM_NAMESPACE";
 
 #[tokio::test]
-async fn what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not() {
+async fn a_sweep_removes_what_a_killed_client_left_and_nothing_of_a_living_one() {
     if let Ok(namespace) = std::env::var(VICTIM) {
         return build_until_killed(namespace).await;
     }
     in_project("killed", async |project| {
         endless(project).await;
         let mut victim =
-            in_own_process!(what_a_killed_client_left_is_swept_and_a_living_client_s_build_is_not)
+            in_own_process!(a_sweep_removes_what_a_killed_client_left_and_nothing_of_a_living_one)
                 .env(VICTIM, &project.namespace)
                 .stdout(Stdio::null())
                 .spawn()

@@ -70,7 +70,7 @@ async fn a_daemon_of_years_ago_builds_with_both_of_its_builders() {
 }
 
 #[tokio::test]
-async fn what_docker_has_is_pushed_and_not_built_again() {
+async fn an_image_that_docker_has_is_pushed_without_building_it_again() {
     in_project("docker-has", async |project| {
         project.dockerfile("RUN date +%N > /when\n");
         let builder = project.builder_on(&shared());

@@ -76,7 +76,7 @@ async fn a_registry_that_the_daemon_does_not_trust_is_named_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn what_an_old_daemon_would_ignore_is_refused() {
+async fn named_contexts_are_refused_on_a_daemon_that_would_ignore_them() {
     in_project("docker-contexts", async |project| {
         project.dockerfile("COPY --from=lib /a.txt /\n");
         let lib = TempDir::new().unwrap();

@@ -19,7 +19,7 @@ pub(crate) async fn sent_bytes(project: &Project) -> u64 {
 }
 
 #[tokio::test]
-async fn what_the_service_has_is_never_sent_again() {
+async fn content_that_the_service_has_is_not_sent_again() {
     in_project("sync", async |project| {
         project.dockerfile("COPY . /app\nRUN cat /app/one /app/deep/two > /both");
         let noise = |seed| noise_of(seed, 2_000_000);
@@ -112,7 +112,7 @@ async fn builds_at_once_share_the_service_and_do_not_mix() {
 }
 
 #[tokio::test]
-async fn a_build_takes_so_many_requests() {
+async fn a_build_takes_14_requests() {
     in_project("sync-requests", async |project| {
         project.dockerfile("RUN true");
         project.builder().build(project.request()).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_build_takes_so_many_requests() {
 }
 
 #[tokio::test]
-async fn without_the_service_the_executor_s_plain_image_does() {
+async fn without_the_service_an_executor_image_without_a_shell_builds() {
     in_project("stdin", async |project| {
         project.dockerfile("COPY . /app\nRUN test \"$(cat /app/file)\" = contents");
         project.file("file", "contents");

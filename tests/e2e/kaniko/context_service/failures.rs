@@ -146,7 +146,7 @@ async fn a_service_that_is_gone_between_builds_costs_only_another_upload() {
 }
 
 #[tokio::test]
-async fn a_service_lost_while_it_is_sent_to_or_pulled_from_is_noticed_and_the_build_begun_again() {
+async fn a_build_starts_again_when_the_service_is_killed_during_a_transfer() {
     in_project("sync-dies", async |project| {
         project.dockerfile("COPY . /app");
         for (round, delay) in [200, 600, 1000, 1500].into_iter().enumerate() {
@@ -171,7 +171,7 @@ async fn a_service_lost_while_it_is_sent_to_or_pulled_from_is_noticed_and_the_bu
 }
 
 #[tokio::test]
-async fn a_foreign_pod_is_told_nothing() {
+async fn the_service_tells_a_foreign_pod_nothing() {
     in_project("sync-foreign-pod", async |project| {
         project.dockerfile("COPY . /app\nRUN sleep 20");
         project.file("secret", "the contents");
@@ -217,7 +217,7 @@ async fn the_key_is_in_the_build_s_secret_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn it_fits_the_level_restricted_of_pod_security() {
+async fn the_service_runs_under_pod_security_restricted() {
     in_project("sync-restricted", async |project| {
         // Builders need `baseline`, so the service is made where nothing else can be.
         project.enforce_pod_security(Some("restricted")).await;

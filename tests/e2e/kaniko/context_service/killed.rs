@@ -23,7 +23,7 @@ enum Victim {
 const VICTIMS: [Victim; 4] = [Victim::Client, Victim::Service, Victim::Builder, Victim::Connections];
 
 #[tokio::test]
-async fn whatever_is_killed_and_when_no_image_lacks_a_part_and_the_next_build_works() {
+async fn killing_any_part_at_any_time_never_yields_an_incomplete_image() {
     let kills = std::env::var("GARDEN_TEST_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
     in_project("sync-kills", async |project| {
         // A build of anything but the whole context fails.
