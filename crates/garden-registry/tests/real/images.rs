@@ -110,11 +110,16 @@ pub(crate) fn index(media_type: &str, children: &[&Manifest]) -> Manifest {
     Manifest::new(Some(media_type), index.to_string())
 }
 
-/// Returns bytes that do not compress, the same for the same name.
+/// Returns bytes that do not compress, the same for the same name. Made without a digest of each few of them, which takes seconds for a large
+/// blob in a build without optimisation.
 pub(crate) fn noise(name: &str, size: usize) -> Bytes {
-    let mut bytes = Vec::with_capacity(size + 32);
-    for block in (0_u64..).take(size.div_ceil(32)) {
-        bytes.extend_from_slice(&Sha256::digest(format!("{name} {block}")));
+    let seed = Sha256::digest(name);
+    let mut state = u64::from_le_bytes(seed[..8].try_into().expect("8 bytes"));
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        // A linear congruential generator; its low bits repeat soon.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        bytes.extend_from_slice(&(state ^ (state >> 29)).to_le_bytes());
     }
     bytes.truncate(size);
     bytes.into()
