@@ -10,13 +10,12 @@ use kube::api::{AttachParams, DeleteParams};
 use kube::{Api, ResourceExt};
 use tokio::io::AsyncReadExt;
 
-use super::{registry, use_buildkit, with_registry};
-use crate::site::{Project, build_with_events, in_project, printed, shown, warnings};
+use super::{in_project_with_registry, registry, use_buildkit};
+use crate::site::{Project, build_with_events, printed, shown, warnings};
 
 #[tokio::test]
 async fn a_collection_frees_what_is_deleted_and_keeps_the_rest() {
-    in_project("icr-collect", async |project| {
-        let _registry = with_registry(project).await;
+    in_project_with_registry("icr-collect", async |project| {
         let in_cluster = registry(project);
         let unique = project.namespace.clone();
         project.kaniko().extra_flags = vec!["--cache=false".to_owned()];
@@ -86,8 +85,7 @@ async fn answering(registry: &InClusterRegistry) -> ServerRun {
 
 #[tokio::test]
 async fn a_collection_whose_pod_dies_leaves_a_registry_that_takes_pushes() {
-    in_project("icr-killed", async |project| {
-        let _registry = with_registry(project).await;
+    in_project_with_registry("icr-killed", async |project| {
         let in_cluster = registry(project);
         project.dockerfile(&format!("RUN echo {}\nCMD echo kept\n", project.namespace));
         let image = project.builder().build(project.request()).await.unwrap();
@@ -117,8 +115,7 @@ async fn a_collection_whose_pod_dies_leaves_a_registry_that_takes_pushes() {
 
 #[tokio::test]
 async fn a_collection_goes_on_without_the_client_that_asked_for_it() {
-    in_project("icr-alone", async |project| {
-        let _registry = with_registry(project).await;
+    in_project_with_registry("icr-alone", async |project| {
         let in_cluster = registry(project);
         let events = printed();
         let collector = tokio::select! {
@@ -136,8 +133,7 @@ async fn a_collection_goes_on_without_the_client_that_asked_for_it() {
 
 #[tokio::test]
 async fn a_build_whose_push_is_refused_waits_for_the_end_of_the_collection() {
-    in_project("icr-waits", async |project| {
-        let _registry = with_registry(project).await;
+    in_project_with_registry("icr-waits", async |project| {
         waits(project).await;
         use_buildkit(project);
         waits(project).await;
@@ -199,8 +195,7 @@ async fn while_collecting<T>(project: &Project, build: impl Future<Output = T>) 
 
 #[tokio::test]
 async fn a_build_that_pushes_through_collections_succeeds() {
-    in_project("icr-through", async |project| {
-        let _registry = with_registry(project).await;
+    in_project_with_registry("icr-through", async |project| {
         let random = |project: &Project, mode: &str| {
             let layer = format!(
                 "RUN echo {} {mode} && dd if=/dev/urandom of=/random bs=1M count=30\n",

@@ -12,7 +12,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use crate::site::installing::{HOST_PORT, init, refused};
 use crate::site::{
@@ -22,19 +22,27 @@ use crate::site::{
 /// Held by the test that uses the registry, which some of them stop or break.
 static REGISTRY: Mutex<bool> = Mutex::const_new(false);
 
-/// A project that pushes to the registry in the cluster, which is installed by the first test.
-async fn with_registry(project: &mut Project) -> MutexGuard<'static, bool> {
+/// Runs a test in a project that pushes to the registry in the cluster, which is installed by the first test. Whoever waits for it has no turn
+/// yet.
+async fn in_project_with_registry(name: &str, test: impl AsyncFnOnce(&mut Project)) {
     let mut installed = REGISTRY.lock().await;
-    use_in_cluster_registry(project);
-    if !*installed {
-        let _host_port = HOST_PORT.lock().await;
-        let Initialized::RegistryAndContextService { nodes } = init(&project.builder()).await.unwrap() else {
-            panic!("installed")
-        };
-        assert!(!nodes.is_empty());
-        *installed = true;
-    }
-    installed
+    in_project(name, async |project| {
+        use_in_cluster_registry(project);
+        if !*installed {
+            install(project).await;
+            *installed = true;
+        }
+        test(project).await;
+    })
+    .await;
+}
+
+async fn install(project: &Project) {
+    let _host_port = HOST_PORT.lock().await;
+    let Initialized::RegistryAndContextService { nodes } = init(&project.builder()).await.unwrap() else {
+        panic!("installed")
+    };
+    assert!(!nodes.is_empty());
 }
 
 fn use_in_cluster_registry(project: &mut Project) {
@@ -64,8 +72,7 @@ fn registry(project: &Project) -> InClusterRegistry {
 
 #[tokio::test]
 async fn each_mode_pushes_to_the_registry_and_the_kubelet_pulls_from_it() {
-    in_project("icr-modes", async |project| {
-        let _registry = with_registry(project).await;
+    in_project_with_registry("icr-modes", async |project| {
         builds_and_runs(project).await;
         use_buildkit(project);
         builds_and_runs(project).await;
@@ -106,8 +113,7 @@ async fn builds_and_runs(project: &Project) {
 
 #[tokio::test]
 async fn both_modes_keep_their_caches_in_the_registry() {
-    in_project("icr-caches", async |project| {
-        let _registry = with_registry(project).await;
+    in_project_with_registry("icr-caches", async |project| {
         let changed = |project: &Project, last: &str| {
             project.dockerfile(&format!("RUN echo {} > /same\nRUN echo {last}\n", project.namespace));
         };
@@ -129,8 +135,7 @@ async fn both_modes_keep_their_caches_in_the_registry() {
 
 #[tokio::test]
 async fn an_upgrade_in_place_keeps_images_and_the_secret() {
-    in_project("icr-upgrade", async |project| {
-        let _registry = with_registry(project).await;
+    in_project_with_registry("icr-upgrade", async |project| {
         project.dockerfile("RUN echo kept\n");
         let image = project.builder().build(project.request()).await.unwrap();
         let secrets: Api<Secret> = Api::namespaced(project.client.clone(), "garden-system");
@@ -172,9 +177,8 @@ async fn without_the_registry_a_build_fails_before_anything_is_built() {
 
 #[tokio::test]
 async fn a_build_on_a_local_cluster_installs_the_registry() {
-    in_project("icr-local", async |project| {
-        // So that this one cannot have the node's port.
-        drop(with_registry(project).await);
+    // There is one already, so that this one cannot have the node's port.
+    in_project_with_registry("icr-local", async |project| {
         project.provider.kind = ProviderKind::LocalKubernetes;
         project.provider.garden_system_namespace.clone_from(&project.namespace);
         // As far as it gets while another one has the nodes' port.
@@ -188,8 +192,7 @@ async fn a_build_on_a_local_cluster_installs_the_registry() {
 
 #[tokio::test]
 async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
-    in_project("icr-roles", async |project| {
-        let _registry = with_registry(project).await;
+    in_project_with_registry("icr-roles", async |project| {
         let documents = serde_saphyr::from_multiple::<serde_json::Value>(include_str!(
             "../../../examples/cluster-init-role.yaml"
         ));

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::variable;
+use super::{in_turn, variable};
 
 /// Tells a test where the helpers are that it finds in its `PATH`.
 const DIRECTORY: &str = "GARDEN_E2E_HELPERS";
@@ -65,10 +65,9 @@ pub(crate) async fn with_helper_on_the_client(mut again: Command, test: impl Asy
     let directory = TempDir::new().unwrap();
     write_program(&directory.path().join("docker-credential-client"), &program(&[plain(), encrypted()]));
     let path = std::env::var("PATH").unwrap();
-    let status = again
-        .env("PATH", format!("{}:{path}", directory.path().display()))
-        .env(DIRECTORY, directory.path())
-        .status();
+    again.env("PATH", format!("{}:{path}", directory.path().display())).env(DIRECTORY, directory.path());
+    // The other process knows nothing of the turns of this one.
+    let status = in_turn(async { again.status() }).await;
     assert!(status.unwrap().success());
 }
 

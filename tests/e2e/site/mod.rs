@@ -18,6 +18,7 @@ mod project;
 pub(crate) mod proxy;
 pub(crate) mod registry;
 mod secrets;
+mod turn;
 mod volume;
 
 pub(crate) use clients::{
@@ -30,6 +31,7 @@ pub(crate) use leftovers::{assert_not_running, everything_in_namespace};
 pub(crate) use noise::{noise, noise_of};
 pub(crate) use pods::{gone, running};
 pub(crate) use project::{Project, in_project};
+pub(crate) use turn::in_turn;
 
 /// Reads a variable that `cargo xtask testbed env` prints.
 pub(crate) fn variable(name: &str) -> String {

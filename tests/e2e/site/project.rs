@@ -13,7 +13,7 @@ use kube::{Api, Client};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::variable;
+use super::{in_turn, variable};
 
 /// A project with a namespace, an open registry and a context directory of its own.
 pub(crate) struct Project {
@@ -23,12 +23,16 @@ pub(crate) struct Project {
     pub(crate) directory: TempDir,
 }
 
-/// Runs a test in a project of its own, whose namespace is deleted afterwards.
+/// Runs a test in a project of its own when it is its turn. The namespace is deleted afterwards, unless the test fails.
 pub(crate) async fn in_project(name: &str, test: impl AsyncFnOnce(&mut Project)) {
-    let mut project = Project::new(name).await;
-    test(&mut project).await;
-    let namespaces: Api<Namespace> = Api::all(project.client.clone());
-    namespaces.delete(&project.namespace, &DeleteParams::default()).await.unwrap();
+    // In a box, as whole tests are large for the futures around them.
+    in_turn(Box::pin(async {
+        let mut project = Project::new(name).await;
+        test(&mut project).await;
+        let namespaces: Api<Namespace> = Api::all(project.client.clone());
+        namespaces.delete(&project.namespace, &DeleteParams::default()).await.unwrap();
+    }))
+    .await;
 }
 
 impl Project {
