@@ -2,8 +2,8 @@
 //!
 //! * [`Cluster`] reaches the API server: applies, deletes, ensures namespaces.
 //! * [`BuildPod`] follows one builder pod from its creation to its end, and a [`Diagnosis`] says why a pod is stuck or dead.
-//! * [`follow_log`] streams a container's log, [`StdinUpload`] streams into its stdin, [`PodStream`]
-//!   talks to a command or a port of a pod, and [`ClusterDialer`] opens connections to Services, all
+//! * [`follow_log`] streams a container's log, [`PodStream`] talks to a command, a container's stdin or a port
+//!   of a pod, and [`ClusterDialer`] opens connections to Services, all
 //!   through the API server.
 //!   [`in_cluster`] says who need not.
 //! * [`read_pull_secrets`] reads registry credentials, [`ensure_pull_secrets`] copies them to where workloads need them.
@@ -32,9 +32,9 @@ pub use in_cluster_registry::{Collected, InClusterRegistry, RegistrySettings, Se
 pub use leftovers::{Lease, sweep};
 pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};
 pub use pod::{
-    BUILDER_SERVICE_ACCOUNT, BuildPod, LAST_WORDS_PATIENCE, PodEnd, PodStream, StdinUpload, UploadedStdin,
-    builder_service_account, builder_service_account_name, follow_log, last_words, lost_node_tolerations,
-    own_pull_secrets, resource_requirements, system_tolerations, tolerations,
+    BUILDER_SERVICE_ACCOUNT, BuildPod, LAST_WORDS_PATIENCE, PodEnd, PodStream, builder_service_account,
+    builder_service_account_name, follow_log, last_words, lost_node_tolerations, own_pull_secrets,
+    resource_requirements, system_tolerations, tolerations,
 };
 pub use registries::{
     ClusterDialer, EnsuredSecret, RegistryAccess, SecretCopy, ensure_pull_secrets, in_cluster,

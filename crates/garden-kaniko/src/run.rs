@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use garden_build_core::{BuildContext, BuildJob, Digest, Error, ErrorKind, Pushed, Result, Stream};
-use garden_cluster::{BuildPod, Cluster, LAST_WORDS_PATIENCE, PodEnd, StdinUpload, follow_log, last_words};
+use garden_cluster::{BuildPod, Cluster, LAST_WORDS_PATIENCE, PodEnd, PodStream, follow_log, last_words};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -154,13 +154,13 @@ impl Run<'_> {
         let read = Arc::new(AtomicU64::new(0));
         let stream = Delivery::of(&self.job.context).stream(Arc::clone(&read));
         let sending = async {
-            let stdin = StdinUpload::open(self.cluster, self.namespace, self.name, spec::CONTAINER).await?;
-            stdin.send(stream, || step.progress(read.load(Ordering::Relaxed), Some(bytes))).await
+            let stdin = PodStream::attach(self.cluster, self.namespace, self.name, spec::CONTAINER).await?;
+            stdin.feed(stream, || step.progress(read.load(Ordering::Relaxed), Some(bytes))).await
         };
         match sending.await {
-            Ok(uploaded) => {
+            Ok(fed) => {
                 step.done();
-                match uploaded.hold().await {}
+                match fed.hold().await {}
             }
             Err(error) => {
                 step.failed(Error::message(&error));

@@ -3,7 +3,8 @@
 //! * Making it: `scheduling` (where it runs and what it may use), `service_account` (who it is).
 //! * Its life: `build_pod` follows one from creation to end; `diagnose` says what its status and its events mean,
 //!   `patience` how long a trouble is borne; `last_words` waits for the end that a broken connection is the echo of.
-//! * Streams: `log` reads, `stdin` writes, `stream` does both with a command or a port; `socket` is what they share.
+//! * Streams: `log` reads; `stream` reads and writes, with a command, a container's stdin or a port, `stdin` feeds one, and
+//!   `socket` is what they begin with.
 
 mod build_pod;
 mod diagnose;
@@ -27,5 +28,4 @@ pub use scheduling::{
     lost_node_tolerations, own_pull_secrets, resource_requirements, system_tolerations, tolerations,
 };
 pub use service_account::{BUILDER_SERVICE_ACCOUNT, builder_service_account, builder_service_account_name};
-pub use stdin::{StdinUpload, UploadedStdin};
 pub use stream::PodStream;

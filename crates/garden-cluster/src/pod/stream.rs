@@ -60,8 +60,19 @@ enum Closing {
 }
 
 enum Protocol {
-    Exec { can_close: bool, complaint: Vec<u8> },
+    Process { shutdown: Shutdown, complaint: Vec<u8> },
     PortForward { announced: [bool; 2] },
+}
+
+/// What is done when nothing more is written.
+#[derive(Clone, Copy, PartialEq)]
+enum Shutdown {
+    /// The process sees the end of its input.
+    Input,
+    /// The older protocol cannot say that, so the connection is closed.
+    Connection,
+    /// Nothing, as closing the connection would take from the process what it has not read yet.
+    Nothing,
 }
 
 impl std::fmt::Debug for PodStream {
@@ -84,18 +95,36 @@ impl PodStream {
         command: &[&str],
     ) -> Result<Self, ClusterError> {
         let target = format!("{} in Pod {namespace}/{pod}", command.join(" "));
-        let parameters = AttachParams {
-            container: Some(container.to_owned()),
-            stdin: true,
-            stdout: true,
-            stderr: true,
-            tty: false,
-            ..AttachParams::default()
-        };
+        let parameters = parameters(container).stdout(true).stderr(true);
         let request = |pods: Request| pods.exec(pod, command.iter().copied(), &parameters);
         let connection = connect(cluster, namespace, &format!("run {target}"), request).await?;
-        let protocol =
-            Protocol::Exec { can_close: connection.supports_stream_close(), complaint: Vec::new() };
+        let can_close = connection.supports_stream_close();
+        let shutdown = if can_close { Shutdown::Input } else { Shutdown::Connection };
+        let protocol = Protocol::Process { shutdown, complaint: Vec::new() };
+        Ok(Self::new(target, connection.into_stream(), protocol))
+    }
+
+    /// Connects to the standard input of `container`, which runs, and to nothing else: output that is attached
+    /// late loses its beginning, so it is read with [`follow_log`](crate::follow_log). The container's end is the
+    /// end of the stream.
+    ///
+    /// A shutdown closes the container's input where the protocol can do that, and never the connection.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached, or the container does not run.
+    pub async fn attach(
+        cluster: &Cluster,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+    ) -> Result<Self, ClusterError> {
+        let target = format!("stdin of Pod {namespace}/{pod}");
+        let parameters = parameters(container).stdout(false).stderr(false);
+        let request = |pods: Request| pods.attach(pod, &parameters);
+        let connection = connect(cluster, namespace, &format!("attach to {target}"), request).await?;
+        let can_close = connection.supports_stream_close();
+        let shutdown = if can_close { Shutdown::Input } else { Shutdown::Nothing };
+        let protocol = Protocol::Process { shutdown, complaint: Vec::new() };
         Ok(Self::new(target, connection.into_stream(), protocol))
     }
 
@@ -115,6 +144,17 @@ impl PodStream {
         let connection = connect(cluster, namespace, &format!("connect to {target}"), request).await?;
         let protocol = Protocol::PortForward { announced: [false; 2] };
         Ok(Self::new(target, connection.into_stream(), protocol))
+    }
+
+    /// Returns what is at the other end, for messages.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Shows everybody on the way that the connection is in use.
+    pub(crate) async fn ping(&mut self) -> io::Result<()> {
+        let sent = self.socket.send(Message::Ping(Bytes::new())).await;
+        sent.map_err(|error| self.broken(&error))
     }
 
     fn new(target: String, socket: Socket, protocol: Protocol) -> Self {
@@ -146,7 +186,7 @@ impl PodStream {
         }
         let channel = message.get_u8();
         match &mut self.protocol {
-            Protocol::Exec { complaint, .. } => match channel {
+            Protocol::Process { complaint, .. } => match channel {
                 STDOUT => self.unread = message,
                 STDERR => {
                     let room = COMPLAINT.saturating_sub(complaint.len());
@@ -178,7 +218,7 @@ impl PodStream {
 
     fn cut(&self, reason: &str) -> io::Error {
         let mut reason = reason.trim().to_owned();
-        if let Protocol::Exec { complaint, .. } = &self.protocol {
+        if let Protocol::Process { complaint, .. } = &self.protocol {
             let complaint = String::from_utf8_lossy(complaint);
             if !complaint.trim().is_empty() {
                 reason = format!("{reason}: {}", complaint.trim());
@@ -186,6 +226,11 @@ impl PodStream {
         }
         io::Error::other(ClusterError::StreamCut { target: self.target.clone(), reason })
     }
+}
+
+/// Asks for the standard input of `container`.
+fn parameters(container: &str) -> AttachParams {
+    AttachParams::default().container(container).stdin(true).tty(false)
 }
 
 const CLOSED: &str = "the connection was closed";
@@ -250,7 +295,7 @@ impl AsyncWrite for PodStream {
         }
         if self.unsent.is_empty() {
             let channel = match self.protocol {
-                Protocol::Exec { .. } => STDIN,
+                Protocol::Process { .. } => STDIN,
                 Protocol::PortForward { .. } => FORWARDED,
             };
             self.unsent.reserve(MESSAGE);
@@ -274,13 +319,17 @@ impl AsyncWrite for PodStream {
         Poll::Ready(flushed.map_err(|error| self.broken(&error)))
     }
 
-    /// Where the protocol can close the command's input alone, what the command still says can be read.
+    /// Where the protocol can close a process's input alone, what the process still says can be read.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.closing == Closing::Open {
             ready!(self.as_mut().poll_flush(context))?;
-            if matches!(self.protocol, Protocol::Exec { can_close: true, .. }) {
-                self.closing = Closing::Input;
-                self.unsent.extend_from_slice(&[CLOSE, STDIN]);
+            match self.protocol {
+                Protocol::Process { shutdown: Shutdown::Input, .. } => {
+                    self.closing = Closing::Input;
+                    self.unsent.extend_from_slice(&[CLOSE, STDIN]);
+                }
+                Protocol::Process { shutdown: Shutdown::Nothing, .. } => self.closing = Closing::InputClosed,
+                _ => {}
             }
         }
         if self.closing == Closing::Input {
