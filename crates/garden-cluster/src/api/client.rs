@@ -9,11 +9,13 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tower::BoxError;
 
 use crate::api::http_client;
 use crate::api::{ClusterError, Refusal};
@@ -81,6 +83,22 @@ impl Cluster {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Returns the typed API of a namespace for kube's watcher, which would wait for ever for an answer to begin.
+    pub(crate) fn api_to_watch<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        let client = self.client.clone();
+        let begun_in_time = tower::service_fn(move |request: Request<Body>| {
+            let client = client.clone();
+            async move {
+                let begun = timeout(ANSWER_PATIENCE, client.send(request)).await;
+                begun.map_err(BoxError::from)?.map_err(BoxError::from)
+            }
+        });
+        Api::namespaced(Client::new(begun_in_time, namespace), namespace)
     }
 
     /// Creates or updates `object` by server-side apply, and returns it as the server has it.
@@ -259,7 +277,7 @@ impl Cluster {
     pub async fn server_time(&self) -> Result<Timestamp, ClusterError> {
         let action = "read the server's clock";
         let request = Request::get("/version")
-            .body(kube::client::Body::empty())
+            .body(Body::empty())
             .map_err(|error| ClusterError::of(action, kube::Error::HttpError(error)))?;
         let response = answer(action, self.client.send(request)).await?;
         let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
@@ -282,7 +300,7 @@ pub(crate) async fn answer<T>(
     action: &str,
     call: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, ClusterError> {
-    match tokio::time::timeout(ANSWER_PATIENCE, call).await {
+    match timeout(ANSWER_PATIENCE, call).await {
         Ok(answer) => answer.map_err(|error| ClusterError::of(action, error)),
         Err(_) => Err(ClusterError::NoAnswer { action: action.to_owned(), after: ANSWER_PATIENCE }),
     }

@@ -10,4 +10,4 @@ pub use client::{Cluster, new_namespace};
 pub(crate) use client::{answer, name_of};
 pub use error::ClusterError;
 pub use refusal::Refusal;
-pub(crate) use watch::{Watch, Watched};
+pub(crate) use watch::{Watch, Watched, is_refused};

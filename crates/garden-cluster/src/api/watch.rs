@@ -51,7 +51,7 @@ where
     fn start(cluster: &Cluster, namespace: &str, config: watcher::Config, what: &str) -> Self {
         Self {
             action: format!("watch {} {namespace}/{what}", K::kind(&())),
-            stream: watcher(cluster.api::<K>(namespace), config).default_backoff().boxed(),
+            stream: watcher(cluster.api_to_watch::<K>(namespace), config).default_backoff().boxed(),
             failing_since: None,
         }
     }
@@ -85,8 +85,7 @@ where
         else {
             return Ok(());
         };
-        let refused = matches!(&cause, kube::Error::Api(status) if matches!(status.code, 401 | 403));
-        if refused || since.elapsed() >= PATIENCE {
+        if is_refusal(&cause) || since.elapsed() >= PATIENCE {
             return Err(ClusterError::of(self.action.clone(), cause));
         }
         tracing::debug!(error = %cause, action = self.action, "a watch broke and is resumed");
@@ -135,3 +134,20 @@ where
         self.listed.then(|| objects.iter().map(|object| K::clone(object)).collect())
     }
 }
+
+/// Whether a watch failed because the user may not watch, which trying again does not change.
+pub(crate) fn is_refused(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(cause)
+        | watcher::Error::WatchStartFailed(cause)
+        | watcher::Error::WatchFailed(cause) => is_refusal(cause),
+        watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => false,
+    }
+}
+
+fn is_refusal(cause: &kube::Error) -> bool {
+    matches!(cause, kube::Error::Api(status) if matches!(status.code, 401 | 403))
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Event;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 
-use crate::api::Cluster;
+use crate::api::{Cluster, is_refused};
 
 /// A pod that starts within this time is never asked for its events.
 pub(crate) const EVENTS_AFTER: Duration = Duration::from_secs(2);
@@ -34,7 +34,7 @@ impl PodEvents {
     pub(crate) fn about(cluster: &Cluster, namespace: &str, kind: &str, name: &str) -> Self {
         let fields = format!("involvedObject.kind={kind},involvedObject.name={name}");
         let config = watcher::Config::default().fields(&fields);
-        let events = watcher(cluster.api::<Event>(namespace), config);
+        let events = watcher(cluster.api_to_watch::<Event>(namespace), config);
         Self { stream: Some(events.default_backoff().boxed()), events: Vec::new() }
     }
 
@@ -55,7 +55,10 @@ impl PodEvents {
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     tracing::debug!(%error, "could not read the events about a builder pod");
-                    self.stream = None;
+                    // Whatever else it is, the watch goes on after it.
+                    if is_refused(&error) {
+                        self.stream = None;
+                    }
                 }
                 None => self.stream = None,
             }

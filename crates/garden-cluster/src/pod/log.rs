@@ -41,6 +41,7 @@ pub async fn follow_log(
     let pods = cluster.api::<Pod>(namespace);
     let mut seen = Seen::default();
     let lines = AtomicU64::new(0);
+    let mut seems_whole = false;
     loop {
         // Looked up before reading: a stream that is opened after the end contains everything.
         let was_ended = container_ended.is_cancelled();
@@ -52,7 +53,9 @@ pub async fn follow_log(
             ..LogParams::default()
         };
         let reading = async {
-            let stream = pods.log_stream(pod, &parameters).await.map_err(std::io::Error::other)?;
+            // The kubelet may not answer before there is something to read.
+            let opening = timeout(LONGEST_SILENCE, pods.log_stream(pod, &parameters));
+            let stream = opening.await?.map_err(std::io::Error::other)?;
             read_lines(stream, &mut |line| {
                 lines.fetch_add(1, Ordering::Relaxed);
                 if let Some(text) = seen.accept(line) {
@@ -68,16 +71,18 @@ pub async fn follow_log(
             () = silent_after_end(container_ended, &lines) => Err(std::io::ErrorKind::TimedOut.into()),
         };
         match complete {
-            // A clean end usually means that the container has ended, and its pod is about to say so.
-            Ok(()) if was_ended || timeout(END_GRACE, container_ended.cancelled()).await.is_ok() => {
-                return true;
-            }
+            Ok(()) if was_ended => return true,
             Err(error) if was_ended => {
                 tracing::debug!(%error, pod, "the rest of the builder's log could not be read");
-                return false;
+                return seems_whole;
             }
-            Ok(()) => {}
-            Err(error) => tracing::debug!(%error, pod, "the builder's log broke off and is resumed"),
+            // A clean end usually means that the container has ended, and its pod is about to say so. But it may have come
+            // just before that, so what is left is read in any case.
+            Ok(()) => seems_whole = timeout(END_GRACE, container_ended.cancelled()).await.is_ok(),
+            Err(error) => {
+                seems_whole = false;
+                tracing::debug!(%error, pod, "the builder's log broke off and is resumed");
+            }
         }
         seen.resume();
         tokio::select! {

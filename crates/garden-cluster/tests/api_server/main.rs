@@ -1,0 +1,55 @@
+//! The I/O of this crate, with an API server in this process: what is asked, what is left behind, and what it means.
+
+#![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
+
+mod client;
+mod leftovers;
+mod log;
+mod pod;
+mod streams;
+
+use garden_build_testing::kubernetes::{FakeCluster, FakePod};
+use garden_cluster::{Cluster, Remedies};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::json;
+
+const NAMESPACE: &str = "builds";
+const MAIN: &str = "main";
+
+const REMEDIES: Remedies = Remedies {
+    memory: "more memory",
+    evicted: "a larger node",
+    scheduling: "fewer demands on nodes",
+    port: None,
+    image: "another image",
+    start: "a better command",
+    quota: "a smaller pod",
+    pod_security: "another level",
+    privileges: "fewer privileges",
+};
+
+/// A server with the namespace of these tests, and a client of it.
+fn fake() -> (FakeCluster, Cluster) {
+    let fake = FakeCluster::new();
+    fake.namespace(NAMESPACE);
+    let cluster = Cluster::new(fake.client());
+    (fake, cluster)
+}
+
+/// A pod of one container, `main`.
+fn pod(name: &str) -> Pod {
+    let pod = json!({
+        "metadata": { "name": name, "namespace": NAMESPACE },
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{ "name": MAIN, "image": "example/main:1", "resources": { "limits": { "memory": "1Gi" } } }],
+        },
+    });
+    serde_json::from_value(pod).unwrap()
+}
+
+/// Puts such a pod there.
+async fn made(fake: &FakeCluster, cluster: &Cluster, name: &str) -> FakePod {
+    cluster.create(&pod(name)).await.unwrap().unwrap();
+    fake.pod(NAMESPACE, name).unwrap()
+}
