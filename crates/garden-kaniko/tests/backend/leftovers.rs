@@ -1,0 +1,132 @@
+//! Whatever goes wrong, and whenever: nothing is left, and nothing is made twice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use garden_build_core::{Backend as _, ErrorKind};
+use garden_build_testing::kubernetes::{FakePod, Fault, Refusal};
+use garden_config::ContextDelivery;
+use garden_kaniko::spec::CONTAINER;
+use tokio::time::sleep;
+
+use crate::site::{Site, succeed};
+
+fn site() -> Site {
+    Site::stdin(async |pod: FakePod| {
+        pod.say(CONTAINER, "building");
+        sleep(Duration::from_secs(20)).await;
+        succeed(&pod);
+    })
+}
+
+/// How many requests an undisturbed build makes.
+async fn requests() -> usize {
+    let site = site();
+    site.build().await.outcome.unwrap();
+    site.fake.requests().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_is_cancelled_at_any_of_its_requests_removes_all() {
+    for request in 0..requests().await {
+        let site = site();
+        let cancel = site.cancel.clone();
+        site.fake.fault(Fault::meddle("*", "*", move |_| cancel.cancel()).after(request));
+        let seen = site.build().await;
+        match &seen.outcome {
+            Err(error) => assert_eq!(*error.kind(), ErrorKind::Cancelled, "at {request}: {error}"),
+            // It was over.
+            Ok(_) => assert!(site.fake.count("delete", "pods") > 0, "at {request}"),
+        }
+        assert_eq!(site.left(), Vec::<String>::new(), "at {request} of {:?}", words(&site));
+        assert!(site.pods_made() <= 1, "at {request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_leaves_nothing_and_makes_nothing_twice() {
+    let faults: [fn() -> Fault; 5] = [
+        || Fault::lose_answer("*", "*"),
+        || Fault::cut("*", "*"),
+        || Fault::silent("*", "*"),
+        || Fault::delay("*", "*", Duration::from_secs(29)),
+        || Fault::refuse("*", "*", Refusal::internal("etcdserver: request timed out")),
+    ];
+    let requests = requests().await;
+    for fault in faults {
+        for request in 0..requests {
+            let site = site();
+            site.fake.fault(fault().after(request));
+            let seen = site.build().await;
+            if let Err(error) = &seen.outcome {
+                assert_eq!(*error.kind(), ErrorKind::Unreachable, "{:?} at {request}: {error}", fault());
+            }
+            assert_eq!(site.left(), Vec::<String>::new(), "{:?} at {request} of {:?}", fault(), words(&site));
+            assert!(site.pods_made() <= 1, "{:?} at {request}", fault());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_is_dropped_anywhere_is_swept_by_the_next() {
+    for request in 0..requests().await {
+        let site = site();
+        let reached = Arc::new(tokio::sync::Notify::new());
+        let (reach, count) = (Arc::clone(&reached), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&count);
+        let meddle = move |_: &_| {
+            if counted.fetch_add(1, Ordering::SeqCst) == request {
+                reach.notify_one();
+            }
+        };
+        site.fake.fault(Fault::meddle("*", "*", meddle).always());
+        tokio::select! {
+            biased;
+            () = reached.notified() => {}
+            _ = site.build() => {}
+        }
+        // What was on its way arrives, and the lease ends.
+        sleep(Duration::from_secs(61)).await;
+        site.backend.sweep().await.unwrap();
+        assert_eq!(site.left(), Vec::<String>::new(), "at {request} of {:?}", words(&site));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_is_not_swept_however_long_it_takes() {
+    let site = Site::stdin(async |pod: FakePod| {
+        sleep(Duration::from_secs(3000)).await;
+        succeed(&pod);
+    });
+    let sweeping = async {
+        loop {
+            sleep(Duration::from_secs(7)).await;
+            assert_eq!(site.backend.sweep().await.unwrap().removed, Vec::<String>::new());
+        }
+    };
+    tokio::select! {
+        seen = site.build() => assert!(seen.outcome.is_ok()),
+        () = sweeping => {}
+    }
+    assert_eq!(site.left(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_removes_what_others_left() {
+    let dead = site();
+    tokio::select! {
+        biased;
+        () = dead.fake.until(|| (dead.left().len() == 2).then_some(())) => {}
+        _ = dead.build() => {}
+    }
+    sleep(Duration::from_secs(100)).await;
+    assert_eq!(dead.left().len(), 2);
+    let next = Site::new(dead.fake.clone(), "9876543210", ContextDelivery::Stdin);
+    next.build().await.outcome.unwrap();
+    assert_eq!((dead.left(), next.left()), (Vec::new(), Vec::new()));
+}
+
+fn words(site: &Site) -> Vec<String> {
+    site.fake.requests().iter().map(garden_build_testing::kubernetes::Request::words).collect()
+}

@@ -1,0 +1,8 @@
+//! Builds with kaniko in a cluster that is in this process: what is created, sent and read, and that nothing is left.
+
+#![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
+
+mod endings;
+mod leftovers;
+mod service;
+mod site;

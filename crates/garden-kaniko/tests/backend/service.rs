@@ -1,0 +1,212 @@
+//! Builds that fetch their context from the context service.
+
+use std::time::Duration;
+
+use garden_build_core::{Backend as _, ErrorKind};
+use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault, Process};
+use garden_config::ContextDelivery;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::site::{NAMESPACE, Site, succeed};
+
+/// Where the conversation with the service takes another turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Turn {
+    None,
+    /// The stream breaks when the pod is announced.
+    CutAtAnnounce,
+    /// The stream breaks while the context is sent.
+    CutInStore,
+    /// The service's pod goes while the context is sent.
+    LostInStore,
+    /// The service is killed for want of memory while the context is sent, a moment after the stream breaks.
+    KilledInStore,
+    /// The service does not answer.
+    SilentAtInventory,
+    /// Its volume is full.
+    Full,
+    /// It got something else than was sent.
+    Broken,
+    /// It speaks of something else.
+    Nonsense,
+    /// The pod never comes.
+    NotFetched,
+    /// The pod got something else.
+    Mismatch,
+}
+
+const SERVICE: &str = "context-service";
+
+/// The service's side of a conversation. Source: the table in `src/service/session.rs`.
+async fn converse(process: Process, turn: Turn, delivered: &watch::Sender<bool>) -> std::io::Result<End> {
+    let Process { pod, command, stdin, mut stdout, .. } = process;
+    let mut input = BufReader::new(stdin);
+    let script: usize = command.last().and_then(|it| it.parse().ok()).unwrap();
+    take(&mut input, script).await?;
+    loop {
+        let mut line = String::new();
+        if input.read_line(&mut line).await? == 0 {
+            return Ok(End::Exit(0));
+        }
+        let number = |word: &str| word.parse::<usize>().unwrap();
+        let answer = match line.trim_end().split(' ').collect::<Vec<_>>()[..] {
+            ["announce", ..] if turn == Turn::CutAtAnnounce => return Ok(End::Cut),
+            ["announce", _, bytes] => {
+                take(&mut input, number(bytes)).await?;
+                "announced\n".to_owned()
+            }
+            ["inventory"] if turn == Turn::SilentAtInventory => std::future::pending().await,
+            ["inventory"] => "end\n".to_owned(),
+            ["store", _] => match turn {
+                Turn::CutInStore => return Ok(End::Cut),
+                Turn::LostInStore => {
+                    pod.vanish();
+                    return Ok(End::Cut);
+                }
+                Turn::KilledInStore => {
+                    tokio::spawn(async move {
+                        sleep(Duration::from_secs(1)).await;
+                        pod.run_out_of_memory(SERVICE);
+                    });
+                    return Ok(End::Cut);
+                }
+                _ => String::new(),
+            },
+            ["chunk", bytes] => {
+                take(&mut input, number(bytes)).await?;
+                String::new()
+            }
+            ["end"] => String::new(),
+            ["sum", pack, _, bytes] => {
+                let pack = pack.to_owned();
+                take(&mut input, number(bytes)).await?;
+                match turn {
+                    Turn::Full => "full\n".to_owned(),
+                    Turn::Broken => "broken\n".to_owned(),
+                    Turn::Nonsense => "elephants\n".to_owned(),
+                    _ => format!("stored {pack}\n"),
+                }
+            }
+            ["rope", lines] => {
+                let mut total = 0;
+                for _ in 0..number(lines) {
+                    let mut range = String::new();
+                    input.read_line(&mut range).await?;
+                    total += range.split_whitespace().last().map_or(0, number);
+                }
+                format!("going\nready {:064x} {total}\n", 1)
+            }
+            ["tail", _, _, bytes] => {
+                take(&mut input, number(bytes)).await?;
+                match turn {
+                    Turn::NotFetched => String::new(),
+                    Turn::Mismatch => "pulling\nmismatch\n".to_owned(),
+                    _ => {
+                        delivered.send_replace(true);
+                        "pulling\ndelivered\n".to_owned()
+                    }
+                }
+            }
+            ["ping"] => "pong\n".to_owned(),
+            _ => return Ok(End::Failed(format!("unknown: {line}"))),
+        };
+        stdout.write_all(answer.as_bytes()).await?;
+    }
+}
+
+async fn take(input: &mut (impl tokio::io::AsyncRead + Unpin), bytes: usize) -> std::io::Result<()> {
+    input.read_exact(&mut vec![0; bytes]).await.map(drop)
+}
+
+/// A cluster with a service whose conversations take this turn. The executor succeeds once it has its context.
+fn site(turn: Turn) -> Site {
+    let fake = FakeCluster::new();
+    fake.run_deployments();
+    let delivered = watch::Sender::new(false);
+    let waiting = delivered.clone();
+    fake.on_pod(move |pod: FakePod| {
+        let mut delivered = waiting.subscribe();
+        async move {
+            pod.run();
+            if pod.name.starts_with("kaniko-") && delivered.wait_for(|it| *it).await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+                succeed(&pod);
+            }
+        }
+    });
+    fake.on_exec(move |process| {
+        let delivered = delivered.clone();
+        async move { converse(process, turn, &delivered).await.unwrap_or(End::Cut) }
+    });
+    Site::new(fake, "0123456789", ContextDelivery::Sync)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_build_makes_the_service_and_the_second_finds_it() {
+    let first = site(Turn::None);
+    let seen = first.build().await;
+    assert!(seen.outcome.is_ok(), "{:?}", seen.outcome);
+    assert_eq!((first.left(), seen.warnings()), (Vec::new(), Vec::new()));
+    first.fake.forget_requests();
+    let second = Site::new(first.fake.clone(), "9876543210", ContextDelivery::Sync);
+    second.build().await.outcome.unwrap();
+    assert_eq!(second.left(), Vec::<String>::new());
+    assert_eq!(first.fake.created("deployments").len(), 1);
+    assert_eq!(first.fake.count("get", "deployments"), 0, "its pod is all that a build asks for");
+    assert_eq!(first.fake.names("pods").len(), 1, "the service stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_becomes_of_the_upload_is_named_and_nothing_is_left() {
+    for (turn, kind, message, within) in [
+        (Turn::CutAtAnnounce, ErrorKind::Unreachable, "the context service", 20),
+        (Turn::CutInStore, ErrorKind::Unreachable, "the context service", 20),
+        (Turn::LostInStore, ErrorKind::BuilderLost, "Pod builds/garden-util", 20),
+        (Turn::KilledInStore, ErrorKind::BuilderLost, "memory", 20),
+        (Turn::SilentAtInventory, ErrorKind::Unreachable, "did not answer", 90),
+        (Turn::Full, ErrorKind::BuilderStart, "does not fit", 20),
+        (Turn::Broken, ErrorKind::BuilderLost, "damaged", 20),
+        (Turn::Nonsense, ErrorKind::Unreachable, "elephants", 20),
+        (Turn::NotFetched, ErrorKind::Unreachable, "has not reached", 60),
+        (Turn::Mismatch, ErrorKind::BuilderLost, "damaged", 20),
+    ] {
+        let site = site(turn);
+        let started = Instant::now();
+        let error = site.build().await.outcome.unwrap_err();
+        assert_eq!(*error.kind(), kind, "{turn:?}: {error}");
+        assert!(error.message().contains(message), "{turn:?}: {error}");
+        assert!(started.elapsed() < Duration::from_secs(within), "{turn:?}: {:?}", started.elapsed());
+        assert_eq!(site.left(), Vec::<String>::new(), "{turn:?}");
+        assert!(site.pods_made() <= 1, "{turn:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_that_is_cancelled_at_any_of_its_requests_leaves_only_the_service() {
+    let undisturbed = site(Turn::None);
+    undisturbed.build().await.outcome.unwrap();
+    for request in 0..undisturbed.fake.requests().len() {
+        let site = site(Turn::None);
+        let cancel = site.cancel.clone();
+        site.fake.fault(Fault::meddle("*", "*", move |_| cancel.cancel()).after(request));
+        if let Err(error) = site.build().await.outcome {
+            assert_eq!(*error.kind(), ErrorKind::Cancelled, "at {request}: {error}");
+        }
+        assert_eq!(site.left(), Vec::<String>::new(), "at {request}");
+        assert!(site.pods_made() <= 1 && site.fake.created("deployments").len() <= 1, "at {request}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_first_builds_at_once_make_one_service() {
+    let one = site(Turn::None);
+    let other = Site::new(one.fake.clone(), "9876543210", ContextDelivery::Sync);
+    let (first, second) = tokio::join!(one.build(), other.build());
+    assert!(first.outcome.is_ok() && second.outcome.is_ok(), "{:?} {:?}", first.outcome, second.outcome);
+    assert_eq!(one.fake.created("deployments").len(), 1);
+    assert_eq!((one.left(), other.left()), (Vec::new(), Vec::new()));
+    assert!(one.fake.object("deployments", NAMESPACE, "garden-util").is_some());
+    assert!(one.backend.sweep().await.unwrap().removed.is_empty());
+}

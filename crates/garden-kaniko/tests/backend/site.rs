@@ -1,0 +1,152 @@
+//! A cluster whose pods build nothing, and say that they have.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use garden_build_core::context::Context;
+use garden_build_core::{
+    Backend as _, BuildContext, BuildJob, BuildRequest, CancellationToken, Event, Pushed, Result,
+    event_channel,
+};
+use garden_build_testing::kubernetes::{End, FakeCluster, FakePod};
+use garden_cluster::Cluster;
+use garden_config::{ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, Resources};
+use garden_kaniko::KanikoBackend;
+use garden_kaniko::spec::{CONTAINER, Settings};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+
+pub(crate) const NAMESPACE: &str = "builds";
+pub(crate) const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Where a test builds.
+pub(crate) struct Site {
+    pub(crate) fake: FakeCluster,
+    pub(crate) backend: KanikoBackend,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) job: BuildJob,
+    /// What the executor has read of its stdin.
+    pub(crate) stdin: Arc<Mutex<Vec<u8>>>,
+    _directory: TempDir,
+}
+
+/// What a build came to.
+pub(crate) struct Seen {
+    pub(crate) outcome: Result<Pushed>,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Seen {
+    /// The lines of the builder and of its steps.
+    pub(crate) fn log(&self) -> Vec<String> {
+        let line = |event: &Event| match event {
+            Event::Log { line, .. } => Some(line.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(line).collect()
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let message = |event: &Event| match event {
+            Event::Warning { message, .. } => Some(message.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(message).collect()
+    }
+}
+
+pub(crate) fn settings(delivery: ContextDelivery) -> Settings {
+    let mut options = KanikoOptions::default();
+    options.context_delivery = delivery;
+    Settings {
+        options,
+        resources: Resources::builder(),
+        service_resources: Resources::util(),
+        service_storage: None,
+        registry: DeploymentRegistry::new("registry.example:5000").unwrap(),
+        registry_alias: None,
+        // So that a build has a Secret.
+        registry_ca: Some("a certificate".to_owned()),
+        namespace: Namespace::new(NAMESPACE),
+        pull_secrets: Vec::new(),
+    }
+}
+
+impl Site {
+    /// A cluster in which all pods run, and an executor that reads its stdin to the end and then does what `script`
+    /// says.
+    pub(crate) fn stdin<F: Future<Output = ()> + Send + 'static>(
+        script: impl Fn(FakePod) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let site = Self::new(FakeCluster::new(), "0123456789", ContextDelivery::Stdin);
+        site.fake.on_pod(async |pod| pod.run());
+        let (stdin, script) = (Arc::clone(&site.stdin), Arc::new(script));
+        site.fake.on_attach(move |mut process| {
+            let (stdin, script) = (Arc::clone(&stdin), Arc::clone(&script));
+            async move {
+                let mut read = Vec::new();
+                if process.stdin.read_to_end(&mut read).await.is_err() {
+                    return End::Cut;
+                }
+                *stdin.lock().unwrap() = read;
+                script(process.pod.clone()).await;
+                End::Exit(0)
+            }
+        });
+        site
+    }
+
+    /// A build with this identifier.
+    pub(crate) fn new(fake: FakeCluster, id: &str, delivery: ContextDelivery) -> Self {
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+        std::fs::write(directory.path().join("file"), "its content").unwrap();
+        let request = BuildRequest::new("api", directory.path());
+        let context = Context::scan(&request, &|| false).unwrap();
+        let destination = "registry.example:5000/team/api:v-1".parse().unwrap();
+        Self {
+            backend: KanikoBackend::new(Cluster::new(fake.client()), settings(delivery)),
+            fake,
+            cancel: CancellationToken::new(),
+            job: BuildJob::new(id, request, context, destination),
+            stdin: Arc::default(),
+            _directory: directory,
+        }
+    }
+
+    pub(crate) async fn build(&self) -> Seen {
+        let (events, mut heard) = event_channel();
+        let cx = BuildContext::new(events, self.cancel.clone(), TIME_LIMIT);
+        let building = async {
+            let outcome = self.backend.build(&self.job, &cx).await;
+            drop(cx);
+            outcome
+        };
+        let listening = async {
+            let mut all = Vec::new();
+            while let Some(event) = heard.next().await {
+                all.push(event);
+            }
+            all
+        };
+        let (outcome, events) = tokio::join!(building, listening);
+        Seen { outcome, events }
+    }
+
+    /// What is in the cluster of a build: its pods and their secrets.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let of_builds = |name: &String| name.ends_with(&self.job.id);
+        [self.fake.names("pods"), self.fake.names("secrets")].concat().into_iter().filter(of_builds).collect()
+    }
+
+    /// How many different pods have been created for the build.
+    pub(crate) fn pods_made(&self) -> usize {
+        self.fake.created("pods").iter().filter(|name| name.ends_with(&self.job.id)).count()
+    }
+}
+
+/// The executor has succeeded.
+pub(crate) fn succeed(pod: &FakePod) {
+    pod.exit(CONTAINER, 0, DIGEST);
+}
