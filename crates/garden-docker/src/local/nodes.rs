@@ -190,3 +190,6 @@ async fn run(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! The whole story of builds with kaniko, with a cluster and a registry in this process: look the image up, create the
+//! pod, bring it the context, read its log and its digest, and see that the registry has the image.
+
+#![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use garden_build::config::{BuildMode, ContextDelivery, DeploymentRegistry, KanikoOptions, ProviderConfig};
+use garden_build::{BuildRequest, Builder, BuiltImage, ErrorKind, Event, Outcome, Result};
+use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault, Gate};
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const EXECUTOR: &str = "kaniko";
+
+/// A registry that has what was pushed to it, and tells what it was asked.
+#[derive(Clone, Default)]
+struct Registry(Arc<Mutex<(bool, Vec<String>)>>);
+
+impl Registry {
+    /// Serves it, and returns its `host:port`.
+    fn listen(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let registry = self.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (registry, stream) = (registry.clone(), stream.unwrap());
+                std::thread::spawn(move || registry.serve(stream));
+            }
+        });
+        address
+    }
+
+    fn serve(&self, mut stream: TcpStream) {
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(std::io::Result::ok);
+        while let Some(request) = lines.next() {
+            let _headers: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+            let status = {
+                let mut state = self.0.lock().unwrap();
+                state.1.push(request.split(' ').next().unwrap_or_default().to_owned());
+                if state.0 { "200 OK" } else { "404 Not Found" }
+            };
+            let answer =
+                format!("HTTP/1.1 {status}\r\nDocker-Content-Digest: {DIGEST}\r\nContent-Length: 0\r\n\r\n");
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn push(&self) {
+        self.0.lock().unwrap().0 = true;
+    }
+
+    fn questions(&self) -> usize {
+        self.0.lock().unwrap().1.len()
+    }
+}
+
+struct Site {
+    fake: FakeCluster,
+    registry: Registry,
+    builder: Builder,
+    directory: TempDir,
+}
+
+impl Site {
+    /// An executor that reads its context, and then does what `script` says.
+    fn new<F: Future<Output = ()> + Send + 'static>(
+        script: impl Fn(FakePod, Registry) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let (fake, registry) = (FakeCluster::new(), Registry::default());
+        fake.on_pod(async |pod| pod.run());
+        let (script, pushed_to) = (Arc::new(script), registry.clone());
+        fake.on_attach(move |mut process| {
+            let (script, registry) = (Arc::clone(&script), pushed_to.clone());
+            async move {
+                let mut context = Vec::new();
+                process.stdin.read_to_end(&mut context).await.unwrap();
+                // gzip's magic number.
+                assert_eq!(context[..2], [0x1f, 0x8b]);
+                script(process.pod.clone(), registry).await;
+                End::Exit(0)
+            }
+        });
+        let mut provider = ProviderConfig::kubernetes("demo");
+        let mut kaniko = KanikoOptions::default();
+        kaniko.context_delivery = ContextDelivery::Stdin;
+        provider.build_mode = BuildMode::Kaniko(kaniko);
+        let mut deployment = DeploymentRegistry::new(&registry.listen()).unwrap();
+        deployment.insecure = true;
+        provider.deployment_registry = Some(deployment);
+        let directory = TempDir::new().unwrap();
+        std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+        Self { builder: Builder::with_client(provider, fake.client()).unwrap(), fake, registry, directory }
+    }
+
+    async fn build(&self) -> (Result<BuiltImage>, Vec<Event>) {
+        let mut build = self.builder.start(self.request()).await.unwrap();
+        let mut events = Vec::new();
+        while let Some(event) = build.next_event().await {
+            events.push(event);
+        }
+        (build.await, events)
+    }
+
+    fn request(&self) -> BuildRequest {
+        BuildRequest::new("api", self.directory.path())
+    }
+
+    /// The pods that are there, and how many there have been.
+    fn pods(&self) -> (usize, usize) {
+        (self.fake.names("pods").len(), self.fake.created("pods").len())
+    }
+}
+
+fn succeed(pod: &FakePod, registry: &Registry) {
+    registry.push();
+    pod.exit(EXECUTOR, 0, DIGEST);
+}
+
+#[tokio::test]
+async fn an_image_is_looked_up_built_and_confirmed_and_then_it_exists() {
+    let site = Site::new(async |pod, registry| {
+        pod.say(EXECUTOR, "INFO[0001] Pushing image");
+        succeed(&pod, &registry);
+    });
+    let (built, events) = site.build().await;
+    let built = built.unwrap();
+    assert!(matches!(built.outcome, Outcome::Built { .. }), "{built:?}");
+    assert_eq!(built.digest.to_string(), DIGEST);
+    assert!(
+        events.iter().any(|event| matches!(event, Event::Log { line, .. } if line.contains("Pushing image")))
+    );
+    assert!(!events.iter().any(|event| matches!(event, Event::Warning { .. })), "{events:?}");
+    assert_eq!((site.pods(), site.registry.questions()), ((0, 1), 2), "one question before, one after");
+
+    site.fake.forget_requests();
+    let (again, _) = site.build().await;
+    assert_eq!(again.unwrap().outcome, Outcome::AlreadyExists);
+    assert_eq!(site.fake.requests().len(), 0, "the cluster has nothing to do with it");
+}
+
+#[tokio::test]
+async fn a_builder_that_is_lost_again_and_again_is_begun_three_times_and_leaves_nothing() {
+    let site = Site::new(async |pod, _| pod.vanish());
+    let (built, events) = site.build().await;
+    assert_eq!(*built.unwrap_err().kind(), ErrorKind::BuilderLost);
+    assert_eq!(site.pods(), (0, 3));
+    let tries = events
+        .iter()
+        .filter(|it| matches!(it, Event::Warning { message, .. } if message.contains("building again")));
+    assert_eq!(tries.count(), 2);
+
+    let left = Arc::new(Mutex::new(2));
+    let site = Site::new(move |pod, registry| {
+        let left = Arc::clone(&left);
+        async move {
+            let is_lost = {
+                let mut left = left.lock().unwrap();
+                *left -= 1;
+                *left >= 0
+            };
+            if is_lost { pod.evict("low on disk") } else { succeed(&pod, &registry) }
+        }
+    });
+    assert!(site.build().await.0.is_ok());
+    assert_eq!(site.pods(), (0, 3));
+}
+
+#[tokio::test]
+async fn a_builder_that_is_lost_after_its_push_is_not_begun_again() {
+    let site = Site::new(async |pod, registry: Registry| {
+        registry.push();
+        pod.vanish();
+    });
+    assert_eq!(site.build().await.0.unwrap().outcome, Outcome::AlreadyExists);
+    assert_eq!(site.pods(), (0, 1));
+}
+
+#[tokio::test]
+async fn an_image_that_the_registry_does_not_have_was_not_pushed() {
+    let site = Site::new(async |pod, _| pod.exit(EXECUTOR, 0, DIGEST));
+    assert_eq!(*site.build().await.0.unwrap_err().kind(), ErrorKind::PushFailed);
+    assert_eq!(site.pods(), (0, 1));
+}
+
+#[tokio::test]
+async fn a_cancelled_build_removes_all_even_what_is_being_created() {
+    // While it builds.
+    let site = Site::new(async |_, _| std::future::pending().await);
+    let build = site.builder.start(site.request()).await.unwrap();
+    site.fake.until(|| (site.fake.count("get", "pods/attach") == 1).then_some(())).await;
+    assert_eq!(*build.cancel().await.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(site.pods(), (0, 1));
+
+    // While its pod is created: the server carries that out whatever the client does.
+    for is_dropped in [false, true] {
+        let site = Site::new(async |pod, registry| succeed(&pod, &registry));
+        let gate = Gate::new();
+        site.fake.fault(Fault::hold("patch", "pods", &gate));
+        let build = site.builder.start(site.request()).await.unwrap();
+        gate.arrived().await;
+        if is_dropped {
+            drop(build);
+            gate.open();
+        } else {
+            let cancelling = tokio::spawn(build.cancel());
+            tokio::task::yield_now().await;
+            gate.open();
+            assert_eq!(*cancelling.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+        }
+        site.fake.until(|| (site.pods() == (0, 1)).then_some(())).await;
+        site.fake.until(|| site.fake.names("secrets").is_empty().then_some(())).await;
+    }
+}
