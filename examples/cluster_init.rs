@@ -10,7 +10,7 @@
 #![expect(clippy::print_stdout, reason = "only libraries must not print")]
 
 use garden_build::config::{BuildMode, ClusterBuildkitOptions, ProviderConfig};
-use garden_build::{Builder, Initialized};
+use garden_build::Builder;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     while let Some(event) = init.next_event().await {
         println!("{event}");
     }
-    if let Initialized::Registry { nodes } = init.await? {
+    if let Some(nodes) = init.await?.registry_nodes {
         println!("these nodes have pulled from it: {}", nodes.join(", "));
     }
     Ok(())

@@ -68,7 +68,7 @@ impl Services {
             () = cancel.cancelled() => return Err(cancelled()),
             installed = self.apply_and_wait(events) => installed?,
         }
-        let nodes = match &self.registry {
+        let registry_nodes = match &self.registry {
             Some(registry) => {
                 let name = ProviderConfig::IN_CLUSTER_REGISTRY;
                 let step = events.step(format!("have nodes pull an image from {name}"));
@@ -79,18 +79,11 @@ impl Services {
         if cancel.is_cancelled() {
             return Err(cancelled());
         }
-        // No build mode has both a Docker daemon in the cluster and a context service.
-        Ok(match (nodes, &self.daemon, &self.contexts) {
-            (None, None, None) => Initialized::NothingToInstall,
-            (Some(nodes), None, None) => Initialized::Registry { nodes },
-            (None, Some(_), _) => Initialized::DockerDaemon,
-            (Some(nodes), Some(_), _) => Initialized::RegistryAndDockerDaemon { nodes },
-            (None, None, Some(_)) => Initialized::ContextService,
-            (Some(nodes), None, Some(_)) => Initialized::RegistryAndContextService { nodes },
-        })
+        let (docker_daemon, context_service) = (self.daemon.is_some(), self.contexts.is_some());
+        Ok(Initialized { registry_nodes, docker_daemon, context_service })
     }
 
-    /// Does so unless all is there already, whatever its version.
+    /// Installs unless all is there already, whatever its version.
     pub(crate) async fn unless_installed(
         &self,
         events: &EventSink,

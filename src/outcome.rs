@@ -61,30 +61,16 @@ pub struct Plan {
     pub objects: Vec<PlannedObject>,
 }
 
-/// What [`Builder::init`](crate::Builder::init) has made sure of.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+/// What [`Builder::init`](crate::Builder::init) has made sure of. Nothing of it, if nothing has to be installed.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
-pub enum Initialized {
-    /// Nothing has to be installed: images go to a registry outside of the cluster.
-    NothingToInstall,
-    /// The registry within the cluster serves, and takes pushes.
-    Registry {
-        /// The nodes that were asked to pull from it, and could.
-        nodes: Vec<String>,
-    },
-    /// The Docker daemon within the cluster takes builds. Images go to a registry outside of the cluster.
-    DockerDaemon,
-    /// Both the registry and the Docker daemon within the cluster do so.
-    RegistryAndDockerDaemon {
-        /// The nodes that were asked to pull from the registry, and could.
-        nodes: Vec<String>,
-    },
-    /// The context service of kaniko serves. Images go to a registry outside of the cluster.
-    ContextService,
-    /// Both the registry within the cluster and the context service of kaniko do so.
-    RegistryAndContextService {
-        /// The nodes that were asked to pull from the registry, and could.
-        nodes: Vec<String>,
-    },
+pub struct Initialized {
+    /// The registry within the cluster serves and takes pushes, and these nodes were asked to pull from it, and could.
+    /// `None` if images go elsewhere.
+    pub registry_nodes: Option<Vec<String>>,
+    /// The Docker daemon within the cluster takes builds. `false` if another mode builds.
+    pub docker_daemon: bool,
+    /// The context service of kaniko serves. `false` if another mode builds, or contexts are sent to each pod.
+    pub context_service: bool,
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use garden_build::config::{BuildMode, DeploymentRegistry, ProviderConfig, SecretRef};
 use garden_build::docker::DockerDaemon;
-use garden_build::{BuildRequest, Builder, BuiltImage, Initialized, Operation, Outcome};
+use garden_build::{BuildRequest, Builder, BuiltImage, Operation, Outcome};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, LogParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -130,11 +130,7 @@ async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
     let installed: Vec<_> = [registry, daemon].into_iter().flatten().collect();
     if !installed.is_empty() {
         println!("\n--- install {} in the cluster, or find it installed", installed.join(" and "));
-        let installed = shown(builder.init()).await?;
-        if let Initialized::Registry { nodes }
-        | Initialized::RegistryAndDockerDaemon { nodes }
-        | Initialized::RegistryAndContextService { nodes } = installed
-        {
+        if let Some(nodes) = shown(builder.init()).await?.registry_nodes {
             println!("the registry serves, and these nodes have pulled from it: {}", nodes.join(", "));
         }
     }
