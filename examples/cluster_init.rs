@@ -9,8 +9,8 @@
 
 #![expect(clippy::print_stdout, reason = "only libraries must not print")]
 
-use garden_build::config::{BuildMode, ClusterBuildkitOptions, ProviderConfig};
 use garden_build::Builder;
+use garden_build::config::{BuildMode, ClusterBuildkitOptions, ProviderConfig};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

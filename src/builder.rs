@@ -168,6 +168,7 @@ impl Builder {
     /// If the context cannot be read or the registry cannot be asked.
     pub async fn status(&self, request: BuildRequest) -> Result<Status> {
         mode::check(self.0.backend.as_ref(), &request)?;
+        self.0.target.registries.begin();
         let (events, _nobody) = event_channel();
         let (prepared, known) = self.0.find(request, false, &events, &CancellationToken::new()).await?;
         let existing = match known {
@@ -253,6 +254,7 @@ impl Inner {
     /// The story of one build.
     async fn build(&self, request: BuildRequest, cx: &BuildContext) -> Result<BuiltImage> {
         let started = Instant::now();
+        self.target.registries.begin();
         for notice in &self.notices {
             cx.events.warn(notice.message.clone(), notice.hint.clone());
         }

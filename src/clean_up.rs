@@ -183,6 +183,7 @@ impl CleanUp {
         let cancel = CancellationToken::new();
         let (target, cache_tags, cancelled) =
             (builder.target().clone(), builder.cache_tags().clone(), cancel.clone());
+        target.registries.begin();
         let daemon = builder.daemon().cloned();
         Operation::spawn(stream, cancel, async move {
             let working = async {
@@ -214,7 +215,7 @@ impl CleanUp {
     /// After the registry, which decides what may be forgotten.
     async fn daemon_step(&self, daemon: &ClusterDaemon) -> Result<DaemonCleanUpReport> {
         let registry = self.target.registry()?;
-        let (named, reached) = (registry.named(), registry.reached.host());
+        let (named, reached) = (&registry.push.named, registry.push.reached.host());
         let rules = DaemonRules {
             registry: named.host(),
             // The one in the cluster is ours altogether.

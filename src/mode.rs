@@ -37,11 +37,12 @@ pub(crate) fn check(backend: &dyn Backend, request: &BuildRequest) -> Result<()>
 
 /// Returns the mode that builds as `provider` says and pushes to `target`.
 pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target) -> Result<Mode> {
+    let credentials = target.registries.credentials();
     let backend: Arc<dyn Backend> = match &provider.build_mode {
         BuildMode::ClusterDocker(options) => {
             let daemon = cluster_daemon(cluster, provider, options, target)?;
-            let credentials = target.registry_credentials.clone();
-            let backend = ClusterDockerBackend::new(daemon.clone(), options.enable_buildkit, credentials);
+            let backend =
+                ClusterDockerBackend::new(daemon.clone(), options.enable_buildkit, credentials.clone());
             return Ok(Mode { backend: Arc::new(backend), daemon: Some(daemon), contexts: None });
         }
         BuildMode::Kaniko(options) => {
@@ -49,41 +50,33 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 KanikoNamespace::Named(name) if *name != provider.namespace.name => Namespace::new(name),
                 _ => provider.namespace.clone(),
             };
-            let registry = target.registry()?;
             let settings = garden_kaniko::spec::Settings {
                 options: options.clone(),
                 resources: provider.resources.builder.clone(),
                 service_resources: provider.resources.util.clone(),
                 service_storage: provider.storage.sync.clone(),
-                registry: registry.reached.clone(),
-                registry_alias: registry.alias(),
-                registry_ca: registry.ca.clone(),
+                target: target.registry()?.push.clone(),
                 namespace,
                 pull_secrets: provider.image_pull_secrets.clone(),
             };
-            let backend = KanikoBackend::new(cluster.clone(), settings);
+            let backend = KanikoBackend::new(cluster.clone(), settings, credentials.clone());
             let contexts = backend.context_service().cloned();
             return Ok(Mode { backend: Arc::new(backend), daemon: None, contexts });
         }
         BuildMode::ClusterBuildkit(options) => {
-            let registry = target.registry()?;
             let mut options = options.clone();
             options.image = Some(options.image_from(&provider.util_image_registry_domain));
-            let mut settings = garden_buildkit::Settings::new(
+            let settings = garden_buildkit::Settings::new(
                 &options,
                 provider.namespace.clone(),
                 provider.resources.builder.clone(),
-                registry.reached.clone(),
-                registry.ca.clone(),
+                &target.registry()?.push,
                 provider.image_pull_secrets.clone(),
             )?;
-            if let Some(alias) = registry.alias() {
-                settings = settings.registry_alias(&alias);
-            }
-            Arc::new(BuildkitBackend::new(cluster.clone(), settings))
+            Arc::new(BuildkitBackend::new(cluster.clone(), settings, credentials.clone()))
         }
         BuildMode::LocalDocker => {
-            let credentials = target.registry_credentials.clone();
+            let credentials = credentials.clone();
             Arc::new(match target.nodes() {
                 Some(nodes) => LocalDockerBackend::for_nodes(nodes.clone(), credentials),
                 None => LocalDockerBackend::new(target.daemon.clone(), credentials),
@@ -104,7 +97,6 @@ fn cluster_daemon(
     options: &ClusterDockerOptions,
     target: &Target,
 ) -> Result<ClusterDaemon> {
-    let registry = target.registry()?;
-    let settings = ClusterDaemonSettings::new(provider, options, registry.named(), registry.ca.clone())?;
+    let settings = ClusterDaemonSettings::new(provider, options, &target.registry()?.push)?;
     Ok(ClusterDaemon::new(cluster.clone(), settings))
 }

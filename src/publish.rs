@@ -9,9 +9,7 @@ use garden_build_core::{
     BuildContext, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, event_channel,
 };
 use garden_docker::DockerDaemon;
-use garden_registry::{
-    Copied, CopyEvent, Credentials, Location, Platforms, RegistryClient, Remedies, Uploaded, copy, save,
-};
+use garden_registry::{Copied, CopyEvent, Credentials, Location, Platforms, Remedies, Uploaded, copy, save};
 use tokio_util::sync::CancellationToken;
 
 use crate::target::Target;
@@ -79,6 +77,7 @@ impl Builder {
     /// there already is not sent again, so repeating this after a failure goes on where it was.
     pub fn start_publish(&self, request: PublishRequest) -> Operation<Published> {
         let target = self.target().clone();
+        target.registries.begin();
         let (events, stream) = event_channel();
         let cancel = CancellationToken::new();
         let cx = BuildContext::new(events.clone(), cancel.clone(), request.timeout);
@@ -102,6 +101,7 @@ impl Builder {
         file: impl AsRef<Path>,
     ) -> Result<Digest> {
         let file = file.as_ref();
+        self.target().registries.begin();
         let remedies = self.target().registry()?.remedies;
         let location = self.target().locate(image).await?;
         let partial = Partial::beside(file)?;
@@ -122,6 +122,7 @@ impl Builder {
     /// If the image does not exist for the daemon's platform, the registry or the daemon cannot be reached, or the daemon
     /// does not take it.
     pub async fn load_into_docker(&self, image: &ImageReference, daemon: &DockerDaemon) -> Result<()> {
+        self.target().registries.begin();
         let remedies = self.target().registry()?.remedies;
         let location = self.target().locate(image).await?;
         daemon.load(&location, image).await.map_err(|error| error.explain(remedies))
@@ -150,17 +151,8 @@ async fn destination(target: &Target, request: PublishRequest) -> Result<(Locati
     if target.has(&destination) {
         return Ok((target.locate(&destination).await?, target.registry()?.remedies));
     }
-    let credentials = if let Some(credentials) = credentials {
-        credentials
-    } else {
-        target.registry_credentials.clone().and_docker_command().read().await?
-    };
-    let client = RegistryClient::builder(destination.registry())
-        .insecure(insecure)
-        .ca_certificates(ca_certificates.unwrap_or_default())
-        .credentials(credentials)
-        .dialer(target.dialer());
-    let registry = client.build().map_err(|error| error.explain(&remedies::OF_DESTINATION))?;
+    let host = destination.registry();
+    let registry = target.registries.publishing_client(host, insecure, ca_certificates, credentials).await?;
     Ok((Location { registry, image: destination }, &remedies::OF_DESTINATION))
 }
 

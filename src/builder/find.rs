@@ -17,6 +17,16 @@ use crate::target::Known;
 /// How long the registries of base images may take before it is looked whether the answer matters.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
+/// Which of its two names an image gets that has to be built.
+enum Choice {
+    /// That of what the Dockerfile shows to be read: no base image reads more.
+    AsRead,
+    /// That of the whole context; and what is known of the image of that name.
+    Whole(Prepared, Known),
+    /// That of the whole context. As the registry could not be asked for the other, it is not asked for this one.
+    WholeUnasked(Prepared),
+}
+
 /// A request whose context was read, and so has a version and a name.
 pub(super) struct Prepared {
     pub(super) request: BuildRequest,
@@ -49,49 +59,50 @@ impl Inner {
         if matches!(known, Known::Exists(_)) {
             return Ok((prepared, known));
         }
-        let whole = Box::pin(self.whole_unless_certain(&prepared, &known, replaces, events, cancel)).await?;
-        Ok(match whole {
-            None => (prepared, known),
-            Some((whole, known_whole)) => (whole, known_whole.unwrap_or(known)),
+        Ok(match Box::pin(self.choose(&prepared, &known, replaces, events, cancel)).await? {
+            Choice::AsRead => (prepared, known),
+            Choice::Whole(whole, known) => (whole, known),
+            Choice::WholeUnasked(whole) => (whole, known),
         })
     }
 
-    /// Returns the request with its whole context, and what is known of that image, unless it is certain that base images
-    /// have no triggers that read more than what was `prepared`.
-    async fn whole_unless_certain(
+    /// Chooses the name of an image that has to be built: that of what was `prepared`, if it is certain that base images have
+    /// no triggers that read more.
+    async fn choose(
         &self,
         prepared: &Prepared,
         known: &Known,
         replaces: bool,
         events: &EventSink,
         cancel: &CancellationToken,
-    ) -> Result<Option<(Prepared, Option<Known>)>> {
+    ) -> Result<Choice> {
         let mut checking = pin!(self.check_base_images(prepared));
         let early = timeout(AT_ONCE, &mut checking).await;
         let why = match &early {
-            Ok(Ok(())) => return Ok(None),
+            Ok(Ok(())) => return Ok(Choice::AsRead),
             Ok(Err(doubt)) => doubt,
             Err(_) => "whether base images have triggers (ONBUILD) is not known yet",
         };
         let step = events.step(format!("read the whole build context: {why}"));
         let whole = step.end(self.prepare(prepared.request.clone().whole_context(true), cancel).await)?;
-        let known_whole = match known {
-            // What could not be asked a moment ago is not asked again.
-            Known::Unknown(_) => None,
-            _ => Some(self.look_for(&whole, replaces, events).await?),
+        let whole = match known {
+            Known::Unknown(_) => Choice::WholeUnasked(whole),
+            _ => {
+                let known = self.look_for(&whole, replaces, events).await?;
+                Choice::Whole(whole, known)
+            }
         };
-        if early.is_err() && !matches!(known_whole, Some(Known::Exists(_))) {
-            let step = events.step("find out whether base images have triggers (ONBUILD)");
-            let checked = checking.await;
-            if let Err(doubt) = &checked {
-                step.log(Stream::Builder, doubt.as_str());
-            }
-            step.done();
-            if checked.is_ok() {
-                return Ok(None);
-            }
+        if early.is_ok() || matches!(whole, Choice::Whole(_, Known::Exists(_))) {
+            return Ok(whole);
         }
-        Ok(Some((whole, known_whole)))
+        // It will be built, so the answer matters: with it, the image may get the better name after all.
+        let step = events.step("find out whether base images have triggers (ONBUILD)");
+        let checked = checking.await;
+        if let Err(doubt) = &checked {
+            step.log(Stream::Builder, doubt.as_str());
+        }
+        step.done();
+        Ok(if checked.is_ok() { Choice::AsRead } else { whole })
     }
 
     /// Makes sure that what was left out of the context is not read by triggers of base images; else tells why.

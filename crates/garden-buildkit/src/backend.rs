@@ -5,7 +5,7 @@ use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
     Pushed, Result, SweepReport,
 };
-use garden_cluster::{BUILDER_SERVICE_ACCOUNT, Cluster, last_words, new_namespace};
+use garden_cluster::{BUILDER_SERVICE_ACCOUNT, Cluster, RegistryCredentials, last_words, new_namespace};
 
 use crate::cache;
 use crate::client::{self, ClientError, DockerfileBuild, ImageExport, Solved};
@@ -21,12 +21,13 @@ use crate::{failure, request, spec};
 pub struct BuildkitBackend {
     cluster: Cluster,
     settings: Settings,
+    credentials: RegistryCredentials,
 }
 
 impl BuildkitBackend {
-    /// Builds in `cluster`, as `settings` say.
-    pub fn new(cluster: Cluster, settings: Settings) -> Self {
-        Self { cluster, settings }
+    /// Builds in `cluster`, as `settings` say, and answers the daemon from `credentials`.
+    pub fn new(cluster: Cluster, settings: Settings, credentials: RegistryCredentials) -> Self {
+        Self { cluster, settings, credentials }
     }
 
     /// The story of one build. It creates nothing that would have to be removed: the daemon stays for
@@ -61,8 +62,16 @@ impl BuildkitBackend {
         wanted: DockerfileBuild,
     ) -> Result<Pushed, Failed> {
         let caches = wanted.image.names().iter().skip(1).cloned().collect::<Vec<_>>();
-        let logins =
-            PullSecretLogins::new(&self.cluster, &self.settings, &daemon.pod, &cx.events, job, &wanted);
+        let (pod, events) = (&daemon.pod, &cx.events);
+        let logins = PullSecretLogins::new(
+            &self.cluster,
+            &self.settings,
+            &self.credentials,
+            pod,
+            events,
+            job,
+            &wanted,
+        );
         let mut run = Run::new(job, Arc::new(logins), &cx.events, failure::OF_NAMESPACE);
 
         let managed = daemon::managed(&self.cluster, self.namespace());

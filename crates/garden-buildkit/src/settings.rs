@@ -1,6 +1,7 @@
 //! What a provider's configuration means for this mode.
 
 use garden_build_core::Result;
+use garden_cluster::PushTarget;
 use garden_config::{
     CacheLayer, ClusterBuildkitOptions, DeploymentRegistry, Namespace, Resources, SecretRef,
 };
@@ -15,13 +16,11 @@ pub struct Settings {
     pub(crate) cache: Vec<CacheLayer>,
     pub(crate) compression_level: u8,
     pub(crate) registry: DeploymentRegistry,
-    pub(crate) pull_secrets: Vec<SecretRef>,
     pub(crate) route: Option<Route>,
 }
 
 impl Settings {
-    /// Builds as `options` say in `namespace`, and pushes to `registry` as the daemon reaches it, whose private certificate
-    /// authority (PEM) is `registry_ca`. `pull_secrets` have the credentials for all registries.
+    /// Builds as `options` say in `namespace`, and pushes to `target`. The daemon's own image is pulled with `pull_secrets`.
     ///
     /// # Errors
     /// If a certificate cannot be read, or two entries for one registry contradict each other.
@@ -29,11 +28,10 @@ impl Settings {
         options: &ClusterBuildkitOptions,
         namespace: Namespace,
         resources: Resources,
-        registry: DeploymentRegistry,
-        registry_ca: Option<String>,
+        target: &PushTarget,
         pull_secrets: Vec<SecretRef>,
     ) -> Result<Self> {
-        let registries = registries(options, &registry, registry_ca)?;
+        let registries = registries(options, target)?;
         let storage = options
             .storage
             .as_ref()
@@ -52,32 +50,16 @@ impl Settings {
             },
             resources,
             registries,
-            pull_secrets: pull_secrets.clone(),
+            pull_secrets,
             certificates: None,
         };
         Ok(Self {
             daemon,
             cache: options.cache.clone(),
             compression_level: options.compression_level,
-            registry,
-            pull_secrets,
+            registry: target.reached.clone(),
             route: None,
         })
-    }
-
-    /// Says that images of the registry are also named by `alias` (`host` or `host:port`) in Dockerfiles, where the daemon
-    /// does not reach it.
-    pub fn registry_alias(mut self, alias: &str) -> Self {
-        let known = self.daemon.registries.iter().any(|access| access.host == alias);
-        if !known {
-            self.daemon.registries.push(RegistryAccess {
-                host: alias.to_owned(),
-                insecure: true,
-                certificate_authority: None,
-                mirror: Some(self.registry.host()),
-            });
-        }
-        self
     }
 
     /// Takes this way to the daemon, whatever stands against it: [`Route::Direct`] and
@@ -90,13 +72,8 @@ impl Settings {
 }
 
 /// Collects what the daemon has to know of all registries that the configuration names.
-fn registries(
-    options: &ClusterBuildkitOptions,
-    deployment: &DeploymentRegistry,
-    deployment_ca: Option<String>,
-) -> Result<Vec<RegistryAccess>> {
-    let deployment = RegistryAccess::new(deployment, deployment_ca);
-    let mut named = vec![("deploymentRegistry".to_owned(), deployment)];
+fn registries(options: &ClusterBuildkitOptions, target: &PushTarget) -> Result<Vec<RegistryAccess>> {
+    let mut named = vec![("deploymentRegistry".to_owned(), target.access())];
     let caches = options.cache.iter().enumerate().filter_map(|(index, layer)| {
         let registry = layer.registry.as_ref()?;
         Some((format!("clusterBuildkit.cache[{index}].registry"), registry))
@@ -120,6 +97,13 @@ fn registries(
         }
     }
     merged.retain(|access| !access.is_ordinary());
+    // Where the daemon does not reach it by the name that Dockerfiles have for it.
+    if let Some(alias) = target.alias()
+        && merged.iter().all(|access| access.host != alias)
+    {
+        let mirror = Some(target.reached.host());
+        merged.push(RegistryAccess { mirror, ..target.access_by_name() });
+    }
     Ok(merged)
 }
 
@@ -139,8 +123,10 @@ mod tests {
         let mirrors = [("one.example", "mirror.example/one"), ("docker.io", "mirror.example/hub")];
         options.registry_mirrors =
             mirrors.into_iter().map(|(host, mirror)| (host.to_owned(), mirror.to_owned())).collect();
-        let explained =
-            |deployment: &DeploymentRegistry| registries(&options, deployment, None).expect("no conflict");
+        let explained = |deployment: &DeploymentRegistry| {
+            let target = PushTarget::read("deploymentRegistry", deployment).expect("no certificate");
+            registries(&options, &target).expect("no conflict")
+        };
 
         let found = explained(&registry("two.example", false));
         let hosts: Vec<_> = found.iter().map(|access| (access.host.as_str(), access.insecure)).collect();
@@ -151,13 +137,16 @@ mod tests {
 
     #[test]
     fn images_by_another_name_come_from_the_registry_that_the_daemon_reaches() {
-        let mut registry = DeploymentRegistry::new("registry.tools.svc:5000").expect("a host");
-        registry.insecure = true;
+        let called = |host: &str| {
+            let mut registry = DeploymentRegistry::new(host).expect("a host");
+            registry.insecure = true;
+            registry
+        };
+        let target = PushTarget::with_two_names(called("127.0.0.1:5000"), called("registry.tools.svc:5000"));
         let options = ClusterBuildkitOptions::default();
+        let (namespace, resources) = (Namespace::new("shop"), Resources::builder());
         let settings =
-            Settings::new(&options, Namespace::new("shop"), Resources::builder(), registry, None, Vec::new())
-                .expect("no conflict")
-                .registry_alias("127.0.0.1:5000");
+            Settings::new(&options, namespace, resources, &target, Vec::new()).expect("no conflict");
         let known: Vec<_> =
             settings.daemon.registries.iter().map(|it| (it.host.as_str(), it.mirror.as_deref())).collect();
         assert_eq!(

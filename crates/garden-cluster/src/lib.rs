@@ -6,7 +6,8 @@
 //!   of a pod, and [`ClusterDialer`] opens connections to Services, all
 //!   through the API server.
 //!   [`in_cluster`] says who need not.
-//! * [`read_pull_secrets`] reads registry credentials, [`ensure_pull_secrets`] copies them to where workloads need them.
+//! * [`RegistryCredentials`] reads the credentials of registries, [`ensure_pull_secrets`] copies them to where workloads need
+//!   them; [`PushTarget`] and [`RegistryAccess`] say how registries are reached.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
 //!   [`builder_service_account`] who they are.
 //! * [`ManagedDeployment`] is a Deployment of ours, whose one pod outlives builds: whether it is there and ours, what stands in its
@@ -37,8 +38,8 @@ pub use pod::{
     resource_requirements, system_tolerations, tolerations,
 };
 pub use registries::{
-    ClusterDialer, EnsuredSecret, RegistryAccess, SecretCopy, ensure_pull_secrets, in_cluster,
-    read_pull_secrets,
+    ClusterDialer, EnsuredSecret, PushTarget, RegistryAccess, RegistryCredentials, SecretCopy,
+    ensure_pull_secrets, in_cluster,
 };
 pub use service::{
     CONFIGURATION, DaemonPod, DeploymentWords, ManagedDeployment, VolumeWords, annotation, configuration,

@@ -20,7 +20,6 @@ mod local;
 mod reach_error;
 mod reach_report;
 
-pub use build::RegistryCredentials;
 pub use clean_up::{
     AskRegistry, DaemonCleanUp, DaemonCleanUpReport, DaemonRules, FailedUntag, InRegistry, KeptName,
 };

@@ -4,7 +4,7 @@ use garden_build_core::{
     Result, SweepReport,
 };
 use garden_cluster::{
-    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, new_namespace, read_pull_secrets, sweep,
+    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, sweep,
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
@@ -24,6 +24,7 @@ const HELPERS: [&str; 3] = ["acr-env", "ecr-login", "gcr"];
 pub struct KanikoBackend {
     cluster: Cluster,
     settings: Settings,
+    credentials: RegistryCredentials,
     /// Where pods fetch their context, unless it is sent to each.
     service: Option<ContextService>,
 }
@@ -43,10 +44,10 @@ struct Fetch {
 }
 
 impl KanikoBackend {
-    /// Builds in pods of `cluster`, as `settings` say.
-    pub fn new(cluster: Cluster, settings: Settings) -> Self {
+    /// Builds in pods of `cluster`, as `settings` say. Pods get `credentials`.
+    pub fn new(cluster: Cluster, settings: Settings, credentials: RegistryCredentials) -> Self {
         let service = settings.service().map(|settings| ContextService::new(cluster.clone(), settings));
-        Self { cluster, settings, service }
+        Self { cluster, settings, credentials, service }
     }
 
     /// Returns the context service that its builds use, if they do.
@@ -109,11 +110,10 @@ impl KanikoBackend {
     /// Reads the registry credentials. What a credential helper here knows is written out, as the executor has
     /// few helpers and other rights.
     async fn docker_config(&self, job: &BuildJob, cx: &BuildContext) -> Result<Option<SecretString>> {
-        let credentials =
-            read_pull_secrets(&self.cluster, "imagePullSecrets", &self.settings.pull_secrets).await?;
         if !self.settings.has_credentials() {
             return Ok(None);
         }
+        let credentials = self.credentials.read().await?;
         let names = names_in_use(job);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (docker_config, warnings) = credentials.to_docker_config_json(&names, &HELPERS).await;

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use garden_build_core::BuildJob;
 use garden_cluster::{
-    Ownership, Remedies, builder_service_account, builder_service_account_name, resource_requirements,
-    tolerations,
+    Ownership, PushTarget, Remedies, builder_service_account, builder_service_account_name,
+    resource_requirements, tolerations,
 };
-use garden_config::{
-    ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, PersistentStorage, Resources, SecretRef,
-};
+use garden_config::{ContextDelivery, KanikoOptions, Namespace, PersistentStorage, Resources, SecretRef};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, Secret, SecretVolumeSource,
@@ -76,12 +74,8 @@ pub struct Settings {
     pub service_resources: Resources,
     /// The volume of the context service; without, contexts go with its pod.
     pub service_storage: Option<PersistentStorage>,
-    /// Where images are pushed to, as pods reach it.
-    pub registry: DeploymentRegistry,
-    /// Another name (`host` or `host:port`) that images of that registry have in Dockerfiles, and pods do not reach.
-    pub registry_alias: Option<String>,
-    /// The certificate authority of that registry, as PEM, if it has a private one.
-    pub registry_ca: Option<String>,
+    /// Where images are pushed to.
+    pub target: PushTarget,
     /// The namespace that the pods run in.
     pub namespace: Namespace,
     /// The Secrets with the credentials that the pods push and pull with.
@@ -101,7 +95,7 @@ impl Settings {
 
     /// Whether a build has a Secret.
     pub fn needs_secret(&self) -> bool {
-        self.has_credentials() || self.registry_ca.is_some() || self.syncs()
+        self.has_credentials() || self.target.certificate_authority.is_some() || self.syncs()
     }
 
     /// Returns the settings of the context service, if there is one. Unless `util` says otherwise, it goes where builders go.
@@ -159,7 +153,7 @@ pub(crate) fn secret(
     }
     let config = docker_config.map_or(r#"{"auths":{}}"#, |config| config.expose_secret());
     let mut data = BTreeMap::from([(DOCKER_CONFIG_KEY.to_owned(), ByteString(config.as_bytes().to_vec()))]);
-    if let Some(ca) = &settings.registry_ca {
+    if let Some(ca) = &settings.target.certificate_authority {
         data.insert(CA_KEY.to_owned(), ByteString(ca.as_bytes().to_vec()));
     }
     if let Some(key) = key {
@@ -265,14 +259,13 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
         "--force".to_owned(),
     ];
     let registry = job.push_to.registry();
-    if settings.registry.insecure {
+    if settings.target.reached.insecure {
         arguments.push(format!("--insecure-registry={registry}"));
     }
-    if settings.registry_ca.is_some() {
+    if settings.target.certificate_authority.is_some() {
         arguments.push(format!("--registry-certificate={registry}={CA_DIRECTORY}/{CA_KEY}"));
     }
-    let alias = settings.registry_alias.as_ref();
-    arguments.extend(alias.map(|alias| format!("--registry-map={alias}={registry}")));
+    arguments.extend(settings.target.alias().map(|alias| format!("--registry-map={alias}={registry}")));
     arguments.extend(request.target.as_ref().map(|target| format!("--target={target}")));
     arguments.extend(request.platforms.first().map(|platform| format!("--custom-platform={platform}")));
     arguments.extend(request.build_args.iter().map(|(name, value)| format!("--build-arg={name}={value}")));
@@ -304,7 +297,7 @@ fn volumes(settings: &Settings, job: &BuildJob) -> (Vec<Volume>, Vec<VolumeMount
             DOCKER_CONFIG_KEY,
             "config.json",
         ),
-        (settings.registry_ca.is_some(), "registry-ca", CA_DIRECTORY, CA_KEY, CA_KEY),
+        (settings.target.certificate_authority.is_some(), "registry-ca", CA_DIRECTORY, CA_KEY, CA_KEY),
         (settings.syncs(), "context-key", CONTEXT_KEY_DIRECTORY, CONTEXT_KEY, "key"),
     ];
     parts

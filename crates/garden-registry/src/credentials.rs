@@ -26,6 +26,13 @@ pub struct Credentials {
     runner: CredentialHelpers,
 }
 
+/// Whether they have the same entries, wherever helpers are run.
+impl PartialEq for Credentials {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
 impl Credentials {
     /// Creates an empty set, with which everything is asked for anonymously.
     pub fn new() -> Self {
@@ -106,6 +113,11 @@ impl Credentials {
     /// Tells whether there is neither a login nor a helper.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Tells whether a helper is named, which may answer otherwise at any time.
+    pub fn name_helpers(&self) -> bool {
+        !self.entries.helpers.is_empty() || !self.entries.stores.is_empty()
     }
 
     /// Tells as whom `repository` at `registry` is asked for, as far as it is known without asking

@@ -10,7 +10,7 @@ use crate::key::Key;
 use crate::login::{Entry, Login};
 
 /// What one or several Docker configurations have in them.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(crate) struct Entries {
     pub(crate) logins: BTreeMap<Key, Entry<Login>>,
     pub(crate) helpers: BTreeMap<Key, Entry<HelperName>>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret as _, SecretString};
 
 /// A value, and where it was read.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Entry<T> {
     pub(crate) value: T,
     pub(crate) origin: Arc<str>,
@@ -34,6 +34,20 @@ pub enum Login {
         /// The token.
         token: SecretString,
     },
+}
+
+/// By the secret itself: a login that was renewed is another one.
+impl PartialEq for Login {
+    fn eq(&self, other: &Self) -> bool {
+        let username = |login: &Self| match login {
+            Self::Password { username, .. } => Some(username.clone()),
+            Self::IdentityToken { username, .. } => username.clone(),
+            Self::RegistryToken { .. } => None,
+        };
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+            && username(self) == username(other)
+            && self.secret() == other.secret()
+    }
 }
 
 impl Login {

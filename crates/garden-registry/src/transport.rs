@@ -14,7 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::Connect;
-use hyper_util::client::legacy::{Client, Error as ClientError, ResponseFuture};
+use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::timeout_at;
 
@@ -72,7 +72,6 @@ pub(crate) struct Transport {
     encrypted: OnceLock<Client<HttpsConnector<Connector>, StreamedBody>>,
     trust: Trust,
     dialer: Arc<dyn Dial>,
-    pub(crate) timeout: Duration,
 }
 
 /// What a caller asked for: some requests that have one purpose.
@@ -84,19 +83,18 @@ pub(crate) struct Operation<'a> {
 }
 
 impl Transport {
-    pub(crate) fn new(
-        dialer: Arc<dyn Dial>,
-        authorities: &[u8],
-        timeout: Duration,
-    ) -> Result<Self, RegistryError> {
+    pub(crate) fn new(dialer: Arc<dyn Dial>, authorities: &[u8]) -> Result<Self, RegistryError> {
         let trust = Trust::new(authorities)?;
         let plain = client(Connector(Arc::clone(&dialer)));
-        Ok(Self { plain, encrypted: OnceLock::new(), trust, dialer, timeout })
+        Ok(Self { plain, encrypted: OnceLock::new(), trust, dialer })
     }
 
-    fn request(&self, request: Request<StreamedBody>) -> ResponseFuture {
+    async fn request(&self, request: Request<StreamedBody>) -> Result<Response<Incoming>, ClientError> {
+        // An answer is read to its end a moment before its connection is back in the pool, which another task sees to. Who does
+        // not let that run first opens a second connection, with a second handshake.
+        tokio::task::yield_now().await;
         if request.uri().scheme() == Some(&Scheme::HTTP) {
-            return self.plain.request(request);
+            return self.plain.request(request).await;
         }
         let encrypted = self.encrypted.get_or_init(|| {
             let connector = HttpsConnectorBuilder::new()
@@ -106,12 +104,17 @@ impl Transport {
                 .wrap_connector(Connector(Arc::clone(&self.dialer)));
             client(connector)
         });
-        encrypted.request(request)
+        encrypted.request(request).await
     }
 
-    /// Begins an operation at the registry behind `endpoint`.
-    pub(crate) fn begin<'a>(&'a self, endpoint: &'a Endpoint, patience: Patience) -> Operation<'a> {
-        let deadline = Deadline::after(self.timeout);
+    /// Begins an operation at the registry behind `endpoint`, of which each part that has a deadline has `timeout`.
+    pub(crate) fn begin<'a>(
+        &'a self,
+        endpoint: &'a Endpoint,
+        patience: Patience,
+        timeout: Duration,
+    ) -> Operation<'a> {
+        let deadline = Deadline::after(timeout);
         Operation { endpoint, transport: self, patience, deadline }
     }
 }

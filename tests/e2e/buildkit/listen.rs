@@ -8,7 +8,7 @@ use garden_build::{Builder, ErrorKind, Event, Outcome};
 use garden_buildkit::client::{Client, ClientError, TlsIdentity};
 use garden_buildkit::spec::{PORT, TLS_SECRET};
 use garden_buildkit::{BuildkitBackend, Route, Settings};
-use garden_cluster::{Cluster, PodStream};
+use garden_cluster::{Cluster, PodStream, PushTarget, RegistryCredentials};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, PostParams};
@@ -27,15 +27,14 @@ fn builder_by(project: &Project, route: Route) -> Builder {
     let garden_build::config::BuildMode::ClusterBuildkit(options) = &project.provider.build_mode else {
         panic!("not cluster-buildkit")
     };
-    let settings = Settings::new(
-        options,
-        project.provider.namespace.clone(),
-        project.provider.resources.builder.clone(),
-        project.provider.deployment_registry.clone().unwrap(),
-        None,
-        Vec::new(),
-    );
-    let backend = BuildkitBackend::new(Cluster::new(project.client.clone()), settings.unwrap().route(route));
+    let (namespace, resources) =
+        (project.provider.namespace.clone(), project.provider.resources.builder.clone());
+    let registry = project.provider.deployment_registry.as_ref().unwrap();
+    let target = PushTarget::read("deploymentRegistry", registry).unwrap();
+    let settings = Settings::new(options, namespace, resources, &target, Vec::new()).unwrap();
+    let cluster = Cluster::new(project.client.clone());
+    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
+    let backend = BuildkitBackend::new(cluster, settings.route(route), credentials);
     Builder::with_backend(project.provider.clone(), project.client.clone(), Arc::new(backend)).unwrap()
 }
 

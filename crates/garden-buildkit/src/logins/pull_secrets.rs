@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use garden_build_core::{BuildJob, EventSink, ImageReference};
-use garden_cluster::{Cluster, ClusterDialer, DaemonPod, read_pull_secrets};
-use garden_config::SecretRef;
+use garden_cluster::{Cluster, ClusterDialer, DaemonPod, RegistryCredentials};
 use garden_registry::{
     CredentialHelpers, Credentials, CredentialsWarning, HelperCache, HelperProblem, HelperQuestion, Identity,
     Login, RegistryClient, RegistryError,
@@ -22,13 +21,13 @@ use crate::spec::RegistryAccess;
 /// How long a registry may take to answer. The daemon waits 30 seconds for us.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// Answers the daemon from the `imagePullSecrets`, which are read whenever it asks, and from the credential
-/// helpers that they name: a secret that was renewed during a long build counts when it pushes.
+/// Answers the daemon from the `imagePullSecrets`, and from the credential helpers that they name: a secret that was renewed
+/// during a long build counts when it pushes.
 #[derive(Debug)]
 pub(crate) struct PullSecretLogins {
     cluster: Cluster,
     events: EventSink,
-    secrets: Vec<SecretRef>,
+    credentials: RegistryCredentials,
     /// What the daemon was told of registries.
     registries: Vec<RegistryAccess>,
     helpers: CredentialHelpers,
@@ -46,6 +45,7 @@ impl PullSecretLogins {
     pub(crate) fn new(
         cluster: &Cluster,
         settings: &Settings,
+        credentials: &RegistryCredentials,
         daemon: &DaemonPod,
         events: &EventSink,
         job: &BuildJob,
@@ -62,7 +62,7 @@ impl PullSecretLogins {
         Self {
             cluster: cluster.clone(),
             events: events.clone(),
-            secrets: settings.pull_secrets.clone(),
+            credentials: credentials.clone(),
             registries: settings.daemon.registries.clone(),
             helpers: CredentialHelpers::new(),
             pod_helpers: HelperCache::new(PodHelpers::new(cluster, &settings.daemon.namespace.name, daemon)),
@@ -74,9 +74,8 @@ impl PullSecretLogins {
 
     /// Finds a login for the first of `repositories` at `host` that has one.
     pub(super) async fn find(&self, host: &str, repositories: &[&str]) -> Result<Option<Known>, String> {
-        let credentials = read_pull_secrets(&self.cluster, "imagePullSecrets", &self.secrets).await;
-        let credentials = credentials.map_err(|error| error.to_string())?;
-        let credentials = credentials.with_helpers(self.helpers.clone());
+        let credentials = self.credentials.read().await.map_err(|error| error.message().to_owned())?;
+        let credentials = Credentials::clone(&credentials).with_helpers(self.helpers.clone());
         let mut unanswered: Vec<(HelperQuestion, HelperProblem)> = Vec::new();
         for repository in repositories {
             let found = credentials.login(host, repository).await;

@@ -20,6 +20,11 @@ pub struct RegistryAccess {
 }
 
 impl RegistryAccess {
+    /// A registry that is reached by ordinary TLS: `host` or `host:port`.
+    pub fn ordinary(host: &str) -> Self {
+        Self { host: host.to_owned(), insecure: false, certificate_authority: None, mirror: None }
+    }
+
     /// Says how `registry` is reached, whose private certificate authority (PEM) was read already.
     pub fn new(registry: &DeploymentRegistry, certificate_authority: Option<String>) -> Self {
         Self { host: registry.host(), insecure: registry.insecure, certificate_authority, mirror: None }
@@ -72,6 +77,49 @@ impl RegistryAccess {
     }
 }
 
+/// The registry that images are pushed to. It may have two names: one in the names of images, which kubelets pull by, and
+/// one that builders and this machine reach it by.
+#[derive(Clone, Debug)]
+pub struct PushTarget {
+    /// As it stands in the names of images.
+    pub named: DeploymentRegistry,
+    /// As it is reached.
+    pub reached: DeploymentRegistry,
+    /// Its private certificate authority, as PEM, if it has one.
+    pub certificate_authority: Option<String>,
+}
+
+impl PushTarget {
+    /// Describes `registry`, which stands in `field`, and has one name.
+    ///
+    /// # Errors
+    /// If its certificate cannot be read.
+    pub fn read(field: &str, registry: &DeploymentRegistry) -> Result<Self> {
+        let RegistryAccess { certificate_authority, .. } = RegistryAccess::read(field, registry)?;
+        Ok(Self { named: registry.clone(), reached: registry.clone(), certificate_authority })
+    }
+
+    /// Describes a registry that is called `named`, and reached as `reached`; neither has a certificate.
+    pub fn with_two_names(named: DeploymentRegistry, reached: DeploymentRegistry) -> Self {
+        Self { named, reached, certificate_authority: None }
+    }
+
+    /// Says how it is reached.
+    pub fn access(&self) -> RegistryAccess {
+        RegistryAccess::new(&self.reached, self.certificate_authority.clone())
+    }
+
+    /// Says how a daemon reaches it by the name that it has in the names of images.
+    pub fn access_by_name(&self) -> RegistryAccess {
+        RegistryAccess::new(&self.named, self.certificate_authority.clone())
+    }
+
+    /// Returns the host (with its port) in the names of images, if it is reached by another.
+    pub fn alias(&self) -> Option<String> {
+        Some(self.named.host()).filter(|host| *host != self.reached.host())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,12 +131,11 @@ mod tests {
             registry.insecure = insecure;
             RegistryAccess::new(&registry, None)
         };
-        let named = |other| {
-            vec![("an.option".to_owned(), access(false)), ("clusterBuildkit.registries[0]".to_owned(), other)]
-        };
+        let named =
+            |other| vec![("an.option".to_owned(), access(false)), ("registries[0]".to_owned(), other)];
         assert_eq!(RegistryAccess::merge(named(access(false))).expect("the same").len(), 1);
         let error = RegistryAccess::merge(named(access(true))).expect_err("a contradiction");
-        for part in ["an.option", "clusterBuildkit.registries[0]", "one.example", "insecure"] {
+        for part in ["an.option", "registries[0]", "one.example", "insecure"] {
             assert!(error.message().contains(part), "{error}");
         }
     }

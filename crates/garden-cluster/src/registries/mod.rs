@@ -1,12 +1,14 @@
 //! How a cluster reaches registries: through whom (`dialer`), by what TLS (`access`), and with whose credentials
-//! (`pull_secrets` reads them, `ensure_pull_secrets` copies them to where workloads need them).
+//! (`pull_secrets` reads them, `credentials` keeps what was read, `ensure_pull_secrets` copies them to where workloads need
+//! them).
 
 mod access;
+mod credentials;
 mod dialer;
 mod ensure_pull_secrets;
 mod pull_secrets;
 
-pub use access::RegistryAccess;
+pub use access::{PushTarget, RegistryAccess};
+pub use credentials::RegistryCredentials;
 pub use dialer::{ClusterDialer, in_cluster};
 pub use ensure_pull_secrets::{EnsuredSecret, SecretCopy, ensure_pull_secrets};
-pub use pull_secrets::read_pull_secrets;

@@ -11,12 +11,12 @@ const DOCKER_CONFIG_JSON: &str = ".dockerconfigjson";
 const LEGACY_DOCKERCFG: &str = ".dockercfg";
 
 /// Reads the registry credentials of `secrets`, which the option `field` names, and merges them; of two for the same registry, the
-/// later one wins. Read anew for every build, so a changed secret needs no further step.
+/// later one wins.
 ///
 /// # Errors
 /// If a secret does not exist, may not be read, or holds no registry credentials; the message names
 /// the secret, never its content.
-pub async fn read_pull_secrets(
+pub(super) async fn read_pull_secrets(
     cluster: &Cluster,
     field: &str,
     secrets: &[SecretRef],

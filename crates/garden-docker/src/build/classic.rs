@@ -12,7 +12,7 @@ use garden_build_core::context::{
 };
 use garden_build_core::{BuildContext, BuildJob, Error, ErrorKind, ImageReference, Result};
 
-use super::credentials::server;
+use super::credentials::{of_image, server};
 use super::flags::Flags;
 use super::progress::Progress;
 use super::{ImageBuilder, failure};
@@ -135,7 +135,7 @@ fn extra_hosts(job: &BuildJob) -> String {
 async fn logins(builder: &ImageBuilder<'_>, job: &BuildJob) -> Result<HashMap<String, DockerCredentials>> {
     let mut logins = HashMap::new();
     for image in job.context.dockerfile().base_images() {
-        if let Some(login) = builder.credentials.of_image(&image).await? {
+        if let Some(login) = of_image(builder.credentials, &image).await? {
             logins.entry(server(image.registry())).or_insert(login);
         }
     }

@@ -2,52 +2,21 @@ use bollard::auth::DockerCredentials;
 use futures::future::BoxFuture;
 use garden_build_core::{ImageReference, Result};
 use garden_buildkit::client::{self, AccessToken, RegistryLogins, WantedToken};
-use garden_cluster::{Cluster, read_pull_secrets};
-use garden_config::SecretRef;
-use garden_registry::{Credentials, Login};
+use garden_cluster::RegistryCredentials;
+use garden_registry::Login;
 use secrecy::ExposeSecret as _;
 
 /// What a daemon calls Docker Hub's server when it wants credentials for it.
 /// Source: Docker, `registry/config.go`, `IndexServer`.
 const HUB: &str = "https://index.docker.io/v1/";
 
-/// Who knows the credentials of registries.
-#[derive(Clone, Debug)]
-pub struct RegistryCredentials {
-    cluster: Cluster,
-    pull_secrets: Vec<SecretRef>,
-    docker_command: bool,
-}
-
-impl RegistryCredentials {
-    /// Reads them in `pull_secrets`.
-    pub fn of_secrets(cluster: Cluster, pull_secrets: Vec<SecretRef>) -> Self {
-        Self { cluster, pull_secrets, docker_command: false }
-    }
-
-    /// Takes whoever the `docker` command of this machine is logged in as, too. Where both are known for a registry, it counts.
-    pub fn and_docker_command(mut self) -> Self {
-        self.docker_command = true;
-        self
-    }
-
-    /// Reads what counts now.
-    ///
-    /// # Errors
-    /// If a Secret or the command's configuration cannot be read.
-    pub async fn read(&self) -> Result<Credentials> {
-        let mut known = read_pull_secrets(&self.cluster, "imagePullSecrets", &self.pull_secrets).await?;
-        if self.docker_command {
-            known.merge(Credentials::from_docker_cli()?);
-        }
-        Ok(known)
-    }
-
-    /// Finds what the daemon is to log in with for `image`.
-    pub(crate) async fn of_image(&self, image: &ImageReference) -> Result<Option<DockerCredentials>> {
-        let found = self.read().await?.login(image.registry(), image.repository()).await;
-        Ok(found.login.map(|login| for_daemon(image.registry(), login)))
-    }
+/// Finds what the daemon is to log in with for `image`.
+pub(super) async fn of_image(
+    credentials: &RegistryCredentials,
+    image: &ImageReference,
+) -> Result<Option<DockerCredentials>> {
+    let found = credentials.read().await?.login(image.registry(), image.repository()).await;
+    Ok(found.login.map(|login| for_daemon(image.registry(), login)))
 }
 
 /// By which name the daemon looks for credentials of a registry.

@@ -13,10 +13,10 @@ use garden_build_core::{
     PlannedObject, Pushed, Result,
 };
 use garden_buildkit::Advice;
+use garden_cluster::RegistryCredentials;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
-pub use self::credentials::RegistryCredentials;
 pub(crate) use self::flags::image_flags;
 
 use crate::{DockerDaemon, DockerError};

@@ -2,6 +2,7 @@ use bollard::query_parameters::PushImageOptionsBuilder;
 use futures::TryStreamExt as _;
 use garden_build_core::{BuildContext, Digest, Error, ErrorKind, ImageReference, Result, Step, Stream};
 
+use super::credentials::of_image;
 use super::{ImageBuilder, failure};
 use crate::DockerError;
 
@@ -17,7 +18,7 @@ pub(crate) async fn push(
 }
 
 async fn send(builder: &ImageBuilder<'_>, image: &ImageReference, step: &Step) -> Result<Digest> {
-    let credentials = builder.credentials.of_image(image).await?;
+    let credentials = of_image(builder.credentials, image).await?;
     let repository = format!("{}/{}", image.registry(), image.repository());
     let options = PushImageOptionsBuilder::new().tag(image.tag().unwrap_or_default()).build();
     let mut said = builder.daemon.api().await?.push_image(&repository, Some(options), credentials);

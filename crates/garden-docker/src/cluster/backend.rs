@@ -6,11 +6,11 @@ use garden_build_core::{
     Pushed, Result, SweepReport,
 };
 use garden_buildkit::Advice;
-use garden_cluster::last_words;
+use garden_cluster::{RegistryCredentials, last_words};
 
 use super::{ClusterDaemon, PodDialer};
 use crate::DockerDaemon;
-use crate::build::{Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
+use crate::build::{Choice, ImageBuilder, capabilities, image_flags, plan};
 
 const MODE: &str = "cluster-docker";
 

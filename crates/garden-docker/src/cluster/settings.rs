@@ -1,10 +1,9 @@
 use std::collections::BTreeMap;
 
 use garden_build_core::Result;
-use garden_cluster::{RegistryAccess, RegistrySettings};
+use garden_cluster::{PushTarget, RegistryAccess, RegistrySettings};
 use garden_config::{
-    ClusterDockerOptions, DeploymentRegistry, Namespace, PersistentStorage, ProviderConfig, Resources,
-    SecretRef,
+    ClusterDockerOptions, Namespace, PersistentStorage, ProviderConfig, Resources, SecretRef,
 };
 
 /// What the provider's configuration says about the Docker daemon in the cluster.
@@ -31,19 +30,17 @@ pub struct ClusterDaemonSettings {
 }
 
 impl ClusterDaemonSettings {
-    /// Reads the settings out of the provider's configuration and the `options` of its build mode. `registry` is where
-    /// images go, as their names have it; `registry_ca` is its private certificate authority, as PEM.
+    /// Reads the settings out of the provider's configuration and the `options` of its build mode. Images go to
+    /// `target`, by its name in the names of images, which the daemon reaches as nodes do.
     ///
     /// # Errors
     /// If a certificate cannot be read, or two entries for one registry contradict each other.
     pub fn new(
         provider: &ProviderConfig,
         options: &ClusterDockerOptions,
-        registry: &DeploymentRegistry,
-        registry_ca: Option<String>,
+        target: &PushTarget,
     ) -> Result<Self> {
-        let deployment = RegistryAccess::new(registry, registry_ca);
-        let mut named = vec![("deploymentRegistry".to_owned(), deployment)];
+        let mut named = vec![("deploymentRegistry".to_owned(), target.access_by_name())];
         for (index, registry) in options.registries.iter().enumerate() {
             let field = format!("clusterDocker.registries[{index}]");
             let access = RegistryAccess::read(&field, registry)?;

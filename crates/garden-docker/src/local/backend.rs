@@ -6,9 +6,10 @@ use garden_build_core::{
     Pushed, Result, SweepReport,
 };
 use garden_buildkit::Advice;
+use garden_cluster::RegistryCredentials;
 
 use super::{DaemonChoice, NodeImages};
-use crate::build::{Choice, ImageBuilder, RegistryCredentials, capabilities, image_flags, plan};
+use crate::build::{Choice, ImageBuilder, capabilities, image_flags, plan};
 
 const MODE: &str = "local-docker";
 

@@ -1,6 +1,6 @@
 use garden_build_core::BuildRequest;
 use garden_build_core::context::Context;
-use garden_config::Toleration;
+use garden_config::{DeploymentRegistry, Toleration};
 use k8s_openapi::jiff::Timestamp;
 
 use super::*;
@@ -16,9 +16,7 @@ fn settings() -> Settings {
         resources: Resources::builder(),
         service_resources: Resources::util(),
         service_storage: None,
-        registry,
-        registry_alias: None,
-        registry_ca: None,
+        target: PushTarget::read("deploymentRegistry", &registry).expect("no certificate"),
         namespace: Namespace::new("my-project"),
         pull_secrets: Vec::new(),
     }
@@ -44,9 +42,12 @@ fn arguments_of(settings: &Settings, job: &BuildJob) -> Vec<String> {
 #[test]
 fn a_registry_with_two_names_is_pushed_to_by_the_one_that_pods_reach() {
     let mut settings = settings();
-    settings.registry = DeploymentRegistry::new("registry.tools.svc:5000").expect("valid");
-    settings.registry.insecure = true;
-    settings.registry_alias = Some("127.0.0.1:5000".to_owned());
+    let called = |host: &str| {
+        let mut registry = DeploymentRegistry::new(host).expect("valid");
+        registry.insecure = true;
+        registry
+    };
+    settings.target = PushTarget::with_two_names(called("127.0.0.1:5000"), called("registry.tools.svc:5000"));
     let mut job = job(|request| request);
     job.destination = "127.0.0.1:5000/team/api:v-1".parse().expect("valid");
     job.push_to = job.destination.in_registry("registry.tools.svc:5000").expect("valid");
@@ -79,8 +80,8 @@ fn every_option_of_the_guide_is_in_the_pod() {
     settings.options.extra_flags =
         vec!["--cache-repo=registry.example/cache".to_owned(), "--use-new-run".to_owned()];
     settings.resources.limits.ephemeral_storage = Some(2048);
-    settings.registry.insecure = true;
-    settings.registry_ca = Some("a certificate".to_owned());
+    settings.target.reached.insecure = true;
+    settings.target.certificate_authority = Some("a certificate".to_owned());
     settings.pull_secrets.push(SecretRef::new("regcred"));
     let job = job(|request| {
         request.target("app").build_arg("A", "1 2").platform("linux/arm64").extra_flag("--cache=false")
@@ -191,7 +192,7 @@ fn the_secret_can_serve_as_the_pod_s_own_pull_secret_and_dies_with_the_pod() {
 #[test]
 fn plain_http_concerns_the_deployment_registry_only() {
     let mut settings = settings();
-    settings.registry.insecure = true;
+    settings.target.reached.insecure = true;
     let arguments = arguments_of(&settings, &job(|request| request));
     assert!(arguments.contains(&"--insecure-registry=registry.example:5000".to_owned()));
     assert!(!arguments.iter().any(|argument| argument == "--insecure" || argument == "--insecure-pull"));

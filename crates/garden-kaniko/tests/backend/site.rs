@@ -9,7 +9,7 @@ use garden_build_core::{
     event_channel,
 };
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod};
-use garden_cluster::Cluster;
+use garden_cluster::{Cluster, PushTarget, RegistryCredentials};
 use garden_config::{ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, Resources};
 use garden_kaniko::KanikoBackend;
 use garden_kaniko::spec::{CONTAINER, Settings};
@@ -59,15 +59,16 @@ impl Seen {
 pub(crate) fn settings(delivery: ContextDelivery) -> Settings {
     let mut options = KanikoOptions::default();
     options.context_delivery = delivery;
+    let registry = DeploymentRegistry::new("registry.example:5000").unwrap();
+    let mut target = PushTarget::with_two_names(registry.clone(), registry);
+    // So that a build has a Secret.
+    target.certificate_authority = Some("a certificate".to_owned());
     Settings {
         options,
         resources: Resources::builder(),
         service_resources: Resources::util(),
         service_storage: None,
-        registry: DeploymentRegistry::new("registry.example:5000").unwrap(),
-        registry_alias: None,
-        // So that a build has a Secret.
-        registry_ca: Some("a certificate".to_owned()),
+        target,
         namespace: Namespace::new(NAMESPACE),
         pull_secrets: Vec::new(),
     }
@@ -105,8 +106,10 @@ impl Site {
         let request = BuildRequest::new("api", directory.path());
         let context = Context::scan(&request, &|| false).unwrap();
         let destination = "registry.example:5000/team/api:v-1".parse().unwrap();
+        let cluster = Cluster::new(fake.client());
+        let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
         Self {
-            backend: KanikoBackend::new(Cluster::new(fake.client()), settings(delivery)),
+            backend: KanikoBackend::new(cluster, settings(delivery), credentials),
             fake,
             cancel: CancellationToken::new(),
             job: BuildJob::new(id, request, context, destination),

@@ -35,7 +35,7 @@ pub(super) struct Refused {
 
 impl RegistryClient {
     pub(super) fn begin(&self, patience: Patience) -> Operation<'_> {
-        self.0.transport.begin(&self.0.endpoint, patience)
+        self.0.transport.begin(&self.0.endpoint, patience, self.0.timeout)
     }
 
     /// Puts what is known of us into `call`. Who is not the registry learns nothing.

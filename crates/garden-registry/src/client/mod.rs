@@ -71,8 +71,9 @@ pub struct RegistryClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     endpoint: Endpoint,
-    transport: Transport,
-    authenticator: Authenticator,
+    transport: Arc<Transport>,
+    authenticator: Arc<Authenticator>,
+    timeout: Duration,
     /// Asked before the registry for what is only read.
     mirrors: Vec<RegistryClient>,
 }
@@ -141,8 +142,9 @@ impl RegistryClientBuilder {
     pub fn build(self) -> Result<RegistryClient, RegistryError> {
         Ok(RegistryClient(Arc::new(Inner {
             endpoint: Endpoint::new(&self.registry, self.insecure)?,
-            transport: Transport::new(self.dialer, &self.ca_certificates, self.timeout)?,
-            authenticator: Authenticator::new(self.credentials),
+            transport: Arc::new(Transport::new(self.dialer, &self.ca_certificates)?),
+            authenticator: Arc::new(Authenticator::new(self.credentials)),
+            timeout: self.timeout,
             mirrors: self.mirrors,
         })))
     }
@@ -160,6 +162,19 @@ impl RegistryClient {
             timeout: TIMEOUT,
             mirrors: Vec::new(),
         }
+    }
+
+    /// Returns a client with another [`timeout`](RegistryClientBuilder::timeout) that shares connections and tokens with
+    /// this one.
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        let Inner { endpoint, transport, authenticator, mirrors, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            endpoint: endpoint.clone(),
+            transport: Arc::clone(transport),
+            authenticator: Arc::clone(authenticator),
+            timeout,
+            mirrors: mirrors.clone(),
+        }))
     }
 
     /// Returns the registry's name: `host` or `host:port`.

@@ -154,7 +154,7 @@ impl Session<'_> {
         body: StreamedBody,
         part: &Part,
     ) -> Result<Answer, RegistryError> {
-        let allowed = self.client.0.transport.timeout;
+        let allowed = self.client.0.timeout;
         let mut sending = std::pin::pin!(self.operation.send_streamed(call, body));
         loop {
             let before = part.position();

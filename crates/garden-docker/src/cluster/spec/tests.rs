@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use garden_cluster::{MANAGED_BY_LABEL, MANAGER, RegistryAccess};
+use garden_cluster::{MANAGED_BY_LABEL, MANAGER, PushTarget, RegistryAccess};
 use garden_config::{BuildMode, ClusterDockerOptions, DeploymentRegistry, ProviderConfig, SecretRef};
 
 use super::*;
@@ -16,7 +16,8 @@ fn access(host: &str, insecure: bool, authority: Option<&str>) -> RegistryAccess
 
 fn read(provider: &ProviderConfig) -> ClusterDaemonSettings {
     let registry = DeploymentRegistry::new("registry.example/team").expect("a registry");
-    ClusterDaemonSettings::new(provider, &ClusterDockerOptions::default(), &registry, None).expect("settings")
+    let target = PushTarget::read("deploymentRegistry", &registry).expect("no certificate");
+    ClusterDaemonSettings::new(provider, &ClusterDockerOptions::default(), &target).expect("settings")
 }
 
 /// Of a project that pushes to a registry with ordinary TLS.

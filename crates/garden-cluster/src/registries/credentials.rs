@@ -1,0 +1,135 @@
+//! With whose credentials registries are asked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use garden_build_core::Result;
+use garden_config::SecretRef;
+use garden_registry::{CredentialHelpers, Credentials};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::pull_secrets::read_pull_secrets;
+use crate::api::Cluster;
+
+/// How long what was read counts, unless it is [expired](RegistryCredentials::expire) before: as long as what a credential
+/// helper has answered. A Secret that is renewed during a long build counts when the image is pushed.
+const COUNTS: Duration = Duration::from_secs(60);
+
+/// The credentials of registries, kept in Secrets of the cluster and, if wanted, in the configuration of this machine's
+/// `docker` command. Cheap to clone; clones share what was read.
+///
+/// Whoever begins something that changed credentials have to count for calls [`expire`](Self::expire): a build does so once.
+#[derive(Clone)]
+pub struct RegistryCredentials(Arc<Shared>);
+
+struct Shared {
+    source: Source,
+    /// Locked while they are read, so that who comes meanwhile waits for the answer instead of asking as well.
+    read: Mutex<Option<Read>>,
+    /// How often they have expired.
+    expired: AtomicU64,
+}
+
+enum Source {
+    Secrets {
+        cluster: Cluster,
+        /// The option that names them.
+        field: &'static str,
+        secrets: Vec<SecretRef>,
+    },
+    /// The `docker` command's, which win over those of `besides`.
+    DockerCommand { besides: RegistryCredentials },
+}
+
+struct Read {
+    credentials: Arc<Credentials>,
+    /// When the reading began, and how often they had expired by then. What changed later may not be in it.
+    began: Instant,
+    expired: u64,
+}
+
+impl RegistryCredentials {
+    /// Reads them in `secrets`, which the option `field` names. Nothing is read yet.
+    pub fn of_secrets(cluster: Cluster, field: &'static str, secrets: Vec<SecretRef>) -> Self {
+        Self::new(Source::Secrets { cluster, field, secrets })
+    }
+
+    /// Takes those of this machine's `docker` command as well. Where both are known for a registry, the command's count.
+    pub fn and_docker_command(self) -> Self {
+        Self::new(Source::DockerCommand { besides: self })
+    }
+
+    fn new(source: Source) -> Self {
+        Self(Arc::new(Shared { source, read: Mutex::default(), expired: AtomicU64::new(0) }))
+    }
+
+    /// Has everything read again by whoever asks next.
+    pub fn expire(&self) {
+        self.0.expired.fetch_add(1, Ordering::SeqCst);
+        if let Source::DockerCommand { besides } = &self.0.source {
+            besides.expire();
+        }
+    }
+
+    /// Returns what counts now. As long as nothing changes it is the very same [`Arc`], so that whoever has put it to use
+    /// knows whether to go on with that.
+    ///
+    /// # Errors
+    /// If a Secret or the command's configuration cannot be read.
+    pub fn read(&self) -> BoxFuture<'_, Result<Arc<Credentials>>> {
+        // Boxed, as the source may be another one of these.
+        Box::pin(async move {
+            let mut read = self.0.read.lock().await;
+            let expired = self.0.expired.load(Ordering::SeqCst);
+            let counts = |read: &&Read| read.expired == expired && read.began.elapsed() < COUNTS;
+            if let Some(read) = read.as_ref().filter(counts) {
+                return Ok(Arc::clone(&read.credentials));
+            }
+            let began = Instant::now();
+            let now = self.0.source.read().await?;
+            let credentials = match read.take() {
+                // What a helper answers may have changed though its name has not.
+                Some(before) if *before.credentials == now && !now.name_helpers() => before.credentials,
+                _ => Arc::new(now),
+            };
+            *read = Some(Read { credentials: Arc::clone(&credentials), began, expired });
+            Ok(credentials)
+        })
+    }
+}
+
+impl Source {
+    async fn read(&self) -> Result<Credentials> {
+        match self {
+            Self::Secrets { cluster, field, secrets } => {
+                Ok(read_pull_secrets(cluster, field, secrets).await?)
+            }
+            Self::DockerCommand { besides } => {
+                let mut known = Credentials::clone(&*besides.read().await?);
+                known.merge(Credentials::from_docker_cli()?);
+                // Not those of `besides`, which may be the same as before, with what helpers answered then.
+                Ok(known.with_helpers(CredentialHelpers::new()))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for RegistryCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.source {
+            Source::Secrets { secrets, .. } => {
+                f.debug_struct("RegistryCredentials").field("secrets", secrets).finish()
+            }
+            Source::DockerCommand { besides } => {
+                f.debug_struct("RegistryCredentials").field("and_docker_command", besides).finish()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

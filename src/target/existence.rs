@@ -1,0 +1,89 @@
+//! Whether images are where they go.
+
+use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result};
+use garden_cluster::ServerRun;
+use garden_registry::{Identity, Location, RegistryError, Resolution};
+
+use super::{Place, Target};
+
+/// What this machine can tell about an image.
+#[derive(Debug)]
+pub(crate) enum Known {
+    Exists(Digest),
+    Missing,
+    /// This machine cannot ask, but the builder in the cluster may be able to.
+    Unknown(Error),
+}
+
+impl Target {
+    /// Asks which digest the image's tag stands for in the registry; without one, which image the daemon and the nodes have.
+    pub(crate) async fn look_up(&self, reference: &ImageReference, events: &EventSink) -> Result<Known> {
+        if let Place::Nodes(nodes) = &self.place {
+            return Ok(Box::pin(nodes.find(reference)).await?.map_or(Known::Missing, Known::Exists));
+        }
+        let Location { registry, image } = self.locate(reference).await?;
+        let answer = registry.resolve(&image).await;
+        let answer = match (self.in_cluster(), answer) {
+            (Some(in_cluster), Err(RegistryError::Unreachable { .. } | RegistryError::Timeout { .. })) => {
+                // It may only be starting again, and else says why it is not there.
+                match Box::pin(in_cluster.takes_pushes(events)).await.map_err(Error::from) {
+                    Ok(_) => registry.resolve(&image).await,
+                    Err(error) if *error.kind() == ErrorKind::PermissionDenied => {
+                        return Ok(Known::Unknown(error));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            (_, answer) => answer,
+        };
+        match answer {
+            Ok(Resolution::Exists(digest)) => Ok(Known::Exists(digest)),
+            Ok(Resolution::Missing) => Ok(Known::Missing),
+            Err(error) if only_the_builder_may_know(&error) => {
+                Ok(Known::Unknown(error.explain(self.registry()?.remedies)))
+            }
+            Err(error) => Err(error.explain(self.registry()?.remedies)),
+        }
+    }
+
+    /// Returns which run of the registry's server serves now; `None` for a registry outside of the cluster, and for
+    /// one that does not answer.
+    pub(crate) async fn server_run(&self) -> Option<ServerRun> {
+        self.in_cluster()?.server().await.ok()
+    }
+
+    /// Waits until the registry in the cluster takes pushes, and returns the run of its server if that is not the run
+    /// `before`: then what was pushed to that may not have arrived, or have been collected before it was complete. `None`
+    /// also if this machine may not ask.
+    ///
+    /// # Errors
+    /// If the registry does not take pushes again.
+    pub(crate) async fn stopped_since(
+        &self,
+        before: Option<&ServerRun>,
+        events: &EventSink,
+    ) -> Result<Option<ServerRun>> {
+        let Some(registry) = self.in_cluster() else { return Ok(None) };
+        match Box::pin(registry.takes_pushes(events)).await.map_err(Error::from) {
+            Ok(now) => Ok(Some(now).filter(|now| Some(now) != before)),
+            Err(error) if *error.kind() == ErrorKind::PermissionDenied => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Tells the failures apart that concern only this machine or this question. Clouds give their own
+/// nodes and pods access that needs no secret, private networks may be closed to us, and some
+/// registries deny what does not exist yet. Credentials that are wrong, and TLS that does not fit,
+/// will not do for the builder either.
+fn only_the_builder_may_know(error: &RegistryError) -> bool {
+    match error {
+        RegistryError::Unauthorized(refusal) => {
+            !matches!(refusal.identity, Identity::Credentials { .. } | Identity::HelperLogin { .. })
+        }
+        RegistryError::Forbidden(_) | RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } => {
+            true
+        }
+        _ => false,
+    }
+}

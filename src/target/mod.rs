@@ -1,0 +1,147 @@
+//! Where images go: to a registry, or to the nodes of a local cluster.
+//!
+//! `naming` is what images are called there, `existence` whether they are there. `registries` is the way to images, of this
+//! registry and of others: with which client, one for each registry, which `clients` keeps.
+
+use garden_build_core::{Error, ErrorKind, Result};
+use garden_cluster::{Cluster, InClusterRegistry, PushTarget, RegistryCredentials, RegistrySettings};
+use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
+use garden_docker::{DaemonChoice, NodeImages};
+use garden_registry::Remedies;
+
+use crate::remedies;
+
+mod clients;
+mod existence;
+mod naming;
+mod registries;
+
+pub(crate) use existence::Known;
+pub(crate) use registries::Registries;
+
+/// Where images go.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    cluster: Cluster,
+    /// Where local-docker builds.
+    pub(crate) daemon: DaemonChoice,
+    place: Place,
+    /// How registries are asked: the one that images go to, and others.
+    pub(crate) registries: Registries,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Registry(Box<TargetRegistry>),
+    /// The images of a Docker daemon, and from there the nodes of the local cluster.
+    Nodes(Box<NodeImages>),
+}
+
+/// The registry that images go to.
+#[derive(Clone, Debug)]
+pub(crate) struct TargetRegistry {
+    pub(crate) push: PushTarget,
+    in_cluster: Option<InClusterRegistry>,
+    /// What can be done about it when it cannot be used.
+    pub(crate) remedies: &'static Remedies,
+}
+
+impl Target {
+    /// Finds what `provider` means; `daemon` is where local-docker builds.
+    ///
+    /// # Errors
+    /// If it means nothing, or the certificates for its registry cannot be read.
+    pub(crate) fn new(provider: &ProviderConfig, cluster: &Cluster, daemon: DaemonChoice) -> Result<Self> {
+        let is_local = provider.build_mode == BuildMode::LocalDocker;
+        let on_nodes = is_local
+            && provider.kind == ProviderKind::LocalKubernetes
+            && provider.deployment_registry.is_none();
+        let place = if on_nodes {
+            Place::Nodes(Box::new(NodeImages::new(cluster.clone(), daemon.clone())))
+        } else {
+            Place::Registry(Box::new(TargetRegistry::new(provider, cluster)?))
+        };
+        let secrets = RegistryCredentials::of_secrets(
+            cluster.clone(),
+            "imagePullSecrets",
+            provider.image_pull_secrets.clone(),
+        );
+        let registries = Registries::new(cluster, secrets, is_local);
+        Ok(Self { cluster: cluster.clone(), daemon, place, registries })
+    }
+
+    /// Returns the cluster that the builder works in.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Returns the registry.
+    ///
+    /// # Errors
+    /// If images go to none.
+    pub(crate) fn registry(&self) -> Result<&TargetRegistry> {
+        match &self.place {
+            Place::Registry(registry) => Ok(registry),
+            Place::Nodes(_) => Err(Error::new(
+                ErrorKind::Unsupported,
+                "there is no registry: `deploymentRegistry` is not set, so images stay in Docker and on the cluster's nodes",
+            )
+            .with_hint("set `deploymentRegistry`")),
+        }
+    }
+
+    /// Returns the registry in the cluster, if images go there.
+    pub(crate) fn in_cluster(&self) -> Option<&InClusterRegistry> {
+        match &self.place {
+            Place::Registry(registry) => registry.in_cluster.as_ref(),
+            Place::Nodes(_) => None,
+        }
+    }
+
+    /// Returns what gives images to the nodes, if they go to no registry.
+    pub(crate) fn nodes(&self) -> Option<&NodeImages> {
+        match &self.place {
+            Place::Nodes(nodes) => Some(nodes),
+            Place::Registry(_) => None,
+        }
+    }
+
+    /// Says where images go, for people.
+    pub(crate) fn description(&self) -> String {
+        match &self.place {
+            Place::Registry(registry) => registry.push.reached.host(),
+            Place::Nodes(_) => "the nodes of the local cluster".to_owned(),
+        }
+    }
+}
+
+impl TargetRegistry {
+    fn new(provider: &ProviderConfig, cluster: &Cluster) -> Result<Self> {
+        if let Some(namespace) = provider.in_cluster_registry_namespace() {
+            let in_cluster = InClusterRegistry::new(cluster.clone(), RegistrySettings::new(provider));
+            let called = |host: &str| {
+                let mut registry = DeploymentRegistry::new(host)?;
+                registry.namespace = Some(namespace.to_owned());
+                registry.insecure = true;
+                Ok::<_, Error>(registry)
+            };
+            let push = PushTarget::with_two_names(
+                called(ProviderConfig::IN_CLUSTER_REGISTRY)?,
+                called(&in_cluster.host())?,
+            );
+            let remedies = &remedies::OF_REGISTRY_IN_CLUSTER;
+            return Ok(Self { push, in_cluster: Some(in_cluster), remedies });
+        }
+        let registry = provider.deployment_registry.as_ref().ok_or_else(|| {
+            let message =
+                "`deploymentRegistry` is not set, and local-docker cannot push to the registry within the cluster";
+            Error::new(ErrorKind::Config, message).with_hint("name the registry that images are pushed to")
+        })?;
+        let remedies = if provider.build_mode == BuildMode::LocalDocker {
+            &remedies::OF_DEPLOYMENT_REGISTRY_BY_DOCKER
+        } else {
+            &remedies::OF_DEPLOYMENT_REGISTRY
+        };
+        Ok(Self { push: PushTarget::read("deploymentRegistry", registry)?, in_cluster: None, remedies })
+    }
+}

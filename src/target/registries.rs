@@ -1,0 +1,151 @@
+//! The way to images in registries: one client for each registry, with the credentials that count now.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use garden_build_core::{ImageReference, Result};
+use garden_cluster::{Cluster, ClusterDialer, RegistryAccess, RegistryCredentials};
+use garden_registry::{Credentials, Location, RegistryClient, RegistryError, Remedies};
+
+use super::clients::{Clients, Reach};
+use super::{Target, TargetRegistry};
+use crate::remedies;
+
+/// How long the registry of a base image may take to answer. It often cannot be reached from here, behind a firewall that
+/// drops what it does not like; without an answer, a build sends more than it has to, and that is all.
+const BASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How registries are asked. Cheap to clone; clones share clients and credentials.
+#[derive(Clone, Debug)]
+pub(crate) struct Registries {
+    /// Those of builds, which builders share.
+    credentials: RegistryCredentials,
+    /// The same, and whoever the `docker` command is logged in as.
+    docker_command: RegistryCredentials,
+    builds_as_docker_command: bool,
+    dialer: Arc<ClusterDialer>,
+    clients: Clients,
+}
+
+impl Registries {
+    /// Asks with the credentials in `secrets`, builds also with those of the `docker` command if they
+    /// `build_as_docker_command`.
+    pub(super) fn new(
+        cluster: &Cluster,
+        secrets: RegistryCredentials,
+        builds_as_docker_command: bool,
+    ) -> Self {
+        let docker_command = secrets.clone().and_docker_command();
+        let credentials = if builds_as_docker_command { docker_command.clone() } else { secrets };
+        Self {
+            credentials,
+            docker_command,
+            builds_as_docker_command,
+            dialer: Arc::new(ClusterDialer::new(cluster.clone())),
+            clients: Clients::default(),
+        }
+    }
+
+    /// Returns the credentials of builds.
+    pub(crate) fn credentials(&self) -> &RegistryCredentials {
+        &self.credentials
+    }
+
+    /// Begins something that credentials which have changed since have to count for: a build, say.
+    pub(crate) fn begin(&self) {
+        self.docker_command.expire();
+    }
+
+    /// Returns the client of a registry. What is wrong with how it is reached is explained with `remedies`.
+    ///
+    /// # Errors
+    /// If the credentials cannot be read, or the registry's name or certificates are malformed.
+    pub(crate) async fn client(&self, access: RegistryAccess, remedies: &Remedies) -> Result<RegistryClient> {
+        let authority = access.certificate_authority.map(String::into_bytes);
+        let reach = Reach {
+            host: access.host,
+            insecure: access.insecure,
+            certificate_authority: authority,
+            as_docker_command: self.builds_as_docker_command,
+        };
+        self.kept(reach, &self.credentials, remedies).await
+    }
+
+    /// Returns the client of a registry that an image is published to.
+    ///
+    /// # Errors
+    /// As those of [`client`](Self::client).
+    pub(crate) async fn publishing_client(
+        &self,
+        host: &str,
+        insecure: bool,
+        certificate_authority: Option<Vec<u8>>,
+        credentials: Option<Credentials>,
+    ) -> Result<RegistryClient> {
+        let reach = Reach { host: host.to_owned(), insecure, certificate_authority, as_docker_command: true };
+        match credentials {
+            // Somebody's own, for this once.
+            Some(credentials) => {
+                self.make(&reach, credentials).map_err(|error| error.explain(&remedies::OF_DESTINATION))
+            }
+            None => self.kept(reach, &self.docker_command, &remedies::OF_DESTINATION).await,
+        }
+    }
+
+    async fn kept(
+        &self,
+        reach: Reach,
+        credentials: &RegistryCredentials,
+        remedies: &Remedies,
+    ) -> Result<RegistryClient> {
+        let credentials = credentials.read().await?;
+        let make = |reach: &Reach, credentials| self.make(reach, credentials);
+        self.clients.get(reach, credentials, make).map_err(|error| error.explain(remedies))
+    }
+
+    fn make(
+        &self,
+        reach: &Reach,
+        credentials: Credentials,
+    ) -> std::result::Result<RegistryClient, RegistryError> {
+        let mut client = RegistryClient::builder(&reach.host)
+            .insecure(reach.insecure)
+            .credentials(credentials)
+            .dialer(Arc::clone(&self.dialer) as _);
+        if let Some(authority) = &reach.certificate_authority {
+            client = client.ca_certificates(authority.clone());
+        }
+        client.build()
+    }
+}
+
+impl Target {
+    /// Returns the client of the registry that images go to.
+    ///
+    /// # Errors
+    /// If images go to none, or the credentials cannot be read.
+    pub(crate) async fn client(&self) -> Result<RegistryClient> {
+        let TargetRegistry { push, remedies, .. } = self.registry()?;
+        self.registries.client(push.access(), remedies).await
+    }
+
+    /// Finds the way to an image of the registry. Whoever asks there for one of another registry is told so.
+    pub(crate) async fn locate(&self, reference: &ImageReference) -> Result<Location> {
+        let image = if self.has(reference) { self.reached(reference)? } else { reference.clone() };
+        Ok(Location { registry: self.client().await?, image })
+    }
+
+    /// Finds the way to an image that a Dockerfile names: in the deployment registry, or in another one, which then has a
+    /// certificate of a public authority.
+    pub(crate) async fn locate_base(&self, image: &ImageReference) -> Result<Location> {
+        let is_reached =
+            self.registry().is_ok_and(|registry| image.registry() == registry.push.reached.host());
+        if is_reached || self.has(image) {
+            return self.locate(image).await;
+        }
+        let access = RegistryAccess::ordinary(image.registry());
+        let registry = self.registries.client(access, &remedies::OF_BASE_IMAGE).await?;
+        let registry = registry.with_timeout(BASE_PATIENCE);
+        Ok(Location { registry, image: image.clone() })
+    }
+}
