@@ -37,7 +37,7 @@ pub use image_flag::ImageFlag;
 pub use inputs::{BuildSecret, NamedContext};
 pub use reference::{ImageReference, ReferenceError};
 pub use request::{BuildRequest, IgnoreFiles};
-pub use user_cache::user_cache_directory;
+pub use user_cache::{read_private_file, user_cache_directory, write_private_file};
 pub use version::Version;
 
 /// What [`Backend`]'s methods return, as it is object safe.
