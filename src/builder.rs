@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -95,7 +96,7 @@ impl Builder {
     ) -> Result<Self> {
         provider.check()?;
         let target = Target::new(&provider, &Cluster::new(client), DaemonChoice::Environment)?;
-        Ok(Self::from_parts(provider, target, Mode { backend, daemon: None, contexts: None }))
+        Ok(Self::from_parts(provider, target, Mode::of(backend)))
     }
 
     fn new(provider: ProviderConfig, cluster: &Cluster, daemon: DaemonChoice) -> Result<Self> {
@@ -106,7 +107,7 @@ impl Builder {
     }
 
     fn from_parts(provider: ProviderConfig, target: Target, mode: Mode) -> Self {
-        let Mode { backend, daemon, contexts } = mode;
+        let Mode { backend, daemon, contexts, bases } = mode;
         let installs = provider.kind == ProviderKind::LocalKubernetes;
         let cache_tags = match &provider.build_mode {
             BuildMode::ClusterBuildkit(options) => {
@@ -125,7 +126,7 @@ impl Builder {
             installs,
             cache_tags,
             digests: DigestCache::of_user(),
-            base_images: BaseImages::default(),
+            base_images: BaseImages::new(bases),
             notices,
         }))
     }
@@ -136,6 +137,16 @@ impl Builder {
     pub fn digest_cache(self, cache: DigestCache) -> Self {
         let mut inner = Arc::unwrap_or_clone(self.0);
         inner.digests = cache;
+        Self(Arc::new(inner))
+    }
+
+    /// Keeps what is known of base images, by which Docker Hub is asked for a digest and not for a pull, in `directory` instead of
+    /// in the user's cache directory (`garden-build/base-images` in `$XDG_CACHE_HOME` or `~/.cache`); with `None`, only as long as
+    /// this builder lives. The directory is made when it is needed, and has to belong to the user alone.
+    #[must_use]
+    pub fn base_image_cache(self, directory: Option<PathBuf>) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        inner.base_images.keep_in(directory);
         Self(Arc::new(inner))
     }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use garden_build_core::{Backend, BuildRequest, Error, ErrorKind, MissingCapability, Result};
+use garden_build_core::{Backend, BuildRequest, Error, ErrorKind, ImageReference, MissingCapability, Result};
 use garden_buildkit::BuildkitBackend;
-use garden_cluster::Cluster;
+use garden_cluster::{Cluster, ImageSources, PushTarget, RegistryAccess};
 use garden_config::{BuildMode, ClusterDockerOptions, KanikoNamespace, Namespace, ProviderConfig};
 use garden_docker::{ClusterDaemon, ClusterDaemonSettings, ClusterDockerBackend, LocalDockerBackend};
 use garden_kaniko::{ContextService, KanikoBackend};
@@ -18,6 +18,43 @@ pub(crate) struct Mode {
     pub(crate) daemon: Option<ClusterDaemon>,
     /// What hands contexts to builders, if something does.
     pub(crate) contexts: Option<ContextService>,
+    /// Where its builders look for base images.
+    pub(crate) bases: BaseSources,
+}
+
+/// Where a mode's builders look for base images.
+#[derive(Clone, Debug)]
+pub(crate) enum BaseSources {
+    /// In the same places for each build. Docker daemons are not asked which: what they build from may be in them already.
+    Fixed(ImageSources),
+    /// Where the executor's flags say: those of the provider, and of each request.
+    Kaniko { target: Box<PushTarget>, extra_flags: Vec<String> },
+}
+
+impl BaseSources {
+    /// Returns the places where a build of `request` looks for `image`, one after the other.
+    pub(crate) fn of(
+        &self,
+        request: &BuildRequest,
+        image: &ImageReference,
+    ) -> Vec<(RegistryAccess, ImageReference)> {
+        match self {
+            Self::Fixed(sources) => sources.of(image),
+            Self::Kaniko { target, extra_flags } => {
+                // Flags that cannot be used end the build before this.
+                let sources = garden_kaniko::image_sources(target, extra_flags, request).unwrap_or_default();
+                sources.of(image)
+            }
+        }
+    }
+}
+
+impl Mode {
+    /// Builds with `backend`, which needs nothing else.
+    pub(crate) fn of(backend: Arc<dyn Backend>) -> Self {
+        let bases = BaseSources::Fixed(ImageSources::default());
+        Self { backend, daemon: None, contexts: None, bases }
+    }
 }
 
 /// Checks that `backend` can do what `request` asks for.
@@ -43,25 +80,30 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
             let daemon = cluster_daemon(cluster, provider, options, target)?;
             let backend =
                 ClusterDockerBackend::new(daemon.clone(), options.enable_buildkit, credentials.clone());
-            return Ok(Mode { backend: Arc::new(backend), daemon: Some(daemon), contexts: None });
+            return Ok(Mode { daemon: Some(daemon), ..Mode::of(Arc::new(backend)) });
         }
         BuildMode::Kaniko(options) => {
             let namespace = match &options.namespace {
                 KanikoNamespace::Named(name) if *name != provider.namespace.name => Namespace::new(name),
                 _ => provider.namespace.clone(),
             };
+            let target = &target.registry()?.push;
             let settings = garden_kaniko::spec::Settings {
                 options: options.clone(),
                 resources: provider.resources.builder.clone(),
                 service_resources: provider.resources.util.clone(),
                 service_storage: provider.storage.sync.clone(),
-                target: target.registry()?.push.clone(),
+                target: target.clone(),
                 namespace,
                 pull_secrets: provider.image_pull_secrets.clone(),
             };
             let backend = KanikoBackend::new(cluster.clone(), settings, credentials.clone());
             let contexts = backend.context_service().cloned();
-            return Ok(Mode { backend: Arc::new(backend), daemon: None, contexts });
+            let bases = BaseSources::Kaniko {
+                target: Box::new(target.clone()),
+                extra_flags: options.extra_flags.clone(),
+            };
+            return Ok(Mode { contexts, bases, ..Mode::of(Arc::new(backend)) });
         }
         BuildMode::ClusterBuildkit(options) => {
             let mut options = options.clone();
@@ -73,7 +115,9 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 &target.registry()?.push,
                 provider.image_pull_secrets.clone(),
             )?;
-            Arc::new(BuildkitBackend::new(cluster.clone(), settings, credentials.clone()))
+            let bases = BaseSources::Fixed(ImageSources::new(settings.registries().to_vec()));
+            let backend = BuildkitBackend::new(cluster.clone(), settings, credentials.clone());
+            return Ok(Mode { bases, ..Mode::of(Arc::new(backend)) });
         }
         BuildMode::LocalDocker => {
             let credentials = credentials.clone();
@@ -87,7 +131,7 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
     };
-    Ok(Mode { backend, daemon: None, contexts: None })
+    Ok(Mode::of(backend))
 }
 
 /// Returns the Docker daemon in the cluster that builds with these `options`.

@@ -36,15 +36,23 @@ struct Site {
 
 impl Site {
     fn new(base: impl FnOnce(&str) -> String) -> Self {
+        Self::with_flags(|_| Vec::new(), base)
+    }
+
+    /// Of builds whose executor has these flags.
+    fn with_flags(flags: impl FnOnce(&str) -> Vec<String>, base: impl FnOnce(&str) -> String) -> Self {
         let content = Content::default();
         let registry = serve(&content);
         let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
         let mut provider = ProviderConfig::kubernetes("demo");
-        provider.build_mode = BuildMode::Kaniko(KanikoOptions::default());
+        let mut options = KanikoOptions::default();
+        options.extra_flags = flags(&registry);
+        provider.build_mode = BuildMode::Kaniko(options);
         let mut deployment = DeploymentRegistry::new(&registry).unwrap();
         deployment.insecure = true;
         provider.deployment_registry = Some(deployment);
         let builder = Builder::with_client(provider, Client::new(nobody, "default")).unwrap();
+        let builder = builder.base_image_cache(None);
         let directory = tempfile::TempDir::new().unwrap();
         let dockerfile = format!("FROM {}\nCOPY read /\n", base(&registry));
         for (name, content) in [("Dockerfile", dockerfile.as_str()), ("read", "read"), ("unread", "unread")] {
@@ -140,6 +148,31 @@ async fn a_base_image_s_registry_that_never_answers_is_soon_given_up() {
 #[tokio::test]
 async fn a_base_image_s_registry_that_answers_late_is_heard() {
     let site = Site::new(|registry| format!("{registry}/base:1"));
+    put_base_image(&site, "base");
+    let status = site.status().await;
+    assert_eq!((status.existing, status.reference.registry()), (None, site.registry.as_str()));
+    assert!(site.manifest(false).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+}
+
+#[tokio::test]
+async fn a_mirror_is_asked_before_a_registry_that_cannot_be_reached() {
+    let flags = |mirror: &str| {
+        let map = format!("--registry-map=nowhere.invalid={mirror}/cache");
+        vec![map, format!("--insecure-registry={mirror}")]
+    };
+    let site = Site::with_flags(flags, |_| "nowhere.invalid/team/tools:1".to_owned());
+    put_base_image(&site, "cache/team/tools");
+    let status = site.status().await;
+    assert!(site.manifest(false).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+
+    // What the mirror does not have is asked of the registry, which is not there.
+    let site = Site::with_flags(flags, |_| "nowhere.invalid/team/tools:1".to_owned());
+    let status = site.status().await;
+    assert!(site.manifest(true).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+}
+
+/// Gives the registry an image without triggers.
+fn put_base_image(site: &Site, repository: &str) {
     let config = json!({ "config": { "OnBuild": null } }).to_string().into_bytes();
     let descriptor = json!({
         "mediaType": "application/vnd.oci.image.config.v1+json", "digest": Digest::of(&config), "size": config.len(),
@@ -149,10 +182,7 @@ async fn a_base_image_s_registry_that_answers_late_is_heard() {
         "config": descriptor, "layers": [],
     });
     let manifest = manifest.to_string().into_bytes();
-    site.put(format!("base/blobs/{}", Digest::of(&config)), config);
-    site.put(format!("base/manifests/{}", Digest::of(&manifest)), manifest.clone());
-    site.put("base/manifests/1".to_owned(), manifest);
-    let status = site.status().await;
-    assert_eq!((status.existing, status.reference.registry()), (None, site.registry.as_str()));
-    assert!(site.manifest(false).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+    site.put(format!("{repository}/blobs/{}", Digest::of(&config)), config);
+    site.put(format!("{repository}/manifests/{}", Digest::of(&manifest)), manifest.clone());
+    site.put(format!("{repository}/manifests/1"), manifest);
 }

@@ -115,7 +115,7 @@ impl Inner {
                         bases.join(", ")
                     ));
                 }
-                self.base_images.check(&self.target, bases, &prepared.request.platforms).await
+                self.base_images.check(&self.target, &prepared.request, bases).await
             }
             _ => Ok(()),
         }

@@ -135,17 +135,20 @@ impl Target {
         Ok(Location { registry: self.client().await?, image })
     }
 
-    /// Finds the way to an image that a Dockerfile names: in the deployment registry, or in another one, which then has a
-    /// certificate of a public authority.
-    pub(crate) async fn locate_base(&self, image: &ImageReference) -> Result<Location> {
+    /// Finds the way to an image that a Dockerfile names, in a registry that builders reach by `access`: in the one that images
+    /// go to, or in another one.
+    pub(crate) async fn locate_base(
+        &self,
+        access: RegistryAccess,
+        image: ImageReference,
+    ) -> Result<Location> {
         let is_reached =
             self.registry().is_ok_and(|registry| image.registry() == registry.push.reached.host());
-        if is_reached || self.has(image) {
-            return self.locate(image).await;
+        if is_reached || self.has(&image) {
+            return self.locate(&image).await;
         }
-        let access = RegistryAccess::ordinary(image.registry());
         let registry = self.registries.client(access, &remedies::OF_BASE_IMAGE).await?;
         let registry = registry.with_timeout(BASE_PATIENCE);
-        Ok(Location { registry, image: image.clone() })
+        Ok(Location { registry, image })
     }
 }

@@ -62,6 +62,11 @@ impl Settings {
         })
     }
 
+    /// Returns what the daemon has to know of registries to reach them, and which mirrors it asks before them.
+    pub fn registries(&self) -> &[RegistryAccess] {
+        &self.daemon.registries
+    }
+
     /// Takes this way to the daemon, whatever stands against it: [`Route::Direct`] and
     /// [`Route::PortForward`] need `listen`, and do not fall back to another. Left out, it is
     /// [`Route::Direct`] for a program in the cluster if the daemon listens, and [`Route::Exec`] otherwise.

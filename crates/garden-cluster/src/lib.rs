@@ -7,7 +7,7 @@
 //!   through the API server.
 //!   [`in_cluster`] says who need not.
 //! * [`RegistryCredentials`] reads the credentials of registries, [`ensure_pull_secrets`] copies them to where workloads need
-//!   them; [`PushTarget`] and [`RegistryAccess`] say how registries are reached.
+//!   them; [`PushTarget`] and [`RegistryAccess`] say how registries are reached, [`ImageSources`] which ones builders ask.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
 //!   [`builder_service_account`] who they are.
 //! * [`ManagedDeployment`] is a Deployment of ours, whose one pod outlives builds: whether it is there and ours, what stands in its
@@ -38,7 +38,7 @@ pub use pod::{
     resource_requirements, system_tolerations, tolerations,
 };
 pub use registries::{
-    ClusterDialer, EnsuredSecret, PushTarget, RegistryAccess, RegistryCredentials, SecretCopy,
+    ClusterDialer, EnsuredSecret, ImageSources, PushTarget, RegistryAccess, RegistryCredentials, SecretCopy,
     ensure_pull_secrets, in_cluster,
 };
 pub use service::{

@@ -158,7 +158,7 @@ impl Reader {
     }
 
     async fn open(&mut self) -> Result<Answer, RegistryError> {
-        let (answer, starts_at) = self.blob.open(self.position, self.failures == 0).await?;
+        let (answer, starts_at) = self.blob.open(self.position).await?;
         self.surplus = self.position - starts_at;
         Ok(answer)
     }
@@ -208,24 +208,8 @@ impl Reader {
 
 impl RemoteBlob {
     /// Asks for the content from `offset`, and returns where the answer begins.
-    async fn open(&self, offset: u64, is_first: bool) -> Result<(Answer, u64), RegistryError> {
-        // A mirror that has failed once is not given a second chance.
-        for mirror in self.client.0.mirrors.iter().filter(|_| is_first) {
-            match self.open_at(mirror, offset, Patience::Question).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => tracing::debug!(%error, "a mirror does not give a blob"),
-            }
-        }
-        self.open_at(&self.client, offset, Patience::Transfer).await
-    }
-
-    async fn open_at(
-        &self,
-        client: &RegistryClient,
-        offset: u64,
-        patience: Patience,
-    ) -> Result<(Answer, u64), RegistryError> {
-        let Self { repository, descriptor, .. } = self;
+    async fn open(&self, offset: u64) -> Result<(Answer, u64), RegistryError> {
+        let Self { client, repository, descriptor } = self;
         let access = Access { repository, action: Action::Pull };
         let uri = client.0.endpoint.of_repository(repository, &format!("blobs/{}", descriptor.digest))?;
         let mut call = Call::new(Method::GET, uri);
@@ -234,7 +218,7 @@ impl RemoteBlob {
         {
             call = call.header(RANGE, range);
         }
-        let asked = client.ask(call, &access, &client.begin(patience)).await?;
+        let asked = client.ask(call, &access, &client.begin(Patience::Transfer)).await?;
         match asked.status() {
             StatusCode::OK => Ok((asked.answer, 0)),
             StatusCode::PARTIAL_CONTENT => match start_of_range(&asked.answer) {

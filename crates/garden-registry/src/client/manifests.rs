@@ -65,14 +65,6 @@ impl RegistryClient {
         let repository = self.repository_of(image)?;
         let (reference, expected) = wanted(image);
         let access = Access { repository: &repository, action: Action::Pull };
-        for mirror in &self.0.mirrors {
-            match mirror.read_manifest(reference, expected, &access, &mirror.begin(Patience::Question)).await
-            {
-                Ok(Some(manifest)) => return Ok(Some(manifest)),
-                Ok(None) => {}
-                Err(error) => tracing::debug!(%error, "a mirror does not give a manifest"),
-            }
-        }
         self.read_manifest(reference, expected, &access, &self.begin(Patience::Transfer)).await
     }
 

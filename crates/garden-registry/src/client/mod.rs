@@ -74,8 +74,6 @@ struct Inner {
     transport: Arc<Transport>,
     authenticator: Arc<Authenticator>,
     timeout: Duration,
-    /// Asked before the registry for what is only read.
-    mirrors: Vec<RegistryClient>,
 }
 
 /// Says how a registry is reached. Made by [`RegistryClient::builder`].
@@ -88,7 +86,6 @@ pub struct RegistryClientBuilder {
     credentials: Credentials,
     dialer: Arc<dyn Dial>,
     timeout: Duration,
-    mirrors: Vec<RegistryClient>,
 }
 
 impl RegistryClientBuilder {
@@ -125,16 +122,6 @@ impl RegistryClientBuilder {
         self
     }
 
-    /// Reads manifests and blobs from `mirror` if it has them, which is a registry that has the same repositories under the
-    /// same names. Of several mirrors, the first one added is asked first; what none has, or gives, comes from the
-    /// registry itself. As with containerd, a mirror's word also counts for what a tag stands for.
-    ///
-    /// [`RegistryClient::resolve`], and everything that writes or lists, asks the registry itself.
-    pub fn mirror(mut self, mirror: RegistryClient) -> Self {
-        self.mirrors.push(mirror);
-        self
-    }
-
     /// Creates the client. Nothing is sent yet.
     ///
     /// # Errors
@@ -145,7 +132,6 @@ impl RegistryClientBuilder {
             transport: Arc::new(Transport::new(self.dialer, &self.ca_certificates)?),
             authenticator: Arc::new(Authenticator::new(self.credentials)),
             timeout: self.timeout,
-            mirrors: self.mirrors,
         })))
     }
 }
@@ -160,20 +146,18 @@ impl RegistryClient {
             credentials: Credentials::new(),
             dialer: Arc::new(TcpDialer),
             timeout: TIMEOUT,
-            mirrors: Vec::new(),
         }
     }
 
     /// Returns a client with another [`timeout`](RegistryClientBuilder::timeout) that shares connections and tokens with
     /// this one.
     pub fn with_timeout(&self, timeout: Duration) -> Self {
-        let Inner { endpoint, transport, authenticator, mirrors, .. } = &*self.0;
+        let Inner { endpoint, transport, authenticator, .. } = &*self.0;
         Self(Arc::new(Inner {
             endpoint: endpoint.clone(),
             transport: Arc::clone(transport),
             authenticator: Arc::clone(authenticator),
             timeout,
-            mirrors: mirrors.clone(),
         }))
     }
 

@@ -7,6 +7,5 @@ mod connection;
 mod credential_table;
 mod helper_programs;
 mod helpers;
-mod mirrors;
 mod resolve;
 mod support;

@@ -159,8 +159,8 @@ async fn a_failure_is_not_kept() {
     assert!(are_of(&credentials, "one", "a").await);
 }
 
-#[test]
-fn nothing_that_was_read_is_shown() {
+#[tokio::test]
+async fn nothing_that_was_read_is_shown() {
     let credentials = Secrets::default().credentials(&["one"]).and_docker_command();
     assert_eq!(
         format!("{credentials:?}").matches("secrets").count(),

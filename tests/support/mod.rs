@@ -1,0 +1,3 @@
+//! What tests of the facade share.
+
+pub(crate) mod registry;
