@@ -1,255 +1,60 @@
-//! `cargo xtask demo`: builds a small application in a real cluster and runs it there.
+//! The options of `cargo xtask demo`, and which parts of a testbed they need.
 
-mod display;
-mod mode;
-mod project;
+use clap::{Args, ValueEnum};
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use anyhow::{Context, Result, bail};
-use clap::Args;
-use garden_build::config::{BuildMode, DeploymentRegistry, ProviderConfig, SecretRef};
-use garden_build::docker::DockerDaemon;
-use garden_build::{BuildRequest, Builder, BuiltImage, Operation, Outcome};
-use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::{DeleteParams, LogParams, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
-use serde_json::json;
-use tempfile::TempDir;
-
-use crate::testbed;
-use display::Display;
-use mode::Mode;
-
-const RUN_PATIENCE: Duration = Duration::from_secs(120);
+use crate::part::Part;
 
 /// How the demo builds, and where its image goes on a cluster of your own.
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub(crate) struct Options {
+pub struct Options {
     /// The build mode.
     #[arg(long, value_enum, default_value_t = Mode::Kaniko)]
-    mode: Mode,
+    pub mode: Mode,
     /// With cluster-buildkit: a daemon without privileges.
     #[arg(long)]
-    rootless: bool,
+    pub rootless: bool,
     /// Build all that `examples/project` says instead: two environments, three modes.
     #[arg(long, conflicts_with_all = ["mode", "rootless"])]
-    project: bool,
+    pub project: bool,
     /// Install a registry in the cluster, and push to that.
     #[arg(long, conflicts_with_all = ["registry", "project"])]
-    in_cluster_registry: bool,
+    pub in_cluster_registry: bool,
     /// The registry to push to, and the path below it.
     #[arg(long, value_name = "HOST[:PORT]/NAMESPACE")]
-    registry: Option<String>,
+    pub registry: Option<String>,
     /// The registry speaks plain HTTP.
     #[arg(long, requires = "registry")]
-    insecure: bool,
+    pub insecure: bool,
     /// An imagePullSecret that may push there.
     #[arg(long, value_name = "NAMESPACE/NAME")]
-    pull_secret: Option<String>,
+    pub pull_secret: Option<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
-    if options.rootless && options.mode != Mode::ClusterBuildkit {
-        bail!("--rootless is for --mode cluster-buildkit");
-    }
-    if options.in_cluster_registry && options.mode == Mode::LocalDocker {
-        bail!(
-            "--in-cluster-registry is for modes that build in the cluster: a local daemon does not reach it"
-        );
-    }
-    let environment = testbed::up()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    if options.project {
-        return runtime.block_on(project::show(options, &environment));
-    }
-    let mut provider = provider(options, environment.owned)?;
-    mode::set(options, environment.owned, &mut provider)?;
-    if options.in_cluster_registry {
-        provider.deployment_registry = None;
-        provider.image_pull_secrets.clear();
-        if environment.owned {
-            provider.in_cluster_registry.image = Some(testbed::registry_image().to_owned());
+/// A build mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// Pods of the kaniko executor.
+    Kaniko,
+    /// A `BuildKit` daemon in the cluster.
+    ClusterBuildkit,
+    /// A Docker daemon in the cluster.
+    ClusterDocker,
+    /// The Docker daemon of this machine.
+    LocalDocker,
+}
+
+impl Options {
+    /// What a testbed needs to have for the demo.
+    pub fn parts(&self) -> &'static [Part] {
+        if self.project {
+            return &[Part::Kaniko, Part::Buildkit];
+        }
+        match self.mode {
+            Mode::Kaniko => &[Part::Kaniko],
+            Mode::ClusterBuildkit => &[Part::Buildkit],
+            Mode::ClusterDocker => &[Part::ClusterDocker],
+            Mode::LocalDocker => &[Part::LocalDocker],
         }
     }
-    if environment.owned {
-        provider.kubeconfig = environment.variables.get("KUBECONFIG").map(Into::into);
-    }
-    // On a machine of a user's, it is the daemon of the `docker` command.
-    let daemon = environment.variables.get("GARDEN_TEST_DOCKER_HOST").filter(|_| environment.owned);
-    runtime.block_on(show(provider, daemon.map(String::as_str)))?;
-
-    println!("\nGo on:");
-    if environment.owned {
-        println!("  eval \"$(cargo xtask testbed env)\"  use this cluster from your shell; then");
-    }
-    println!("  cargo run --example quickstart     the same in ten lines of Rust");
-    println!("  cargo run --example plan           what a build would create, without creating it");
-    if environment.owned {
-        println!("  cargo xtask testbed down           stop the cluster");
-    }
-    Ok(())
-}
-
-/// Reads the demo's project file, for the testbed or for the user's own cluster.
-fn provider(options: &Options, testbed: bool) -> Result<ProviderConfig> {
-    let project = garden_build::config::load(application().join("project.garden.yml"))?;
-    let mut provider = project.provider(if testbed { "testbed" } else { "dev" })?;
-    if let Some(registry) = &options.registry {
-        let mut registry = DeploymentRegistry::new(registry)?;
-        registry.insecure = options.insecure;
-        provider.deployment_registry = Some(registry);
-        provider.image_pull_secrets.clear();
-    } else if !testbed && !options.in_cluster_registry {
-        bail!(
-            "this cluster needs a registry to push to: cargo xtask demo --registry HOST[:PORT]/NAMESPACE \
-             [--insecure] [--pull-secret NAMESPACE/NAME], or one in the cluster: --in-cluster-registry; or unset KUBECONFIG to use a cluster made here"
-        );
-    }
-    if let Some(secret) = &options.pull_secret {
-        let (namespace, name) = secret.split_once('/').context("--pull-secret is NAMESPACE/NAME")?;
-        provider.image_pull_secrets.push(SecretRef::new(name).in_namespace(namespace));
-    }
-    Ok(provider)
-}
-
-async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
-    let builder = match daemon.filter(|_| provider.build_mode == BuildMode::LocalDocker) {
-        Some(address) => {
-            let client = client(&provider).await?;
-            Builder::with_docker(provider.clone(), client, DockerDaemon::at(address)?)?
-        }
-        None => Builder::connect(provider.clone()).await?,
-    };
-    let registry = provider.in_cluster_registry_namespace().map(|_| "a registry");
-    let daemon = matches!(provider.build_mode, BuildMode::ClusterDocker(_)).then_some("a Docker daemon");
-    let installed: Vec<_> = [registry, daemon].into_iter().flatten().collect();
-    if !installed.is_empty() {
-        println!("\n--- install {} in the cluster, or find it installed", installed.join(" and "));
-        if let Some(nodes) = shown(builder.init()).await?.registry_nodes {
-            println!("the registry serves, and these nodes have pulled from it: {}", nodes.join(", "));
-        }
-    }
-    // A copy, because the demo changes a file; and a release that no earlier demo has built.
-    let copy = copy_of(&application())?;
-    let release = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
-    let request = || BuildRequest::new("app", copy.path()).build_arg("RELEASE", &release);
-
-    println!("\n--- build examples/app with {}", provider.build_mode.as_str());
-    build(&builder, request()).await?;
-    println!("\n--- build it again, unchanged");
-    build(&builder, request()).await?;
-    println!("\n--- change one file and build it again");
-    let script = copy.path().join("serve.sh");
-    fs::write(&script, fs::read_to_string(&script)? + "echo '--- that was all'\n")?;
-    let image = build(&builder, request()).await?;
-
-    println!("\n--- run {} as a pod in the cluster; it says:", image.reference);
-    if provider.build_mode == BuildMode::LocalDocker {
-        make_namespace(&provider).await?;
-    }
-    let printed = run_as_pod(&provider, &image.reference.at(image.digest)).await?;
-    for line in printed.lines() {
-        println!("   {line}");
-    }
-    Ok(())
-}
-
-async fn build(builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
-    let image = shown(builder.start(request).await?).await?;
-    let seconds = image.duration.as_secs_f64();
-    println!("{}@{}", image.reference, image.digest);
-    match image.outcome {
-        Outcome::AlreadyExists => println!("nothing was built: the image exists already ({seconds:.3} s)"),
-        Outcome::Built { steps_cached, steps_run } => {
-            println!("built in {seconds:.1} s: {steps_run} steps run, {steps_cached} from the cache");
-        }
-        _ => println!("took {seconds:.1} s"),
-    }
-    Ok(image)
-}
-
-/// Shows what happens until the operation has ended.
-async fn shown<T: Send + 'static>(mut operation: Operation<T>) -> Result<T> {
-    let mut display = Display::new();
-    while let Some(event) = operation.next_event().await {
-        display.show(&event);
-    }
-    display.end();
-    Ok(operation.await?)
-}
-
-/// Makes the project's namespace if it is missing. Builds in the cluster have made it before.
-async fn make_namespace(provider: &ProviderConfig) -> Result<()> {
-    let namespaces: Api<Namespace> = Api::all(client(provider).await?);
-    let name = &provider.namespace.name;
-    if namespaces.get_opt(name).await?.is_none() {
-        let namespace = serde_json::from_value(json!({ "metadata": { "name": name } }))?;
-        namespaces.create(&PostParams::default(), &namespace).await?;
-    }
-    Ok(())
-}
-
-async fn run_as_pod(provider: &ProviderConfig, image: &str) -> Result<String> {
-    let pods: Api<Pod> = Api::namespaced(client(provider).await?, &provider.namespace.name);
-    let name = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis());
-    let pod = serde_json::from_value(json!({
-        "metadata": { "name": name },
-        "spec": { "restartPolicy": "Never", "containers": [{ "name": "app", "image": image }] },
-    }))?;
-    pods.create(&PostParams::default(), &pod).await?;
-    let printed = tokio::time::timeout(RUN_PATIENCE, printed_by(&pods, &name)).await;
-    pods.delete(&name, &DeleteParams::default().grace_period(0)).await?;
-    printed.with_context(|| {
-        let patience = RUN_PATIENCE.as_secs();
-        format!("{image} did not run within {patience} s; can the cluster's nodes pull it without a secret?")
-    })?
-}
-
-async fn printed_by(pods: &Api<Pod>, name: &str) -> Result<String> {
-    let ended = |pod: Option<&Pod>| {
-        let phase = pod.and_then(|pod| pod.status.as_ref()?.phase.as_deref());
-        matches!(phase, Some("Succeeded" | "Failed"))
-    };
-    let pod = kube::runtime::wait::await_condition(pods.clone(), name, ended).await?;
-    let printed = pods.logs(name, &LogParams::default()).await?;
-    if pod.and_then(|pod| pod.status?.phase).as_deref() == Some("Failed") {
-        bail!("the pod failed after it had printed:\n{printed}");
-    }
-    Ok(printed)
-}
-
-async fn client(provider: &ProviderConfig) -> Result<Client> {
-    let Some(path) = &provider.kubeconfig else { return Ok(Client::try_default().await?) };
-    let kubeconfig = Kubeconfig::read_from(path)?;
-    Ok(Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?)?)
-}
-
-fn application() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("examples").join("app")
-}
-
-fn copy_of(directory: &Path) -> Result<TempDir> {
-    let copy = TempDir::new()?;
-    copy_into(directory, copy.path())?;
-    Ok(copy)
-}
-
-fn copy_into(from: &Path, to: &Path) -> Result<()> {
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            fs::create_dir(&target)?;
-            copy_into(&entry.path(), &target)?;
-        } else {
-            // Keeps the executable bit, which is part of the context.
-            fs::copy(entry.path(), target)?;
-        }
-    }
-    Ok(())
 }

@@ -1,16 +1,15 @@
 //! Development tasks of the workspace, run as `cargo xtask <task>`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
 
-mod bench;
-mod conformance;
-mod demo;
-mod schema;
-mod test;
-mod testbed;
-
+use std::env;
+use std::os::unix::process::CommandExt as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::{Context as _, Result};
+use clap::{Args, Parser, Subcommand};
+use xtask::part::Part;
+use xtask::prepare::prepare;
+use xtask::{cargo, demo};
 
 /// Development tasks of the garden-build workspace.
 #[derive(Debug, Parser)]
@@ -23,35 +22,61 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Measure ours and a peer side by side, in a real cluster.
-    #[command(subcommand)]
-    Bench(bench::Command),
+    Bench(PassedOn),
     /// Write the README's table of what each build mode can do, as the last run of the tests saw it.
-    Conformance,
+    Conformance(PassedOn),
     /// Build a small application in a real cluster, and run it there.
     Demo(demo::Options),
     /// Write the JSON Schema of the project files.
-    Schema,
+    Schema(PassedOn),
     /// Run all checks and tests, the end-to-end ones too.
-    Test,
+    Test(PassedOn),
     /// A real one-node Kubernetes on this machine, for demos and end-to-end tests.
-    #[command(subcommand)]
-    Testbed(testbed::Command),
+    Testbed(PassedOn),
+}
+
+/// Arguments that the workbench understands.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+struct PassedOn {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    arguments: Vec<String>,
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().task {
-        Task::Bench(command) => bench::run(&command),
-        Task::Conformance => conformance::write(),
-        Task::Demo(options) => demo::run(&options),
-        Task::Schema => schema::write(),
-        Task::Test => test::run(),
-        Task::Testbed(command) => testbed::run(&command),
-    };
-    match result {
+    match run(&Arguments::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(task: &Task) -> Result<()> {
+    match task {
+        // The tests begin with what needs no testbed, so they do not wait for it to be built.
+        Task::Test(_) if !has_cluster() => {
+            return prepare(&Part::ALL, || {
+                cargo::build_workbench()?;
+                cargo::succeed(cargo::workbench()?.args(env::args_os().skip(1)), "`cargo xtask test`")
+            });
+        }
+        Task::Demo(options) if !has_cluster() => prepare(options.parts(), cargo::build_workbench)?,
+        Task::Testbed(PassedOn { arguments }) if arguments == &["up"] && !has_cluster() => {
+            prepare(&Part::ALL, cargo::build_workbench)?;
+        }
+        _ => cargo::build_workbench()?,
+    }
+    // Takes this process's place, so that Ctrl-C and the exit status are the task's.
+    let error = cargo::workbench()?.args(env::args_os().skip(1)).exec();
+    Err(error).context("starting the workbench")
+}
+
+/// Whether the user has a cluster, for which nothing is to be prepared. The testbed's own may have to be repaired.
+fn has_cluster() -> bool {
+    let testbed =
+        env::var("GARDEN_TESTBED_STATE").unwrap_or_else(|_| "/var/lib/garden-build-testbed".to_owned());
+    env::var("KUBECONFIG")
+        .is_ok_and(|kubeconfig| !kubeconfig.is_empty() && kubeconfig != format!("{testbed}/kubeconfig"))
 }

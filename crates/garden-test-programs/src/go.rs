@@ -59,6 +59,15 @@ impl Go {
     ///
     /// Fails if there is no compiler, if it fails, or if the cache cannot be written.
     pub fn build(&self, module: &Module) -> Result<PathBuf> {
+        self.build_announced(module, || ())
+    }
+
+    /// Does the same, and calls `announce` before it compiles anything itself.
+    ///
+    /// # Errors
+    ///
+    /// Fails as [`Go::build`] does.
+    pub fn build_announced(&self, module: &Module, announce: impl FnOnce()) -> Result<PathBuf> {
         let directory = self.directory(module)?;
         if directory.is_dir() {
             return Ok(directory);
@@ -70,25 +79,17 @@ impl Go {
         if directory.is_dir() {
             return Ok(directory);
         }
-        // A dot ends the name, so that what `docker` leaves is not taken for what `docker-cli` does.
-        let prefix = format!(".building-{}.", module.name);
-        self.remove_left_behind(&prefix)?;
-        let partial = tempfile::Builder::new().prefix(&prefix).tempdir_in(&self.kept)?;
-        self.compile(module, partial.path())?;
-        fs::rename(partial.keep(), &directory)
+        announce();
+        // The lock makes this directory ours. A build that was killed may have left it.
+        let partial = self.kept.join(format!(".building-{}", module.name));
+        if partial.exists() {
+            fs::remove_dir_all(&partial)?;
+        }
+        fs::create_dir(&partial)?;
+        self.compile(module, &partial)?;
+        fs::rename(&partial, &directory)
             .with_context(|| format!("putting {} into place", directory.display()))?;
         Ok(directory)
-    }
-
-    /// Removes what builds of the same module that were killed have left. The caller holds the lock.
-    fn remove_left_behind(&self, prefix: &str) -> Result<()> {
-        for entry in fs::read_dir(&self.kept)? {
-            let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(prefix) {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok(())
     }
 
     fn compile(&self, module: &Module, into: &Path) -> Result<()> {
@@ -110,14 +111,8 @@ impl Go {
 
     fn key(&self, module: &Module) -> Result<String> {
         let mut files = BTreeMap::new();
-        for entry in fs::read_dir(module.source()).with_context(|| format!("reading {}", module.name))? {
-            let path = entry?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name == "go.mod" || name == "go.sum" || name.ends_with(".go") {
-                let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-                files.insert(name, content);
-            }
-        }
+        let source = module.source();
+        read_sources(&source, &source, &mut files).with_context(|| format!("reading {}", module.name))?;
         let flags = format!("{} {} {}", module.packages.join(" "), module.linker_flags, module.build_tags);
         Ok(key(&files, flags.trim_end(), &self.version(module)?))
     }
@@ -134,6 +129,20 @@ impl Go {
         }
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
+}
+
+/// Reads the pins and the sources below `directory`, by their paths below `root`.
+fn read_sources(root: &Path, directory: &Path, into: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
+        if path.is_dir() {
+            read_sources(root, &path, into)?;
+        } else if name == "go.mod" || name == "go.sum" || name.ends_with(".go") {
+            into.insert(name, fs::read(&path)?);
+        }
+    }
+    Ok(())
 }
 
 fn key(files: &BTreeMap<String, Vec<u8>>, flags: &str, version: &str) -> String {
@@ -192,15 +201,14 @@ chmod +x "$2/dockerignore-oracle"
     }
 
     #[test]
-    fn what_a_killed_build_has_left_is_removed_by_the_next_of_its_module_only() {
+    fn what_a_killed_build_has_left_is_not_taken_for_a_result() {
         let directory = tempfile::tempdir().expect("a directory");
         let go = slow_go(directory.path());
-        let left = |name: &str| go.kept.join(format!(".building-{name}.abc"));
-        for name in ["dockerignore-oracle", "dockerignore-oracle-2"] {
-            fs::create_dir_all(left(name)).expect("a directory");
-        }
-        go.build(&DOCKERIGNORE_ORACLE).expect("built");
-        assert!(!left("dockerignore-oracle").exists() && left("dockerignore-oracle-2").exists());
+        let left = go.kept.join(".building-dockerignore-oracle");
+        fs::create_dir_all(&left).expect("a directory");
+        fs::write(left.join("half"), "").expect("written");
+        let built = go.build(&DOCKERIGNORE_ORACLE).expect("built");
+        assert!(!left.exists() && !built.join("half").exists());
     }
 
     #[test]

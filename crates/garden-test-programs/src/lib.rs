@@ -1,14 +1,16 @@
-//! The programs that tests compare with, besides Rust: which of them this machine lacks, and those in Go, which are
-//! built from the modules below `testbed/tools`.
+//! What tests need of a machine besides Rust: programs to compare with, of which it may lack some, and of which those in Go
+//! are built from the modules below `testbed/tools`; and a clock that does not run on while others work.
 //!
 //! The tests of every crate and `cargo xtask` share it. No published crate depends on it but for its tests.
 
 mod cache;
+mod clock;
 mod go;
 mod module;
 mod needs;
 
 pub use cache::{cache_directory, hex, short_hash};
+pub use clock::cpu_time;
 pub use go::Go;
 pub use module::{DISTRIBUTION, DOCKERFILE_ORACLE, DOCKERIGNORE_ORACLE, FILESYNC_RECEIVER, Module};
 pub use needs::{Program, find_on_path, lacks};

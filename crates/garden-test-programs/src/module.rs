@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 pub struct Module {
     /// The directory below `testbed/tools`.
     pub name: &'static str,
-    /// The packages whose programs are built; `.` is the program of the module itself.
+    /// The packages whose programs are built. `.` is the program of the module itself.
     pub packages: &'static [&'static str],
     /// The value of Go's `-tags`.
     pub build_tags: &'static str,

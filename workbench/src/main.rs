@@ -1,0 +1,67 @@
+//! What `cargo xtask` does with a cluster: the testbed, the demo, the benches, and what is written from what tests see.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
+
+mod bench;
+mod conformance;
+mod demo;
+mod schema;
+mod test;
+mod testbed;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Development tasks of the garden-build workspace that use its crates.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Measure ours and a peer side by side, in a real cluster.
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// Write the README's table of what each build mode can do, as the last run of the tests saw it.
+    Conformance(Generated),
+    /// Build a small application in a real cluster, and run it there.
+    Demo(xtask::demo::Options),
+    /// Write the JSON Schema of the project files.
+    Schema(Generated),
+    /// Run all checks and tests, the end-to-end ones too.
+    Test,
+    /// A real one-node Kubernetes on this machine, for demos and end-to-end tests.
+    #[command(subcommand)]
+    Testbed(testbed::Command),
+}
+
+/// What to do with a file that is made of something else.
+#[derive(Debug, Args)]
+struct Generated {
+    /// Fail if the file is not up to date, and write nothing.
+    #[arg(long)]
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Bench(command) => bench::run(&command),
+        Task::Conformance(Generated { check: true }) => conformance::check(),
+        Task::Conformance(Generated { check: false }) => conformance::write(),
+        Task::Demo(options) => demo::run(&options),
+        Task::Schema(Generated { check: true }) => schema::check(),
+        Task::Schema(Generated { check: false }) => schema::write(),
+        Task::Test => test::run(),
+        Task::Testbed(command) => testbed::run(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The end-to-end tests and the examples, on the testbed or on the user's own cluster.
+
+use std::env;
+
+use anyhow::Result;
+use xtask::cargo::succeed;
+use xtask::part::Part;
+
+use super::binaries;
+use super::phases::Phases;
+use super::run::run_to_end;
+use crate::testbed::Environment;
+use crate::{conformance, testbed};
+
+/// Builds at once in the end-to-end tests. They wait for the cluster most of the time.
+const THREADS: &str = "--test-threads=4";
+
+pub(super) fn run(phases: &mut Phases) -> Result<()> {
+    conformance::forget()?;
+    let was_running = testbed::is_running();
+    let environment = phases.run("testbed", || testbed::up(&Part::ALL))?;
+    let tested = phases.run("end-to-end tests", || tests(&environment));
+    let tested = tested.and_then(|()| phases.run("examples", || examples(&environment)));
+    // A testbed that an earlier, killed run of CI left behind is nobody's.
+    let keep = was_running && env::var_os("CI").is_none();
+    let stopped = if environment.owned && !keep { testbed::down() } else { Ok(()) };
+    tested.and(stopped)?;
+    phases.run("what the README says of each build mode", conformance::check)
+}
+
+fn tests(environment: &Environment) -> Result<()> {
+    let binary = binaries::end_to_end()?;
+    let mut command = binary.command();
+    let ended = run_to_end(command.arg(THREADS).envs(&environment.variables), true)?;
+    binaries::report(&binary, &ended)
+}
+
+/// They name the testbed's registry; another cluster has its own.
+fn examples(environment: &Environment) -> Result<()> {
+    if !environment.owned {
+        return Ok(());
+    }
+    let registry = environment.variables.get("GARDEN_TEST_REGISTRY").map_or("", String::as_str);
+    let published = format!("{registry}/published/app");
+    let runs: [(&str, &[&str]); 5] = [
+        ("plan", &[]),
+        ("quickstart", &[]),
+        ("cluster_init", &[testbed::registry_image()]),
+        ("cleanup", &[]),
+        ("publish", &[&published, "1.0-${module.hash}"]),
+    ];
+    for (name, arguments) in runs {
+        println!("--- example {name}");
+        let mut command = binaries::example(name)?.command();
+        succeed(command.args(arguments).envs(&environment.variables), &format!("the example {name}"))?;
+    }
+    Ok(())
+}

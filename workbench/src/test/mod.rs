@@ -1,0 +1,63 @@
+//! `cargo xtask test`: every check and every test, the end-to-end ones included.
+
+mod binaries;
+mod dependencies;
+mod end_to_end;
+mod features;
+mod lints;
+mod phases;
+mod run;
+mod scripts;
+
+use std::process::Command;
+use std::thread;
+
+use anyhow::{Result, anyhow};
+use xtask::cargo::{command, succeed};
+use xtask::part::Part;
+
+use crate::{schema, testbed};
+use phases::Phases;
+
+pub(crate) fn run() -> Result<()> {
+    testbed::check()?;
+    let mut phases = Phases::default();
+    let result = thread::scope(|scope| {
+        // On a new machine this takes longer than all before the end-to-end tests.
+        let cluster = scope.spawn(|| testbed::prepare(&Part::ALL));
+        let checked = before_the_cluster(&mut phases);
+        // Says why first, as what follows from it would hide it.
+        let prepared = cluster.join().map_err(|_| anyhow!("preparing the testbed panicked"))?;
+        checked.and(prepared)?;
+        phases.run("unit and integration tests", binaries::unit_and_integration_tests)?;
+        phases.run("documentation's tests", || {
+            succeed(&mut command(["test", "--workspace", "--doc", "--quiet"]), "documentation's tests")
+        })?;
+        end_to_end::run(&mut phases)
+    });
+    phases.print();
+    result?;
+    println!("\nall checks and tests passed");
+    Ok(())
+}
+
+/// What needs neither a cluster nor other programs.
+fn before_the_cluster(phases: &mut Phases) -> Result<()> {
+    phases.run("formatting", || succeed(&mut command(["fmt", "--all", "--check"]), "formatting"))?;
+    phases.run("compiling tests and examples", binaries::compile)?;
+    phases.run("lints", lints::clippy)?;
+    phases.run("check of each choice of features", features::check_each)?;
+    phases.run("documentation", lints::documentation)?;
+    phases.run("dependencies", dependencies::check)?;
+    phases.run("JSON Schema", schema::check)?;
+    phases.run("scripts and Go programs", scripts::check)
+}
+
+/// Runs a command and returns what it prints.
+fn output_of(command: &mut Command, what: &str) -> Result<String> {
+    let output = command.output().map_err(|error| anyhow!("running {what}: {error}"))?;
+    if !output.status.success() {
+        return Err(anyhow!("{what} failed: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
