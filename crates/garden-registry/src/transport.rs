@@ -321,3 +321,18 @@ fn connect_timed_out(error: &ClientError) -> bool {
     let mut io = chain(error).filter_map(|error| error.downcast_ref::<io::Error>());
     io.any(|error| error.kind() == io::ErrorKind::TimedOut)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_is_asked_three_times_within_two_seconds() {
+        // Jitter makes each different.
+        for _ in 0..100 {
+            let delays: Vec<_> = Patience::Question.delays().build().collect();
+            assert_eq!(delays.len(), 2);
+            assert!(delays.iter().sum::<Duration>() <= Duration::from_secs(2), "{delays:?}");
+        }
+    }
+}

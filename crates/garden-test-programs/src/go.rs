@@ -146,8 +146,10 @@ fn read_sources(root: &Path, directory: &Path, into: &mut BTreeMap<String, Vec<u
 }
 
 fn key(files: &BTreeMap<String, Vec<u8>>, flags: &str, version: &str) -> String {
-    let contents = files.iter().flat_map(|(name, content)| [name.as_bytes(), content]);
-    let parts: Vec<_> = [flags.as_bytes(), version.as_bytes()].into_iter().chain(contents).collect();
+    let (pins, sources): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| !name.ends_with(".go"));
+    let mut parts: Vec<&[u8]> = pins.into_iter().map(|(_, content)| content.as_slice()).collect();
+    parts.extend([flags.as_bytes(), version.as_bytes()]);
+    parts.extend(sources.into_iter().flat_map(|(name, content)| [name.as_bytes(), content]));
     short_hash(&parts)
 }
 

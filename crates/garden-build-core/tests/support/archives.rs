@@ -5,7 +5,6 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use garden_build_core::BuildRequest;
 use garden_build_core::context::{Context, EntryKind};
@@ -112,18 +111,8 @@ pub(crate) fn ends_though_its_input_stays_open(stream: &[u8]) {
         .expect("oracle");
     let mut input = executor.stdin.take().expect("piped");
     input.write_all(stream).expect("written");
-    let deadline = Instant::now() + Duration::from_secs(10);
-    let status = loop {
-        match executor.try_wait().expect("status") {
-            Some(status) => break Some(status),
-            None if Instant::now() > deadline => break None,
-            None => std::thread::sleep(Duration::from_millis(10)),
-        }
-    };
-    if status.is_none() {
-        executor.kill().expect("killed");
-        executor.wait().expect("ended");
-    }
-    assert!(status.is_some_and(|status| status.success()), "{} bytes: {status:?}", stream.len());
+    // A reader that waits for more would hang here, until the test run kills it.
+    let status = executor.wait().expect("status");
+    assert!(status.success(), "{} bytes: {status:?}", stream.len());
     drop(input);
 }

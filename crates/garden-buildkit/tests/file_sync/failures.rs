@@ -17,7 +17,7 @@ use garden_buildkit::client::file_sync::{
     Source, SyncError, SyncState, Wanted, send,
 };
 
-use crate::receiver::{Outcome, runtime, sync, sync_with};
+use crate::receiver::{HANGS, Outcome, runtime, sync, sync_with};
 
 const ALL: FilterRequest = FilterRequest { include: Vec::new(), exclude: Vec::new(), follow: Vec::new() };
 
@@ -282,9 +282,7 @@ impl Talk {
     }
 
     fn next(&mut self) -> Option<Packet> {
-        runtime().block_on(async {
-            tokio::time::timeout(Duration::from_secs(5), self.packets.next()).await.expect("in time")
-        })
+        runtime().block_on(async { tokio::time::timeout(HANGS, self.packets.next()).await.expect("in time") })
     }
 
     /// Reads packets up to the end of the list.
@@ -361,7 +359,7 @@ fn everything_ends_soon_when_the_stream_is_dropped_or_the_session_ends() {
         // The source, and with it the counter, is gone when the last thread has ended.
         let start = Instant::now();
         while Arc::strong_count(&read) > 1 {
-            assert!(start.elapsed() < Duration::from_secs(5), "threads are left");
+            assert!(start.elapsed() < HANGS, "threads are left");
             std::thread::sleep(Duration::from_millis(5));
         }
         assert!(matches!(journal.take_failure(), Some(SyncError::Aborted(_))));

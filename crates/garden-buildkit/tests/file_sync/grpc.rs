@@ -13,6 +13,8 @@ use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request};
 
+use crate::receiver::HANGS;
+
 /// Connects a client to a server with `source` as its directory `context`.
 async fn connect(source: Arc<dyn Source>) -> (FileSyncClient<Channel>, Journal) {
     let journal = Journal::default();
@@ -109,7 +111,7 @@ async fn a_call_that_is_dropped_is_over() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), over).await.expect("in time");
+    tokio::time::timeout(HANGS, over).await.expect("in time");
     assert!(matches!(journal.take_failure(), Some(SyncError::Aborted(_))));
 }
 

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
@@ -15,6 +16,9 @@ use garden_buildkit::client::file_sync::{
 use garden_test_programs::{FILESYNC_RECEIVER, Go};
 use prost::Message;
 use serde::{Deserialize, Serialize};
+
+/// What has not come about by now never will. No test expects anything within a time that a slow machine could exceed.
+pub(crate) const HANGS: Duration = Duration::from_secs(120);
 
 /// What a sync came to.
 pub(crate) struct Outcome {

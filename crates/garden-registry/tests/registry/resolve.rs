@@ -1,7 +1,6 @@
 //! What an answer to a HEAD means.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use garden_build_core::{Digest, ErrorKind, ImageReference};
 use garden_registry::{RegistryError, Remedies, Resolution};
@@ -88,11 +87,9 @@ async fn an_overloaded_registry_is_asked_again() {
 }
 
 #[tokio::test]
-async fn it_is_asked_three_times_within_two_seconds_and_then_reported() {
+async fn it_is_asked_three_times_and_then_reported() {
     let server = FakeServer::start(|_| status(503)).await;
-    let began = Instant::now();
     let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("busy");
-    assert!(began.elapsed().as_secs_f32() < 2.5);
     assert_eq!(server.seen().len(), 3);
     let error = error.explain(&Remedies::OF_PROGRAM);
     assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Unreachable, true));
