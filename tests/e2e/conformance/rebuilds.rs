@@ -8,8 +8,11 @@ use super::image::files;
 use super::{Case, Seen};
 use crate::site::{recording_client, registry, steps};
 
-/// Makes a file that is another one each time.
-const UNIQUE: &str = "RUN cat /proc/sys/kernel/random/uuid >";
+/// A step that makes `file`, another one each time it runs. No other test's run has it in its cache: a daemon that several
+/// builds reach at once can keep two records of one step, and later builds take either.
+fn unique(case: &Case<'_>, file: &str) -> String {
+    format!("RUN : {}; cat /proc/sys/kernel/random/uuid > {file}\n", case.project.namespace)
+}
 
 pub(super) async fn unchanged(case: &mut Case<'_>) -> Seen {
     case.project.file("Dockerfile", "FROM scratch\nCOPY . /\n");
@@ -27,7 +30,8 @@ pub(super) async fn unchanged(case: &mut Case<'_>) -> Seen {
 }
 
 pub(super) async fn cache(case: &mut Case<'_>) -> Seen {
-    case.project.dockerfile(&format!("{UNIQUE} /early\nCOPY app.txt /\n{UNIQUE} /late\n"));
+    let (early, late) = (unique(case, "/early"), unique(case, "/late"));
+    case.project.dockerfile(&format!("{early}COPY app.txt /\n{late}"));
     case.project.file("app.txt", "before");
     let first = case.build(case.request()).await;
     // A daemon that tests share has not seen this in an earlier run.
@@ -46,7 +50,8 @@ pub(super) async fn cache(case: &mut Case<'_>) -> Seen {
 }
 
 pub(super) async fn no_cache(case: &mut Case<'_>) -> Seen {
-    case.project.dockerfile(&format!("{UNIQUE} /id\n"));
+    let id = unique(case, "/id");
+    case.project.dockerfile(&id);
     let first = case.build(case.request()).await;
     let first_files = files(&first.reference).await;
     let second = case.build(case.request().no_cache(true)).await;
@@ -57,7 +62,8 @@ pub(super) async fn no_cache(case: &mut Case<'_>) -> Seen {
 }
 
 pub(super) async fn digest(case: &mut Case<'_>) -> Seen {
-    case.project.dockerfile(&format!("{UNIQUE} /id\nCMD [\"cat\", \"/id\"]\n"));
+    let id = unique(case, "/id");
+    case.project.dockerfile(&format!("{id}CMD [\"cat\", \"/id\"]\n"));
     // That the tag stands for the digest in the registry is part of each build of a case.
     let first = case.build(case.request()).await;
     let id = files(&first.reference).await.text("id").to_owned();

@@ -179,11 +179,14 @@ async fn while_collecting<T>(project: &Project, build: impl Future<Output = T>) 
     let (in_cluster, events) = (registry(project), printed());
     let mut collections = 0;
     let collecting = async {
+        // Long enough for a push to get somewhere, and too short for all of it. On a slow machine no push would ever get through
+        // such pauses, so each is longer than the last.
+        let mut pause = Duration::from_millis(1500);
         loop {
             in_cluster.collect_garbage(&events).await.unwrap();
             collections += 1;
-            // Long enough for a push to get somewhere, too short for all of it.
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
     };
     let outcome = tokio::select! {

@@ -12,8 +12,8 @@ use super::run::run_to_end;
 use crate::testbed::Environment;
 use crate::{conformance, testbed};
 
-/// Builds at once in the end-to-end tests. They wait for the cluster most of the time.
-const THREADS: &str = "--test-threads=4";
+/// More than the tests that use the cluster at once: those that wait for their turn (`tests/e2e/site/turn.rs`) hold a thread, too.
+const THREADS: &str = "--test-threads=32";
 
 pub(super) fn run(phases: &mut Phases) -> Result<()> {
     conformance::forget()?;
