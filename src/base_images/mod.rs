@@ -71,8 +71,13 @@ impl BaseImages {
             Ok(())
         });
         let checked = try_join_all(registries).await;
-        self.facts.save().await;
+        self.save().await;
         checked.map(drop)
+    }
+
+    /// Keeps what was learned for later processes, from a check that was broken off as well.
+    pub(crate) async fn save(&self) {
+        self.facts.save().await;
     }
 
     /// Asks the places where builders look for the image, one after the other, as they do.

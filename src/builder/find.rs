@@ -1,9 +1,11 @@
 //! From a request to the image's name, and whether the image exists.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
+use futures::future::maybe_done;
 use garden_build_core::context::{Cancelled, Context, DigestCache, Extent, Reader, Tree};
 use garden_build_core::{
     BuildRequest, Error, ErrorKind, EventSink, ImageReference, NamedContext, Result, Stream, Version,
@@ -76,33 +78,45 @@ impl Inner {
         events: &EventSink,
         cancel: &CancellationToken,
     ) -> Result<Choice> {
-        let mut checking = pin!(self.check_base_images(prepared));
-        let early = timeout(AT_ONCE, &mut checking).await;
+        let mut checking = pin!(maybe_done(self.check_base_images(prepared)));
+        let _ = timeout(AT_ONCE, checking.as_mut()).await;
+        let early = checking.as_mut().output_mut().map(|checked| checked.clone());
         let why = match &early {
-            Ok(Ok(())) => return Ok(Choice::AsRead),
-            Ok(Err(doubt)) => doubt,
-            Err(_) => "whether base images have triggers (ONBUILD) is not known yet",
+            Some(Ok(())) => return Ok(Choice::AsRead),
+            Some(Err(doubt)) => doubt,
+            None => "whether base images have triggers (ONBUILD) is not known yet",
         };
-        let step = events.step(format!("read the whole build context: {why}"));
-        let whole = step.end(self.prepare(prepared.request.clone().whole_context(true), cancel).await)?;
-        let whole = match known {
-            Known::Unknown(_) => Choice::WholeUnasked(whole),
-            _ => {
-                let known = self.look_for(&whole, replaces, events).await?;
-                Choice::Whole(whole, known)
+        let whole = async {
+            let step = events.step(format!("read the whole build context: {why}"));
+            let whole = step.end(self.prepare(prepared.request.clone().whole_context(true), cancel).await)?;
+            if matches!(known, Known::Unknown(_)) {
+                return Ok(Choice::WholeUnasked(whole));
             }
+            let known = self.look_for(&whole, replaces, events).await?;
+            Ok::<_, Error>(Choice::Whole(whole, known))
         };
-        if early.is_ok() || matches!(whole, Choice::Whole(_, Known::Exists(_))) {
+        let mut whole = pin!(whole);
+        // The check goes on meanwhile. If it were left alone, it might hold what the look-up waits for, such as the reading of the
+        // credentials, or be the next in turn for it: then neither would ever go on.
+        let whole = poll_fn(|task| {
+            let _ = checking.as_mut().poll(task);
+            whole.as_mut().poll(task)
+        })
+        .await?;
+        if early.is_some() || matches!(whole, Choice::Whole(_, Known::Exists(_))) {
+            // What the check has learned so far saves the next build's questions.
+            self.base_images.save().await;
             return Ok(whole);
         }
         // It will be built, so the answer matters: with it, the image may get the better name after all.
         let step = events.step("find out whether base images have triggers (ONBUILD)");
-        let checked = checking.await;
-        if let Err(doubt) = &checked {
+        checking.as_mut().await;
+        let checked = checking.as_mut().take_output();
+        if let Some(Err(doubt)) = &checked {
             step.log(Stream::Builder, doubt.as_str());
         }
         step.done();
-        Ok(if checked.is_ok() { Choice::AsRead } else { whole })
+        Ok(if matches!(checked, Some(Ok(()))) { Choice::AsRead } else { whole })
     }
 
     /// Makes sure that what was left out of the context is not read by triggers of base images; else tells why.

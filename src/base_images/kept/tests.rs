@@ -4,6 +4,7 @@ use tempfile::TempDir;
 use super::super::facts::Child;
 use super::*;
 
+#[expect(clippy::needless_pass_by_value, reason = "names are written where they are used")]
 fn digest(name: impl ToString) -> Digest {
     Digest::of(name.to_string().as_bytes())
 }
