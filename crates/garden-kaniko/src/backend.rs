@@ -113,7 +113,8 @@ impl KanikoBackend {
         if !self.settings.has_credentials() {
             return Ok(None);
         }
-        let credentials = self.credentials.read().await?;
+        // The executor keeps them for its whole run.
+        let credentials = self.credentials.read_for_builder().await?;
         let names = names_in_use(job);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (docker_config, warnings) = credentials.to_docker_config_json(&names, &HELPERS).await;

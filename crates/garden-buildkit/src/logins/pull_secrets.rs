@@ -74,7 +74,8 @@ impl PullSecretLogins {
 
     /// Finds a login for the first of `repositories` at `host` that has one.
     pub(super) async fn find(&self, host: &str, repositories: &[&str]) -> Result<Option<Known>, String> {
-        let credentials = self.credentials.read().await.map_err(|error| error.message().to_owned())?;
+        let credentials =
+            self.credentials.read_for_builder().await.map_err(|error| error.message().to_owned())?;
         let credentials = Credentials::clone(&credentials).with_helpers(self.helpers.clone());
         let mut unanswered: Vec<(HelperQuestion, HelperProblem)> = Vec::new();
         for repository in repositories {

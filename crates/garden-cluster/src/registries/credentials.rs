@@ -16,8 +16,12 @@ use super::pull_secrets::read_pull_secrets;
 use crate::api::Cluster;
 
 /// How long what was read counts, unless it is [expired](RegistryCredentials::expire) before: as long as what a credential
-/// helper has answered. A Secret that is renewed during a long build counts when the image is pushed.
+/// helper has answered. A question from this machine that is refused with old ones is asked again by the next build, which reads them again.
 const COUNTS: Duration = Duration::from_secs(60);
+
+/// How long it counts for a builder. What a builder is refused with ends the build, so a Secret that is renewed while steps run must count
+/// when the image is pushed. The questions of a build's beginning still share one reading.
+const COUNTS_FOR_BUILDERS: Duration = Duration::from_secs(2);
 
 /// The credentials of registries, kept in Secrets of the cluster and, if wanted, in the configuration of this machine's
 /// `docker` command. Cheap to clone; clones share what was read.
@@ -81,16 +85,29 @@ impl RegistryCredentials {
     /// # Errors
     /// If a Secret or the command's configuration cannot be read.
     pub fn read(&self) -> BoxFuture<'_, Result<Arc<Credentials>>> {
+        self.read_within(COUNTS)
+    }
+
+    /// Returns what counts now for a builder, which may ask in the course of a build: what [`read`](Self::read) returns, but at most two
+    /// seconds old.
+    ///
+    /// # Errors
+    /// If a Secret or the command's configuration cannot be read.
+    pub fn read_for_builder(&self) -> BoxFuture<'_, Result<Arc<Credentials>>> {
+        self.read_within(COUNTS_FOR_BUILDERS)
+    }
+
+    fn read_within(&self, longest: Duration) -> BoxFuture<'_, Result<Arc<Credentials>>> {
         // Boxed, as the source may be another one of these.
         Box::pin(async move {
             let mut read = self.0.read.lock().await;
             let expired = self.0.expired.load(Ordering::SeqCst);
-            let counts = |read: &&Read| read.expired == expired && read.began.elapsed() < COUNTS;
+            let counts = |read: &&Read| read.expired == expired && read.began.elapsed() < longest;
             if let Some(read) = read.as_ref().filter(counts) {
                 return Ok(Arc::clone(&read.credentials));
             }
             let began = Instant::now();
-            let now = self.0.source.read().await?;
+            let now = self.0.source.read(longest).await?;
             let credentials = match read.take() {
                 // What a helper answers may have changed though its name has not.
                 Some(before) if *before.credentials == now && !now.name_helpers() => before.credentials,
@@ -103,13 +120,13 @@ impl RegistryCredentials {
 }
 
 impl Source {
-    async fn read(&self) -> Result<Credentials> {
+    async fn read(&self, longest: Duration) -> Result<Credentials> {
         match self {
             Self::Secrets { cluster, field, secrets } => {
                 Ok(read_pull_secrets(cluster, field, secrets).await?)
             }
             Self::DockerCommand { besides } => {
-                let mut known = Credentials::clone(&*besides.read().await?);
+                let mut known = Credentials::clone(&*besides.read_within(longest).await?);
                 known.merge(Credentials::from_docker_cli()?);
                 // Not those of `besides`, which may be the same as before, with what helpers answered then.
                 Ok(known.with_helpers(CredentialHelpers::new()))

@@ -15,7 +15,7 @@ pub(super) async fn of_image(
     credentials: &RegistryCredentials,
     image: &ImageReference,
 ) -> Result<Option<DockerCredentials>> {
-    let found = credentials.read().await?.login(image.registry(), image.repository()).await;
+    let found = credentials.read_for_builder().await?.login(image.registry(), image.repository()).await;
     Ok(found.login.map(|login| for_daemon(image.registry(), login)))
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct BaseImageLogins {
 impl RegistryLogins for BaseImageLogins {
     fn login<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Option<client::Login>, String>> {
         Box::pin(async move {
-            let credentials = self.credentials.read().await.map_err(|error| error.to_string())?;
+            let credentials = self.credentials.read_for_builder().await.map_err(|error| error.to_string())?;
             for repository in garden_buildkit::repositories(host, &self.images) {
                 match credentials.login(host, repository).await.login {
                     Some(Login::Password { username, password }) => {
