@@ -28,6 +28,8 @@ pub fn image_sources(
     let words = flags::merge(&[flags::parse(&request.extra_flags)?, flags::parse(extra_flags)?]);
     let maps = values(&words, "registry-map");
     let maps = maps.iter().flat_map(|map| map.split(';')).filter_map(|map| map.split_once('='));
+    // The executor looks Docker Hub up by its other name only, so that this one maps nothing.
+    let maps = maps.filter(|(of, _)| *of != "docker.io");
     let mirrors = values(&words, "registry-mirror");
     let mirrors: Vec<(&str, &str)> = maps.chain(mirrors.iter().map(|mirror| (DOCKER_HUB, *mirror))).collect();
 
