@@ -72,7 +72,8 @@ impl Run<'_> {
             && failure::service_broke_off(progress.tail())
             // The pod only knows that it did not get everything. If it is our connection that broke, that is the cause; it
             // takes as long again to learn whether the service has died.
-            && let Ok(cause) = timeout(2 * LAST_WORDS_PATIENCE, failed(upload.as_mut())).await
+            && let Some(upload) = upload.as_mut()
+            && let Ok(Some(cause)) = timeout(2 * LAST_WORDS_PATIENCE, upload.failure()).await
         {
             *error = cause.with_log_tail(progress.tail().to_vec());
         }

@@ -93,15 +93,23 @@ impl Announced {
 impl Upload {
     /// Completes if the context cannot come to the pod, with the cause.
     pub(crate) async fn failed(&mut self) -> Error {
-        let Some(task) = &mut self.task else { return std::future::pending().await };
-        let ended = task.await;
+        match self.failure().await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Completes when it has ended. Returns the cause if the context could not come to the pod, the first time that this is
+    /// asked.
+    pub(crate) async fn failure(&mut self) -> Option<Error> {
+        let ended = self.task.as_mut()?.await;
         self.task = None;
         match ended {
-            Ok(Ok(())) => std::future::pending().await,
-            Ok(Err(error)) => error,
-            Err(error) => {
-                Error::new(ErrorKind::Unexpected, "sending the build context broke off").with_source(error)
-            }
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
+            Err(error) => Some(
+                Error::new(ErrorKind::Unexpected, "sending the build context broke off").with_source(error),
+            ),
         }
     }
 
