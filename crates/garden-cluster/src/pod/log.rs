@@ -143,6 +143,8 @@ struct Seen {
     stamps: BTreeMap<Timestamp, usize>,
     /// Those that a resumed stream has not repeated yet.
     expected: BTreeMap<Timestamp, usize>,
+    /// Whether the latest line with a stamp was seen before, and with it the rest of it if it was cut.
+    repeats: bool,
     text: String,
 }
 
@@ -155,6 +157,7 @@ impl Seen {
 
     fn resume(&mut self) {
         self.expected.clone_from(&self.stamps);
+        self.repeats = false;
     }
 
     /// Returns the line without its timestamp, or `None` if it was seen before.
@@ -166,9 +169,13 @@ impl Seen {
         if let Some(stamp) = stamp {
             if let Some(count) = self.expected.get_mut(&stamp).filter(|count| **count > 0) {
                 *count -= 1;
+                self.repeats = true;
                 return None;
             }
+            self.repeats = false;
             self.remember(stamp);
+        } else if self.repeats {
+            return None;
         }
         self.text.clear();
         self.text.push_str(if stamp.is_some() { text.trim_end_matches('\r') } else { &line });
