@@ -20,6 +20,7 @@ pub(crate) struct Watch<K> {
     action: String,
     stream: BoxStream<'static, watcher::Result<watcher::Event<K>>>,
     failing_since: Option<Instant>,
+    last_failure: Option<Instant>,
 }
 
 impl<K> Debug for Watch<K> {
@@ -53,6 +54,7 @@ where
             action: format!("watch {} {namespace}/{what}", K::kind(&())),
             stream: watcher(cluster.api_to_watch::<K>(namespace), config).default_backoff().boxed(),
             failing_since: None,
+            last_failure: None,
         }
     }
 
@@ -78,7 +80,14 @@ where
 
     /// The watch reconnects by itself; only an answer that will not change ends it at once.
     fn failed(&mut self, error: watcher::Error) -> Result<(), ClusterError> {
-        let since = *self.failing_since.get_or_insert_with(Instant::now);
+        let now = Instant::now();
+        // The watcher waits 30 s at most before it tries again, and an answer may take as long. A failure that lies further back was
+        // made up for since, though nothing has changed in the cluster that would have told so.
+        if self.last_failure.is_some_and(|last| now.duration_since(last) > 3 * PATIENCE) {
+            self.failing_since = None;
+        }
+        self.last_failure = Some(now);
+        let since = *self.failing_since.get_or_insert(now);
         let (watcher::Error::InitialListFailed(cause)
         | watcher::Error::WatchStartFailed(cause)
         | watcher::Error::WatchFailed(cause)) = error
