@@ -35,7 +35,8 @@ impl Refusal {
             Self::NoServiceAccount
         } else if says(&["PodSecurity"]) {
             Self::PodSecurity
-        } else if says(&[" cannot "]) {
+        } else if says(&["User \""]) && says(&[" cannot "]) {
+            // A rule of the cluster's own may say that something cannot be; only who lacks a right is named.
             Self::Rights
         } else if says(&["hostPort", "rivileged"]) {
             Self::Privileges
