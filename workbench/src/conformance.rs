@@ -113,7 +113,9 @@ fn records() -> Result<Vec<Record>> {
 /// The modes and cases that there are tests for.
 fn tests() -> Result<Vec<(String, String)>> {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["test", "--quiet", "--test", "e2e", "--", "--list", "--format", "terse", "conformance::"]);
+    // The whole workspace, as wherever tests are compiled: otherwise everything is compiled anew with other features.
+    let selection = ["test", "--workspace", "--quiet", "--test", "e2e", "--"];
+    command.args(selection).args(["--list", "--format", "terse", "conformance::"]);
     let output = command.output().context("running cargo test")?;
     if !output.status.success() {
         bail!("the tests cannot be listed: {}", String::from_utf8_lossy(&output.stderr));
@@ -167,7 +169,7 @@ fn mark<'a>(note: &'a str, notes: &mut Vec<&'a str>) -> String {
     format!(" <sup>{}</sup>", index + 1)
 }
 
-/// Below Cargo's target directory, of which this program is a part: `target/debug/xtask`.
+/// Below Cargo's target directory, of which this program is a part: `target/debug/workbench`.
 fn directory() -> Result<PathBuf> {
     let program = env::current_exe().context("finding this program")?;
     let target = program.ancestors().nth(2).context("finding Cargo's target directory")?;

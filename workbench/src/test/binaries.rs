@@ -125,7 +125,7 @@ pub(super) fn report(binary: &Binary, ended: &Ended) -> Result<()> {
     if !ended.success {
         bail!("{}\n{} FAILED", ended.output, binary.name);
     }
-    println!("{:>6.1} s  {}: {} tests", ended.took.as_secs_f64(), binary.name, ended.passed());
+    println!("{:>6.1} s  {}: {}", ended.took.as_secs_f64(), binary.name, ended.result());
     Ok(())
 }
 

@@ -16,6 +16,6 @@ pub(super) fn clippy() -> Result<()> {
 
 /// Of examples as well, because then dependencies have the features that tests ask for, and are compiled already.
 pub(super) fn documentation() -> Result<()> {
-    let arguments = ["doc", "--workspace", "--no-deps", "--lib", "--example", "plan"];
+    let arguments = ["doc", "--workspace", "--no-deps", "--lib", "--bin", "workbench", "--example", "plan"];
     succeed(command(arguments).env("RUSTDOCFLAGS", "-D warnings"), "cargo doc")
 }

@@ -24,18 +24,18 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// The tests that passed.
-    pub(super) fn passed(&self) -> usize {
-        self.output.lines().filter(|line| line.starts_with("test ") && line.ends_with(" ... ok")).count()
+    /// What the program says last of all its tests. Tests that run themselves again print such lines of their own before.
+    pub(super) fn result(&self) -> &str {
+        self.output.lines().rfind(|line| line.starts_with("test result:")).unwrap_or("it says no result")
     }
 }
 
-/// Runs `command`, and shows its lines as they come if `live`.
-pub(super) fn run_to_end(command: &mut Command, live: bool) -> Result<Ended> {
-    run_within(command, live, PATIENCE)
+/// Runs `command`, and shows its lines as they come if asked to.
+pub(super) fn run_to_end(command: &mut Command, show: bool) -> Result<Ended> {
+    run_within(command, show, PATIENCE)
 }
 
-fn run_within(command: &mut Command, live: bool, patience: Duration) -> Result<Ended> {
+fn run_within(command: &mut Command, show: bool, patience: Duration) -> Result<Ended> {
     let start = Instant::now();
     let mut child = command
         .stdin(Stdio::null())
@@ -54,7 +54,7 @@ fn run_within(command: &mut Command, live: bool, patience: Duration) -> Result<E
     loop {
         match printed.recv_timeout(patience) {
             Ok(line) => {
-                if live {
+                if show {
                     println!("{line}");
                 }
                 output.push_str(&line);
@@ -128,7 +128,9 @@ mod tests {
         let ended = run_within(&mut shell("echo one; echo two >&2; exit 3"), false, PATIENCE).expect("ended");
         assert!(!ended.success && ended.hung.is_none());
         assert!(ended.output.contains("one\n") && ended.output.contains("two\n"));
-        let ended = run_within(&mut shell("printf 'test a ... ok\\ntest b ... ok'"), false, PATIENCE);
-        assert_eq!(ended.expect("ended").passed(), 2);
+        let script =
+            "echo 'test result: ok. 1 passed'; echo 'test a ... ok'; echo 'test result: ok. 2 passed'";
+        let ended = run_within(&mut shell(script), false, PATIENCE).expect("ended");
+        assert_eq!(ended.result(), "test result: ok. 2 passed");
     }
 }

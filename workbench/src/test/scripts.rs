@@ -16,7 +16,9 @@ pub(super) fn check() -> Result<()> {
 
 /// Every script of the repository. Those without a first line that names a shell say in a comment for which they are.
 fn shellcheck() -> Result<()> {
-    machine::install(&["shellcheck"])?;
+    if !machine::on_path("shellcheck") {
+        machine::install(&["shellcheck"])?;
+    }
     let scripts = files(&["*.sh", ".ci/run"])?;
     if scripts.is_empty() {
         bail!("git lists no scripts");
