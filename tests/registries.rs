@@ -1,7 +1,11 @@
 //! What a build asks of registries and of Secrets, counted on the wire: in processes of their own, which have a cache directory and
 //! certificate authorities of their own.
 
-#![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "test code may fail loudly, and shows what it has counted"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

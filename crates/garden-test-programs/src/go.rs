@@ -138,15 +138,19 @@ fn read_sources(root: &Path, directory: &Path, into: &mut BTreeMap<String, Vec<u
         let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
         if path.is_dir() {
             read_sources(root, &path, into)?;
-        } else if name == "go.mod" || name == "go.sum" || name.ends_with(".go") {
+        } else if name == "go.mod" || name == "go.sum" || is_go(&name) {
             into.insert(name, fs::read(&path)?);
         }
     }
     Ok(())
 }
 
+fn is_go(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "go")
+}
+
 fn key(files: &BTreeMap<String, Vec<u8>>, flags: &str, version: &str) -> String {
-    let (pins, sources): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| !name.ends_with(".go"));
+    let (pins, sources): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| !is_go(name));
     let mut parts: Vec<&[u8]> = pins.into_iter().map(|(_, content)| content.as_slice()).collect();
     parts.extend([flags.as_bytes(), version.as_bytes()]);
     parts.extend(sources.into_iter().flat_map(|(name, content)| [name.as_bytes(), content]));

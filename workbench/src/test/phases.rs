@@ -49,7 +49,7 @@ mod tests {
         phases.run("one", || Ok(())).expect("passes");
         phases.run("two", || anyhow::bail!("no") as Result<()>).expect_err("fails");
         phases.ended[0].1 = Duration::from_millis(1500);
-        phases.ended[1].1 = Duration::from_millis(62_000);
+        phases.ended[1].1 = Duration::from_secs(62);
         assert_eq!(phases.table(), "     1.5 s  one\n    62.0 s  two\n    63.5 s  together");
     }
 }

@@ -86,19 +86,7 @@ pub(super) fn all(state: &State, programs: &Programs) -> Result<Vec<Component>> 
     let kubernetes = |name: &str| state.path("bin").join(name);
 
     Ok(vec![
-        component(
-            "etcd",
-            "/usr/bin/etcd".into(),
-            Starts::AtOnce,
-            &[
-                ("data-dir", shown(&state.path("etcd"))),
-                ("listen-client-urls", format!("http://{ETCD}")),
-                ("advertise-client-urls", format!("http://{ETCD}")),
-                ("listen-peer-urls", "http://127.0.0.1:2380".to_owned()),
-                // Nobody needs this data after a power cut.
-                ("unsafe-no-fsync", "true".to_owned()),
-            ],
-        ),
+        etcd(state),
         component(
             "containerd",
             "/usr/bin/containerd".into(),
@@ -186,6 +174,23 @@ pub(super) fn all(state: &State, programs: &Programs) -> Result<Vec<Component>> 
             starts: after_api,
         },
     ])
+}
+
+/// Where all that the API server knows is kept.
+fn etcd(state: &State) -> Component {
+    component(
+        "etcd",
+        "/usr/bin/etcd".into(),
+        Starts::AtOnce,
+        &[
+            ("data-dir", shown(&state.path("etcd"))),
+            ("listen-client-urls", format!("http://{ETCD}")),
+            ("advertise-client-urls", format!("http://{ETCD}")),
+            ("listen-peer-urls", "http://127.0.0.1:2380".to_owned()),
+            // Nobody needs this data after a power cut.
+            ("unsafe-no-fsync", "true".to_owned()),
+        ],
+    )
 }
 
 /// A component whose arguments are all `--option=value`.

@@ -197,7 +197,6 @@ fn a_file_that_became_something_else_fails_the_sync_by_name() {
 
 #[test]
 fn an_unreadable_file_fails_the_sync_with_the_systems_reason() {
-    garden_test_programs::needs!(Go);
     struct Unreadable;
     impl Content for Unreadable {
         fn read(&mut self, _: &mut Vec<u8>, _: usize) -> Result<bool, SyncError> {
@@ -205,6 +204,8 @@ fn an_unreadable_file_fails_the_sync_with_the_systems_reason() {
             Err(ContextError::Unreadable { path: "src/large".to_owned(), reason }.into())
         }
     }
+
+    garden_test_programs::needs!(Go);
     let project = Project::new();
     let mut source = Faulty::new(project.directory());
     source.open = Box::new(|file| (file.path == "src/large").then(|| Box::new(Unreadable) as _));

@@ -76,9 +76,10 @@ fn silently() -> Arc<dyn Fn(CopyEvent) + Send + Sync> {
 
 #[tokio::test]
 async fn everything_of_an_image_is_copied_between_registries_of_all_kinds() {
-    garden_test_programs::needs!(Go, DockerRegistry);
     use Guard::{Basic, Open, Tls, Token};
     use Program::{Distribution, DockerRegistry};
+
+    garden_test_programs::needs!(Go, DockerRegistry);
     let published = Published::new();
     for (from, to) in [
         ((DockerRegistry, Open), (Distribution, Token)),

@@ -94,7 +94,7 @@ fn long_templates_take_little_time() {
             let _ = resolved(&text);
             assert_eq!(resolved(&escape(&text)), Ok(Some(text.as_str().into())), "{repeated}");
         }
-        let used = cpu_time() - begun;
+        let used = cpu_time().saturating_sub(begun);
         assert!(used < Duration::from_secs(30), "{used:?}");
     });
 }
