@@ -143,8 +143,10 @@ struct Seen {
     stamps: BTreeMap<Timestamp, usize>,
     /// Those that a resumed stream has not repeated yet.
     expected: BTreeMap<Timestamp, usize>,
-    /// Whether the latest line with a stamp was seen before, and with it the rest of it if it was cut.
-    repeats: bool,
+    /// How many pieces without a stamp were seen after the latest line: the rest of it, if it was cut.
+    rest: usize,
+    /// How many such pieces follow that were seen before.
+    repeated: usize,
     text: String,
 }
 
@@ -157,7 +159,7 @@ impl Seen {
 
     fn resume(&mut self) {
         self.expected.clone_from(&self.stamps);
-        self.repeats = false;
+        self.repeated = 0;
     }
 
     /// Returns the line without its timestamp, or `None` if it was seen before.
@@ -169,13 +171,18 @@ impl Seen {
         if let Some(stamp) = stamp {
             if let Some(count) = self.expected.get_mut(&stamp).filter(|count| **count > 0) {
                 *count -= 1;
-                self.repeats = true;
+                // Of all lines but the last that was seen, the rest was seen as well.
+                let is_last = self.expected.values().all(|count| *count == 0);
+                self.repeated = if is_last { self.rest } else { usize::MAX };
                 return None;
             }
-            self.repeats = false;
+            (self.rest, self.repeated) = (0, 0);
             self.remember(stamp);
-        } else if self.repeats {
+        } else if self.repeated > 0 {
+            self.repeated -= 1;
             return None;
+        } else {
+            self.rest += 1;
         }
         self.text.clear();
         self.text.push_str(if stamp.is_some() { text.trim_end_matches('\r') } else { &line });
@@ -231,6 +238,25 @@ mod tests {
                 }
                 assert_eq!(lines, whole, "cut after {first} and {second}");
             }
+        }
+    }
+
+    #[test]
+    fn the_rest_of_a_cut_line_comes_once_wherever_a_stream_breaks_off() {
+        let log = [
+            "2026-01-01T00:00:01Z short",
+            "2026-01-01T00:00:01Z long",
+            "more",
+            "end",
+            "2026-01-01T00:00:01Z last",
+        ];
+        let whole = ["short", "long", "more", "end", "last"];
+        for end in 0..=log.len() {
+            let mut seen = Seen::default();
+            let mut lines = accepted(&mut seen, &log[..end]);
+            seen.resume();
+            lines.extend(accepted(&mut seen, &log));
+            assert_eq!(lines, whole, "broken off after {end}");
         }
     }
 

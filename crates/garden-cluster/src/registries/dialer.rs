@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use garden_registry::{Dial, Stream, TcpDialer};
 use k8s_openapi::api::core::v1::Service;
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::ListParams;
 
 use crate::api::answer;
@@ -84,7 +84,9 @@ fn ready_pod(service: &Service, slices: &[EndpointSlice], port: u16) -> Option<(
         let same_name =
             |name: &Option<String>| name.as_deref().unwrap_or("") == wanted.name.as_deref().unwrap_or("");
         let port = ports.iter().find(|candidate| same_name(&candidate.name))?.port?;
-        let ready = slice.endpoints.iter().flatten().find(|endpoint| {
+        // `into`: whether this field is optional differs between versions of the Kubernetes API.
+        let endpoints: Option<&Vec<Endpoint>> = (&slice.endpoints).into();
+        let ready = endpoints.into_iter().flatten().find(|endpoint| {
             endpoint.conditions.as_ref().is_none_or(|conditions| conditions.ready != Some(false))
         })?;
         Some((ready.target_ref.as_ref()?.name.clone()?, u16::try_from(port).ok()?))
