@@ -12,7 +12,7 @@ mod scripts;
 use std::process::Command;
 use std::thread;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use xtask::cargo::{command, succeed};
 use xtask::part::Part;
 
@@ -31,7 +31,12 @@ pub(crate) fn run() -> Result<()> {
         checked.and(prepared)?;
         phases.run("unit and integration tests", binaries::unit_and_integration_tests)?;
         phases.run("documentation's tests", || {
-            succeed(&mut command(["test", "--workspace", "--doc", "--quiet"]), "documentation's tests")
+            let ended = run::run_to_end(&mut command(["test", "--workspace", "--doc", "--quiet"]), true)?;
+            match ended.hung {
+                Some(hung) => bail!("they were killed while these ran: {hung}"),
+                None if !ended.success => bail!("they failed"),
+                None => Ok(()),
+            }
         })?;
         end_to_end::run(&mut phases)
     });

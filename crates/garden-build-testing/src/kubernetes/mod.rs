@@ -19,7 +19,7 @@
 //!     pod.exit("main", 0, "");
 //! });
 //! let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
-//! let pod = json!({ "metadata": { "name": "a" }, "spec": { "containers": [{ "name": "main" }] } });
+//! let pod = json!({ "metadata": { "name": "a" }, "spec": { "restartPolicy": "Never", "containers": [{ "name": "main" }] } });
 //! pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
 //! cluster.until(|| cluster.object("pods", "default", "a")?["status"]["phase"].as_str().filter(|it| *it == "Succeeded").map(drop)).await;
 //! # Ok::<_, Box<dyn std::error::Error>>(())

@@ -96,7 +96,8 @@ impl FakePod {
         self.cluster.complete_log(&self.log(container));
     }
 
-    /// A container ends by itself, and leaves `message` as its termination message. The pod ends with its last container.
+    /// A container ends by itself, and leaves `message` as its termination message. A pod that is never
+    /// restarted ends with its last container.
     pub fn exit(&self, container: &str, code: i32, message: &str) {
         self.complete_log(container);
         let reason = if code == 0 { "Completed" } else { "Error" };
