@@ -113,6 +113,8 @@ fn write_packets(mut packets: impl Stream<Item = Packet> + Unpin, stdin: ChildSt
         }
     }
     let _ = stdin.flush();
+    // Before the receiver sees the end: it may answer with its reason, and that would race with the break.
+    drop(packets);
 }
 
 fn read_packet(input: &mut impl Read) -> Option<Packet> {
