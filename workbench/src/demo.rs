@@ -26,14 +26,6 @@ use display::Display;
 const RUN_PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(options: &Options) -> Result<()> {
-    if options.rootless && options.mode != Mode::ClusterBuildkit {
-        bail!("--rootless is for --mode cluster-buildkit");
-    }
-    if options.in_cluster_registry && options.mode == Mode::LocalDocker {
-        bail!(
-            "--in-cluster-registry is for modes that build in the cluster: a local daemon does not reach it"
-        );
-    }
     let environment = testbed::up(options.parts())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if options.project {
@@ -55,16 +47,29 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let daemon = environment.variables.get("GARDEN_TEST_DOCKER_HOST").filter(|_| environment.owned);
     runtime.block_on(show(provider, daemon.map(String::as_str)))?;
 
-    println!("\nGo on:");
-    if environment.owned {
-        println!("  eval \"$(cargo xtask testbed env)\"  use this cluster from your shell; then");
-    }
-    println!("  cargo run --example quickstart     the same in ten lines of Rust");
-    println!("  cargo run --example plan           what a build would create, without creating it");
-    if environment.owned {
-        println!("  cargo xtask testbed down           stop the cluster");
-    }
+    print_what_next(options.mode, environment.owned);
     Ok(())
+}
+
+fn print_what_next(mode: Mode, testbed: bool) {
+    println!("\nGo on:");
+    if !testbed {
+        println!(
+            "  set the registry of the environment `dev` in examples/app/project.garden.yml to yours; then"
+        );
+        println!("  cargo run --example quickstart -- dev  the same in ten lines of Rust");
+        println!("  cargo run --example plan -- dev        what a build would create, without creating it");
+        return;
+    }
+    // The examples build with kaniko, which a testbed for another mode lacks.
+    if mode == Mode::Kaniko {
+        println!("  eval \"$(cargo xtask testbed env)\"  use this cluster from your shell; then");
+        println!("  cargo run --example quickstart     the same in ten lines of Rust");
+        println!("  cargo run --example plan           what a build would create, without creating it");
+    } else {
+        println!("  cargo xtask demo                   the same with kaniko, the mode of the examples");
+    }
+    println!("  cargo xtask testbed down           stop the cluster");
 }
 
 /// Reads the demo's project file, for the testbed or for the user's own cluster.
@@ -76,11 +81,6 @@ fn provider(options: &Options, testbed: bool) -> Result<ProviderConfig> {
         registry.insecure = options.insecure;
         provider.deployment_registry = Some(registry);
         provider.image_pull_secrets.clear();
-    } else if !testbed && !options.in_cluster_registry {
-        bail!(
-            "this cluster needs a registry to push to: cargo xtask demo --registry HOST[:PORT]/NAMESPACE \
-             [--insecure] [--pull-secret NAMESPACE/NAME], or one in the cluster: --in-cluster-registry; or unset KUBECONFIG to use a cluster made here"
-        );
     }
     if let Some(secret) = &options.pull_secret {
         let (namespace, name) = secret.split_once('/').context("--pull-secret is NAMESPACE/NAME")?;

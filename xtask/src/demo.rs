@@ -1,5 +1,6 @@
 //! The options of `cargo xtask demo`, and which parts of a testbed they need.
 
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use crate::part::Part;
@@ -45,6 +46,33 @@ pub enum Mode {
 }
 
 impl Options {
+    /// Says which options do not go together, or are missing for a cluster of the user's own.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there are such options.
+    pub fn check(&self, own_cluster: bool) -> Result<()> {
+        if self.rootless && self.mode != Mode::ClusterBuildkit {
+            bail!("--rootless is for --mode cluster-buildkit");
+        }
+        if self.in_cluster_registry && self.mode == Mode::LocalDocker {
+            bail!(
+                "--in-cluster-registry is for modes that build in the cluster: a local daemon does not reach it"
+            );
+        }
+        if self.pull_secret.as_ref().is_some_and(|secret| !secret.contains('/')) {
+            bail!("--pull-secret is NAMESPACE/NAME");
+        }
+        if own_cluster && self.registry.is_none() && !self.in_cluster_registry {
+            let installed = if self.project { "" } else { ", or one in the cluster: --in-cluster-registry" };
+            bail!(
+                "this cluster needs a registry to push to: --registry HOST[:PORT]/NAMESPACE [--insecure] \
+                 [--pull-secret NAMESPACE/NAME]{installed}; or unset KUBECONFIG to use a cluster made here"
+            );
+        }
+        Ok(())
+    }
+
     /// What a testbed needs to have for the demo.
     pub fn parts(&self) -> &'static [Part] {
         if self.project {
@@ -55,6 +83,41 @@ impl Options {
             Mode::ClusterBuildkit => &[Part::Buildkit],
             Mode::ClusterDocker => &[Part::ClusterDocker],
             Mode::LocalDocker => &[Part::LocalDocker],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn check(line: &str, own_cluster: bool) -> Result<()> {
+        let words = ["demo"].into_iter().chain(line.split_whitespace());
+        Command::try_parse_from(words).expect("options").options.check(own_cluster)
+    }
+
+    #[test]
+    fn options_that_do_not_go_together_are_refused_before_anything_is_built() {
+        for line in ["--rootless", "--mode local-docker --in-cluster-registry", "--pull-secret name"] {
+            check(line, false).expect_err(line);
+        }
+        for line in ["", "--project", "--mode cluster-buildkit --rootless", "--in-cluster-registry"] {
+            check(line, false).expect(line);
+        }
+        for line in ["", "--project", "--mode local-docker"] {
+            let error = check(line, true).expect_err(line);
+            assert!(error.to_string().contains("--registry"), "{error}");
+        }
+        for line in ["--in-cluster-registry", "--registry host/path", "--project --registry host/path"] {
+            check(line, true).expect(line);
         }
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use garden_test_programs::{cache_directory, find_on_path};
+use garden_test_programs::{Go, cache_directory, find_on_path};
 
 use crate::part::{PROGRAMS_OF_TESTS, Part};
 use crate::progress::step;
@@ -47,8 +47,9 @@ pub fn check_prerequisites() -> Result<()> {
     if !on_path("apt-get") || !on_path("dpkg-query") {
         missing.push("Debian or a derivative (apt-get, dpkg), where containerd, runc and etcd come from");
     }
-    if !go_is_recent() {
-        missing.push("Go 1.24 or later on the PATH, to build Kubernetes from its pinned modules");
+    let go = format!("Go {} or later on the PATH, to build Kubernetes from its pinned modules", Go::OLDEST);
+    if !Go::is_recent() {
+        missing.push(&go);
     }
     if missing.is_empty() {
         return Ok(());
@@ -62,16 +63,6 @@ pub fn check_prerequisites() -> Result<()> {
 /// A process's own directory belongs to its effective user.
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
-}
-
-/// Asked outside of any module: an old Go could not even read ours.
-fn go_is_recent() -> bool {
-    let version = Command::new("go").args(["env", "GOVERSION"]).current_dir("/").output();
-    let Ok(version) = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()) else {
-        return false;
-    };
-    let minor = version.trim().strip_prefix("go1.").and_then(|rest| rest.split('.').next());
-    minor.and_then(|minor| minor.parse::<u32>().ok()).is_some_and(|minor| minor >= 24)
 }
 
 /// Installs the Debian packages that a testbed with `parts` needs, and unpacks those that it only reads.

@@ -56,13 +56,22 @@ fn main() -> ExitCode {
 fn run(task: &Task) -> Result<()> {
     match task {
         // The tests begin with what needs no testbed, so they do not wait for it to be built.
-        Task::Test(_) if !has_cluster() => {
+        // With arguments there is nothing to prepare: the workbench prints its help, or says that there are none.
+        Task::Test(PassedOn { arguments }) if arguments.is_empty() && !has_cluster() => {
             return prepare(&Part::ALL, || {
                 cargo::build_workbench()?;
                 cargo::succeed(cargo::workbench()?.args(env::args_os().skip(1)), "`cargo xtask test`")
             });
         }
-        Task::Demo(options) if !has_cluster() => prepare(options.parts(), cargo::build_workbench)?,
+        Task::Demo(options) => {
+            // Before what takes minutes.
+            options.check(has_cluster())?;
+            if has_cluster() {
+                cargo::build_workbench()?;
+            } else {
+                prepare(options.parts(), cargo::build_workbench)?;
+            }
+        }
         Task::Testbed(PassedOn { arguments }) if arguments == &["up"] && !has_cluster() => {
             prepare(&Part::ALL, cargo::build_workbench)?;
         }

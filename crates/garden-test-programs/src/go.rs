@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -19,6 +20,19 @@ pub struct Go {
 }
 
 impl Go {
+    /// The oldest version that compiles all modules.
+    pub const OLDEST: &str = "1.24";
+
+    /// Whether the compiler on the `PATH` compiles all modules.
+    pub fn is_recent() -> bool {
+        static RECENT: OnceLock<bool> = OnceLock::new();
+        *RECENT.get_or_init(|| {
+            // Asked outside of any module: an old Go could not even read ours.
+            let version = Command::new("go").args(["env", "GOVERSION"]).current_dir("/").output();
+            version.is_ok_and(|output| is_recent(&String::from_utf8_lossy(&output.stdout)))
+        })
+    }
+
     /// The compiler on the `PATH`, with the programs in [`cache_directory`].
     ///
     /// # Errors
@@ -145,6 +159,13 @@ fn read_sources(root: &Path, directory: &Path, into: &mut BTreeMap<String, Vec<u
     Ok(())
 }
 
+/// `version` is what `go env GOVERSION` prints, such as `go1.24.4`.
+fn is_recent(version: &str) -> bool {
+    let minor = |version: &str| version.strip_prefix("1.")?.split('.').next()?.trim().parse::<u32>().ok();
+    let own = version.trim().strip_prefix("go").and_then(minor);
+    own.zip(minor(Go::OLDEST)).is_some_and(|(own, oldest)| own >= oldest)
+}
+
 fn is_go(name: &str) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension == "go")
 }
@@ -225,6 +246,16 @@ chmod +x "$2/dockerignore-oracle"
         let error = go.build(&DOCKERIGNORE_ORACLE).expect_err("fails");
         assert!(format!("{error:#}").contains("go build of dockerignore-oracle failed"), "{error:#}");
         assert!(!go.directory(&DOCKERIGNORE_ORACLE).expect("a name").exists());
+    }
+
+    #[test]
+    fn an_old_compiler_and_none_at_all_are_not_recent() {
+        for version in ["go1.24", "go1.24.4\n", "go1.30.1"] {
+            assert!(is_recent(version), "{version}");
+        }
+        for version in ["", "go1.23.12", "go1.9", "devel", "go1.2"] {
+            assert!(!is_recent(version), "{version}");
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::env;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use crate::Go;
+
 /// A program that tests start and that Rust does not bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
@@ -25,6 +27,15 @@ impl Program {
             Self::Go => "go",
             Self::Busybox => "busybox",
             Self::DockerRegistry => "docker-registry",
+        }
+    }
+
+    /// Says what is missing, if this program is.
+    fn missing(self) -> Option<String> {
+        match self {
+            // The modules below `testbed/tools` say in their `go.mod` that they need it.
+            Self::Go => (!Go::is_recent()).then(|| format!("Go {} or later", Go::OLDEST)),
+            other => find_on_path(other.name()).is_none().then(|| other.name().to_owned()),
         }
     }
 }
@@ -55,8 +66,7 @@ macro_rules! needs {
 /// Panics instead where nothing may be left out: if `CI` is set, or `GARDEN_TEST_LEAVE_OUT` is `nothing`, as
 /// `cargo xtask test` sets it.
 pub fn lacks(programs: &[Program]) -> bool {
-    let missing: Vec<_> =
-        programs.iter().map(|program| program.name()).filter(|name| find_on_path(name).is_none()).collect();
+    let missing: Vec<_> = programs.iter().filter_map(|program| program.missing()).collect();
     if missing.is_empty() {
         return false;
     }

@@ -16,7 +16,7 @@ use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
-use crate::site::installing::HOST_PORT;
+use crate::site::installing::host_port;
 use crate::site::{Project, in_project, printed, variable};
 
 pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -74,7 +74,7 @@ impl Registry {
     async fn install(project: &Project, port: u16) -> Self {
         let cluster = Cluster::new(project.client.clone());
         let registry = InClusterRegistry::new(cluster.clone(), RegistrySettings::new(&project.provider));
-        let host_port = HOST_PORT.lock().await;
+        let host_port = host_port().await;
         registry.apply(&printed()).await.unwrap();
         let proxies: Api<DaemonSet> = Api::namespaced(project.client.clone(), &project.namespace);
         let patch = json!([{ "op": "replace", "path": "/spec/template/spec/containers/0/ports/0/hostPort", "value": port }]);

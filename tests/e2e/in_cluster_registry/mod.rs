@@ -14,7 +14,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use crate::site::installing::{HOST_PORT, init, refused};
+use crate::site::installing::{host_port, init, refused};
 use crate::site::{
     Project, build_with_events, client_with_the_documented_role, in_project, shown, steps, variable, warnings,
 };
@@ -38,7 +38,7 @@ async fn in_project_with_registry(name: &str, test: impl AsyncFnOnce(&mut Projec
 }
 
 async fn install(project: &Project) {
-    let _host_port = HOST_PORT.lock().await;
+    let _host_port = host_port().await;
     let initialized = init(&project.builder()).await.unwrap();
     assert!(initialized.context_service, "{initialized:?}");
     assert!(initialized.registry_nodes.is_some_and(|nodes| !nodes.is_empty()));

@@ -1,5 +1,7 @@
 //! Installing into the cluster what builds need there, also where something stands against it.
 
+use std::env;
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use garden_build::{Builder, Error, Initialized};
@@ -7,12 +9,19 @@ use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
-use tokio::sync::Mutex;
 
 use super::Project;
 
-/// Held while pods with the usual host port are made: tests with a registry of their own give theirs another one a moment later.
-pub(crate) static HOST_PORT: Mutex<()> = Mutex::const_new(());
+/// Waits until nobody else makes pods with the usual host port, and keeps others from it until the file is closed: tests with a
+/// registry of their own give theirs another port a moment later. A file, as the tests run in two processes.
+pub(crate) async fn host_port() -> File {
+    let lock = || {
+        let file = File::create(env::temp_dir().join("garden-build-e2e-host-port.lock")).unwrap();
+        file.lock().unwrap();
+        file
+    };
+    tokio::task::spawn_blocking(lock).await.unwrap()
+}
 
 /// Runs `Builder::init`, and prints what it says meanwhile.
 pub(crate) async fn init(builder: &Builder) -> Result<Initialized, Error> {

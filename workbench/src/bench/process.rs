@@ -100,15 +100,20 @@ pub(super) fn output(command: &mut Command) -> Result<String> {
 fn peak_memory(process: u32) -> Option<f64> {
     let started = Instant::now();
     let mut peak = None;
-    while let Some(kibibytes) = memory(process) {
-        let all: u32 = kibibytes + descendants(process).into_iter().filter_map(memory).sum::<u32>();
+    while let Some(all) = memory_of_all(process) {
         peak = peak.max(Some(all));
         thread::sleep((started.elapsed() / 10).clamp(FIRST_MEMORY_INTERVAL, MEMORY_INTERVAL));
     }
     peak.map(|kibibytes| f64::from(kibibytes) / 1024.0)
 }
 
-/// The most that a process had until now, in KiB.
+/// The most that a process and all that it has started had until now, in KiB.
+fn memory_of_all(process: u32) -> Option<u32> {
+    let own = memory(process)?;
+    Some(own + descendants(process).into_iter().filter_map(memory).sum::<u32>())
+}
+
+/// The same of the process alone.
 fn memory(process: u32) -> Option<u32> {
     high_water_mark(&fs::read_to_string(format!("/proc/{process}/status")).ok()?)
 }
@@ -150,14 +155,22 @@ mod tests {
 
     #[test]
     fn the_memory_of_what_a_process_starts_is_its_own() {
-        // Two processes hold a variable of 32 MiB each at the same time.
-        let holder = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); sleep 0.2; : \"${#x}\"";
-        let needed = |script: &str| {
+        // Each holds a variable of 32 MiB until the standard input ends.
+        let holder = "x=$(head -c 33554432 /dev/zero | tr '\\0' x); echo holds; read _; : \"${#x}\"";
+        let needed = |script: &str, holders: usize| {
             let mut command = Command::new("sh");
-            command.args(["-c", script, holder]);
-            run(&mut command, b"", Reports::OnOutput, |_| {}).expect("it runs").peak_memory
+            let command = command.args(["-c", script, holder]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().expect("it starts");
+            let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+            assert_eq!(lines.take(holders).flatten().count(), holders);
+            let all = memory_of_all(child.id()).expect("it runs");
+            // Closes its standard input.
+            assert!(child.wait().expect("it ends").success());
+            f64::from(all) / 1024.0
         };
-        let (one, two) = (needed("eval \"$0\""), needed("sh -c \"$0\" & eval \"$0\"; wait"));
+        let one = needed("eval \"$0\"", 1);
+        // What runs in the background has another standard input unless it is given one.
+        let two = needed("exec 3<&0; sh -c \"$0\" <&3 & eval \"$0\"; wait", 2);
         assert!(one > 32.0 && two > one + 32.0, "{one} {two}");
     }
 

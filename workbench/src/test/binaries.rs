@@ -16,6 +16,9 @@ use super::run::{Ended, run_to_end};
 /// Test programs that run at once. Many of their tests wait, for a registry or for a clock.
 const AT_ONCE: usize = 3;
 
+/// The tests of real registries, of which many wait for what a client waits for: as many threads as processors would idle.
+const REAL_REGISTRIES: (&str, &str) = ("garden-registry real", "--test-threads=8");
+
 /// A program that cargo has made.
 #[derive(Debug)]
 pub(super) struct Binary {
@@ -62,7 +65,7 @@ pub(super) fn unit_and_integration_tests() -> Result<()> {
     let mut binaries = all()?;
     binaries.retain(|binary| binary.kind == Kind::Test);
     // Those of the real registries take longest, and are to be among the first.
-    binaries.sort_by_key(|binary| binary.name != "garden-registry real");
+    binaries.sort_by_key(|binary| binary.name != REAL_REGISTRIES.0);
     let queue = Mutex::new(VecDeque::from(binaries));
     let failures = Mutex::new(Vec::new());
     let work = || -> Result<()> {
@@ -70,6 +73,9 @@ pub(super) fn unit_and_integration_tests() -> Result<()> {
             let next = queue.lock().map_err(|_| anyhow!("a test's thread panicked"))?.pop_front();
             let Some(binary) = next else { return Ok(()) };
             let mut command = binary.command();
+            if binary.name == REAL_REGISTRIES.0 {
+                command.arg(REAL_REGISTRIES.1);
+            }
             // Here no test may be left out for want of a program.
             command.env("PATH", &path).env("GARDEN_TEST_LEAVE_OUT", "nothing");
             if let Err(error) = report(&binary, &run_to_end(&mut command, false)?) {
@@ -112,18 +118,18 @@ impl Binary {
     }
 }
 
-/// Says how the tests of a program have ended, and fails with all that it has printed if they failed.
+/// Says how the tests of a program have ended, and fails with all that it has printed and nobody has seen if they failed.
 pub(super) fn report(binary: &Binary, ended: &Ended) -> Result<()> {
     if let Some(hung) = &ended.hung {
         bail!(
-            "{}\n{} was killed: it said nothing for {} s, while these ran: {hung}",
-            ended.output,
+            "{}{} was killed: it said nothing for {} s, while these ran: {hung}",
+            ended.not_shown(),
             binary.name,
             super::run::PATIENCE.as_secs()
         );
     }
     if !ended.success {
-        bail!("{}\n{} FAILED", ended.output, binary.name);
+        bail!("{}{} FAILED", ended.not_shown(), binary.name);
     }
     println!("{:>6.1} s  {}: {}", ended.took.as_secs_f64(), binary.name, ended.result());
     Ok(())

@@ -1,8 +1,9 @@
 //! The end-to-end tests and the examples, on the testbed or on the user's own cluster.
 
 use std::env;
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use xtask::cargo::succeed;
 use xtask::part::Part;
 
@@ -13,7 +14,7 @@ use crate::testbed::Environment;
 use crate::{conformance, testbed};
 
 /// More than the tests that use the cluster at once: those that wait for their turn (`tests/e2e/site/turn.rs`) hold a thread, too.
-const THREADS: &str = "--test-threads=32";
+const THREADS: &str = "--test-threads=48";
 
 pub(super) fn run(phases: &mut Phases) -> Result<()> {
     conformance::forget()?;
@@ -28,11 +29,22 @@ pub(super) fn run(phases: &mut Phases) -> Result<()> {
     phases.run("what the README says of each build mode", conformance::check)
 }
 
+/// The tests of what a cluster has once only, which run one after another. They begin with the others, and beside them: libtest
+/// would come to them last, and nothing else would be left to do meanwhile.
+const IN_TURN: &str = "in_cluster_registry::";
+
 fn tests(environment: &Environment) -> Result<()> {
     let binary = binaries::end_to_end()?;
-    let mut command = binary.command();
-    let ended = run_to_end(command.arg(THREADS).envs(&environment.variables), true)?;
-    binaries::report(&binary, &ended)
+    let run = |arguments: &[&str]| {
+        let mut command = binary.command();
+        let ended = run_to_end(command.arg(THREADS).args(arguments).envs(&environment.variables), true)?;
+        binaries::report(&binary, &ended)
+    };
+    thread::scope(|scope| {
+        let in_turn = scope.spawn(|| run(&[IN_TURN]));
+        let others = run(&["--skip", IN_TURN]);
+        others.and(in_turn.join().map_err(|_| anyhow!("the tests' thread panicked"))?)
+    })
 }
 
 /// They name the testbed's registry; another cluster has its own.

@@ -29,15 +29,7 @@ pub(crate) fn run() -> Result<()> {
         // Says why first, as what follows from it would hide it.
         let prepared = cluster.join().map_err(|_| anyhow!("preparing the testbed panicked"))?;
         checked.and(prepared)?;
-        phases.run("unit and integration tests", binaries::unit_and_integration_tests)?;
-        phases.run("documentation's tests", || {
-            let ended = run::run_to_end(&mut command(["test", "--workspace", "--doc", "--quiet"]), true)?;
-            match ended.hung {
-                Some(hung) => bail!("they were killed while these ran: {hung}"),
-                None if !ended.success => bail!("they failed"),
-                None => Ok(()),
-            }
-        })?;
+        phases.run("unit and integration tests, and those of the documentation", below_the_cluster)?;
         end_to_end::run(&mut phases)
     });
     phases.print();
@@ -56,6 +48,29 @@ fn before_the_cluster(phases: &mut Phases) -> Result<()> {
     phases.run("dependencies", dependencies::check)?;
     phases.run("JSON Schema", schema::check)?;
     phases.run("scripts and Go programs", scripts::check)
+}
+
+/// What needs no cluster. The tests of the documentation wait for rustc, and most of the registries' tests wait for a clock.
+fn below_the_cluster() -> Result<()> {
+    thread::scope(|scope| {
+        let documentation = scope.spawn(tests_of_the_documentation);
+        let others = binaries::unit_and_integration_tests();
+        others.and(documentation.join().map_err(|_| anyhow!("a thread panicked"))?)
+    })
+}
+
+fn tests_of_the_documentation() -> Result<()> {
+    let ended = run::run_to_end(&mut command(["test", "--workspace", "--doc", "--quiet"]), false)?;
+    match &ended.hung {
+        Some(hung) => {
+            bail!("{}the documentation's tests were killed while these ran: {hung}", ended.not_shown())
+        }
+        None if !ended.success => bail!("{}the documentation's tests failed", ended.not_shown()),
+        None => {
+            println!("{:>6.1} s  the documentation's tests", ended.took.as_secs_f64());
+            Ok(())
+        }
+    }
 }
 
 /// Runs a command and returns what it prints.

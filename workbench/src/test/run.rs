@@ -18,12 +18,19 @@ pub(super) struct Ended {
     pub(super) success: bool,
     /// All that it has printed, in its order.
     pub(super) output: String,
+    /// Whether its lines were shown as they came.
+    shown: bool,
     pub(super) took: Duration,
     /// The tests that ran when it was killed, if it was.
     pub(super) hung: Option<String>,
 }
 
 impl Ended {
+    /// The program's output, if it was not shown as it came.
+    pub(super) fn not_shown(&self) -> String {
+        if self.shown { String::new() } else { format!("{}\n", self.output) }
+    }
+
     /// What the program says last of all its tests. Tests that run themselves again print such lines of their own before.
     pub(super) fn result(&self) -> &str {
         self.output.lines().rfind(|line| line.starts_with("test result:")).unwrap_or("it says no result")
@@ -70,7 +77,7 @@ fn run_within(command: &mut Command, show: bool, patience: Duration) -> Result<E
         }
     }
     let success = child.wait()?.success() && hung.is_none();
-    Ok(Ended { success, output, took: start.elapsed(), hung })
+    Ok(Ended { success, output, shown: show, took: start.elapsed(), hung })
 }
 
 fn pass_on(output: impl Read, lines: &Sender<String>) {

@@ -157,6 +157,13 @@ pub(crate) fn up(parts: &[Part]) -> Result<Environment> {
         println!("the testbed is running");
         return environment::of_testbed(&state);
     }
+    if !node::processes(&state).is_empty() {
+        let why = Pins::of_running(&state).map_or_else(
+            |_| "it never got ready".to_owned(),
+            |running| running.missing(&pins).unwrap_or_else(|| "it does not answer".to_owned()),
+        );
+        println!("replacing the testbed that runs, with all that is in it: {why}");
+    }
     clear(&state)?;
     state.claim()?;
     start_node(&state, &programs, &parts)?;

@@ -39,7 +39,14 @@ impl Pins {
 
     /// Whether a testbed of these pins serves whoever wants `wanted`.
     pub(super) fn include(&self, wanted: &Self) -> bool {
-        wanted.0.lines().all(|line| self.0.lines().any(|own| own == line))
+        self.missing(wanted).is_none()
+    }
+
+    /// Says what a testbed of these pins lacks of what `wanted` has.
+    pub(super) fn missing(&self, wanted: &Self) -> Option<String> {
+        let missing = wanted.0.lines().filter(|line| !self.0.lines().any(|own| own == *line));
+        let missing: Vec<_> = missing.map(|line| line.trim_start_matches(PART)).collect();
+        (!missing.is_empty()).then(|| format!("it lacks {}", missing.join(", ")))
     }
 
     pub(super) fn parts(&self) -> Vec<Part> {
@@ -71,7 +78,8 @@ mod tests {
         let running = pins("kubernetes-1\nkaniko-1\nbuildkit-1\n", &[Part::Kaniko, Part::Buildkit]);
         assert!(running.include(&pins("kubernetes-1\nkaniko-1\n", &[Part::Kaniko])));
         assert!(!running.include(&pins("kubernetes-1\nkaniko-2\n", &[Part::Kaniko])));
-        assert!(!running.include(&pins("kubernetes-1\n", &[Part::OldDocker])));
+        let other = pins("kubernetes-2\n", &[Part::OldDocker]);
+        assert_eq!(running.missing(&other).as_deref(), Some("it lacks kubernetes-2, old-docker"));
         assert_eq!(running.parts(), [Part::Kaniko, Part::Buildkit]);
     }
 }
