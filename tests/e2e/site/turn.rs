@@ -5,7 +5,7 @@ use tokio::task_local;
 
 /// Tests that have a turn at the same time. They wait for the cluster most of the time: all of its programs and pods take about a
 /// second of one processor for each test.
-const AT_ONCE: usize = 12;
+const AT_ONCE: usize = 10;
 
 static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
 

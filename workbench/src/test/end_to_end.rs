@@ -29,9 +29,14 @@ pub(super) fn run(phases: &mut Phases) -> Result<()> {
     phases.run("what the README says of each build mode", conformance::check)
 }
 
-/// The tests of what a cluster has once only, which run one after another. They begin with the others, and beside them: libtest
-/// would come to them last, and nothing else would be left to do meanwhile.
-const IN_TURN: &str = "in_cluster_registry::";
+/// What begins at once, in a process of its own: the tests of what a cluster has once only, which run one after another, and
+/// those that take minutes. libtest would come to them last, and nothing else would be left to do meanwhile.
+const LONGEST: [&str; 4] = [
+    "in_cluster_registry::",
+    "kaniko::context_service::killed::",
+    "kaniko::delivery::a_context_of_2_gb_streams_in_less_than_64_mb",
+    "pruning::",
+];
 
 fn tests(environment: &Environment) -> Result<()> {
     let binary = binaries::end_to_end()?;
@@ -41,9 +46,9 @@ fn tests(environment: &Environment) -> Result<()> {
         binaries::report(&binary, &ended)
     };
     thread::scope(|scope| {
-        let in_turn = scope.spawn(|| run(&[IN_TURN]));
-        let others = run(&["--skip", IN_TURN]);
-        others.and(in_turn.join().map_err(|_| anyhow!("the tests' thread panicked"))?)
+        let longest = scope.spawn(|| run(&LONGEST));
+        let others = run(&LONGEST.map(|test| ["--skip", test]).concat());
+        others.and(longest.join().map_err(|_| anyhow!("the tests' thread panicked"))?)
     })
 }
 
