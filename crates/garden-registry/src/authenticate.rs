@@ -85,18 +85,27 @@ impl Authenticator {
         }
     }
 
-    /// Returns the header that answers the registry's 401, or why there is none.
+    /// Forgets a token that the registry refused when `header` presented it. What it allows was decided when it was issued:
+    /// the next one may allow more, if access was granted meanwhile.
+    pub(crate) fn forget(&self, header: &HeaderValue) {
+        self.tokens.forget(header);
+    }
+
+    /// Returns the header that answers the registry's 401 to `refused`, or why there is none. What was refused is forgotten,
+    /// whatever comes of this.
     ///
     /// Bearer is preferred where both are offered, as it shows the password to the token server only.
     pub(crate) async fn answer(
         &self,
         headers: &HeaderMap,
+        refused: Option<&HeaderValue>,
         access: &Access<'_>,
         operation: &Operation<'_>,
     ) -> Result<HeaderValue, RegistryError> {
         let endpoint = operation.endpoint;
-        // What was presented, if anything was.
-        let refused = self.remembered(endpoint, access);
+        if let Some(refused) = refused {
+            self.forget(refused);
+        }
         let offered = challenges(headers);
         let by_scheme = |scheme| offered.iter().find(|challenge: &&Challenge| challenge.scheme == scheme);
         let mut login = self.ask(endpoint, access).await;
@@ -110,7 +119,7 @@ impl Authenticator {
             (Scheme::Bearer, issued?)
         } else if by_scheme("basic").is_some() {
             if refused.is_some()
-                && refused == login.as_ref().and_then(basic_header)
+                && refused == login.as_ref().and_then(basic_header).as_ref()
                 && let Some(renewed) = self.ask_again(endpoint, access, login.as_ref()).await
             {
                 login = Some(renewed);

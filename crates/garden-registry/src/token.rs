@@ -231,6 +231,12 @@ impl TokenCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(scopes.to_owned(), token);
         header
     }
+
+    /// Forgets the token that `header` presents, if it is one of these.
+    pub(crate) fn forget(&self, header: &HeaderValue) {
+        let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.retain(|_, token| token.header != *header);
+    }
 }
 
 impl fmt::Debug for TokenCache {

@@ -58,7 +58,7 @@ impl RegistryClient {
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(Asked { answer, presented: call.authorization });
         }
-        let header = self.authenticate(&answer, access, operation).await?;
+        let header = self.authenticate(&answer, call.authorization.as_ref(), access, operation).await?;
         if call.authorization.as_ref() == Some(&header) {
             // It was just refused. Asking again only brings the user closer to being locked out.
             return Ok(Asked { answer, presented: Some(header) });
@@ -67,25 +67,32 @@ impl RegistryClient {
         Ok(Asked { answer: operation.send(call.clone()).await?, presented: call.authorization })
     }
 
-    /// Returns what the registry wants to see after it has answered 401.
+    /// Returns what the registry wants to see after it has answered 401 to what was `presented`.
     pub(super) async fn authenticate(
         &self,
         answer: &Answer,
+        presented: Option<&HeaderValue>,
         access: &Access<'_>,
         operation: &Operation<'_>,
     ) -> Result<HeaderValue, RegistryError> {
         if answer.origin != self.0.endpoint.origin {
             return Err(answer.wants_credentials());
         }
-        self.0.authenticator.answer(&answer.headers, access, operation).await
+        self.0.authenticator.answer(&answer.headers, presented, access, operation).await
     }
 
-    /// Reads why the registry refuses.
+    /// Reads why the registry refuses. A token that it refuses is not presented again.
     pub(super) async fn explain(&self, asked: Asked, access: &Access<'_>) -> Result<Refused, RegistryError> {
         let (endpoint, authenticator) = (&self.0.endpoint, &self.0.authenticator);
         let Asked { answer, presented } = asked;
         let (status, server) = (answer.status, answer.server.clone());
         let is_registry = answer.origin == endpoint.origin;
+        if is_registry
+            && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            && let Some(refused) = &presented
+        {
+            authenticator.forget(refused);
+        }
         let elsewhere = answer.wants_credentials();
         let body = match answer.body(LARGEST_EXPLANATION).await {
             // Whoever explains at such length explains nothing.

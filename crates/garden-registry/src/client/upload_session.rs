@@ -130,7 +130,8 @@ impl Session<'_> {
                 Ok(Patched::Accepted)
             }
             StatusCode::UNAUTHORIZED => {
-                self.client.authenticate(&answer, self.access, &self.operation).await?;
+                let presented = call.authorization.as_ref();
+                self.client.authenticate(&answer, presented, self.access, &self.operation).await?;
                 Ok(Patched::Interrupted(self.refusal(answer, &call).await?))
             }
             StatusCode::PAYLOAD_TOO_LARGE => Ok(Patched::TooLarge(self.refusal(answer, &call).await?)),

@@ -222,6 +222,36 @@ async fn a_token_that_gives_no_access_is_renewed_only_once_and_not_called_a_wron
 }
 
 #[tokio::test]
+async fn a_token_that_was_refused_is_not_presented_to_the_next_question() {
+    for refusal in [401, 403] {
+        let issued = AtomicUsize::new(0);
+        let realm = FakeServer::start(move |_| match issued.fetch_add(1, Ordering::Relaxed) {
+            0 => body(200, r#"{"token":"without-access"}"#),
+            // Access was granted, but not before the token server had trouble of its own.
+            1 => body(401, "{}"),
+            _ => body(200, r#"{"token":"with-access"}"#),
+        })
+        .await;
+        let text = format!(r#"Bearer realm="http://{}/""#, realm.name());
+        let server = FakeServer::start(move |seen| match seen.authorization() {
+            Some("Bearer with-access") => found(),
+            Some(_) if refusal == 403 => status(403),
+            _ => challenge(&text),
+        })
+        .await;
+        let client = server.plain().credentials(credentials(&server.name())).build().expect("valid");
+        let resolve = || async { client.resolve(&server.image()).await };
+        assert!(matches!(resolve().await, Err(RegistryError::Forbidden(_))), "{refusal}");
+        let before = server.seen().len();
+        assert!(matches!(resolve().await, Err(RegistryError::Unauthorized(_))), "{refusal}");
+        assert_eq!(resolve().await.expect("access"), Resolution::Exists(digest()), "{refusal}");
+        let presented: Vec<_> =
+            server.seen()[before..].iter().map(|seen| seen.authorization().map(str::to_owned)).collect();
+        assert_eq!(presented, [None, None, Some("Bearer with-access".to_owned())], "{refusal}");
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_scheme_and_a_senseless_token_are_named() {
     let server = FakeServer::start(|_| challenge("Negotiate")).await;
     let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("401");
