@@ -70,4 +70,4 @@ pub use lookup::{CredentialsWarning, Found};
 pub use manifest::{Descriptor, Manifest, ManifestKind, Platform};
 pub use remedies::Remedies;
 pub use server::Server;
-pub use tls_problem::{TlsProblem, TlsSide, is_complaint_about_tls};
+pub use tls_problem::{ClientCertificate, TlsProblem, TlsSide, is_complaint_about_tls};

@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 
 use crate::error::RegistryError;
-use crate::tls_problem::TlsSide;
+use crate::tls_problem::{ClientCertificate, TlsSide};
 
 /// Whom a client trusts, before it is known whether it speaks TLS at all.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Trust {
     pub(crate) fn side(&self, host: &str) -> TlsSide {
         let given = if self.own.is_empty() { "" } else { " and those that were given" };
         let authorities = format!("the authorities that this machine trusts{given}");
-        TlsSide { host: host.to_owned(), authorities, certificate: None }
+        TlsSide { host: host.to_owned(), authorities, certificate: ClientCertificate::Never }
     }
 
     /// Returns the configuration for TLS connections. Takes a while when it is first asked for.

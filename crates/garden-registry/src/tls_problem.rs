@@ -69,8 +69,19 @@ pub struct TlsSide {
     pub host: String,
     /// Who is trusted, as in "signed by none of …".
     pub authorities: String,
-    /// The certificate that is presented to the server, if there is one.
-    pub certificate: Option<PathBuf>,
+    /// What is shown to a server that asks who we are.
+    pub certificate: ClientCertificate,
+}
+
+/// What a client has for a server that asks who it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ClientCertificate {
+    /// Clients of this kind have no certificates, so hardly any server of theirs asks for one.
+    Never,
+    /// The client may have one, and was given none.
+    Missing,
+    /// The certificate in this file.
+    File(PathBuf),
 }
 
 impl TlsSide {
@@ -84,11 +95,8 @@ impl TlsSide {
         match error {
             TlsError::InvalidMessage(InvalidMessage::InvalidContentType) => TlsProblem::NotTls,
             TlsError::InvalidCertificate(certificate) => self.problem_of_certificate(certificate, error),
-            TlsError::AlertReceived(alert) if is_about_certificate(*alert) => self.refused(*alert),
-            // Before TLS 1.3, servers may say so of a certificate that is missing (RFC 5246, section 7.4.6), and Go does
-            // since 1.21.
-            TlsError::AlertReceived(AlertDescription::HandshakeFailure) if self.certificate.is_none() => {
-                TlsProblem::CertificateWanted
+            TlsError::AlertReceived(alert) => {
+                self.refused(*alert).unwrap_or_else(|| TlsProblem::Handshake { reason: error.to_string() })
             }
             error => TlsProblem::Handshake { reason: error.to_string() },
         }
@@ -120,10 +128,24 @@ impl TlsSide {
         }
     }
 
-    fn refused(&self, alert: AlertDescription) -> TlsProblem {
+    /// Returns what an alert says of our certificate; `None` if it is about something else.
+    fn refused(&self, alert: AlertDescription) -> Option<TlsProblem> {
         match &self.certificate {
-            None => TlsProblem::CertificateWanted,
-            Some(file) => TlsProblem::CertificateRefused { file: file.clone(), reason: format!("{alert:?}") },
+            ClientCertificate::File(file) if is_about_certificate(alert) => {
+                Some(TlsProblem::CertificateRefused { file: file.clone(), reason: format!("{alert:?}") })
+            }
+            // Before TLS 1.3, servers may say so of a certificate that is missing (RFC 5246, section 7.4.6), and Go does
+            // since 1.21. They say the same if there is no cipher suite that both know, so it has to be likely that they
+            // have asked for one.
+            ClientCertificate::Missing
+                if is_about_certificate(alert) || alert == AlertDescription::HandshakeFailure =>
+            {
+                Some(TlsProblem::CertificateWanted)
+            }
+            ClientCertificate::Never if says_that_certificate_is_missing(alert) => {
+                Some(TlsProblem::CertificateWanted)
+            }
+            _ => None,
         }
     }
 }
@@ -152,6 +174,17 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
     )
 }
 
+/// Tells whether an alert can mean only that we have shown no certificate. Sources: RFC 8446, section 6.2;
+/// `crypto/tls/handshake_server.go` of Go before 1.21 for the last one.
+fn says_that_certificate_is_missing(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+    )
+}
+
 /// rustls names what a certificate is for as `DnsName("example.org")`.
 fn readable(name: &str) -> String {
     let inner = name.split_once("(\"").and_then(|(_, rest)| rest.strip_suffix("\")"));
@@ -163,13 +196,40 @@ fn readable(name: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_failed_handshake_is_about_our_certificate_only_if_there_is_none() {
-        let mut side = TlsSide { host: "docker".to_owned(), authorities: "x".to_owned(), certificate: None };
-        let error = || std::io::Error::other(TlsError::AlertReceived(AlertDescription::HandshakeFailure));
-        assert_eq!(side.problem(&error()), Some(TlsProblem::CertificateWanted));
-        side.certificate = Some("cert.pem".into());
-        assert!(matches!(side.problem(&error()), Some(TlsProblem::Handshake { .. })));
+    fn problem(certificate: ClientCertificate, alert: AlertDescription) -> TlsProblem {
+        let side = TlsSide { host: "docker".to_owned(), authorities: "x".to_owned(), certificate };
         assert_eq!(side.problem(&std::io::Error::from(std::io::ErrorKind::BrokenPipe)), None);
+        side.problem(&std::io::Error::other(TlsError::AlertReceived(alert))).expect("it is about TLS")
+    }
+
+    #[test]
+    fn a_failed_handshake_is_about_a_certificate_only_if_one_could_have_been_given() {
+        let failure = AlertDescription::HandshakeFailure;
+        assert_eq!(problem(ClientCertificate::Missing, failure), TlsProblem::CertificateWanted);
+        for certificate in [ClientCertificate::Never, ClientCertificate::File("cert.pem".into())] {
+            let problem = problem(certificate, failure);
+            assert!(
+                matches!(&problem, TlsProblem::Handshake { reason } if reason.contains("HandshakeFailure")),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_never_has_a_certificate_misses_one_only_if_the_server_says_so() {
+        use AlertDescription as Alert;
+        for (alert, is_wanted) in [
+            (Alert::CertificateRequired, true),
+            (Alert::BadCertificate, true),
+            (Alert::AccessDenied, false),
+            (Alert::UnknownCA, false),
+            (Alert::ProtocolVersion, false),
+        ] {
+            let never = problem(ClientCertificate::Never, alert);
+            assert_eq!(never == TlsProblem::CertificateWanted, is_wanted, "{never}");
+            assert_eq!(matches!(never, TlsProblem::Handshake { .. }), !is_wanted, "{never}");
+        }
+        let refused = problem(ClientCertificate::File("cert.pem".into()), Alert::UnknownCA);
+        assert!(matches!(refused, TlsProblem::CertificateRefused { .. }), "{refused}");
     }
 }

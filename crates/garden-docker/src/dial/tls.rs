@@ -3,7 +3,7 @@ use std::task::{Context, Poll};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use garden_registry::{TlsProblem, TlsSide};
+use garden_registry::{ClientCertificate, TlsProblem, TlsSide};
 use rustls::pki_types::ServerName;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -36,7 +36,11 @@ impl Dial for TlsDialer {
                 side: TlsSide {
                     host: self.tcp.host.clone(),
                     authorities: self.tls.authorities.clone(),
-                    certificate: self.tls.certificate.clone(),
+                    certificate: self
+                        .tls
+                        .certificate
+                        .clone()
+                        .map_or(ClientCertificate::Missing, ClientCertificate::File),
                 },
             };
             let name = ServerName::try_from(self.tcp.host.clone());

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use garden_build_core::ErrorKind;
 use garden_registry::{Dial, RegistryClient, RegistryError, Remedies, Resolution, Stream, TlsProblem};
 use rustls::HandshakeKind;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
@@ -106,6 +106,29 @@ async fn tls_in_answer_to_plain_http_has_a_remedy_too() {
     let error = error.explain(&Remedies::OF_PROGRAM);
     assert!(
         error.hint().is_some_and(|hint| hint.contains("do without `RegistryClientBuilder::insecure`")),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_handshake_that_fails_is_not_said_to_lack_a_client_certificate() {
+    /// A fatal alert, `handshake_failure`. Source: RFC 8446, sections 5.1 and 6.
+    const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let name = listener.local_addr().expect("bound").to_string();
+    let client = RegistryClient::builder(&name).build().expect("valid");
+    let image = image(&name);
+    let refuse = async {
+        let (mut stream, _) = listener.accept().await.expect("a client");
+        let _hello = stream.read(&mut [0; 4096]).await.expect("a client's hello");
+        stream.write_all(&ALERT).await.expect("a client that listens");
+        stream
+    };
+    let (_stream, answer) = tokio::join!(refuse, client.resolve(&image));
+    let error = answer.expect_err("no TLS");
+    let problem = tls_problem(&error);
+    assert!(
+        matches!(&problem, Some(TlsProblem::Handshake { reason }) if reason.contains("HandshakeFailure")),
         "{error}"
     );
 }
