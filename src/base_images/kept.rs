@@ -31,6 +31,8 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 pub(super) struct KeptFacts {
     directory: Option<PathBuf>,
     known: Arc<Mutex<Known>>,
+    /// Held while the file is read, added to and written. Of two that did so at once, the one would undo what the other has added.
+    saving: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +60,7 @@ impl KeptFacts {
 
     /// Keeps facts in `directory`; if there is none, in memory only.
     pub(super) fn in_directory(directory: Option<PathBuf>) -> Self {
-        Self { directory, known: Arc::default() }
+        Self { directory, known: Arc::default(), saving: Arc::default() }
     }
 
     /// Returns what is known of a manifest, by this process or by another one.
@@ -84,27 +86,32 @@ impl KeptFacts {
         known.has_news = true;
     }
 
-    /// Writes what is new to the file, beside what other processes have written meanwhile.
+    /// Writes what is new to the file, beside what other processes have written meanwhile. What cannot be written is tried again by
+    /// the next one who saves.
     pub(super) async fn save(&self) {
         let Some(directory) = self.directory.clone() else { return };
-        let mut facts = {
-            let mut known = lock(&self.known);
-            if !std::mem::take(&mut known.has_news) {
-                return;
-            }
-            known.facts.clone()
-        };
+        let (known, saving) = (Arc::clone(&self.known), Arc::clone(&self.saving));
+        // The lock is taken by the thread that writes: that one goes on if whoever waits for it is dropped.
         let writing = move || {
+            let _saving = lock(&saving);
+            let mut facts = {
+                let mut known = lock(&known);
+                if !std::mem::take(&mut known.has_news) {
+                    return;
+                }
+                known.facts.clone()
+            };
             facts.add(Facts::read(&directory));
-            // What cannot be kept is asked for again.
-            let _ = write_private_file(&directory, FILE, facts.render().as_bytes());
+            if write_private_file(&directory, FILE, facts.render().as_bytes()).is_err() {
+                lock(&known).has_news = true;
+            }
         };
         let _ = tokio::task::spawn_blocking(writing).await;
     }
 }
 
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn now() -> u64 {

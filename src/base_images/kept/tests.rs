@@ -1,3 +1,4 @@
+use futures::future::join_all;
 use garden_registry::Platform;
 use tempfile::TempDir;
 
@@ -86,6 +87,36 @@ async fn a_damaged_file_is_as_good_as_none_and_is_replaced() {
     facts.put(digest("b"), image(true));
     facts.save().await;
     assert_eq!(elsewhere(&directory, "b").await, Some(image(true)));
+}
+
+#[tokio::test]
+async fn tasks_that_save_at_once_undo_nothing() {
+    const AT_ONCE: usize = 8;
+    // One that undoes what another has added has to write last, which happens soon if it can happen.
+    for _ in 0..100 {
+        let directory = TempDir::new().expect("a directory");
+        let facts = in_directory(&directory);
+        let save = async |number: usize| {
+            facts.put(digest(number), image(true));
+            facts.save().await;
+        };
+        join_all((0..AT_ONCE).map(save)).await;
+        assert_eq!(Facts::read(&directory.path().join("base-images")).0.len(), AT_ONCE);
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_saved_is_saved_by_the_next_one() {
+    let directory = TempDir::new().expect("a directory");
+    // No directory can be made in its place.
+    let in_the_way = directory.path().join("base-images");
+    std::fs::write(&in_the_way, "").expect("writable");
+    let facts = in_directory(&directory);
+    facts.put(digest("a"), image(true));
+    facts.save().await;
+    std::fs::remove_file(&in_the_way).expect("removed");
+    facts.save().await;
+    assert_eq!(elsewhere(&directory, "a").await, Some(image(true)));
 }
 
 #[cfg(unix)]
