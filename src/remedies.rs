@@ -48,18 +48,19 @@ pub(crate) const OF_DESTINATION: Remedies = Remedies {
     credentials: "log in to this registry with `docker login`, or set `PublishRequest::credentials`",
 };
 
-/// The registry of a base image, as this machine asks it. No option says how it is reached.
+/// The registry of a base image, or a mirror of it, as this machine asks it: in the way that builders were told.
 pub(crate) const OF_BASE_IMAGE: Remedies = Remedies {
-    name: "correct the image's name in the Dockerfile",
-    certificates: TRUST,
-    authority: TRUST,
-    plain_http: "mirror the image to a registry with TLS, or to the deployment registry",
-    tls: "name a registry with TLS in the Dockerfile",
-    ..OF_DEPLOYMENT_REGISTRY
+    name: "correct the image's name in the Dockerfile, or that of the mirror",
+    certificates: "set `caCertificate` of this registry in `clusterBuildkit.registries` to a file with one or more \
+                   certificates in PEM form",
+    authority: "add the authority that signed the server's certificate to those that this machine trusts, or name it for \
+                this registry in `clusterBuildkit.registries` (`caCertificate`)",
+    plain_http: "set `insecure: true` for this registry in `clusterBuildkit.registries`; kaniko takes \
+                 `--insecure-registry` in `kaniko.extraFlags`",
+    tls: "remove `insecure` of this registry from `clusterBuildkit.registries`, or `--insecure-registry` from \
+          `kaniko.extraFlags`",
+    credentials: OF_DEPLOYMENT_REGISTRY.credentials,
 };
-
-const TRUST: &str =
-    "add the authority that signed the server's certificate to those that this machine trusts";
 
 #[cfg(test)]
 mod tests {

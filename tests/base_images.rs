@@ -80,7 +80,7 @@ impl Site {
     }
 }
 
-/// Serves manifests and blobs; those of `base`, slowly. Returns its `host:port`.
+/// Serves manifests and blobs; those of `base` slowly, and those of `private` to nobody. Returns its `host:port`.
 fn serve(content: &Content) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -99,6 +99,11 @@ fn answer(mut stream: TcpStream, content: &Content) {
     let request = lines.next().unwrap();
     lines.take_while(|line| !line.is_empty()).for_each(drop);
     let path = request.split(' ').nth(1).unwrap().trim_start_matches("/v2/");
+    if path.starts_with("private/") {
+        let head = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"r\"\r\nContent-Length: 0\r\n\
+                    Connection: close\r\n\r\n";
+        return stream.write_all(head.as_bytes()).unwrap();
+    }
     if path.starts_with("base/") {
         thread::sleep(SLOW);
     }
@@ -143,6 +148,24 @@ async fn a_base_image_s_registry_that_never_answers_is_soon_given_up() {
     let status = site.status().await;
     assert_eq!(status.existing, None);
     assert!(site.manifest(true).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+}
+
+#[tokio::test]
+async fn whoever_is_refused_a_base_image_is_told_what_to_do() {
+    let private = serve(&Content::default());
+    let site = Site::with_flags(
+        |_| vec![format!("--insecure-registry={private}")],
+        |_| format!("{private}/private/tools:1"),
+    );
+    let mut build = site.builder.start(site.request()).await.unwrap();
+    let mut said = Vec::new();
+    while let Some(event) = build.next_event().await {
+        said.push(event.to_string());
+    }
+    assert!(build.await.is_err(), "there is no cluster");
+    let said = said.join("\n");
+    assert!(said.contains("refuses access to repository `private/tools`"), "{said}");
+    assert!(said.contains("add a Secret") && said.contains("`imagePullSecrets`"), "{said}");
 }
 
 #[tokio::test]

@@ -9,16 +9,18 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 use garden_build_core::{BuildRequest, Digest, ImageReference};
-use garden_registry::{Location, Manifest, ManifestKind, RegistryClient};
+use garden_registry::{Location, Manifest, ManifestKind};
 
+mod doubt;
 mod facts;
 mod kept;
 
+pub(crate) use doubt::Doubt;
 use facts::{Child, Fact, images};
 use kept::KeptFacts;
 
 use crate::mode::BaseSources;
-use crate::target::Target;
+use crate::target::{BasePlace, Target};
 
 /// Knows base images. Cheap to clone; clones share what they know.
 #[derive(Clone, Debug)]
@@ -26,9 +28,6 @@ pub(crate) struct BaseImages {
     sources: BaseSources,
     facts: Arc<KeptFacts>,
 }
-
-/// Why it is not certain that an image has no triggers.
-type Doubt = String;
 
 impl BaseImages {
     /// Looks for base images where builders do, and keeps what is known of them in the user's cache directory.
@@ -55,7 +54,8 @@ impl BaseImages {
     ) -> Result<(), Doubt> {
         let mut by_registry: BTreeMap<String, Vec<(&str, ImageReference)>> = BTreeMap::new();
         for base in bases {
-            let image: ImageReference = base.parse().map_err(|error| not_known(base, &format!("{error}")))?;
+            let image: ImageReference =
+                base.parse().map_err(|error| Doubt::from(format!("{error}")).about(base))?;
             by_registry.entry(image.registry().to_owned()).or_default().push((base, image));
         }
         let registries = by_registry.values().map(|bases| async move {
@@ -63,9 +63,9 @@ impl BaseImages {
                 match self.has_triggers(target, request, image).await {
                     Ok(false) => {}
                     Ok(true) => {
-                        return Err(format!("{base} has triggers (ONBUILD), which may read anything"));
+                        return Err(format!("{base} has triggers (ONBUILD), which may read anything").into());
                     }
-                    Err(reason) => return Err(not_known(base, &reason)),
+                    Err(doubt) => return Err(doubt.about(base)),
                 }
             }
             Ok(())
@@ -86,30 +86,30 @@ impl BaseImages {
         target: &Target,
         request: &BuildRequest,
         image: &ImageReference,
-    ) -> Result<bool, String> {
+    ) -> Result<bool, Doubt> {
         if let Some(digest) = image.digest().and_then(|digest| digest.parse().ok())
             && let Ok(known) = self.judge(digest, &request.platforms, None).await
         {
             return Ok(known);
         }
-        let mut reasons = Vec::new();
+        let mut doubts = Vec::new();
         for (access, image) in self.sources.of(request, image) {
             let asked = async {
-                let place = target.locate_base(access, image).await;
-                self.ask(&place.map_err(|error| error.message().to_owned())?, &request.platforms).await
+                let place = target.locate_base(access, image).await?;
+                self.ask(&place, &request.platforms).await
             };
             match asked.await {
                 Ok(has_triggers) => return Ok(has_triggers),
-                Err(reason) => reasons.push(reason),
+                Err(doubt) => doubts.push(doubt),
             }
         }
-        Err(reasons.join("; "))
+        Err(Doubt::all(doubts))
     }
 
-    async fn ask(&self, place: &Location, platforms: &[String]) -> Result<bool, String> {
-        let Location { registry, image } = place;
-        let digest = registry.resolve(image).await.map_err(|error| error.to_string())?.digest();
-        let digest = digest.ok_or_else(|| format!("{} does not have it", registry.registry()))?;
+    async fn ask(&self, place: &BasePlace, platforms: &[String]) -> Result<bool, Doubt> {
+        let Location { registry, image } = &place.location;
+        let digest = registry.resolve(image).await.map_err(|error| place.explain(error))?.digest();
+        let digest = digest.ok_or_else(|| does_not_have(place))?;
         self.judge(digest, platforms, Some(place)).await
     }
 
@@ -119,35 +119,36 @@ impl BaseImages {
         &self,
         digest: Digest,
         platforms: &[String],
-        place: Option<&Location>,
-    ) -> Result<bool, String> {
+        place: Option<&BasePlace>,
+    ) -> Result<bool, Doubt> {
         let children = match self.fact(digest, place).await? {
             Fact::Image { has_triggers } => return Ok(has_triggers),
             Fact::Index { children } => children,
         };
         let images = images(&children, platforms);
         if images.is_empty() {
-            return Err("it has no image for the platform".to_owned());
+            return Err("it has no image for the platform".into());
         }
         for image in images {
             match self.fact(image.digest, place).await? {
                 Fact::Image { has_triggers: true } => return Ok(true),
                 Fact::Image { has_triggers: false } => {}
-                Fact::Index { .. } => return Err("it lists a list of images".to_owned()),
+                Fact::Index { .. } => return Err("it lists a list of images".into()),
             }
         }
         Ok(false)
     }
 
-    async fn fact(&self, digest: Digest, place: Option<&Location>) -> Result<Fact, String> {
+    async fn fact(&self, digest: Digest, place: Option<&BasePlace>) -> Result<Fact, Doubt> {
         if let Some(fact) = self.facts.get(digest).await {
             return Ok(fact);
         }
-        let Location { registry, image } = place.ok_or("nothing is known of it")?;
+        let place = place.ok_or("nothing is known of it")?;
+        let Location { registry, image } = &place.location;
         let manifest = registry.manifest(&image.with_digest(digest)).await;
-        let manifest = manifest.map_err(|error| error.to_string())?;
-        let manifest = manifest.ok_or_else(|| format!("{} does not have it", registry.registry()))?;
-        let fact = read(registry, image.repository(), &manifest).await?;
+        let manifest = manifest.map_err(|error| place.explain(error))?;
+        let manifest = manifest.ok_or_else(|| does_not_have(place))?;
+        let fact = read(place, &manifest).await?;
         self.facts.put(digest, fact.clone());
         Ok(fact)
     }
@@ -157,18 +158,19 @@ impl BaseImages {
 ///
 /// What is found counts wherever the same digest is met again. So it has to follow from the content alone: what is both a
 /// list and an image, depending on what its registry calls it, is refused, as by containerd (CVE-2021-41190).
-async fn read(registry: &RegistryClient, repository: &str, manifest: &Manifest) -> Result<Fact, String> {
+async fn read(place: &BasePlace, manifest: &Manifest) -> Result<Fact, Doubt> {
     if manifest.config().is_some() && !manifest.children().is_empty() {
-        return Err("its manifest is of an image and of a list of images".to_owned());
+        return Err("its manifest is of an image and of a list of images".into());
     }
     if manifest.kind() == ManifestKind::Index {
         return Ok(Fact::Index { children: manifest.children().iter().map(Child::of).collect() });
     }
-    let config = registry.image_config(repository, manifest).await;
-    let config = config.map_err(|error| error.to_string())?;
+    let Location { registry, image } = &place.location;
+    let config = registry.image_config(image.repository(), manifest).await;
+    let config = config.map_err(|error| place.explain(error))?;
     Ok(Fact::Image { has_triggers: !config.triggers.is_empty() })
 }
 
-fn not_known(base: &str, reason: &str) -> Doubt {
-    format!("whether {base} has triggers (ONBUILD) is not known: {reason}")
+fn does_not_have(place: &BasePlace) -> Doubt {
+    format!("{} does not have it", place.location.registry.registry()).into()
 }

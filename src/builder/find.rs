@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
+use crate::base_images::Doubt;
 use crate::target::Known;
 
 /// How long the registries of base images may take before it is looked whether the answer matters.
@@ -83,11 +84,14 @@ impl Inner {
         let early = checking.as_mut().output_mut().map(|checked| checked.clone());
         let why = match &early {
             Some(Ok(())) => return Ok(Choice::AsRead),
-            Some(Err(doubt)) => doubt,
+            Some(Err(doubt)) => doubt.reason.as_str(),
             None => "whether base images have triggers (ONBUILD) is not known yet",
         };
         let whole = async {
             let step = events.step(format!("read the whole build context: {why}"));
+            if let Some(Err(doubt)) = &early {
+                doubt.log_remedies(&step);
+            }
             let whole = step.end(self.prepare(prepared.request.clone().whole_context(true), cancel).await)?;
             if matches!(known, Known::Unknown(_)) {
                 return Ok(Choice::WholeUnasked(whole));
@@ -113,21 +117,23 @@ impl Inner {
         checking.as_mut().await;
         let checked = checking.as_mut().take_output();
         if let Some(Err(doubt)) = &checked {
-            step.log(Stream::Builder, doubt.as_str());
+            step.log(Stream::Builder, doubt.reason.as_str());
+            doubt.log_remedies(&step);
         }
         step.done();
         Ok(if matches!(checked, Some(Ok(()))) { Choice::AsRead } else { whole })
     }
 
     /// Makes sure that what was left out of the context is not read by triggers of base images; else tells why.
-    async fn check_base_images(&self, prepared: &Prepared) -> std::result::Result<(), String> {
+    async fn check_base_images(&self, prepared: &Prepared) -> std::result::Result<(), Doubt> {
         match prepared.context.extent() {
             Extent::Read { bases, .. } if !bases.is_empty() => {
                 if !self.backend.capabilities().pulls_base_images {
                     return Err(format!(
                         "{} may come from the daemon, and have triggers (ONBUILD)",
                         bases.join(", ")
-                    ));
+                    )
+                    .into());
                 }
                 self.base_images.check(&self.target, &prepared.request, bases).await
             }

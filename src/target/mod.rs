@@ -17,7 +17,7 @@ mod naming;
 mod registries;
 
 pub(crate) use existence::Known;
-pub(crate) use registries::Registries;
+pub(crate) use registries::{BasePlace, Registries};
 
 /// Where images go.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use garden_build_core::{ImageReference, Result};
+use garden_build_core::{Error, ImageReference, Result};
 use garden_cluster::{Cluster, ClusterDialer, RegistryAccess, RegistryCredentials};
 use garden_registry::{Credentials, Location, RegistryClient, RegistryError, Remedies};
 
@@ -14,6 +14,20 @@ use crate::remedies;
 /// How long the registry of a base image may take to answer. It often cannot be reached from here, behind a firewall that
 /// drops what it does not like; without an answer, a build sends more than it has to, and that is all.
 const BASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A place where an image is looked for that a Dockerfile names.
+#[derive(Debug)]
+pub(crate) struct BasePlace {
+    pub(crate) location: Location,
+    remedies: &'static Remedies,
+}
+
+impl BasePlace {
+    /// Says what happened there, and what to do about it.
+    pub(crate) fn explain(&self, error: RegistryError) -> Error {
+        error.explain(self.remedies)
+    }
+}
 
 /// How registries are asked. Cheap to clone; clones share clients and credentials.
 #[derive(Clone, Debug)]
@@ -141,14 +155,15 @@ impl Target {
         &self,
         access: RegistryAccess,
         image: ImageReference,
-    ) -> Result<Location> {
-        let is_reached =
-            self.registry().is_ok_and(|registry| image.registry() == registry.push.reached.host());
-        if is_reached || self.has(&image) {
-            return self.locate(&image).await;
+    ) -> Result<BasePlace> {
+        if let Ok(TargetRegistry { push, remedies, .. }) = self.registry()
+            && (image.registry() == push.reached.host() || self.has(&image))
+        {
+            let (location, remedies) = (self.locate(&image).await?, *remedies);
+            return Ok(BasePlace { location, remedies });
         }
-        let registry = self.registries.client(access, &remedies::OF_BASE_IMAGE).await?;
-        let registry = registry.with_timeout(BASE_PATIENCE);
-        Ok(Location { registry, image })
+        let remedies = &remedies::OF_BASE_IMAGE;
+        let registry = self.registries.client(access, remedies).await?.with_timeout(BASE_PATIENCE);
+        Ok(BasePlace { location: Location { registry, image }, remedies })
     }
 }
