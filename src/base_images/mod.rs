@@ -10,6 +10,7 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 use garden_build_core::{BuildRequest, Digest, ImageReference};
 use garden_registry::{Location, Manifest, ManifestKind};
+use tokio::time::timeout;
 
 mod doubt;
 mod facts;
@@ -96,7 +97,7 @@ impl BaseImages {
         for (access, image) in self.sources.of(request, image) {
             let asked = async {
                 let place = target.locate_base(access, image).await?;
-                self.ask(&place, &request.platforms).await
+                self.ask_patiently(&place, &request.platforms).await
             };
             match asked.await {
                 Ok(has_triggers) => return Ok(has_triggers),
@@ -104,6 +105,16 @@ impl BaseImages {
             }
         }
         Err(Doubt::all(doubts))
+    }
+
+    /// Asks a place for as long as its patience lasts: all questions together, with whatever is tried again. One that answers some of
+    /// them keeps a build waiting as much as one that answers none.
+    async fn ask_patiently(&self, place: &BasePlace, platforms: &[String]) -> Result<bool, Doubt> {
+        let too_late = |_| {
+            let (registry, seconds) = (place.location.registry.registry(), place.patience.as_secs());
+            Err(format!("{registry} did not answer everything within {seconds} s").into())
+        };
+        timeout(place.patience, self.ask(place, platforms)).await.unwrap_or_else(too_late)
     }
 
     async fn ask(&self, place: &BasePlace, platforms: &[String]) -> Result<bool, Doubt> {
@@ -174,3 +185,6 @@ async fn read(place: &BasePlace, manifest: &Manifest) -> Result<Fact, Doubt> {
 fn does_not_have(place: &BasePlace) -> Doubt {
     format!("{} does not have it", place.location.registry.registry()).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,18 +11,29 @@ use super::clients::{Clients, Reach};
 use super::{Target, TargetRegistry};
 use crate::remedies;
 
-/// How long the registry of a base image may take to answer. It often cannot be reached from here, behind a firewall that
-/// drops what it does not like; without an answer, a build sends more than it has to, and that is all.
+/// How long the registry of a base image may take to answer all that is asked about the image. It often cannot be reached from
+/// here, behind a firewall that drops what it does not like; without an answer, a build sends more than it has to, and that is all.
 const BASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same for the registry that images go to: a build that does not reach it comes to nothing anyway.
+const TARGET_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A place where an image is looked for that a Dockerfile names.
 #[derive(Debug)]
 pub(crate) struct BasePlace {
     pub(crate) location: Location,
+    /// How long it may take to answer everything.
+    pub(crate) patience: Duration,
     remedies: &'static Remedies,
 }
 
 impl BasePlace {
+    /// A place that is not the registry that images go to.
+    pub(crate) fn elsewhere(registry: RegistryClient, image: ImageReference) -> Self {
+        let location = Location { registry, image };
+        Self { location, patience: BASE_PATIENCE, remedies: &remedies::OF_BASE_IMAGE }
+    }
+
     /// Says what happened there, and what to do about it.
     pub(crate) fn explain(&self, error: RegistryError) -> Error {
         error.explain(self.remedies)
@@ -160,10 +171,9 @@ impl Target {
             && (image.registry() == push.reached.host() || self.has(&image))
         {
             let (location, remedies) = (self.locate(&image).await?, *remedies);
-            return Ok(BasePlace { location, remedies });
+            return Ok(BasePlace { location, patience: TARGET_PATIENCE, remedies });
         }
-        let remedies = &remedies::OF_BASE_IMAGE;
-        let registry = self.registries.client(access, remedies).await?.with_timeout(BASE_PATIENCE);
-        Ok(BasePlace { location: Location { registry, image }, remedies })
+        let registry = self.registries.client(access, &remedies::OF_BASE_IMAGE).await?;
+        Ok(BasePlace::elsewhere(registry, image))
     }
 }

@@ -71,8 +71,8 @@ pub struct RegistryClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     endpoint: Endpoint,
-    transport: Arc<Transport>,
-    authenticator: Arc<Authenticator>,
+    transport: Transport,
+    authenticator: Authenticator,
     timeout: Duration,
 }
 
@@ -129,8 +129,8 @@ impl RegistryClientBuilder {
     pub fn build(self) -> Result<RegistryClient, RegistryError> {
         Ok(RegistryClient(Arc::new(Inner {
             endpoint: Endpoint::new(&self.registry, self.insecure)?,
-            transport: Arc::new(Transport::new(self.dialer, &self.ca_certificates)?),
-            authenticator: Arc::new(Authenticator::new(self.credentials)),
+            transport: Transport::new(self.dialer, &self.ca_certificates)?,
+            authenticator: Authenticator::new(self.credentials),
             timeout: self.timeout,
         })))
     }
@@ -147,18 +147,6 @@ impl RegistryClient {
             dialer: Arc::new(TcpDialer),
             timeout: TIMEOUT,
         }
-    }
-
-    /// Returns a client with another [`timeout`](RegistryClientBuilder::timeout) that shares connections and tokens with
-    /// this one.
-    pub fn with_timeout(&self, timeout: Duration) -> Self {
-        let Inner { endpoint, transport, authenticator, .. } = &*self.0;
-        Self(Arc::new(Inner {
-            endpoint: endpoint.clone(),
-            transport: Arc::clone(transport),
-            authenticator: Arc::clone(authenticator),
-            timeout,
-        }))
     }
 
     /// Returns the registry's name: `host` or `host:port`.
