@@ -3,67 +3,29 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use garden_build::config::{BuildMode, ContextDelivery, DeploymentRegistry, KanikoOptions, ProviderConfig};
+use garden_build::config::{
+    BuildMode, ContextDelivery, DeploymentRegistry, KanikoOptions, ProviderConfig, SecretRef,
+};
 use garden_build::{BuildRequest, Builder, BuiltImage, ErrorKind, Event, Outcome, Result};
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault, Gate};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 
+mod registry;
+mod secrets;
+
+use registry::Registry;
+
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const EXECUTOR: &str = "kaniko";
-
-/// A registry that has what was pushed to it, and tells what it was asked.
-#[derive(Clone, Default)]
-struct Registry(Arc<Mutex<(bool, Vec<String>)>>);
-
-impl Registry {
-    /// Serves it, and returns its `host:port`.
-    fn listen(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let registry = self.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (registry, stream) = (registry.clone(), stream.unwrap());
-                std::thread::spawn(move || registry.serve(stream));
-            }
-        });
-        address
-    }
-
-    fn serve(&self, mut stream: TcpStream) {
-        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(std::io::Result::ok);
-        while let Some(request) = lines.next() {
-            let _headers: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
-            let status = {
-                let mut state = self.0.lock().unwrap();
-                state.1.push(request.split(' ').next().unwrap_or_default().to_owned());
-                if state.0 { "200 OK" } else { "404 Not Found" }
-            };
-            let answer =
-                format!("HTTP/1.1 {status}\r\nDocker-Content-Digest: {DIGEST}\r\nContent-Length: 0\r\n\r\n");
-            if stream.write_all(answer.as_bytes()).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn push(&self) {
-        self.0.lock().unwrap().0 = true;
-    }
-
-    fn questions(&self) -> usize {
-        self.0.lock().unwrap().1.len()
-    }
-}
 
 struct Site {
     fake: FakeCluster,
     registry: Registry,
+    /// The registry's `host:port`.
+    host: String,
     builder: Builder,
     directory: TempDir,
 }
@@ -71,6 +33,14 @@ struct Site {
 impl Site {
     /// An executor that reads its context, and then does what `script` says.
     fn new<F: Future<Output = ()> + Send + 'static>(
+        script: impl Fn(FakePod, Registry) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self::with_secrets(&[], script)
+    }
+
+    /// The same, for a registry whose logins are in `secrets`.
+    fn with_secrets<F: Future<Output = ()> + Send + 'static>(
+        secrets: &[&str],
         script: impl Fn(FakePod, Registry) -> F + Send + Sync + 'static,
     ) -> Self {
         let (fake, registry) = (FakeCluster::new(), Registry::default());
@@ -91,12 +61,15 @@ impl Site {
         let mut kaniko = KanikoOptions::default();
         kaniko.context_delivery = ContextDelivery::Stdin;
         provider.build_mode = BuildMode::Kaniko(kaniko);
-        let mut deployment = DeploymentRegistry::new(&registry.listen()).unwrap();
+        let host = registry.listen();
+        let mut deployment = DeploymentRegistry::new(&host).unwrap();
         deployment.insecure = true;
+        provider.image_pull_secrets = secrets.iter().copied().map(SecretRef::new).collect();
         provider.deployment_registry = Some(deployment);
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
-        Self { builder: Builder::with_client(provider, fake.client()).unwrap(), fake, registry, directory }
+        let builder = Builder::with_client(provider, fake.client()).unwrap();
+        Self { fake, registry, host, builder, directory }
     }
 
     async fn build(&self) -> (Result<BuiltImage>, Vec<Event>) {
