@@ -2,7 +2,7 @@
 
 use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result};
 use garden_cluster::ServerRun;
-use garden_registry::{Identity, Location, RegistryError, Resolution};
+use garden_registry::{Identity, Location, Refusal, RegistryError, Resolution};
 
 use super::{Place, Target};
 
@@ -21,13 +21,11 @@ impl Target {
         if let Place::Nodes(nodes) = &self.place {
             return Ok(Box::pin(nodes.find(reference)).await?.map_or(Known::Missing, Known::Exists));
         }
-        let Location { registry, image } = self.locate(reference).await?;
-        let answer = registry.resolve(&image).await;
-        let answer = match (self.in_cluster(), answer) {
+        let answer = match (self.in_cluster(), self.resolve(reference).await?) {
             (Some(in_cluster), Err(RegistryError::Unreachable { .. } | RegistryError::Timeout { .. })) => {
                 // It may only be starting again, and else says why it is not there.
                 match Box::pin(in_cluster.takes_pushes(events)).await.map_err(Error::from) {
-                    Ok(_) => registry.resolve(&image).await,
+                    Ok(_) => self.resolve(reference).await?,
                     Err(error) if *error.kind() == ErrorKind::PermissionDenied => {
                         return Ok(Known::Unknown(error));
                     }
@@ -44,6 +42,31 @@ impl Target {
             }
             Err(error) => Err(error.explain(self.registry()?.remedies)),
         }
+    }
+
+    /// Asks the registry. If it refuses credentials that may be a minute old, and there are others by now, it is asked once more with
+    /// those: a Secret that was renewed while the image was built counts when the image is confirmed.
+    ///
+    /// # Errors
+    /// If it could not be asked at all. What it answered, or why it did not, is in the result.
+    async fn resolve(
+        &self,
+        reference: &ImageReference,
+    ) -> Result<std::result::Result<Resolution, RegistryError>> {
+        let credentials = self.registries.credentials();
+        let before = credentials.read().await?;
+        let Location { registry, image } = self.locate(reference).await?;
+        let answer = registry.resolve(&image).await;
+        if !matches!(&answer, Err(RegistryError::Unauthorized(refusal)) if refuses_login(refusal)) {
+            return Ok(answer);
+        }
+        self.registries.begin();
+        // Equal ones are as wrong as before, and whoever shows them again and again may be locked out.
+        if *credentials.read().await? == *before {
+            return Ok(answer);
+        }
+        let Location { registry, image } = self.locate(reference).await?;
+        Ok(registry.resolve(&image).await)
     }
 
     /// Returns which run of the registry's server serves now; `None` for a registry outside of the cluster, and for
@@ -78,12 +101,15 @@ impl Target {
 /// will not do for the builder either.
 fn only_the_builder_may_know(error: &RegistryError) -> bool {
     match error {
-        RegistryError::Unauthorized(refusal) => {
-            !matches!(refusal.identity, Identity::Credentials { .. } | Identity::HelperLogin { .. })
-        }
+        RegistryError::Unauthorized(refusal) => !refuses_login(refusal),
         RegistryError::Forbidden(_) | RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } => {
             true
         }
         _ => false,
     }
+}
+
+/// Whether it is credentials that were refused, and not the lack of them.
+fn refuses_login(refusal: &Refusal) -> bool {
+    matches!(refusal.identity, Identity::Credentials { .. } | Identity::HelperLogin { .. })
 }

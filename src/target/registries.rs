@@ -76,7 +76,7 @@ impl Registries {
         &self.credentials
     }
 
-    /// Begins something that credentials which have changed since have to count for: a build, say.
+    /// Begins something that credentials which have changed since have to count for: a build, say, or another try after a refusal.
     pub(crate) fn begin(&self) {
         self.docker_command.expire();
     }

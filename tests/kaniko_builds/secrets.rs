@@ -1,9 +1,12 @@
 //! When Secrets are read, and which of their readings count.
 
-use garden_build::Outcome;
+use std::sync::Arc;
+
+use garden_build::{ErrorKind, Outcome};
 use garden_build_testing::kubernetes::Request;
 use k8s_openapi::ByteString;
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::{Site, succeed};
 
@@ -52,4 +55,37 @@ async fn a_build_reads_each_secret_once() {
     site.fake.forget_requests();
     assert_eq!(site.build().await.0.unwrap().outcome, Outcome::AlreadyExists);
     assert_eq!(site.secrets_read(), ["one", "two"], "the next build reads them again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_renewed_while_the_image_is_built_counts_when_it_is_confirmed() {
+    let _clock = hold_clock();
+    let renewed = Arc::new(Notify::new());
+    let waits = Arc::clone(&renewed);
+    let site = Site::with_secrets(&["one"], move |pod, registry| {
+        let renewed = Arc::clone(&waits);
+        async move {
+            renewed.notified().await;
+            succeed(&pod, &registry);
+        }
+    });
+    site.set_password("first", &["one"]);
+    let build = site.builder.start(site.request()).await.unwrap();
+    site.fake.until(|| (site.fake.count("get", "pods/attach") == 1).then_some(())).await;
+    site.set_password("second", &["one"]);
+    renewed.notify_one();
+    assert!(matches!(build.await.unwrap().outcome, Outcome::Built { .. }));
+    assert_eq!(site.secrets_read(), ["one", "one"], "once when it began, and once when it was refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_is_wrong_is_read_again_but_not_shown_again() {
+    let _clock = hold_clock();
+    let site = Site::with_secrets(&["one"], async |pod, registry| succeed(&pod, &registry));
+    site.set_password("wrong", &["one"]);
+    site.registry.set_password("right");
+    assert_eq!(*site.build().await.0.unwrap_err().kind(), ErrorKind::Unauthorized);
+    assert_eq!((site.registry.questions(), site.secrets_read().len()), (2, 2));
+    site.set_password("right", &["one"]);
+    site.build().await.0.unwrap();
 }

@@ -16,7 +16,7 @@ use super::pull_secrets::read_pull_secrets;
 use crate::api::Cluster;
 
 /// How long what was read counts, unless it is [expired](RegistryCredentials::expire) before: as long as what a credential
-/// helper has answered. A question from this machine that is refused with old ones is asked again by the next build, which reads them again.
+/// helper has answered. Whoever is refused with old ones may expire them and ask once more.
 const COUNTS: Duration = Duration::from_secs(60);
 
 /// How long it counts for a builder. What a builder is refused with ends the build, so a Secret that is renewed while steps run must count
