@@ -297,7 +297,7 @@ impl RegistryCleanUp {
         let (inventory, in_use) = self.look(&mut known, " now").await?;
         let plan = first.again(&inventory, &in_use, &self.rules);
         let (deleted, failed) = self.delete(&plan).await;
-        // Also if nothing was deleted: a clean-up before this one may have come no further.
+        // Even if nothing was deleted: a clean-up before this one may have come no further.
         self.collect().await?;
         let step = self.events.step("measure what the registry stores");
         let after = step.end(self.registry.storage().await.map_err(Error::from))?;

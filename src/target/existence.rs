@@ -76,8 +76,8 @@ impl Target {
     }
 
     /// Waits until the registry in the cluster takes pushes, and returns the run of its server if that is not the run
-    /// `before`: then what was pushed to that may not have arrived, or have been collected before it was complete. `None`
-    /// also if this machine may not ask.
+    /// `before`: then what was pushed to that may not have arrived, or have been collected before it was complete. A machine
+    /// that may not ask gets `None`, too.
     ///
     /// # Errors
     /// If the registry does not take pushes again.

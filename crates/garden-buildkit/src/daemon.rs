@@ -134,7 +134,7 @@ async fn bring_up(
         )),
         Standing::Outdated { since } => tell_of_replacement(cluster, namespace, *since, events).await,
     }
-    // What the pod refers to comes before it, also if somebody has removed it meanwhile.
+    // What the pod refers to comes before it, even if somebody has removed it meanwhile.
     if let Some(claim) = spec::claim(settings) {
         managed.ensure_claim(&claim, events).await?;
     }

@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-/// Walks from an error to its causes, also into `io::Error`, whose `source` skips what it wraps.
+/// Walks from an error to its causes. It walks into `io::Error` as well, whose `source` skips what it wraps.
 pub(crate) fn chain<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

@@ -180,7 +180,7 @@ pub enum RegistryError {
         /// What failed.
         source: BoxError,
     },
-    /// A server is overloaded or being restarted, also after some tries.
+    /// A server is overloaded or being restarted, and still was after some tries.
     #[error("{server} is busy: it answered {status}{}", and_wait(*.retry_after))]
     Busy {
         /// The server.

@@ -49,7 +49,7 @@ impl<R: RunHelper> HelperCache<R> {
     /// Asks `helper` for what to log in to `server` with, unless it was asked a moment ago.
     ///
     /// # Errors
-    /// Why it has no login; also if it does not answer within 20 seconds.
+    /// Why it has no login. One that does not answer within 20 seconds has failed.
     pub async fn ask(&self, helper: &HelperName, server: &str) -> Result<Login, HelperProblem> {
         let question = (helper.clone(), server.to_owned());
         let mut answers = self.answers.lock().await;

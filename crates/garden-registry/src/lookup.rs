@@ -132,8 +132,8 @@ pub(crate) async fn ask_helpers(
     (answered, warnings)
 }
 
-/// Says that `problem` is one. A helper that is missing here or has no login is none, if the builder
-/// may have it.
+/// Returns the warning about `problem`; `None` if the builder may still have a login: from a helper that is missing here, or
+/// from one that has none here.
 fn warning(question: HelperQuestion, problem: HelperProblem, there: &[&str]) -> Option<CredentialsWarning> {
     match problem {
         HelperProblem::Failed { reason } => Some(CredentialsWarning::HelperFailed { question, reason }),

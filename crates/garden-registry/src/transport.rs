@@ -147,7 +147,7 @@ impl Patience {
 impl Operation<'_> {
     /// Sends `call`, and follows redirects if it only reads: what it would write is for the registry.
     ///
-    /// Once a redirect has led to another origin, the authorization is gone for good, also if the
+    /// Once a redirect has led to another origin, the authorization is gone for good, even if the
     /// next one leads back: who redirects must not choose where our credentials are used.
     pub(crate) async fn send(&self, mut call: Call) -> Result<Answer, RegistryError> {
         let only_reads = matches!(call.method, Method::GET | Method::HEAD);

@@ -1,7 +1,7 @@
 //! The identity that a cloud gives the daemon's pod, by annotations of its service account.
 //!
 //! kaniko uses such an identity by itself. `BuildKit` knows only what a client tells it, so the helper of the cloud
-//! is asked in the pod, also if no secret names it.
+//! is asked in the pod, even if no secret names it.
 
 use std::collections::BTreeMap;
 

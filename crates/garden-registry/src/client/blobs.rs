@@ -24,7 +24,7 @@ pub(super) const MOST_FAILURES: u32 = 5;
 /// The content of a blob, in pieces. An error is its last item.
 pub type BlobStream = BoxStream<'static, Result<Bytes, RegistryError>>;
 
-/// Where a blob can be read, also from its middle, when a transfer is taken up again.
+/// Where a blob can be read: from its start, or from its middle when a transfer is taken up again.
 pub trait BlobSource: Send + Sync {
     /// Reads the content from `offset`, in bytes, to its end.
     fn read_from(&self, offset: u64) -> BlobStream;
