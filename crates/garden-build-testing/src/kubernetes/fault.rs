@@ -73,12 +73,12 @@ impl Fault {
         Self::new(verb, resource, Effect::Silent)
     }
 
-    /// It is carried out after a time, also if the client has gone by then.
+    /// It is carried out after a time, even if the client has gone by then.
     pub fn delay(verb: &'static str, resource: &'static str, by: Duration) -> Self {
         Self::new(verb, resource, Effect::Delay(by))
     }
 
-    /// It is carried out when the test opens the gate, also if the client has gone by then.
+    /// It is carried out when the test opens the gate, even if the client has gone by then.
     pub fn hold(verb: &'static str, resource: &'static str, gate: &Gate) -> Self {
         Self::new(verb, resource, Effect::Hold(gate.clone()))
     }
