@@ -1,6 +1,6 @@
 //! Kubernetes plumbing that every in-cluster build mode needs.
 //!
-//! * [`Cluster`] reaches the API server: applies, deletes, ensures namespaces.
+//! * [`Cluster`] reaches the API server: applies, deletes, ensures namespaces. A kind that it knows is [`Namespaced`].
 //! * [`BuildPod`] follows one builder pod from its creation to its end, and a [`Diagnosis`] says why a pod is stuck or dead.
 //! * [`follow_log`] streams a container's log, [`PodStream`] talks to a command, a container's stdin or a port
 //!   of a pod, and [`ClusterDialer`] opens connections to Services, all
@@ -27,7 +27,7 @@ mod pod;
 mod registries;
 mod service;
 
-pub use api::{Cluster, ClusterError, Refusal, new_namespace};
+pub use api::{Cluster, ClusterError, Namespaced, Refusal, new_namespace};
 pub use diagnosis::{Cause, Diagnosis, Lack, Remedies};
 pub use in_cluster_registry::{Collected, InClusterRegistry, RegistrySettings, ServerRun, images_in_use};
 pub use leftovers::{Lease, sweep};

@@ -5,20 +5,17 @@ use backon::{ExponentialBuilder, Retryable as _};
 use garden_build_core::with_causes;
 use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
 use http::Request;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout};
 use tower::BoxError;
 
 use crate::api::http_client;
-use crate::api::{ClusterError, Refusal};
+use crate::api::{ClusterError, Namespaced, Refusal};
 use crate::diagnosis::{Cause, Remedies};
 use crate::ownership::MANAGER;
 
@@ -78,18 +75,12 @@ impl Cluster {
     }
 
     /// Returns the typed API of a namespace.
-    pub fn api<K>(&self, namespace: &str) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
+    pub fn api<K: Namespaced>(&self, namespace: &str) -> Api<K> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
     /// Returns the typed API of a namespace for kube's watcher, which would wait for ever for an answer to begin.
-    pub(crate) fn api_to_watch<K>(&self, namespace: &str) -> Api<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    {
+    pub(crate) fn api_to_watch<K: Namespaced>(&self, namespace: &str) -> Api<K> {
         let client = self.client.clone();
         let begun_in_time = tower::service_fn(move |request: Request<Body>| {
             let client = client.clone();
@@ -107,14 +98,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
-    pub async fn apply<K>(&self, object: &K) -> Result<K, ClusterError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + Debug,
-    {
+    pub async fn apply<K: Namespaced>(&self, object: &K) -> Result<K, ClusterError> {
         let namespace = object.namespace().unwrap_or_default();
         let (name, parameters) = (object.name_any(), PatchParams::apply(MANAGER).force());
         let api = self.api::<K>(&namespace);
@@ -127,14 +111,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
-    pub async fn create<K>(&self, object: &K) -> Result<Option<K>, ClusterError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Serialize
-            + DeserializeOwned
-            + Clone
-            + Debug,
-    {
+    pub async fn create<K: Namespaced>(&self, object: &K) -> Result<Option<K>, ClusterError> {
         let api = self.api::<K>(&object.namespace().unwrap_or_default());
         let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         match answer(&format!("create {}", name_of(object)), api.create(&parameters, object)).await {
@@ -147,10 +124,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
-    pub async fn get<K>(&self, namespace: &str, name: &str) -> Result<Option<K>, ClusterError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
-    {
+    pub async fn get<K: Namespaced>(&self, namespace: &str, name: &str) -> Result<Option<K>, ClusterError> {
         let action = format!("read {} {namespace}/{name}", K::kind(&()));
         answer(&action, self.api::<K>(namespace).get_opt(name)).await
     }
@@ -168,10 +142,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
-    pub async fn list<K>(&self, namespace: &str, labels: &str) -> Result<Vec<K>, ClusterError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
-    {
+    pub async fn list<K: Namespaced>(&self, namespace: &str, labels: &str) -> Result<Vec<K>, ClusterError> {
         let (action, chosen) =
             (format!("list {} in {namespace}", K::plural(&())), ListParams::default().labels(labels));
         Ok(answer(&action, self.api::<K>(namespace).list(&chosen)).await?.items)
@@ -181,15 +152,12 @@ impl Cluster {
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
-    pub async fn merge<K>(
+    pub async fn merge<K: Namespaced>(
         &self,
         namespace: &str,
         name: &str,
         patch: &serde_json::Value,
-    ) -> Result<K, ClusterError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
-    {
+    ) -> Result<K, ClusterError> {
         let action = format!("change {} {namespace}/{name}", K::kind(&()));
         let api = self.api::<K>(namespace);
         let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -225,10 +193,7 @@ impl Cluster {
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
-    pub async fn delete<K>(&self, namespace: &str, name: &str) -> Result<(), ClusterError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
-    {
+    pub async fn delete<K: Namespaced>(&self, namespace: &str, name: &str) -> Result<(), ClusterError> {
         let at_once = DeleteParams::default().grace_period(0);
         let api = self.api::<K>(namespace);
         let action = format!("delete {} {namespace}/{name}", K::kind(&()));

@@ -3,11 +3,13 @@
 mod client;
 mod error;
 mod http_client;
+mod namespaced;
 mod refusal;
 mod watch;
 
 pub use client::{Cluster, new_namespace};
 pub(crate) use client::{answer, name_of};
 pub use error::ClusterError;
+pub use namespaced::Namespaced;
 pub use refusal::Refusal;
 pub(crate) use watch::{Watch, Watched, is_refused};

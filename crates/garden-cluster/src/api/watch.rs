@@ -2,15 +2,12 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt};
-use k8s_openapi::NamespaceResourceScope;
-use kube::Resource;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, watcher};
-use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::api::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError, Namespaced};
 
 /// How long a watch may fail before what waits for it does.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,15 +26,7 @@ impl<K> Debug for Watch<K> {
     }
 }
 
-impl<K> Watch<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + Send
-        + 'static,
-{
+impl<K: Namespaced> Watch<K> {
     /// Watches the object `name`.
     pub(crate) fn one(cluster: &Cluster, namespace: &str, name: &str) -> Self {
         let only_this = watcher::Config::default().fields(&format!("metadata.name={name}"));
@@ -103,24 +92,13 @@ where
 }
 
 /// The objects that a watch shows, as they are now.
-pub(crate) struct Watched<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
+pub(crate) struct Watched<K: Namespaced> {
     watch: Watch<K>,
     objects: Writer<K>,
     listed: bool,
 }
 
-impl<K> Watched<K>
-where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + Send
-        + 'static,
-{
+impl<K: Namespaced> Watched<K> {
     /// Keeps what `watch`, which nobody has read from, shows.
     pub(crate) fn of(watch: Watch<K>) -> Self {
         Self { watch, objects: Writer::new(()), listed: false }

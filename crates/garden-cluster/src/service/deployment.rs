@@ -1,16 +1,12 @@
 //! A Deployment of ours in a cluster: is it there, is it ours, and which pod takes builds.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use garden_build_core::{ErrorKind, EventSink};
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
-use kube::Resource;
-use serde::de::DeserializeOwned;
 
-use crate::api::{Cluster, ClusterError, name_of};
+use crate::api::{Cluster, ClusterError, Namespaced, name_of};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
 use crate::service::{
@@ -48,10 +44,7 @@ impl ManagedDeployment {
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached, or the object is not ours.
-    pub async fn own<K>(&self, name: &str) -> Result<Option<K>, ClusterError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
-    {
+    pub async fn own<K: Namespaced>(&self, name: &str) -> Result<Option<K>, ClusterError> {
         let Some(live) = self.cluster.get::<K>(&self.namespace, name).await? else { return Ok(None) };
         match judge::foreign(self.words, &name_of(&live), live.meta()) {
             Some(foreign) => Err(ClusterError::Pod(foreign)),

@@ -1,17 +1,13 @@
 //! Waiting for pods that are on their way, by watching them and what is to make them.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use garden_build_core::EventSink;
-use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::Resource;
-use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 
-use crate::api::{Cluster, ClusterError, Watch, Watched};
+use crate::api::{Cluster, ClusterError, Namespaced, Watch, Watched};
 use crate::pod::{EVENTS_AFTER, Patience, PodEvents};
 use crate::service::judge::{Outlook, Subject};
 
@@ -19,10 +15,7 @@ use crate::service::judge::{Outlook, Subject};
 const SOON: Duration = Duration::from_secs(5);
 
 /// What is watched: the object that has pods made, its pods, and perhaps what stands between.
-pub(crate) struct Parts<O>
-where
-    O: Resource<DynamicType = ()> + Clone + 'static,
-{
+pub(crate) struct Parts<O: Namespaced> {
     owner: Watched<O>,
     pods: Watched<Pod>,
     makers: Option<Watched<ReplicaSet>>,
@@ -44,15 +37,7 @@ pub(crate) struct Judgement<T> {
     pub(crate) subject: Option<Subject>,
 }
 
-impl<O> Parts<O>
-where
-    O: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + Send
-        + 'static,
-{
+impl<O: Namespaced> Parts<O> {
     /// Watches the object `name`, and the pods that the label selector chooses.
     pub(crate) fn watch(cluster: &Cluster, namespace: &str, name: &str, selector: &str) -> Self {
         Self {
@@ -97,7 +82,7 @@ where
 /// # Errors
 /// With what `judge` finds final, with a trouble that has outlasted its grace, and after the `longest` time with what
 /// `too_late` makes of the last thing that was waited for.
-pub(crate) async fn until_ready<O, T>(
+pub(crate) async fn until_ready<O: Namespaced, T>(
     cluster: &Cluster,
     namespace: &str,
     mut parts: Parts<O>,
@@ -105,15 +90,7 @@ pub(crate) async fn until_ready<O, T>(
     longest: Option<Duration>,
     too_late: impl Fn(Duration, &str) -> ClusterError,
     events: &EventSink,
-) -> Result<T, ClusterError>
-where
-    O: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + Send
-        + 'static,
-{
+) -> Result<T, ClusterError> {
     let started = Instant::now();
     let mut explained = Explained::new(cluster, namespace, started + EVENTS_AFTER);
     let mut patience = Patience::default();
