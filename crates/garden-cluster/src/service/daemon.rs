@@ -12,6 +12,13 @@ use crate::diagnosis::{Cause, Diagnosis, Trouble};
 use crate::pod::{PodState, deleted, diagnose};
 use crate::service::DeploymentWords;
 
+/// How long Kubernetes waits before it starts a container that has ended for the second time within ten minutes. Each further time, it waits
+/// twice as long. Source: Kubernetes, "Pod Lifecycle", section "How Pods handle problems with containers".
+const FIRST_BACK_OFF: Duration = Duration::from_secs(10);
+
+/// How long Kubernetes may back off from a container that had run: longer than it does the first time, and not as long as the second.
+const BACK_OFF_GRACE: Duration = Duration::from_secs(15);
+
 /// A daemon that takes builds: one container in one pod. When it ends, its builds end with it, even
 /// if Kubernetes starts the next in its place.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -47,8 +54,7 @@ impl DaemonPod {
 
     /// Completes when this very daemon has ended, with the cause.
     ///
-    /// That its pod is told to stop is no end: it finishes its builds first. A watch that fails is no end
-    /// either, and is taken up again.
+    /// Its pod finishes its builds first when it is told to stop. A watch that fails is taken up again.
     pub async fn lost(&self, cluster: &Cluster, namespace: &str, words: &DeploymentWords) -> Diagnosis {
         let mut watch = Watch::<Pod>::one(cluster, namespace, &self.name);
         let mut last: Option<Pod> = None;
@@ -82,7 +88,6 @@ impl DeploymentWords {
     /// Says why a container of `pod` cannot run that Kubernetes starts again and again.
     pub(crate) fn crash_loop(&self, pod: &Pod) -> Option<Trouble> {
         let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-        // Kubernetes backs off from a container that has died at least twice in a row: it will again.
         let status = statuses.iter().find(|status| {
             let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
             waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"))
@@ -98,7 +103,9 @@ impl DeploymentWords {
                 Diagnosis::of(Cause::Start, ErrorKind::BuilderStart, message, &self.remedies)
             }
         };
-        Some(Trouble { diagnosis: Diagnosis { retryable: false, ..diagnosis }, grace: Duration::ZERO })
+        // A container that ended as soon as it had started does so again. One that had run may well run on.
+        let grace = if has_run(terminated) { BACK_OFF_GRACE } else { Duration::ZERO };
+        Some(Trouble { diagnosis: Diagnosis { retryable: false, ..diagnosis }, grace })
     }
 
     /// Says why the daemon that ran as `container_id` has ended, if it has. Its container may have been
@@ -159,6 +166,14 @@ impl DeploymentWords {
         let is_ordinary = |line: &str| ordinary.iter().any(|level| line.contains(level));
         complaint.or_else(|| lines.rfind(|line| !is_ordinary(line))).unwrap_or_default()
     }
+}
+
+/// Whether a container ran for longer than one takes to find that it cannot.
+fn has_run(terminated: &ContainerStateTerminated) -> bool {
+    let (Some(started), Some(finished)) = (&terminated.started_at, &terminated.finished_at) else {
+        return false;
+    };
+    Duration::try_from(finished.0.duration_since(started.0)).is_ok_and(|ran| ran >= FIRST_BACK_OFF)
 }
 
 /// As long as the container with its startup probe runs, it is ready, and so is the pod. If it is not, the cluster has

@@ -203,6 +203,21 @@ fn a_daemon_that_keeps_dying_is_told_with_its_last_words() {
 }
 
 #[test]
+fn a_daemon_that_had_run_may_be_backed_off_from_once() {
+    let grace = |finished: &str| {
+        let mut status = with(json!({ "waiting": { "reason": "CrashLoopBackOff" } }), false);
+        status["containerStatuses"][0]["restartCount"] = 1.into();
+        status["containerStatuses"][0]["lastState"] = json!({ "terminated": {
+            "exitCode": 2, "reason": "Error", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": finished,
+        } });
+        stuck(outlook(&[pod("next", WANTED, NEW, status)], None, WANTED, &[])).grace.as_secs()
+    };
+    assert_eq!(grace("2026-01-01T00:00:09Z"), 0, "it cannot start");
+    // The first wait of Kubernetes is over by then, and its second one is not.
+    assert!((11..20).contains(&grace("2026-01-01T00:05:00Z")));
+}
+
+#[test]
 fn a_daemon_that_keeps_running_out_of_memory_is_told_so() {
     let mut status = with(json!({ "waiting": { "reason": "CrashLoopBackOff" } }), false);
     status["containerStatuses"][0]["lastState"] =

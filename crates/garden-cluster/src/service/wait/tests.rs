@@ -73,6 +73,19 @@ fn pod_with(fake: &FakeCluster, name: &str, status: &Value) -> FakePod {
     fake.pod(NAMESPACE, name).expect("a pod")
 }
 
+/// Its container has run for five minutes and ended, and Kubernetes waits before it starts it again.
+fn crash_after_a_while(pod: &FakePod) {
+    let now = pod.cluster().now();
+    let started = now - Duration::from_secs(300);
+    pod.wait(WORDS.container, "CrashLoopBackOff", "back-off restarting failed container");
+    pod.alter(|pod| {
+        pod["status"]["containerStatuses"][0]["lastState"] = json!({ "terminated": {
+            "exitCode": 2, "reason": "Error", "message": "panic: nil",
+            "startedAt": started.to_string(), "finishedAt": now.to_string(),
+        } });
+    });
+}
+
 fn stop(pod: &FakePod) {
     pod.alter(|pod| pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into());
 }
@@ -179,6 +192,28 @@ async fn what_may_pass_has_its_grace_and_an_event_may_lengthen_that() {
     assert!(!waiting.is_finished());
     rolled_out(&fake);
     ended(waiting).await.expect("ready");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_had_run_is_started_again_and_one_that_ends_again_is_told() {
+    let fake = fake();
+    rolling_out(&fake);
+    let one = pod(&fake, "one");
+    crash_after_a_while(&one);
+    let (waiting, _stream) = waiting_for_service(&fake);
+    // Kubernetes waits so long the first time.
+    sleep(Duration::from_secs(10)).await;
+    one.run();
+    rolled_out(&fake);
+    ended(waiting).await.expect("ready");
+
+    rolling_out(&fake);
+    crash_after_a_while(&one);
+    let (waiting, _stream) = waiting_for_service(&fake);
+    sleep(Duration::from_secs(20)).await;
+    let error = Error::from(ended(waiting).await.expect_err("not started again"));
+    assert_eq!((error.kind(), error.hint()), (&ErrorKind::BuilderStart, Some(REMEDIES.start)));
+    assert!(error.message().ends_with("exit code 2: panic: nil"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
