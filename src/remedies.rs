@@ -1,5 +1,6 @@
 //! What a user can do about a registry that cannot be used, in the words of the options that the registry was named with.
 
+use garden_cluster::{RegistryRemedies, RegistryWords};
 use garden_registry::Remedies;
 
 const CERTIFICATES: &str =
@@ -37,6 +38,22 @@ pub(crate) const OF_REGISTRY_IN_CLUSTER: Remedies = Remedies {
 
 const INSTALL: &str = "run `Builder::init`, as the registry within the cluster has neither TLS nor users: something else \
                        answers in its place, or it was changed";
+
+/// The registry within the cluster, as far as it is made of options.
+pub(crate) const OF_REGISTRY_S_POD: RegistryWords = RegistryWords::new(&RegistryRemedies {
+    memory: "raise `resources.registry.limits.memory`, and run `Builder::init`",
+    evicted: "raise `resources.registry.requests`, so that it gets a node with room, and run `Builder::init`",
+    scheduling: "check `systemNodeSelector` and `resources.registry.requests` against the cluster's nodes",
+    image: "check `inClusterRegistry.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another \
+            place",
+    start: "check that `inClusterRegistry.image` is a registry with `sh` and `nc`, and that user 1000 may write to its volume",
+    quota: "lower `resources.registry`, or raise the namespace's ResourceQuota",
+    storage_class: "storage.registry.storageClass",
+    keeps_size: "set `storage.registry.size` to its size",
+    volume_quota: "set `storage.registry.size` to less, or raise the namespace's ResourceQuota",
+    taints: "set `registryProxyTolerations` to tolerate the taints of the nodes",
+    foreign: "uninstall it there, or set `gardenSystemNamespace` to another namespace, if nothing uses the port 5000 of the nodes",
+});
 
 /// The registry that an image is published to.
 pub(crate) const OF_DESTINATION: Remedies = Remedies {

@@ -118,7 +118,8 @@ impl Target {
 impl TargetRegistry {
     fn new(provider: &ProviderConfig, cluster: &Cluster) -> Result<Self> {
         if let Some(namespace) = provider.in_cluster_registry_namespace() {
-            let in_cluster = InClusterRegistry::new(cluster.clone(), RegistrySettings::new(provider));
+            let settings = RegistrySettings::new(provider);
+            let in_cluster = InClusterRegistry::new(cluster.clone(), settings, &remedies::OF_REGISTRY_S_POD);
             let called = |host: &str| {
                 let mut registry = DeploymentRegistry::new(host)?;
                 registry.namespace = Some(namespace.to_owned());

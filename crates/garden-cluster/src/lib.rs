@@ -12,7 +12,7 @@
 //!   [`builder_service_account`] who they are.
 //! * [`ManagedDeployment`] is a Deployment of ours, whose one pod outlives builds: whether it is there and ours, what stands in its
 //!   way, and waiting for it. [`DaemonPod`] is its pod that takes a build, and tells its end.
-//! * [`Remedies`] and [`DeploymentWords`] are what people hear of troubles, in the words of whoever knows the options;
+//! * [`Remedies`], [`DeploymentWords`] and [`RegistryWords`] are what people hear of troubles, in the words of whoever knows the options;
 //!   [`last_words`] finds the end that a broken connection is the echo of.
 //! * [`InClusterRegistry`] is the registry that builds push to which have no other: installed, watched, cleaned.
 //!   [`images_in_use`] says which images workloads name.
@@ -29,7 +29,9 @@ mod service;
 
 pub use api::{Cluster, ClusterError, Namespaced, Refusal, new_namespace};
 pub use diagnosis::{Cause, Diagnosis, Lack, Remedies};
-pub use in_cluster_registry::{Collected, InClusterRegistry, RegistrySettings, ServerRun, images_in_use};
+pub use in_cluster_registry::{
+    Collected, InClusterRegistry, RegistryRemedies, RegistrySettings, RegistryWords, ServerRun, images_in_use,
+};
 pub use leftovers::{Lease, sweep};
 pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};
 pub use pod::{

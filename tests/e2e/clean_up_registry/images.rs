@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use garden_build::config::Resources;
 use garden_build::{CleanUpOptions, Digest, ImageReference};
-use garden_cluster::{Cluster, ClusterDialer, InClusterRegistry, RegistrySettings};
+use garden_cluster::{Cluster, ClusterDialer, InClusterRegistry};
 use garden_registry::{Descriptor, Manifest, RegistryClient, RegistryError, Sent};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use kube::api::{AttachParams, DeleteParams, ListParams, Patch, PatchParams};
@@ -73,7 +73,7 @@ pub(super) fn use_own_registry(project: &mut Project) {
 impl Registry {
     async fn install(project: &Project, port: u16) -> Self {
         let cluster = Cluster::new(project.client.clone());
-        let registry = InClusterRegistry::new(cluster.clone(), RegistrySettings::new(&project.provider));
+        let registry = project.in_cluster_registry();
         let host_port = host_port().await;
         registry.apply(&printed()).await.unwrap();
         let proxies: Api<DaemonSet> = Api::namespaced(project.client.clone(), &project.namespace);

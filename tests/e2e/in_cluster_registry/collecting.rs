@@ -10,13 +10,13 @@ use kube::api::{AttachParams, DeleteParams};
 use kube::{Api, ResourceExt};
 use tokio::io::AsyncReadExt;
 
-use super::{in_project_with_registry, registry, use_buildkit};
+use super::{in_project_with_registry, use_buildkit};
 use crate::site::{Project, build_with_events, printed, shown, warnings};
 
 #[tokio::test]
 async fn a_collection_frees_what_is_deleted_and_keeps_the_rest() {
     in_project_with_registry("icr-collect", async |project| {
-        let in_cluster = registry(project);
+        let in_cluster = project.in_cluster_registry();
         let unique = project.namespace.clone();
         project.kaniko().extra_flags = vec!["--cache=false".to_owned()];
         project.dockerfile(&format!("RUN echo {unique} && dd if=/dev/urandom of=/random bs=1M count=8\n"));
@@ -52,7 +52,7 @@ async fn disk_usage(project: &Project) -> u64 {
 
 /// Runs a script in the registry's container, and returns what it prints.
 async fn in_registry_pod(project: &Project, script: &str) -> String {
-    let pod = registry(project).pod().await.unwrap().name_any();
+    let pod = project.in_cluster_registry().pod().await.unwrap().name_any();
     let pods: Api<Pod> = Api::namespaced(project.client.clone(), "garden-system");
     let mut running = pods.exec(&pod, ["sh", "-c", script], &AttachParams::default()).await.unwrap();
     let mut said = String::new();
@@ -86,7 +86,7 @@ async fn answering(registry: &InClusterRegistry) -> ServerRun {
 #[tokio::test]
 async fn a_collection_whose_pod_dies_leaves_a_registry_that_takes_pushes() {
     in_project_with_registry("icr-killed", async |project| {
-        let in_cluster = registry(project);
+        let in_cluster = project.in_cluster_registry();
         project.dockerfile(&format!("RUN echo {}\nCMD echo kept\n", project.namespace));
         let image = project.builder().build(project.request()).await.unwrap();
 
@@ -116,7 +116,7 @@ async fn a_collection_whose_pod_dies_leaves_a_registry_that_takes_pushes() {
 #[tokio::test]
 async fn a_collection_goes_on_without_the_client_that_asked_for_it() {
     in_project_with_registry("icr-alone", async |project| {
-        let in_cluster = registry(project);
+        let in_cluster = project.in_cluster_registry();
         let events = printed();
         let collector = tokio::select! {
             collector = in_registry_pod(project, FREEZE_COLLECTOR) => collector,
@@ -143,7 +143,7 @@ async fn a_build_whose_push_is_refused_waits_for_the_end_of_the_collection() {
 
 /// Builds while a collection lasts, which is let go when the build has said that it waits.
 async fn waits(project: &Project) {
-    let in_cluster = registry(project);
+    let in_cluster = project.in_cluster_registry();
     let mode = project.provider.build_mode.as_str();
     project.dockerfile(&format!("RUN echo {} {mode}\n", project.namespace));
     let events = printed();
@@ -176,7 +176,7 @@ async fn waits(project: &Project) {
 
 /// Collects over and over while `build` runs, and returns what that does and how often it was collected.
 async fn while_collecting<T>(project: &Project, build: impl Future<Output = T>) -> (T, usize) {
-    let (in_cluster, events) = (registry(project), printed());
+    let (in_cluster, events) = (project.in_cluster_registry(), printed());
     let mut collections = 0;
     let collecting = async {
         // Long enough for a push to get somewhere, and too short for all of it. On a slow machine no push would ever get through

@@ -5,7 +5,7 @@ mod collecting;
 
 use garden_build::config::{CacheLayer, ContextDelivery, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
-use garden_cluster::{Cluster, InClusterRegistry, RegistrySettings};
+use garden_cluster::InClusterRegistry;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -63,10 +63,6 @@ fn small() -> Resources {
     let mut resources = Resources::registry();
     (resources.requests.cpu, resources.requests.memory) = (50, 64);
     resources
-}
-
-fn registry(project: &Project) -> InClusterRegistry {
-    InClusterRegistry::new(Cluster::new(project.client.clone()), RegistrySettings::new(&project.provider))
 }
 
 #[tokio::test]
@@ -139,11 +135,11 @@ async fn an_upgrade_in_place_keeps_images_and_the_secret() {
         let image = project.builder().build(project.request()).await.unwrap();
         let secrets: Api<Secret> = Api::namespaced(project.client.clone(), "garden-system");
         let secret = secrets.get(InClusterRegistry::NAME).await.unwrap().data;
-        let before = registry(project).server().await.unwrap();
+        let before = project.in_cluster_registry().server().await.unwrap();
 
         project.provider.resources.registry.requests.memory += 1;
         init(&project.builder()).await.unwrap();
-        let run = registry(project).server().await.unwrap();
+        let run = project.in_cluster_registry().server().await.unwrap();
         assert!(run != before && run.takes_pushes);
         assert_eq!(secrets.get(InClusterRegistry::NAME).await.unwrap().data, secret);
         let again = project.builder().build(project.request()).await.unwrap();
@@ -151,7 +147,7 @@ async fn an_upgrade_in_place_keeps_images_and_the_secret() {
 
         // Nothing has changed, so nothing is stopped.
         init(&project.builder()).await.unwrap();
-        assert_eq!(registry(project).server().await.unwrap(), run);
+        assert_eq!(project.in_cluster_registry().server().await.unwrap(), run);
         project.provider.resources.registry = small();
         init(&project.builder()).await.unwrap();
     })

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use garden_build::{Builder, Error, Initialized};
+use garden_cluster::{Cluster, InClusterRegistry, RegistryRemedies, RegistrySettings, RegistryWords};
 use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -22,6 +23,22 @@ pub(crate) async fn host_port() -> File {
     };
     tokio::task::spawn_blocking(lock).await.unwrap()
 }
+
+/// What is advised about a registry that a test speaks to itself. Tests of advice ask the facade.
+const ADVICE: &str = "see the test";
+const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
+    memory: ADVICE,
+    evicted: ADVICE,
+    scheduling: ADVICE,
+    image: ADVICE,
+    start: ADVICE,
+    quota: ADVICE,
+    storage_class: ADVICE,
+    keeps_size: ADVICE,
+    volume_quota: ADVICE,
+    taints: ADVICE,
+    foreign: ADVICE,
+});
 
 /// Runs `Builder::init`, and prints what it says meanwhile.
 pub(crate) async fn init(builder: &Builder) -> Result<Initialized, Error> {
@@ -42,6 +59,12 @@ pub(crate) async fn refused(project: &Project) -> Error {
 }
 
 impl Project {
+    /// Returns the registry in the cluster, for what the facade does not show of it.
+    pub(crate) fn in_cluster_registry(&self) -> InClusterRegistry {
+        let settings = RegistrySettings::new(&self.provider);
+        InClusterRegistry::new(Cluster::new(self.client.clone()), settings, &WORDS)
+    }
+
     /// Limits the memory that all pods of the namespace may reserve together.
     pub(crate) async fn limit_memory(&self, quota: &str, memory: &str) {
         let quotas: Api<ResourceQuota> = Api::namespaced(self.client.clone(), &self.namespace);

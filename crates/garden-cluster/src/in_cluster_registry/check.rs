@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::{InClusterRegistry, WORDS, judge};
+use super::{InClusterRegistry, judge};
 use crate::api::{ClusterError, Watch, Watched};
 use crate::diagnosis::{Diagnosis, Remedies};
 use crate::leftovers::sweep;
@@ -40,12 +40,6 @@ const CONTAINER: &str = "check";
 
 /// An image with one layer, an empty tar archive: nothing in it can run.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
-
-/// What to do if the cluster does not allow a pod of the check. What else may befall one, [`pull`] judges.
-const CHECK_REMEDIES: Remedies = Remedies {
-    quota: "raise the namespace's ResourceQuota: the check makes pods of 10m CPU and 16Mi of memory",
-    ..WORDS.remedies
-};
 
 impl InClusterRegistry {
     /// Checks that nodes can pull from the registry under its name [`ProviderConfig::IN_CLUSTER_REGISTRY`], and returns
@@ -95,7 +89,12 @@ impl InClusterRegistry {
         let ownership = Ownership { build: build_id(), lease_expires };
         let pod = pod(self.namespace(), &node, check, &ownership);
         let name = pod.metadata.name.clone().unwrap_or_default();
-        self.cluster.apply_pod(&pod, &CHECK_REMEDIES).await?;
+        // If the cluster does not allow it. What else may befall it, `pull` judges.
+        let remedies = Remedies {
+            quota: "raise the namespace's ResourceQuota: the check makes pods of 10m CPU and 16Mi of memory",
+            ..self.words.registry.remedies
+        };
+        self.cluster.apply_pod(&pod, &remedies).await?;
         let pulled = tokio::select! {
             pulled = self.pulled(&name, &node) => pulled,
             () = cancel.cancelled() => Ok(()),

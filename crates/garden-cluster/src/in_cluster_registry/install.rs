@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
 use tokio::time::{Instant, sleep};
 
-use super::{InClusterRegistry, PROXY_WORDS, ServerRun, WORDS, judge, spec};
+use super::{InClusterRegistry, ServerRun, judge, spec};
 use crate::api::ClusterError;
 use crate::service::deployment::too_late;
 use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
@@ -102,7 +102,7 @@ impl InClusterRegistry {
                 }
             };
             if started.elapsed() > longest {
-                return Err(too_late(WORDS.what, self.namespace(), longest, &reason));
+                return Err(too_late(self.words.registry.what, self.namespace(), longest, &reason));
             }
             if !told {
                 events.log(format!("waiting for the registry: {reason}"));
@@ -115,13 +115,14 @@ impl InClusterRegistry {
     async fn proxies_ready(&self, events: &EventSink) -> Result<(), ClusterError> {
         let selector = service_selector(Self::PROXY);
         let parts = Parts::<DaemonSet>::watch(&self.cluster, self.namespace(), Self::PROXY, &selector);
+        let words = &self.words.proxy;
         let judge = |shown: &Snapshot<DaemonSet>, seen: &[Event]| {
             let Some(daemon_set) = &shown.owner else { return Err(self.service().not_installed()) };
-            let outlook = judge::proxies(daemon_set, &shown.pods, seen);
-            Ok(Judgement { outlook, subject: Some(judge::subject(&shown.pods)) })
+            let outlook = judge::proxies(self.words, daemon_set, &shown.pods, seen);
+            Ok(Judgement { outlook, subject: Some(judge::subject(self.words, &shown.pods)) })
         };
-        let too_late = |after, reason: &str| too_late(PROXY_WORDS.what, self.namespace(), after, reason);
-        let (cluster, namespace, longest) = (&self.cluster, self.namespace(), PROXY_WORDS.longest);
+        let too_late = |after, reason: &str| too_late(words.what, self.namespace(), after, reason);
+        let (cluster, namespace, longest) = (&self.cluster, self.namespace(), words.longest);
         Box::pin(until_ready(cluster, namespace, parts, judge, longest, too_late, events)).await
     }
 

@@ -5,6 +5,7 @@
 //! the name `127.0.0.1:5000/…` wherever it is run, and is pushed to [`InClusterRegistry::host`].
 //!
 //! * `spec`: the objects, as functions of [`RegistrySettings`].
+//! * `words`: what people hear of them.
 //! * `install`: makes sure of them, waits until the registry serves, and says why it does not.
 //! * `check`: has every node pull an image.
 //! * `server`: what the registry says of itself.
@@ -18,8 +19,7 @@ use garden_config::{Namespace, PersistentStorage, ProviderConfig, Resources, Sec
 use k8s_openapi::api::core::v1::Container;
 
 use crate::api::Cluster;
-use crate::diagnosis::Remedies;
-use crate::service::{DeploymentWords, ManagedDeployment, VolumeWords, service_selector};
+use crate::service::{ManagedDeployment, service_selector};
 
 mod check;
 mod collect;
@@ -29,10 +29,12 @@ mod judge;
 mod server;
 mod spec;
 mod storage;
+mod words;
 
 pub use collect::Collected;
 pub use images_in_use::images_in_use;
 pub use server::ServerRun;
+pub use words::{RegistryRemedies, RegistryWords};
 
 /// What the provider's configuration says about the registry within the cluster.
 #[derive(Clone, Debug)]
@@ -79,69 +81,8 @@ impl RegistrySettings {
 pub struct InClusterRegistry {
     cluster: Cluster,
     settings: RegistrySettings,
+    words: &'static RegistryWords,
 }
-
-const IMAGE: &str = "check `inClusterRegistry.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place";
-const START: &str = "check that `inClusterRegistry.image` is a registry with `sh` and `nc`, and that user 1000 may write to its volume";
-const HOST_PORT: &str = "the nodes reach the registry by a host port, so its namespace needs the label \
-                         `pod-security.kubernetes.io/enforce: privileged`; set it, or push to a registry outside of the cluster";
-const FOREIGN: &str = "uninstall it there, or set `gardenSystemNamespace` to another namespace, if nothing uses the port 5000 of the nodes";
-const MISSING: &str = "install it with `Builder::init`, or push to a registry outside of the cluster";
-
-/// What is said of the registry, whose options [`RegistrySettings::new`] reads.
-const WORDS: DeploymentWords = DeploymentWords {
-    what: "the registry",
-    name: InClusterRegistry::NAME,
-    container: InClusterRegistry::CONTAINER,
-    volume: Some(VolumeWords {
-        claim: InClusterRegistry::NAME,
-        storage_class: "storage.registry.storageClass",
-        keeps_size: "set `storage.registry.size` to its size",
-        quota: "set `storage.registry.size` to less, or raise the namespace's ResourceQuota",
-    }),
-    remedies: Remedies {
-        memory: "raise `resources.registry.limits.memory`, and run `Builder::init`",
-        evicted: "raise `resources.registry.requests`, so that it gets a node with room, and run `Builder::init`",
-        scheduling: "check `systemNodeSelector` and `resources.registry.requests` against the cluster's nodes",
-        port: None,
-        image: IMAGE,
-        start: START,
-        quota: "lower `resources.registry`, or raise the namespace's ResourceQuota",
-        pod_security: "label the namespace with a Pod Security level that allows the registry, or push to a registry outside of the cluster",
-        privileges: "allow the registry's pod in its namespace, or push to a registry outside of the cluster",
-    },
-    ended: START,
-    complaint: None,
-    foreign: FOREIGN,
-    missing: MISSING,
-    longest: Some(DeploymentWords::USUALLY_LONGEST),
-};
-
-/// What is said of its proxies. No option has their resources, and no selector keeps them from a node.
-const PROXY_WORDS: DeploymentWords = DeploymentWords {
-    what: "the registry's proxy on a node",
-    name: InClusterRegistry::PROXY,
-    container: "proxy",
-    volume: None,
-    remedies: Remedies {
-        memory: "see what else runs in its pod: the proxy itself needs little",
-        evicted: "see what its node lacks: the proxy itself needs little",
-        scheduling: "each node needs a little CPU and memory that is free for the proxy, or a taint that the proxy does not tolerate",
-        port: Some(
-            "another pod has taken port 5000 of this node, such as the registry proxy of Garden itself; remove it",
-        ),
-        image: IMAGE,
-        start: START,
-        quota: "raise the namespace's ResourceQuota: each node has a pod of the proxy's",
-        pod_security: HOST_PORT,
-        privileges: HOST_PORT,
-    },
-    ended: START,
-    complaint: None,
-    foreign: FOREIGN,
-    missing: MISSING,
-    longest: Some(DeploymentWords::USUALLY_LONGEST),
-};
 
 impl InClusterRegistry {
     /// The name of the registry's Deployment, Service, volume claim and so on.
@@ -153,15 +94,18 @@ impl InClusterRegistry {
     /// The name of the registry's container.
     pub const CONTAINER: &str = "registry";
 
+    /// The name of the proxies' container.
+    const PROXY_CONTAINER: &str = "proxy";
+
     /// The port of the Service, of the pod, and on every node.
     pub const PORT: u16 = 5000;
 
     /// Where the registry keeps its images, in its container.
     pub const STORAGE: &str = "/var/lib/registry";
 
-    /// Describes the registry of `cluster` that `settings` are about.
-    pub fn new(cluster: Cluster, settings: RegistrySettings) -> Self {
-        Self { cluster, settings }
+    /// Describes the registry of `cluster` that `settings` are about; what is said of it has these `words`.
+    pub fn new(cluster: Cluster, settings: RegistrySettings, words: &'static RegistryWords) -> Self {
+        Self { cluster, settings, words }
     }
 
     /// Returns where builders within the cluster, and [`ClusterDialer`](crate::ClusterDialer), reach it, by plain
@@ -181,6 +125,6 @@ impl InClusterRegistry {
     }
 
     fn service(&self) -> ManagedDeployment {
-        ManagedDeployment::new(&self.cluster, self.namespace(), &WORDS)
+        ManagedDeployment::new(&self.cluster, self.namespace(), &self.words.registry)
     }
 }

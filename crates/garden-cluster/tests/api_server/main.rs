@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
 mod client;
+mod in_cluster_registry;
 mod leftovers;
 mod log;
 mod pod;

@@ -4,7 +4,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use super::super::WORDS;
+use super::super::words::tests::WORDS;
 use super::*;
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
@@ -13,11 +13,15 @@ use crate::service::rollout;
 const NAME: &str = InClusterRegistry::NAME;
 
 fn registry(deployment: &Deployment, pods: &[Pod], events: &[Event]) -> Outlook<()> {
-    rollout::outlook(&WORDS, deployment, pods, events, |_| Some(()))
+    rollout::outlook(&WORDS.registry, deployment, pods, events, |_| Some(()))
+}
+
+fn proxies(daemon_set: &DaemonSet, pods: &[Pod], events: &[Event]) -> Outlook<()> {
+    super::proxies(&WORDS, daemon_set, pods, events)
 }
 
 fn foreign(what: &str, metadata: &ObjectMeta) -> Option<Diagnosis> {
-    judge::foreign(&WORDS, what, metadata)
+    judge::foreign(&WORDS.registry, what, metadata)
 }
 
 fn pod(name: &str, created: &str, status: &Value) -> Pod {
@@ -95,8 +99,8 @@ fn an_image_without_what_it_is_to_run_is_named_at_once() {
     assert_eq!((trouble.grace, trouble.diagnosis.kind), (Duration::ZERO, ErrorKind::BuilderStart));
     let expected = "its image lacks a program: \"sh\": executable file not found in $PATH: unknown";
     assert!(trouble.diagnosis.message.ends_with(expected), "{}", trouble.diagnosis.message);
-    assert_eq!(trouble.diagnosis.hint.as_deref(), Some(WORDS.remedies.start));
-    // What a program says itself is no such sign.
+    assert_eq!(trouble.diagnosis.hint.as_deref(), Some(WORDS.registry.remedies.start));
+    // What a program says itself does not count.
     let waiting = registry(&rolling_out(), &[crashing(1, "Error", said, 0)], &[]);
     assert!(!matches!(waiting, Outlook::Stuck(trouble) if trouble.grace.is_zero()));
 }
@@ -144,14 +148,14 @@ fn a_claim_without_a_storage_class_is_named_with_its_option() {
     let reason = "no persistent volumes available for this claim and no storage class is set";
     let diagnosis = trouble(registry(&rolling_out(), &[pod], &[event("FailedBinding", reason)]));
     assert!(diagnosis.message.contains(NAME) && diagnosis.message.ends_with(reason), "{diagnosis}");
-    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("storage.registry.storageClass")));
+    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("an.option.storageClass")));
 }
 
 #[test]
 fn troubles_of_a_pod_are_cured_by_the_registry_s_own_options() {
     let pod = unschedulable("0/3 nodes are available: 3 Insufficient memory.");
     let diagnosis = trouble(registry(&rolling_out(), &[pod], &[]));
-    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("resources.registry")));
+    assert_eq!(diagnosis.hint.as_deref(), Some("fewer demands on nodes"));
 
     let pod = unschedulable(
         "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.",
@@ -164,7 +168,7 @@ fn troubles_of_a_pod_are_cured_by_the_registry_s_own_options() {
     // And the proxies have nothing of the registry's resources.
     let pod = unschedulable("0/3 nodes are available: 3 Insufficient memory.");
     let diagnosis = trouble(proxies(&daemon_set(3, 3), &[pod], &[]));
-    assert!(diagnosis.hint.is_some_and(|hint| !hint.contains("resources.registry")));
+    assert_eq!(diagnosis.hint.as_deref(), Some(WORDS.proxy.remedies.scheduling));
 }
 
 #[test]
@@ -174,7 +178,7 @@ fn a_registry_that_ends_again_and_again_is_quoted() {
     assert!(diagnosis.message.ends_with("ends with exit code 1: permission denied"), "{diagnosis}");
     let diagnosis = trouble(registry(&rolling_out(), &[crashing(137, "OOMKilled", "", 3)], &[]));
     assert_eq!((diagnosis.cause, &diagnosis.kind), (Cause::OutOfMemory, &ErrorKind::OutOfMemory));
-    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("resources.registry.limits.memory")));
+    assert_eq!(diagnosis.hint.as_deref(), Some("more memory"));
 }
 
 #[test]
@@ -196,7 +200,7 @@ fn a_refused_pod_says_what_to_allow() {
         let diagnosis = trouble(registry(&refused, &[], &[]));
         assert!(diagnosis.message.ends_with(message), "{diagnosis}");
         if message.contains("quota") {
-            assert!(diagnosis.hint.is_some_and(|hint| hint.contains("resources.registry")));
+            assert_eq!(diagnosis.hint.as_deref(), Some("a smaller registry"));
         }
     }
 }
@@ -216,5 +220,5 @@ fn proxies_are_ready_when_each_node_that_answers_has_one() {
 #[test]
 fn a_cluster_whose_nodes_take_no_proxy_is_told() {
     let diagnosis = trouble(proxies(&daemon_set(0, 0), &[], &[]));
-    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("registryProxyTolerations")));
+    assert_eq!(diagnosis.hint.as_deref(), Some("more tolerations"));
 }

@@ -108,7 +108,7 @@ pub(in crate::in_cluster_registry) fn forward(settings: &RegistrySettings) -> Co
         Some(BTreeMap::from(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))))
     };
     Container {
-        name: "proxy".to_owned(),
+        name: InClusterRegistry::PROXY_CONTAINER.to_owned(),
         command: Some(vec!["sh".to_owned(), "-c".to_owned(), script]),
         resources: Some(ResourceRequirements {
             requests: amounts("10m", "16Mi"),

@@ -1,0 +1,128 @@
+//! What people hear of the registry and of its proxies.
+
+use super::InClusterRegistry;
+use crate::diagnosis::Remedies;
+use crate::service::{DeploymentWords, VolumeWords};
+
+/// What to do about the registry, in the words of whoever knows the options that its [`RegistrySettings`](super::RegistrySettings) are
+/// made of. Each is a hint as people read it.
+#[derive(Clone, Copy, Debug)]
+pub struct RegistryRemedies {
+    /// It took more memory than its limit.
+    pub memory: &'static str,
+    /// Its node ran short of something and evicted it.
+    pub evicted: &'static str,
+    /// No node can take it.
+    pub scheduling: &'static str,
+    /// Its image, which is that of the proxies as well, cannot be pulled.
+    pub image: &'static str,
+    /// It cannot be started, or ends again and again.
+    pub start: &'static str,
+    /// It takes more than is left of the namespace's `ResourceQuota`.
+    pub quota: &'static str,
+    /// The option with the storage class of its volume.
+    pub storage_class: &'static str,
+    /// Its volume keeps its size although an option says another.
+    pub keeps_size: &'static str,
+    /// Its volume is more than is left of the namespace's `ResourceQuota`.
+    pub volume_quota: &'static str,
+    /// All nodes have taints that its proxies do not tolerate.
+    pub taints: &'static str,
+    /// Another program has installed something under its names.
+    pub foreign: &'static str,
+}
+
+/// What is said of the registry and of its proxies.
+#[derive(Debug)]
+pub struct RegistryWords {
+    pub(super) registry: DeploymentWords,
+    pub(super) proxy: DeploymentWords,
+    /// What to do if all nodes have taints that the proxies do not tolerate.
+    pub(super) taints: &'static str,
+}
+
+const HOST_PORT: &str = "the nodes reach the registry by a host port, so its namespace needs the label \
+                         `pod-security.kubernetes.io/enforce: privileged`; set it, or push to a registry outside of the cluster";
+const MISSING: &str = "install it with `Builder::init`, or push to a registry outside of the cluster";
+
+impl RegistryWords {
+    /// Adds to `remedies` what depends on no option.
+    pub const fn new(remedies: &RegistryRemedies) -> Self {
+        let RegistryRemedies { image, start, foreign, .. } = *remedies;
+        let registry = DeploymentWords {
+            what: "the registry",
+            name: InClusterRegistry::NAME,
+            container: InClusterRegistry::CONTAINER,
+            volume: Some(VolumeWords {
+                claim: InClusterRegistry::NAME,
+                storage_class: remedies.storage_class,
+                keeps_size: remedies.keeps_size,
+                quota: remedies.volume_quota,
+            }),
+            remedies: Remedies {
+                memory: remedies.memory,
+                evicted: remedies.evicted,
+                scheduling: remedies.scheduling,
+                port: None,
+                image,
+                start,
+                quota: remedies.quota,
+                pod_security: "label the namespace with a Pod Security level that allows the registry, or push to a registry outside of \
+                               the cluster",
+                privileges: "allow the registry's pod in its namespace, or push to a registry outside of the cluster",
+            },
+            ended: start,
+            complaint: None,
+            foreign,
+            missing: MISSING,
+            longest: Some(DeploymentWords::USUALLY_LONGEST),
+        };
+        // No option has their resources, and no selector keeps them from a node.
+        let proxy = DeploymentWords {
+            what: "the registry's proxy on a node",
+            name: InClusterRegistry::PROXY,
+            container: InClusterRegistry::PROXY_CONTAINER,
+            volume: None,
+            remedies: Remedies {
+                memory: "see what else runs in its pod: the proxy itself needs little",
+                evicted: "see what its node lacks: the proxy itself needs little",
+                scheduling: "each node needs a little CPU and memory that is free for the proxy, or a taint that the proxy does not \
+                             tolerate",
+                port: Some(
+                    "another pod has taken port 5000 of this node, such as the registry proxy of Garden itself; remove it",
+                ),
+                image,
+                start,
+                quota: "raise the namespace's ResourceQuota: each node has a pod of the proxy's",
+                pod_security: HOST_PORT,
+                privileges: HOST_PORT,
+            },
+            ended: start,
+            complaint: None,
+            foreign,
+            missing: MISSING,
+            longest: Some(DeploymentWords::USUALLY_LONGEST),
+        };
+        Self { registry, proxy, taints: remedies.taints }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Each says which it is.
+    pub(in super::super) const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
+        memory: "more memory",
+        evicted: "a larger node",
+        scheduling: "fewer demands on nodes",
+        image: "another image",
+        start: "a better command",
+        quota: "a smaller registry",
+        storage_class: "an.option.storageClass",
+        keeps_size: "set the option to its size",
+        volume_quota: "a smaller volume",
+        taints: "more tolerations",
+        foreign: "another namespace",
+    });
+}

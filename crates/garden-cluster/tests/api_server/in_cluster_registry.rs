@@ -1,0 +1,131 @@
+//! Installing the registry within the cluster, and waiting until it serves.
+
+use std::time::Duration;
+
+use garden_build_core::{Error, ErrorKind, event_channel};
+use garden_build_testing::kubernetes::{Connection, FakeCluster};
+use garden_cluster::{
+    InClusterRegistry, MANAGED_BY_LABEL, RegistryRemedies, RegistrySettings, RegistryWords, service_labels,
+};
+use garden_config::ProviderConfig;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::time::sleep;
+
+use crate::{NAMESPACE, fake};
+
+const NAME: &str = InClusterRegistry::NAME;
+const PROXY: &str = InClusterRegistry::PROXY;
+
+/// Each says which it is.
+const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
+    memory: "more memory",
+    evicted: "a larger node",
+    scheduling: "fewer demands on nodes",
+    image: "another image",
+    start: "a better command",
+    quota: "a smaller registry",
+    storage_class: "an.option.storageClass",
+    keeps_size: "set the option to its size",
+    volume_quota: "a smaller volume",
+    taints: "more tolerations",
+    foreign: "another namespace",
+});
+
+/// A cluster with a node, whose pods run as soon as they are made, and a registry that is not installed.
+fn site() -> (FakeCluster, InClusterRegistry) {
+    let (fake, cluster) = fake();
+    fake.run_deployments();
+    fake.on_pod(async |pod| pod.run());
+    fake.on_connection(serve);
+    let mut provider = ProviderConfig::kubernetes("demo");
+    NAMESPACE.clone_into(&mut provider.garden_system_namespace);
+    (fake, InClusterRegistry::new(cluster, RegistrySettings::new(&provider), &WORDS))
+}
+
+/// The registry's server, which answers each question in the same way.
+async fn serve(connection: Connection) {
+    let mut stream = connection.stream;
+    let mut asked = Vec::new();
+    while !asked.ends_with(b"\r\n\r\n") {
+        match stream.read_u8().await {
+            Ok(byte) => asked.push(byte),
+            Err(_) => return,
+        }
+    }
+    let answer = "HTTP/1.1 200 OK\r\ngarden-registry-run: pod-1-1\r\ngarden-registry-pushes: accepted\r\nContent-Length: 0\r\n\r\n";
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    // It is the client that goes.
+    let _ = stream.read_to_end(&mut Vec::new()).await;
+}
+
+/// What the controllers do for the Service: it leads to the registry's pod.
+fn connect_service(fake: &FakeCluster) {
+    let pods = fake.names("pods");
+    let pod = pods.iter().find(|name| name.starts_with(NAME)).unwrap();
+    fake.put(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": { "name": NAME, "namespace": NAMESPACE, "labels": { "kubernetes.io/service-name": NAME } },
+        "ports": [{ "name": "registry", "port": InClusterRegistry::PORT }],
+        "endpoints": [{
+            "addresses": ["10.0.0.1"], "conditions": { "ready": true }, "targetRef": { "kind": "Pod", "name": pod },
+        }],
+    }));
+}
+
+/// What the controllers do for the `DaemonSet`: its pod runs on the node.
+fn run_proxy(fake: &FakeCluster) {
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": { "name": "proxy", "namespace": NAMESPACE, "labels": service_labels(PROXY) },
+        "spec": { "containers": [{ "name": "proxy", "image": "example/registry" }] },
+    }));
+    fake.pod(NAMESPACE, "proxy").unwrap().run();
+    let status = json!({
+        "observedGeneration": 1, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1,
+        "currentNumberScheduled": 1, "numberMisscheduled": 0, "numberReady": 1,
+    });
+    assert!(fake.alter("daemonsets", NAMESPACE, PROXY, |it| it["status"] = status));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_is_installed_and_serves_when_each_node_reaches_it() {
+    let (fake, registry) = site();
+    let events = event_channel().0;
+    assert!(!registry.is_installed().await.unwrap());
+    registry.apply(&events).await.unwrap();
+    for plural in ["secrets", "configmaps", "persistentvolumeclaims", "services", "deployments"] {
+        assert_eq!(fake.names(plural), [NAME], "{plural}");
+    }
+    assert_eq!(fake.names("daemonsets"), [PROXY]);
+
+    let waiting = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.ready(&event_channel().0).await }
+    });
+    sleep(Duration::from_secs(60)).await;
+    assert!(!waiting.is_finished(), "no node can pull from it yet");
+    connect_service(&fake);
+    run_proxy(&fake);
+    assert!(waiting.await.unwrap().unwrap().takes_pushes);
+    assert!(registry.is_installed().await.unwrap());
+
+    // Whoever installs it again changes nothing of it.
+    let objects = ["secrets", "deployments", "daemonsets"].map(|plural| fake.objects(plural));
+    registry.apply(&events).await.unwrap();
+    registry.ready(&events).await.unwrap();
+    assert_eq!(["secrets", "deployments", "daemonsets"].map(|plural| fake.objects(plural)), objects);
+    assert_eq!(fake.created("pods").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_of_another_program_is_left_as_it_is() {
+    let (fake, registry) = site();
+    fake.put(json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": { "name": PROXY, "namespace": NAMESPACE, "labels": { MANAGED_BY_LABEL: "Helm" } },
+    }));
+    let error = Error::from(registry.apply(&event_channel().0).await.unwrap_err());
+    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Rejected, Some("another namespace")));
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
