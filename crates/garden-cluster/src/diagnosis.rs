@@ -38,9 +38,13 @@ pub enum Cause {
     Start,
     /// The cluster's rules do not allow it.
     Refused(Refusal),
-    /// There is no such object.
+    /// The object does not exist.
     Missing,
-    /// Nothing of these.
+    /// Another program, or a newer version of this one, has made the object.
+    Foreign,
+    /// Somebody else has changed or stopped the object while it was waited for.
+    Overtaken,
+    /// None of these.
     Other,
 }
 
@@ -99,22 +103,28 @@ impl Remedies {
             Cause::Refused(Refusal::PodSecurity) => Some(self.pod_security),
             Cause::Refused(Refusal::Privileges) => Some(self.privileges),
             Cause::Refused(refusal) => Some(refusal.remedy()),
-            Cause::Missing | Cause::Other => None,
+            Cause::Missing | Cause::Foreign | Cause::Overtaken | Cause::Other => None,
         }
     }
 }
 
 impl Diagnosis {
-    /// A failure of `kind` that `remedies` have the cure of, according to `cause`.
+    /// A failure of `kind`. `remedies` say what to do about its `cause`.
     pub(crate) fn of(cause: Cause, kind: ErrorKind, message: String, remedies: &Remedies) -> Self {
         let hint = remedies.against(cause).map(str::to_owned);
         Self { cause, kind, message, hint, retryable: false }
     }
 
-    /// A failure on whose cause nothing depends, and its remedy.
+    /// A failure whose cause decides nothing, and what to do about it.
     pub fn other(kind: ErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
         let (message, hint) = (message.into(), Some(hint.into()));
         Self { cause: Cause::Other, kind, message, hint, retryable: false }
+    }
+
+    /// Says what it comes from.
+    #[must_use]
+    pub fn because(self, cause: Cause) -> Self {
+        Self { cause, ..self }
     }
 
     /// Says that the same may succeed when it is tried again.

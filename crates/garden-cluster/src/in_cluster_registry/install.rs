@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{InClusterRegistry, ServerRun, judge, spec};
 use crate::api::ClusterError;
-use crate::service::deployment::too_late;
+use crate::service::deployment::{refuse_foreign, too_late};
 use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
 use crate::service::{DeploymentWords, service_selector};
 
@@ -118,6 +118,7 @@ impl InClusterRegistry {
         let words = &self.words.proxy;
         let judge = |shown: &Snapshot<DaemonSet>, seen: &[Event]| {
             let Some(daemon_set) = &shown.owner else { return Err(self.service().not_installed()) };
+            refuse_foreign(words, daemon_set)?;
             let outlook = judge::proxies(self.words, daemon_set, &shown.pods, seen);
             Ok(Judgement { outlook, subject: Some(judge::subject(self.words, &shown.pods)) })
         };

@@ -45,11 +45,9 @@ impl ManagedDeployment {
     /// # Errors
     /// If the API server refuses or cannot be reached, or the object is not ours.
     pub async fn own<K: Namespaced>(&self, name: &str) -> Result<Option<K>, ClusterError> {
-        let Some(live) = self.cluster.get::<K>(&self.namespace, name).await? else { return Ok(None) };
-        match judge::foreign(self.words, &name_of(&live), live.meta()) {
-            Some(foreign) => Err(ClusterError::Pod(foreign)),
-            None => Ok(Some(live)),
-        }
+        let live = self.cluster.get::<K>(&self.namespace, name).await?;
+        live.as_ref().map_or(Ok(()), |live| refuse_foreign(self.words, live))?;
+        Ok(live)
     }
 
     /// Returns its pods, those that stop or have ended among them.
@@ -71,8 +69,7 @@ impl ManagedDeployment {
     /// Makes sure of the claim to its volume. That it keeps a size which is not the wanted one, `events` hear.
     ///
     /// # Errors
-    /// If the API server refuses or cannot be reached. That a volume cannot be enlarged is no error: what uses it runs with
-    /// what there is.
+    /// If the API server refuses or cannot be reached. A volume that cannot be enlarged is not one: what uses it runs with what there is.
     pub async fn ensure_claim(
         &self,
         wanted: &PersistentVolumeClaim,
@@ -85,17 +82,20 @@ impl ManagedDeployment {
     /// Waits until its latest pod serves and the former one is gone, whatever its settings. `events` hear what is waited for.
     ///
     /// # Errors
-    /// With the cause, within seconds where it is known, if that cannot come about.
+    /// With the cause, within seconds where it is known, if that cannot come about. The same holds if somebody else deletes or stops the
+    /// Deployment, or puts one of another program in its place.
     pub async fn ready(&self, events: &EventSink) -> Result<(), ClusterError> {
-        self.ready_with(|_| Some(()), events).await
+        self.ready_with(|_| Ok(()), |_| Some(()), events).await
     }
 
-    /// Waits in the same way, and until `choose` finds among its pods what is wanted of them; returns that.
+    /// Waits in the same way, and until `choose` finds among its pods what is wanted of them; returns that. The Deployment may change while
+    /// it is waited for: `check` says if it is of no use any more.
     ///
     /// # Errors
-    /// As those of [`ready`](Self::ready).
+    /// As those of [`ready`](Self::ready), and with what `check` says.
     pub async fn ready_with<T>(
         &self,
+        check: impl Fn(&Deployment) -> Result<(), Diagnosis>,
         choose: impl Fn(&[Pod]) -> Option<T>,
         events: &EventSink,
     ) -> Result<T, ClusterError> {
@@ -104,6 +104,8 @@ impl ManagedDeployment {
         let judge = |shown: &Snapshot<Deployment>, seen: &[Event]| {
             let Snapshot { owner, pods, .. } = shown;
             let Some(deployment) = owner else { return Err(self.not_installed()) };
+            refuse_foreign(words, deployment)?;
+            check(deployment).map_err(ClusterError::Pod)?;
             let newest = judge::living(pods).pop();
             Ok(Judgement {
                 outlook: rollout::outlook(words, deployment, pods, seen, &choose),
@@ -123,14 +125,15 @@ impl ManagedDeployment {
     /// builds have ended. `events` hear what is waited for.
     ///
     /// # Errors
-    /// With the cause, within seconds where it is known, if that cannot come about; also if another client has given the
-    /// Deployment another configuration, or deleted it.
+    /// With the cause, within seconds where it is known, if that cannot come about. The same holds if somebody else deletes or stops the
+    /// Deployment, gives it another configuration, or puts one of another program in its place.
     pub async fn ready_as(&self, wanted: &str, events: &EventSink) -> Result<DaemonPod, ClusterError> {
         let (words, selector) = (self.words, self.selector());
         let parts = Parts::<Deployment>::watch(&self.cluster, &self.namespace, words.name, &selector)
             .with_makers(&self.cluster, &self.namespace, &selector);
         let judge = |shown: &Snapshot<Deployment>, seen: &[Event]| {
             let live = shown.owner.as_ref();
+            live.map_or(Ok(()), |live| refuse_foreign(words, live))?;
             if let Some(overtaken) = replacement::overtaken(words, &self.namespace, live, wanted) {
                 return Err(ClusterError::Pod(overtaken));
             }
@@ -160,14 +163,22 @@ impl ManagedDeployment {
     pub fn not_installed(&self) -> ClusterError {
         let DeploymentWords { what, missing, .. } = *self.words;
         let message = format!("{what} in Namespace {} is not installed", self.namespace);
-        let diagnosis = Diagnosis::other(ErrorKind::NotFound, message, missing);
-        ClusterError::Pod(Diagnosis { cause: Cause::Missing, ..diagnosis })
+        ClusterError::Pod(Diagnosis::other(ErrorKind::NotFound, message, missing).because(Cause::Missing))
     }
 
     /// Completes when the daemon in its pod `daemon` has ended, with the cause.
     pub async fn lost(&self, daemon: &DaemonPod) -> Diagnosis {
         daemon.lost(&self.cluster, &self.namespace, self.words).await
     }
+}
+
+/// Makes sure that no other program has made `live`.
+///
+/// # Errors
+/// If one has.
+pub(crate) fn refuse_foreign<K: Namespaced>(words: &DeploymentWords, live: &K) -> Result<(), ClusterError> {
+    judge::foreign(words, &name_of(live), live.meta())
+        .map_or(Ok(()), |foreign| Err(ClusterError::Pod(foreign)))
 }
 
 /// Says that `what` has not become ready, for a `reason` that nobody takes for a failure.

@@ -48,7 +48,7 @@ pub(crate) fn foreign(words: &DeploymentWords, what: &str, metadata: &ObjectMeta
     (manager.is_none_or(|manager| manager != MANAGER)).then(|| {
         let message =
             format!("{what} was made by another program, such as Garden, and so is not changed or used");
-        Diagnosis::other(ErrorKind::Rejected, message, words.foreign)
+        Diagnosis::other(ErrorKind::Rejected, message, words.foreign).because(Cause::Foreign)
     })
 }
 

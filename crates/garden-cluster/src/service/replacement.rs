@@ -42,10 +42,12 @@ pub(crate) fn overtaken(
     let what = match live {
         None => "deleted by somebody else",
         Some(live) if configuration(&live.metadata) != wanted => "configured differently by another client",
+        Some(live) if judge::is_stopped(live) => "stopped by somebody else",
         Some(_) => return None,
     };
     let message = format!("Deployment {namespace}/{} was {what} before {} was ready", words.name, words.what);
-    Some(Diagnosis::other(ErrorKind::BuilderLost, message, words.missing).retryable())
+    let diagnosis = Diagnosis::other(ErrorKind::BuilderLost, message, words.missing);
+    Some(diagnosis.because(Cause::Overtaken).retryable())
 }
 
 /// Says what the events to read are about.

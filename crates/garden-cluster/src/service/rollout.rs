@@ -2,10 +2,14 @@
 //!
 //! Whose settings it has does not matter here: it is used as it is by all.
 
+use std::time::Duration;
+
+use garden_build_core::ErrorKind;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, Pod};
 
 use crate::api::name_of;
+use crate::diagnosis::{Cause, Diagnosis};
 use crate::service::DeploymentWords;
 use crate::service::judge::{self, Outlook};
 
@@ -28,6 +32,11 @@ pub(crate) fn outlook<T>(
         && let Some(chosen) = choose(pods)
     {
         return Outlook::Ready(chosen);
+    }
+    if judge::is_stopped(deployment) {
+        let message = format!("{} is scaled to nothing, or paused", name_of(deployment));
+        let stopped = Diagnosis::other(ErrorKind::NotFound, message, words.missing).because(Cause::Overtaken);
+        return Outlook::stuck(stopped, Duration::ZERO);
     }
     if status.replicas.is_some_and(|all| all > 0) && status.updated_replicas.is_none_or(|new| new == 0) {
         // What it suffers from may be what was put right.

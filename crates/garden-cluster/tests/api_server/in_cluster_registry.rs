@@ -8,9 +8,9 @@ use garden_cluster::{
     InClusterRegistry, MANAGED_BY_LABEL, RegistryRemedies, RegistrySettings, RegistryWords, service_labels,
 };
 use garden_config::ProviderConfig;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::{NAMESPACE, fake};
 
@@ -128,4 +128,19 @@ async fn a_registry_of_another_program_is_left_as_it_is() {
     let error = Error::from(registry.apply(&event_channel().0).await.unwrap_err());
     assert_eq!((error.kind(), error.hint()), (&ErrorKind::Rejected, Some("another namespace")));
     assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_another_program_replaces_is_not_waited_for() {
+    let (fake, registry) = site();
+    registry.apply(&event_channel().0).await.unwrap();
+    let waiting = tokio::spawn(async move { registry.ready(&event_channel().0).await });
+    // It waits for its proxies.
+    sleep(Duration::from_secs(5)).await;
+    let started = Instant::now();
+    let foreign = |it: &mut Value| it["metadata"]["labels"][MANAGED_BY_LABEL] = "Helm".into();
+    assert!(fake.alter("daemonsets", NAMESPACE, PROXY, foreign));
+    let error = Error::from(waiting.await.unwrap().unwrap_err());
+    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Rejected, Some("another namespace")));
+    assert_eq!(started.elapsed(), Duration::ZERO);
 }

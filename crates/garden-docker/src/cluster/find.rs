@@ -16,20 +16,13 @@ impl ClusterDaemon {
     pub(crate) async fn running(&self, events: &EventSink) -> Result<DaemonPod, ClusterError> {
         let managed = self.managed();
         let (live, pods) = managed.look().await?;
-        self.fits(live.as_ref())?;
-        if let Some(pod) = choose(&pods) {
-            return Ok(pod);
+        let fits = |live: &Deployment| unfit(&self.settings, live).map_or(Ok(()), Err);
+        fits(&live.ok_or_else(|| managed.not_installed())?).map_err(ClusterError::Pod)?;
+        match choose(&pods) {
+            Some(pod) => Ok(pod),
+            // Another project may change it meanwhile.
+            None => managed.ready_with(fits, choose, events).await,
         }
-        let pod = managed.ready_with(choose, events).await?;
-        // Another project may have changed it meanwhile.
-        self.fits(managed.own(Self::NAME).await?.as_ref())?;
-        Ok(pod)
-    }
-
-    /// Makes sure that the Deployment is there, and of use to this project.
-    fn fits(&self, live: Option<&Deployment>) -> Result<(), ClusterError> {
-        let Some(live) = live else { return Err(self.managed().not_installed()) };
-        unfit(&self.settings, live).map_or(Ok(()), |unfit| Err(ClusterError::Pod(unfit)))
     }
 
     /// Returns what opens connections to the daemon in `pod`.
@@ -97,7 +90,7 @@ mod tests {
         let live = spec::deployment(&settings);
         assert_eq!(unfit(&settings, &live), None);
         let demanding = with_every_option();
-        // What others need as well is no reason.
+        // What others need as well does not count.
         assert_eq!(unfit(&settings, &spec::deployment(&demanding)), None);
 
         let diagnosis = unfit(&demanding, &live).expect("unfit");

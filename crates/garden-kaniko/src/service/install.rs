@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::spec::{PROTOCOL, PROTOCOL_VERSION, claim, deployment};
-use super::{CONTAINER, ContextService, NAME};
+use super::{CONTAINER, ContextService, NAME, WORDS};
 
 /// Where the service runs.
 #[derive(Clone, Debug)]
@@ -34,8 +34,8 @@ impl ContextService {
         }
         // Boxed, for it is large, and often there is nothing to do.
         match Box::pin(self.bring_up(events)).await {
-            // It was being deleted, and is now.
-            Err(ClusterError::Pod(diagnosis)) if diagnosis.cause == Cause::Missing => {
+            // Somebody has deleted, stopped or replaced it meanwhile. Only once: two clients that undo this in turn would go on for ever.
+            Err(ClusterError::Pod(Diagnosis { cause: Cause::Missing | Cause::Overtaken, .. })) => {
                 Box::pin(self.bring_up(events)).await
             }
             outcome => outcome,
@@ -60,18 +60,35 @@ impl ContextService {
             Standing::Older | Standing::Stopped => self.apply(events).await?,
             Standing::Usable => {}
         }
-        let ours = live.is_none_or(|live| configuration(&live.metadata) == configuration(&wanted.metadata));
-        let managed = self.managed();
         let wanted = configuration(&wanted.metadata);
-        match managed.ready_with(|pods| choose(pods, wanted), events).await {
-            Err(ClusterError::Pod(diagnosis)) if !ours => {
-                events.log(format!(
-                    "the settings of the context service are replaced, as with its present ones it cannot start: {diagnosis}"
-                ));
-                self.apply(events).await?;
-                managed.ready_with(|pods| choose(pods, wanted), events).await
-            }
-            found => found,
+        let cannot_start = match self.chosen(wanted, events).await {
+            Err(ClusterError::Pod(diagnosis)) if is_of_its_pod(diagnosis.cause) => diagnosis,
+            outcome => return outcome,
+        };
+        // As it is now: somebody else may have given it other settings meanwhile.
+        let live = self.managed().own::<Deployment>(NAME).await?;
+        if live.is_none_or(|live| configuration(&live.metadata) == wanted) {
+            return Err(ClusterError::Pod(cannot_start));
+        }
+        events.log(format!(
+            "the settings of the context service are replaced, as with its present ones it cannot start: {cannot_start}"
+        ));
+        self.apply(events).await?;
+        self.chosen(wanted, events).await
+    }
+
+    /// Waits until a pod can be used, and returns it.
+    async fn chosen(&self, wanted: &str, events: &EventSink) -> Result<Found, ClusterError> {
+        self.managed().ready_with(|live| self.usable(live), |pods| choose(pods, wanted), events).await
+    }
+
+    /// Says if somebody else has put a service into the place of ours with which this version cannot speak.
+    fn usable(&self, live: &Deployment) -> Result<(), Diagnosis> {
+        match standing(live) {
+            Standing::Newer => Err(self.newer()),
+            Standing::Older => Err(self.downgraded()),
+            // What is stopped is told by whoever waits for it.
+            Standing::Absent | Standing::Usable | Standing::Stopped => Ok(()),
         }
     }
 
@@ -98,7 +115,7 @@ impl ContextService {
     /// # Errors
     /// With the cause, within seconds where it is known, if that cannot come about.
     pub async fn ready(&self, events: &EventSink) -> Result<(), ClusterError> {
-        self.managed().ready(events).await
+        self.managed().ready_with(|live| self.usable(live), |_| Some(()), events).await
     }
 
     async fn claim(&self, events: &EventSink) -> Result<(), ClusterError> {
@@ -114,8 +131,21 @@ impl ContextService {
             self.namespace()
         );
         let hint = "use that version, or set `kaniko.contextDelivery: stdin`, or build in another namespace";
-        Diagnosis::other(ErrorKind::Unsupported, message, hint)
+        Diagnosis::other(ErrorKind::Unsupported, message, hint).because(Cause::Foreign)
     }
+
+    fn downgraded(&self) -> Diagnosis {
+        let namespace = self.namespace();
+        let message =
+            format!("Deployment {namespace}/{NAME} was replaced by an older version of garden-build");
+        let diagnosis = Diagnosis::other(ErrorKind::BuilderLost, message, WORDS.missing);
+        diagnosis.because(Cause::Overtaken).retryable()
+    }
+}
+
+/// Whether other settings may help. They do not if the Deployment is not there, or not ours to use.
+fn is_of_its_pod(cause: Cause) -> bool {
+    !matches!(cause, Cause::Missing | Cause::Foreign | Cause::Overtaken)
 }
 
 /// What is to be done with a Deployment that has no pod to use.

@@ -1,10 +1,13 @@
 //! Builds that fetch their context from the context service.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use garden_build_core::{Backend as _, ErrorKind};
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault, Process};
+use garden_cluster::MANAGED_BY_LABEL;
 use garden_config::ContextDelivery;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -122,15 +125,24 @@ async fn take(input: &mut (impl tokio::io::AsyncRead + Unpin), bytes: usize) -> 
 
 /// A cluster with a service whose conversations take this turn. The executor succeeds once it has its context.
 fn site(turn: Turn) -> Site {
+    site_where(turn, |pod| pod.run())
+}
+
+/// The same, where something else than to run becomes of the service's pods.
+fn site_where(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + 'static) -> Site {
     let fake = FakeCluster::new();
     fake.run_deployments();
     let delivered = watch::Sender::new(false);
     let waiting = delivered.clone();
     fake.on_pod(move |pod: FakePod| {
-        let mut delivered = waiting.subscribe();
-        async move {
+        let (mut delivered, is_executor) = (waiting.subscribe(), pod.name.starts_with("kaniko-"));
+        if is_executor {
             pod.run();
-            if pod.name.starts_with("kaniko-") && delivered.wait_for(|it| *it).await.is_ok() {
+        } else {
+            of_service(pod.clone());
+        }
+        async move {
+            if is_executor && delivered.wait_for(|it| *it).await.is_ok() {
                 sleep(Duration::from_secs(1)).await;
                 succeed(&pod);
             }
@@ -180,6 +192,49 @@ async fn whatever_becomes_of_the_upload_is_named_and_nothing_is_left() {
         assert!(started.elapsed() < Duration::from_secs(within), "{turn:?}: {:?}", started.elapsed());
         assert_eq!(site.left(), Vec::<String>::new(), "{turn:?}");
         assert!(site.pods_made() <= 1, "{turn:?}");
+    }
+}
+
+/// What somebody else does to the service's Deployment.
+type Change = fn(&mut Value);
+
+fn change(pod: &FakePod, change: Change) {
+    assert!(pod.cluster().alter("deployments", NAMESPACE, "garden-util", change));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_somebody_takes_over_while_it_starts_is_named_at_once() {
+    let newer: Change = |it| it["metadata"]["annotations"]["garden-build/context-protocol"] = "2".into();
+    let foreign: Change = |it| it["metadata"]["labels"][MANAGED_BY_LABEL] = "Helm".into();
+    for (take_over, kind, message) in [
+        (newer, ErrorKind::Unsupported, "made by a newer version"),
+        (foreign, ErrorKind::Rejected, "made by another program"),
+    ] {
+        let site = site_where(Turn::None, move |pod| change(&pod, take_over));
+        let started = Instant::now();
+        let seen = site.build().await;
+        let error = seen.outcome.as_ref().unwrap_err();
+        assert_eq!(*error.kind(), kind, "{error}");
+        assert!(error.message().contains(message), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(!seen.log().iter().any(|line| line.contains("are replaced")), "{:?}", seen.log());
+        assert_eq!((site.left(), site.fake.created("deployments").len()), (Vec::new(), 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_somebody_stops_or_deletes_while_it_starts_is_started_again() {
+    let stop: fn(&FakePod) = |pod| change(pod, |it| it["spec"]["replicas"] = 0.into());
+    let delete: fn(&FakePod) = |pod| assert!(pod.cluster().remove("deployments", NAMESPACE, "garden-util"));
+    for take_away in [stop, delete] {
+        let is_first = AtomicBool::new(true);
+        let site = site_where(Turn::None, move |pod| {
+            if is_first.swap(false, Ordering::SeqCst) { take_away(&pod) } else { pod.run() }
+        });
+        let started = Instant::now();
+        let outcome = site.build().await.outcome;
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::diagnosis::tests::REMEDIES;
+use crate::ownership::MANAGED_BY_LABEL;
 use crate::service::daemon::tests::WORDS;
 use crate::service::{CONFIGURATION, DaemonPod, DeploymentWords, ManagedDeployment, service_labels};
 
@@ -270,22 +271,69 @@ async fn a_daemon_is_the_pod_of_its_configuration_and_the_former_one_may_go_on()
     assert_eq!(heard(stream).await, ["waiting for the former daemon, Pod former, to finish its builds"]);
 }
 
+/// What somebody else does to a Deployment while it is waited for.
+fn changed(fake: &FakeCluster, change: fn(&mut Value)) {
+    assert!(fake.alter("deployments", NAMESPACE, WORDS.name, change));
+}
+
+fn stopped(fake: &FakeCluster) {
+    changed(fake, |deployment| deployment["spec"]["replicas"] = 0.into());
+}
+
+fn made_by_another_program(fake: &FakeCluster) {
+    changed(fake, |deployment| deployment["metadata"]["labels"][MANAGED_BY_LABEL] = "Helm".into());
+}
+
+fn deleted(fake: &FakeCluster) {
+    assert!(fake.remove("deployments", NAMESPACE, WORDS.name));
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_deployment_that_another_client_takes_away_ends_the_wait() {
-    for is_deleted in [true, false] {
+async fn a_deployment_that_another_client_takes_away_ends_the_wait_for_its_daemon() {
+    let reconfigured: fn(&FakeCluster) = |fake| {
+        changed(fake, |deployment| deployment["metadata"]["annotations"][CONFIGURATION] = "another".into());
+    };
+    for take_away in [deleted, reconfigured, stopped] {
         let fake = fake();
         rolling_out(&fake);
         let (waiting, _stream) = waiting_for_daemon(&fake);
         settle().await;
-        if is_deleted {
-            fake.remove("deployments", NAMESPACE, WORDS.name);
-        } else {
-            let another = |it: &mut Value| it["metadata"]["annotations"][CONFIGURATION] = "another".into();
-            fake.alter("deployments", NAMESPACE, WORDS.name, another);
-        }
+        take_away(&fake);
         let error = Error::from(ended(waiting).await.expect_err("overtaken"));
         assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::BuilderLost, true));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_that_somebody_takes_away_ends_the_wait_for_its_service_at_once() {
+    let cases: [(fn(&FakeCluster), _, _, _); 3] = [
+        (deleted, ErrorKind::NotFound, "is not installed", WORDS.missing),
+        (stopped, ErrorKind::NotFound, "is scaled to nothing, or paused", WORDS.missing),
+        (made_by_another_program, ErrorKind::Rejected, "another program", WORDS.foreign),
+    ];
+    for (take_away, kind, message, hint) in cases {
+        let fake = fake();
+        rolling_out(&fake);
+        let (waiting, _stream) = waiting_for_service(&fake);
+        settle().await;
+        let started = Instant::now();
+        take_away(&fake);
+        let error = Error::from(ended(waiting).await.expect_err("taken away"));
+        assert_eq!((error.kind(), error.hint()), (&kind, Some(hint)), "{error}");
+        assert!(error.message().contains(message), "{error}");
+        assert_eq!(started.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_program_s_deployment_ends_the_wait_for_a_daemon() {
+    let fake = fake();
+    rolling_out(&fake);
+    let (waiting, _stream) = waiting_for_daemon(&fake);
+    settle().await;
+    made_by_another_program(&fake);
+    let error = Error::from(ended(waiting).await.expect_err("taken away"));
+    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Rejected, Some(WORDS.foreign)));
 }
 
 #[tokio::test(start_paused = true)]
