@@ -43,10 +43,11 @@ async fn send(builder: &ImageBuilder<'_>, image: &ImageReference, step: &Step) -
             }
         }
     }
+    // The daemon ends its answer in the same way when it is stopped in the middle of a push.
     digest.ok_or_else(|| {
-        let message = format!("the Docker daemon pushed {image}, but did not report its digest");
-        Error::new(ErrorKind::PushFailed, message)
-            .with_hint("build again; the image is in the daemon already")
+        let address = builder.daemon.address();
+        let message = format!("the Docker daemon at {address} ended its answer before it had pushed {image}");
+        Error::new(ErrorKind::BuilderLost, message).with_hint(builder.advice.lost).retryable()
     })
 }
 

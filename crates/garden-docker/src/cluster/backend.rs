@@ -1,3 +1,4 @@
+use std::error::Error as StdError;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -9,8 +10,8 @@ use garden_buildkit::Advice;
 use garden_cluster::{RegistryCredentials, last_words};
 
 use super::{ClusterDaemon, PodDialer};
-use crate::DockerDaemon;
 use crate::build::{Choice, ImageBuilder, capabilities, image_flags, plan};
+use crate::{DockerDaemon, DockerError};
 
 const MODE: &str = "cluster-docker";
 
@@ -68,15 +69,24 @@ impl ClusterDockerBackend {
             },
             diagnosis = &mut lost => return Err(diagnosis.into()),
         };
-        if !may_be_the_end_of_the_daemon(&error) {
+        if !is_a_break(&error) {
             return Err(error);
         }
         Err(last_words(lost).await.map_or(error, Error::from))
     }
 }
 
-fn may_be_the_end_of_the_daemon(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::BuilderLost | ErrorKind::Unreachable | ErrorKind::PushFailed)
+/// Whether the way to the daemon broke, which may be the echo of its end. A daemon that says that it cannot reach a registry, or push to it,
+/// lives.
+fn is_a_break(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::BuilderLost => true,
+        // Of the daemon itself, or of the API server on the way to it.
+        ErrorKind::Unreachable => {
+            error.source().is_some_and(<dyn StdError>::is::<DockerError>) || error.is_retryable()
+        }
+        _ => false,
+    }
 }
 
 impl Backend for ClusterDockerBackend {
@@ -92,7 +102,7 @@ impl Backend for ClusterDockerBackend {
         image_flags(request, MODE)
     }
 
-    /// The daemon is no part of it: `Builder::init` installs it.
+    /// The daemon does not belong to it: `Builder::init` installs it.
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
         Ok(vec![plan(job, &job.destination, self.choice, MODE)?])
     }
@@ -106,3 +116,6 @@ impl Backend for ClusterDockerBackend {
         Box::pin(std::future::ready(Ok(SweepReport::default())))
     }
 }
+
+#[cfg(test)]
+mod tests;
