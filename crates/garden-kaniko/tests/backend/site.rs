@@ -1,14 +1,15 @@
 //! A cluster whose pods build nothing, and say that they have.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use garden_build_core::context::Context;
 use garden_build_core::{
-    Backend as _, BuildContext, BuildJob, BuildRequest, CancellationToken, Event, Pushed, Result,
+    Backend as _, BuildContext, BuildJob, BuildRequest, CancellationToken, ErrorKind, Event, Pushed, Result,
     event_channel,
 };
-use garden_build_testing::kubernetes::{End, FakeCluster, FakePod};
+use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault};
 use garden_cluster::{Cluster, PushTarget, RegistryCredentials};
 use garden_config::{ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, Resources};
 use garden_kaniko::KanikoBackend;
@@ -137,6 +138,24 @@ impl Site {
         Seen { outcome, events }
     }
 
+    /// Has the build cancelled just before its request number `request` is carried out. Returns what then tells whether that came too late, as
+    /// the executor had ended already.
+    pub(crate) fn cancel_at(&self, request: usize) -> Arc<AtomicBool> {
+        let too_late = Arc::new(AtomicBool::new(false));
+        let (cancel, noted, id) = (self.cancel.clone(), Arc::clone(&too_late), self.job.id.clone());
+        let meddle = move |fake: &FakeCluster| {
+            let was_made = fake.created("pods").iter().any(|name| name.ends_with(&id));
+            let runs = fake.objects("pods").iter().any(|pod| {
+                let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+                name.ends_with(&id) && pod["status"]["phase"] != "Succeeded"
+            });
+            noted.store(was_made && !runs, Ordering::SeqCst);
+            cancel.cancel();
+        };
+        self.fake.fault(Fault::meddle("*", "*", meddle).after(request));
+        too_late
+    }
+
     /// What is in the cluster of a build: its pods and their secrets.
     pub(crate) fn left(&self) -> Vec<String> {
         let of_builds = |name: &String| name.ends_with(&self.job.id);
@@ -147,6 +166,16 @@ impl Site {
     pub(crate) fn pods_made(&self) -> usize {
         self.fake.created("pods").iter().filter(|name| name.ends_with(&self.job.id)).count()
     }
+}
+
+/// Makes sure that a build which was cancelled at a request says so, unless it was over, as `too_late` tells. Returns whether it was cancelled.
+#[track_caller]
+pub(crate) fn is_cancelled(outcome: &Result<Pushed>, too_late: &AtomicBool, request: usize) -> bool {
+    match outcome {
+        Err(error) => assert_eq!(*error.kind(), ErrorKind::Cancelled, "at {request}: {error}"),
+        Ok(_) => assert!(too_late.load(Ordering::SeqCst), "at {request}: not cancelled"),
+    }
+    outcome.is_err()
 }
 
 /// The executor has succeeded.
