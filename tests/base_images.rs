@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig};
+use futures::FutureExt as _;
+use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig, SecretRef};
 use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{BuildRequest, Builder, Digest, Status};
+use garden_build_testing::kubernetes::{FakeCluster, Fault};
 use http::{Request, Response};
+use k8s_openapi::ByteString;
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -41,9 +44,19 @@ impl Site {
 
     /// Of builds whose executor has these flags.
     fn with_flags(flags: impl FnOnce(&str) -> Vec<String>, base: impl FnOnce(&str) -> String) -> Self {
+        let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
+        Self::of(Client::new(nobody, "default"), Vec::new(), flags, base)
+    }
+
+    /// Of builds in a cluster that has the credentials of registries in these Secrets.
+    fn of(
+        cluster: Client,
+        secrets: Vec<SecretRef>,
+        flags: impl FnOnce(&str) -> Vec<String>,
+        base: impl FnOnce(&str) -> String,
+    ) -> Self {
         let content = Content::default();
         let registry = serve(&content);
-        let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
         let mut provider = ProviderConfig::kubernetes("demo");
         let mut options = KanikoOptions::default();
         options.extra_flags = flags(&registry);
@@ -51,7 +64,8 @@ impl Site {
         let mut deployment = DeploymentRegistry::new(&registry).unwrap();
         deployment.insecure = true;
         provider.deployment_registry = Some(deployment);
-        let builder = Builder::with_client(provider, Client::new(nobody, "default")).unwrap();
+        provider.image_pull_secrets = secrets;
+        let builder = Builder::with_client(provider, cluster).unwrap();
         let builder = builder.base_image_cache(None);
         let directory = tempfile::TempDir::new().unwrap();
         let dockerfile = format!("FROM {}\nCOPY read /\n", base(&registry));
@@ -175,6 +189,27 @@ async fn a_base_image_s_registry_that_answers_late_is_heard() {
     let status = site.status().await;
     assert_eq!((status.existing, status.reference.registry()), (None, site.registry.as_str()));
     assert!(site.manifest(false).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+}
+
+#[tokio::test]
+async fn credentials_that_are_read_late_for_the_base_image_hold_up_nobody() {
+    let fake = FakeCluster::new();
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "logins", "namespace": "default" },
+        "data": { ".dockerconfigjson": ByteString(br#"{"auths":{}}"#.to_vec()) },
+    }));
+    let secrets = vec![SecretRef::new("logins")];
+    let site = Site::of(fake.client(), secrets, |_| Vec::new(), |registry| format!("{registry}/base:1"));
+    put_base_image(&site, "base");
+    // Something else begins while they are read for the look-up, so they are read again for the base image. Meanwhile, the image with the
+    // whole context is looked up, with the same credentials.
+    let (builder, request) = (site.builder.clone(), site.request());
+    let begin = move |_: &FakeCluster| drop(builder.status(request.clone()).now_or_never());
+    fake.fault(Fault::meddle("get", "secrets", begin));
+    fake.fault(Fault::delay("get", "secrets", SLOW).after(1));
+    let status = site.status().await;
+    assert!(site.manifest(false).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+    assert_eq!(fake.count("get", "secrets"), 2);
 }
 
 #[tokio::test]

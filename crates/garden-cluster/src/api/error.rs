@@ -181,6 +181,11 @@ mod tests {
             ),
             (403, r#"pods "b" is forbidden: exceeded quota: small"#, ErrorKind::Rejected),
             (403, r#"pods "b" is forbidden: violates PodSecurity "restricted:latest""#, ErrorKind::Rejected),
+            (
+                403,
+                r#"admission webhook "rules" denied the request: `latest` cannot be used"#,
+                ErrorKind::Rejected,
+            ),
             (422, "spec.containers[0].image: Required value", ErrorKind::Rejected),
             (401, "Unauthorized", ErrorKind::Unauthorized),
             (404, r#"namespaces "a" not found"#, ErrorKind::NotFound),

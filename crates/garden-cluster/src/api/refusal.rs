@@ -97,6 +97,15 @@ mod tests {
             ("error looking up service account a/default: not found".to_owned(), Refusal::NoServiceAccount),
             (r#"pods is forbidden: User "dev" cannot create resource "pods""#.to_owned(), Refusal::Rights),
             ("denied by a webhook".to_owned(), Refusal::Other),
+            (
+                r#"admission webhook "rules" denied the request: an image without a tag cannot be used"#
+                    .to_owned(),
+                Refusal::Other,
+            ),
+            (
+                "admission webhook \"rules\" denied the request: pods cannot be privileged".to_owned(),
+                Refusal::Privileges,
+            ),
         ];
         for (message, expected) in cases {
             assert_eq!(Refusal::of(&message), expected, "{message}");

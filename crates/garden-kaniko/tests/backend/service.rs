@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use garden_build_core::{Backend as _, ErrorKind};
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Process};
-use garden_cluster::MANAGED_BY_LABEL;
+use garden_cluster::{LAST_WORDS_PATIENCE, MANAGED_BY_LABEL};
 use garden_config::ContextDelivery;
+use garden_kaniko::spec::CONTAINER;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::sync::watch;
@@ -142,6 +143,9 @@ fn site_where(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + 'static) 
             of_service(pod.clone());
         }
         async move {
+            if is_executor && turn == Turn::CutInStore {
+                pod.say(CONTAINER, "garden-build: the build context broke off: the service was lost");
+            }
             if is_executor && delivered.wait_for(|it| *it).await.is_ok() {
                 sleep(Duration::from_secs(1)).await;
                 succeed(&pod);
@@ -193,6 +197,16 @@ async fn whatever_becomes_of_the_upload_is_named_and_nothing_is_left() {
         assert_eq!(site.left(), Vec::<String>::new(), "{turn:?}");
         assert!(site.pods_made() <= 1, "{turn:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_service_is_waited_for_once_though_the_pod_has_heard_of_a_break_too() {
+    let site = site(Turn::CutInStore);
+    let started = Instant::now();
+    let error = site.build().await.outcome.unwrap_err();
+    assert!(error.log_tail().iter().any(|line| line.contains("broke off")), "{error}");
+    assert!(error.message().starts_with("the conversation with the context service"), "{error}");
+    assert!(started.elapsed() < 2 * LAST_WORDS_PATIENCE, "{:?}", started.elapsed());
 }
 
 /// What somebody else does to the service's Deployment.

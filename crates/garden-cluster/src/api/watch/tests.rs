@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::*;
 
@@ -112,6 +113,23 @@ async fn a_watch_that_fails_for_half_a_minute_is_given_up_and_can_be_asked_again
     let mut watch = Watch::<Pod>::labelled(&cluster, NAMESPACE, "");
     made(&fake, "a");
     shows(&mut watch, "a").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_watch_that_breaks_now_and_then_is_not_given_up() {
+    let (fake, cluster) = fake();
+    let mut watch = Watch::<Pod>::labelled(&cluster, NAMESPACE, "");
+    let watching = tokio::spawn(async move {
+        shows(&mut watch, "a").await;
+    });
+    // Nothing happens for an hour, but that the watch ends, and its next beginning fails.
+    for _ in 0..20 {
+        sleep(Duration::from_secs(180)).await;
+        fake.fault(Fault::cut("watch", "pods"));
+        fake.end_watches();
+    }
+    made(&fake, "a");
+    watching.await.expect("not given up");
 }
 
 #[tokio::test(start_paused = true)]
