@@ -45,7 +45,7 @@ impl DockerDaemon {
     /// `DOCKER_BUILDKIT=0`, it builds [without `BuildKit`](Self::without_buildkit), as for that command.
     ///
     /// # Errors
-    /// If what is named does not exist or is no address, or its certificates cannot be used.
+    /// If what is named does not exist or is not an address, or its certificates cannot be used.
     pub fn from_environment() -> Result<Self, DockerError> {
         let daemon = Self::over(endpoint::from_environment()?)?;
         Ok(if buildkit_is_off() { daemon.without_buildkit() } else { daemon })
@@ -55,7 +55,7 @@ impl DockerDaemon {
     /// `ssh://user@host`. It is not asked yet.
     ///
     /// # Errors
-    /// If that is no address.
+    /// If that is not an address.
     pub fn at(address: &str) -> Result<Self, DockerError> {
         Self::over(endpoint::at(address)?)
     }

@@ -76,7 +76,7 @@ pub fn lacks(programs: &[Program]) -> bool {
     assert!(may_leave_out(ci.as_deref(), asked.as_deref()), "this test needs {missing} on the PATH");
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");
-    // Past the macros, whose output libtest shows of tests that fail only. Nobody to tell is no reason to fail.
+    // Past the macros, whose output libtest shows of tests that fail only. A test does not fail for want of a listener.
     let _ = writeln!(std::io::stderr(), "left out: {test}: needs {missing} on the PATH");
     true
 }

@@ -14,7 +14,7 @@ use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
 /// Removes the pods and secrets in `namespace` whose builds have lost their client.
 ///
 /// # Errors
-/// If the objects cannot be listed or deleted. That the namespace does not exist is no error.
+/// If the objects cannot be listed or deleted. In a namespace that does not exist, there are none.
 pub async fn sweep(cluster: &Cluster, namespace: &str) -> Result<SweepReport, ClusterError> {
     let owned = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
     let (pods, secrets) = (cluster.api::<Pod>(namespace), cluster.api::<Secret>(namespace));

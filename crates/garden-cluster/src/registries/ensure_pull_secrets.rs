@@ -58,7 +58,7 @@ impl fmt::Display for SecretCopy {
 /// Makes sure that `namespace` has copies of `secrets`, which the option `field` names, and that they are up to date. Pods there then pull with
 /// them: name them in the pods' own list of such Secrets, or in that of their service account.
 ///
-/// Reads first, and writes only what differs. A Secret of the same name that is no copy of ours stays as it is.
+/// Reads first, and writes only what differs. A Secret of the same name that is not a copy of ours stays as it is.
 ///
 /// # Errors
 /// If a Secret does not exist, may not be read or written, or its name is taken. The others are copied all the

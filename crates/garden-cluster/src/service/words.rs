@@ -19,8 +19,8 @@ pub struct DeploymentWords {
     pub remedies: Remedies,
     /// What to do if its container ended and said something.
     pub ended: &'static str,
-    /// How the line begins in which its container says why it ends, if others follow. Without, its last line counts that
-    /// is no ordinary one.
+    /// How the line begins in which its container says why it ends, if others follow. Without, its last line counts that it does not say at
+    /// every start.
     pub complaint: Option<&'static str>,
     /// What to do if another program has installed something under its names.
     pub foreign: &'static str,

@@ -58,7 +58,7 @@ impl UnixDialer {
                 ReachError::NoSocket { daemon, is_relative: self.path.is_relative(), others: others() }
             }
             io::ErrorKind::PermissionDenied => ReachError::NoPermission { daemon, others: others() },
-            // Linux refuses as well what is no socket.
+            // Linux refuses what is not a socket as well.
             io::ErrorKind::ConnectionRefused if self.is_something_else() => ReachError::NotASocket { daemon },
             io::ErrorKind::ConnectionRefused => ReachError::Refused { daemon, others: others() },
             _ => ReachError::Network { daemon, reason: error.to_string() },

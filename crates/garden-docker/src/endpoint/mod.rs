@@ -61,7 +61,7 @@ pub(crate) fn from_environment() -> Result<Arc<dyn Dial>, DockerError> {
 /// certificate has to be of an authority that this machine trusts.
 ///
 /// # Errors
-/// If that is no address. The daemon is not asked yet.
+/// If that is not an address. The daemon is not asked yet.
 pub(crate) fn at(address: &str) -> Result<Arc<dyn Dial>, DockerError> {
     let environment = Environment::of_this_process();
     Ok(Endpoint::at(address, &environment)?.dialer(&environment))

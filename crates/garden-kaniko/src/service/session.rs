@@ -294,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         Ok(self.output.flush().await?)
     }
 
-    /// Reads the next line that is no event.
+    /// Reads the next line that is not an event.
     async fn answer(&mut self, patience: Duration) -> Result<String> {
         loop {
             let line = timeout(patience, read_line(&mut self.input)).await;

@@ -63,7 +63,7 @@ impl Daemon {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let daemon = daemon.clone();
-                // A client that goes is no failure of the daemon.
+                // The daemon does not fail when a client goes.
                 tokio::spawn(async move { drop(daemon.serve(stream).await) });
             }
         });

@@ -87,7 +87,7 @@ fn a_slow_output_gets_the_same_in_fewer_bytes() {
     let lengths: Vec<u64> = (3..index.piece_count()).map(|piece| index.length(piece..piece + 1)).collect();
     let (fast, dense) = (length(block, Effort::Fast), length(block, Effort::Dense));
     assert!(dense < fast, "{dense} and {fast}");
-    // The first task is none of the blocks, and the last one that can be begun ahead has time already.
+    // The first task is not one of the blocks, and the last one that can be begun ahead has time already.
     let in_a_hurry = tasks_ahead() - 2;
     let expected = [vec![fast; in_a_hurry], vec![dense; block_count() - in_a_hurry]].concat();
     assert_eq!(lengths, expected);
