@@ -31,10 +31,11 @@ pub(super) fn run(phases: &mut Phases) -> Result<()> {
 
 /// What begins at once, in a process of its own: the tests of what a cluster has once only, which run one after another, and
 /// those that take minutes. libtest would come to them last, and nothing else would be left to do meanwhile.
-const LONGEST: [&str; 4] = [
+const LONGEST: [&str; 5] = [
     "in_cluster_registry::",
     "kaniko::context_service::killed::",
     "kaniko::delivery::a_context_of_2_gb_streams_in_less_than_64_mb",
+    "kaniko::sweep::",
     "pruning::",
 ];
 
