@@ -16,6 +16,7 @@ mod in_cluster_registry;
 mod kaniko;
 mod local_docker;
 mod project_file;
+mod proxies;
 mod pruning;
 mod publishing;
 mod site;

@@ -76,7 +76,9 @@ impl Part {
 
 /// Programs that tests start themselves, and the Debian packages that bring them where they are missing: package, and the
 /// program's path in it.
-pub const PROGRAMS_OF_TESTS: [(Program, &str, &str); 2] = [
+pub const PROGRAMS_OF_TESTS: [(Program, &str, &str); 4] = [
     (Program::Busybox, "busybox-static", "bin/busybox"),
     (Program::DockerRegistry, "docker-registry", "usr/bin/docker-registry"),
+    (Program::Tinyproxy, "tinyproxy-bin", "usr/bin/tinyproxy"),
+    (Program::Microsocks, "microsocks", "usr/bin/microsocks"),
 ];

@@ -33,6 +33,13 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub trait Dial: Debug + Send + Sync {
     /// Opens a connection to `port` of `host`, a DNS name or an IP address (IPv6 without brackets).
     fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
+
+    /// Whether connections to `host` leave by this machine's network, so that they go through the proxies that stand there. The
+    /// dialer is then asked for a connection to the proxy. By default they do not.
+    fn leaves_by_network(&self, host: &str) -> bool {
+        let _ = host;
+        false
+    }
 }
 
 /// Connects by TCP from this machine, and gives up after 10 seconds.
@@ -52,6 +59,10 @@ impl Dial for TcpDialer {
             Ok(Box::new(stream) as Box<dyn Stream>)
         }
         .boxed()
+    }
+
+    fn leaves_by_network(&self, _: &str) -> bool {
+        true
     }
 }
 

@@ -61,6 +61,7 @@ pub use credential_helper::CredentialHelpers;
 pub use credentials::Credentials;
 pub use docker_config::CredentialsError;
 pub use error::{Identity, Refusal, RegistryError};
+pub use garden_network::{InvalidProxy, Proxies};
 pub use helper_answer::{HelperName, HelperOutput, HelperProblem};
 pub use helper_cache::{HelperCache, RunHelper};
 pub use helper_question::HelperQuestion;

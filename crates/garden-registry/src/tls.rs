@@ -1,7 +1,8 @@
 //! Whom a client of a registry trusts.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
+use garden_network::system_authorities;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
@@ -55,14 +56,4 @@ impl Trust {
         roots.extend(self.own.roots.iter().cloned());
         self.builder.clone().with_root_certificates(roots).with_no_client_auth()
     }
-}
-
-/// Reads the system's authorities, once: it takes longer than asking a registry.
-fn system_authorities() -> &'static RootCertStore {
-    static AUTHORITIES: OnceLock<RootCertStore> = OnceLock::new();
-    AUTHORITIES.get_or_init(|| {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        roots
-    })
 }

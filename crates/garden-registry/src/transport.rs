@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, RETRY_AFTER, USER_AGENT};
+use garden_network::{Proxies, ProxyConnector, ProxyError};
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -66,12 +67,12 @@ enum Trouble {
 /// The connections of a registry client.
 #[derive(Debug)]
 pub(crate) struct Transport {
-    plain: Client<Connector, StreamedBody>,
+    plain: Client<ProxyConnector<Connector>, StreamedBody>,
     /// Made when it is first needed: reading the system's authorities takes longer than a question to a
     /// registry that has no TLS.
-    encrypted: OnceLock<Client<HttpsConnector<Connector>, StreamedBody>>,
+    encrypted: OnceLock<Client<HttpsConnector<ProxyConnector<Connector>>, StreamedBody>>,
     trust: Trust,
-    dialer: Arc<dyn Dial>,
+    connector: ProxyConnector<Connector>,
 }
 
 /// What a caller asked for: some requests that have one purpose.
@@ -83,17 +84,27 @@ pub(crate) struct Operation<'a> {
 }
 
 impl Transport {
-    pub(crate) fn new(dialer: Arc<dyn Dial>, authorities: &[u8]) -> Result<Self, RegistryError> {
+    pub(crate) fn new(
+        dialer: Arc<dyn Dial>,
+        proxies: Proxies,
+        authorities: &[u8],
+    ) -> Result<Self, RegistryError> {
         let trust = Trust::new(authorities)?;
-        let plain = client(Connector(Arc::clone(&dialer)));
-        Ok(Self { plain, encrypted: OnceLock::new(), trust, dialer })
+        let inner = Connector(Arc::clone(&dialer));
+        let connector = ProxyConnector::new(inner, proxies)
+            .except(move |host| !dialer.leaves_by_network(host))
+            .forwarding();
+        Ok(Self { plain: client(connector.clone()), encrypted: OnceLock::new(), trust, connector })
     }
 
-    async fn request(&self, request: Request<StreamedBody>) -> Result<Response<Incoming>, ClientError> {
+    async fn request(&self, mut request: Request<StreamedBody>) -> Result<Response<Incoming>, ClientError> {
         // An answer is read to its end a moment before its connection is back in the pool, which another task sees to. Who does
         // not let that run first opens a second connection, with a second handshake.
         tokio::task::yield_now().await;
         if request.uri().scheme() == Some(&Scheme::HTTP) {
+            if let Some(authorization) = self.connector.proxy_authorization(request.uri()) {
+                request.headers_mut().insert(PROXY_AUTHORIZATION, authorization);
+            }
             return self.plain.request(request).await;
         }
         let encrypted = self.encrypted.get_or_init(|| {
@@ -101,7 +112,7 @@ impl Transport {
                 .with_tls_config(self.trust.configuration())
                 .https_only()
                 .enable_http1()
-                .wrap_connector(Connector(Arc::clone(&self.dialer)));
+                .wrap_connector(self.connector.clone());
             client(connector)
         });
         encrypted.request(request).await
@@ -241,7 +252,12 @@ impl Operation<'_> {
 
     /// Says why there is no answer from `server`, which is at `origin`.
     fn failure(&self, origin: &Origin, server: Server, error: ClientError) -> Trouble {
-        let problem = self.transport.trust.side(origin.host()).problem(&error);
+        // What goes wrong with a proxy says nothing of the registry's TLS.
+        let problem = if is_of_proxy(&error) {
+            None
+        } else {
+            self.transport.trust.side(origin.host()).problem(&error)
+        };
         let timed_out = connect_timed_out(&error);
         let source: BoxError = error.into();
         match problem {
@@ -315,6 +331,11 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// Tells whether the same request may be answered otherwise a moment later.
 pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
+}
+
+fn is_of_proxy(error: &ClientError) -> bool {
+    let mut causes = chain(error).filter_map(|error| error.downcast_ref::<ProxyError>());
+    causes.any(|error| matches!(error, ProxyError::Proxy { .. }))
 }
 
 fn connect_timed_out(error: &ClientError) -> bool {

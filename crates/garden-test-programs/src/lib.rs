@@ -8,9 +8,11 @@ mod clock;
 mod go;
 mod module;
 mod needs;
+mod network_proxy;
 
 pub use cache::{cache_directory, hex, short_hash};
 pub use clock::cpu_time;
 pub use go::Go;
 pub use module::{DISTRIBUTION, DOCKERFILE_ORACLE, DOCKERIGNORE_ORACLE, FILESYNC_RECEIVER, Module};
 pub use needs::{Program, find_on_path, lacks};
+pub use network_proxy::NetworkProxy;

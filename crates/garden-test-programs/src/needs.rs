@@ -18,6 +18,10 @@ pub enum Program {
     Busybox,
     /// Debian's registry, version 2.8.
     DockerRegistry,
+    /// Debian's small proxy that speaks HTTP.
+    Tinyproxy,
+    /// Debian's small proxy that speaks SOCKS.
+    Microsocks,
 }
 
 impl Program {
@@ -27,6 +31,8 @@ impl Program {
             Self::Go => "go",
             Self::Busybox => "busybox",
             Self::DockerRegistry => "docker-registry",
+            Self::Tinyproxy => "tinyproxy",
+            Self::Microsocks => "microsocks",
         }
     }
 

@@ -14,8 +14,7 @@ use kube::{Api, Client, Config, Resource, ResourceExt};
 use tokio::time::{Instant, timeout};
 use tower::BoxError;
 
-use crate::api::http_client;
-use crate::api::{ClusterError, Namespaced, Refusal};
+use crate::api::{ClusterError, Namespaced, Refusal, http_client, proxy};
 use crate::diagnosis::{Cause, Remedies};
 use crate::ownership::MANAGER;
 
@@ -54,19 +53,21 @@ impl Cluster {
         // What kube says of a kubeconfig hides the path in the source.
         let unusable = |reason: String| ClusterError::Kubeconfig { reason };
         let options = KubeConfigOptions { context: provider.context.clone(), ..KubeConfigOptions::default() };
-        let config = match (&provider.kubeconfig, &provider.context) {
-            (Some(path), _) => {
-                let kubeconfig =
-                    Kubeconfig::read_from(path).map_err(|error| unusable(with_causes(&error)))?;
-                Config::from_custom_kubeconfig(kubeconfig, &options)
-                    .await
-                    .map_err(|error| with_causes(&error))
-            }
+        let kubeconfig = match &provider.kubeconfig {
+            Some(path) => Some(Kubeconfig::read_from(path).map_err(|error| unusable(with_causes(&error)))?),
+            // Where there is none, this program may run in a cluster.
+            None => Kubeconfig::read().ok(),
+        };
+        let proxies = proxy::proxies(kubeconfig.as_ref(), provider.context.as_deref()).map_err(unusable)?;
+        let config = match (kubeconfig.filter(|_| provider.kubeconfig.is_some()), &provider.context) {
+            (Some(kubeconfig), _) => Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|error| with_causes(&error)),
             (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| with_causes(&error)),
             (None, None) => Config::infer().await.map_err(|error| with_causes(&error)),
         };
         let config = config.map_err(unusable)?;
-        http_client::client(config).map(Self::new).map_err(|error| unusable(with_causes(&error)))
+        http_client::client(config, proxies).map(Self::new).map_err(|error| unusable(with_causes(&error)))
     }
 
     /// Returns the client, for calls that only one build mode makes.

@@ -1,3 +1,4 @@
+use garden_network::{Proxies, ProxyConnector};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -13,12 +14,10 @@ use tower::{BoxError, ServiceBuilder};
 ///
 /// kube leaves Nagle's algorithm on, so that a small message may wait for the acknowledgement of the
 /// one before, which a peer delays by up to 40 ms. A build's conversation with its daemon is a chain
-/// of small messages. A client that a caller has set up keeps what the caller chose, and so does one that
-/// has to go through a proxy.
-pub(crate) fn client(config: Config) -> kube::Result<Client> {
-    if config.proxy_url.is_some() {
-        return Client::try_from(config);
-    }
+/// of small messages. A client that a caller has set up keeps what the caller chose.
+///
+/// It goes through `proxies`, not through the configuration's: kube compares `NO_PROXY` with the proxy's own host.
+pub(crate) fn client(config: Config, proxies: Proxies) -> kube::Result<Client> {
     if CryptoProvider::get_default().is_none() {
         // Fails only if another thread was quicker, which is as good.
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -26,6 +25,7 @@ pub(crate) fn client(config: Config) -> kube::Result<Client> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
+    let tcp = ProxyConnector::new(tcp, proxies);
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);

@@ -1,9 +1,10 @@
-//! The API server: the one client of it, what it refuses, and watches that go on after a break.
+//! The API server: the one client of it, the proxies before it, what it refuses, and watches that go on after a break.
 
 mod client;
 mod error;
 mod http_client;
 mod namespaced;
+mod proxy;
 mod refusal;
 mod watch;
 

@@ -45,6 +45,11 @@ impl Dial for ClusterDialer {
             Ok(Box::new(stream) as Box<dyn Stream>)
         })
     }
+
+    fn leaves_by_network(&self, host: &str) -> bool {
+        // A Service is reached through the API server, or from within the cluster: no proxy of this machine knows the way.
+        service_of(host).is_none()
+    }
 }
 
 /// Splits the DNS name of a Service into the Service's name and namespace.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use garden_build_core::Digest;
+use garden_network::Proxies;
 
 use crate::authenticate::Authenticator;
 use crate::connect::{Dial, TcpDialer};
@@ -85,6 +86,7 @@ pub struct RegistryClientBuilder {
     ca_certificates: Vec<u8>,
     credentials: Credentials,
     dialer: Arc<dyn Dial>,
+    proxies: Proxies,
     timeout: Duration,
 }
 
@@ -114,6 +116,13 @@ impl RegistryClientBuilder {
         self
     }
 
+    /// Goes through `proxies` instead of those that the environment names. They stand before what the dialer says
+    /// [leaves by the network](Dial::leaves_by_network).
+    pub fn proxies(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
+    }
+
     /// Lets a question take at most `timeout` in all, retries included; 30 seconds by default.
     ///
     /// A transfer may last as long as it gets on: no answer, and no next piece of one, may take longer than `timeout`.
@@ -129,7 +138,7 @@ impl RegistryClientBuilder {
     pub fn build(self) -> Result<RegistryClient, RegistryError> {
         Ok(RegistryClient(Arc::new(Inner {
             endpoint: Endpoint::new(&self.registry, self.insecure)?,
-            transport: Transport::new(self.dialer, &self.ca_certificates)?,
+            transport: Transport::new(self.dialer, self.proxies, &self.ca_certificates)?,
             authenticator: Authenticator::new(self.credentials),
             timeout: self.timeout,
         })))
@@ -145,6 +154,7 @@ impl RegistryClient {
             ca_certificates: Vec::new(),
             credentials: Credentials::new(),
             dialer: Arc::new(TcpDialer),
+            proxies: Proxies::from_environment(),
             timeout: TIMEOUT,
         }
     }

@@ -5,6 +5,7 @@ mod conformance;
 mod copy;
 mod faults;
 mod images;
+mod network_proxies;
 mod process;
 mod proxy;
 mod registry;

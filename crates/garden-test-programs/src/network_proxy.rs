@@ -1,0 +1,101 @@
+//! Proxies as networks have them, which tests start: Debian's tinyproxy (HTTP) and microsocks (SOCKS 5).
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// A proxy on this machine, which does not outlive the test.
+#[derive(Debug)]
+pub struct NetworkProxy {
+    address: SocketAddr,
+    process: Child,
+    directory: TempDir,
+}
+
+impl NetworkProxy {
+    /// Starts tinyproxy. Tunnels lead to `tunnels` only, as they commonly lead to the port of TLS only.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not start.
+    pub fn tinyproxy(user: Option<(&str, &str)>, tunnels: u16) -> Self {
+        Self::start(|address, directory| {
+            let (port, log) = (address.port(), directory.path().join("log"));
+            let user = user.map_or_else(String::new, |(name, password)| format!("BasicAuth {name} {password}\n"));
+            let configuration = format!(
+                "Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 50\nLogLevel Connect\nLogFile \"{}\"\n\
+                 ConnectPort {tunnels}\n{user}",
+                log.display()
+            );
+            let file = directory.path().join("tinyproxy.conf");
+            fs::write(&file, configuration).expect("written");
+            let mut command = Command::new("tinyproxy");
+            command.arg("-d").arg("-c").arg(file);
+            command
+        })
+    }
+
+    /// Starts microsocks.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not start.
+    pub fn microsocks(user: Option<(&str, &str)>) -> Self {
+        Self::start(|address, _| {
+            let mut command = Command::new("microsocks");
+            command.args(["-i", "127.0.0.1", "-p", &address.port().to_string()]);
+            if let Some((name, password)) = user {
+                command.args(["-u", name, "-P", password]);
+            }
+            command
+        })
+    }
+
+    /// Neither of them can choose a free port: another program may be quicker to take the one that was free.
+    fn start(command: impl Fn(SocketAddr, &TempDir) -> Command) -> Self {
+        for _ in 0..10 {
+            let directory = TempDir::new().expect("a directory");
+            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let address = listener.local_addr().expect("bound");
+            drop(listener);
+            let mut process = command(address, &directory)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("a proxy");
+            while process.try_wait().expect("a state").is_none() {
+                if TcpStream::connect(address).is_ok() {
+                    return Self { address, process, directory };
+                }
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        panic!("the proxy does not start")
+    }
+
+    /// Its URL. `user` is empty, or user name and password as a URL has them, with the `@`.
+    pub fn url(&self, scheme: &str, user: &str) -> String {
+        format!("{scheme}://{user}{}", self.address)
+    }
+
+    /// What tinyproxy has logged of requests.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it has no log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).expect("a log")
+    }
+}
+
+impl Drop for NetworkProxy {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
