@@ -4,7 +4,7 @@ use anyhow::Result;
 use xtask::cargo::{command, succeed};
 
 /// The published crates.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "garden-build",
     "garden-build-core",
     "garden-buildkit",
@@ -12,6 +12,7 @@ const CRATES: [&str; 8] = [
     "garden-config",
     "garden-docker",
     "garden-kaniko",
+    "garden-network",
     "garden-registry",
 ];
 
