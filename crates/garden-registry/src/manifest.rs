@@ -180,6 +180,29 @@ impl Manifest {
         Self { media_type, digest: Digest::of(&bytes), bytes, kind, content }
     }
 
+    /// Says what a server has answered instead, if it is not a manifest: it may be a web server's page, or one for logging in.
+    ///
+    /// A manifest is a JSON object whose type or whose `schemaVersion` says so: some registries give all that they have one type.
+    /// Source: OCI image specification, `manifest.md` and `image-index.md`.
+    pub(crate) fn instead(content_type: Option<&str>, bytes: &[u8]) -> Option<String> {
+        /// Everything else is skipped, however deep it is.
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            schema_version: Option<u64>,
+        }
+        let media_type = content_type.map(media_type::essence).unwrap_or_default();
+        let version = serde_json::from_slice::<Version>(bytes);
+        match version {
+            Ok(Version { schema_version }) if schema_version.is_some() || media_type::is_of_manifest(media_type) => None,
+            _ if bytes.is_empty() => Some("nothing".to_owned()),
+            _ if media_type == "text/html" => Some("a web page".to_owned()),
+            Ok(_) => Some("JSON of another kind".to_owned()),
+            Err(_) if media_type.is_empty() => Some("something that is not JSON".to_owned()),
+            Err(_) => Some(format!("something that is not JSON ({media_type})")),
+        }
+    }
+
     /// Returns what the registry says that it is.
     pub fn media_type(&self) -> &str {
         &self.media_type

@@ -56,8 +56,6 @@ impl Project {
         provider.build_mode = BuildMode::Kaniko(kaniko);
         provider.resources.builder.requests.cpu = 50;
         provider.resources.builder.requests.memory = 64;
-        // Each test has a service of its own, which stays until its namespace has gone.
-        provider.resources.util.requests.cpu = 20;
         let mut project = Self { namespace, client, provider, directory: TempDir::new().unwrap() };
         project.use_registry(&variable("GARDEN_TEST_REGISTRY"));
         project.registry().insecure = true;

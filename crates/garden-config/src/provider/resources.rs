@@ -131,10 +131,11 @@ impl Resources {
         Self { limits: ResourceAmounts::new(2000, 4096), requests: ResourceAmounts::new(200, 512) }
     }
 
-    /// Returns the defaults for kaniko's context service: limits of a quarter of a processor and 512 MiB, requests of a tenth of
-    /// a processor and 90 MiB. Garden's utility pod, which has other work to do, reserves all of its limits.
+    /// Returns the defaults for kaniko's context service: limits of a quarter of a processor and 512 MiB, requests of a hundredth
+    /// of a processor and 32 MiB. Each namespace where builds run has one, which sleeps between builds: what it reserved, no other
+    /// pod of the node could. Garden's utility pod, which has other work to do, reserves all of its limits.
     pub fn util() -> Self {
-        Self { limits: ResourceAmounts::new(256, 512), requests: ResourceAmounts::new(100, 90) }
+        Self { limits: ResourceAmounts::new(256, 512), requests: ResourceAmounts::new(10, 32) }
     }
 
     /// Returns the defaults for Garden's sync service: limits of half a processor and 512 MiB, requests of

@@ -43,7 +43,7 @@ impl RegistryClient {
             self.ask(self.manifest_call(Method::HEAD, &access, reference)?, &access, &operation).await?;
         match asked.status() {
             StatusCode::OK => {
-                if let Some(digest) = content_digest(&asked.answer) {
+                if let Some(digest) = content_digest(&asked.answer).filter(|_| may_be_manifest(&asked.answer)) {
                     check(digest, expected).map_err(|reason| asked.answer.unexpected(&access, reason))?;
                     return Ok(Resolution::Exists(digest));
                 }
@@ -158,13 +158,18 @@ impl RegistryClient {
         let media_type = answer.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let media_type = media_type.map(str::to_owned);
         let (status, server) = (answer.status, answer.server.clone());
-        let manifest = Manifest::new(media_type.as_deref(), answer.body(LARGEST_MANIFEST).await?);
-        check(manifest.digest(), expected.or(promised)).map_err(|reason| RegistryError::Unexpected {
+        let bytes = answer.body(LARGEST_MANIFEST).await?;
+        let unexpected = |reason| RegistryError::Unexpected {
             server,
             repository: access.repository.to_owned(),
             status,
             reason,
-        })?;
+        };
+        if let Some(instead) = Manifest::instead(media_type.as_deref(), &bytes) {
+            return Err(unexpected(format!("with {instead} instead of a manifest, so no registry answers there")));
+        }
+        let manifest = Manifest::new(media_type.as_deref(), bytes);
+        check(manifest.digest(), expected.or(promised)).map_err(unexpected)?;
         Ok(Some(manifest))
     }
 
@@ -211,6 +216,13 @@ fn check(digest: Digest, expected: Option<Digest>) -> Result<(), String> {
         Some(expected) if expected != digest => Err(format!("asked for {expected}, it has {digest}")),
         _ => Ok(()),
     }
+}
+
+/// Whether the answer to a HEAD can be about a manifest. Some registries name one type for all that they have, or none.
+fn may_be_manifest(answer: &Answer) -> bool {
+    let Some(content_type) = answer.headers.get(CONTENT_TYPE) else { return true };
+    let media_type = content_type.to_str().map(media_type::essence).unwrap_or_default();
+    media_type::is_of_manifest(media_type) || media_type.ends_with("json") || media_type == "application/octet-stream"
 }
 
 fn content_digest(answer: &Answer) -> Option<Digest> {

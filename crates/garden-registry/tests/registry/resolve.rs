@@ -51,6 +51,58 @@ async fn without_a_digest_in_the_header_the_manifest_is_digested() {
 }
 
 #[tokio::test]
+async fn what_is_not_a_manifest_does_not_make_an_image_exist() {
+    let page: &[u8] = b"<!DOCTYPE html><title>Log in</title>";
+    for (content_type, content, instead) in [
+        (Some("text/html; charset=utf-8"), page, "a web page"),
+        (Some("application/vnd.oci.image.manifest.v1+json"), page, "not JSON"),
+        (None, page, "not JSON"),
+        (Some("application/json"), &b""[..], "nothing"),
+        (Some("application/json"), &br#"{"status":"ok"}"#[..], "JSON of another kind"),
+        (Some("application/json"), &br#"["schemaVersion"]"#[..], "not JSON"),
+    ] {
+        for names_digest in [false, true] {
+            let server = FakeServer::start(move |seen| {
+                // At another place, as a page for logging in is.
+                if !seen.path.ends_with("/login") {
+                    return with(status(302), "location", "/login");
+                }
+                let answer = if seen.method == "GET" { body(200, content) } else { status(200) };
+                let answer = content_type.map_or(answer.clone(), |value| with(answer, "content-type", value));
+                // Whoever answers may make up any header.
+                let digest = Digest::of(content).to_string();
+                if names_digest && content_type == Some("text/html; charset=utf-8") {
+                    with(answer, "docker-content-digest", &digest)
+                } else {
+                    answer
+                }
+            })
+            .await;
+            let client = server.plain().build().expect("valid");
+            let error = client.resolve(&server.image()).await.expect_err("not a manifest");
+            assert!(matches!(error, RegistryError::Unexpected { .. }), "{error}");
+            let error = error.explain(&Remedies::OF_PROGRAM);
+            assert!(error.message().contains(instead) && error.message().contains("instead of a manifest"), "{error}");
+            assert!(error.message().contains(&server.name()), "{error}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("host and port are those of a registry")), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_of_any_type_is_one_by_its_content() {
+    for content_type in ["application/json", "text/plain", "application/octet-stream"] {
+        let server = FakeServer::start(move |seen| {
+            let answer = if seen.method == "GET" { body(200, MANIFEST) } else { status(200) };
+            with(answer, "content-type", content_type)
+        })
+        .await;
+        let client = server.plain().build().expect("valid");
+        assert_eq!(client.resolve(&server.image()).await.expect("an answer").digest(), Some(digest()));
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_without_end_is_not_read_to_its_end() {
     let server = FakeServer::start(|seen| {
         if seen.method == "GET" { body(200, vec![b' '; 5 * 1024 * 1024]) } else { status(200) }
