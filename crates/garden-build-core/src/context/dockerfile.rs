@@ -19,7 +19,7 @@ use super::ContextError;
 use super::read::read_text;
 use crate::ImageReference;
 
-pub(super) use reads::{Reads, reads};
+pub(super) use reads::reads;
 
 /// The name whose lower-case form is accepted as well.
 const DEFAULT_NAME: &str = "Dockerfile";

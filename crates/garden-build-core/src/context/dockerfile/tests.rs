@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Doubt, Reads, StagesBuilt, reads};
+use super::reads::{Reads, reads};
+use super::{Doubt, StagesBuilt};
 use crate::{BuildRequest, NamedContext};
 
 const IMAGE: &str = "FROM busybox\n";

@@ -12,15 +12,15 @@ use std::path::Path;
 
 use super::wanted::Wanted;
 use crate::context::Dockerfile;
-use crate::context::dockerfile::{Doubt, Reads, StagesBuilt, reads};
+use crate::context::dockerfile::{StagesBuilt, reads};
 use crate::{BuildRequest, ImageFlag};
 
 /// How much of a directory was taken into a context.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Extent {
-    /// All that the request selects: because that was asked for or, with the reason, because it is not
-    /// certain what the build reads.
+    /// All that the request selects: because that was asked for or, with the reason, because the build reads all of
+    /// it, or may.
     Whole(Option<String>),
     /// What the Dockerfile's stages read, provided that none of these images, as the Dockerfile calls
     /// them, has triggers (`ONBUILD`) that read more. Both lists are in order.
@@ -63,21 +63,21 @@ pub(in crate::context) fn of(
     }
     if let Some(flag) = reader.flags.iter().find(|flag| flag.may_read_more) {
         let flag = flag.words.first().map_or("a flag", String::as_str);
-        return (Extent::Whole(Some(format!("`{flag}` may change what is read"))), Wanted::Everything);
+        return whole(format!("`{flag}` may change what is read"));
     }
-    match reads(dockerfile.contents(), request, reader.stages) {
-        Err(doubt) => (whole(dockerfile, &doubt), Wanted::Everything),
-        Ok(Reads { sources, .. }) if sources.contains(".") => (Extent::Whole(None), Wanted::Everything),
-        Ok(Reads { sources, bases }) => match Wanted::of(&sources, root) {
-            Wanted::Everything => (Extent::Whole(None), Wanted::Everything),
-            wanted @ Wanted::Only(_) => {
-                let (sources, bases) = (sources.into_iter().collect(), bases.into_iter().collect());
-                (Extent::Read { sources, bases }, wanted)
-            }
-        },
+    let read = match reads(dockerfile.contents(), request, reader.stages) {
+        Ok(read) => read,
+        Err(doubt) => return whole(format!("what {} reads is not certain: {doubt}", dockerfile.path())),
+    };
+    match Wanted::of(&read.sources, root) {
+        Err(reason) => whole(format!("{}: {reason}", dockerfile.path())),
+        Ok(wanted) => {
+            let (sources, bases) = (read.sources.into_iter().collect(), read.bases.into_iter().collect());
+            (Extent::Read { sources, bases }, wanted)
+        }
     }
 }
 
-fn whole(dockerfile: &Dockerfile, doubt: &Doubt) -> Extent {
-    Extent::Whole(Some(format!("what {} reads is not certain: {doubt}", dockerfile.path())))
+fn whole(reason: String) -> (Extent, Wanted) {
+    (Extent::Whole(Some(reason)), Wanted::Everything)
 }

@@ -7,7 +7,7 @@
 //! | Does an ignore file with git's syntax ignore it? The request names these files. | `git_ignore` |
 //! | Does a pattern of the request's `exclude` match it? | `selection` |
 //! | Does `.dockerignore` keep it, or the Dockerfile's own ignore file, and does the request's `include`? | `rules` reads the file, `selection` asks |
-//! | Does an instruction of the Dockerfile read it? | `extent` finds out whether that is certain, `wanted` answers |
+//! | Does an instruction of the Dockerfile read it? | `extent` finds out whether that is certain, `wanted` answers, with the tree of `wishes` |
 //!
 //! Below them: `ignore_file` cuts ignore files of both kinds into lines. `pattern` is one line of `.dockerignore`, or one
 //! pattern of the request. `sieve` walks a tree with two lists of patterns as `BuildKit` does, with its verdicts *keep*,
@@ -21,6 +21,7 @@ mod rules;
 mod selection;
 mod sieve;
 mod wanted;
+mod wishes;
 
 pub use self::extent::{Extent, Reader};
 pub(super) use self::git_ignore::GitIgnore;

@@ -71,7 +71,9 @@ fn says_why_the_whole_context_is_taken() {
         }
     };
     let copy = "FROM scratch\nCOPY top /";
-    assert_eq!(reason("FROM scratch\nCOPY . /", &[]), None);
+    assert_eq!(reason("FROM scratch\nCOPY . /", &[]).as_deref(), Some("Dockerfile: all of it is read"));
+    let text = reason("FROM scratch\nCOPY a\\\\b /", &[]).expect("reason");
+    assert!(text.contains("`a\\b` contains a backslash"), "{text}");
     let text = reason("FROM scratch\nCOPY $PATH /", &[]).expect("reason");
     assert_eq!(
         text,
