@@ -262,8 +262,8 @@ impl Backend for KanikoBackend {
 fn names_in_use(job: &BuildJob) -> Vec<String> {
     let image = &job.push_to;
     let mut names = vec![image.registry().to_owned(), image.name(), format!("{}/cache", image.name())];
-    for base in job.context.dockerfile().base_images() {
-        names.extend([base.registry().to_owned(), base.name()]);
+    for image in job.context.dockerfile().images(&job.request) {
+        names.extend([image.registry().to_owned(), image.name()]);
     }
     names
 }

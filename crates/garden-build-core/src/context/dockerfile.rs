@@ -1,14 +1,20 @@
 //! Which Dockerfile a build uses, and what it reads of the context.
 
-mod base_images;
+mod build;
+mod directives;
+mod heredoc;
+mod images;
 mod lex;
 mod lines;
+mod platform;
 mod reads;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
@@ -17,9 +23,14 @@ use std::sync::Arc;
 
 use super::ContextError;
 use super::read::read_text;
-use crate::ImageReference;
+use crate::{BuildRequest, ImageReference};
+
+use self::build::Build;
+use self::platform::Platform;
+use self::stages::Outline;
 
 pub(super) use reads::reads;
+pub use uses::{Feature, Use};
 
 /// The name whose lower-case form is accepted as well.
 const DEFAULT_NAME: &str = "Dockerfile";
@@ -51,6 +62,25 @@ impl fmt::Display for Doubt {
     }
 }
 
+/// Why a Dockerfile may mean something else than what was read; the first reason counts.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+struct Doubts(Option<Doubt>);
+
+impl Doubts {
+    fn add(&mut self, reason: impl Into<Cow<'static, str>>) {
+        self.0.get_or_insert(Doubt::of(reason));
+    }
+
+    /// Returns what is certain; else notes why it is not.
+    fn note<T>(&mut self, read: Result<T, Doubt>) -> Option<T> {
+        read.map_err(|doubt| self.0.get_or_insert(doubt)).ok()
+    }
+
+    fn check(&self) -> Result<(), Doubt> {
+        self.0.clone().map_or(Ok(()), Err)
+    }
+}
+
 /// The Dockerfile of a build context. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dockerfile {
@@ -70,10 +100,45 @@ impl Dockerfile {
         &self.contents
     }
 
-    /// Returns the images of FROM instructions that are written out. Stages, `scratch` and names with
-    /// arguments in them are left out.
-    pub fn base_images(&self) -> Vec<ImageReference> {
-        base_images::of(&self.contents)
+    /// Returns the images that a build of `request` may pull, as far as it can be told without building: those that stages
+    /// begin with, copy from or mount. Each is there once; images that named contexts replace are not.
+    pub fn images(&self, request: &BuildRequest) -> Vec<ImageReference> {
+        images::of(&Outline::parse(&self.contents), request)
+    }
+
+    /// Returns the image of the frontend that is to read the Dockerfile, if it or `request` names one. `BuildKit` pulls it as
+    /// well; other builders do not.
+    pub fn frontend(&self, request: &BuildRequest) -> Option<ImageReference> {
+        images::frontend(&Outline::parse(&self.contents), request)
+    }
+
+    /// Returns what the stages use that a build of `request` needs, if not every builder knows it. Nothing is told of a
+    /// Dockerfile that is not certain to mean what it seems to.
+    pub fn uses(&self, request: &BuildRequest) -> Vec<Use> {
+        let outline = Outline::parse(&self.contents);
+        let build = Build::new(&outline, request, StagesBuilt::Needed, None);
+        match (outline.doubts.check(), build.needed()) {
+            (Ok(()), Ok(needed)) => {
+                let stages = needed.into_iter().filter_map(|index| outline.stages.get(index));
+                outline.uses.iter().chain(stages.flat_map(|stage| &stage.uses)).cloned().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Returns the variables that tell of the platform that `request` wants (`TARGETARCH` and its kin), as far as the
+    /// Dockerfile asks for them and the request does not set them itself. `BuildKit` knows them; other builders have to be
+    /// told.
+    pub fn platform_variables(&self, request: &BuildRequest) -> BTreeMap<String, String> {
+        let [platform] = request.platforms.as_slice() else { return BTreeMap::new() };
+        let Some(platform) = Platform::parse(platform) else { return BTreeMap::new() };
+        let outline = Outline::parse(&self.contents);
+        let uses = outline.uses.iter().chain(outline.stages.iter().flat_map(|stage| &stage.uses));
+        let wanted = uses.filter_map(|used| match &used.feature {
+            Feature::PlatformVariable(name) if !request.build_args.contains_key(name) => Some(name),
+            _ => None,
+        });
+        wanted.filter_map(|name| Some((name.clone(), platform.variable(name)?))).collect()
     }
 
     /// Reads the Dockerfile at `path`, which [`relative_path`] has cleaned.

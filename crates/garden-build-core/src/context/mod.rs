@@ -44,7 +44,7 @@ pub use archive::{
     ByteStream, ChunkWriter, GZIP_HEADER, GzipMembers, MODIFIED, TarHeader, TarStream, byte_stream, padding,
 };
 pub use digest_cache::DigestCache;
-pub use dockerfile::{Dockerfile, StagesBuilt};
+pub use dockerfile::{Dockerfile, Feature, StagesBuilt, Use};
 pub use error::ContextError;
 pub use manifest::{Entry, EntryKind, Manifest};
 pub use read::CheckedFile;

@@ -52,7 +52,8 @@ impl PullSecretLogins {
         wanted: &DockerfileBuild,
     ) -> Self {
         let mut images = vec![job.push_to.clone()];
-        images.extend(job.context.dockerfile().base_images());
+        let dockerfile = job.context.dockerfile();
+        images.extend(dockerfile.images(&job.request).into_iter().chain(dockerfile.frontend(&job.request)));
         let caches = wanted.cache_imports.iter().filter_map(|cache| cache.attributes.get("ref"));
         let contexts = wanted.contexts.values().filter_map(|context| match context {
             NamedContext::Image(image) => Some(image),

@@ -22,8 +22,9 @@ pub(crate) async fn build(
     connection: TokioIo<Upgraded>,
     cx: &BuildContext,
 ) -> Result<(usize, usize)> {
-    let images = job.context.dockerfile().base_images();
-    let logins = BaseImageLogins { credentials: builder.credentials.clone(), images };
+    let dockerfile = job.context.dockerfile();
+    let images = dockerfile.images(&job.request).into_iter().chain(dockerfile.frontend(&job.request));
+    let logins = BaseImageLogins { credentials: builder.credentials.clone(), images: images.collect() };
     let mut run = Run::new(job, Arc::new(logins), &cx.events, builder.advice);
     let wanted = wanted(job, name, flags);
     let built = match Client::connect(connection).await {

@@ -131,10 +131,10 @@ fn extra_hosts(job: &BuildJob) -> String {
     query.finish()
 }
 
-/// The credentials for base images: those of the Dockerfile that are written out.
+/// The credentials for the images that the Dockerfile names.
 async fn logins(builder: &ImageBuilder<'_>, job: &BuildJob) -> Result<HashMap<String, DockerCredentials>> {
     let mut logins = HashMap::new();
-    for image in job.context.dockerfile().base_images() {
+    for image in job.context.dockerfile().images(&job.request) {
         if let Some(login) = of_image(builder.credentials, &image).await? {
             logins.entry(server(image.registry())).or_insert(login);
         }

@@ -6,6 +6,13 @@ use std::str::Chars;
 
 use super::Doubt;
 
+/// How deep variables may be nested in one another (`${A:-${B:-…}}`). The reader calls itself for each level, and
+/// nobody writes so many.
+const MAX_DEPTH: usize = 100;
+
+/// The longest value that counts, in bytes: that of the longest path. Variables of variables could grow without end.
+const MAX_LENGTH: usize = 4096;
+
 /// What is known of a variable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Value<'v> {
@@ -39,20 +46,27 @@ pub(super) fn expand<'v>(
     escape: char,
     lookup: &dyn Fn(&str) -> Value<'v>,
 ) -> Result<String, Failure> {
-    Lexer::new(word, Style { escape, raw_quotes: false, raw_escapes: false, keeps_unset: false }, lookup)
-        .until(None)
-        .map(|(word, _)| word)
+    let style =
+        Style { escape, raw_quotes: false, raw_escapes: false, keeps_unset: false, limit: MAX_LENGTH };
+    Lexer::new(word, style, lookup).until(None).map(|(word, _)| word)
 }
 
 /// Splits a line at its spaces and leaves quotes, escapes and variables as they are.
 pub(super) fn raw_words(line: &str) -> Result<Vec<String>, Failure> {
-    let style = Style { escape: '\\', raw_quotes: true, raw_escapes: true, keeps_unset: true };
+    let style =
+        Style { escape: '\\', raw_quotes: true, raw_escapes: true, keeps_unset: true, limit: usize::MAX };
     Lexer::new(line, style, &|_| Value::Unset).until(None).map(|(_, words)| words)
 }
 
 /// Splits a line at its spaces and takes escapes away, and quotes if `unquoted`.
 pub(super) fn words(line: &str, unquoted: bool) -> Result<Vec<String>, Failure> {
-    let style = Style { escape: '\\', raw_quotes: !unquoted, raw_escapes: false, keeps_unset: true };
+    let style = Style {
+        escape: '\\',
+        raw_quotes: !unquoted,
+        raw_escapes: false,
+        keeps_unset: true,
+        limit: usize::MAX,
+    };
     Lexer::new(line, style, &|_| Value::Unset).until(None).map(|(_, words)| words)
 }
 
@@ -63,12 +77,16 @@ struct Style {
     raw_escapes: bool,
     /// Variables that are not set stay as they are written.
     keeps_unset: bool,
+    /// How long the result may become.
+    limit: usize,
 }
 
 struct Lexer<'w, 'l, 'v> {
     text: Peekable<Chars<'w>>,
     style: Style,
     lookup: &'l dyn Fn(&str) -> Value<'v>,
+    /// How many variables are open.
+    depth: usize,
     /// The word that has begun. There is one for all levels of nesting, and each level begins by clearing
     /// it: so does `BuildKit`, and heredocs are found in what comes out.
     word: String,
@@ -109,7 +127,7 @@ impl Words {
 
 impl<'w, 'l, 'v> Lexer<'w, 'l, 'v> {
     fn new(text: &'w str, style: Style, lookup: &'l dyn Fn(&str) -> Value<'v>) -> Self {
-        Self { text: text.chars().peekable(), style, lookup, word: String::new() }
+        Self { text: text.chars().peekable(), style, lookup, depth: 0, word: String::new() }
     }
 
     /// Reads up to `stop`, or to the end.
@@ -131,6 +149,7 @@ impl<'w, 'l, 'v> Lexer<'w, 'l, 'v> {
             };
             if let Some(text) = special {
                 result.push_str(&text);
+                self.check_length(&result)?;
                 if character == '$' {
                     words.add(&mut self.word, &text);
                 } else {
@@ -159,9 +178,14 @@ impl<'w, 'l, 'v> Lexer<'w, 'l, 'v> {
     }
 
     fn until_with_raw_escapes(&mut self, stop: char, raw: bool) -> Result<String, Failure> {
+        if self.depth == MAX_DEPTH {
+            return Err(Failure::Unknown);
+        }
+        self.depth += 1;
         let before = std::mem::replace(&mut self.style.raw_escapes, raw);
         let result = self.until(Some(stop)).map(|(text, _)| text);
         self.style.raw_escapes = before;
+        self.depth -= 1;
         result
     }
 
@@ -194,7 +218,10 @@ impl<'w, 'l, 'v> Lexer<'w, 'l, 'v> {
                     }
                     return Ok(result);
                 }
-                Some('$') => result.push_str(&self.variable()?),
+                Some('$') => {
+                    result.push_str(&self.variable()?);
+                    self.check_length(&result)?;
+                }
                 Some(&character) => {
                     self.text.next();
                     let mut character = character;
@@ -288,6 +315,10 @@ impl<'w, 'l, 'v> Lexer<'w, 'l, 'v> {
             None => Ok(String::new()),
             Some(_) => Err(Failure::Unknown),
         }
+    }
+
+    fn check_length(&self, result: &str) -> Result<(), Failure> {
+        if result.len() > self.style.limit { Err(Failure::Unknown) } else { Ok(()) }
     }
 
     fn value(&self, name: &str) -> Result<Option<String>, Failure> {

@@ -1,10 +1,11 @@
 //! From the text of a Dockerfile to its instructions, as `BuildKit` reads it
 //! (`frontend/dockerfile/parser` of v0.26).
 
-use std::str::Lines;
+use std::borrow::Cow;
 
-use super::Doubt;
-use super::lex;
+use super::directives::{Directive, Directives, is_stock_frontend, syntax_behind_shebang};
+use super::heredoc::{Heredoc, heredocs};
+use super::{Doubt, Doubts};
 
 /// The line length at which Go's line scanner gives up.
 const LINE_LIMIT: usize = 64 * 1024;
@@ -37,6 +38,10 @@ pub(super) struct Script {
     pub(super) instructions: Vec<Instruction>,
     /// What takes the meaning from the character behind it, and continues a line.
     pub(super) escape: char,
+    /// What `# syntax` says: the image of a frontend.
+    pub(super) syntax: Option<String>,
+    /// Why it may be read in another way.
+    pub(super) doubts: Doubts,
 }
 
 /// One instruction: `KEYWORD --flag … rest`.
@@ -47,65 +52,97 @@ pub(super) struct Instruction {
     /// Each with its dashes and its value, without quotes and escapes.
     pub(super) flags: Vec<String>,
     pub(super) rest: String,
+    /// The number of its first line; the first line of the Dockerfile is 1.
+    pub(super) line: usize,
+    /// The texts that follow it.
+    pub(super) heredocs: Vec<Heredoc>,
 }
 
+/// A flag without its dashes, and its value.
+pub(super) type Flag<'i> = (&'i str, Option<&'i str>);
+
 impl Script {
-    pub(super) fn parse(text: &[u8]) -> Result<Self, Doubt> {
-        let text = std::str::from_utf8(text).map_err(|_| Doubt::of("it is not UTF-8"))?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    /// Reads all that can be read. What is doubtful is noted, and the rest is read as if there were no doubt.
+    pub(super) fn parse(text: &[u8]) -> Self {
+        let mut script =
+            Self { instructions: Vec::new(), escape: '\\', syntax: None, doubts: Doubts::default() };
+        let text = String::from_utf8_lossy(text);
+        if matches!(text, Cow::Owned(_)) {
+            script.doubts.add("it is not UTF-8");
+        }
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         // Go's scanner does something of its own with either.
         if text.contains(['\0', '\u{feff}']) {
-            return Err(Doubt::of("it contains a character that does not belong into text"));
+            script.doubts.add("it contains a character that does not belong into text");
         }
         if text.split('\n').any(|line| line.len() >= LINE_LIMIT - 1) {
-            return Err(Doubt::of("a line of it is too long"));
+            script.doubts.add("a line of it is too long");
         }
-        // To the search for `# syntax` the line is not there, to the parser it is a comment.
-        if text.starts_with("#!") {
-            return Err(Doubt::of("it begins with `#!`"));
+        script.read(text);
+        if let Some(syntax) = &script.syntax
+            && !is_stock_frontend(syntax)
+        {
+            script.doubts.add(format!("`# syntax={syntax}` may read it in another way"));
         }
-        let mut script = Self { instructions: Vec::new(), escape: '\\' };
+        script
+    }
+
+    fn read(&mut self, text: &str) {
         let mut directives = Directives::default();
-        let mut lines = text.lines();
-        while let Some(line) = lines.next() {
+        if text.starts_with("#!") {
+            self.syntax = self.doubts.note(syntax_behind_shebang(text)).flatten();
+            directives.end();
+        }
+        let mut lines = text.lines().enumerate();
+        while let Some((number, line)) = lines.next() {
             let line = trim_newline(line).trim_start();
-            if let Some(escape) = directives.read(line)? {
-                script.escape = escape;
-            }
+            self.heed(&mut directives, line);
             if line.starts_with('#') {
                 continue;
             }
-            let (line, mut continues) = trim_continuation(line, script.escape);
+            let (line, mut continues) = trim_continuation(line, self.escape);
             if !continues && line.is_empty() {
                 continue;
             }
             let mut whole = line.to_owned();
-            while continues && let Some(next) = lines.next() {
+            while continues && let Some((_, next)) = lines.next() {
                 let next = trim_newline(next);
-                if let Some(escape) = directives.read(next)? {
-                    script.escape = escape;
-                }
+                self.heed(&mut directives, next);
                 if next.trim_start().starts_with('#') || next.trim_start().is_empty() {
                     continue;
                 }
-                let (part, more) = trim_continuation(next, script.escape);
+                let (part, more) = trim_continuation(next, self.escape);
                 whole.push_str(part);
                 continues = more;
             }
-            let instruction = Instruction::parse(&whole, script.escape)?;
-            if whole.contains("<<") && instruction.can_contain_heredoc(script.escape)? {
-                for heredoc in heredocs(&whole)? {
-                    skip_heredoc(&mut lines, &heredoc)?;
+            let Some(mut instruction) = self.doubts.note(Instruction::parse(&whole, number + 1, self.escape))
+            else {
+                continue;
+            };
+            if whole.contains("<<")
+                && self.doubts.note(instruction.can_contain_heredoc(self.escape)) == Some(true)
+            {
+                instruction.heredocs = self.doubts.note(heredocs(&whole)).unwrap_or_default();
+                for heredoc in &mut instruction.heredocs {
+                    self.doubts.note(heredoc.read(&mut lines));
                 }
             }
-            script.instructions.push(instruction);
+            self.instructions.push(instruction);
         }
-        Ok(script)
+    }
+
+    /// Does what `line` says, if it is a directive.
+    fn heed(&mut self, directives: &mut Directives, line: &str) {
+        match self.doubts.note(directives.read(line)).flatten() {
+            Some(Directive::Escape(escape)) => self.escape = escape,
+            Some(Directive::Syntax(image)) => self.syntax = Some(image),
+            None => {}
+        }
     }
 }
 
 /// `str::lines` has taken one line end away; `BuildKit` takes all of them.
-fn trim_newline(line: &str) -> &str {
+pub(super) fn trim_newline(line: &str) -> &str {
     line.trim_end_matches(['\r', '\n'])
 }
 
@@ -118,66 +155,8 @@ fn trim_continuation(line: &str, escape: char) -> (&str, bool) {
     }
 }
 
-/// Reads comments such as `# escape=…`, which have to precede everything else.
-#[derive(Default)]
-struct Directives {
-    seen: Vec<String>,
-    done: bool,
-}
-
-impl Directives {
-    /// Returns the escape character if `line` sets it.
-    fn read(&mut self, line: &str) -> Result<Option<char>, Doubt> {
-        if self.done {
-            return Ok(None);
-        }
-        let Some((name, value)) = Self::split(line) else {
-            self.done = true;
-            return Ok(None);
-        };
-        if self.seen.contains(&name) {
-            return Err(Doubt::of(format!("it sets `# {name}` twice")));
-        }
-        let escape = match (name.as_str(), value) {
-            ("escape", _) if self.seen.iter().any(|name| name == "check") => {
-                return Err(Doubt::of("`# escape` stands behind `# check`, which older parsers do not know"));
-            }
-            ("escape", "\\") => Some('\\'),
-            ("escape", "`") => Some('`'),
-            ("escape", _) => return Err(Doubt::of("it has an escape character that there is not")),
-            ("syntax", image) if !is_stock_frontend(image) => {
-                return Err(Doubt::of(format!("`# syntax={image}` may read it in another way")));
-            }
-            _ => None,
-        };
-        self.seen.push(name);
-        Ok(escape)
-    }
-
-    /// The name, in lower case, and the value of `# name = value`, if there is such a directive.
-    fn split(line: &str) -> Option<(String, &str)> {
-        let (name, value) = line.strip_prefix('#')?.trim_start().split_once('=')?;
-        let name = name.trim_end_matches(is_regular_space).to_ascii_lowercase();
-        let value = value.trim_matches(is_regular_space);
-        (["syntax", "escape", "check"].contains(&name.as_str()) && !value.is_empty()).then_some((name, value))
-    }
-}
-
-/// What `\s` is in Go's regular expressions.
-fn is_regular_space(character: char) -> bool {
-    matches!(character, '\t' | '\n' | '\u{c}' | '\r' | ' ')
-}
-
-/// Whether `image` is the frontend that `BuildKit` has built in, in whatever version.
-fn is_stock_frontend(image: &str) -> bool {
-    let image = image.strip_prefix("docker.io/").unwrap_or(image);
-    image
-        .strip_prefix("docker/dockerfile")
-        .is_some_and(|rest| (rest.is_empty() || rest.starts_with([':', '@'])) && !rest.contains(' '))
-}
-
 impl Instruction {
-    fn parse(line: &str, escape: char) -> Result<Self, Doubt> {
+    fn parse(line: &str, number: usize, escape: char) -> Result<Self, Doubt> {
         let (keyword, rest) = match split_at_spaces(line.trim(), 2).as_slice() {
             [keyword, rest] => (*keyword, *rest),
             _ => (line.trim(), ""),
@@ -187,13 +166,20 @@ impl Instruction {
             return Err(Doubt::of(format!("there is no instruction `{keyword}`")));
         }
         let (flags, rest) = split_flags(rest, escape)?;
-        Ok(Self { keyword, flags, rest: rest.trim().to_owned() })
+        Ok(Self { keyword, flags, rest: rest.trim().to_owned(), line: number, heredocs: Vec::new() })
+    }
+
+    pub(super) fn named_flags(&self) -> impl Iterator<Item = Flag<'_>> {
+        self.flags.iter().map(|flag| match flag.split_once('=') {
+            Some((name, value)) => (name.trim_start_matches("--"), Some(value)),
+            None => (flag.trim_start_matches("--"), None),
+        })
     }
 
     /// The instruction behind `ONBUILD`.
     fn trigger(&self, escape: char) -> Result<Option<Self>, Doubt> {
         let is_trigger = self.keyword == "onbuild" && !self.rest.is_empty();
-        if is_trigger { Self::parse(&self.rest, escape).map(Some) } else { Ok(None) }
+        if is_trigger { Self::parse(&self.rest, self.line, escape).map(Some) } else { Ok(None) }
     }
 
     fn can_contain_heredoc(&self, escape: char) -> Result<bool, Doubt> {
@@ -326,59 +312,4 @@ fn quoted_words(text: &str, escape: char) -> Vec<String> {
             words.push(word);
         }
     }
-}
-
-/// A text in the Dockerfile itself: `<<NAME`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Heredoc {
-    name: String,
-    /// Tabs before the end mark are ignored (`<<-`).
-    chomp: bool,
-}
-
-impl Heredoc {
-    /// Reads a word, which may be something else.
-    fn parse(word: &str) -> Result<Option<Self>, Doubt> {
-        let Some(rest) = word.trim_start_matches(|digit: char| digit.is_ascii_digit()).strip_prefix("<<")
-        else {
-            return Ok(None);
-        };
-        let (rest, chomp) = match rest.strip_prefix('-') {
-            Some(rest) => (rest, true),
-            None => (rest, false),
-        };
-        let rest = rest.trim_start_matches(is_regular_space);
-        if rest.is_empty() || rest.contains('<') {
-            return Ok(None);
-        }
-        match lex::words(rest, true)?.as_slice() {
-            [name] => Ok(Some(Self { name: name.clone(), chomp })),
-            _ => Ok(None),
-        }
-    }
-}
-
-/// Whether an argument of `COPY` or `ADD` is a text in the Dockerfile itself.
-pub(super) fn is_heredoc(argument: &str) -> Result<bool, Doubt> {
-    Heredoc::parse(argument).map(|heredoc| heredoc.is_some())
-}
-
-fn heredocs(line: &str) -> Result<Vec<Heredoc>, Doubt> {
-    match lex::raw_words(line) {
-        Ok(words) => words.iter().filter_map(|word| Heredoc::parse(word).transpose()).collect(),
-        // BuildKit sees no heredoc in a line with an open quote.
-        Err(lex::Failure::Refused) => Ok(Vec::new()),
-        Err(failure) => Err(failure.into()),
-    }
-}
-
-fn skip_heredoc(lines: &mut Lines<'_>, heredoc: &Heredoc) -> Result<(), Doubt> {
-    for line in lines {
-        let line = trim_newline(line);
-        let line = if heredoc.chomp { line.trim_start_matches('\t') } else { line };
-        if line == heredoc.name {
-            return Ok(());
-        }
-    }
-    Err(Doubt::of(format!("the text `{}` in it has no end", heredoc.name)))
 }

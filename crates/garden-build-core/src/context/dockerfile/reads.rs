@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lex::{Failure, Value, expand};
-use super::stages::{Argument, Command, Mount, Outline, Stage};
+use super::build::{Base, Build, Known, value_of};
+use super::lex::Value;
+use super::stages::{Argument, Command, Mount, Outline};
 use super::{Doubt, StagesBuilt};
 use crate::BuildRequest;
 use crate::context::go_path;
@@ -32,10 +33,8 @@ pub(in crate::context) fn reads(
     if request.build_args.contains_key("BUILDKIT_SYNTAX") {
         return Err(Doubt::of("the frontend of `BUILDKIT_SYNTAX` may read it in another way"));
     }
-    let dockerfile = Outline::parse(text)?;
-    if built == StagesBuilt::ThroughTarget && dockerfile.escape != '\\' {
-        return Err(Doubt::of("not every builder heeds `# escape` everywhere"));
-    }
+    let dockerfile = Outline::parse(text);
+    dockerfile.doubts.check()?;
     // Who has several platforms built has each read its own files.
     let platforms: Vec<Option<&str>> = if request.platforms.is_empty() {
         vec![None]
@@ -44,21 +43,11 @@ pub(in crate::context) fn reads(
     };
     let mut reads = Reads::default();
     for platform in platforms {
-        Build::new(&dockerfile, request, built, platform)?.run(&mut reads)?;
+        let one = Build::new(&dockerfile, request, built, platform);
+        one.doubts.check()?;
+        one.run(&mut reads)?;
     }
     Ok(reads)
-}
-
-/// A variable's value; `None` if only the builder knows it.
-type Known = Option<String>;
-
-/// What a stage begins with.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Base {
-    Stage(usize),
-    Nothing,
-    Image(String),
-    Unknown(Doubt),
 }
 
 /// The variables at one point of a stage.
@@ -75,119 +64,7 @@ struct Variable {
     is_argument: bool,
 }
 
-struct Build<'d> {
-    dockerfile: &'d Outline,
-    request: &'d BuildRequest,
-    built: StagesBuilt,
-    /// Arguments from before the first `FROM`, and those that are always there.
-    global: BTreeMap<String, Known>,
-    bases: Vec<Base>,
-}
-
-impl<'d> Build<'d> {
-    fn new(
-        dockerfile: &'d Outline,
-        request: &'d BuildRequest,
-        built: StagesBuilt,
-        platform: Option<&str>,
-    ) -> Result<Self, Doubt> {
-        let global = BTreeMap::new();
-        let mut new = Self { dockerfile, request, built, global, bases: Vec::new() };
-        new.predefine(platform);
-        for argument in &dockerfile.arguments {
-            new.define(argument)?;
-        }
-        for stage in &dockerfile.stages {
-            let base = new.base(stage);
-            new.bases.push(base);
-        }
-        Ok(new)
-    }
-
-    /// Sets the arguments that nobody has to declare.
-    fn predefine(&mut self, platform: Option<&str>) {
-        let platform = platform.and_then(Platform::parse);
-        let platform = platform.as_ref();
-        for (name, value) in [
-            ("BUILDPLATFORM", None),
-            ("BUILDOS", None),
-            ("BUILDOSVERSION", None),
-            ("BUILDARCH", None),
-            ("BUILDVARIANT", None),
-            ("TARGETPLATFORM", platform.map(Platform::name)),
-            ("TARGETOS", platform.map(|_| "linux".to_owned())),
-            ("TARGETOSVERSION", None),
-            ("TARGETARCH", platform.map(|platform| platform.architecture.to_owned())),
-            ("TARGETVARIANT", platform.map(|platform| platform.variant.to_owned())),
-            // Older versions have neither this one nor the system's version.
-            ("TARGETSTAGE", None),
-        ] {
-            let value = match self.given(name) {
-                Some(given) => given,
-                None if self.built == StagesBuilt::Needed => value,
-                None => None,
-            };
-            self.global.insert(name.to_owned(), value);
-        }
-    }
-
-    /// The value that the request gives to the argument `name`.
-    fn given(&self, name: &str) -> Option<Known> {
-        let value = self.request.build_args.get(name)?;
-        // To some builders, an argument without a value was not given.
-        let is_certain = self.built == StagesBuilt::Needed || !value.is_empty();
-        Some(is_certain.then(|| value.clone()))
-    }
-
-    /// Defines an argument from before the first `FROM`.
-    fn define(&mut self, argument: &Argument) -> Result<(), Doubt> {
-        let value = match (self.given(&argument.name), &argument.default) {
-            (Some(given), _) => given,
-            (None, None) => return Ok(()),
-            // Other builders have rules of their own for these arguments.
-            (None, Some(default))
-                if self.built == StagesBuilt::ThroughTarget
-                    && default.contains(['$', '\\', '`', '\'', '"']) =>
-            {
-                None
-            }
-            (None, Some(default)) => {
-                self.expand(default, &|name| value_of(self.global.get(name), Value::Unset))?
-            }
-        };
-        self.global.insert(argument.name.clone(), value);
-        Ok(())
-    }
-
-    /// Replaces the variables of `word`; `None` if one of them is not known.
-    fn expand<'v>(&self, word: &str, lookup: &dyn Fn(&str) -> Value<'v>) -> Result<Known, Doubt> {
-        match expand(word, self.dockerfile.escape, lookup) {
-            Ok(word) => Ok(Some(word)),
-            Err(Failure::Unknown) => Ok(None),
-            Err(failure) => Err(failure.into()),
-        }
-    }
-
-    /// What `stage`, which follows those whose base is known, begins with.
-    fn base(&self, stage: &Stage) -> Base {
-        let lookup = |name: &str| value_of(self.global.get(name), Value::Unset);
-        let name = match self.expand(&stage.base, &lookup) {
-            Ok(Some(name)) if !name.is_empty() => name,
-            Ok(_) => {
-                return Base::Unknown(Doubt::of(format!("what `{}` stands for is not known", stage.base)));
-            }
-            Err(doubt) => return Base::Unknown(doubt),
-        };
-        let earlier = &self.dockerfile.stages[..self.bases.len()];
-        let named =
-            |stage: &Stage| stage.name.as_ref().is_some_and(|other| other.eq_ignore_ascii_case(&name));
-        match earlier.iter().position(named) {
-            Some(index) => Base::Stage(index),
-            None if name == "scratch" => Base::Nothing,
-            None => Base::Image(name),
-        }
-    }
-
+impl Build<'_> {
     fn run(&self, reads: &mut Reads) -> Result<(), Doubt> {
         let mut ends: Vec<Variables> = Vec::new();
         let needed = self.needed()?;
@@ -203,54 +80,6 @@ impl<'d> Build<'d> {
             ends.push(variables);
         }
         Ok(())
-    }
-
-    /// The stages that are built.
-    fn needed(&self) -> Result<BTreeSet<usize>, Doubt> {
-        let stages = &self.dockerfile.stages;
-        let target = match self.request.target.as_deref() {
-            None | Some("") => stages.len().checked_sub(1),
-            Some(target) => self.stage_called(target),
-        };
-        let target = target.ok_or_else(|| Doubt::of("the target is no stage of it"))?;
-        let mut needed = BTreeSet::new();
-        let mut open = match self.built {
-            StagesBuilt::Needed => vec![target],
-            StagesBuilt::ThroughTarget => (0..=target).collect(),
-        };
-        while let Some(index) = open.pop() {
-            if !needed.insert(index) {
-                continue;
-            }
-            if let Base::Stage(base) = self.bases[index] {
-                open.push(base);
-            }
-            for command in &stages[index].commands {
-                match command {
-                    Command::Copy { from: Some(from), .. } => open.extend(self.copied_stage(from)?),
-                    Command::Mount(Mount { from: Some(from), .. }) => open.extend(self.stage_called(from)),
-                    _ => {}
-                }
-            }
-        }
-        Ok(needed)
-    }
-
-    fn stage_called(&self, name: &str) -> Option<usize> {
-        let named = |stage: &Stage| stage.name.as_ref().is_some_and(|other| other.eq_ignore_ascii_case(name));
-        self.dockerfile.stages.iter().position(named)
-    }
-
-    /// The stage that `COPY --from` means: by number, or by name unless that is an image's.
-    fn copied_stage(&self, from: &str) -> Result<Option<usize>, Doubt> {
-        match from.parse::<i64>() {
-            Ok(number) => usize::try_from(number)
-                .ok()
-                .filter(|index| *index < self.dockerfile.stages.len())
-                .map(Some)
-                .ok_or_else(|| Doubt::of(format!("it has no stage {number}"))),
-            Err(_) => Ok(self.stage_called(from)),
-        }
     }
 
     /// The variables that the stage at `index` begins with.
@@ -286,15 +115,15 @@ impl<'d> Build<'d> {
             Command::Arg(arguments) => {
                 arguments.iter().try_for_each(|argument| self.declare(argument, variables))
             }
-            Command::Copy { from: None, sources, is_add } => {
-                for source in sources {
+            Command::Copy { from: None, sources, is_add, has_parents } => {
+                // Whatever its variables are, the context is not read.
+                let is_remote = |source: &str| {
+                    *is_add && (source.starts_with("http://") || source.starts_with("https://"))
+                };
+                for source in sources.iter().filter(|source| !is_remote(source)) {
                     let source = self.certain(source, variables)?;
-                    // The directory above is the same one to BuildKit, but others know it by its name.
-                    if self.built == StagesBuilt::ThroughTarget && go_path::clean(&source).starts_with("..") {
-                        return Err(Doubt::of(format!("`{source}` leads out of the context")));
-                    }
-                    if !*is_add || !(source.starts_with("http://") || source.starts_with("https://")) {
-                        reads.sources.insert(relative(&source));
+                    if !is_remote(&source) {
+                        self.copied(&source, *has_parents, reads)?;
                     }
                 }
                 Ok(())
@@ -307,6 +136,26 @@ impl<'d> Build<'d> {
             }
             Command::Copy { from: Some(_), .. } | Command::OnBuild => Ok(()),
         }
+    }
+
+    /// Adds a source of `COPY` or `ADD`.
+    fn copied(&self, source: &str, has_parents: bool, reads: &mut Reads) -> Result<(), Doubt> {
+        if has_parents && is_matched_otherwise(source) {
+            return Err(Doubt::of(format!("what `{source}` matches with `--parents` is not known here")));
+        }
+        if self.built == StagesBuilt::ThroughTarget {
+            let clean = go_path::clean(source);
+            // The directory above is the same one to BuildKit, but others know it by its name.
+            if clean.starts_with("..") {
+                return Err(Doubt::of(format!("`{source}` leads out of the context")));
+            }
+            // kaniko matches the context directory itself as well (`pkg/util/command_util.go`, `matchSources`).
+            if clean != "." && go_path::matches(&clean, ".") == Ok(true) && clean != "*" {
+                reads.sources.insert(".".to_owned());
+            }
+        }
+        reads.sources.insert(relative(source));
+        Ok(())
     }
 
     /// All values of one instruction are made of the variables before it.
@@ -354,7 +203,7 @@ impl<'d> Build<'d> {
 
     /// Which path of the context is mounted.
     ///
-    /// `BuildKit` asks for everything even where a mount without a source reads nothing, as with `tmpfs`.
+    /// For `tmpfs`, `BuildKit` asks for a source as well, for everything if there is none, but mounts nothing of it.
     fn mounted(&self, mount: &Mount, variables: &Variables) -> Result<Option<String>, Doubt> {
         if mount.from.is_some() {
             return Ok(None);
@@ -362,18 +211,10 @@ impl<'d> Build<'d> {
         let kind =
             mount.kind.as_deref().map_or(Ok("bind".to_owned()), |kind| self.certain(kind, variables))?;
         match kind.to_ascii_lowercase().as_str() {
-            "bind" | "tmpfs" => self.certain(&mount.source, variables).map(Some),
-            "cache" | "secret" | "ssh" => Ok(None),
+            "bind" => self.certain(&mount.source, variables).map(Some),
+            "cache" | "secret" | "ssh" | "tmpfs" => Ok(None),
             _ => Err(Doubt::of(format!("mounts of the type `{kind}` are not known here"))),
         }
-    }
-}
-
-fn value_of<'v>(known: Option<&'v Known>, otherwise: Value<'v>) -> Value<'v> {
-    match known {
-        Some(Some(value)) => Value::Set(value),
-        Some(None) => Value::Unknown,
-        None => otherwise,
     }
 }
 
@@ -386,30 +227,11 @@ fn relative(source: &str) -> String {
     }
 }
 
-/// A platform that the variables can be told of. There are others.
-struct Platform<'p> {
-    architecture: &'p str,
-    variant: &'p str,
-}
-
-impl<'p> Platform<'p> {
-    fn parse(text: &'p str) -> Option<Self> {
-        let (architecture, variant) = match text.split('/').collect::<Vec<_>>().as_slice() {
-            ["linux", architecture] => (*architecture, ""),
-            ["linux", architecture, variant] => (*architecture, *variant),
-            _ => return None,
-        };
-        // Spellings that BuildKit does not change.
-        let is_plain = match architecture {
-            "amd64" | "arm64" | "386" | "ppc64le" | "s390x" | "riscv64" => variant.is_empty(),
-            "arm" => matches!(variant, "v6" | "v7"),
-            _ => false,
-        };
-        is_plain.then_some(Self { architecture, variant })
-    }
-
-    fn name(&self) -> String {
-        let slash = if self.variant.is_empty() { "" } else { "/" };
-        format!("linux/{}{slash}{}", self.architecture, self.variant)
-    }
+/// Whether `source` may mean something else to the rules of ignore files, by which `BuildKit` goes with `--parents`: these
+/// take spaces away, and know more than `*` and `?`. Source: `moby/patternmatcher`.
+fn is_matched_otherwise(source: &str) -> bool {
+    let is_pattern = source.contains(['*', '?', '[']);
+    source.trim() != source
+        || source.starts_with('!')
+        || (is_pattern && source.contains(['^', '|', '{', '}', '(', ')', '+', '$', '[', '\\']))
 }

@@ -1,8 +1,12 @@
 //! From instructions to stages: what of them decides which files are read, as `BuildKit` takes it
 //! (`frontend/dockerfile/instructions` of v0.26).
 
-use super::Doubt;
-use super::lines::{Instruction, Script, is_heredoc, split_at_spaces};
+use std::collections::BTreeMap;
+
+use super::heredoc::is_heredoc;
+use super::lines::{Flag, Instruction, Script, split_at_spaces};
+use super::uses::{self, Use};
+use super::{Doubt, Doubts};
 
 /// A Dockerfile, as far as it decides which files are read.
 #[derive(Debug)]
@@ -10,7 +14,15 @@ pub(super) struct Outline {
     /// The `ARG`s before the first `FROM`.
     pub(super) arguments: Vec<Argument>,
     pub(super) stages: Vec<Stage>,
+    /// The first stage of each name, which is in lower case.
+    names: BTreeMap<String, usize>,
     pub(super) escape: char,
+    /// What `# syntax` says.
+    pub(super) syntax: Option<String>,
+    /// Why it may mean something else.
+    pub(super) doubts: Doubts,
+    /// What the lines before the first `FROM` use that not every builder knows.
+    pub(super) uses: Vec<Use>,
 }
 
 /// What is between one `FROM` and the next.
@@ -21,6 +33,8 @@ pub(super) struct Stage {
     /// In lower case.
     pub(super) name: Option<String>,
     pub(super) commands: Vec<Command>,
+    /// What it uses that not every builder knows.
+    pub(super) uses: Vec<Use>,
 }
 
 /// An instruction. Words are as they are written, with variables.
@@ -34,6 +48,8 @@ pub(super) enum Command {
         sources: Vec<String>,
         /// Whether it is `ADD`, which also takes URLs.
         is_add: bool,
+        /// Whether sources are matched as patterns of ignore files are (`--parents`).
+        has_parents: bool,
     },
     Mount(Mount),
     OnBuild,
@@ -57,25 +73,49 @@ pub(super) struct Mount {
 }
 
 impl Outline {
-    pub(super) fn parse(text: &[u8]) -> Result<Self, Doubt> {
-        let Script { instructions, escape } = Script::parse(text)?;
-        let mut arguments = Vec::new();
-        let mut stages: Vec<Stage> = Vec::new();
-        for instruction in instructions {
-            match (instruction.keyword.as_str(), stages.last_mut()) {
-                ("from", _) => stages.push(stage(&instruction)?),
-                ("arg", None) => arguments.extend(self::arguments(&instruction, escape)?),
-                (_, None) => return Err(Doubt::of("it does not begin with `FROM`")),
-                (_, Some(stage)) => stage.commands.extend(commands(&instruction, escape)?),
-            }
+    /// Reads all that can be read, and notes what is doubtful.
+    pub(super) fn parse(text: &[u8]) -> Self {
+        let Script { instructions, escape, syntax, doubts } = Script::parse(text);
+        let (arguments, stages, names, uses) = (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
+        let mut outline = Self { arguments, stages, names, escape, syntax, doubts, uses };
+        for instruction in &instructions {
+            let read = outline.add(instruction);
+            outline.doubts.note(read);
         }
-        for (index, stage) in stages.iter().enumerate() {
+        for (index, stage) in outline.stages.iter().enumerate() {
             let Some(name) = &stage.name else { continue };
-            if name == "scratch" || stages[..index].iter().any(|other| other.name.as_ref() == Some(name)) {
-                return Err(Doubt::of(format!("more than one thing is called `{name}`")));
+            let first = *outline.names.entry(name.clone()).or_insert(index);
+            if name == "scratch" || first != index {
+                outline.doubts.add(format!("more than one thing is called `{name}`"));
             }
         }
-        Ok(Self { arguments, stages, escape })
+        outline
+    }
+
+    /// The stage called `name`, in whatever case.
+    pub(super) fn stage_called(&self, name: &str) -> Option<usize> {
+        self.names.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    fn add(&mut self, instruction: &Instruction) -> Result<(), Doubt> {
+        let is_from = instruction.keyword == "from";
+        if is_from {
+            self.stages.push(stage(instruction)?);
+        }
+        match self.stages.last_mut() {
+            Some(stage) => {
+                stage.uses.extend(uses::of(instruction, self.escape));
+                if !is_from {
+                    stage.commands.extend(commands(instruction, self.escape)?);
+                }
+            }
+            None if instruction.keyword == "arg" => {
+                self.uses.extend(uses::of(instruction, self.escape));
+                self.arguments.extend(arguments(instruction, self.escape)?);
+            }
+            None => return Err(Doubt::of("it does not begin with `FROM`")),
+        }
+        Ok(())
     }
 }
 
@@ -96,7 +136,7 @@ fn stage(instruction: &Instruction) -> Result<Stage, Doubt> {
     if base.is_empty() || !name.as_ref().is_none_or(is_valid) {
         return Err(Doubt::of("a `FROM` in it is malformed"));
     }
-    Ok(Stage { base: base.to_owned(), name, commands: Vec::new() })
+    Ok(Stage { base: base.to_owned(), name, commands: Vec::new(), uses: Vec::new() })
 }
 
 fn commands(instruction: &Instruction, escape: char) -> Result<Vec<Command>, Doubt> {
@@ -118,15 +158,9 @@ fn commands(instruction: &Instruction, escape: char) -> Result<Vec<Command>, Dou
     }
 }
 
-type Flag<'i> = (&'i str, Option<&'i str>);
-
-/// Splits flags into name and value. One that is not known here might read files.
+/// The flags, one of which might read files if it is not known here.
 fn check_flags<'i>(instruction: &'i Instruction, known: &[&str]) -> Result<Vec<Flag<'i>>, Doubt> {
-    let flags = instruction.flags.iter().map(|flag| match flag.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (flag.as_str(), None),
-    });
-    let flags: Vec<Flag<'_>> = flags.map(|(name, value)| (name.trim_start_matches("--"), value)).collect();
+    let flags: Vec<Flag<'_>> = instruction.named_flags().collect();
     match flags.iter().find(|(name, _)| !known.contains(name)) {
         Some((name, _)) => Err(Doubt::of(format!("the flag `--{name}` is not known here"))),
         None => Ok(flags),
@@ -134,6 +168,7 @@ fn check_flags<'i>(instruction: &'i Instruction, known: &[&str]) -> Result<Vec<F
 }
 
 fn copy(instruction: &Instruction, flags: Vec<Flag<'_>>) -> Result<Command, Doubt> {
+    let has_parents = flags.iter().any(|(name, value)| *name == "parents" && *value != Some("false"));
     let mut from = flags.into_iter().filter(|(name, _)| *name == "from").map(|(_, value)| value);
     let from = match (from.next(), from.next()) {
         (None, _) | (Some(Some("")), None) => None,
@@ -150,7 +185,7 @@ fn copy(instruction: &Instruction, flags: Vec<Flag<'_>>) -> Result<Command, Doub
             paths.push(source);
         }
     }
-    Ok(Command::Copy { from, sources: paths, is_add: instruction.keyword == "add" })
+    Ok(Command::Copy { from, sources: paths, is_add: instruction.keyword == "add", has_parents })
 }
 
 /// Checks that what another stage or image is called by is a plain word, as `BuildKit` demands.
@@ -167,7 +202,7 @@ fn mounts(instruction: &Instruction) -> Result<Vec<Command>, Doubt> {
     mounts.map(|(_, value)| mount(value.unwrap_or_default()).map(Command::Mount)).collect()
 }
 
-fn mount(text: &str) -> Result<Mount, Doubt> {
+pub(super) fn mount(text: &str) -> Result<Mount, Doubt> {
     if text.contains('"') {
         return Err(Doubt::of("a `--mount` in it is quoted"));
     }
@@ -186,15 +221,24 @@ fn mount(text: &str) -> Result<Mount, Doubt> {
     Ok(mount)
 }
 
-fn arguments(instruction: &Instruction, escape: char) -> Result<Vec<Argument>, Doubt> {
+pub(super) fn arguments(instruction: &Instruction, escape: char) -> Result<Vec<Argument>, Doubt> {
     let words = instruction.words(escape);
     if words.is_empty() {
         return Err(Doubt::of("an `ARG` in it has no name"));
     }
-    let argument = |word: String| match word.split_once('=') {
-        Some(("", _)) => Err(Doubt::of("an `ARG` in it has no name")),
-        Some((name, default)) => Ok(Argument { name: name.to_owned(), default: Some(default.to_owned()) }),
-        None => Ok(Argument { name: word, default: None }),
+    let argument = |word: String| {
+        let (name, default) = match word.split_once('=') {
+            Some((name, default)) => (name.to_owned(), Some(default.to_owned())),
+            None => (word, None),
+        };
+        if name.is_empty() {
+            return Err(Doubt::of("an `ARG` in it has no name"));
+        }
+        // BuildKit since 0.14 takes the name as it is written. Others expand it.
+        if name.contains(['$', '"', '\'', '\\', '`']) {
+            return Err(Doubt::of(format!("`{name}`, the name of an `ARG` in it, is not plain")));
+        }
+        Ok(Argument { name, default })
     };
     words.into_iter().map(argument).collect()
 }

@@ -51,8 +51,9 @@ fn says_what_it_is_not_certain_of() {
         ("FROM scratch\nCOPY <<EOF /\nCOPY a /", "the text `EOF` in it has no end"),
         ("FROM scratch\nCMD [1]", ""),
         ("# syntax=other/frontend\nFROM scratch", "may read it in another way"),
-        ("# syntax=docker/dockerfile-upstream\nFROM scratch", "may read it in another way"),
-        ("#!/usr/bin/x\n# syntax=other/frontend\nFROM scratch", "begins with `#!`"),
+        ("# syntax=docker/dockerfile-upstream2\nFROM scratch", "may read it in another way"),
+        ("# syntax=docker/dockerfile:1 x\nFROM scratch", "may read it in another way"),
+        ("#!/usr/bin/x\n# syntax=other/frontend\nFROM scratch", "may read it in another way"),
         ("# check=skip=all\n# escape=`\nFROM scratch", "stands behind `# check`"),
         ("# escape=x\nFROM scratch", "an escape character that there is not"),
         ("FROM node:20-onbuild", "`node:20-onbuild` has triggers"),
@@ -63,6 +64,11 @@ fn says_what_it_is_not_certain_of() {
         ("FROM busybox\nCOPY $HOME/a /", "is known to the builder only"),
         ("FROM scratch\nCOPY $PATH /", "is known to the builder only"),
         ("FROM scratch\nENV A=b.c\nCOPY ${A%.*} /", "is known to the builder only"),
+        ("FROM scratch\nARG $A=b\nCOPY a /", "the name of an `ARG` in it, is not plain"),
+        ("FROM scratch\nARG 'A'=b\nCOPY a /", "the name of an `ARG` in it, is not plain"),
+        ("FROM scratch\nCOPY --parents [\" a*\", \"/\"]", "with `--parents` is not known"),
+        ("FROM scratch\nCOPY --parents a{1}* /", "with `--parents` is not known"),
+        ("FROM scratch\nCOPY --parents a^|b* /", "with `--parents` is not known"),
     ] {
         match needed(text) {
             Err(doubt) => assert!(doubt.contains(reason) && !reason.is_empty(), "{text:?}: {doubt}"),
@@ -74,7 +80,12 @@ fn says_what_it_is_not_certain_of() {
 
 #[test]
 fn the_stock_frontend_is_known_in_every_version() {
-    for image in ["docker/dockerfile", "docker/dockerfile:1.7-labs", "docker.io/docker/dockerfile@sha256:0"] {
+    for image in [
+        "docker/dockerfile",
+        "docker/dockerfile:1.7-labs",
+        "docker.io/docker/dockerfile@sha256:0",
+        "docker/dockerfile-upstream:master",
+    ] {
         assert_eq!(needed(&format!("# syntax={image}\nFROM scratch\nCOPY a /")), paths(&["a"]), "{image}");
     }
 }
@@ -112,6 +123,86 @@ fn only_to_buildkit_an_escape_is_one_everywhere() {
 }
 
 #[test]
+fn an_escape_on_which_nothing_depends_leaves_no_doubt() {
+    let text = "# escape=`\nFROM scratch\nRUN a `\n b\\c\nENV A=b\\c\nCOPY `\n a b /";
+    assert_eq!(through(text), paths(&["a", "b"]));
+    assert!(through(&format!("{text}\nCOPY $A /")).is_err());
+}
+
+#[test]
+fn a_first_line_for_the_shell_is_a_comment_behind_which_no_escape_is_set() {
+    let text = "#!/usr/bin/env -S docker build .\n# escape=`\nFROM scratch\nCOPY a` b\\\n c /";
+    assert_eq!(needed(text), paths(&["a`", "b", "c"]));
+    assert_eq!(needed("#!/bin/x\n# syntax=docker/dockerfile:1\nFROM scratch\nCOPY a /"), paths(&["a"]));
+}
+
+#[test]
+fn kaniko_matches_the_context_directory_itself() {
+    for pattern in [".*", "?", "[.]", "*?", "./.*"] {
+        let text = format!("FROM scratch\nCOPY {pattern} /");
+        assert!(through(&text).expect("certain").contains(&".".to_owned()), "{pattern}");
+        assert!(!needed(&text).expect("certain").contains(&".".to_owned()), "{pattern}");
+    }
+    assert_eq!(through("FROM scratch\nCOPY .?* a/? /"), paths(&[".?*", "a/?"]));
+}
+
+#[test]
+fn what_is_fetched_is_not_read_from_the_context_whatever_it_is_called() {
+    assert_eq!(needed("FROM busybox\nARG V\nADD https://x.example/$V-$HOME.tgz a /"), paths(&["a"]));
+    assert!(needed("FROM busybox\nCOPY https://x.example/$HOME /").is_err());
+}
+
+#[test]
+fn a_file_system_in_memory_reads_nothing() {
+    assert_eq!(needed("FROM scratch\nRUN --mount=type=tmpfs,target=/x true\nCOPY a /"), paths(&["a"]));
+}
+
+#[test]
+fn builders_before_0_17_hide_a_predefined_argument_that_is_declared_first() {
+    let request = request().platform("linux/arm64");
+    let text = "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /";
+    assert_eq!(read(text, &request, StagesBuilt::Needed), paths(&["arm64"]));
+    assert!(read(&format!("ARG TARGETARCH\n{text}"), &request, StagesBuilt::Needed).is_err());
+}
+
+#[test]
+fn quoted_and_nested_defaults_are_known_where_all_builders_read_them_alike() {
+    let base = |arguments: &str, name: &str, request: &BuildRequest| {
+        let text = format!("{arguments}\nFROM {name}\nCOPY a /");
+        reads(text.as_bytes(), request, StagesBuilt::ThroughTarget).map(|reads| reads.bases)
+    };
+    let known = |name: &str| Ok(BTreeSet::from([name.to_owned()]));
+    for (arguments, name, expected) in [
+        ("ARG A=\"x\"", "$A", "x"),
+        ("ARG A='x'", "$A", "x"),
+        ("ARG A=x\nARG B=$A-y", "$B", "x-y"),
+        ("ARG A=x\nARG B=\"${A}/y\"", "r/$B:1", "r/x/y:1"),
+        ("ARG B=${A:-y}", "$B", "y"),
+    ] {
+        assert_eq!(base(arguments, name, &request()), known(expected), "{arguments}");
+    }
+    // kaniko replaces the variable, or refuses the quotes.
+    for arguments in ["ARG A=x\nARG B='$A'", "ARG B=x\"y\"", "ARG B=x\\y"] {
+        assert!(base(arguments, "r/$B", &request()).is_err(), "{arguments}");
+    }
+    let given = request().build_arg("A", "z");
+    assert_eq!(base("ARG A=x\nARG B=$A-y", "$B", &given), known("z-y"));
+    // kaniko takes it for an argument although nobody has declared it.
+    assert!(base("ARG B=$A-y", "r/$B", &given).is_err());
+    assert!(base("", "r$A", &given).is_err());
+}
+
+#[test]
+fn words_of_any_depth_and_growth_come_to_an_end() {
+    let nested = format!("FROM scratch\nCOPY {}a{} /", "${A:-".repeat(9000), "}".repeat(9000));
+    assert!(needed(&nested).is_err());
+    let doubling: Vec<String> =
+        (0..60).map(|index| format!("ARG A{}=$A{index}$A{index}", index + 1)).collect();
+    let doubling = doubling.join("\n");
+    assert!(needed(&format!("ARG A0=x\n{doubling}\nFROM scratch\nARG A60\nCOPY $A60 /")).is_err());
+}
+
+#[test]
 fn only_to_buildkit_there_is_nothing_above_the_context() {
     assert_eq!(needed("FROM scratch\nCOPY ../a b/../../c /d/../e /"), paths(&["a", "c", "e"]));
     assert!(through("FROM scratch\nCOPY ../a /").is_err());
@@ -128,7 +219,6 @@ fn arguments_count_in_the_order_of_buildkit_but_others_may_prefer_the_image_s() 
     assert!(through("FROM scratch\nENV A=x\nARG A=y\nCOPY $A /").is_err());
     assert_eq!(needed("FROM scratch\nENV A=x\nARG A=y\nCOPY $A /"), paths(&["y"]));
     assert_eq!(through("ARG A=x\nFROM scratch\nARG A\nCOPY $A /"), paths(&["x"]));
-    assert!(through("ARG A='x'\nFROM scratch\nARG A\nCOPY $A /").is_err());
     // Only to BuildKit, arguments are handed on to a stage that begins with this one.
     let inherited = "FROM scratch AS a\nARG A=x\nFROM a\nCOPY $A /";
     assert_eq!(needed(inherited), paths(&["x"]));

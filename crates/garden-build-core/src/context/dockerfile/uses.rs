@@ -1,0 +1,133 @@
+//! What a Dockerfile uses that not every builder knows. Some builders pass over what they do not know, without a word; so
+//! whoever gives them a Dockerfile has to know what is in it.
+
+use super::heredoc::is_heredoc;
+use super::lines::Instruction;
+use super::platform::PREDEFINED;
+use super::stages;
+
+/// Something in a Dockerfile that not every builder knows, and where it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Use {
+    /// What it is.
+    pub feature: Feature,
+    /// The number of the instruction's first line. The first line of the Dockerfile is 1.
+    pub line: usize,
+}
+
+/// What not every builder of Dockerfiles knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Feature {
+    /// A flag that is set, other than `--mount`, such as `--parents`.
+    Flag {
+        /// The instruction, in upper case.
+        instruction: String,
+        /// The name, without dashes.
+        name: String,
+        /// What stands behind `=`.
+        value: Option<String>,
+    },
+    /// `RUN --mount=…`.
+    Mount {
+        /// The type, in lower case.
+        kind: String,
+        /// The stage, image or context that is mounted, if it is not the build context.
+        from: Option<String>,
+    },
+    /// `RUN` with a text in the Dockerfile itself, such as `RUN <<EOF`.
+    RunText {
+        /// The step is nothing else than this text.
+        is_script: bool,
+        /// The mark stands there without quotes and dashes.
+        is_plain: bool,
+        /// What `#!` at the beginning of a script names.
+        interpreter: Option<String>,
+    },
+    /// `COPY` or `ADD` of a text in the Dockerfile itself.
+    CopyText {
+        /// Variables in it are to be replaced.
+        has_variables: bool,
+    },
+    /// `ADD` of a git repository.
+    Repository(String),
+    /// A variable that tells of a platform, such as `TARGETARCH`, and that has no default.
+    PlatformVariable(String),
+}
+
+/// What `instruction` uses. What is malformed is for the builder to refuse.
+pub(super) fn of(instruction: &Instruction, escape: char) -> Vec<Use> {
+    let keyword = instruction.keyword.as_str();
+    let mut features = Vec::new();
+    if matches!(keyword, "from" | "run" | "copy" | "add") {
+        features.extend(instruction.named_flags().filter_map(|flag| of_flag(keyword, flag)));
+    }
+    match keyword {
+        "from" => {
+            let mentioned =
+                |name: &&&str| instruction.rest.contains('$') && instruction.rest.contains(**name);
+            let mentioned = PREDEFINED.iter().filter(mentioned);
+            features.extend(mentioned.map(|name| Feature::PlatformVariable((*name).to_owned())));
+        }
+        "arg" => {
+            let arguments = stages::arguments(instruction, escape).unwrap_or_default().into_iter();
+            let predefined = arguments.filter(|argument| {
+                argument.default.is_none() && PREDEFINED.contains(&argument.name.as_str())
+            });
+            features.extend(predefined.map(|argument| Feature::PlatformVariable(argument.name)));
+        }
+        "run" => features.extend(run_text(instruction)),
+        "copy" | "add" => {
+            let texts = instruction.heredocs.iter();
+            features.extend(texts.map(|text| Feature::CopyText {
+                has_variables: text.is_expanded && text.text.contains('$'),
+            }));
+            if keyword == "add" {
+                let mut sources = instruction.arguments().unwrap_or_default();
+                sources.pop();
+                features.extend(sources.into_iter().filter(|it| is_repository(it)).map(Feature::Repository));
+            }
+        }
+        _ => {}
+    }
+    features.into_iter().map(|feature| Use { feature, line: instruction.line }).collect()
+}
+
+fn of_flag(keyword: &str, (name, value): (&str, Option<&str>)) -> Option<Feature> {
+    if value == Some("false") {
+        return None;
+    }
+    if (keyword, name) == ("run", "mount") {
+        let mount = stages::mount(value?).ok()?;
+        let kind = mount.kind.unwrap_or_else(|| "bind".to_owned()).to_ascii_lowercase();
+        return Some(Feature::Mount { kind, from: mount.from });
+    }
+    Some(Feature::Flag {
+        instruction: keyword.to_ascii_uppercase(),
+        name: name.to_owned(),
+        value: value.map(str::to_owned),
+    })
+}
+
+fn run_text(instruction: &Instruction) -> Option<Feature> {
+    let text = instruction.heredocs.first()?;
+    let is_script = is_heredoc(&instruction.rest) == Ok(true);
+    let interpreter = if is_script { text.shebang() } else { None };
+    Some(Feature::RunText {
+        is_script,
+        is_plain: instruction.rest == format!("<<{}", text.name),
+        interpreter: interpreter.map(str::to_owned),
+    })
+}
+
+/// Whether `BuildKit` takes a source of `ADD` for a git repository, as far as its form tells.
+/// Source: `BuildKit` v0.26, `util/gitutil/git_ref.go`.
+fn is_repository(source: &str) -> bool {
+    if ["git@", "git://", "ssh://"].iter().any(|start| source.starts_with(start)) {
+        return true;
+    }
+    let rest = source.strip_prefix("https://").or_else(|| source.strip_prefix("http://"));
+    let path = rest.and_then(|rest| rest.split(['#', '?']).next());
+    path.and_then(|path| path.rsplit_once('/')).is_some_and(|(_, name)| name.strip_suffix(".git").is_some())
+}
