@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use garden_build_core::context::DigestCache;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Digest, Error, ErrorKind, EventSink, ImageReference,
-    Pushed, Result, SweepReport, event_channel,
+    Backend, BuildContext, BuildJob, BuildRequest, Caveat, Digest, Error, ErrorKind, EventSink,
+    ImageReference, Pushed, Result, SweepReport, event_channel,
 };
 use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
 use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
@@ -278,6 +278,9 @@ impl Inner {
         let (reference, digest, outcome) = match known {
             Known::Exists(digest) => (prepared.reference, digest, Outcome::AlreadyExists),
             Known::Missing | Known::Unknown(_) => {
+                for Caveat { message, hint, .. } in &prepared.caveats {
+                    cx.events.warn(message.clone(), hint.clone());
+                }
                 let job = self.job(prepared)?;
                 let (digest, outcome) = self.build_missing(&job, cx).await?;
                 (job.destination, digest, outcome)

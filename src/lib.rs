@@ -15,9 +15,9 @@ pub use builder::Builder;
 pub use clean_up::{CleanUpOptions, CleanUpReport};
 pub use garden_build_core::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, BuildSecret, CancellationToken, Capabilities,
-    Digest, Error, ErrorKind, Event, EventSink, EventStream, ImageFlag, ImageReference, MissingCapability,
-    NamedContext, PlannedObject, Pushed, Result, Step, StepId, Stream, SweepReport, Version, context,
-    event_channel,
+    Caveat, Digest, Error, ErrorKind, Event, EventSink, EventStream, ImageFlag, ImageReference,
+    MissingCapability, NamedContext, PlannedObject, Pushed, Result, Step, StepId, Stream, SweepReport,
+    Version, context, event_channel,
 };
 pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;

@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures::future::maybe_done;
 use garden_build_core::context::{Cancelled, Context, DigestCache, Extent, Reader, Tree};
 use garden_build_core::{
-    BuildRequest, Error, ErrorKind, EventSink, ImageReference, NamedContext, Result, Stream, Version,
+    BuildRequest, Caveat, Error, ErrorKind, EventSink, ImageReference, NamedContext, Result, Step, Stream,
+    Version,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,17 @@ pub(super) struct Prepared {
     pub(super) named_contexts: BTreeMap<String, Tree>,
     pub(super) version: Version,
     pub(super) reference: ImageReference,
+    /// What to say if it is built.
+    pub(super) caveats: Vec<Caveat>,
+}
+
+impl Prepared {
+    /// Says in `step` why the whole directory counts, if it does and nobody has asked for it.
+    fn explain(&self, step: &Step) {
+        if let Extent::Whole(Some(reason)) = self.context.extent() {
+            step.log(Stream::Builder, format!("the whole directory counts: {reason}"));
+        }
+    }
 }
 
 impl Inner {
@@ -57,7 +69,11 @@ impl Inner {
         cancel: &CancellationToken,
     ) -> Result<(Prepared, Known)> {
         let step = events.step(format!("read the build context {}", request.directory.display()));
-        let prepared = step.end(self.prepare(request, cancel).await)?;
+        let prepared = self.prepare(request, cancel).await;
+        if let Ok(prepared) = &prepared {
+            prepared.explain(&step);
+        }
+        let prepared = step.end(prepared)?;
         let known = self.look_for(&prepared, replaces, events).await?;
         if matches!(known, Known::Exists(_)) {
             return Ok((prepared, known));
@@ -180,9 +196,10 @@ impl Inner {
         let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
         })??;
+        let caveats = self.backend.check(&request, &context)?;
         let version = Version::derive(&request, &image_flags, &context, &named_contexts);
         let reference = self.target.reference(&request.name, &version)?;
-        Ok(Prepared { request, context, named_contexts, version, reference })
+        Ok(Prepared { request, context, named_contexts, version, reference, caveats })
     }
 }
 

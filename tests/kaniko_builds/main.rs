@@ -72,6 +72,10 @@ impl Site {
         Self { fake, registry, host, builder, directory }
     }
 
+    fn dockerfile(&self, text: &str) {
+        std::fs::write(self.directory.path().join("Dockerfile"), text).unwrap();
+    }
+
     async fn build(&self) -> (Result<BuiltImage>, Vec<Event>) {
         let mut build = self.builder.start(self.request()).await.unwrap();
         let mut events = Vec::new();
@@ -96,6 +100,36 @@ fn succeed(pod: &FakePod, registry: &Registry) {
     pod.exit(EXECUTOR, 0, DIGEST);
 }
 
+fn warnings(events: &[Event]) -> Vec<&str> {
+    let messages = events.iter().filter_map(|event| match event {
+        Event::Warning { message, .. } => Some(message.as_str()),
+        _ => None,
+    });
+    messages.collect()
+}
+
+#[tokio::test]
+async fn what_the_executor_passes_over_is_refused_before_anything_starts_and_what_may_matter_is_a_warning() {
+    let site = Site::new(async |pod, registry| succeed(&pod, &registry));
+    site.dockerfile("FROM scratch\nCOPY --parents a/b /\n");
+    let (refused, _) = site.build().await;
+    let error = refused.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+    assert!(error.message().contains("Dockerfile, line 2: kaniko does not know `COPY --parents`"), "{error}");
+    assert_eq!((site.pods(), site.registry.questions()), ((0, 0), 0));
+    assert_eq!(site.fake.writes(), [""; 0]);
+
+    site.dockerfile("FROM scratch\nRUN --network=none true\n");
+    let (built, events) = site.build().await;
+    assert!(matches!(built.unwrap().outcome, Outcome::Built { .. }));
+    let said = warnings(&events);
+    assert!(said.len() == 1 && said[0].contains("line 2: kaniko does not know `RUN --network`"), "{said:?}");
+    // Nothing is built now, so there is nothing to be warned of.
+    let (found, events) = site.build().await;
+    assert_eq!(found.unwrap().outcome, Outcome::AlreadyExists);
+    assert_eq!(warnings(&events), [""; 0]);
+}
+
 #[tokio::test]
 async fn an_image_is_looked_up_built_and_confirmed_and_then_it_exists() {
     let site = Site::new(async |pod, registry| {
@@ -109,7 +143,9 @@ async fn an_image_is_looked_up_built_and_confirmed_and_then_it_exists() {
     assert!(
         events.iter().any(|event| matches!(event, Event::Log { line, .. } if line.contains("Pushing image")))
     );
-    assert!(!events.iter().any(|event| matches!(event, Event::Warning { .. })), "{events:?}");
+    assert_eq!(warnings(&events), [""; 0]);
+    let why = "the whole directory counts: Dockerfile: all of it is read";
+    assert!(events.iter().any(|event| matches!(event, Event::Log { line, .. } if line == why)), "{events:?}");
     assert_eq!((site.pods(), site.registry.questions()), ((0, 1), 2), "one question before, one after");
 
     site.fake.forget_requests();

@@ -29,6 +29,16 @@ pub trait Backend: Debug + Send + Sync {
     /// If a flag cannot be used.
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>>;
 
+    /// Judges what `request` builds from `context`, before anything is asked of a cluster or a registry. Returns what may
+    /// come out otherwise than with `BuildKit`; callers hear of it if the image is built. The default knows of nothing.
+    ///
+    /// # Errors
+    /// If this backend would pass over something in the Dockerfile without a word, and build another image.
+    fn check(&self, request: &BuildRequest, context: &Context) -> Result<Vec<Caveat>> {
+        let _ = (request, context);
+        Ok(Vec::new())
+    }
+
     /// Returns every object and argument that building `job` would create, with secrets redacted.
     /// Touches nothing.
     ///
@@ -51,6 +61,23 @@ pub trait Backend: Debug + Send + Sync {
     /// # Errors
     /// If the cluster refuses to list or delete.
     fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>>;
+}
+
+/// What may be otherwise than expected in an image that is built all the same.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Caveat {
+    /// What it is.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Caveat {
+    /// Says what may be otherwise, and what to do about it.
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: Some(hint.into()) }
+    }
 }
 
 /// What a [`Backend`] builds.

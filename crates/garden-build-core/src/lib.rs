@@ -26,7 +26,8 @@ mod user_cache;
 mod version;
 
 pub use backend::{
-    Backend, BuildContext, BuildJob, Capabilities, MissingCapability, PlannedObject, Pushed, SweepReport,
+    Backend, BuildContext, BuildJob, Capabilities, Caveat, MissingCapability, PlannedObject, Pushed,
+    SweepReport,
 };
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind, Result, with_causes};

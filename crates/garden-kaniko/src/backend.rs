@@ -1,7 +1,8 @@
 use futures::future::BoxFuture;
+use garden_build_core::context::Context;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, EventSink, ImageFlag, PlannedObject, Pushed,
-    Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Caveat, EventSink, ImageFlag, PlannedObject,
+    Pushed, Result, SweepReport,
 };
 use garden_cluster::{
     BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, sweep,
@@ -14,6 +15,7 @@ use crate::flags;
 use crate::run::Run;
 use crate::service::{self, Announced, ContextService, Key};
 use crate::spec::{self, Settings};
+use crate::unknown;
 
 /// The credential helpers that the executor's image has, all for clouds.
 /// Source: kaniko, `deploy/Dockerfile`.
@@ -210,6 +212,10 @@ impl Backend for KanikoBackend {
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {
         let lists = [flags::parse(&request.extra_flags)?, flags::parse(&self.settings.options.extra_flags)?];
         Ok(flags::image_flags(&lists))
+    }
+
+    fn check(&self, request: &BuildRequest, context: &Context) -> Result<Vec<Caveat>> {
+        unknown::judge(&self.settings.options.image, request, context)
     }
 
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {

@@ -268,7 +268,10 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
     arguments.extend(settings.target.alias().map(|alias| format!("--registry-map={alias}={registry}")));
     arguments.extend(request.target.as_ref().map(|target| format!("--target={target}")));
     arguments.extend(request.platforms.first().map(|platform| format!("--custom-platform={platform}")));
-    arguments.extend(request.build_args.iter().map(|(name, value)| format!("--build-arg={name}={value}")));
+    // Older executors do not know these variables.
+    let of_platform = job.context.dockerfile().platform_variables(request);
+    let build_args = request.build_args.iter().chain(&of_platform);
+    arguments.extend(build_args.map(|(name, value)| format!("--build-arg={name}={value}")));
     arguments.extend(request.labels.iter().map(|(name, value)| format!("--label={name}={value}")));
     arguments.extend(flags::merge(&[
         if request.no_cache { flags::no_cache() } else { Vec::new() },

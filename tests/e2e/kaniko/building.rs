@@ -1,4 +1,4 @@
-use garden_build::{Builder, Event, Stream};
+use garden_build::{Builder, ErrorKind, Event, Stream};
 
 use crate::site::{in_project, proxy};
 
@@ -39,6 +39,23 @@ async fn a_build_goes_on_when_every_connection_to_the_cluster_is_lost() {
         assert!(proxied.cuts() >= 2);
         let expected: Vec<String> = (1..=300).map(|number| format!("line {number}")).collect();
         assert_eq!(lines, expected, "no gaps and no repeats");
+        assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_variables_of_the_platform_reach_steps_and_what_the_executor_passes_over_is_refused() {
+    in_project("variables", async |project| {
+        let platform = if cfg!(target_arch = "aarch64") { "linux/arm64" } else { "linux/amd64" };
+        let step = format!("test \"$TARGETPLATFORM $TARGETOS/$TARGETARCH\" = \"{platform} {platform}\"");
+        project.dockerfile(&format!("ARG TARGETPLATFORM\nARG TARGETOS\nARG TARGETARCH\nRUN {step}\n"));
+        project.builder().build(project.request().platform(platform)).await.unwrap();
+
+        project.dockerfile("RUN <<EOF\ntrue\nEOF\n");
+        let error = project.builder().build(project.request()).await.unwrap_err();
+        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert!(error.message().contains("does not know `RUN <<EOF`"), "{error}");
         assert!(project.leftovers().await.is_empty());
     })
     .await;

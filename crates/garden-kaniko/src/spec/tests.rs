@@ -23,8 +23,12 @@ fn settings() -> Settings {
 }
 
 fn job(request: impl FnOnce(BuildRequest) -> BuildRequest) -> BuildJob {
+    job_of("FROM scratch\n", request)
+}
+
+fn job_of(dockerfile: &str, request: impl FnOnce(BuildRequest) -> BuildRequest) -> BuildJob {
     let directory = tempfile::TempDir::new().expect("a directory");
-    std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").expect("writable");
+    std::fs::write(directory.path().join("Dockerfile"), dockerfile).expect("writable");
     let request = request(BuildRequest::new("web/API_server", directory.path()));
     let context = Context::scan(&request, &|| false).expect("a context");
     let destination = "registry.example:5000/team/api:v-1".parse().expect("valid");
@@ -60,6 +64,26 @@ fn a_registry_with_two_names_is_pushed_to_by_the_one_that_pods_reach() {
     ] {
         assert!(arguments.iter().any(|argument| argument == expected), "{expected} in {arguments:?}");
     }
+}
+
+#[test]
+fn the_executor_is_told_of_the_platform_what_the_dockerfile_asks_for() {
+    let build_args = |dockerfile: &str, request: fn(BuildRequest) -> BuildRequest| {
+        let arguments = arguments_of(&settings(), &job_of(dockerfile, request));
+        arguments.into_iter().filter(|argument| argument.starts_with("--build-arg=")).collect::<Vec<_>>()
+    };
+    let dockerfile =
+        "FROM base-${TARGETOS}\nARG TARGETARCH\nARG TARGETVARIANT\nARG TARGETPLATFORM=x\nARG BUILDARCH\n";
+    assert_eq!(build_args(dockerfile, |request| request), [""; 0]);
+    assert_eq!(
+        build_args(dockerfile, |request| request.platform("linux/arm/v7")),
+        ["--build-arg=TARGETARCH=arm", "--build-arg=TARGETOS=linux", "--build-arg=TARGETVARIANT=v7"]
+    );
+    assert_eq!(
+        build_args(dockerfile, |request| request.platform("linux/arm64").build_arg("TARGETARCH", "mine")),
+        ["--build-arg=TARGETARCH=mine", "--build-arg=TARGETOS=linux", "--build-arg=TARGETVARIANT="]
+    );
+    assert_eq!(build_args("FROM scratch\n", |request| request.platform("linux/arm64")), [""; 0]);
 }
 
 #[test]
