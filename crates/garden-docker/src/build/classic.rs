@@ -15,7 +15,7 @@ use garden_build_core::{BuildContext, BuildJob, Error, ErrorKind, ImageReference
 use super::credentials::{of_image, server};
 use super::flags::Flags;
 use super::progress::Progress;
-use super::{ImageBuilder, failure};
+use super::{ImageBuilder, failure, unknown};
 use crate::{DockerError, http};
 
 /// Compressing is for connections that are slower than it; more of it would only cost time.
@@ -85,14 +85,17 @@ pub(crate) fn options(
     flags: &Flags,
     dockerfile: &str,
 ) -> Result<BuildImageOptions> {
+    unknown::refuse(job)?;
     let request = &job.request;
+    let mut build_args = job.context.dockerfile().platform_variables(request);
+    build_args.extend(request.build_args.clone());
     let map = |entries: &std::collections::BTreeMap<String, String>| {
         entries.iter().map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>()
     };
     let mut options = BuildImageOptionsBuilder::new()
         .dockerfile(dockerfile)
         .t(&name.to_string())
-        .buildargs(&map(&request.build_args))
+        .buildargs(&map(&build_args))
         .labels(&map(&request.labels))
         .nocache(request.no_cache)
         // Containers of failed steps are removed as well as those of steps that succeed.
@@ -300,5 +303,19 @@ mod tests {
         insta::assert_debug_snapshot!(options(&job, &name, &flags, "Dockerfile").expect("possible"));
         let flags = Flags::read(&["--shm-size=4g".to_owned()], "local-docker").expect("valid");
         assert!(options(&job, &name, &flags, "Dockerfile").is_err());
+    }
+
+    #[test]
+    fn the_builder_is_told_of_the_platform_what_the_dockerfile_asks_for() {
+        let directory = TempDir::new().expect("a directory");
+        fs::write(directory.path().join("Dockerfile"), "FROM scratch\nARG TARGETARCH\n").expect("written");
+        let request = BuildRequest::new("api", directory.path()).platform("linux/arm64");
+        let context = Context::scan(&request, &|| false).expect("a context");
+        let name: ImageReference = "r.example/api:1".parse().expect("a name");
+        let job = BuildJob::new("id", request, context, name.clone());
+        let flags = Flags::read(&[], "local-docker").expect("valid");
+        let options = options(&job, &name, &flags, "Dockerfile").expect("possible");
+        let expected = HashMap::from([("TARGETARCH".to_owned(), "arm64".to_owned())]);
+        assert_eq!(options.buildargs, Some(expected));
     }
 }

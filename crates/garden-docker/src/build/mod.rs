@@ -7,6 +7,7 @@ mod failure;
 mod flags;
 mod progress;
 mod push;
+mod unknown;
 
 use garden_build_core::{
     BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, MissingCapability,
