@@ -162,7 +162,8 @@ impl Builder {
         let (events, stream) = event_channel();
         let cancel = CancellationToken::new();
         let cx = BuildContext::new(events, cancel.clone(), request.timeout);
-        Ok(Build::spawn(stream, cancel, async move { inner.build(request, &cx).await }))
+        // In a box, as a whole build is a large future.
+        Ok(Build::spawn(stream, cancel, async move { Box::pin(inner.build(request, &cx)).await }))
     }
 
     /// Builds an image and waits for it.

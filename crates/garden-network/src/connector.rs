@@ -179,7 +179,9 @@ where
 
 /// Puts the scheme's port into a URL: what makes tunnels would take the one of TLS.
 fn with_port(url: &Uri) -> Uri {
-    let (Some(host), None, Some("http")) = (url.host(), url.port(), url.scheme_str()) else { return url.clone() };
+    let (Some(host), None, Some("http")) = (url.host(), url.port(), url.scheme_str()) else {
+        return url.clone();
+    };
     let parts = Uri::builder().scheme("http").authority(format!("{host}:80")).path_and_query("/");
     parts.build().unwrap_or_else(|_| url.clone())
 }

@@ -8,5 +8,5 @@ mod connector;
 mod proxies;
 
 pub use authorities::system_authorities;
-pub use connector::{ProxyConnector, ProxyError, Proxied};
+pub use connector::{Proxied, ProxyConnector, ProxyError};
 pub use proxies::{InvalidProxy, Proxies, Proxy};

@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn hosts_domains_networks_and_ports_are_spared() {
-        let no = "example.org, .inner.example,10.0.0.0/8,192.168.1.7,fd00::/8,ported.example:5000,[fd01::1]:6443,";
+        let no =
+            "example.org, .inner.example,10.0.0.0/8,192.168.1.7,fd00::/8,ported.example:5000,[fd01::1]:6443,";
         let proxies = of(PROXY, PROXY, no);
         for direct in [
             "https://example.org",
@@ -262,7 +263,9 @@ mod tests {
 
     #[test]
     fn this_machine_is_spared_unless_the_proxy_is_for_all() {
-        for url in ["https://localhost:6443", "https://127.0.0.1:6443", "https://[::1]:6443", "http://127.8.0.1"] {
+        for url in
+            ["https://localhost:6443", "https://127.0.0.1:6443", "https://[::1]:6443", "http://127.8.0.1"]
+        {
             assert!(!is_before(&of(PROXY, PROXY, ""), url), "{url}");
             let all = Proxies::all_through(PROXY, "proxy-url in the kubeconfig").expect("valid");
             assert!(is_before(&all, url), "{url}");
@@ -274,7 +277,8 @@ mod tests {
         for url in ["", "ftp://proxy.example", "socks4://proxy.example", "http://", "not a url"] {
             assert_eq!(Proxies::all_through(url, "a test").err(), Some(InvalidProxy), "{url}");
         }
-        for url in ["http://p:1", "https://p", "socks5://p:1080", "socks5h://user:password@p:1080", "p:3128"] {
+        for url in ["http://p:1", "https://p", "socks5://p:1080", "socks5h://user:password@p:1080", "p:3128"]
+        {
             Proxies::all_through(url, "a test").expect(url);
         }
     }

@@ -194,7 +194,11 @@ impl Manifest {
         let media_type = content_type.map(media_type::essence).unwrap_or_default();
         let version = serde_json::from_slice::<Version>(bytes);
         match version {
-            Ok(Version { schema_version }) if schema_version.is_some() || media_type::is_of_manifest(media_type) => None,
+            Ok(Version { schema_version })
+                if schema_version.is_some() || media_type::is_of_manifest(media_type) =>
+            {
+                None
+            }
             _ if bytes.is_empty() => Some("nothing".to_owned()),
             _ if media_type == "text/html" => Some("a web page".to_owned()),
             Ok(_) => Some("JSON of another kind".to_owned()),

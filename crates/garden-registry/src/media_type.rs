@@ -18,9 +18,13 @@ pub(crate) const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
 /// Tells whether a manifest can have this type, which may be one that is not asked for: registries have forms of their own, and
 /// older ones.
 pub(crate) fn is_of_manifest(media_type: &str) -> bool {
-    ["application/vnd.oci.image.", "application/vnd.oci.artifact.", "application/vnd.docker.distribution.manifest."]
-        .into_iter()
-        .any(|prefix| media_type.starts_with(prefix))
+    [
+        "application/vnd.oci.image.",
+        "application/vnd.oci.artifact.",
+        "application/vnd.docker.distribution.manifest.",
+    ]
+    .into_iter()
+    .any(|prefix| media_type.starts_with(prefix))
 }
 
 /// Tells whether layers of this type may be left where they are.

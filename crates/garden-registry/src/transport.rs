@@ -253,11 +253,8 @@ impl Operation<'_> {
     /// Says why there is no answer from `server`, which is at `origin`.
     fn failure(&self, origin: &Origin, server: Server, error: ClientError) -> Trouble {
         // What goes wrong with a proxy says nothing of the registry's TLS.
-        let problem = if is_of_proxy(&error) {
-            None
-        } else {
-            self.transport.trust.side(origin.host()).problem(&error)
-        };
+        let problem =
+            if is_of_proxy(&error) { None } else { self.transport.trust.side(origin.host()).problem(&error) };
         let timed_out = connect_timed_out(&error);
         let source: BoxError = error.into();
         match problem {

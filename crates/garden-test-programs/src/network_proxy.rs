@@ -25,7 +25,8 @@ impl NetworkProxy {
     pub fn tinyproxy(user: Option<(&str, &str)>, tunnels: u16) -> Self {
         Self::start(|address, directory| {
             let (port, log) = (address.port(), directory.path().join("log"));
-            let user = user.map_or_else(String::new, |(name, password)| format!("BasicAuth {name} {password}\n"));
+            let user =
+                user.map_or_else(String::new, |(name, password)| format!("BasicAuth {name} {password}\n"));
             let configuration = format!(
                 "Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 50\nLogLevel Connect\nLogFile \"{}\"\n\
                  ConnectPort {tunnels}\n{user}",

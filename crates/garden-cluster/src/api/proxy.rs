@@ -30,9 +30,7 @@ mod tests {
     use super::*;
 
     fn kubeconfig() -> Kubeconfig {
-        let cluster = |name: &str, proxy: Option<&str>| {
-            json!({ "name": name, "cluster": { "server": "https://api.example:6443", "proxy-url": proxy } })
-        };
+        let cluster = |name: &str, proxy: Option<&str>| json!({ "name": name, "cluster": { "server": "https://api.example:6443", "proxy-url": proxy } });
         let context =
             |name: &str| json!({ "name": name, "context": { "cluster": name, "user": "somebody" } });
         let kubeconfig = json!({

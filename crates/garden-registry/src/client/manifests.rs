@@ -43,7 +43,8 @@ impl RegistryClient {
             self.ask(self.manifest_call(Method::HEAD, &access, reference)?, &access, &operation).await?;
         match asked.status() {
             StatusCode::OK => {
-                if let Some(digest) = content_digest(&asked.answer).filter(|_| may_be_manifest(&asked.answer)) {
+                if let Some(digest) = content_digest(&asked.answer).filter(|_| may_be_manifest(&asked.answer))
+                {
                     check(digest, expected).map_err(|reason| asked.answer.unexpected(&access, reason))?;
                     return Ok(Resolution::Exists(digest));
                 }
@@ -166,7 +167,9 @@ impl RegistryClient {
             reason,
         };
         if let Some(instead) = Manifest::instead(media_type.as_deref(), &bytes) {
-            return Err(unexpected(format!("with {instead} instead of a manifest, so no registry answers there")));
+            return Err(unexpected(format!(
+                "with {instead} instead of a manifest, so no registry answers there"
+            )));
         }
         let manifest = Manifest::new(media_type.as_deref(), bytes);
         check(manifest.digest(), expected.or(promised)).map_err(unexpected)?;
@@ -222,7 +225,9 @@ fn check(digest: Digest, expected: Option<Digest>) -> Result<(), String> {
 fn may_be_manifest(answer: &Answer) -> bool {
     let Some(content_type) = answer.headers.get(CONTENT_TYPE) else { return true };
     let media_type = content_type.to_str().map(media_type::essence).unwrap_or_default();
-    media_type::is_of_manifest(media_type) || media_type.ends_with("json") || media_type == "application/octet-stream"
+    media_type::is_of_manifest(media_type)
+        || media_type.ends_with("json")
+        || media_type == "application/octet-stream"
 }
 
 fn content_digest(answer: &Answer) -> Option<Digest> {

@@ -71,7 +71,10 @@ async fn a_proxy_that_refuses_is_named_and_its_password_is_not() {
         let client = registry.builder().proxies(through(&url)).build().expect("valid");
         let error = client.resolve(&registry.image("team/api", "1")).await.expect_err("refused");
         let said = with_causes(&error);
-        assert!(said.contains(&format!("the proxy {}", proxy.url(&url[..url.find(':').unwrap_or(0)], ""))), "{said}");
+        assert!(
+            said.contains(&format!("the proxy {}", proxy.url(&url[..url.find(':').unwrap_or(0)], ""))),
+            "{said}"
+        );
         assert!(said.contains(&registry.name()) && !said.contains("secret"), "{said}");
     }
 }

@@ -82,9 +82,15 @@ async fn what_is_not_a_manifest_does_not_make_an_image_exist() {
             let error = client.resolve(&server.image()).await.expect_err("not a manifest");
             assert!(matches!(error, RegistryError::Unexpected { .. }), "{error}");
             let error = error.explain(&Remedies::OF_PROGRAM);
-            assert!(error.message().contains(instead) && error.message().contains("instead of a manifest"), "{error}");
+            assert!(
+                error.message().contains(instead) && error.message().contains("instead of a manifest"),
+                "{error}"
+            );
             assert!(error.message().contains(&server.name()), "{error}");
-            assert!(error.hint().is_some_and(|hint| hint.contains("host and port are those of a registry")), "{error:?}");
+            assert!(
+                error.hint().is_some_and(|hint| hint.contains("host and port are those of a registry")),
+                "{error:?}"
+            );
         }
     }
 }
