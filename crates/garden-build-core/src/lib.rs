@@ -8,6 +8,7 @@
 //! * [`Event`] is what a caller sees while a build runs, [`Error`] what it gets if the build fails.
 //! * [`context`] turns a directory into a [`Manifest`](context::Manifest) with a digest, and the
 //!   manifest into a tar stream.
+//! * [`words`] reads those of other programs.
 //! * [`Digest`], [`ImageReference`] and [`Version`] are the names of images; [`FramedHasher`] makes digests of what has
 //!   several parts.
 
@@ -24,6 +25,7 @@ mod reference;
 mod request;
 mod user_cache;
 mod version;
+pub mod words;
 
 pub use backend::{
     Backend, BuildContext, BuildJob, Capabilities, Caveat, MissingCapability, PlannedObject, Pushed,

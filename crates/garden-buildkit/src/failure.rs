@@ -1,11 +1,14 @@
 //! What a failure of the daemon means to the one who wanted the image.
 
 use garden_build_core::{Error, ErrorKind};
-use garden_registry::is_complaint_about_tls;
+use garden_registry::{ToldRefusal, is_complaint_about_tls, told_refusal};
 use tonic::Code;
 
+use self::said::Said;
 use crate::client::{ClientError, Failure, SourceLines};
 use crate::progress::Progress;
+
+mod said;
 
 /// What to do about troubles that are mended where the daemon runs.
 #[derive(Clone, Copy, Debug)]
@@ -54,10 +57,8 @@ pub(crate) fn explain(error: ClientError, progress: &Progress, advice: Advice) -
 }
 
 /// Whether the daemon could not push one of `names`. It stops at the first that fails.
-///
-/// Source of the words: `BuildKit`, `exporter/containerimage/export.go`.
 pub(crate) fn is_push_of(failure: &Failure, names: &[String]) -> bool {
-    names.iter().any(|name| failure.message.contains(&format!("failed to push {name}:")))
+    matches!(said::read(&failure.message), Said::Push { name, .. } if names.iter().any(|it| it == name))
 }
 
 /// Whether the cluster's refusal to connect us may mean that the pod has just gone. What concerns
@@ -80,9 +81,6 @@ struct Failed<'a> {
     place: Option<&'a SourceLines>,
 }
 
-/// The daemon has no classes for failures, so its words have to do. Their sources: `BuildKit`,
-/// `util/push/push.go`, `util/resolver`, `frontend/dockerfile/dockerfile2llb`, `cache/contenthash`, and
-/// containerd's `core/remotes/docker`.
 fn explain_build(failure: &Failure, instruction: Option<&str>, advice: Advice) -> Error {
     let words = without_repeats(&failure.message);
     let failed = Failed { advice, words, instruction, place: failure.sources.last() };
@@ -93,39 +91,23 @@ fn explain_build(failure: &Failure, instruction: Option<&str>, advice: Advice) -
         let message = format!("the BuildKit daemon stopped the build: {}", failed.words);
         return Error::new(ErrorKind::BuilderLost, message).with_hint("build again").retryable();
     }
-    if failed.says(&["cannot allocate memory"]) {
-        return Error::new(ErrorKind::OutOfMemory, failed.message()).with_hint(advice.memory);
+    match said::read(&failure.message) {
+        Said::NoMemory => Error::new(ErrorKind::OutOfMemory, failed.message()).with_hint(advice.memory),
+        Said::FullDisk => failed.build_failed().with_hint(advice.disk),
+        Said::Push { reason, .. } => failed.push(reason),
+        Said::BaseImage { reason } => failed.base_image(reason),
+        Said::MissingFile { path } => failed.missing_file(path),
+        Said::MissingSecret => {
+            failed.build_failed().with_hint("give the request the secret of this id: `BuildRequest::secret`")
+        }
+        Said::MissingAgent => {
+            failed.build_failed().with_hint("forward an agent under this id: `BuildRequest::ssh_agent`")
+        }
+        Said::Other => failed.build_failed(),
     }
-    if failed.says(&["no space left on device"]) {
-        return failed.build_failed().with_hint(advice.disk);
-    }
-    if failed.says(&["failed to push", "push access denied"]) {
-        return failed.push();
-    }
-    if failed.says(&["failed to resolve source metadata", "pull access denied"]) {
-        return failed.base_image();
-    }
-    if let Some(path) = missing_file(&failure.message) {
-        let message = format!("{}: `{path}` is not in the build context", failed.subject());
-        return Error::new(failed.kind(None), message).with_hint(
-            "check the path, which starts at the context's root, and that no ignore file excludes it",
-        );
-    }
-    let error = failed.build_failed();
-    if failed.says(&["secret "]) && failed.says(&["not found"]) {
-        return error.with_hint("give the request the secret of this id: `BuildRequest::secret`");
-    }
-    if failed.says(&["no SSH key", "no SSH agent"]) {
-        return error.with_hint("forward an agent under this id: `BuildRequest::ssh_agent`");
-    }
-    error
 }
 
 impl Failed<'_> {
-    fn says(&self, signs: &[&str]) -> bool {
-        signs.iter().any(|sign| self.words.contains(sign))
-    }
-
     /// A command of the Dockerfile ended with `exit_code`.
     fn command(&self, exit_code: i32) -> Error {
         let message = format!("{} with exit code {exit_code}", self.subject());
@@ -137,29 +119,46 @@ impl Failed<'_> {
         error
     }
 
-    fn push(&self) -> Error {
+    fn push(&self, reason: &str) -> Error {
         let message = format!("the image could not be pushed: {}", self.words);
-        let hint = if is_complaint_about_tls(&self.words) { self.advice.registry } else { self.advice.push };
-        Error::new(self.refusal().unwrap_or(ErrorKind::PushFailed), message).with_hint(hint)
+        let kind = match told_refusal(reason) {
+            Some(ToldRefusal::Unauthorized) => ErrorKind::Unauthorized,
+            Some(ToldRefusal::Denied) => ErrorKind::PermissionDenied,
+            _ => ErrorKind::PushFailed,
+        };
+        Error::new(kind, message).with_hint(self.registry_hint(reason, self.advice.push))
     }
 
-    fn base_image(&self) -> Error {
-        let missing = || if self.says(&["not found"]) { ErrorKind::NotFound } else { ErrorKind::Unreachable };
-        let kind = self.refusal().unwrap_or_else(missing);
+    fn base_image(&self, reason: &str) -> Error {
+        let kind = match told_refusal(reason) {
+            Some(ToldRefusal::Unauthorized) => ErrorKind::Unauthorized,
+            Some(ToldRefusal::Denied) => ErrorKind::PermissionDenied,
+            Some(ToldRefusal::Missing) => ErrorKind::NotFound,
+            _ => ErrorKind::Unreachable,
+        };
         let message = format!("a base image{} cannot be pulled: {}", at(self.place), self.words);
-        let hint =
-            if is_complaint_about_tls(&self.words) { self.advice.registry } else { self.advice.base_image };
-        Error::new(kind, message).with_hint(hint)
+        Error::new(kind, message).with_hint(self.registry_hint(reason, self.advice.base_image))
     }
 
-    /// How a registry refused, if one did.
-    fn refusal(&self) -> Option<ErrorKind> {
-        let unknown =
-            ["401 Unauthorized", "unauthorized", "authorization failed", "no basic auth credentials"];
-        if self.says(&unknown) {
-            return Some(ErrorKind::Unauthorized);
-        }
-        self.says(&["403 Forbidden", "denied", "insufficient_scope"]).then_some(ErrorKind::PermissionDenied)
+    /// What to do about a registry that has failed for this reason; `usual` if nothing more is known.
+    fn registry_hint(&self, reason: &str, usual: &'static str) -> &'static str {
+        let remedy = told_refusal(reason).and_then(ToldRefusal::remedy);
+        remedy.unwrap_or(if is_complaint_about_tls(reason) { self.advice.registry } else { usual })
+    }
+
+    fn missing_file(&self, path: &str) -> Error {
+        let text = self.instruction.or(self.place.map(|place| place.text.as_str()));
+        let (place, hint) = match text.and_then(said::read_from) {
+            Some(from) => (
+                format!("in `{from}`"),
+                "check the path, which starts at the root of that stage, image or context, and what makes the file there",
+            ),
+            None => (
+                "in the build context".to_owned(),
+                "check the path, which starts at the context's root, and that no ignore file excludes it",
+            ),
+        };
+        Error::new(self.kind(None), format!("{}: `{path}` is not {place}", self.subject())).with_hint(hint)
     }
 
     fn build_failed(&self) -> Error {
@@ -201,13 +200,6 @@ fn without_repeats(message: &str) -> String {
         }
     }
     parts.join(": ")
-}
-
-/// The path that a COPY did not find, from between the daemon's identifiers of what it looked in.
-fn missing_file(message: &str) -> Option<&str> {
-    let (_, rest) = message.split_once("failed to calculate checksum of ref ")?;
-    let (_, rest) = rest.split_once(": \"")?;
-    rest.strip_suffix("\": not found")
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
-use garden_registry::is_complaint_about_tls;
+use garden_registry::{ToldRefusal, is_complaint_about_tls, told_refusal};
+
+use self::last_word::{LastWord, is_last_word};
+
+mod last_word;
 
 /// Says what it means that the executor exited with `exit_code`, from the last lines that it printed and the
 /// Dockerfile instruction that was under way.
-///
-/// Source of the messages: kaniko, `cmd/executor/cmd/root.go` and `pkg/executor/build.go`.
 pub(crate) fn explain(exit_code: i32, instruction: Option<&str>, tail: &[String]) -> Error {
     let last_words = tail.iter().rev().find(|line| is_last_word(line)).or(tail.last());
     let words = last_words.map_or("the executor printed nothing", |words| words.trim());
@@ -23,100 +25,90 @@ pub(crate) fn not_fetched(namespace: &str, pod: &str, after: Duration) -> Error 
     Error::new(ErrorKind::Unreachable, message).with_hint(FETCH_HINT)
 }
 
-/// How the line begins with which a pod says that it did not get its context. Source: `service/files/build.sh`.
-const NOT_ARRIVED: &str = "garden-build: the build context did not arrive: ";
-
-/// How it begins if the context service, or the client's conversation with it, has ended too early. Source: the same.
-const BROKE_OFF: &str = "garden-build: the build context broke off: ";
-
 /// Whether the pod says that the context service, or the client's conversation with it, has ended too early.
 pub(crate) fn service_broke_off(tail: &[String]) -> bool {
-    tail.iter().any(|line| line.starts_with(BROKE_OFF))
+    tail.iter().any(|line| last_word::says_broken_off(line))
 }
 
 fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
-    let refused = ["UNAUTHORIZED", "DENIED", "401 Unauthorized", "403 Forbidden", "unauthorized"]
-        .iter()
-        .any(|sign| words.contains(sign));
-    if let Some(reason) = words.strip_prefix(NOT_ARRIVED).or_else(|| words.strip_prefix(BROKE_OFF)) {
-        return Error::new(
+    let of_build =
+        || ErrorKind::BuildFailed { step: instruction.map(str::to_owned), exit_code: Some(exit_code) };
+    let failed = |reason: &str| match instruction {
+        Some(step) => format!("the build failed at `{step}`: {reason}"),
+        None => format!("the build failed: {reason}"),
+    };
+    match last_word::read(words) {
+        LastWord::NotArrived { reason } => Error::new(
             ErrorKind::BuilderLost,
             format!(
                 "the build context did not arrive whole in the builder's pod, so nothing was built: {reason}"
             ),
         )
         .with_hint(FETCH_HINT)
-        .retryable();
-    }
-    if words.contains("error resolving source context") {
-        return Error::new(
+        .retryable(),
+        LastWord::BrokenContext => Error::new(
             ErrorKind::Unreachable,
             format!("the build context did not arrive whole, so nothing was built: {words}"),
         )
         .with_hint("the connection to the cluster broke; build again")
-        .retryable();
+        .retryable(),
+        LastWord::Push { reason } => not_pushed(words, reason),
+        LastWord::BaseImage { reason } => not_pulled(words, reason),
+        LastWord::MissingFile { path } => {
+            Error::new(of_build(), failed(&format!("`{path}` is not in the build context"))).with_hint(
+                "check the path, which starts at the context's root, and that no ignore file excludes it",
+            )
+        }
+        LastWord::Command => {
+            let step = instruction.map(|step| format!("the step `{step}`"));
+            let step = step.as_deref().unwrap_or("a command of the Dockerfile");
+            Error::new(of_build(), format!("{step} failed with exit code {exit_code}"))
+        }
+        LastWord::Instruction { reason } => Error::new(of_build(), failed(reason)),
+        LastWord::Other => Error::new(of_build(), failed(words)),
     }
-    if words.contains("error checking push permissions") || words.contains("error pushing image") {
-        let kind = if refused { ErrorKind::Unauthorized } else { ErrorKind::PushFailed };
-        let hint = if is_complaint_about_tls(words) {
+}
+
+/// Says that the registry does not take the image, for the `reason` in the executor's `words`.
+fn not_pushed(words: &str, reason: &str) -> Error {
+    let refusal = told_refusal(reason);
+    let kind = match refusal {
+        Some(ToldRefusal::Unauthorized) => ErrorKind::Unauthorized,
+        Some(ToldRefusal::Denied) => ErrorKind::PermissionDenied,
+        _ => ErrorKind::PushFailed,
+    };
+    let hint = match refusal.and_then(ToldRefusal::remedy) {
+        Some(remedy) => remedy,
+        None if is_complaint_about_tls(reason) => {
             "set `insecure` of `deploymentRegistry` if it speaks plain HTTP, or its `caCertificate`"
-        } else {
+        }
+        None => {
             "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry"
-        };
-        return Error::new(kind, format!("the image could not be pushed: {words}")).with_hint(hint);
-    }
-    if is_base_image_failure(words) {
-        let kind = if refused {
-            ErrorKind::Unauthorized
-        } else if words.contains("MANIFEST_UNKNOWN") || words.contains("NAME_UNKNOWN") {
-            ErrorKind::NotFound
-        } else {
-            ErrorKind::Unreachable
-        };
-        let hint = if is_complaint_about_tls(words) {
+        }
+    };
+    Error::new(kind, format!("the image could not be pushed: {words}")).with_hint(hint)
+}
+
+/// Says that a registry does not hand out a base image, for the `reason` in the executor's `words`.
+fn not_pulled(words: &str, reason: &str) -> Error {
+    let refusal = told_refusal(reason);
+    let kind = match refusal {
+        Some(ToldRefusal::Unauthorized) => ErrorKind::Unauthorized,
+        Some(ToldRefusal::Denied) => ErrorKind::PermissionDenied,
+        Some(ToldRefusal::Missing) => ErrorKind::NotFound,
+        _ => ErrorKind::Unreachable,
+    };
+    let hint = match refusal.and_then(ToldRefusal::remedy) {
+        Some(remedy) => remedy,
+        None if is_complaint_about_tls(reason) => {
             "set `insecure` or `caCertificate` of `deploymentRegistry` if the image is there; for another registry, \
              `kaniko.extraFlags` takes kaniko's own `--insecure-registry` and `--registry-certificate`"
-        } else {
-            "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it"
-        };
-        return Error::new(kind, format!("a base image of the Dockerfile cannot be pulled: {words}"))
-            .with_hint(hint);
-    }
-    let message = match instruction {
-        Some(step) if words.contains("failed to execute command") => {
-            format!("the step `{step}` failed with exit code {exit_code}")
         }
-        Some(step) => format!("the build failed at `{step}`: {words}"),
-        None => format!("the build failed: {words}"),
+        None => {
+            "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it"
+        }
     };
-    Error::new(
-        ErrorKind::BuildFailed { step: instruction.map(str::to_owned), exit_code: Some(exit_code) },
-        message,
-    )
-}
-
-/// The line with which the executor ends, as opposed to what the Dockerfile's command printed.
-fn is_last_word(line: &str) -> bool {
-    [
-        NOT_ARRIVED,
-        BROKE_OFF,
-        "error building image",
-        "error pushing image",
-        "error checking push permissions",
-        "error resolving",
-        "Error: ",
-        "kaniko should only be run inside",
-    ]
-    .iter()
-    .any(|start| line.starts_with(start))
-}
-
-/// Images are fetched before any instruction of their stage runs, and fail in the words of
-/// go-containerregistry: the request that failed.
-fn is_base_image_failure(words: &str) -> bool {
-    words.contains("error building image")
-        && !words.contains("failed to execute command")
-        && (words.contains("/manifests/") || words.contains("/blobs/") || words.contains("/v2/"))
+    Error::new(kind, format!("a base image of the Dockerfile cannot be pulled: {words}")).with_hint(hint)
 }
 
 #[cfg(test)]
@@ -157,7 +149,7 @@ mod tests {
     fn causes_outside_the_dockerfile_are_told_apart() {
         assert_eq!(
             kind_of(
-                "error checking push permissions -- make sure you entered the correct tag name: checking push permission for \"r/x\": POST https://r/v2/x/blobs/uploads/: UNAUTHORIZED: authentication required",
+                "error checking push permissions -- make sure you entered the correct tag name, and that you are authenticated correctly, and try again: checking push permission for \"r/x\": POST https://r/v2/x/blobs/uploads/: UNAUTHORIZED: authentication required",
                 None
             ),
             ErrorKind::Unauthorized
@@ -180,7 +172,44 @@ mod tests {
             ),
             ErrorKind::Unauthorized
         );
-        assert_eq!(kind_of("error resolving source context: unexpected EOF", None), ErrorKind::Unreachable);
+        assert_eq!(
+            kind_of("Error: error resolving source context: unexpected EOF", None),
+            ErrorKind::Unreachable
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_missing_is_no_failure_of_a_registry_whatever_its_path() {
+        let line = "error building image: error building stage: failed to optimize instructions: failed to get files used from context: \
+                    failed to get fileinfo for /kaniko/buildcontext/api/v2/manifests/a: lstat \
+                    /kaniko/buildcontext/api/v2/manifests/a: no such file or directory";
+        let error = explain(1, None, &[line.to_owned()]);
+        assert_eq!(*error.kind(), ErrorKind::BuildFailed { step: None, exit_code: Some(1) });
+        assert_eq!(error.message(), "the build failed: `api/v2/manifests/a` is not in the build context");
+    }
+
+    #[test]
+    fn an_instruction_that_runs_nothing_fails_for_its_reason() {
+        let line = "error building image: error building stage: failed to execute command: copying file: open /x: permission denied";
+        let error = explain(1, Some("COPY --from=build /x /"), &[line.to_owned()]);
+        assert_eq!(
+            error.message(),
+            "the build failed at `COPY --from=build /x /`: copying file: open /x: permission denied"
+        );
+    }
+
+    #[test]
+    fn what_better_credentials_do_not_mend_is_not_blamed_on_them() {
+        let put = "error pushing image: failed to push to destination r.example/denied:1: PUT https://r.example/v2/denied/manifests/1: ";
+        let immutable = "TAG_INVALID: The image tag '1' already exists in the 'denied' repository and cannot be overwritten because \
+                         the repository is immutable.";
+        let page = "unexpected status code 403 Forbidden: <html><body>Blocked by policy</body></html>";
+        for (reason, refusal) in [(immutable, ToldRefusal::ImmutableTag), (page, ToldRefusal::Page)] {
+            let error = explain(1, None, &[format!("{put}{reason}")]);
+            assert_eq!((error.kind(), error.hint()), (&ErrorKind::PushFailed, refusal.remedy()));
+        }
+        let lost = explain(1, None, &[format!("{put}unexpected status code 500 Internal Server Error")]);
+        assert_eq!(*lost.kind(), ErrorKind::PushFailed, "a repository may be called anything");
     }
 
     #[test]
@@ -189,7 +218,10 @@ mod tests {
             "Get \"https://r.example/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
             "Get \"https://r.example/v2/\": http: server gave HTTP response to HTTPS client",
         ] {
-            for failed in ["error checking push permissions -- make sure …", "error building image"] {
+            for failed in [
+                "error checking push permissions: checking push permission for \"r.example/x:1\"",
+                "error building image: unable to complete operation after 0 attempts, last error",
+            ] {
                 let error = explain(1, None, &[format!("{failed}: {words}")]);
                 let hint = error.hint().unwrap_or_default();
                 assert!(
@@ -204,7 +236,7 @@ mod tests {
     fn a_context_that_did_not_arrive_may_be_sent_again() {
         let error = explain(1, None, &["error resolving source context: gzip: invalid checksum".to_owned()]);
         assert!(error.is_retryable());
-        for (start, broke_off) in [(NOT_ARRIVED, false), (BROKE_OFF, true)] {
+        for (start, broke_off) in [(last_word::NOT_ARRIVED, false), (last_word::BROKE_OFF, true)] {
             let tail = [format!("{start}nc: can't connect, or it was lost")];
             let error = explain(1, None, &tail);
             assert!(

@@ -17,6 +17,7 @@
 mod answer;
 mod archive;
 mod authenticate;
+mod builder_words;
 mod cause;
 mod challenge;
 pub mod clean_up;
@@ -51,6 +52,7 @@ mod token;
 mod transport;
 
 pub use archive::{Platforms, SaveError, Saved, save};
+pub use builder_words::{ToldRefusal, told_refusal};
 pub use client::{
     AccessToken, BlobSource, BlobStream, RegistryClient, RegistryClientBuilder, RemoteBlob, Resolution, Sent,
     Uploaded, repository_of,

@@ -6,7 +6,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::google::rpc;
-use garden_build_core::with_causes;
+use garden_build_core::{with_causes, words};
 use prost::Message as _;
 use serde::Deserialize;
 use tonic::{Code, Status};
@@ -81,10 +81,14 @@ impl Failure {
 
     /// Returns the code with which the failed step's command exited.
     ///
-    /// The daemon has no field for it. Source of the words: `BuildKit`,
-    /// `frontend/gateway/errdefs/exit.go` and `solver/llbsolver/ops/exec.go`.
+    /// The daemon has no field for it. Source of the words: `BuildKit` 0.25 and 0.26,
+    /// `frontend/gateway/pb/exit.go` and `solver/llbsolver/ops/exec.go`.
     pub fn exit_code(&self) -> Option<i32> {
-        let (_, code) = self.message.rsplit_once("did not complete successfully: exit code: ")?;
+        // The command's line is quoted, and may hold the same words.
+        let (_, code) = self
+            .message
+            .strip_prefix("process \"")?
+            .rsplit_once("\" did not complete successfully: exit code: ")?;
         code.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
     }
 }
@@ -101,7 +105,9 @@ impl ClientError {
             return Self::lost(source);
         }
         let message = status.message().to_owned();
-        let no_session = message.contains("no active session");
+        // Source of the words: `BuildKit` 0.25 and 0.26, `session/manager.go` and `session/group.go`.
+        let no_session = words::parts(&message)
+            .any(|part| part == "no active sessions" || part.starts_with("no active session for "));
         match status.code() {
             Code::Unavailable => Self::GaveUp { message },
             _ if no_session => Self::GaveUp { message },
@@ -219,6 +225,17 @@ mod tests {
         assert_eq!(failure.exit_code(), Some(2));
         let text = "RUN make \\\n  && false".to_owned();
         assert_eq!(failure.sources, [SourceLines { file: "Dockerfile".to_owned(), first: 2, last: 3, text }]);
+    }
+
+    #[test]
+    fn the_exit_code_is_not_read_from_the_command_s_own_words() {
+        let exit_code = |message: &str| Failure::new(Code::Unknown, message).exit_code();
+        let quoted = "process \"/bin/sh -c echo '\\\" did not complete successfully: exit code: 7'\" did not complete successfully: ";
+        assert_eq!(exit_code(&format!("{quoted}exit code: 2")), Some(2));
+        assert_eq!(
+            exit_code("failed to push r.example/a:1: did not complete successfully: exit code: 2"),
+            None
+        );
     }
 
     #[test]

@@ -39,11 +39,42 @@ fn a_file_that_is_missing_is_named_without_the_daemon_s_identifiers() {
 }
 
 #[test]
+fn a_file_that_is_missing_in_a_stage_is_not_missing_in_the_context() {
+    let message = "failed to compute cache key: failed to calculate checksum of ref i4i8dq::r4166v: \"/bin/app\": not found";
+    let error = explained(message, Some("COPY --from=build /bin/app /"));
+    assert_eq!(
+        error.message(),
+        "the step `COPY --from=build /bin/app /` (Dockerfile:3) failed: `/bin/app` is not in `build`"
+    );
+    assert!(error.hint().is_some_and(|hint| !hint.contains("ignore file")), "{error:?}");
+}
+
+#[test]
+fn names_of_images_decide_nothing() {
+    let push =
+        |words: &str| explained(&format!("failed to push r.example/denied/unauthorized:1: {words}"), None);
+    let timed_out =
+        push("failed to do request: Put \"https://r.example/v2/denied/unauthorized/manifests/1\": EOF");
+    assert_eq!(*timed_out.kind(), ErrorKind::PushFailed);
+    let immutable = "unexpected status from PUT request to https://r.example/v2/a/manifests/1: 400 Bad Request: tag invalid: The image \
+                     tag '1' already exists in the 'a' repository and cannot be overwritten because the repository is immutable.";
+    assert_eq!(push(immutable).hint(), ToldRefusal::ImmutableTag.remedy());
+}
+
+#[test]
 fn failures_of_registries_are_told_apart() {
     let push =
         |words: &str| explained(&format!("failed to push r.example/a:1: {words}"), None).kind().clone();
-    assert_eq!(push("unexpected status: 401 Unauthorized"), ErrorKind::Unauthorized);
-    assert_eq!(push("unexpected status: 403 Forbidden"), ErrorKind::PermissionDenied);
+    assert_eq!(
+        push(
+            "unexpected status from HEAD request to https://r.example/v2/a/blobs/sha256:1: 401 Unauthorized"
+        ),
+        ErrorKind::Unauthorized
+    );
+    assert_eq!(
+        push("unexpected status from HEAD request to https://r.example/v2/a/blobs/sha256:1: 403 Forbidden"),
+        ErrorKind::PermissionDenied
+    );
     assert_eq!(push("connection refused"), ErrorKind::PushFailed);
 
     let base = "r.example/a:1: failed to resolve source metadata for r.example/a:1: r.example/a:1: not found";
@@ -58,7 +89,10 @@ fn failures_of_registries_are_told_apart() {
         let message = format!("failed to resolve source metadata for r.example/a:1: {words}");
         explained(&message, None).kind().clone()
     };
-    assert_eq!(base("unexpected status: 401 Unauthorized"), ErrorKind::Unauthorized);
+    assert_eq!(
+        base("unexpected status from HEAD request to https://r.example/v2/a/manifests/1: 401 Unauthorized"),
+        ErrorKind::Unauthorized
+    );
     assert_eq!(base("dial tcp 10.0.0.1:443: i/o timeout"), ErrorKind::Unreachable);
 }
 

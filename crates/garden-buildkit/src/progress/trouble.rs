@@ -14,7 +14,8 @@ pub(super) enum Trouble {
 
 /// Caches are read and written in steps of their own.
 ///
-/// Sources: `BuildKit`, `solver/llbsolver/bridge.go` (`cmKey`) and `cache/remotecache/registry/registry.go`.
+/// Sources: `BuildKit` 0.25 and 0.26, `solver/llbsolver/bridge.go` (`cmKey`) and `cache/remotecache/registry/registry.go`; Go,
+/// `context`, whose words end whatever was stopped by it.
 pub(super) fn trouble(step: &str, error: String) -> Trouble {
     const CREDENTIALS: &str = "the cluster has to reach the registries of `clusterBuildkit.cache`, and `imagePullSecrets` \
         needs credentials for them; a layer with `export: false` is not written";
@@ -24,7 +25,7 @@ pub(super) fn trouble(step: &str, error: String) -> Trouble {
     let reads = step.strip_prefix("importing cache manifest from ");
     let writes = step.starts_with("exporting cache to ");
     // It was stopped with the build.
-    if error.contains("context canceled") {
+    if error.ends_with("context canceled") {
         return Trouble::Failure(error);
     }
     match reads {

@@ -1,8 +1,9 @@
 //! What the words of a daemon mean to the one who wanted the image.
 
+use garden_build_core::words::{fits, has_part};
 use garden_build_core::{Error, ErrorKind};
 use garden_buildkit::Advice;
-use garden_registry::is_complaint_about_tls;
+use garden_registry::{ToldRefusal, is_complaint_about_tls, told_refusal};
 
 use super::progress::{Progress, is_from};
 
@@ -11,7 +12,8 @@ const KILLED: i32 = 128 + 9;
 
 /// Says what it means that the classic builder failed with `words`.
 ///
-/// Sources of the words: Docker, `builder/dockerfile` and `distribution/errors.go`.
+/// Sources of the words: Docker 20.10 and 28.5, `builder/dockerfile/dispatchers.go` and `copy.go`, and for what the kernel says,
+/// Go's `syscall`.
 pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Error {
     let step = progress.instruction();
     let of_build = |exit_code| ErrorKind::BuildFailed { step: step.map(str::to_owned), exit_code };
@@ -20,7 +22,6 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
         None => "the build failed".to_owned(),
     };
     let whole = format!("{subject}: {words}");
-    let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
     if let Some(exit_code) = exit_code(words) {
         let error = Error::new(of_build(Some(exit_code)), format!("{subject} with exit code {exit_code}"));
         let error = error.with_log_tail(progress.tail());
@@ -30,10 +31,10 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
         }
         return error;
     }
-    if says(&["no space left on device"]) {
+    if has_part(words, "no space left on device") {
         return Error::new(of_build(None), whole).with_hint(advice.disk);
     }
-    if says(&["cannot allocate memory"]) {
+    if has_part(words, "cannot allocate memory") {
         return Error::new(ErrorKind::OutOfMemory, whole).with_hint(advice.memory);
     }
     if let Some(path) = missing_file(words) {
@@ -42,13 +43,13 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
             "check the path, which starts at the context's root, and that no ignore file excludes it",
         );
     }
-    if step.is_some_and(is_from) && !says(&["invalid reference format", "base name"]) {
-        let message = format!("a base image cannot be pulled (`{}`): {words}", step.unwrap_or_default());
+    if let Some(from) = step.filter(|step| is_from(step) && !is_bad_name(words)) {
+        let message = format!("a base image cannot be pulled (`{from}`): {words}");
         let (kind, hint) = refusal(words, advice).unwrap_or((ErrorKind::Unreachable, advice.base_image));
         return Error::new(kind, message).with_hint(hint);
     }
     let error = Error::new(of_build(None), whole).with_log_tail(progress.tail());
-    if says(&["requires BuildKit", "require BuildKit"]) {
+    if fits(words, &["the --", " option requires BuildKit."]) {
         return error.with_hint(
             "this daemon builds without BuildKit: use one that has it, or a Dockerfile without this",
         );
@@ -57,12 +58,11 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
 }
 
 /// Says what it means that the daemon could not push `image`.
-///
-/// Sources of the words: Docker, `distribution/errors.go`, and Go's `net/http` and `crypto/x509`.
 pub(crate) fn explain_push(image: &str, words: &str, advice: &Advice) -> Error {
     let message = format!("{image} could not be pushed: {words}");
     let (kind, hint) = match refusal(words, advice) {
-        Some((kind @ (ErrorKind::Unauthorized | ErrorKind::PermissionDenied), _)) => (kind, advice.push),
+        Some((ErrorKind::Unauthorized, _)) => (ErrorKind::Unauthorized, advice.push),
+        Some((ErrorKind::PermissionDenied, _)) => (ErrorKind::PermissionDenied, advice.push),
         Some((ErrorKind::Rejected, hint)) => (ErrorKind::PushFailed, hint),
         _ => (
             ErrorKind::PushFailed,
@@ -72,46 +72,40 @@ pub(crate) fn explain_push(image: &str, words: &str, advice: &Advice) -> Error {
     Error::new(kind, message).with_hint(hint)
 }
 
-/// How a registry refused the daemon, if one did.
+/// How a registry refused the daemon, if one did, and what to do.
 fn refusal(words: &str, advice: &Advice) -> Option<(ErrorKind, &'static str)> {
-    let says = |signs: &[&str]| signs.iter().any(|sign| words.contains(sign));
-    if is_complaint_about_tls(words) || says(&["certificate"]) {
+    if is_complaint_about_tls(words) {
         return Some((ErrorKind::Rejected, advice.registry));
     }
-    if is_unknown(words) {
-        return Some((ErrorKind::Unauthorized, advice.base_image));
+    let refusal = told_refusal(words)?;
+    if let Some(remedy) = refusal.remedy() {
+        return Some((ErrorKind::Rejected, remedy));
     }
-    if says(&["denied", "403 Forbidden", "insufficient_scope"]) {
-        return Some((ErrorKind::PermissionDenied, advice.base_image));
-    }
-    says(&["not found", "manifest unknown", "does not exist"])
-        .then_some((ErrorKind::NotFound, advice.base_image))
+    let kind = match refusal {
+        ToldRefusal::Unauthorized => ErrorKind::Unauthorized,
+        ToldRefusal::Denied => ErrorKind::PermissionDenied,
+        ToldRefusal::Missing => ErrorKind::NotFound,
+        _ => return None,
+    };
+    Some((kind, advice.base_image))
 }
 
-/// Whether the registry does not know who asks.
-fn is_unknown(words: &str) -> bool {
-    [
-        "401 Unauthorized",
-        "unauthorized",
-        "no basic auth credentials",
-        "authentication required",
-        "incorrect username or password",
-    ]
-    .iter()
-    .any(|sign| words.contains(sign))
+/// Whether a FROM does not name an image: `base name (…) should not be blank`, `invalid reference format`.
+fn is_bad_name(words: &str) -> bool {
+    has_part(words, "invalid reference format") || fits(words, &["base name (", ") should not be blank"])
 }
 
 /// `The command '/bin/sh -c make' returned a non-zero code: 2`.
 fn exit_code(words: &str) -> Option<i32> {
-    let (_, code) = words.rsplit_once("returned a non-zero code: ")?;
+    let (_, code) = words.strip_prefix("The command '")?.rsplit_once("' returned a non-zero code: ")?;
     code.trim().parse().ok()
 }
 
 /// `COPY failed: file not found in build context or excluded by .dockerignore: stat app.txt: file does not exist`.
 fn missing_file(words: &str) -> Option<&str> {
-    let (_, rest) =
-        words.split_once("file not found in build context or excluded by .dockerignore: stat ")?;
-    rest.strip_suffix(": file does not exist")
+    let words = words.strip_prefix("COPY failed: ").or_else(|| words.strip_prefix("ADD failed: "))?;
+    let path = words.strip_prefix("file not found in build context or excluded by .dockerignore: stat ")?;
+    path.strip_suffix(": file does not exist")
 }
 
 #[cfg(test)]
@@ -164,6 +158,34 @@ mod tests {
         let error = explained("FROM r.example/none:1", words);
         assert_eq!(*error.kind(), ErrorKind::NotFound);
         assert!(error.message().contains("r.example/none:1"), "{error}");
+    }
+
+    #[test]
+    fn names_and_commands_decide_nothing() {
+        let kind = |step: &str, words: &str| explained(step, words).kind().clone();
+        let refused = "Get \"https://certificate.example/v2/denied/\": dial tcp 10.0.0.1:443: connect: connection refused";
+        assert_eq!(kind("FROM certificate.example/denied", refused), ErrorKind::Unreachable);
+        let missing = "COPY failed: stat \"The command returned a non-zero code: 2\": file does not exist";
+        assert!(matches!(kind("COPY --from=a x /", missing), ErrorKind::BuildFailed { exit_code: None, .. }));
+        let full = "failed to register layer: open /no space left on device: permission denied";
+        assert_eq!(explained("COPY a /", full).hint(), None);
+    }
+
+    #[test]
+    fn what_better_credentials_do_not_mend_is_not_blamed_on_them() {
+        for (words, refusal) in [
+            (
+                "tag invalid: The image tag 'v-1' already exists in the 'a' repository and cannot be overwritten because the repository is immutable.",
+                ToldRefusal::ImmutableTag,
+            ),
+            (
+                "error parsing HTTP 403 response body: invalid character '<' looking for beginning of value: \"<html>\\r\\n<head>\"",
+                ToldRefusal::Page,
+            ),
+        ] {
+            let error = explain_push("r.example/a:v-1", words, &ADVICE);
+            assert_eq!((error.kind(), error.hint()), (&ErrorKind::PushFailed, refusal.remedy()), "{words}");
+        }
     }
 
     #[test]
