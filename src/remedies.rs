@@ -48,6 +48,8 @@ pub(crate) const OF_REGISTRY_S_POD: RegistryWords = RegistryWords::new(&Registry
             place",
     start: "check that `inClusterRegistry.image` is a registry with `sh` and `nc`, and that user 1000 may write to its volume",
     quota: "lower `resources.registry`, or raise the namespace's ResourceQuota",
+    limit_range: "set amounts in `resources.registry` that the namespace's LimitRange allows",
+    disk_limit: "raise `resources.registry.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
     storage_class: "storage.registry.storageClass",
     keeps_size: "set `storage.registry.size` to its size",
     volume_quota: "set `storage.registry.size` to less, or raise the namespace's ResourceQuota",

@@ -39,6 +39,7 @@ const WORDS: DeploymentWords = DeploymentWords {
     remedies: Remedies {
         memory: "raise `resources.builder.limits.memory`, which the daemon shares with all steps",
         evicted: "raise `resources.builder.requests` (memory, ephemeralStorage) so that the daemon gets a node with room",
+        disk_limit: "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
         scheduling: "check `clusterBuildkit.nodeSelector`, `clusterBuildkit.tolerations` and `resources.builder.requests` against \
                      the cluster's nodes",
         port: None,
@@ -46,6 +47,7 @@ const WORDS: DeploymentWords = DeploymentWords {
                 namespace are used for that",
         start: ENDED,
         quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
+        limit_range: "set amounts in `resources.builder` that the namespace's LimitRange allows",
         // `baseline` forbids a privileged container, and unconfined profiles as well.
         pod_security: "BuildKit, rootless too, needs a namespace with the label \
                        `pod-security.kubernetes.io/enforce: privileged`; set it, or use `buildMode: kaniko`",
@@ -187,6 +189,14 @@ async fn try_again(cluster: &Cluster, namespace: &str) -> Result<(), ClusterErro
     cluster.merge::<Deployment>(namespace, NAME, &patch).await.map(drop)
 }
 
+/// Whether the API server does not know a field of an object that it is to apply.
+/// Sources of the words: Kubernetes 1.34, `apimachinery/pkg/util/managedfields/internal/structuredmerge.go` (older ones do not name
+/// the object), and structured-merge-diff 6, `typed/validate.go`; if there are several, each has a line.
+fn has_unknown_field(message: &str) -> bool {
+    message.starts_with("failed to create typed patch object")
+        && message.lines().any(|line| line.ends_with(": field not declared in schema"))
+}
+
 async fn apply(
     cluster: &Cluster,
     live: Option<&Deployment>,
@@ -200,11 +210,32 @@ async fn apply(
         cluster.merge::<Deployment>(namespace, NAME, &patch).await?;
     }
     match cluster.apply(wanted).await {
-        Err(ClusterError::Refused { status, .. }) if status.message.contains("not declared in schema") => {
+        Err(ClusterError::Refused { status, .. }) if has_unknown_field(&status.message) => {
             let mut older = wanted.clone();
             spec::for_older_servers(&mut older);
             cluster.apply(&older).await
         }
         outcome => outcome,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_field_that_the_server_does_not_know_is_left_out() {
+        let object = "(demo/garden-buildkit; apps/v1, Kind=Deployment)";
+        let unknown = "template.spec.hostUsers: field not declared in schema";
+        for message in [
+            format!("failed to create typed patch object {object}: .spec.{unknown}"),
+            format!(
+                "failed to create typed patch object {object}: errors:\n  .spec.{unknown}\n  .spec.x: expected map"
+            ),
+            format!("failed to create typed patch object: .spec.{unknown}"),
+        ] {
+            assert!(has_unknown_field(&message), "{message}");
+        }
+        assert!(!has_unknown_field("admission webhook denied the request: field not declared in schema"));
     }
 }

@@ -30,6 +30,8 @@ pub enum Cause {
     OutOfMemory,
     /// Its node ran short of something.
     Evicted,
+    /// It wrote more to its node's disk than its limit.
+    DiskLimit,
     /// No node can take it.
     Unschedulable(Lack),
     /// An image cannot be pulled.
@@ -58,12 +60,42 @@ pub struct Lack {
 }
 
 impl Lack {
-    /// Reads the scheduler's message. Source of the words: Kubernetes, `pkg/scheduler/framework/plugins`
+    /// Reads the scheduler's message. Source of the words: Kubernetes 1.34, `pkg/scheduler/framework/plugins`
     /// (`noderesources/fit.go`, `interpodaffinity/filtering.go`, `nodeports/node_ports.go`).
     pub(crate) fn of(message: &str) -> Self {
-        let room = ["Insufficient ", "anti-affinity"].iter().any(|words| message.contains(words));
-        Self { room, port: message.contains("free ports") }
+        let is_room = |reason: &str| {
+            reason.starts_with("Insufficient ")
+                || [
+                    "Too many pods",
+                    "node(s) didn't match pod anti-affinity rules",
+                    "node(s) didn't satisfy existing pods anti-affinity rules",
+                ]
+                .contains(&reason)
+        };
+        Self {
+            room: reasons(message).any(is_room),
+            port: reasons(message)
+                .any(|reason| reason == "node(s) didn't have free ports for the requested pod ports"),
+        }
     }
+}
+
+/// Whether the pod waits for a volume that is on its way.
+/// Source of the words: Kubernetes 1.34, `pkg/scheduler/framework/plugins/volumebinding/volume_binding.go`.
+pub(crate) fn waits_for_volume(message: &str) -> bool {
+    reasons(message).any(|reason| reason == "pod has unbound immediate PersistentVolumeClaims")
+}
+
+/// Returns what the scheduler has against the nodes, without how many they are:
+/// `0/3 nodes are available: 1 Insufficient cpu, 2 Too many pods. preemption: …`.
+/// Source of the form: Kubernetes 1.34, `pkg/scheduler/framework/types.go` (`FitError`).
+fn reasons(message: &str) -> impl Iterator<Item = &str> {
+    let list = message.split_once(" nodes are available: ").map_or(message, |(_, list)| list);
+    let list = list.split_once(". ").map_or(list, |(reasons, _)| reasons);
+    list.trim_end_matches('.').split(", ").map(|reason| match reason.split_once(' ') {
+        Some((count, reason)) if count.bytes().all(|byte| byte.is_ascii_digit()) => reason,
+        _ => reason,
+    })
 }
 
 /// What to do about the troubles of a pod, in the words of whoever knows its options. Each is a hint as people read it.
@@ -73,6 +105,8 @@ pub struct Remedies {
     pub memory: &'static str,
     /// Its node ran short of something and evicted it.
     pub evicted: &'static str,
+    /// It was evicted because it wrote more to the node's disk than its limit of ephemeral storage.
+    pub disk_limit: &'static str,
     /// No node can take it.
     pub scheduling: &'static str,
     /// The port of the node that it needs is taken; `None` for pods that need none.
@@ -83,6 +117,8 @@ pub struct Remedies {
     pub start: &'static str,
     /// It takes more than is left of the namespace's `ResourceQuota`.
     pub quota: &'static str,
+    /// Its amounts are none that the namespace's `LimitRange` allows.
+    pub limit_range: &'static str,
     /// Pod Security does not allow it.
     pub pod_security: &'static str,
     /// Another rule does not allow what it needs of its node: privileges, or a port.
@@ -95,11 +131,13 @@ impl Remedies {
         match cause {
             Cause::OutOfMemory => Some(self.memory),
             Cause::Evicted => Some(self.evicted),
+            Cause::DiskLimit => Some(self.disk_limit),
             Cause::Unschedulable(Lack { port: true, .. }) => self.port.or(Some(self.scheduling)),
             Cause::Unschedulable(_) => Some(self.scheduling),
             Cause::ImagePull => Some(self.image),
             Cause::Start => Some(self.start),
             Cause::Refused(Refusal::Quota) => Some(self.quota),
+            Cause::Refused(Refusal::LimitRange) => Some(self.limit_range),
             Cause::Refused(Refusal::PodSecurity) => Some(self.pod_security),
             Cause::Refused(Refusal::Privileges) => Some(self.privileges),
             Cause::Refused(refusal) => Some(refusal.remedy()),
@@ -167,11 +205,13 @@ pub(crate) mod tests {
     pub(crate) const REMEDIES: Remedies = Remedies {
         memory: "more memory",
         evicted: "a larger node",
+        disk_limit: "more disk",
         scheduling: "fewer demands on nodes",
         port: None,
         image: "another image",
         start: "a better command",
         quota: "a smaller pod",
+        limit_range: "a pod within the range",
         pod_security: "another level",
         privileges: "fewer privileges",
     };
@@ -191,8 +231,38 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_nodes_lack_is_read_from_the_scheduler_s_reasons_only() {
+        let lack = |message: &str| Lack::of(&format!("0/3 nodes are available: {message}"));
+        let room = Lack { room: true, port: false };
+        for message in [
+            "1 Insufficient cpu, 2 node(s) didn't match Pod's node affinity/selector. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+            "3 Too many pods. no new claims to deallocate, preemption: 0/3 nodes are available: 3 No preemption victims found for incoming pod.",
+            "3 node(s) didn't match pod anti-affinity rules.",
+        ] {
+            assert_eq!(lack(message), room, "{message}");
+        }
+        let tainted = "3 node(s) had untolerated taint {example/Insufficient: anti-affinity of free ports}.";
+        assert_eq!(lack(tainted), Lack::default());
+        assert!(waits_for_volume(
+            "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/1 nodes are available."
+        ));
+        assert!(!waits_for_volume(
+            "0/1 nodes are available: 1 node(s) had untolerated taint {x: unbound immediate PersistentVolumeClaims}."
+        ));
+    }
+
+    #[test]
     fn a_smaller_pod_does_not_help_against_a_quota_of_objects() {
         let hint = REMEDIES.against(Cause::Refused(Refusal::QuotaOfObjects));
         assert_eq!(hint, Some("raise the namespace's ResourceQuota"));
+    }
+
+    #[test]
+    fn a_quota_that_grants_nothing_or_wants_amounts_said_is_not_cured_by_a_smaller_pod() {
+        for refusal in [Refusal::QuotaOfNone, Refusal::QuotaUnspecified] {
+            let hint = REMEDIES.against(Cause::Refused(refusal)).expect("a remedy");
+            assert!(hint.contains("ResourceQuota") && hint != REMEDIES.quota, "{hint}");
+        }
+        assert_eq!(REMEDIES.against(Cause::Refused(Refusal::LimitRange)), Some(REMEDIES.limit_range));
     }
 }

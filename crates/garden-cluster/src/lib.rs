@@ -36,8 +36,8 @@ pub use leftovers::{Lease, sweep};
 pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};
 pub use pod::{
     BUILDER_SERVICE_ACCOUNT, BuildPod, LAST_WORDS_PATIENCE, PodEnd, PodStream, builder_service_account,
-    builder_service_account_name, follow_log, last_words, lost_node_tolerations, own_pull_secrets,
-    resource_requirements, system_tolerations, tolerations,
+    builder_service_account_name, follow_log, last_words, lost_node_tolerations, missing_program,
+    own_pull_secrets, resource_requirements, system_tolerations, tolerations,
 };
 pub use registries::{
     ClusterDialer, EnsuredSecret, ImageSources, PushTarget, RegistryAccess, RegistryCredentials, SecretCopy,

@@ -27,11 +27,13 @@ pub const CONTAINER: &str = "kaniko";
 pub(crate) const REMEDIES: Remedies = Remedies {
     memory: "raise `resources.builder.limits.memory`, or make the build need less",
     evicted: "raise `resources.builder.requests` (memory, ephemeralStorage) so that it gets a node with room",
+    disk_limit: "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
     scheduling: "check `kaniko.nodeSelector`, `kaniko.tolerations` and `resources.builder.requests` against the cluster's nodes",
     port: None,
     image: "check `kaniko.image`, and that nodes can reach its registry: `imagePullSecrets` of the builders' own namespace are used for that",
     start: "check `kaniko.image` and `kaniko.annotations` against what the cluster allows",
     quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
+    limit_range: "set amounts in `resources.builder` that the namespace's LimitRange allows",
     pod_security: PRIVILEGES_HINT,
     privileges: PRIVILEGES_HINT,
 };

@@ -3,16 +3,12 @@
 use std::io;
 
 use futures::future::BoxFuture;
-use garden_cluster::{Cluster, DaemonPod, PodStream};
+use garden_cluster::{Cluster, DaemonPod, PodStream, missing_program};
 use garden_registry::{HelperName, HelperOutput, HelperProblem, Login, RunHelper};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The longest answer that is read, in bytes. No credential is nearly that large.
 const LONGEST_ANSWER: u64 = 256 * 1024;
-
-/// What container runtimes say of a program that does not exist.
-/// Source: Go, `os/exec.ErrNotFound`, which runc passes on; crun says the second.
-const NO_PROGRAM: [&str; 2] = ["executable file not found", "No such file or directory"];
 
 /// The helpers in a daemon's pod.
 #[derive(Debug)]
@@ -71,7 +67,7 @@ async fn talk(mut stream: PodStream, server: &str, stdout: &mut Vec<u8>) -> io::
 /// Reads a helper's answer. How the command failed is all that is known of its standard error stream.
 fn read(stdout: &[u8], end: &Result<(), String>) -> Result<Login, HelperProblem> {
     let complaint = end.as_ref().err().map_or("", String::as_str);
-    if stdout.is_empty() && NO_PROGRAM.iter().any(|words| complaint.contains(words)) {
+    if stdout.is_empty() && missing_program(complaint).is_some() {
         return Err(HelperProblem::NotInstalled);
     }
     HelperOutput { succeeded: end.is_ok(), stdout, stderr: complaint.as_bytes() }.login()

@@ -176,7 +176,7 @@ impl Cluster {
         loop {
             match self.apply(pod).await {
                 Err(ClusterError::Refused { status, .. })
-                    if Refusal::of(&status.message) == Refusal::NoServiceAccount
+                    if Refusal::of(&status.message).passes()
                         && started.elapsed() < NEW_NAMESPACE_PATIENCE =>
                 {
                     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,6 +1,10 @@
 //! What the cluster's rules have against an object. The API server says it in a status, and controllers that make pods
 //! in conditions and events, in the same words.
 
+mod quota;
+
+use garden_build_core::words::{fits, parts};
+
 /// Which rule refuses an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -9,6 +13,14 @@ pub enum Refusal {
     Quota,
     /// The `ResourceQuota` allows no further object of its kind, however small.
     QuotaOfObjects,
+    /// The `ResourceQuota` allows nothing at all of what the object takes.
+    QuotaOfNone,
+    /// The `ResourceQuota` wants every container to say how much it takes of something, and one does not.
+    QuotaUnspecified,
+    /// The `ResourceQuota` is only seconds old, and how much of it is used is not known yet.
+    QuotaUnknown,
+    /// The namespace's `LimitRange` allows other amounts only.
+    LimitRange,
     /// Pod Security.
     PodSecurity,
     /// Another rule against privileged containers or ports of the node.
@@ -22,33 +34,53 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Reads what the cluster says. Sources of the words: Kubernetes,
-    /// `staging/src/k8s.io/apiserver/pkg/admission/plugin/resourcequota` (`exceeded quota: NAME, requested: pods=1, …`),
-    /// `plugin/pkg/admission/serviceaccount`, `staging/src/k8s.io/pod-security-admission/admission`, and for rights
-    /// `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go` (`User "x" cannot create …`).
+    /// Reads what the cluster says: `pods "NAME" is forbidden: REASON`, or the reason alone.
+    ///
+    /// Sources of the words: Kubernetes 1.34, `staging/src/k8s.io/apimachinery/pkg/api/errors/errors.go` (`NewForbidden`),
+    /// `plugin/pkg/admission/serviceaccount/admission.go`, `staging/src/k8s.io/pod-security-admission/admission/admission.go`,
+    /// and for rights `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/responsewriters/errors.go`.
     pub(crate) fn of(message: &str) -> Self {
-        if message.contains("exceeded quota") || message.contains("failed quota") {
-            return if counts_objects(message) { Self::QuotaOfObjects } else { Self::Quota };
+        // Neither a kind nor a name has a space.
+        let reason = message.split_once(" is forbidden: ").map_or(message, |(_, reason)| reason);
+        if let Some(refusal) = quota::refusal(reason) {
+            return refusal;
         }
-        let says = |signs: &[&str]| signs.iter().any(|sign| message.contains(sign));
-        if says(&["error looking up service account"]) {
+        if reason.starts_with("error looking up service account ") {
             Self::NoServiceAccount
-        } else if says(&["PodSecurity"]) {
+        } else if reason.starts_with("violates PodSecurity \"") {
             Self::PodSecurity
-        } else if says(&["User \""]) && says(&[" cannot "]) {
+        } else if fits(reason, &["User \"", "\" cannot "]) {
             // A rule of the cluster's own may say that something cannot be; only who lacks a right is named.
             Self::Rights
-        } else if says(&["hostPort", "rivileged"]) {
+        } else if is_limit_range(reason) {
+            Self::LimitRange
+        } else if is_against_privileges(reason) {
             Self::Privileges
         } else {
             Self::Other
         }
     }
 
+    /// Whether it goes by itself within seconds.
+    pub(crate) fn passes(self) -> bool {
+        matches!(self, Self::NoServiceAccount | Self::QuotaUnknown)
+    }
+
     /// Returns what helps against it, whatever object it is about.
     pub(crate) fn remedy(self) -> &'static str {
         match self {
             Self::Quota | Self::QuotaOfObjects => "raise the namespace's ResourceQuota",
+            Self::QuotaOfNone => {
+                "the namespace's ResourceQuota allows none of this: have it raised, or use another namespace"
+            }
+            Self::QuotaUnspecified => {
+                "the namespace's ResourceQuota wants these amounts of each container, and the cluster has added one without them: \
+                 give the namespace a LimitRange with defaults"
+            }
+            Self::QuotaUnknown => "try again in a moment: the namespace's ResourceQuota is new",
+            Self::LimitRange => {
+                "the namespace's LimitRange allows other amounts only: have it changed, or use another namespace"
+            }
             Self::PodSecurity => {
                 "label the namespace with a Pod Security level that allows this, or use another namespace"
             }
@@ -59,16 +91,43 @@ impl Refusal {
     }
 }
 
-/// Whether all that was asked for too much is a number of objects. Only what exceeds the quota is named.
-/// Source: Kubernetes, "Resource Quotas", section "Object count quota".
-fn counts_objects(message: &str) -> bool {
-    let Some((_, requested)) = message.split_once("requested: ") else { return false };
-    let requested = requested.split_once(", used: ").map_or(requested, |(requested, _)| requested);
-    let kinds = ["pods", "persistentvolumeclaims", "services", "secrets", "configmaps"];
-    requested.split(',').all(|amount| {
-        let resource = amount.split('=').next().unwrap_or_default().trim();
-        resource.starts_with("count/") || kinds.contains(&resource)
-    })
+/// `maximum cpu usage per Container is 2, but limit is 4`; several stand in brackets.
+/// Source of the words: Kubernetes 1.34, `plugin/pkg/admission/limitranger/admission.go`.
+fn is_limit_range(reason: &str) -> bool {
+    let first = reason.strip_prefix('[').unwrap_or(reason);
+    let (resource, rest) = first.split_once(' ').unwrap_or((first, ""));
+    let is_bound = matches!(resource, "maximum" | "minimum") && fits(rest, &["", " usage per ", " is "]);
+    is_bound || rest.starts_with("max limit to request ratio per ")
+}
+
+/// Kubernetes and its forerunner of Pod Security, `OpenShift`, and the widespread rules of Gatekeeper and Kyverno.
+///
+/// Sources of the words: Kubernetes 1.34, `pkg/apis/core/validation/validation.go`, and 1.24, `pkg/security/podsecuritypolicy`;
+/// `OpenShift`, `apiserver-library-go/pkg/securitycontextconstraints/sccadmission`; gatekeeper-library,
+/// `library/pod-security-policy`; Kyverno, `policies/pod-security/baseline`.
+fn is_against_privileges(reason: &str) -> bool {
+    const RULES: [&str; 6] = [
+        "Privileged containers are not allowed",
+        "Privileged container is not allowed",
+        "Privileged mode is disallowed",
+        "The specified hostNetwork and hostPort are not allowed",
+        "Host ports are not allowed",
+        "Use of host ports is disallowed",
+    ];
+    const POLICIES: [&str; 2] = [
+        "unable to validate against any pod security policy: ",
+        "unable to validate against any security context constraint: ",
+    ];
+    let says_rule = |part: &str| {
+        // Gatekeeper puts the name of its rule before it: `[no-privileges] …`.
+        let unnamed = part.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+        let rule = unnamed.map_or(part, |(_, rule)| rule);
+        RULES.iter().any(|beginning| rule.starts_with(beginning))
+    };
+    POLICIES.iter().any(|beginning| reason.starts_with(beginning))
+        || reason.lines().flat_map(parts).any(|part| {
+            says_rule(part.trim_start_matches('\'')) || part.ends_with("].securityContext.privileged")
+        })
 }
 
 #[cfg(test)]
@@ -77,38 +136,70 @@ mod tests {
 
     #[test]
     fn each_rule_is_known_by_its_words() {
-        let quota = |requested: &str| {
-            format!(
-                r#"pods "b" is forbidden: exceeded quota: small, requested: {requested}, used: x=1, limited: x=1"#
-            )
-        };
         let cases = [
-            (quota("requests.memory=64Mi"), Refusal::Quota),
-            (quota("pods=1,requests.memory=64Mi"), Refusal::Quota),
-            (quota("requests.storage=20Gi"), Refusal::Quota),
-            (quota("pods=1"), Refusal::QuotaOfObjects),
-            (quota("count/persistentvolumeclaims=1,persistentvolumeclaims=1"), Refusal::QuotaOfObjects),
-            ("failed quota: small: must specify limits.memory".to_owned(), Refusal::Quota),
             (
-                r#"violates PodSecurity "baseline:latest": privileged (hostPort 5000)"#.to_owned(),
+                r#"pods "b" is forbidden: violates PodSecurity "baseline:latest": privileged (container "b" must not set securityContext.privileged=true), hostPort (container "b" uses hostPort 5000)"#,
                 Refusal::PodSecurity,
             ),
-            ("Privileged containers are not allowed".to_owned(), Refusal::Privileges),
-            ("error looking up service account a/default: not found".to_owned(), Refusal::NoServiceAccount),
-            (r#"pods is forbidden: User "dev" cannot create resource "pods""#.to_owned(), Refusal::Rights),
-            ("denied by a webhook".to_owned(), Refusal::Other),
             (
-                r#"admission webhook "rules" denied the request: an image without a tag cannot be used"#
-                    .to_owned(),
-                Refusal::Other,
+                r#"Pod "b" is invalid: spec.containers[0].securityContext.privileged: Forbidden: disallowed by cluster policy"#,
+                Refusal::Privileges,
             ),
             (
-                "admission webhook \"rules\" denied the request: pods cannot be privileged".to_owned(),
+                r#"pods "b" is forbidden: unable to validate against any security context constraint: [provider "restricted-v2": .containers[0].privileged: Invalid value: true: Privileged containers are not allowed]"#,
                 Refusal::Privileges,
+            ),
+            (
+                r#"admission webhook "validation.gatekeeper.sh" denied the request: [psp-privileged-container] Privileged container is not allowed: b, securityContext: {"privileged": true}"#,
+                Refusal::Privileges,
+            ),
+            (
+                "admission webhook \"validate.kyverno.svc-fail\" denied the request: \n\nresource Pod/demo/b was blocked due to the following policies \n\ndisallow-host-ports:\n  host-ports-none: 'validation error: Use of host ports is disallowed. The fields spec.containers[*].ports[*].hostPort …'",
+                Refusal::Privileges,
+            ),
+            (
+                r#"pods "b" is forbidden: error looking up service account a/default: serviceaccount "default" not found"#,
+                Refusal::NoServiceAccount,
+            ),
+            (
+                r#"pods is forbidden: User "dev" cannot create resource "pods" in API group "" in the namespace "a""#,
+                Refusal::Rights,
+            ),
+            (
+                r#"pods "b" is forbidden: [maximum cpu usage per Container is 2, but limit is 4, maximum memory usage per Container is 4Gi, but limit is 8Gi]"#,
+                Refusal::LimitRange,
+            ),
+            (
+                r#"pods "b" is forbidden: minimum memory usage per Pod is 1Gi, but request is 536870912"#,
+                Refusal::LimitRange,
+            ),
+            (
+                r#"pods "b" is forbidden: cpu max limit to request ratio per Container is 4, but provided ratio is 40.000000"#,
+                Refusal::LimitRange,
+            ),
+            (
+                r#"pods "b" is forbidden: exceeded quota: small, requested: requests.memory=64Mi, used: requests.memory=1Gi, limited: requests.memory=1Gi"#,
+                Refusal::Quota,
+            ),
+            ("denied by a webhook", Refusal::Other),
+            (
+                r#"admission webhook "rules" denied the request: an image without a tag cannot be used"#,
+                Refusal::Other,
             ),
         ];
         for (message, expected) in cases {
-            assert_eq!(Refusal::of(&message), expected, "{message}");
+            assert_eq!(Refusal::of(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn names_decide_nothing() {
+        for message in [
+            r#"admission webhook "hostPort.example" denied the request: the image r.example/unprivileged is not signed"#,
+            r#"pods "exceeded-quota" is forbidden: image exceeded quota of the webhook"#,
+            r#"admission webhook "a" denied the request: no PodSecurity label on namespace"#,
+        ] {
+            assert_eq!(Refusal::of(message), Refusal::Other, "{message}");
         }
     }
 }

@@ -20,6 +20,10 @@ pub struct RegistryRemedies {
     pub start: &'static str,
     /// It takes more than is left of the namespace's `ResourceQuota`.
     pub quota: &'static str,
+    /// The namespace's `LimitRange` does not allow its resources.
+    pub limit_range: &'static str,
+    /// It wrote more to its node's disk than its limit.
+    pub disk_limit: &'static str,
     /// The option with the storage class of its volume.
     pub storage_class: &'static str,
     /// Its volume keeps its size although an option says another.
@@ -67,6 +71,8 @@ impl RegistryWords {
                 image,
                 start,
                 quota: remedies.quota,
+                limit_range: remedies.limit_range,
+                disk_limit: remedies.disk_limit,
                 pod_security: "label the namespace with a Pod Security level that allows the registry, or push to a registry outside of \
                                the cluster",
                 privileges: "allow the registry's pod in its namespace, or push to a registry outside of the cluster",
@@ -94,6 +100,8 @@ impl RegistryWords {
                 image,
                 start,
                 quota: "raise the namespace's ResourceQuota: each node has a pod of the proxy's",
+                limit_range: "have the namespace's LimitRange allow the little that the proxies need",
+                disk_limit: "see what else runs in its pod: the proxy itself writes nothing",
                 pod_security: HOST_PORT,
                 privileges: HOST_PORT,
             },
@@ -119,6 +127,8 @@ pub(super) mod tests {
         image: "another image",
         start: "a better command",
         quota: "a smaller registry",
+        limit_range: "other resources",
+        disk_limit: "more disk",
         storage_class: "an.option.storageClass",
         keeps_size: "set the option to its size",
         volume_quota: "a smaller volume",

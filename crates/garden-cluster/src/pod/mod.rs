@@ -3,6 +3,7 @@
 //! * Making it: `scheduling` (where it runs and what it may use), `service_account` (who it is).
 //! * Its life: `build_pod` follows one from creation to end; `diagnose` says what its status and its events mean,
 //!   `patience` how long a trouble is borne; `last_words` waits for the end that a broken connection is the echo of.
+//! * What a runtime says of a program that is not there: `missing_program`.
 //! * Streams: `log` reads; `stream` reads and writes, with a command, a container's stdin or a port, `stdin` feeds one, and
 //!   `socket` is what they begin with.
 
@@ -11,6 +12,7 @@ mod diagnose;
 mod events;
 mod last_words;
 mod log;
+mod missing_program;
 mod patience;
 mod scheduling;
 mod service_account;
@@ -23,6 +25,7 @@ pub(crate) use diagnose::{PodState, deleted, diagnose, latest_message};
 pub(crate) use events::{EVENTS_AFTER, PodEvents};
 pub use last_words::{LAST_WORDS_PATIENCE, last_words};
 pub use log::follow_log;
+pub use missing_program::missing_program;
 pub(crate) use patience::Patience;
 pub use scheduling::{
     lost_node_tolerations, own_pull_secrets, resource_requirements, system_tolerations, tolerations,

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
 use crate::api::{Cluster, ClusterError, Refusal, name_of};
-use crate::diagnosis::{Diagnosis, Trouble};
+use crate::diagnosis::{Diagnosis, Trouble, waits_for_volume};
 use crate::pod::latest_message;
 use crate::service::VolumeWords;
 
@@ -81,7 +81,7 @@ pub(super) fn lacks_volume(pod: &Pod) -> bool {
     conditions.iter().any(|condition| {
         condition.type_ == "PodScheduled"
             && condition.status == "False"
-            && condition.message.as_deref().is_some_and(|message| message.contains("unbound immediate"))
+            && condition.message.as_deref().is_some_and(waits_for_volume)
     })
 }
 
@@ -89,9 +89,11 @@ pub(super) fn lacks_volume(pod: &Pod) -> bool {
 /// there is no default. What a provisioner has failed to do, it tries again. `events` are about the claim.
 pub(super) fn volume_trouble(pod: &Pod, words: &VolumeWords, events: &[Event]) -> Option<Trouble> {
     lacks_volume(pod).then_some(())?;
-    let refused =
-        latest_message(events, "ProvisioningFailed").filter(|message| message.contains("storageclass"));
-    let refused = refused.filter(|message| message.contains("not found"));
+    // Source of the words: Kubernetes 1.34, `apimachinery/pkg/api/errors` (`NewNotFound`).
+    let no_class = |message: &&str| {
+        message.starts_with("storageclass.storage.k8s.io \"") && message.ends_with("\" not found")
+    };
+    let refused = latest_message(events, "ProvisioningFailed").filter(no_class);
     let reason = refused.or_else(|| latest_message(events, "FailedBinding"))?;
     let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
     let VolumeWords { claim, storage_class, .. } = words;

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use crate::api::{Refusal, name_of};
 use crate::diagnosis::{Cause, Diagnosis, Remedies, Trouble};
 use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
-use crate::pod::{PodState, diagnose};
+use crate::pod::{PodState, diagnose, missing_program};
 use crate::service::DeploymentWords;
 use crate::service::claim::{lacks_volume, volume_trouble};
 
@@ -123,7 +123,7 @@ pub(crate) fn subject(words: &DeploymentWords, pod: &Pod) -> Subject {
 /// Says what is to be expected of a pod that does not serve yet. `events` are about its [`subject`].
 pub(crate) fn of_pod<T>(words: &DeploymentWords, pod: &Pod, events: &[Event]) -> Outlook<T> {
     let volume = || words.volume.as_ref().and_then(|volume| volume_trouble(pod, volume, events));
-    let known = lacks_program(&words.remedies, pod).or_else(|| words.crash_loop(pod)).or_else(volume);
+    let known = lacks_program(words, pod).or_else(|| words.crash_loop(pod)).or_else(volume);
     if let Some(trouble) = known {
         return Outlook::Stuck(trouble);
     }
@@ -138,11 +138,10 @@ pub(crate) fn of_pod<T>(words: &DeploymentWords, pod: &Pod, events: &[Event]) ->
     Outlook::Waiting(format!("{waiting_for} ({})", name_of(pod)))
 }
 
-/// Says that a container's image does not have what it is to run, which another start does not change.
-/// Source of the words: runc and Go, `os/exec`.
-fn lacks_program(remedies: &Remedies, pod: &Pod) -> Option<Trouble> {
+/// Says that the container's image does not have what it is to run, which another start does not change.
+fn lacks_program(words: &DeploymentWords, pod: &Pod) -> Option<Trouble> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-    let messages = statuses.iter().flat_map(|status| {
+    let messages = statuses.iter().filter(|status| status.name == words.container).flat_map(|status| {
         let waiting = |state: &ContainerState| state.waiting.as_ref()?.message.clone();
         let ended = |state: &ContainerState| {
             let terminated = state.terminated.as_ref()?;
@@ -153,13 +152,9 @@ fn lacks_program(remedies: &Remedies, pod: &Pod) -> Option<Trouble> {
         let (now, before) = (status.state.as_ref(), status.last_state.as_ref());
         [now.and_then(waiting), now.and_then(ended), before.and_then(ended)].into_iter().flatten()
     });
-    let missing = ["no such file or directory", "executable file not found"];
-    let message = messages
-        .into_iter()
-        .find(|it| it.contains("exec: ") && missing.iter().any(|sign| it.contains(sign)))?;
-    let reason = message.split("exec: ").last().unwrap_or_default();
+    let reason = messages.into_iter().find_map(|message| missing_program(&message).map(str::to_owned))?;
     let message = format!("{} cannot start, as its image lacks a program: {reason}", name_of(pod));
-    let diagnosis = Diagnosis::of(Cause::Start, ErrorKind::BuilderStart, message, remedies);
+    let diagnosis = Diagnosis::of(Cause::Start, ErrorKind::BuilderStart, message, &words.remedies);
     Some(Trouble { diagnosis, grace: Duration::ZERO })
 }
 
@@ -167,7 +162,7 @@ fn lacks_program(remedies: &Remedies, pod: &Pod) -> Option<Trouble> {
 pub(crate) fn refused(remedies: &Remedies, owner: &str, message: &str) -> Trouble {
     let message = message.rsplit("Error creating: ").next().unwrap_or(message);
     let refusal = Refusal::of(message);
-    let grace = if refusal == Refusal::NoServiceAccount { NEW_NAMESPACE_GRACE } else { REFUSAL_GRACE };
+    let grace = if refusal.passes() { NEW_NAMESPACE_GRACE } else { REFUSAL_GRACE };
     let message = format!("the cluster refused a pod of {owner}: {message}");
     let diagnosis = Diagnosis::of(Cause::Refused(refusal), ErrorKind::Rejected, message, remedies);
     Trouble { diagnosis, grace }

@@ -20,11 +20,13 @@ const MAIN: &str = "main";
 const REMEDIES: Remedies = Remedies {
     memory: "more memory",
     evicted: "a larger node",
+    disk_limit: "more disk",
     scheduling: "fewer demands on nodes",
     port: None,
     image: "another image",
     start: "a better command",
     quota: "a smaller pod",
+    limit_range: "a pod within the range",
     pod_security: "another level",
     privileges: "fewer privileges",
 };

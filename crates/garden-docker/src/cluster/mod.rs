@@ -47,11 +47,13 @@ const WORDS: DeploymentWords = DeploymentWords {
         memory: backend::ADVICE.memory,
         evicted: "raise `resources.builder.requests` (memory, ephemeralStorage) so that the daemon gets a node with room, and run \
                   `Builder::init`",
+        disk_limit: "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
         scheduling: "check `systemNodeSelector` and `resources.builder.requests` against the cluster's nodes",
         port: None,
         image: "check `clusterDocker.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place",
         start: "see what the daemon said last; its image has to be one of Docker in Docker, and its volume must not be a network file system",
         quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
+        limit_range: "set amounts in `resources.builder` that the namespace's LimitRange allows",
         pod_security: PRIVILEGED,
         privileges: PRIVILEGED,
     },

@@ -55,12 +55,14 @@ const WORDS: DeploymentWords = DeploymentWords {
         memory: "raise `resources.util.limits.memory`, and run `Builder::init`",
         evicted: "raise `resources.util.requests` (memory, ephemeralStorage) so that the context service gets a node with room, or \
                   give it a volume with `storage.sync`; then run `Builder::init`",
+        disk_limit: "raise `resources.util.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
         scheduling: "check `kaniko.util.nodeSelector` (or `kaniko.nodeSelector`, if `kaniko.util` is not set) and \
                      `resources.util.requests` against the cluster's nodes",
         port: None,
         image: "check `kaniko.image`, and that nodes can pull it: `imagePullSecrets` of the service's own namespace are used for that",
         start: SHELL_HINT,
         quota: "lower `resources.util`, or raise the namespace's ResourceQuota",
+        limit_range: "set amounts in `resources.util` that the namespace's LimitRange allows",
         pod_security: RULES_HINT,
         privileges: RULES_HINT,
     },
