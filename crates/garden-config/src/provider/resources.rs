@@ -18,8 +18,8 @@ pub struct ProviderResources {
     /// For the registry within the cluster. Default: [`Resources::registry`].
     #[serde(skip_serializing_if = "Resources::is_default_registry")]
     pub registry: Resources,
-    /// For kaniko's context service. Default: [`Resources::util`], but without its limit of processors, which would slow
-    /// down every build.
+    /// For kaniko's context service. Default: [`Resources::util`], but with a limit of one processor, as its own
+    /// would slow down every build.
     #[serde(skip_serializing_if = "Resources::is_default_util")]
     pub util: Resources,
     /// For Garden's sync service. The context service has `resources.util`. Default: [`Resources::sync`].

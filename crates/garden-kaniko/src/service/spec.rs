@@ -126,13 +126,14 @@ fn pod(settings: &ServiceSettings) -> PodSpec {
 }
 
 /// The default for Garden's utility pod is a quarter of a processor at most. That was not meant for one that checks and
-/// hands on every context, and is not taken for somebody's wish.
+/// hands on every context, and is not taken for somebody's wish. The service gets one processor, which an API server and a network
+/// hardly keep busy. It cannot do without a limit: a namespace with a quota of `limits.cpu` takes no pod that has none.
 fn resources(settings: &ServiceSettings) -> ResourceRequirements {
     let mut requirements = resource_requirements(&settings.resources);
     if settings.resources == Resources::util()
         && let Some(limits) = &mut requirements.limits
     {
-        limits.remove("cpu");
+        limits.insert("cpu".to_owned(), Quantity("1".to_owned()));
     }
     requirements
 }

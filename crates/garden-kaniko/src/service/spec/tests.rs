@@ -50,6 +50,18 @@ fn every_option_is_in_the_service() {
     insta::assert_yaml_snapshot!(claim(&settings).expect("a claim"));
 }
 
+/// What a `ResourceQuota` of it wants each container to say. Source: Kubernetes 1.34, `pkg/quota/v1/evaluator/core/pods.go`.
+#[test]
+fn a_namespace_with_any_usual_quota_takes_the_service() {
+    let deployment = serde_json::to_value(deployment(&settings())).expect("serialises");
+    let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().expect("containers");
+    for container in containers {
+        for amount in ["/limits/cpu", "/limits/memory", "/requests/cpu", "/requests/memory"] {
+            assert!(container["resources"].pointer(amount).is_some(), "{amount}: {container}");
+        }
+    }
+}
+
 #[test]
 fn another_configuration_shows_and_the_same_does_not() {
     let configuration = |settings: &ServiceSettings| {
