@@ -301,7 +301,12 @@ impl Inner {
                 Ok(built) => return Ok(built),
                 Err(error) => error,
             };
-            let lost = matches!(error.kind(), ErrorKind::BuilderLost | ErrorKind::Evicted);
+            // A builder that was evicted for a limit of its own would be once more.
+            let lost = match error.kind() {
+                ErrorKind::BuilderLost => true,
+                ErrorKind::Evicted => error.is_retryable(),
+                _ => false,
+            };
             let pushed_meanwhile = *error.kind() == ErrorKind::PushFailed;
             // Registries with immutable tags refuse a version that somebody else has pushed
             // meanwhile, and a builder may be lost after it has pushed. It is the same version, so

@@ -22,17 +22,17 @@ const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49
 /// Ends its builds as it was told to, one after the other.
 #[derive(Debug)]
 struct Scripted {
-    ends: Mutex<VecDeque<Option<ErrorKind>>>,
+    ends: Mutex<VecDeque<Option<Error>>>,
     /// Told that there is an image, whatever the end.
     pushes_to: Arc<AtomicBool>,
 }
 
 impl Scripted {
-    fn new(ends: impl IntoIterator<Item = Option<ErrorKind>>) -> Arc<Self> {
+    fn new(ends: impl IntoIterator<Item = Option<Error>>) -> Arc<Self> {
         Self::that_pushes(&Arc::default(), ends)
     }
 
-    fn that_pushes(to: &Arc<AtomicBool>, ends: impl IntoIterator<Item = Option<ErrorKind>>) -> Arc<Self> {
+    fn that_pushes(to: &Arc<AtomicBool>, ends: impl IntoIterator<Item = Option<Error>>) -> Arc<Self> {
         Arc::new(Self { ends: Mutex::new(ends.into_iter().collect()), pushes_to: Arc::clone(to) })
     }
 
@@ -64,7 +64,7 @@ impl Backend for Scripted {
         Box::pin(async move {
             match end {
                 None => Ok(Pushed::new(DIGEST.parse().unwrap(), 0, 1)),
-                Some(kind) => Err(Error::new(kind, "as the script says")),
+                Some(error) => Err(error),
             }
         })
     }
@@ -111,15 +111,25 @@ fn failed() -> ErrorKind {
     ErrorKind::BuildFailed { step: None, exit_code: Some(1) }
 }
 
+/// An end that trying again does not change, as far as the backend knows.
+fn end(kind: ErrorKind) -> Option<Error> {
+    Some(Error::new(kind, "as the script says"))
+}
+
+/// The end of a builder that is lost with its node.
+fn lost(kind: ErrorKind) -> Option<Error> {
+    Some(Error::new(kind, "as the script says").retryable())
+}
+
 #[tokio::test]
 async fn a_build_that_loses_its_builder_is_begun_three_times_at_most() {
     let missing = Arc::new(AtomicBool::new(false));
-    let lost = || Some(ErrorKind::BuilderLost);
-    let backend = Scripted::new([lost(), Some(ErrorKind::Evicted), lost(), None]);
+    let lost_pod = || lost(ErrorKind::BuilderLost);
+    let backend = Scripted::new([lost_pod(), lost(ErrorKind::Evicted), lost_pod(), None]);
     let error = build(&backend, &missing, false).await.unwrap_err();
     assert_eq!((error.kind(), backend.left()), (&ErrorKind::BuilderLost, 1));
 
-    let backend = Scripted::new([lost(), None]);
+    let backend = Scripted::new([lost_pod(), None]);
     let error = build(&backend, &missing, false).await.unwrap_err();
     // Begun again; only that the registry of this test has no image makes it a failure.
     assert_eq!((error.kind(), backend.left()), (&ErrorKind::PushFailed, 0));
@@ -128,15 +138,16 @@ async fn a_build_that_loses_its_builder_is_begun_three_times_at_most() {
 #[tokio::test]
 async fn an_image_that_was_pushed_before_its_builder_was_lost_is_not_built_again() {
     let has_images = Arc::new(AtomicBool::new(false));
-    let backend = Scripted::that_pushes(&has_images, [Some(ErrorKind::BuilderLost), None]);
+    let backend = Scripted::that_pushes(&has_images, [lost(ErrorKind::BuilderLost), None]);
     let outcome = build(&backend, &has_images, false).await.unwrap();
     assert_eq!((outcome, backend.left()), (Outcome::AlreadyExists, 1));
 }
 
 #[tokio::test]
 async fn a_failed_step_is_never_tried_again() {
-    for kind in [failed(), ErrorKind::Unreachable, ErrorKind::OutOfMemory] {
-        let backend = Scripted::new([Some(kind.clone()), None]);
+    // One that is evicted for a limit of its own would reach it once more.
+    for kind in [failed(), ErrorKind::Unreachable, ErrorKind::OutOfMemory, ErrorKind::Evicted] {
+        let backend = Scripted::new([end(kind.clone()), None]);
         let error = build(&backend, &Arc::new(AtomicBool::new(false)), false).await.unwrap_err();
         assert_eq!((error.kind(), backend.left()), (&kind, 1));
     }
@@ -145,7 +156,7 @@ async fn a_failed_step_is_never_tried_again() {
 #[tokio::test]
 async fn an_image_that_is_forced_is_not_looked_for() {
     let present = Arc::new(AtomicBool::new(true));
-    let backend = Scripted::new([Some(ErrorKind::BuilderLost), None]);
+    let backend = Scripted::new([lost(ErrorKind::BuilderLost), None]);
     let outcome = build(&backend, &present, true).await.unwrap();
     assert!(matches!(outcome, Outcome::Built { .. }) && backend.left() == 0, "{outcome:?}");
     let outcome = build(&backend, &present, false).await.unwrap();

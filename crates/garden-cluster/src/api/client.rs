@@ -7,7 +7,7 @@ use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
 use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource, ResourceExt};
@@ -207,6 +207,17 @@ impl Cluster {
         let tries =
             ExponentialBuilder::default().with_min_delay(Duration::from_millis(300)).with_max_times(2);
         deleting.retry(tries).when(|error| !matches!(error.code(), Some(400..=499))).await
+    }
+
+    /// Has the pod `name`, if it is the one with this `uid`, end a second after its node has heard of it.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub(crate) async fn end_soon(&self, namespace: &str, name: &str, uid: &str) -> Result<(), ClusterError> {
+        let this_one = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let parameters = DeleteParams::default().grace_period(1).preconditions(this_one);
+        let action = format!("end Pod {namespace}/{name}");
+        answer(&action, self.api::<Pod>(namespace).delete(name, &parameters)).await.map(drop)
     }
 
     /// Makes sure that a namespace exists.

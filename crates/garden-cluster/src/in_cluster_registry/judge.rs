@@ -63,14 +63,18 @@ pub(super) fn unready(pods: &[Pod]) -> Option<&Pod> {
     })
 }
 
+/// Whether the proxy serves, whatever else the cluster has put into its pod.
 pub(super) fn is_ready(pod: &Pod) -> bool {
-    condition(pod, "Ready").is_some_and(|status| status == "True")
+    container(pod).is_some_and(|status| status.ready) && !is_on_lost_node(pod)
 }
 
-/// The kubelet of a lost node cannot say any more that the container is not ready.
+/// The kubelet of a lost node cannot say any more that containers are not ready.
 fn is_on_lost_node(pod: &Pod) -> bool {
-    let container_ready = container(pod).is_some_and(|status| status.ready);
-    container_ready && condition(pod, "Ready").is_some_and(|status| status != "True")
+    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
+    let all_are_ready = containers.unwrap_or_default().iter().all(|status| status.ready);
+    all_are_ready
+        && container(pod).is_some()
+        && condition(pod, "Ready").is_some_and(|status| status != "True")
 }
 
 fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a str> {
@@ -79,7 +83,8 @@ fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a str> {
 }
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    pod.status.as_ref()?.container_statuses.as_ref()?.first()
+    let mut statuses = pod.status.as_ref()?.container_statuses.as_ref()?.iter();
+    statuses.find(|status| status.name == PROXY_WORDS.container)
 }
 
 #[cfg(test)]

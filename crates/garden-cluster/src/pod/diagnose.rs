@@ -1,25 +1,29 @@
 use std::time::Duration;
 
 use garden_build_core::ErrorKind;
+use garden_build_core::words::fits;
 use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::diagnosis::{Cause, Diagnosis, Lack, Remedies, Trouble};
+use crate::diagnosis::{Cause, Diagnosis, Lack, Remedies, Trouble, waits_for_volume};
+
+mod waiting;
+
+use self::waiting::{init_trouble, own_trouble};
 
 /// How long a pod may be unschedulable before the build fails: long enough for a scheduler that is
 /// only busy, and for an autoscaler, which looks every ten seconds, to say that it adds a node.
 const SCHEDULING_GRACE: Duration = Duration::from_secs(12);
-
-/// How long pulling the builder's image may fail in a way that may pass, such as a time-out: the
-/// kubelet tries again after ten seconds.
-const PULL_GRACE: Duration = Duration::from_secs(25);
 
 /// How long a volume that is being provisioned may keep a pod unschedulable: disks of clouds take
 /// half a minute.
 const VOLUME_GRACE: Duration = Duration::from_secs(90);
 
 /// How long mounting volumes may fail: the kubelet retries, and a secret may arrive after its pod.
-const MOUNT_GRACE: Duration = Duration::from_secs(30);
+pub(super) const MOUNT_GRACE: Duration = Duration::from_secs(30);
+
+/// What to do about a container that none of ours is.
+pub(super) const ADDED: &str = "the cluster has added this container; ask its operator";
 
 /// How long an autoscaler may take to add a node.
 const SCALE_UP_GRACE: Duration = Duration::from_secs(15 * 60);
@@ -46,8 +50,8 @@ pub(crate) enum PodState {
 
 /// Says how far the pod has come, from its status and from the events about it.
 ///
-/// Looks at the single container `container`, and at every init container. What to do about a trouble that depends on how
-/// the pod was made, `remedies` have.
+/// Looks at `container`, which does the pod's work, and at init containers, without which it does not start. Others, which the
+/// cluster may have added, have no say. What to do about a trouble that depends on how the pod was made, `remedies` have.
 pub(crate) fn diagnose(pod: &Pod, container: &str, remedies: &Remedies, events: &[Event]) -> PodState {
     let status = pod.status.clone().unwrap_or_default();
     let named = |what: &str| format!("{} {what}", pod_name(pod));
@@ -56,17 +60,7 @@ pub(crate) fn diagnose(pod: &Pod, container: &str, remedies: &Remedies, events: 
 
     // The pod's own end comes before its containers': an evicted pod's containers may say anything.
     match reason {
-        "Evicted" => {
-            return PodState::Killed(
-                Diagnosis::of(
-                    Cause::Evicted,
-                    ErrorKind::Evicted,
-                    named(&format!("was evicted from its node: {message}")),
-                    remedies,
-                )
-                .retryable(),
-            );
-        }
+        "Evicted" => return PodState::Killed(evicted(pod, container, message, remedies)),
         "DeadlineExceeded" => {
             return PodState::Killed(Diagnosis::other(
                 ErrorKind::Timeout,
@@ -89,7 +83,8 @@ pub(crate) fn diagnose(pod: &Pod, container: &str, remedies: &Remedies, events: 
 
     let init = status.init_container_statuses.as_deref().unwrap_or_default();
     let main = status.container_statuses.as_deref().unwrap_or_default();
-    for container_status in main.iter().filter(|found| found.name == container) {
+    let own = || main.iter().filter(|found| found.name == container);
+    for container_status in own() {
         if let Some(ended) = ended(pod, container_status, remedies) {
             return ended;
         }
@@ -101,10 +96,9 @@ pub(crate) fn diagnose(pod: &Pod, container: &str, remedies: &Remedies, events: 
     if status.phase.as_deref() == Some("Failed") {
         return PodState::Killed(never_ran(pod, init, reason, message));
     }
-    for container_status in init.iter().chain(main) {
-        if let Some(trouble) = waiting_trouble(pod, container_status, remedies) {
-            return PodState::Stuck(trouble);
-        }
+    let of_init = init.iter().find_map(|status| init_trouble(pod, status));
+    if let Some(trouble) = of_init.or_else(|| own().find_map(|status| own_trouble(pod, status, remedies))) {
+        return PodState::Stuck(trouble);
     }
     if let Some(trouble) = scheduling_trouble(pod, remedies, events).or_else(|| mount_trouble(pod, events)) {
         return PodState::Stuck(trouble);
@@ -147,7 +141,7 @@ fn ended(pod: &Pod, status: &ContainerStatus, remedies: &Remedies) -> Option<Pod
         "OOMKilled" if terminated.exit_code != 0 => PodState::Killed(Diagnosis::of(
             Cause::OutOfMemory,
             ErrorKind::OutOfMemory,
-            format!("{name} ran out of memory{}", memory_limit(pod)),
+            format!("{name} ran out of memory{}", memory_limit(pod, &status.name)),
             remedies,
         )),
         // The runtime could not even start the process.
@@ -179,7 +173,7 @@ fn never_ran(pod: &Pod, init: &[ContainerStatus], reason: &str, message: &str) -
             format!(
                 "{name} could not be started: its init container `{init}` failed with exit code {exit_code}"
             ),
-            "the cluster has added this container; ask its operator",
+            ADDED,
         ),
         None => Diagnosis::other(
             ErrorKind::BuilderLost,
@@ -190,43 +184,24 @@ fn never_ran(pod: &Pod, init: &[ContainerStatus], reason: &str, message: &str) -
     }
 }
 
-fn waiting_trouble(pod: &Pod, status: &ContainerStatus, remedies: &Remedies) -> Option<Trouble> {
-    let waiting = status.state.as_ref()?.waiting.as_ref()?;
-    let reason = waiting.reason.as_deref().unwrap_or_default();
-    let message = waiting.message.as_deref().unwrap_or_default();
-    let name = pod_name(pod);
-    let (cause, kind, grace, what) = match reason {
-        "InvalidImageName" | "ErrImageNeverPull" => (
-            Cause::ImagePull,
-            ErrorKind::ImagePull,
-            Duration::ZERO,
-            format!("{name} cannot use the image `{}`: {message}", status.image),
-        ),
-        "ErrImagePull" | "ImagePullBackOff" | "ImageInspectError" | "RegistryUnavailable" => (
-            Cause::ImagePull,
-            ErrorKind::ImagePull,
-            if is_final_pull_failure(message) { Duration::ZERO } else { PULL_GRACE },
-            format!("{name} cannot pull the image `{}`: {message}", status.image),
-        ),
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" | "CrashLoopBackOff" => (
-            Cause::Start,
-            ErrorKind::BuilderStart,
-            MOUNT_GRACE,
-            format!("{name} could not be started ({reason}): {message}"),
-        ),
-        _ => return None,
-    };
-    let diagnosis = Diagnosis::of(cause, kind, what, remedies);
-    let may_pass = !grace.is_zero();
-    Some(Trouble { diagnosis: if may_pass { diagnosis.retryable() } else { diagnosis }, grace })
-}
-
-/// Registries that answered with a definite no will not change their mind within a build.
-fn is_final_pull_failure(message: &str) -> bool {
-    let message = message.to_ascii_lowercase();
-    ["not found", "manifest unknown", "unauthorized", "denied", "forbidden", "invalid reference"]
-        .iter()
-        .any(|sign| message.contains(sign))
+/// Says why the pod was evicted: for a limit of its own, which another try would reach as well, or for what its node lacked.
+///
+/// Source of the words: Kubernetes 1.34, `pkg/kubelet/eviction/helpers.go`.
+fn evicted(pod: &Pod, container: &str, message: &str, remedies: &Remedies) -> Diagnosis {
+    let what = format!("{} was evicted from its node: {message}", pod_name(pod));
+    let of_container = message.strip_prefix("Container ").and_then(|rest| {
+        let (name, rest) = rest.split_once(' ')?;
+        rest.starts_with("exceeded its local ephemeral storage limit ").then_some(name)
+    });
+    let of_pod = message
+        .starts_with("Pod ephemeral local storage usage exceeds the total limit of containers ")
+        || fits(message, &["Usage of EmptyDir volume \"", "\" exceeds the limit \""]);
+    match of_container {
+        Some(name) if name != container => Diagnosis::other(ErrorKind::Evicted, what, ADDED),
+        Some(_) => Diagnosis::of(Cause::DiskLimit, ErrorKind::Evicted, what, remedies),
+        None if of_pod => Diagnosis::of(Cause::DiskLimit, ErrorKind::Evicted, what, remedies),
+        None => Diagnosis::of(Cause::Evicted, ErrorKind::Evicted, what, remedies).retryable(),
+    }
 }
 
 fn scheduling_trouble(pod: &Pod, remedies: &Remedies, events: &[Event]) -> Option<Trouble> {
@@ -242,7 +217,7 @@ fn scheduling_trouble(pod: &Pod, remedies: &Remedies, events: &[Event]) -> Optio
     let announced = |reasons: &[&str]| events.iter().any(|event| tells_of(event, reasons));
     let grace = if announced(&["TriggeredScaleUp", "Nominated"]) {
         SCALE_UP_GRACE
-    } else if message.contains("unbound immediate PersistentVolumeClaims") {
+    } else if waits_for_volume(message) {
         VOLUME_GRACE
     } else if announced(&["NotTriggerScaleUp"]) {
         Duration::ZERO
@@ -303,11 +278,11 @@ fn last_seen(event: &Event) -> Option<Timestamp> {
     series.or(last).or(event.event_time.as_ref().map(|time| time.0))
 }
 
-fn memory_limit(pod: &Pod) -> String {
+fn memory_limit(pod: &Pod, container: &str) -> String {
     let limit = pod
         .spec
         .as_ref()
-        .and_then(|spec| spec.containers.first())
+        .and_then(|spec| spec.containers.iter().find(|found| found.name == container))
         .and_then(|container| container.resources.as_ref())
         .and_then(|resources| resources.limits.as_ref())
         .and_then(|limits| limits.get("memory"));

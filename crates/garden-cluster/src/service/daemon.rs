@@ -85,13 +85,11 @@ impl DaemonPod {
 }
 
 impl DeploymentWords {
-    /// Says why a container of `pod` cannot run that Kubernetes starts again and again.
+    /// Says why its container in `pod` cannot run that Kubernetes starts again and again.
     pub(crate) fn crash_loop(&self, pod: &Pod) -> Option<Trouble> {
-        let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
-        let status = statuses.iter().find(|status| {
-            let waiting = status.state.as_ref().and_then(|state| state.waiting.as_ref());
-            waiting.is_some_and(|waiting| waiting.reason.as_deref() == Some("CrashLoopBackOff"))
-        })?;
+        let status = status_of(pod, self.container)?;
+        let waiting = status.state.as_ref()?.waiting.as_ref()?;
+        (waiting.reason.as_deref() == Some("CrashLoopBackOff")).then_some(())?;
         let terminated = status.last_state.as_ref()?.terminated.as_ref()?;
         let diagnosis = match self.end_of(pod, &status.name, terminated) {
             diagnosis if diagnosis.cause == Cause::OutOfMemory => diagnosis,
@@ -174,6 +172,24 @@ fn has_run(terminated: &ContainerStateTerminated) -> bool {
         return false;
     };
     Duration::try_from(finished.0.duration_since(started.0)).is_ok_and(|ran| ran >= FIRST_BACK_OFF)
+}
+
+/// Whether the container serves, whatever else the cluster has put into its pod.
+pub(crate) fn serves(pod: &Pod, container: &str) -> bool {
+    status_of(pod, container).is_some_and(|status| status.ready) && !is_on_lost_node(pod)
+}
+
+/// Whether the container has ended for good in a pod that is told to stop, while another one in it goes on.
+pub(crate) fn is_outlived(pod: &Pod, container: &str) -> bool {
+    let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
+    let goes_on = |status: &ContainerStatus| {
+        status.name != container && status.state.as_ref().is_some_and(|state| state.running.is_some())
+    };
+    let has_ended =
+        |status: &ContainerStatus| status.state.as_ref().is_some_and(|state| state.terminated.is_some());
+    let stops = pod.metadata.deletion_timestamp.is_some();
+    let is_held = statuses.unwrap_or_default().iter().any(goes_on);
+    stops && is_held && status_of(pod, container).is_some_and(has_ended)
 }
 
 /// As long as the container with its startup probe runs, it is ready, and so is the pod. If it is not, the cluster has

@@ -10,7 +10,7 @@ use crate::api::{Cluster, ClusterError, Namespaced, name_of};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
 use crate::service::{
-    DaemonPod, DeploymentWords, claim, configuration, judge, replacement, rollout, service_selector,
+    DaemonPod, DeploymentWords, claim, configuration, judge, outlived, replacement, rollout, service_selector,
 };
 
 /// A Deployment of ours, whether it is installed or not.
@@ -155,8 +155,17 @@ impl ManagedDeployment {
     ) -> Result<T, ClusterError> {
         let too_late = |after, reason: &str| too_late(self.words.what, &self.namespace, after, reason);
         let (cluster, namespace, longest) = (&self.cluster, &self.namespace, self.words.longest);
+        let (lookout, ends) = outlived::lookout(self.words.container);
+        let judge = |shown: &Snapshot<Deployment>, seen: &[Event]| {
+            lookout.look_at(&shown.pods);
+            judge(shown, seen)
+        };
         // Boxed, for it is large, and often there is nothing to wait for.
-        Box::pin(until_ready(cluster, namespace, parts, judge, longest, too_late, events)).await
+        let waiting = Box::pin(until_ready(cluster, namespace, parts, judge, longest, too_late, events));
+        tokio::select! {
+            ready = waiting => ready,
+            never = ends.bring_about(cluster, namespace) => match never {},
+        }
     }
 
     /// Says that it is not installed, and what to do.

@@ -7,13 +7,14 @@
 //! * `judge`: what the cluster shows of a pod, and what that means; `rollout` and `replacement` judge a whole Deployment by
 //!   it. Pure.
 //! * `wait`: until it serves, by watches.
-//! * `daemon`: the pod that takes a build, and its end.
+//! * `daemon`: the pod that takes a build, and its end; `outlived`: what keeps a pod when its daemon has ended.
 
 mod claim;
 mod daemon;
 pub(crate) mod deployment;
 pub(crate) mod judge;
 mod objects;
+mod outlived;
 mod replacement;
 pub(crate) mod rollout;
 pub(crate) mod wait;

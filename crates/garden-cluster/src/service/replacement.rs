@@ -10,7 +10,7 @@ use crate::api::Refusal;
 use crate::diagnosis::{Cause, Diagnosis, Lack, Trouble};
 use crate::pod::latest_message;
 use crate::service::judge::{self, Outlook, Subject};
-use crate::service::{DaemonPod, DeploymentWords, configuration};
+use crate::service::{DaemonPod, DeploymentWords, configuration, daemon};
 
 /// What the cluster has of a Deployment.
 #[derive(Clone, Copy, Debug)]
@@ -75,11 +75,18 @@ pub(crate) fn outlook(
         None => maker.and_then(|maker| refused(words, maker, events)),
     };
     let is_finishing = |pod: &&Pod| pod.metadata.deletion_timestamp.is_some() && !judge::has_ended(pod);
+    let end_of = |pod: &Pod| {
+        let name = pod.name_any();
+        if daemon::is_outlived(pod, words.container) {
+            format!("what the cluster has added to the former daemon's Pod {name} to stop")
+        } else {
+            format!("the former daemon, Pod {name}, to finish its builds")
+        }
+    };
     match (trouble, pods.iter().find(is_finishing)) {
         // The volume, a share of the quota or of the node becomes free when the former daemon ends.
         (trouble, Some(finishing)) if trouble.as_ref().is_none_or(lacks_room) => {
-            let name = finishing.name_any();
-            Outlook::Waiting(format!("the former daemon, Pod {name}, to finish its builds"))
+            Outlook::Waiting(end_of(finishing))
         }
         (Some(trouble), _) => Outlook::Stuck(trouble),
         (None, _) => Outlook::Waiting(format!("the cluster to make the pod of {}", words.what)),

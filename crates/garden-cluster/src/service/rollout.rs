@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use crate::api::name_of;
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::service::DeploymentWords;
+use crate::service::daemon;
 use crate::service::judge::{self, Outlook};
 
 /// Judges a service by its Deployment and the pods of it; `choose` returns the pod that is used. `events` are about the
@@ -27,8 +28,10 @@ pub(crate) fn outlook<T>(
     if status.observed_generation < deployment.metadata.generation {
         return Outlook::Waiting(format!("the cluster to take note of Deployment {name}"));
     }
-    let amounts = [status.replicas, status.updated_replicas, status.available_replicas];
-    if amounts == [Some(1); 3]
+    // The cluster calls a pod available when all of its containers are ready, those that are not ours among them.
+    let serves = || judge::living(pods).pop().is_some_and(|pod| daemon::serves(pod, words.container));
+    if [status.replicas, status.updated_replicas] == [Some(1); 2]
+        && (status.available_replicas == Some(1) || serves())
         && let Some(chosen) = choose(pods)
     {
         return Outlook::Ready(chosen);

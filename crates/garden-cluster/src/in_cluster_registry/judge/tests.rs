@@ -29,12 +29,25 @@ fn pod(name: &str, created: &str, status: &Value) -> Pod {
     serde_json::from_value(json!({ "metadata": metadata, "status": status })).expect("a pod")
 }
 
+/// A pod whose containers are ready: one as the registry has it, and one as its proxies do.
 fn ready(name: &str) -> Pod {
+    let container =
+        |name: &str| json!({ "name": name, "ready": true, "restartCount": 0, "image": "", "imageID": "" });
     let status = json!({
         "conditions": [{ "type": "Ready", "status": "True" }],
-        "containerStatuses": [{ "name": "registry", "ready": true, "restartCount": 0, "image": "", "imageID": "" }],
+        "containerStatuses": [container("registry"), container("proxy")],
     });
     pod(name, "2026-01-01T00:00:00Z", &status)
+}
+
+/// Such a pod, and a container that the cluster has added and that never gets ready.
+fn beside_a_sidecar(name: &str) -> Pod {
+    let mut value = serde_json::to_value(ready(name)).expect("serialises");
+    let mut sidecar = value["status"]["containerStatuses"][0].clone();
+    (sidecar["name"], sidecar["ready"]) = (json!("istio-proxy"), json!(false));
+    value["status"]["containerStatuses"].as_array_mut().expect("a list").insert(0, sidecar);
+    value["status"]["conditions"][0]["status"] = json!("False");
+    serde_json::from_value(value).expect("a pod")
 }
 
 fn crashing(exit_code: i32, reason: &str, message: &str, restarts: i32) -> Pod {
@@ -140,6 +153,17 @@ fn the_registry_is_ready_when_its_latest_pod_is_and_the_former_is_gone() {
     let none = deployment(&json!({ "observedGeneration": 2, "replicas": 0 }));
     let Outlook::Waiting(what) = registry(&none, &[stopping], &[]) else { panic!("it waits") };
     assert!(what.contains("former pod"), "{what}");
+}
+
+#[test]
+fn a_container_that_the_cluster_has_added_keeps_nothing_from_being_ready() {
+    assert_eq!(registry(&rolling_out(), &[beside_a_sidecar("a")], &[]), Outlook::Ready(()));
+    assert_eq!(proxies(&daemon_set(1, 1), &[beside_a_sidecar("a")], &[]), Outlook::Ready(()));
+    // On a node that the cluster has lost, nothing says any more that a container is not ready.
+    let mut lost = ready("a");
+    let conditions = lost.status.as_mut().and_then(|status| status.conditions.as_mut());
+    conditions.expect("conditions")[0].status = "Unknown".to_owned();
+    assert!(matches!(registry(&rolling_out(), &[lost], &[]), Outlook::Waiting(_)));
 }
 
 #[test]

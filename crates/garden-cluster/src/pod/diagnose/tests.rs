@@ -8,7 +8,11 @@ use crate::diagnosis::tests::REMEDIES;
 fn pod(status: Value) -> Pod {
     serde_json::from_value(json!({
         "metadata": { "name": "kaniko-api", "namespace": "demo" },
-        "spec": { "containers": [{ "name": "kaniko", "resources": { "limits": { "memory": "64Mi" } } }] },
+        "spec": { "containers": [
+            // The cluster may put its own before ours.
+            { "name": "istio-proxy", "resources": { "limits": { "memory": "1Gi" } } },
+            { "name": "kaniko", "resources": { "limits": { "memory": "64Mi" } } },
+        ] },
         "status": status,
     }))
     .expect("a pod")
@@ -73,7 +77,7 @@ fn a_missing_image_is_final_at_once_and_an_unreachable_registry_is_not() {
     for (message, grace) in [
         ("rpc error: example/kaniko: not found", Duration::ZERO),
         ("failed to authorize: 401 Unauthorized", Duration::ZERO),
-        ("dial tcp: i/o timeout", PULL_GRACE),
+        ("failed to resolve reference \"r.example/denied:1\": dial tcp: i/o timeout", waiting::PULL_GRACE),
     ] {
         for reason in ["ErrImagePull", "ImagePullBackOff"] {
             let trouble =
@@ -85,13 +89,50 @@ fn a_missing_image_is_final_at_once_and_an_unreachable_registry_is_not() {
     }
 }
 
+fn init(state: Value, last: Value) -> Value {
+    json!({ "initContainerStatuses": [{
+        "name": "istio-init", "image": "example/init", "imageID": "", "ready": false, "restartCount": 1,
+        "state": state, "lastState": last,
+    }] })
+}
+
 #[test]
-fn an_init_container_that_cannot_be_pulled_is_seen() {
-    let status = json!({ "initContainerStatuses": [{
-        "name": "init", "image": "example/init", "imageID": "", "ready": false, "restartCount": 0,
-        "state": { "waiting": { "reason": "InvalidImageName", "message": "bad" } },
-    }] });
-    assert_eq!(stuck(status, &[]).diagnosis.kind, ErrorKind::ImagePull);
+fn an_init_container_that_cannot_be_pulled_is_seen_and_our_image_is_not_blamed() {
+    let waiting = json!({ "waiting": { "reason": "InvalidImageName", "message": "bad" } });
+    let diagnosis = stuck(init(waiting, json!({})), &[]).diagnosis;
+    assert_eq!((&diagnosis.kind, diagnosis.hint.as_deref()), (&ErrorKind::ImagePull, Some(ADDED)));
+    assert!(diagnosis.message.contains("`istio-init` cannot use the image `example/init`"), "{diagnosis}");
+}
+
+#[test]
+fn an_init_container_that_fails_is_named_while_it_is_tried_again_too() {
+    let failed = || json!({ "terminated": { "exitCode": 2, "reason": "Error", "message": "no iptables\n" } });
+    for (state, last) in [
+        (failed(), json!({})),
+        (json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } }), failed()),
+        (json!({ "running": {} }), failed()),
+    ] {
+        let trouble = stuck(init(state, last), &[]);
+        assert_eq!(trouble.grace, Duration::from_secs(30));
+        assert_eq!(trouble.diagnosis.hint.as_deref(), Some(ADDED));
+        let message = trouble.diagnosis.message;
+        assert!(
+            message.ends_with("init container `istio-init` fails with exit code 2: no iptables"),
+            "{message}"
+        );
+    }
+    let done = init(json!({ "terminated": { "exitCode": 0 } }), failed());
+    assert!(matches!(diagnose(&pod(done), "kaniko", &REMEDIES, &[]), PodState::Starting(_)));
+}
+
+#[test]
+fn what_the_cluster_has_put_beside_our_container_has_no_say() {
+    let mut status = container(json!({ "waiting": { "reason": "ContainerCreating" } }));
+    let mut beside = status["containerStatuses"][0].clone();
+    beside["name"] = json!("istio-proxy");
+    beside["state"] = json!({ "waiting": { "reason": "ErrImagePull", "message": "proxy: not found" } });
+    status["containerStatuses"].as_array_mut().expect("a list").insert(0, beside);
+    assert!(matches!(diagnose(&pod(status), "kaniko", &REMEDIES, &[]), PodState::Starting(_)));
 }
 
 #[test]
@@ -117,6 +158,30 @@ fn eviction_wins_over_what_the_container_says() {
     assert_eq!(diagnosis.kind, ErrorKind::Evicted);
     assert!(diagnosis.retryable);
     assert!(diagnosis.message.contains("ephemeral-storage"));
+}
+
+/// As Kubernetes 1.34 says it.
+#[test]
+fn an_eviction_for_a_limit_of_its_own_is_not_tried_again_and_blames_the_limit() {
+    let evicted =
+        |message: &str| killed(json!({ "phase": "Failed", "reason": "Evicted", "message": message }));
+    for message in [
+        "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi. ",
+        "Container kaniko exceeded its local ephemeral storage limit \"1Gi\". ",
+        "Usage of EmptyDir volume \"packs\" exceeds the limit \"1Gi\". ",
+    ] {
+        let diagnosis = evicted(message);
+        assert_eq!((diagnosis.cause, diagnosis.retryable), (Cause::DiskLimit, false), "{message}");
+        assert_eq!(
+            (diagnosis.kind, diagnosis.hint.as_deref()),
+            (ErrorKind::Evicted, Some(REMEDIES.disk_limit))
+        );
+    }
+    let low = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 900Mi. Container kaniko was \
+               using 3Gi, request is 0, has larger consumption of ephemeral-storage. ";
+    assert_eq!((evicted(low).cause, evicted(low).retryable), (Cause::Evicted, true));
+    let others = evicted("Container istio-proxy exceeded its local ephemeral storage limit \"1Gi\". ");
+    assert_eq!((others.hint.as_deref(), others.retryable), (Some(ADDED), false));
 }
 
 #[test]

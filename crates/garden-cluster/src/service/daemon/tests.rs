@@ -89,6 +89,17 @@ fn a_daemon_is_dead_once_its_container_has_ended_even_if_another_runs_already() 
 }
 
 #[test]
+fn a_container_beside_the_daemon_that_keeps_dying_is_none_of_its_troubles() {
+    let mut status = running(true);
+    let mut beside = status["containerStatuses"][0].clone();
+    beside["name"] = json!("istio-proxy");
+    beside["state"] = json!({ "waiting": { "reason": "CrashLoopBackOff" } });
+    beside["lastState"] = json!({ "terminated": { "exitCode": 1, "reason": "Error" } });
+    status["containerStatuses"].as_array_mut().expect("a list").insert(0, beside);
+    assert_eq!(WORDS.crash_loop(&pod(status)), None);
+}
+
+#[test]
 fn an_evicted_daemon_is_dead() {
     let status = json!({ "phase": "Failed", "reason": "Evicted", "message": "low on disk" });
     let diagnosis = WORDS.death(&pod(status), "containerd://1").expect("dead");

@@ -146,6 +146,31 @@ fn a_new_daemon_waits_for_the_builds_of_the_former_one_if_it_needs_its_place() {
 }
 
 #[test]
+fn a_former_daemon_that_has_ended_is_not_said_to_build() {
+    let mut ended = with(json!({ "terminated": { "exitCode": 0 } }), false);
+    let mut beside = running(true)["containerStatuses"][0].clone();
+    beside["name"] = json!("istio-proxy");
+    ended["containerStatuses"].as_array_mut().expect("a list").push(beside);
+    let former = terminating(pod("former", "other", OLD, ended));
+    assert_eq!(
+        waits_for(&outlook(&[former], None, WANTED, &[])),
+        "what the cluster has added to the former daemon's Pod former to stop"
+    );
+}
+
+#[test]
+fn a_quota_that_no_end_of_another_pod_satisfies_is_told_at_once() {
+    let former = terminating(ready("former", "other", OLD));
+    for message in [
+        "pods is forbidden: exceeded quota: none, requested: pods=1, used: pods=0, limited: pods=0",
+        "pods is forbidden: failed quota: compute: must specify limits.cpu for: istio-proxy",
+    ] {
+        let trouble = stuck(outlook(std::slice::from_ref(&former), Some(&refused(message)), WANTED, &[]));
+        assert_ne!(trouble.diagnosis.hint.as_deref(), Some(WORDS.remedies.quota), "{message}");
+    }
+}
+
+#[test]
 fn a_refused_pod_is_told_with_a_remedy() {
     let cases = [
         ("pods is forbidden: exceeded quota: small", WORDS.remedies.quota),

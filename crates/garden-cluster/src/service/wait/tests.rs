@@ -135,6 +135,7 @@ async fn a_service_is_waited_for_by_watches_and_each_thing_is_told_once() {
     one.alter(|pod| pod["status"]["qosClass"] = "BestEffort".into());
     sleep(Duration::from_secs(60)).await;
     one.run();
+    one.alter(|pod| pod["status"]["containerStatuses"][0]["ready"] = false.into());
     settle().await;
     rolled_out(&fake);
     ended(waiting).await.expect("ready");
