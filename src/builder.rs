@@ -59,7 +59,12 @@ impl Builder {
     /// cannot be used. The cluster itself is not asked yet.
     pub async fn connect(provider: ProviderConfig) -> Result<Self> {
         let cluster = Cluster::connect(&provider).await.map_err(|error| {
-            Error::from(error).with_hint("set the provider's `kubeconfig` and `context`, or KUBECONFIG")
+            let error = Error::from(error);
+            // Whether it is the configuration itself, or what it names.
+            match error.hint() {
+                Some(_) => error,
+                None => error.with_hint("set the provider's `kubeconfig` and `context`, or KUBECONFIG"),
+            }
         })?;
         Self::new(provider, &cluster, DaemonChoice::Environment)
     }

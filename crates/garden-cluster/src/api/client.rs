@@ -67,7 +67,7 @@ impl Cluster {
             (None, None) => Config::infer().await.map_err(|error| with_causes(&error)),
         };
         let config = config.map_err(unusable)?;
-        http_client::client(config, proxies).map(Self::new).map_err(|error| unusable(with_causes(&error)))
+        http_client::client(config, proxies).map(Self::new)
     }
 
     /// Returns the client, for calls that only one build mode makes.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use garden_build_core::{Error, ErrorKind};
 
 use crate::api::Refusal;
+use crate::api::credential_plugin::NoCredentials;
 use crate::diagnosis::Diagnosis;
 
 /// Why the cluster did not do what it was asked to.
@@ -14,6 +15,14 @@ pub enum ClusterError {
     Kubeconfig {
         /// What is wrong with it.
         reason: String,
+    },
+    /// The program that the kubeconfig names for credentials has none.
+    #[error("{reason}")]
+    CredentialPlugin {
+        /// Which program, and why, without anything that may be a secret.
+        reason: String,
+        /// What to do about it.
+        hint: &'static str,
     },
     /// The API server answered a request with a failure.
     #[error("the cluster refused to {action}: {}", .status.message)]
@@ -107,7 +116,10 @@ impl ClusterError {
         let action = action.into();
         match error {
             kube::Error::Api(status) => Self::Refused { action, status, hint: None },
-            error => Self::Unreachable { action, source: Box::new(error) },
+            error => match NoCredentials::behind(&error, None) {
+                Some(found) => found.report(),
+                None => Self::Unreachable { action, source: Box::new(error) },
+            },
         }
     }
 }
@@ -119,6 +131,9 @@ impl From<ClusterError> for Error {
             // Both name the option themselves, or whoever asked knows it.
             ClusterError::Kubeconfig { .. } | ClusterError::PullSecret { .. } => {
                 Self::new(ErrorKind::Config, message)
+            }
+            ClusterError::CredentialPlugin { hint, .. } => {
+                Self::new(ErrorKind::Unauthorized, message).with_hint(hint)
             }
             ClusterError::Refused { action, status, hint } => refused(message, &action, &status, hint),
             ClusterError::Unreachable { source, .. } => Self::new(ErrorKind::Unreachable, message)

@@ -1,3 +1,4 @@
+use garden_build_core::with_causes;
 use garden_network::{Proxies, ProxyConnector};
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -9,6 +10,9 @@ use rustls::crypto::CryptoProvider;
 use tower::retry::RetryLayer;
 use tower::{BoxError, ServiceBuilder};
 
+use crate::api::ClusterError;
+use crate::api::credential_plugin::{self, NoCredentials};
+
 /// Makes a client like kube's own, without its tracing of requests, and so that what is written leaves at
 /// once.
 ///
@@ -17,7 +21,18 @@ use tower::{BoxError, ServiceBuilder};
 /// of small messages. A client that a caller has set up keeps what the caller chose.
 ///
 /// It goes through `proxies`, not through the configuration's: kube compares `NO_PROXY` with the proxy's own host.
-pub(crate) fn client(config: Config, proxies: Proxies) -> kube::Result<Client> {
+///
+/// # Errors
+/// If the configuration cannot be used, or a credential plugin that it names has no credentials.
+pub(crate) fn client(config: Config, proxies: Proxies) -> Result<Client, ClusterError> {
+    let plugin = credential_plugin::program(&config);
+    with_layers(config, proxies).map_err(|error| match NoCredentials::behind(&error, plugin.as_deref()) {
+        Some(found) => found.report(),
+        None => ClusterError::Kubeconfig { reason: with_causes(&error) },
+    })
+}
+
+fn with_layers(config: Config, proxies: Proxies) -> kube::Result<Client> {
     if CryptoProvider::get_default().is_none() {
         // Fails only if another thread was quicker, which is as good.
         let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -31,8 +46,10 @@ pub(crate) fn client(config: Config, proxies: Proxies) -> kube::Result<Client> {
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
     connector.set_reset_reader_on_write(config.reset_reader_on_write);
+    let plugin = credential_plugin::program(&config);
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()
+        .map_err(move |error: BoxError| NoCredentials::in_place_of(error, plugin.as_deref()))
         .layer(config.base_uri_layer())
         .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
         .option_layer(config.auth_layer()?)

@@ -1,6 +1,7 @@
 //! The API server: the one client of it, the proxies before it, what it refuses, and watches that go on after a break.
 
 mod client;
+mod credential_plugin;
 mod error;
 mod http_client;
 mod namespaced;
