@@ -5,6 +5,8 @@
 //!
 //! Source: OCI image specification, `image-layout.md`; moby, `image/tarexport/load.go`.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use futures::StreamExt as _;
 use garden_build_core::{Digest, Error, ErrorKind, ImageReference};
 use serde_json::{Value, json};
@@ -19,6 +21,9 @@ use crate::remedies::Remedies;
 
 /// Tar archives consist of blocks of this many bytes.
 const BLOCK: usize = 512;
+
+/// How many manifests are read to find the one for a platform. Lists that were joined have two levels.
+const MOST_LISTED: usize = 64;
 
 /// Of an image, that which is for one platform, or all.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,21 +110,39 @@ pub async fn save(
 }
 
 /// Finds the image for `platform`: an index names the platforms of its images, other images are for one only, whichever
-/// that is.
+/// that is. What an index lists may be an index as well, of whichever platforms unless it says so.
+///
+/// Source: OCI image specification 1.1, `image-index.md`, field `manifests`.
 async fn select(source: &Location, root: Manifest, platform: &Platform) -> Result<Manifest, SaveError> {
     if root.kind() != ManifestKind::Index {
         return Ok(root);
     }
-    let is_wanted = |child: &&Descriptor| child.platform.as_ref().is_some_and(|found| found.serves(platform));
-    let Some(child) = root.children().iter().find(is_wanted) else {
-        let available = root.children().iter().filter_map(|child| child.platform.as_ref());
-        let available: Vec<String> =
-            available.filter(|found| found.os != "unknown").map(ToString::to_string).collect();
-        let available = if available.is_empty() { "none".to_owned() } else { available.join(", ") };
-        let (image, platform) = (source.image.clone(), platform.clone());
-        return Err(SaveError::NoSuchPlatform { image, platform, available });
-    };
-    Ok(source.part(child.digest).await?)
+    let (mut lists, mut read) = (VecDeque::from([root]), 0);
+    let mut available = BTreeSet::new();
+    while let Some(list) = lists.pop_front() {
+        let is_wanted =
+            |child: &&Descriptor| child.platform.as_ref().is_some_and(|found| found.serves(platform));
+        let is_list =
+            |child: &&Descriptor| child.platform.is_none() && media_type::is_index(&child.media_type);
+        let wanted = list.children().iter().find(is_wanted);
+        for child in wanted.into_iter().chain(list.children().iter().filter(is_list)) {
+            // Whoever lists themselves never end.
+            if read == MOST_LISTED {
+                break;
+            }
+            read += 1;
+            let child = source.part(child.digest).await?;
+            if child.kind() != ManifestKind::Index {
+                return Ok(child);
+            }
+            lists.push_back(child);
+        }
+        let platforms = list.children().iter().filter_map(|child| child.platform.as_ref());
+        available.extend(platforms.filter(|found| found.os != "unknown").map(ToString::to_string));
+    }
+    let available = available.into_iter().collect::<Vec<_>>().join(", ");
+    let available = if available.is_empty() { "none".to_owned() } else { available };
+    Err(SaveError::NoSuchPlatform { image: source.image.clone(), platform: platform.clone(), available })
 }
 
 /// `docker load` takes one image: the only one, as there is no telling which of several is meant.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::client::RegistryClient;
 use crate::error::RegistryError;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestKind};
 
 /// The largest configuration that is read, in bytes. They have a few KiB.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -61,7 +61,11 @@ impl RegistryClient {
             reason,
         };
         let config = manifest.config();
-        let config = config.ok_or_else(|| wrong(manifest.digest(), "it is not an image".to_owned()))?;
+        let what = match manifest.kind() {
+            ManifestKind::Index => "it is a list of images, and none of them",
+            ManifestKind::Image | ManifestKind::Unknown => "it is not an image",
+        };
+        let config = config.ok_or_else(|| wrong(manifest.digest(), what.to_owned()))?;
         let text = self.blob(repository, config)?.bytes(LARGEST).await?;
         ImageConfig::parse(&text).map_err(|reason| wrong(config.digest, reason))
     }

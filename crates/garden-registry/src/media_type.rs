@@ -33,6 +33,11 @@ pub(crate) fn is_non_distributable(media_type: &str) -> bool {
         || media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
 }
 
+/// Tells whether a manifest of this type lists others.
+pub(crate) fn is_index(media_type: &str) -> bool {
+    [INDEX, DOCKER_LIST].contains(&media_type)
+}
+
 /// Returns a `Content-Type` without its parameters.
 pub(crate) fn essence(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()

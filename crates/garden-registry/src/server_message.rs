@@ -10,6 +10,7 @@ const LONGEST: usize = 300;
 pub(crate) struct ServerMessage {
     code: String,
     message: String,
+    is_page: bool,
 }
 
 /// Source: OCI distribution specification, section "Error Codes"; RFC 6749, section 5.2
@@ -35,6 +36,7 @@ impl ServerMessage {
     /// Reads an error's body. A server may echo what it was sent, so a message in which one of
     /// `secrets` stands is dropped.
     pub(crate) fn read(body: &[u8], secrets: &[&str]) -> Self {
+        let is_page = is_page(body);
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
         let first = body.errors.into_iter().next().unwrap_or_default();
         let clean = |text: Option<String>| {
@@ -46,7 +48,13 @@ impl ServerMessage {
         Self {
             code: clean(first.code.or(body.error)),
             message: clean(first.message.or(body.error_description).or(body.details).or(body.message)),
+            is_page,
         }
+    }
+
+    /// Tells whether it is a page for people. Registries and token servers have none; proxies that filter do.
+    pub(crate) fn is_page(&self) -> bool {
+        self.is_page
     }
 
     /// Tells whether the registry means that there is no such image.
@@ -57,11 +65,18 @@ impl ServerMessage {
     /// Returns code and message, or `None` if the server did not say anything useful.
     pub(crate) fn text(&self) -> Option<String> {
         match (self.code.as_str(), self.message.as_str()) {
+            ("", "") if self.is_page => Some("a web page instead of an answer".to_owned()),
             ("", "") => None,
             ("", text) | (text, "") => Some(text.to_owned()),
             (code, message) => Some(format!("{code}: {message}")),
         }
     }
+}
+
+fn is_page(body: &[u8]) -> bool {
+    let text = body.trim_ascii_start();
+    let begins = |tag: &[u8]| text.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
+    begins(b"<html") || begins(b"<!doctype html")
 }
 
 #[cfg(test)]
@@ -76,7 +91,9 @@ mod tests {
             (r#"{"error":"invalid_grant","error_description":"expired"}"#, Some("invalid_grant: expired")),
             (r#"{"details":"incorrect username or password"}"#, Some("incorrect username or password")),
             (r#"{"errors":[]}"#, None),
-            ("<html>", None),
+            ("oops", None),
+            ("\r\n<!DOCTYPE HTML>\n<title>Blocked</title>", Some("a web page instead of an answer")),
+            ("<html lang=en>", Some("a web page instead of an answer")),
         ] {
             assert_eq!(ServerMessage::read(body.as_bytes(), &[]).text().as_deref(), expected, "{body}");
         }

@@ -109,7 +109,10 @@ impl RegistryClient {
             StatusCode::UNAUTHORIZED => {
                 authenticator.refused(endpoint, access, presented.as_ref(), said.text())
             }
-            StatusCode::FORBIDDEN if is_registry => authenticator.forbidden(endpoint, access, said.text()),
+            // A page was not written by the registry, which has not judged our credentials then.
+            StatusCode::FORBIDDEN if is_registry && !said.is_page() => {
+                authenticator.forbidden(endpoint, access, said.text())
+            }
             _ => RegistryError::Unexpected {
                 server,
                 repository: access.repository.to_owned(),

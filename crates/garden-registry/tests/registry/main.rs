@@ -7,5 +7,6 @@ mod connection;
 mod credential_table;
 mod helper_programs;
 mod helpers;
+mod lists;
 mod resolve;
 mod support;

@@ -177,6 +177,20 @@ async fn the_reason_of_a_refusal_is_fetched_once() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_proxy_that_filters_says_nothing_of_credentials() {
+    let server = FakeServer::start(|seen| match seen.method.as_str() {
+        "GET" => body(403, "<!DOCTYPE html><html><title>Blocked by policy</title></html>"),
+        _ => status(403),
+    })
+    .await;
+    let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("blocked");
+    assert!(matches!(&error, RegistryError::Unexpected { .. }), "{error}");
+    let error = error.explain(&Remedies::OF_PROGRAM);
+    assert!(error.message().contains("a web page instead of an answer"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("no proxy answers in its place")), "{error}");
+}
+
+#[tokio::test]
 async fn an_unknown_name_is_missing_whatever_the_status() {
     let server = FakeServer::start(|_| body(400, r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#)).await;
     let client = server.plain().build().expect("valid");
