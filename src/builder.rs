@@ -6,7 +6,7 @@ use std::time::Instant;
 use garden_build_core::context::DigestCache;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Caveat, Digest, Error, ErrorKind, EventSink,
-    ImageReference, Pushed, Result, SweepReport, event_channel,
+    ImageReference, LONGEST_ARGUMENT, Pushed, Result, SweepReport, event_channel,
 };
 use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
 use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
@@ -287,6 +287,7 @@ impl Inner {
                 for Caveat { message, hint, .. } in &prepared.caveats {
                     cx.events.warn(message.clone(), hint.clone());
                 }
+                warn_of_oversized_arguments(&prepared.request, &cx.events);
                 let job = self.job(prepared)?;
                 let (digest, outcome) = self.build_missing(&job, cx).await?;
                 (job.destination, digest, outcome)
@@ -384,6 +385,19 @@ impl Inner {
                 Ok(pushed)
             }
         }
+    }
+}
+
+/// A RUN that is given one fails before its command begins, and only its shell says why.
+fn warn_of_oversized_arguments(request: &BuildRequest, events: &EventSink) {
+    for name in request.oversized_build_args() {
+        let message = format!(
+            "`buildArgs.{name}` is longer than the {LONGEST_ARGUMENT} bytes that Linux gives to a program, so no RUN can start in a stage \
+             that declares it"
+        );
+        let hint =
+            "put it into a file of the build context, which the Dockerfile copies, or into several arguments";
+        events.warn(message, Some(hint.to_owned()));
     }
 }
 

@@ -39,7 +39,7 @@ pub use framed_hasher::FramedHasher;
 pub use image_flag::ImageFlag;
 pub use inputs::{BuildSecret, NamedContext};
 pub use reference::{ImageReference, ReferenceError};
-pub use request::{BuildRequest, IgnoreFiles};
+pub use request::{BuildRequest, IgnoreFiles, LONGEST_ARGUMENT};
 pub use user_cache::{read_private_file, user_cache_directory, write_private_file};
 pub use version::Version;
 

@@ -6,6 +6,10 @@ use serde::Serialize;
 
 use crate::{BuildSecret, NamedContext};
 
+/// The longest argument, or entry of an environment, that Linux gives to a program, in bytes.
+/// Source: `execve(2)`, `MAX_ARG_STRLEN`: 32 pages of 4096 bytes, the last byte of which is a zero.
+pub const LONGEST_ARGUMENT: usize = 32 * 4096 - 1;
+
 /// How long a build may take unless the request says otherwise, as in Garden.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1200);
 
@@ -243,6 +247,14 @@ impl BuildRequest {
     pub fn force(mut self, force: bool) -> Self {
         self.force = force;
         self
+    }
+
+    /// Returns the names of the build arguments that no RUN can be given, as they would be too long an entry of its environment.
+    pub fn oversized_build_args(&self) -> impl Iterator<Item = &str> {
+        let length = |name: &str, value: &str| name.len() + "=".len() + value.len();
+        let oversized =
+            self.build_args.iter().filter(move |(name, value)| length(name, value) > LONGEST_ARGUMENT);
+        oversized.map(|(name, _)| name.as_str())
     }
 
     /// Returns whether an image that exists is replaced, rather than taken for the one that is asked for: with

@@ -210,6 +210,7 @@ impl Backend for KanikoBackend {
     }
 
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {
+        spec::check_lengths(request)?;
         let lists = [flags::parse(&request.extra_flags)?, flags::parse(&self.settings.options.extra_flags)?];
         Ok(flags::image_flags(&lists))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use garden_build_core::{Error, ErrorKind, ImageFlag};
+use garden_build_core::{Error, ErrorKind, ImageFlag, LONGEST_ARGUMENT};
 
 /// One flag of the executor, as the user wrote it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +21,16 @@ pub enum FlagError {
     /// A flag that garden-build sets itself.
     #[error("`extraFlags`: `--{0}` cannot be set: garden-build sets it for every build")]
     Reserved(String),
+    /// More than Linux gives to a program as one argument.
+    #[error(
+        "`{field}`: the executor's argument of it would have {bytes} bytes, and Linux gives a program {LONGEST_ARGUMENT} at most"
+    )]
+    TooLong {
+        /// The field of the request.
+        field: String,
+        /// The length of the argument.
+        bytes: usize,
+    },
 }
 
 /// Flags that make the build what it is: what it reads, where it pushes, how we hear of it.
@@ -85,6 +95,9 @@ impl From<FlagError> for Error {
         let hint = match &error {
             FlagError::NotAFlag(_) => "write `--name=value`, or `--name` and `value` as two entries",
             FlagError::Reserved(_) => "remove it",
+            FlagError::TooLong { .. } => {
+                "put it into a file of the build context, which the Dockerfile copies, or into several arguments"
+            }
         };
         Self::new(ErrorKind::Config, error.to_string()).with_hint(hint)
     }

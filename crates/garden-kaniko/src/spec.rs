@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use garden_build_core::BuildJob;
+use garden_build_core::{BuildJob, BuildRequest, LONGEST_ARGUMENT};
 use garden_cluster::{
     Ownership, PushTarget, Remedies, builder_service_account, builder_service_account_name,
     resource_requirements, tolerations,
@@ -282,6 +282,24 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
         flags::defaults(&job.push_to.name()),
     ]));
     Ok(arguments)
+}
+
+/// Makes sure that the executor can be given what is in the request. Its container could not be started.
+///
+/// # Errors
+/// If something is too long.
+pub(crate) fn check_lengths(request: &BuildRequest) -> Result<(), FlagError> {
+    let too_long = |field: String, flag: &str, value: &str| {
+        let bytes = flag.len() + value.len();
+        if bytes <= LONGEST_ARGUMENT { Ok(()) } else { Err(FlagError::TooLong { field, bytes }) }
+    };
+    for (name, value) in &request.build_args {
+        too_long(format!("buildArgs.{name}"), &format!("--build-arg={name}="), value)?;
+    }
+    for (name, value) in &request.labels {
+        too_long(format!("labels.{name}"), &format!("--label={name}="), value)?;
+    }
+    request.extra_flags.iter().try_for_each(|flag| too_long("extraFlags".to_owned(), "", flag))
 }
 
 /// The executor's steps run in its own container, so they see the pod's `/etc/hosts`.

@@ -253,3 +253,16 @@ fn labels_hosts_and_no_cache_reach_the_executor_and_no_cache_is_stronger_than_an
         ("10.0.0.7", Some(&["db.local".to_owned()][..]))
     );
 }
+
+#[test]
+fn what_linux_gives_to_no_program_is_refused_before_anything_starts() {
+    let checked = |length: usize| {
+        let job = job(|request| request.build_arg("MANIFEST", "x".repeat(length)));
+        check_lengths(&job.request)
+    };
+    let flag = "--build-arg=MANIFEST=".len();
+    assert!(checked(LONGEST_ARGUMENT - flag).is_ok());
+    let error = garden_build_core::Error::from(checked(LONGEST_ARGUMENT - flag + 1).expect_err("too long"));
+    assert!(error.message().starts_with("`buildArgs.MANIFEST`: "), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("file of the build context")), "{error}");
+}
