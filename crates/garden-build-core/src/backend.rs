@@ -152,12 +152,19 @@ impl BuildContext {
     pub async fn stopped(&self) -> Error {
         tokio::select! {
             () = self.cancel.cancelled() => Error::new(ErrorKind::Cancelled, "the build was cancelled"),
-            () = tokio::time::sleep_until(self.deadline) => Error::new(
-                ErrorKind::Timeout,
-                format!("the build did not end within its time limit of {} s", self.time_limit.as_secs()),
-            )
-            .with_hint("raise the request's timeout if the build needs longer"),
+            () = tokio::time::sleep_until(self.deadline) => self.out_of_time(),
         }
+    }
+
+    /// Says that time is up, and for what it was spent.
+    fn out_of_time(&self) -> Error {
+        let limit = self.time_limit.as_secs();
+        let account = self.events.account().map(|account| format!(": {account}")).unwrap_or_default();
+        Error::new(
+            ErrorKind::Timeout,
+            format!("the build did not end within its time limit of {limit} s{account}"),
+        )
+        .with_hint("raise the request's timeout if the build needs longer")
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::Result;
 use crate::event::{Event, StepId, Stream};
+use crate::phases::Phases;
 
 /// Log lines and progress counters that wait for a slow consumer before the oldest are dropped.
 const CAPACITY: usize = 4096;
@@ -26,6 +27,7 @@ struct Shared {
     queue: Mutex<Queue>,
     changed: Notify,
     next_step: AtomicU64,
+    phases: Mutex<Phases>,
 }
 
 #[derive(Default, Debug)]
@@ -75,6 +77,10 @@ impl Shared {
         // Every method leaves the queue consistent, so a panic elsewhere does not spoil it.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn phases(&self) -> MutexGuard<'_, Phases> {
+        self.phases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Closes the queue when the last sink is gone.
@@ -100,8 +106,16 @@ impl EventSink {
     /// Reports `event`.
     pub fn emit(&self, event: Event) {
         let shared = &self.sender.0;
+        if Phases::concerns(&event) {
+            shared.phases().note(&event);
+        }
         shared.queue().push(event);
         shared.changed.notify_one();
+    }
+
+    /// Says what is under way and what it waits for, and how long the longest steps before took; `None` if nothing is known.
+    pub(crate) fn account(&self) -> Option<String> {
+        self.sender.0.phases().account()
     }
 
     /// Reports that a step began; the returned [`Step`] reports the rest of its life.

@@ -21,6 +21,7 @@ mod event_channel;
 mod framed_hasher;
 mod image_flag;
 mod inputs;
+mod phases;
 mod reference;
 mod request;
 mod user_cache;

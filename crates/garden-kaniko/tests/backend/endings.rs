@@ -141,7 +141,8 @@ async fn whatever_kills_a_build_is_named_and_nothing_is_left() {
             Failure {
                 name: "its time",
                 kind: ErrorKind::Timeout,
-                message: "3600",
+                // For what it was spent.
+                message: "was done last",
                 can_be_tried_again: false,
             },
             |_| {},
