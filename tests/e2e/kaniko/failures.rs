@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use garden_build::{Error, ErrorKind, Event};
 use kube::api::DeleteParams;
+use serde_json::json;
 
 use crate::site::{Project, in_project, running};
 
@@ -108,6 +109,32 @@ async fn a_quota_that_is_exceeded_is_named() {
         assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
         assert!(error.message().contains("exceeded quota: small"), "{error}");
         assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_namespace_with_quotas_of_all_usual_amounts_takes_a_build() {
+    in_project("quotas", async |project| {
+        let amounts = json!({
+            "limits.cpu": "8", "limits.memory": "16Gi", "requests.cpu": "2", "requests.memory": "4Gi", "pods": "5",
+            "count/deployments.apps": "1", "secrets": "10",
+        });
+        project.limit("usual", amounts).await;
+        project.dockerfile("RUN true\n");
+        project.builder().build(project.request()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_quota_that_allows_no_pod_is_not_cured_by_a_smaller_one() {
+    in_project("no-pods", async |project| {
+        project.limit("none", json!({ "pods": "0" })).await;
+        project.dockerfile("RUN true\n");
+        let error = failure(project).await;
+        assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("allows none of this")), "{error}");
     })
     .await;
 }

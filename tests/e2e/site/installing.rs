@@ -67,9 +67,13 @@ impl Project {
 
     /// Limits the memory that all pods of the namespace may reserve together.
     pub(crate) async fn limit_memory(&self, quota: &str, memory: &str) {
+        self.limit(quota, json!({ "requests.memory": memory })).await;
+    }
+
+    /// Limits what all objects of the namespace may take together.
+    pub(crate) async fn limit(&self, quota: &str, hard: serde_json::Value) {
         let quotas: Api<ResourceQuota> = Api::namespaced(self.client.clone(), &self.namespace);
-        let quota =
-            json!({ "metadata": { "name": quota }, "spec": { "hard": { "requests.memory": memory } } });
+        let quota = json!({ "metadata": { "name": quota }, "spec": { "hard": hard } });
         quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
     }
 
