@@ -170,7 +170,7 @@ mod tests {
     async fn a_volume_that_exceeds_a_quota_is_cured_by_its_own_size() {
         let quota = |requested: &str| {
             format!(
-                r#"persistentvolumeclaims "data" is forbidden: exceeded quota: small, requested: {requested}, used: x=0, limited: x=0"#
+                r#"persistentvolumeclaims "data" is forbidden: exceeded quota: small, requested: {requested}, used: x=1, limited: x=1"#
             )
         };
         assert_eq!(refused(&quota("requests.storage=20Gi")).await.as_deref(), Some("a smaller volume"));

@@ -92,12 +92,17 @@ mod tests {
         }));
         sleep(Duration::from_secs(1)).await;
         let pod = fake.pod("demo", "daemon-1").expect("it was put there");
-        pod.alter(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z"));
         (fake, pod)
     }
 
-    fn shown(pod: &FakePod) -> [Pod; 1] {
-        [serde_json::from_value(pod.object().expect("it is there")).expect("a pod")]
+    /// The pod as it is told to stop, with its daemon in this state.
+    fn shown(pod: &FakePod, daemon: &serde_json::Value) -> [Pod; 1] {
+        let container = |name: &str, state: &serde_json::Value| json!({ "name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state });
+        let mut object = pod.object().expect("it is there");
+        object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let statuses = [container("daemon", daemon), container("proxy", &json!({ "running": {} }))];
+        object["status"]["containerStatuses"] = json!(statuses);
+        [serde_json::from_value(object).expect("a pod")]
     }
 
     #[tokio::test(start_paused = true)]
@@ -108,13 +113,13 @@ mod tests {
         let ending = ends.bring_about(&cluster, "demo");
         tokio::pin!(ending);
         // The daemon finishes its builds, however long they take.
-        lookout.look_at(&shown(&pod));
+        lookout.look_at(&shown(&pod, &json!({ "running": {} })));
         assert!(timeout(MINUTE, &mut ending).await.is_err());
         assert_eq!(fake.count("delete", "pods"), 0);
 
-        pod.exit("daemon", 0, "");
+        let ended = json!({ "terminated": { "exitCode": 0 } });
         for _ in 0..3 {
-            lookout.look_at(&shown(&pod));
+            lookout.look_at(&shown(&pod, &ended));
         }
         assert!(timeout(MINUTE, &mut ending).await.is_err());
         assert_eq!(fake.count("delete", "pods"), 1);
