@@ -112,11 +112,13 @@ fn failed() -> ErrorKind {
 }
 
 /// An end that trying again does not change, as far as the backend knows.
+#[expect(clippy::unnecessary_wraps, reason = "so that scripts are short")]
 fn end(kind: ErrorKind) -> Option<Error> {
     Some(Error::new(kind, "as the script says"))
 }
 
 /// The end of a builder that is lost with its node.
+#[expect(clippy::unnecessary_wraps, reason = "so that scripts are short")]
 fn lost(kind: ErrorKind) -> Option<Error> {
     Some(Error::new(kind, "as the script says").retryable())
 }

@@ -33,6 +33,8 @@ const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
     image: ADVICE,
     start: ADVICE,
     quota: ADVICE,
+    limit_range: ADVICE,
+    disk_limit: ADVICE,
     storage_class: ADVICE,
     keeps_size: ADVICE,
     volume_quota: ADVICE,

@@ -121,6 +121,7 @@ mod tests {
     use std::process::{ExitStatus, Output};
 
     use garden_build_core::{Error, with_causes};
+    use garden_network::Proxies;
     use kube::config::{AuthInfo, ExecConfig};
 
     use super::*;
@@ -172,7 +173,8 @@ mod tests {
         let mut config = Config::new("https://cluster.example".parse().expect("a URL"));
         let exec = ExecConfig { command: Some("no-such-credential-plugin".to_owned()), ..exec_config() };
         config.auth_info = AuthInfo { exec: Some(exec), ..AuthInfo::default() };
-        let error = http_client::client(config).map(drop).expect_err("there is no such program");
+        let error =
+            http_client::client(config, Proxies::none()).map(drop).expect_err("there is no such program");
         let shown = shown(error);
         assert!(shown.contains("`no-such-credential-plugin` is not installed"), "{shown}");
     }

@@ -92,6 +92,7 @@ impl InClusterRegistry {
         // If the cluster does not allow it. What else may befall it, `pull` judges.
         let remedies = Remedies {
             quota: "raise the namespace's ResourceQuota: the check makes pods of 10m CPU and 16Mi of memory",
+            limit_range: "have the namespace's LimitRange allow pods of 10m CPU and 16Mi of memory",
             ..self.words.registry.remedies
         };
         self.cluster.apply_pod(&pod, &remedies).await?;

@@ -84,7 +84,7 @@ fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a str> {
 
 fn container(pod: &Pod) -> Option<&ContainerStatus> {
     let mut statuses = pod.status.as_ref()?.container_statuses.as_ref()?.iter();
-    statuses.find(|status| status.name == PROXY_WORDS.container)
+    statuses.find(|status| status.name == InClusterRegistry::PROXY_CONTAINER)
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
     image: "another image",
     start: "a better command",
     quota: "a smaller registry",
+    limit_range: "other resources",
+    disk_limit: "more disk",
     storage_class: "an.option.storageClass",
     keeps_size: "set the option to its size",
     volume_quota: "a smaller volume",
