@@ -2,18 +2,18 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-
-use tempfile::TempDir;
+use std::{env, process, thread};
 
 /// A proxy on this machine, which does not outlive the test.
 #[derive(Debug)]
 pub struct NetworkProxy {
     address: SocketAddr,
     process: Child,
-    directory: TempDir,
+    directory: PathBuf,
 }
 
 impl NetworkProxy {
@@ -24,7 +24,7 @@ impl NetworkProxy {
     /// Panics if it does not start.
     pub fn tinyproxy(user: Option<(&str, &str)>, tunnels: u16) -> Self {
         Self::start(|address, directory| {
-            let (port, log) = (address.port(), directory.path().join("log"));
+            let (port, log) = (address.port(), directory.join("log"));
             let user =
                 user.map_or_else(String::new, |(name, password)| format!("BasicAuth {name} {password}\n"));
             let configuration = format!(
@@ -32,7 +32,7 @@ impl NetworkProxy {
                  ConnectPort {tunnels}\n{user}",
                 log.display()
             );
-            let file = directory.path().join("tinyproxy.conf");
+            let file = directory.join("tinyproxy.conf");
             fs::write(&file, configuration).expect("written");
             let mut command = Command::new("tinyproxy");
             command.arg("-d").arg("-c").arg(file);
@@ -57,9 +57,9 @@ impl NetworkProxy {
     }
 
     /// Neither of them can choose a free port: another program may be quicker to take the one that was free.
-    fn start(command: impl Fn(SocketAddr, &TempDir) -> Command) -> Self {
+    fn start(command: impl Fn(SocketAddr, &Path) -> Command) -> Self {
         for _ in 0..10 {
-            let directory = TempDir::new().expect("a directory");
+            let directory = own_directory();
             let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
             let address = listener.local_addr().expect("bound");
             drop(listener);
@@ -90,7 +90,7 @@ impl NetworkProxy {
     ///
     /// Panics if it has no log.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).expect("a log")
+        fs::read_to_string(self.directory.join("log")).expect("a log")
     }
 }
 
@@ -98,5 +98,15 @@ impl Drop for NetworkProxy {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+/// Makes a directory that nobody else uses.
+fn own_directory() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let directory = env::temp_dir().join(format!("garden-build-test-proxy-{}-{number}", process::id()));
+    fs::create_dir_all(&directory).expect("a directory");
+    directory
 }
