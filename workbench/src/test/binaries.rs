@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -59,9 +60,7 @@ pub(super) fn compile() -> Result<()> {
 
 /// Runs all tests but the end-to-end ones.
 pub(super) fn unit_and_integration_tests() -> Result<()> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let directories = machine::directories_of_tests_programs()?.into_iter().chain(env::split_paths(&path));
-    let path = env::join_paths(directories)?;
+    let path = path_of_tests()?;
     let mut binaries = all()?;
     binaries.retain(|binary| binary.kind == Kind::Test);
     // Those of the real registries take longest, and are to be among the first.
@@ -93,6 +92,13 @@ pub(super) fn unit_and_integration_tests() -> Result<()> {
         bail!("tests failed: {}", failures.join(", "));
     }
     Ok(())
+}
+
+/// Returns a `PATH` with all programs that tests start.
+pub(super) fn path_of_tests() -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = machine::directories_of_tests_programs()?.into_iter().chain(env::split_paths(&path));
+    Ok(env::join_paths(directories)?)
 }
 
 /// Returns the program of the end-to-end tests.

@@ -40,9 +40,11 @@ const LONGEST: [&str; 5] = [
 ];
 
 fn tests(environment: &Environment) -> Result<()> {
-    let binary = binaries::end_to_end()?;
+    let (binary, path) = (binaries::end_to_end()?, binaries::path_of_tests()?);
     let run = |arguments: &[&str]| {
         let mut command = binary.command();
+        // Here no test may be left out for want of a program.
+        command.env("PATH", &path).env("GARDEN_TEST_LEAVE_OUT", "nothing");
         let ended = run_to_end(command.arg(THREADS).args(arguments).envs(&environment.variables), true)?;
         binaries::report(&binary, &ended)
     };

@@ -29,7 +29,7 @@ fn nothing_set_gives_the_defaults() {
     let amounts = |it: &Resources| [it.limits.cpu, it.limits.memory, it.requests.cpu, it.requests.memory];
     assert_eq!(amounts(&defaults.builder), [4000, 8192, 100, 512]);
     assert_eq!(amounts(&defaults.registry), [2000, 4096, 200, 512]);
-    assert_eq!(amounts(&defaults.util), [256, 512, 100, 90]);
+    assert_eq!(amounts(&defaults.util), [256, 512, 10, 32]);
     assert_eq!(amounts(&defaults.sync), [500, 512, 100, 90]);
     let storage = ProviderStorage::default();
     assert_eq!((storage.builder.size, storage.registry.size), (20_480, 20_480));

@@ -134,8 +134,16 @@ async fn a_service_is_waited_for_by_watches_and_each_thing_is_told_once() {
     // The status is written again and says the same.
     one.alter(|pod| pod["status"]["qosClass"] = "BestEffort".into());
     sleep(Duration::from_secs(60)).await;
-    one.run();
-    one.alter(|pod| pod["status"]["containerStatuses"][0]["ready"] = false.into());
+    // It runs, and does not answer yet.
+    one.alter(|pod| {
+        let container = json!({
+            "name": WORDS.container, "image": "daemon", "imageID": "", "ready": false, "restartCount": 0,
+            "state": { "running": {} },
+        });
+        pod["spec"]["nodeName"] = "node".into();
+        pod["status"]["phase"] = "Running".into();
+        pod["status"]["containerStatuses"] = json!([container]);
+    });
     settle().await;
     rolled_out(&fake);
     ended(waiting).await.expect("ready");
