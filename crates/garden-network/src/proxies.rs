@@ -74,16 +74,16 @@ impl Proxies {
         }
         let entries = no.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let (with_port, hosts): (Vec<_>, Vec<_>) = entries.map(entry).partition(|(_, port)| port.is_some());
-        let hosts: Vec<_> = hosts.into_iter().map(|(host, _)| host).collect();
+        let hosts: Vec<_> = hosts.into_iter().map(|(host, _)| as_matched(host)).collect();
         // What such an entry names is found by the same rules as what stands behind a proxy.
         let direct = with_port.into_iter().filter_map(|(host, port)| {
-            let matcher = Matcher::builder().all("http://proxy.invalid").no(host).build();
+            let matcher = Matcher::builder().all("http://proxy.invalid").no(as_matched(host)).build();
             Some((matcher, port?))
         });
         let matcher = Matcher::builder()
-            .http(http.as_str())
-            .https(https.as_str())
-            .all(all.as_str())
+            .http(with_escaped_user(http))
+            .https(with_escaped_user(https))
+            .all(with_escaped_user(all))
             .no(hosts.join(","))
             .build();
         Self(Some(Arc::new(Rules {
@@ -99,7 +99,7 @@ impl Proxies {
     /// # Errors
     /// If `url` is not a URL with one of the schemes `http`, `https`, `socks5` and `socks5h`, and a host.
     pub fn all_through(url: &str, source: &'static str) -> Result<Self, InvalidProxy> {
-        let matcher = Matcher::builder().all(url).build();
+        let matcher = Matcher::builder().all(with_escaped_user(url)).build();
         let rules = Rules { matcher, direct: Vec::new(), local_is_direct: false, source };
         let proxies = Self(Some(Arc::new(rules)));
         let proxy = proxies.before(&Uri::from_static("https://host.invalid")).ok_or(InvalidProxy)?;
@@ -173,8 +173,10 @@ impl Proxy {
 
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = self.url().authority().map_or("", |authority| authority.as_str());
-        write!(f, "the proxy {}://{authority} of {}", self.scheme(), self.source)
+        // By its parts: whatever else an authority may hold stays out of messages.
+        write!(f, "the proxy {}://{}", self.scheme(), self.url().host().unwrap_or_default())?;
+        self.url().port_u16().map_or(Ok(()), |port| write!(f, ":{port}"))?;
+        write!(f, " of {}", self.source)
     }
 }
 
@@ -192,6 +194,25 @@ fn entry(text: &str) -> (&str, Option<u16>) {
     let Some((host, port)) = text.rsplit_once(':') else { return (text, None) };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     port.parse().map_or((text, None), |port| (host, Some(port)))
+}
+
+/// Writes a host of `NO_PROXY` as the matcher understands it: there, `*` stands for names only, and a domain has no `*`.
+fn as_matched(host: &str) -> String {
+    match host.strip_prefix("*.") {
+        Some(domain) => format!(".{domain}"),
+        None if host == "*" => "*,0.0.0.0/0,::/0".to_owned(),
+        None => host.to_owned(),
+    }
+}
+
+/// Escapes what a user name and a password may not hold in a URL and often do. They end at the last `@`, as Go and curl have it;
+/// the matcher ends them at the first, and takes what follows for the host.
+fn with_escaped_user(url: &str) -> String {
+    let Some((user, host)) = url.rsplit_once('@') else { return url.to_owned() };
+    let (scheme, user) = user.split_once("://").map_or(("", user), |(scheme, user)| (scheme, user));
+    let user = user.replace('@', "%40").replace('/', "%2F").replace('?', "%3F").replace('#', "%23");
+    let separator = if scheme.is_empty() { "" } else { "://" };
+    format!("{scheme}{separator}{user}@{host}")
 }
 
 /// Whether `host`, as a URL has it, is this machine.
@@ -257,7 +278,15 @@ mod tests {
         ] {
             assert!(is_before(&proxies, proxied), "{proxied}");
         }
-        assert!(!is_before(&of(PROXY, PROXY, "*"), "https://registry.example"));
+        for url in ["https://registry.example", "https://10.0.0.5:6443", "https://[fd00::1]", "http://10.0.0.5:5000"] {
+            assert!(!is_before(&of(PROXY, PROXY, "*"), url), "{url}");
+        }
+        assert!(!is_before(&of(PROXY, PROXY, "*:6443"), "https://10.0.0.5:6443"));
+        assert!(is_before(&of(PROXY, PROXY, "*:6443"), "https://10.0.0.5:443"));
+        let below = of(PROXY, PROXY, "*.corp.example,*.ported.example:5000");
+        assert!(!is_before(&below, "https://registry.corp.example"));
+        assert!(!is_before(&below, "http://registry.ported.example:5000"));
+        assert!(is_before(&below, "https://notcorp.example"));
         assert!(!is_before(&of(PROXY, PROXY, "registry.example:443"), "https://registry.example/v2/"));
     }
 
@@ -288,6 +317,13 @@ mod tests {
         let proxy = of(PROXY, "", "").before(&Uri::from_static("https://a.example")).expect("a proxy");
         // `user:p@ss`
         assert_eq!(proxy.authorization().expect("a user").as_bytes(), b"Basic dXNlcjpwQHNz");
+        for (user, header) in [("user:p@ss@", "Basic dXNlcjpwQHNz"), ("user:p#ss@", "Basic dXNlcjpwI3Nz")] {
+            let proxies = of(&format!("http://{user}proxy.example:3128"), "", "");
+            let proxy = proxies.before(&Uri::from_static("https://a.example")).expect("a proxy");
+            assert_eq!(proxy.authorization().expect("a user"), header, "{user}");
+            let shown = format!("{proxy} {proxy:?} {proxies:?}");
+            assert!(shown.contains("http://proxy.example:3128") && !shown.contains("ss@"), "{shown}");
+        }
         let shown = format!("{proxy} {proxy:?} {:?} {}", of(PROXY, "", ""), proxy.url());
         assert!(shown.contains("http://proxy.example:3128"), "{shown}");
         assert!(!shown.contains("p@ss") && !shown.contains("p%40ss") && !shown.contains("user"), "{shown}");
