@@ -2,7 +2,6 @@ use std::borrow::Cow;
 
 use tar::{EntryType, Header};
 
-use crate::Digest;
 use crate::context::{Entry, EntryKind};
 
 /// What a header, and the content's padding, is a multiple of.
@@ -14,14 +13,11 @@ const FIELD: usize = 100;
 /// The first size that the octal size field cannot hold: 8 GiB.
 const LARGE: u64 = 1 << 33;
 
-/// 1980-01-01 in seconds since 1970, as the earliest modification time of an entry. Not zero, which some tools take for
-/// "unknown", and not before 1980, which zip archives made during the build could not hold.
+/// 1980-01-01 in seconds since 1970, as every entry's modification time. Not zero, which some tools take for "unknown",
+/// and not before 1980, which zip archives made during the build could not hold.
 pub const MODIFIED: u64 = 315_532_800;
 
-/// The bits of a file's digest that are in its time, in seconds: 34 years, so no time is in the future.
-const TIME_BITS: u32 = 30;
-
-/// What stands before an entry's content in an archive. User and group are the same in each.
+/// What stands before an entry's content in an archive. User, group and time are the same in each.
 #[derive(Clone, Debug)]
 pub struct TarHeader<'a> {
     entry_type: EntryType,
@@ -33,10 +29,6 @@ pub struct TarHeader<'a> {
     pub mode: u32,
     /// How many bytes of content follow, without the [`padding`].
     pub size: u64,
-    /// When it was changed last, in seconds since 1970. It follows from the content alone, so that it is the same wherever the
-    /// files lie; and it changes with the content, because what reads them in the image goes by time and size: a web server
-    /// that tells versions apart by both, or a builder that looks for what a step has changed.
-    pub modified: u64,
 }
 
 impl<'a> TarHeader<'a> {
@@ -50,22 +42,17 @@ impl<'a> TarHeader<'a> {
                 target: "",
                 mode,
                 size: 0,
-                modified: MODIFIED,
             },
             EntryKind::Symlink { target } => {
-                let entry_type = EntryType::Symlink;
-                Self { entry_type, path: path.into(), target, mode, size: 0, modified: MODIFIED }
+                Self { entry_type: EntryType::Symlink, path: path.into(), target, mode, size: 0 }
             }
-            EntryKind::File { size, digest } => {
-                Self { mode, modified: time_of(*digest), ..Self::of_file(path, *size) }
-            }
+            EntryKind::File { size, .. } => Self { mode, ..Self::of_file(path, *size) },
         }
     }
 
     /// Makes the header of an ordinary file that may not be executed.
     pub fn of_file(path: &'a str, size: u64) -> Self {
-        let entry_type = EntryType::Regular;
-        Self { entry_type, path: path.into(), target: "", mode: 0o644, size, modified: MODIFIED }
+        Self { entry_type: EntryType::Regular, path: path.into(), target: "", mode: 0o644, size }
     }
 
     /// Returns what the header says of the entry's type (`typeflag` of POSIX's ustar format): `0` for an ordinary
@@ -105,17 +92,11 @@ impl<'a> TarHeader<'a> {
         header.set_mode(self.mode);
         header.set_uid(0);
         header.set_gid(0);
-        header.set_mtime(self.modified);
+        header.set_mtime(MODIFIED);
         header.set_size(self.size);
         header.set_cksum();
         archive.extend_from_slice(header.as_bytes());
     }
-}
-
-/// The time of a file with this content. Whole seconds: archives and layers hold nothing finer.
-fn time_of(content: Digest) -> u64 {
-    let [first, second, third, fourth, ..] = *content.as_bytes();
-    MODIFIED + u64::from(u32::from_be_bytes([first, second, third, fourth]) >> (32 - TIME_BITS))
 }
 
 /// Returns the zeros that follow a content of `size` bytes, so that the next header begins at a multiple of 512.
