@@ -203,7 +203,9 @@ impl Builder {
     /// If the context cannot be read, or an option makes the build impossible.
     pub async fn plan(&self, request: BuildRequest) -> Result<Plan> {
         mode::check(self.0.backend.as_ref(), &request)?;
-        let job = self.0.job(self.0.prepare(request, &CancellationToken::new()).await?)?;
+        let mut prepared = self.0.prepare(request, &CancellationToken::new()).await?;
+        prepared.take_caveats()?;
+        let job = self.0.job(prepared)?;
         let objects = self.0.backend.plan(&job)?;
         Ok(Plan { reference: job.destination, objects })
     }
@@ -279,13 +281,13 @@ impl Inner {
             cx.until_stopped(self.services().unless_installed(&cx.events, &cx.cancel)).await?;
         }
         let replaces = request.replaces();
-        let (prepared, known) =
+        let (mut prepared, known) =
             cx.until_stopped(self.find(request, replaces, &cx.events, &cx.cancel)).await?;
         let (reference, digest, outcome) = match known {
             Known::Exists(digest) => (prepared.reference, digest, Outcome::AlreadyExists),
             Known::Missing | Known::Unknown(_) => {
-                for Caveat { message, hint, .. } in &prepared.caveats {
-                    cx.events.warn(message.clone(), hint.clone());
+                for Caveat { message, hint, .. } in prepared.take_caveats()? {
+                    cx.events.warn(message, hint);
                 }
                 warn_of_oversized_arguments(&prepared.request, &cx.events);
                 let job = self.job(prepared)?;

@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use garden_build::config::{DeploymentRegistry, ProviderConfig};
+use garden_build::context::Context;
 use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
-    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Error, ErrorKind,
-    ImageFlag, Outcome, PlannedObject, Pushed, Result, SweepReport,
+    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Caveat, Error,
+    ErrorKind, ImageFlag, Outcome, PlannedObject, Pushed, Result, SweepReport,
 };
 use http::{Request, Response};
 
@@ -25,6 +26,8 @@ struct Scripted {
     ends: Mutex<VecDeque<Option<Error>>>,
     /// Told that there is an image, whatever the end.
     pushes_to: Arc<AtomicBool>,
+    /// Finds something in every Dockerfile that it would pass over.
+    refuses: bool,
 }
 
 impl Scripted {
@@ -33,7 +36,8 @@ impl Scripted {
     }
 
     fn that_pushes(to: &Arc<AtomicBool>, ends: impl IntoIterator<Item = Option<Error>>) -> Arc<Self> {
-        Arc::new(Self { ends: Mutex::new(ends.into_iter().collect()), pushes_to: Arc::clone(to) })
+        let ends = Mutex::new(ends.into_iter().collect());
+        Arc::new(Self { ends, pushes_to: Arc::clone(to), refuses: false })
     }
 
     fn left(&self) -> usize {
@@ -52,6 +56,10 @@ impl Backend for Scripted {
 
     fn image_flags(&self, _: &BuildRequest) -> Result<Vec<ImageFlag>> {
         Ok(Vec::new())
+    }
+
+    fn check(&self, _: &BuildRequest, _: &Context) -> Result<Vec<Caveat>> {
+        if self.refuses { Err(Error::new(ErrorKind::Unsupported, "passed over")) } else { Ok(Vec::new()) }
     }
 
     fn plan(&self, _: &BuildJob) -> Result<Vec<PlannedObject>> {
@@ -93,16 +101,24 @@ fn registry(has_images: &Arc<AtomicBool>) -> String {
     address
 }
 
-async fn build(backend: &Arc<Scripted>, has_images: &Arc<AtomicBool>, force: bool) -> Result<Outcome> {
+fn builder(backend: &Arc<Scripted>, has_images: &Arc<AtomicBool>) -> Builder {
     let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
     let mut provider = ProviderConfig::kubernetes("demo");
     let mut deployment = DeploymentRegistry::new(&registry(has_images)).unwrap();
     deployment.insecure = true;
     provider.deployment_registry = Some(deployment);
     let backend: Arc<dyn Backend> = Arc::clone(backend) as _;
-    let builder = Builder::with_backend(provider, Client::new(nobody, "default"), backend).unwrap();
+    Builder::with_backend(provider, Client::new(nobody, "default"), backend).unwrap()
+}
+
+fn context() -> tempfile::TempDir {
     let directory = tempfile::TempDir::new().unwrap();
     std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    directory
+}
+
+async fn build(backend: &Arc<Scripted>, has_images: &Arc<AtomicBool>, force: bool) -> Result<Outcome> {
+    let (builder, directory) = (builder(backend, has_images), context());
     let image = builder.build(BuildRequest::new("api", directory.path()).force(force)).await?;
     Ok(image.outcome)
 }
@@ -163,4 +179,23 @@ async fn an_image_that_is_forced_is_not_looked_for() {
     assert!(matches!(outcome, Outcome::Built { .. }) && backend.left() == 0, "{outcome:?}");
     let outcome = build(&backend, &present, false).await.unwrap();
     assert_eq!(outcome, Outcome::AlreadyExists, "nothing was built");
+}
+
+#[tokio::test]
+async fn what_the_backend_would_pass_over_matters_only_if_something_is_built() {
+    let has_images = Arc::new(AtomicBool::new(true));
+    let backend =
+        Arc::new(Scripted { ends: Mutex::default(), pushes_to: Arc::clone(&has_images), refuses: true });
+    assert_eq!(build(&backend, &has_images, false).await.unwrap(), Outcome::AlreadyExists);
+    let error = build(&backend, &has_images, true).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+
+    has_images.store(false, Ordering::SeqCst);
+    let error = build(&backend, &has_images, false).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    let (builder, directory) = (builder(&backend, &has_images), context());
+    let status = builder.status(BuildRequest::new("api", directory.path())).await.unwrap();
+    assert_eq!(status.existing, None);
+    let error = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Unsupported);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -38,11 +39,19 @@ pub(super) struct Prepared {
     pub(super) named_contexts: BTreeMap<String, Tree>,
     pub(super) version: Version,
     pub(super) reference: ImageReference,
-    /// What to say if it is built.
-    pub(super) caveats: Vec<Caveat>,
+    /// What the backend thinks of it, which counts if it is built.
+    judgement: Result<Vec<Caveat>>,
 }
 
 impl Prepared {
+    /// Returns once what to say if it is built.
+    ///
+    /// # Errors
+    /// If the backend would build another image.
+    pub(super) fn take_caveats(&mut self) -> Result<Vec<Caveat>> {
+        mem::replace(&mut self.judgement, Ok(Vec::new()))
+    }
+
     /// Says in `step` why the whole directory counts, if it does and nobody has asked for it.
     fn explain(&self, step: &Step) {
         if let Extent::Whole(Some(reason)) = self.context.extent() {
@@ -196,10 +205,10 @@ impl Inner {
         let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
         })??;
-        let caveats = self.backend.check(&request, &context)?;
+        let judgement = self.backend.check(&request, &context);
         let version = Version::derive(&request, &image_flags, &context, &named_contexts);
         let reference = self.target.reference(&request.name, &version)?;
-        Ok(Prepared { request, context, named_contexts, version, reference, caveats })
+        Ok(Prepared { request, context, named_contexts, version, reference, judgement })
     }
 }
 

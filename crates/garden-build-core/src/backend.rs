@@ -29,8 +29,8 @@ pub trait Backend: Debug + Send + Sync {
     /// If a flag cannot be used.
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>>;
 
-    /// Judges what `request` builds from `context`, before anything is asked of a cluster or a registry. Returns what may
-    /// come out otherwise than with `BuildKit`; callers hear of it if the image is built. The default knows of nothing.
+    /// Judges what `request` builds from `context`, and asks nobody. Returns what may come out otherwise than with `BuildKit`. The
+    /// default knows of nothing. Callers hear of what comes back, be it an error, if the image has to be built.
     ///
     /// # Errors
     /// If this backend would pass over something in the Dockerfile without a word, and build another image.

@@ -216,7 +216,7 @@ impl Backend for KanikoBackend {
     }
 
     fn check(&self, request: &BuildRequest, context: &Context) -> Result<Vec<Caveat>> {
-        unknown::judge(&self.settings.options.image, request, context)
+        unknown::judge(&self.settings.options, request, context)
     }
 
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {

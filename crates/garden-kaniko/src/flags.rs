@@ -183,6 +183,13 @@ pub fn defaults(image_name: &str) -> Vec<Flag> {
     ]
 }
 
+/// Whether layers are cached with the flags of `lists` in front of the [`defaults`]. The executor reads truth values as Go does.
+pub(crate) fn caches(lists: &[Vec<Flag>]) -> bool {
+    let flag = strongest(lists).into_iter().rev().find(|flag| flag.name == "cache");
+    let value = flag.and_then(|flag| flag.words.first()?.split_once('='));
+    value.is_none_or(|(_, value)| !["0", "f", "F", "false", "False", "FALSE"].contains(&value))
+}
+
 /// Returns the flags of a build that has to run every step. Stronger than any others.
 pub fn no_cache() -> Vec<Flag> {
     vec![Flag::new("cache", "false")]
@@ -198,6 +205,19 @@ mod tests {
         };
         let cache_only = vec![Flag::new("cache", "true")];
         merge(&[parse(request), parse(provider), cache_only])
+    }
+
+    #[test]
+    fn layers_are_cached_unless_the_last_of_the_strongest_flags_says_no() {
+        let caches = |request: &[&str], provider: &[&str]| {
+            let parse = |entries: &[&str]| {
+                parse(&entries.iter().map(|&entry| entry.to_owned()).collect::<Vec<_>>()).expect("valid")
+            };
+            caches(&[parse(request), parse(provider)])
+        };
+        assert!(caches(&[], &[]) && caches(&["--cache"], &["--cache=false"]));
+        assert!(caches(&["--cache-copy-layers=false"], &["--cache=false", "--cache=true"]));
+        assert!(!caches(&["--cache=false"], &["--cache=true"]) && !caches(&[], &["--cache=0"]));
     }
 
     #[test]

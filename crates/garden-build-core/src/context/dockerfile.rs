@@ -14,7 +14,7 @@ mod tests;
 mod uses;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
@@ -27,7 +27,7 @@ use crate::{BuildRequest, ImageReference};
 
 use self::build::Build;
 use self::platform::Platform;
-use self::stages::Outline;
+use self::stages::{Command, Outline};
 
 pub(super) use reads::reads;
 pub use uses::{Feature, Use};
@@ -116,7 +116,7 @@ impl Dockerfile {
     /// Dockerfile that is not certain to mean what it seems to.
     pub fn uses(&self, request: &BuildRequest) -> Vec<Use> {
         let outline = Outline::parse(&self.contents);
-        let build = Build::new(&outline, request, StagesBuilt::Needed, None);
+        let build = Build::likely(&outline, request, request.platforms.first().map(String::as_str));
         match (outline.doubts.check(), build.needed()) {
             (Ok(()), Ok(needed)) => {
                 let stages = needed.into_iter().filter_map(|index| outline.stages.get(index));
@@ -127,17 +127,28 @@ impl Dockerfile {
     }
 
     /// Returns the variables that tell of the platform that `request` wants (`TARGETARCH` and its kin), as far as the
-    /// Dockerfile asks for them and the request does not set them itself. `BuildKit` knows them; other builders have to be
-    /// told.
+    /// Dockerfile asks for them, has no default for them, and the request does not set them itself. `BuildKit` knows them; other
+    /// builders have to be told, and would take what they are told for stronger than a default.
     pub fn platform_variables(&self, request: &BuildRequest) -> BTreeMap<String, String> {
         let [platform] = request.platforms.as_slice() else { return BTreeMap::new() };
         let Some(platform) = Platform::parse(platform) else { return BTreeMap::new() };
         let outline = Outline::parse(&self.contents);
+        let commands = outline.stages.iter().flat_map(|stage| &stage.commands);
+        let arguments = commands.filter_map(|command| match command {
+            Command::Arg(arguments) => Some(arguments),
+            _ => None,
+        });
+        let arguments = outline.arguments.iter().chain(arguments.flatten());
+        let defaults: BTreeSet<&str> = arguments
+            .filter(|argument| argument.default.is_some())
+            .map(|argument| argument.name.as_str())
+            .collect();
         let uses = outline.uses.iter().chain(outline.stages.iter().flat_map(|stage| &stage.uses));
         let wanted = uses.filter_map(|used| match &used.feature {
             Feature::PlatformVariable(name) if !request.build_args.contains_key(name) => Some(name),
             _ => None,
         });
+        let wanted = wanted.filter(|name| !defaults.contains(name.as_str()));
         wanted.filter_map(|name| Some((name.clone(), platform.variable(name)?))).collect()
     }
 

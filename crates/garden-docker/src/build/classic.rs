@@ -10,7 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use garden_build_core::context::{
     ByteStream, Context, ContextError, EntryKind, GzipMembers, TarStream, byte_stream,
 };
-use garden_build_core::{BuildContext, BuildJob, Error, ErrorKind, ImageReference, Result};
+use garden_build_core::{BuildContext, BuildJob, Caveat, Error, ErrorKind, ImageReference, Result};
 
 use super::credentials::{of_image, server};
 use super::flags::Flags;
@@ -32,6 +32,9 @@ pub(crate) async fn build(
 ) -> Result<(usize, usize)> {
     let archive = Archive::of(&job.context);
     let options = options(job, name, flags, &archive.dockerfile)?;
+    for Caveat { message, hint, .. } in unknown::caveats(job) {
+        cx.events.warn(message, hint);
+    }
     let logins = logins(builder, job).await?;
     let docker = http::with_query(builder.daemon.api().await?, extra_hosts(job));
 

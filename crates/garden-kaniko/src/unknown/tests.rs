@@ -5,6 +5,8 @@ use garden_build_core::context::{DigestCache, Reader, StagesBuilt};
 use super::*;
 
 const OLD: &str = "gcr.io/kaniko-project/executor:v1.24.0-debug";
+/// Knows texts, but not in its cache.
+const MIDDLE: &str = "ghcr.io/osscontainertools/kaniko:v1.27.0-debug";
 const NEW: &str = KanikoOptions::DEFAULT_IMAGE;
 const NAMELESS: &str = "company.example/builder:latest";
 
@@ -20,7 +22,9 @@ fn judged(
     let request = request(BuildRequest::new("api", directory.path()));
     let reader = Reader::new(StagesBuilt::ThroughTarget, &[]);
     let context = Context::scan_for(&request, &reader, &DigestCache::none(), &|| false).expect("context");
-    judge(image, &request, &context)
+    let mut options = KanikoOptions::default();
+    options.image = image.to_owned();
+    judge(&options, &request, &context)
 }
 
 /// What becomes of a Dockerfile: `refused: …`, or `warned: …`, or `fine`.
@@ -48,6 +52,16 @@ fn what_an_executor_passes_over_is_refused_or_warned_of_by_its_version() {
         ("RUN <<-EOF\necho\nEOF", refused, refused, refused),
         ("RUN <<EOF\n#!/bin/sh\necho\nEOF", refused, fine, warned),
         ("RUN <<EOF\n#!/usr/bin/python3\nprint()\nEOF", refused, refused, refused),
+        ("RUN <<EOF\n#!/usr/bin/env python3\nprint()\nEOF", refused, refused, refused),
+        ("RUN <<EOF\n#!/bin/ash\necho\nEOF", refused, fine, warned),
+        ("RUN <<EOF\n#!/bin/bash\necho\nEOF", refused, warned, warned),
+        ("RUN <<EOF\n#!/usr/bin/env bash\necho\nEOF", refused, warned, warned),
+        ("RUN <<EOF\n#!/bin/sh -e\necho\nEOF", refused, refused, refused),
+        ("RUN <<EOF\nx=1; echo $x\nEOF", refused, refused, refused),
+        ("RUN <<EOF\necho `date`\nEOF", refused, refused, refused),
+        ("RUN <<EOF\na \\\n b\nEOF", refused, refused, refused),
+        ("RUN sh <<\"EOF\"\nx=1; echo $x\nEOF", refused, fine, warned),
+        ("RUN cat <<EOF > /x\n$a\nEOF", refused, fine, warned),
         ("COPY <<EOF /x\na\nEOF", refused, fine, warned),
         ("COPY <<'EOF' /x\n$a\nEOF", refused, fine, warned),
         ("COPY <<EOF /x\n$a\nEOF", refused, warned, warned),
@@ -65,6 +79,10 @@ fn what_an_executor_passes_over_is_refused_or_warned_of_by_its_version() {
         ("ADD --checksum=sha256:0 https://x.example/a /", warned, warned, warned),
         ("ADD https://x.example/a.git#main /", refused, refused, refused),
         ("ADD https://x.example/a.tgz /", fine, fine, fine),
+        ("ADD --unpack a.tgz /", fine, fine, fine),
+        ("ADD --unpack=false a.tgz /", refused, refused, refused),
+        ("ADD --unpack https://x.example/a.tgz /", refused, refused, refused),
+        ("ADD --unpack=false https://x.example/a.tgz /", fine, fine, fine),
         ("ARG TARGETARCH", warned, fine, warned),
         ("ARG TARGETARCH=amd64", fine, fine, fine),
     ] {
@@ -85,6 +103,28 @@ fn says_where_it_stands_which_version_it_is_and_which_would_do() {
     );
     let hint = error.hint().expect("hint");
     assert!(hint.contains("`kaniko.image`") && hint.contains("v1.25.4") && hint.contains(NEW), "{hint}");
+}
+
+#[test]
+fn says_how_a_text_is_to_be_written() {
+    let error = judged(NEW, "FROM scratch\nRUN <<EOF\necho $PATH\nEOF\n", |request| request).expect_err("text");
+    assert!(error.message().contains("line 2: kaniko does not know `$`, a backtick or a backslash"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("`RUN sh <<\"EOF\"`")), "{error:?}");
+}
+
+#[test]
+fn texts_are_refused_where_the_cache_does_not_know_them_unless_it_is_off() {
+    for text in ["COPY <<EOF /x\na\nEOF", "RUN <<EOF\necho\nEOF", "RUN cat <<EOF\na\nEOF"] {
+        let dockerfile = format!("FROM scratch\n{text}\n");
+        let error = judged(MIDDLE, &dockerfile, |request| request).expect_err(text);
+        let hint = error.hint().expect("hint");
+        assert!(hint.contains("v1.28.1") && hint.contains("`--cache=false`"), "{hint}");
+        let off = judged(MIDDLE, &dockerfile, |request| request.extra_flag("--cache=false"));
+        assert_eq!(off.expect("no cache"), [], "{text}");
+        let off = judged(MIDDLE, &dockerfile, |request| request.no_cache(true));
+        assert_eq!(off.expect("no cache"), [], "{text}");
+    }
+    assert_eq!(judged(MIDDLE, "FROM scratch\nRUN true\n", |request| request).expect("fine"), []);
 }
 
 #[test]

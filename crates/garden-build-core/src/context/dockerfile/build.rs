@@ -1,6 +1,7 @@
 //! What the stages of a Dockerfile begin with and which of them are built, with the arguments of one request and for one
 //! platform, as `BuildKit` finds out (`frontend/dockerfile/dockerfile2llb` of v0.26).
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::lex::{Failure, Value, expand};
@@ -8,6 +9,10 @@ use super::platform::{PREDEFINED, Platform};
 use super::stages::{Argument, Command, Mount, Outline, Stage};
 use super::{Doubt, Doubts, StagesBuilt};
 use crate::BuildRequest;
+
+/// How many bytes all values of one build may have, each copy of them counted: a stage that begins with another has copies of all
+/// its variables. Nobody's Dockerfile has a hundredth of it.
+const MAX_VALUES: usize = 16 * 1024 * 1024;
 
 /// A variable's value; `None` if only the builder knows it.
 pub(super) type Known = Option<String>;
@@ -32,18 +37,49 @@ pub(super) struct Build<'d> {
     pub(super) bases: Vec<Base>,
     /// Why the arguments may be others.
     pub(super) doubts: Doubts,
+    /// What is always there is there as well if the Dockerfile declares it before the first `FROM`.
+    keeps_predefined: bool,
+    /// How many bytes of values there may still be.
+    left: Cell<usize>,
 }
 
 impl<'d> Build<'d> {
-    /// Finds out what can be found out, and notes what is doubtful.
+    /// Finds out what can be found out, and notes what is doubtful. Where versions of builders differ, nothing is known.
     pub(super) fn new(
         dockerfile: &'d Outline,
         request: &'d BuildRequest,
         built: StagesBuilt,
         platform: Option<&str>,
     ) -> Self {
-        let (global, bases, doubts) = (BTreeMap::new(), Vec::new(), Doubts::default());
-        let mut new = Self { dockerfile, request, built, global, bases, doubts };
+        Self::of(dockerfile, request, built, platform, false)
+    }
+
+    /// As [`new`](Self::new), as the builders of today take it.
+    pub(super) fn likely(
+        dockerfile: &'d Outline,
+        request: &'d BuildRequest,
+        platform: Option<&str>,
+    ) -> Self {
+        Self::of(dockerfile, request, StagesBuilt::Needed, platform, true)
+    }
+
+    fn of(
+        dockerfile: &'d Outline,
+        request: &'d BuildRequest,
+        built: StagesBuilt,
+        platform: Option<&str>,
+        keeps_predefined: bool,
+    ) -> Self {
+        let mut new = Self {
+            dockerfile,
+            request,
+            built,
+            global: BTreeMap::new(),
+            bases: Vec::new(),
+            doubts: Doubts::default(),
+            keeps_predefined,
+            left: Cell::new(MAX_VALUES),
+        };
         new.predefine(platform);
         for argument in &dockerfile.arguments {
             let value = new.first_value(argument);
@@ -86,7 +122,7 @@ impl<'d> Build<'d> {
         let value = match (self.given(&argument.name), &argument.default) {
             (Some(given), _) => given,
             // Before BuildKit 0.17, the value that is always there is hidden by it.
-            (None, None) if PREDEFINED.contains(&argument.name.as_str()) => None,
+            (None, None) if !self.keeps_predefined && PREDEFINED.contains(&argument.name.as_str()) => None,
             (None, None) => return Ok(None),
             (None, Some(default)) if self.built == StagesBuilt::ThroughTarget => match read_alike(default) {
                 Some(default) => self.expand(default, &|name| self.global_value(name))?,
@@ -113,10 +149,20 @@ impl<'d> Build<'d> {
             return Ok(None);
         }
         match expand(word, escape, lookup) {
-            Ok(word) => Ok(Some(word)),
+            Ok(word) => {
+                self.spend(word.len())?;
+                Ok(Some(word))
+            }
             Err(Failure::Unknown) => Ok(None),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// Counts `bytes` of values that are kept.
+    pub(super) fn spend(&self, bytes: usize) -> Result<(), Doubt> {
+        let left = self.left.get().checked_sub(bytes);
+        self.left.set(left.ok_or_else(|| Doubt::of("the values in it are too long together"))?);
+        Ok(())
     }
 
     /// What `stage`, which follows those whose base is known, begins with.

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use super::StagesBuilt;
 use super::build::{Base, Build};
 use super::stages::{Command, Mount, Outline};
 use crate::{BuildRequest, ImageReference};
@@ -26,7 +25,7 @@ pub(super) fn of(outline: &Outline, request: &BuildRequest) -> Vec<ImageReferenc
         request.platforms.iter().map(String::as_str).collect()
     };
     for platform in platforms {
-        let build = Build::new(outline, request, StagesBuilt::Needed, Some(platform));
+        let build = Build::likely(outline, request, Some(platform));
         for (stage, base) in outline.stages.iter().zip(&build.bases) {
             if let Base::Image(name) = base {
                 names.push(name.clone());
@@ -85,6 +84,15 @@ mod tests {
         );
         let given = request().build_arg("REG", "two.example").platform("linux/arm64");
         assert_eq!(names(dockerfile, &given), ["two.example/team/os", "two.example/base"]);
+    }
+
+    #[test]
+    fn a_variable_of_the_platform_may_be_declared_before_the_first_stage() {
+        let request = request().platform("linux/arm64");
+        let dockerfile = "ARG TARGETARCH\nFROM one.example/base-$TARGETARCH\n";
+        assert_eq!(names(dockerfile, &request), ["one.example/base-arm64"]);
+        let dockerfile = "ARG TARGETARCH=amd64\nFROM one.example/base-$TARGETARCH\n";
+        assert_eq!(names(dockerfile, &request), ["one.example/base-amd64"]);
     }
 
     #[test]

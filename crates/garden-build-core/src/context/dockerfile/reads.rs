@@ -64,6 +64,14 @@ struct Variable {
     is_argument: bool,
 }
 
+impl Variable {
+    /// How many bytes a copy takes, with its `name` and its place in a map.
+    fn size(&self, name: &str) -> usize {
+        const PLACE: usize = 64;
+        PLACE + name.len() + self.value.as_ref().map_or(0, String::len)
+    }
+}
+
 impl Build<'_> {
     fn run(&self, reads: &mut Reads) -> Result<(), Doubt> {
         let mut ends: Vec<Variables> = Vec::new();
@@ -100,7 +108,9 @@ impl Build<'_> {
                 if triggers.into_iter().any(|command| matches!(command, Command::OnBuild)) {
                     return Err(Doubt::of("a stage of it has triggers for another"));
                 }
-                let mut variables = ends.get(*base).cloned().unwrap_or_default();
+                let Some(end) = ends.get(*base) else { return Ok(Variables::default()) };
+                self.spend(end.values.iter().map(|(name, variable)| variable.size(name)).sum())?;
+                let mut variables = end.clone();
                 if self.built == StagesBuilt::ThroughTarget {
                     variables.values.retain(|_, variable| !variable.is_argument);
                 }
@@ -184,7 +194,9 @@ impl Build<'_> {
             && (variables.has_others || variables.values.contains_key(name));
         let is_none = name.starts_with("BUILDKIT_SBOM_");
         let value = value.filter(|_| !may_be_another && !is_none);
-        variables.values.insert(name.clone(), Variable { value, is_argument: true });
+        let variable = Variable { value, is_argument: true };
+        self.spend(variable.size(name))?;
+        variables.values.insert(name.clone(), variable);
         Ok(())
     }
 

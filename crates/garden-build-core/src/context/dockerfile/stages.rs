@@ -1,11 +1,11 @@
 //! From instructions to stages: what of them decides which files are read, as `BuildKit` takes it
 //! (`frontend/dockerfile/instructions` of v0.26).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::heredoc::is_heredoc;
 use super::lines::{Flag, Instruction, Script, split_at_spaces};
-use super::uses::{self, Use};
+use super::uses::{self, Feature, Use};
 use super::{Doubt, Doubts};
 
 /// A Dockerfile, as far as it decides which files are read.
@@ -82,6 +82,7 @@ impl Outline {
             let read = outline.add(instruction);
             outline.doubts.note(read);
         }
+        outline.forget_defaults();
         for (index, stage) in outline.stages.iter().enumerate() {
             let Some(name) = &stage.name else { continue };
             let first = *outline.names.entry(name.clone()).or_insert(index);
@@ -95,6 +96,18 @@ impl Outline {
     /// The stage called `name`, in whatever case.
     pub(super) fn stage_called(&self, name: &str) -> Option<usize> {
         self.names.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    /// A variable that has a default before the first `FROM` has it in each `FROM`, and in each stage that declares it without one.
+    fn forget_defaults(&mut self) {
+        let arguments = self.arguments.iter().filter(|argument| argument.default.is_some());
+        let defaults: BTreeSet<&str> = arguments.map(|argument| argument.name.as_str()).collect();
+        for stage in &mut self.stages {
+            stage.uses.retain(|used| match &used.feature {
+                Feature::PlatformVariable(name) => !defaults.contains(name.as_str()),
+                _ => true,
+            });
+        }
     }
 
     fn add(&mut self, instruction: &Instruction) -> Result<(), Doubt> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::reads::{Reads, reads};
-use super::{Doubt, StagesBuilt};
+use super::{Dockerfile, Doubt, Feature, StagesBuilt};
 use crate::{BuildRequest, NamedContext};
 
 const IMAGE: &str = "FROM busybox\n";
@@ -203,6 +203,28 @@ fn words_of_any_depth_and_growth_come_to_an_end() {
 }
 
 #[test]
+fn values_of_any_number_and_their_copies_come_to_an_end() {
+    let many = |count: usize| {
+        let lines: Vec<String> = (0..count).map(|index| format!("ENV x{index}=$b\n")).collect();
+        format!("FROM scratch AS a\nENV b={}\n{}", "x".repeat(4000), lines.concat())
+    };
+    let doubt = |read: Result<Vec<String>, String>| read.expect_err("too much");
+    assert_eq!(needed(&format!("{}COPY a /", many(1000))), paths(&["a"]));
+    let too_many = needed(&format!("{}COPY a /", many(5000)));
+    assert!(doubt(too_many).contains("the values in it are too long together"));
+    let copies = |count: usize| through(&format!("{}{}COPY a /", many(100), "FROM a\n".repeat(count)));
+    assert_eq!(copies(5), paths(&["a"]));
+    assert!(doubt(copies(60)).contains("the values in it are too long together"));
+    // Without a value, a variable takes room as well.
+    let lines: Vec<String> = (0..2000).map(|index| format!("ENV x{index}=\n")).collect();
+    let text = format!("FROM scratch AS a\n{}{}COPY a /", lines.concat(), "FROM a\n".repeat(200));
+    assert!(doubt(through(&text)).contains("the values in it are too long together"));
+    // An argument is copied into each stage that declares it.
+    let text = format!("ARG b={}\n{}COPY a /", "x".repeat(4000), "FROM scratch\nARG b\n".repeat(5000));
+    assert!(doubt(through(&text)).contains("the values in it are too long together"));
+}
+
+#[test]
 fn only_to_buildkit_there_is_nothing_above_the_context() {
     assert_eq!(needed("FROM scratch\nCOPY ../a b/../../c /d/../e /"), paths(&["a", "c", "e"]));
     assert!(through("FROM scratch\nCOPY ../a /").is_err());
@@ -261,4 +283,83 @@ fn names_the_images_that_built_stages_begin_with() {
     let text = "FROM a AS one\nFROM b:1\nFROM one\nCOPY --from=c / /\nRUN --mount=from=d true";
     let reads = reads(text.as_bytes(), &request(), StagesBuilt::Needed).expect("certain");
     assert_eq!(reads.bases, BTreeSet::from(["a".to_owned()]));
+}
+
+fn dockerfile(text: &str) -> Dockerfile {
+    Dockerfile { path: "Dockerfile".into(), contents: text.as_bytes().into() }
+}
+
+fn features(text: &str, request: &BuildRequest) -> Vec<Feature> {
+    dockerfile(text).uses(request).into_iter().map(|used| used.feature).collect()
+}
+
+#[test]
+fn a_script_is_expanded_if_its_mark_has_no_quotes_and_the_text_has_something_to_expand() {
+    let expands = |run: &str| match features(&format!("FROM scratch\n{run}\n"), &request()).as_slice() {
+        [Feature::RunText { has_expansions, .. }] => *has_expansions,
+        other => panic!("{run}: {other:?}"),
+    };
+    for text in ["x=1; echo $x", "echo `date`", "a \\\n b"] {
+        assert!(expands(&format!("RUN <<EOF\n{text}\nEOF")), "{text}");
+        assert!(!expands(&format!("RUN <<\"EOF\"\n{text}\nEOF")), "{text}");
+        // The command's own shell expands it, with every builder.
+        assert!(!expands(&format!("RUN cat <<EOF\n{text}\nEOF")), "{text}");
+    }
+    assert!(!expands("RUN <<EOF\necho x\nEOF"));
+}
+
+#[test]
+fn unpacking_is_told_of_where_it_is_not_what_happens_without_the_flag() {
+    for (instruction, is_told) in [
+        ("ADD --unpack a.tar /", false),
+        ("ADD --unpack=true a.tar /", false),
+        ("ADD --unpack=false a.tar /", true),
+        ("ADD --unpack=false https://x.example/a.tar /", false),
+        ("ADD --unpack=false https://x.example/a.tar b.tar /", true),
+        ("ADD --unpack https://x.example/a.tar /", true),
+        ("ADD --unpack=true http://x.example/a.tar /", true),
+        ("ADD --unpack=false $SOURCE /", true),
+        ("ADD --unpack $SOURCE /", true),
+    ] {
+        let features = features(&format!("FROM scratch\n{instruction}\n"), &request());
+        let told = features.iter().any(|it| matches!(it, Feature::Flag { name, .. } if name == "unpack"));
+        assert_eq!(told, is_told, "{instruction}: {features:?}");
+    }
+}
+
+#[test]
+fn the_stage_of_the_platform_that_is_built_for_is_judged() {
+    let text = "ARG TARGETARCH\nFROM scratch AS base-amd64\nRUN <<EOF\nEOF\nFROM scratch AS base-arm64\nFROM base-$TARGETARCH\n";
+    let has_text = |platform: &str| {
+        let features = features(text, &request().platform(platform));
+        features.iter().any(|feature| matches!(feature, Feature::RunText { .. }))
+    };
+    assert!(has_text("linux/amd64"));
+    assert!(!has_text("linux/arm64"));
+}
+
+#[test]
+fn variables_of_the_platform_are_found_by_their_whole_names() {
+    let names = |base: &str| {
+        let text = format!("ARG MY_TARGETARCH=x\nFROM {base}\n");
+        features(&text, &request()).into_iter().map(|feature| match feature {
+            Feature::PlatformVariable(name) => name,
+            other => panic!("{other:?}"),
+        }).collect::<Vec<_>>()
+    };
+    assert_eq!(names("a:$MY_TARGETARCH"), [""; 0]);
+    assert_eq!(names("a:${TARGETARCH_}"), [""; 0]);
+    assert_eq!(names("a:$TARGETOSVERSION"), ["TARGETOSVERSION"]);
+    assert_eq!(names("a:$TARGETOS-${TARGETARCH:-b}"), ["TARGETOS", "TARGETARCH"]);
+}
+
+#[test]
+fn a_variable_of_the_platform_that_has_a_default_is_not_supplied() {
+    let request = request().platform("linux/arm64");
+    let supplied = |text: &str| dockerfile(text).platform_variables(&request).into_keys().collect::<Vec<_>>();
+    assert_eq!(supplied("FROM a:$TARGETARCH\nARG TARGETOS\n"), ["TARGETARCH", "TARGETOS"]);
+    assert_eq!(supplied("FROM a\nARG TARGETARCH\nFROM b\nARG TARGETARCH=amd64\n"), [""; 0]);
+    let first = "ARG TARGETARCH=amd64\nFROM a:$TARGETARCH\nARG TARGETARCH\n";
+    assert_eq!(supplied(first), [""; 0]);
+    assert_eq!(features(first, &request), [], "the default counts in each stage");
 }

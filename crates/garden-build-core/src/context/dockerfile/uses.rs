@@ -20,7 +20,8 @@ pub struct Use {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Feature {
-    /// A flag that is set, other than `--mount`, such as `--parents`.
+    /// A flag that is set, other than `--mount`, such as `--parents`. `ADD --unpack` is one where it asks for something else than
+    /// what `ADD` does by itself: to leave an archive of the context as it is, or to unpack what is fetched.
     Flag {
         /// The instruction, in upper case.
         instruction: String,
@@ -42,6 +43,9 @@ pub enum Feature {
         is_script: bool,
         /// The mark stands there without quotes and dashes.
         is_plain: bool,
+        /// The text of a script has `$`, a backtick or `\` in it, and its mark has no quotes. A shell that is given it as it stands
+        /// expands these before what runs the script sees them.
+        has_expansions: bool,
         /// What `#!` at the beginning of a script names.
         interpreter: Option<String>,
     },
@@ -65,9 +69,7 @@ pub(super) fn of(instruction: &Instruction, escape: char) -> Vec<Use> {
     }
     match keyword {
         "from" => {
-            let mentioned =
-                |name: &&&str| instruction.rest.contains('$') && instruction.rest.contains(**name);
-            let mentioned = PREDEFINED.iter().filter(mentioned);
+            let mentioned = PREDEFINED.iter().filter(|name| mentions(&instruction.rest, name));
             features.extend(mentioned.map(|name| Feature::PlatformVariable((*name).to_owned())));
         }
         "arg" => {
@@ -86,6 +88,7 @@ pub(super) fn of(instruction: &Instruction, escape: char) -> Vec<Use> {
             if keyword == "add" {
                 let mut sources = instruction.arguments().unwrap_or_default();
                 sources.pop();
+                features.extend(unpacking(instruction, &sources));
                 features.extend(sources.into_iter().filter(|it| is_repository(it)).map(Feature::Repository));
             }
         }
@@ -95,7 +98,8 @@ pub(super) fn of(instruction: &Instruction, escape: char) -> Vec<Use> {
 }
 
 fn of_flag(keyword: &str, (name, value): (&str, Option<&str>)) -> Option<Feature> {
-    if value == Some("false") {
+    // Whether `--unpack` matters is for the sources to say.
+    if value == Some("false") || (keyword, name) == ("add", "unpack") {
         return None;
     }
     if (keyword, name) == ("run", "mount") {
@@ -110,6 +114,33 @@ fn of_flag(keyword: &str, (name, value): (&str, Option<&str>)) -> Option<Feature
     })
 }
 
+/// `--unpack`, if it changes something for one of the `sources` of `ADD`. By itself, `ADD` unpacks archives of the context, and
+/// leaves what it fetches as it is.
+///
+/// A source that begins with a variable may be either, and nobody writes the flag for what is done without it.
+fn unpacking(instruction: &Instruction, sources: &[String]) -> Option<Feature> {
+    let value = instruction.named_flags().filter(|(name, _)| *name == "unpack").last()?.1;
+    let is_off = value == Some("false");
+    let matters = |source: &String| {
+        let is_remote = source.starts_with("http://") || source.starts_with("https://");
+        source.starts_with('$') || (is_remote != is_off && is_heredoc(source) != Ok(true))
+    };
+    sources.iter().any(matters).then(|| Feature::Flag {
+        instruction: "ADD".to_owned(),
+        name: "unpack".to_owned(),
+        value: value.map(str::to_owned),
+    })
+}
+
+/// Whether the variable `name` stands in `text`, and not only one whose name begins or ends like that.
+fn mentions(text: &str, name: &str) -> bool {
+    let is_part = |next: char| next.is_alphanumeric() || next == '_';
+    text.split('$').skip(1).any(|rest| {
+        let rest = rest.strip_prefix('{').unwrap_or(rest).strip_prefix(name);
+        rest.is_some_and(|rest| !rest.starts_with(is_part))
+    })
+}
+
 fn run_text(instruction: &Instruction) -> Option<Feature> {
     let text = instruction.heredocs.first()?;
     let is_script = is_heredoc(&instruction.rest) == Ok(true);
@@ -117,6 +148,7 @@ fn run_text(instruction: &Instruction) -> Option<Feature> {
     Some(Feature::RunText {
         is_script,
         is_plain: instruction.rest == format!("<<{}", text.name),
+        has_expansions: is_script && text.is_expanded && text.text.contains(['$', '`', '\\']),
         interpreter: interpreter.map(str::to_owned),
     })
 }
