@@ -96,15 +96,17 @@ impl Target {
 }
 
 /// Tells the failures apart that concern only this machine or this question. Clouds give their own
-/// nodes and pods access that needs no secret, private networks may be closed to us, and some
-/// registries deny what does not exist yet. Credentials that are wrong, and TLS that does not fit,
-/// will not do for the builder either.
+/// nodes and pods access that needs no secret, private networks may be closed to us, some
+/// registries deny what does not exist yet, and proxies show their page to whom they do not know.
+/// Credentials that are wrong, and TLS that does not fit, will not do for the builder either.
 fn only_the_builder_may_know(error: &RegistryError) -> bool {
     match error {
         RegistryError::Unauthorized(refusal) => !refuses_login(refusal),
         RegistryError::Forbidden(_) | RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } => {
             true
         }
+        // Whoever answered is not the registry.
+        RegistryError::Unexpected { status, .. } => status.as_u16() == 403,
         _ => false,
     }
 }

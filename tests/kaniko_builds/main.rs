@@ -199,6 +199,19 @@ async fn an_image_that_the_registry_does_not_have_was_not_pushed() {
     assert_eq!(site.pods(), (0, 1));
 }
 
+/// Nodes may be let through by their addresses.
+#[tokio::test]
+async fn a_page_in_place_of_the_registry_leaves_the_answer_to_the_builder() {
+    let site = Site::new(async |pod, _| pod.exit(EXECUTOR, 0, DIGEST));
+    site.registry.block();
+    let (built, events) = site.build().await;
+    assert!(matches!(built.unwrap().outcome, Outcome::Built { .. }));
+    let said = warnings(&events);
+    for expected in ["could not be found out from here", "is the builder's word only"] {
+        assert!(said.iter().any(|it| it.contains(expected)), "{expected}: {said:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_cancelled_build_removes_all_even_what_is_being_created() {
     // While it builds.

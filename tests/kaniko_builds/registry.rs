@@ -7,6 +7,9 @@ use std::sync::{Arc, Mutex};
 use super::DIGEST;
 use super::secrets::base64;
 
+/// The page of a proxy that lets through only addresses that it knows. It begins as Google's do.
+const PAGE: &str = "<!doctype html><meta charset=\"utf-8\"><title>403</title>403 Forbidden";
+
 /// A registry that has what was pushed to it, and tells how often it was asked.
 #[derive(Clone, Default)]
 pub(crate) struct Registry(Arc<Mutex<State>>);
@@ -15,6 +18,8 @@ pub(crate) struct Registry(Arc<Mutex<State>>);
 struct State {
     has_image: bool,
     questions: usize,
+    /// Whether a proxy in front of it shows its page.
+    is_blocked: bool,
     /// The password of `user`, if nobody else is let in.
     password: Option<&'static str>,
 }
@@ -36,18 +41,24 @@ impl Registry {
 
     fn serve(&self, mut stream: TcpStream) {
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(std::io::Result::ok);
-        while lines.next().is_some() {
+        while let Some(request) = lines.next() {
             let headers: Vec<String> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
-            let answer = self.answer(&headers);
+            let answer = self.answer(&request, &headers);
             if stream.write_all(answer.as_bytes()).is_err() {
                 return;
             }
         }
     }
 
-    fn answer(&self, headers: &[String]) -> String {
+    fn answer(&self, request: &str, headers: &[String]) -> String {
         let mut state = self.0.lock().unwrap();
         state.questions += 1;
+        if state.is_blocked {
+            let (length, body) = (PAGE.len(), if request.starts_with("HEAD ") { "" } else { PAGE });
+            return format!(
+                "HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
+        }
         let is_let_in = state.password.is_none_or(|password| {
             let expected = base64(&format!("user:{password}"));
             headers.iter().any(|header| header.strip_prefix("authorization: Basic ") == Some(&expected))
@@ -66,6 +77,10 @@ impl Registry {
 
     pub(crate) fn questions(&self) -> usize {
         self.0.lock().unwrap().questions
+    }
+
+    pub(crate) fn block(&self) {
+        self.0.lock().unwrap().is_blocked = true;
     }
 
     pub(crate) fn set_password(&self, password: &'static str) {

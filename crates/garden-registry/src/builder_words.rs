@@ -40,39 +40,57 @@ impl ToldRefusal {
 
 /// Returns how a registry refused, if `words` say that one did.
 pub fn told_refusal(words: &str) -> Option<ToldRefusal> {
-    let parts: Vec<&str> = parts(words).collect();
-    if parts.iter().any(|part| is_about_immutable_tag(part)) {
+    // A registry may have several errors. Clients write each on a line of its own.
+    let parts: Vec<&str> = words.lines().flat_map(parts).collect();
+    // A page may hold any words, so nothing counts that comes after its beginning.
+    let page = parts.iter().position(|part| is_page(part));
+    let told = &parts[..page.unwrap_or(parts.len())];
+    if told.iter().any(|part| is_about_immutable_tag(part)) {
         return Some(ToldRefusal::ImmutableTag);
     }
     // The registry's own words come after those of the layers above it, and what it adds to them comes last.
-    let (position, refusal) =
-        parts.iter().enumerate().find_map(|(position, part)| Some((position, refusal_of(part)?)))?;
-    let is_page = parts[position..].iter().any(|part| is_page(part));
-    Some(if is_page { ToldRefusal::Page } else { refusal })
+    let refusal = told.iter().find_map(|part| refusal_of(part))?;
+    Some(if page.is_some() { ToldRefusal::Page } else { refusal })
 }
 
 fn refusal_of(part: &str) -> Option<ToldRefusal> {
+    // Details come after a dash: ` - Server message …`, ` - incorrect username or password`.
+    let part = part.split_once(" - ").map_or(part, |(words, _)| words);
+    if is_missing_in_harbor(part) {
+        return Some(ToldRefusal::Missing);
+    }
     let code = CODES.iter().find(|(code, _)| *code == part);
     let status = || {
         let words = part.strip_prefix("unexpected status code ").unwrap_or(part);
-        // With what the client adds of itself: ` (HEAD responses …)`, ` - Server message …`.
-        let is_whole = |rest: &str| rest.is_empty() || rest.starts_with(" (") || rest.starts_with(" - ");
+        // With what the client adds of itself: ` (HEAD responses …)`.
+        let is_whole = |rest: &str| rest.is_empty() || rest.starts_with(" (");
         STATUSES.iter().find(|(status, _)| words.strip_prefix(status).is_some_and(is_whole))
     };
     code.or_else(status).map(|(_, refusal)| *refusal)
+}
+
+/// `artifact p/x:1 not found`. Harbor has the code `NOT_FOUND` for it, which no client of distribution knows: Docker says
+/// `unknown` in its place.
+fn is_missing_in_harbor(part: &str) -> bool {
+    let named = part.strip_prefix("artifact ").and_then(|rest| rest.strip_suffix(" not found"));
+    named.is_some_and(|name| !name.contains(' '))
 }
 
 /// HTTP statuses, as Go's `net/http` writes them.
 ///
 /// Sources: go-containerregistry 0.20 (kaniko 1.24 and 1.28), `pkg/v1/remote/transport/error.go`; containerd 2.2 (`BuildKit` 0.26,
 /// Docker 28, kubelets), `core/remotes/errors/errors.go` and `core/remotes/docker/resolver.go`; distribution 2.8 (Docker's own
-/// store), `registry/client/errors.go`.
-const STATUSES: [(&str, ToldRefusal); 5] = [
+/// store), `registry/client/errors.go`; containers/image 5 (CRI-O), `docker/errors.go`.
+const STATUSES: [(&str, ToldRefusal); 9] = [
     ("401 Unauthorized", ToldRefusal::Unauthorized),
     ("403 Forbidden", ToldRefusal::Denied),
     ("404 Not Found", ToldRefusal::Missing),
     ("error parsing HTTP 401 response body", ToldRefusal::Unauthorized),
     ("error parsing HTTP 403 response body", ToldRefusal::Denied),
+    ("error parsing HTTP 404 response body", ToldRefusal::Missing),
+    ("invalid status code from registry 401 (Unauthorized)", ToldRefusal::Unauthorized),
+    ("invalid status code from registry 403 (Forbidden)", ToldRefusal::Denied),
+    ("invalid status code from registry 404 (Not Found)", ToldRefusal::Missing),
 ];
 
 /// Codes of registries, in capitals as go-containerregistry passes them on, and in small letters as the others do; and what the
@@ -81,17 +99,22 @@ const STATUSES: [(&str, ToldRefusal); 5] = [
 /// Sources: OCI distribution specification 1.1, "Error Codes"; containerd 2.2, `core/remotes/docker/authorizer.go`, `resolver.go`,
 /// `pusher.go` and `fetcher.go`; Docker 20.10 and 28.5, `distribution/errors.go`; distribution 2.8,
 /// `registry/client/auth/session.go` and `registry/api/errcode/errors.go`; containers/image 5 (CRI-O), `docker/errors.go`.
-const CODES: [(&str, ToldRefusal); 15] = [
+/// Docker 28 with containerd's image store has messages without their codes (`error from registry: …`): those of distribution,
+/// `registry/api/errcode/register.go`, and of Harbor 2, `src/server/middleware/v2auth/auth.go`.
+const CODES: [(&str, ToldRefusal); 18] = [
     ("UNAUTHORIZED", ToldRefusal::Unauthorized),
     ("DENIED", ToldRefusal::Denied),
     ("MANIFEST_UNKNOWN", ToldRefusal::Missing),
     ("NAME_UNKNOWN", ToldRefusal::Missing),
+    ("NOT_FOUND", ToldRefusal::Missing),
     ("unauthorized", ToldRefusal::Unauthorized),
     ("denied", ToldRefusal::Denied),
     ("manifest unknown", ToldRefusal::Missing),
     ("name unknown", ToldRefusal::Missing),
     ("no basic auth credentials", ToldRefusal::Unauthorized),
     ("authorization failed", ToldRefusal::Unauthorized),
+    ("authentication required", ToldRefusal::Unauthorized),
+    ("unauthorized to access repository", ToldRefusal::Unauthorized),
     ("pull access denied, repository does not exist or may require authorization", ToldRefusal::Unauthorized),
     ("push access denied, repository does not exist or may require authorization", ToldRefusal::Unauthorized),
     ("insufficient_scope", ToldRefusal::Denied),
@@ -193,6 +216,40 @@ mod tests {
                 Page,
             ),
             ("Get \"https://r.example/v2/\": no basic auth credentials", Unauthorized),
+            (
+                "errors:\ndenied: requested access to the resource is denied\nunauthorized: authentication required\n",
+                Denied,
+            ),
+            ("error parsing HTTP 404 response body: unexpected end of JSON input: \"\"", Missing),
+            (
+                "error parsing HTTP 404 response body: invalid character '<' looking for beginning of value: \"<html>\\r\\n<head>\"",
+                Page,
+            ),
+            // Docker 28 with containerd's image store
+            ("error from registry: authentication required", Unauthorized),
+            ("error from registry: authentication required - incorrect username or password", Unauthorized),
+            (
+                "error from registry: unauthorized\nunexpected status from HEAD request to https://r.example/v2/x/manifests/1: 403 Forbidden",
+                Unauthorized,
+            ),
+            ("error from registry: denied\ndenied", Denied),
+            (
+                "error from registry: unauthorized to access repository: p/x, action: push: unauthorized to access repository: p/x, action: push",
+                Unauthorized,
+            ),
+            // Harbor 2, by go-containerregistry and by distribution
+            (
+                "GET https://harbor.example/v2/p/x/manifests/1: NOT_FOUND: artifact p/x:1 not found",
+                Missing,
+            ),
+            ("unknown: artifact p/x:1 not found", Missing),
+            // containers/image 5
+            (
+                "initializing source docker://r.example/x:1: Requesting bearer token: invalid status code from registry 403 (Forbidden)",
+                Denied,
+            ),
+            ("Requesting bearer token: invalid status code from registry 401 (Unauthorized)", Unauthorized),
+            ("Requesting bearer token: invalid status code from registry 404 (Not Found)", Missing),
         ] {
             assert_eq!(told_refusal(words), Some(expected), "{words}");
         }
@@ -205,6 +262,9 @@ mod tests {
             "failed to do request: Head \"https://forbidden.example/v2/\": EOF",
             "unexpected status from PUT request to https://r.example/v2/401 Unauthorized: 500 Internal Server Error",
             "connection refused",
+            "Requesting bearer token: invalid status code from registry 503 (Service Unavailable)",
+            "unexpected status code 500 Internal Server Error: <html>\nnot found\ndenied\n</html>",
+            "the artifact of p/x: an artifact p/x:1 not found in the mirror's list",
             "",
         ] {
             assert_eq!(told_refusal(words), None, "{words}");

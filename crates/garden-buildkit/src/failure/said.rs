@@ -2,7 +2,7 @@
 //!
 //! Sources: `BuildKit` 0.25 (in Docker 28.5) and 0.26, `solver/edge.go`, `solver/llbsolver/ops/exec.go` and
 //! `ops/opsutils/contenthash.go`, `cache/contenthash/checksum.go`, `exporter/containerimage/export.go`,
-//! `client/llb/sourceresolver/imageresolver.go`, `frontend/dockerfile/dockerfile2llb/convert.go`, `session/secrets/secrets.go`,
+//! `client/llb/sourceresolver/imageresolver.go`, `util/suggest/error.go`, `frontend/dockerfile/dockerfile2llb/convert.go`, `session/secrets/secrets.go`,
 //! `solver/llbsolver/mounts/mount.go`; and our own answers in `client/session`.
 
 use garden_build_core::words::{fits, has_part};
@@ -38,6 +38,7 @@ pub(super) enum Said<'w> {
 
 /// Reads a failure that is not the exit of a command.
 pub(super) fn read(message: &str) -> Said<'_> {
+    let message = without_suggestion(message);
     let inner = LAYERS.iter().fold(message, |words, layer| words.strip_prefix(layer).unwrap_or(words));
     if let Some((name, reason)) = inner.strip_prefix("failed to push ").and_then(|rest| rest.split_once(": "))
     {
@@ -65,6 +66,12 @@ pub(super) fn read(message: &str) -> Said<'_> {
         return Said::FullDisk;
     }
     Said::Other
+}
+
+/// Takes away what the daemon guesses: `… not found (did you mean golang?)`.
+fn without_suggestion(message: &str) -> &str {
+    let words = message.strip_suffix("?)").and_then(|rest| rest.rsplit_once(" (did you mean "));
+    words.map_or(message, |(words, _)| words)
 }
 
 /// Takes away the command's line, which may say anything: `process "/bin/sh -c …" did not complete successfully: …`.
@@ -133,6 +140,10 @@ mod tests {
                 Said::BaseImage {
                     reason: "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
                 },
+            ),
+            (
+                "golan: failed to resolve source metadata for docker.io/library/golan:latest: docker.io/library/golan:latest: not found (did you mean golang?)",
+                Said::BaseImage { reason: "docker.io/library/golan:latest: not found" },
             ),
             ("secret token: not found", Said::MissingSecret),
             ("no SSH key \"default\" forwarded from the client", Said::MissingAgent),

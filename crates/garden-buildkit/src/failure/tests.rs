@@ -93,6 +93,7 @@ fn failures_of_registries_are_told_apart() {
         base("unexpected status from HEAD request to https://r.example/v2/a/manifests/1: 401 Unauthorized"),
         ErrorKind::Unauthorized
     );
+    assert_eq!(base("r.example/a:1: not found (did you mean b?)"), ErrorKind::NotFound);
     assert_eq!(base("dial tcp 10.0.0.1:443: i/o timeout"), ErrorKind::Unreachable);
 }
 

@@ -100,7 +100,7 @@ fn is_limit_range(reason: &str) -> bool {
     is_bound || rest.starts_with("max limit to request ratio per ")
 }
 
-/// Kubernetes and its forerunner of Pod Security, `OpenShift`, and the widespread rules of Gatekeeper and Kyverno.
+/// Kubernetes and its forerunner of Pod Security, `OpenShift`, GKE Autopilot, and the widespread rules of Gatekeeper and Kyverno.
 ///
 /// Sources of the words: Kubernetes 1.34, `pkg/apis/core/validation/validation.go`, and 1.24, `pkg/security/podsecuritypolicy`;
 /// `OpenShift`, `apiserver-library-go/pkg/securitycontextconstraints/sccadmission`; gatekeeper-library,
@@ -125,9 +125,22 @@ fn is_against_privileges(reason: &str) -> bool {
         RULES.iter().any(|beginning| rule.starts_with(beginning))
     };
     POLICIES.iter().any(|beginning| reason.starts_with(beginning))
+        || is_of_autopilot(reason)
         || reason.lines().flat_map(parts).any(|part| {
             says_rule(part.trim_start_matches('\'')) || part.ends_with("].securityContext.privileged")
         })
+}
+
+/// GKE Autopilot names its rules in JSON, as keys. A name or a value in it cannot hold an unescaped quote.
+/// Source of the words: answers of its webhooks, of the years 2022 to 2026.
+fn is_of_autopilot(reason: &str) -> bool {
+    const WEBHOOKS: [&str; 2] =
+        ["GKE Warden rejected the request ", "GKE Policy Controller rejected the request "];
+    const RULES: [&str; 2] =
+        [r#""[denied by autogke-disallow-privilege]":["#, r#""[denied by autogke-no-host-port]":["#];
+    let says_webhook = |part: &str| WEBHOOKS.iter().any(|beginning| part.starts_with(beginning));
+    let details = reason.lines().flat_map(parts).skip_while(|part| !says_webhook(part));
+    details.skip(1).any(|part| RULES.iter().any(|rule| part.contains(rule)))
 }
 
 #[cfg(test)]
@@ -156,6 +169,22 @@ mod tests {
             (
                 "admission webhook \"validate.kyverno.svc-fail\" denied the request: \n\nresource Pod/demo/b was blocked due to the following policies \n\ndisallow-host-ports:\n  host-ports-none: 'validation error: Use of host ports is disallowed. The fields spec.containers[*].ports[*].hostPort …'",
                 Refusal::Privileges,
+            ),
+            (
+                "admission webhook \"warden-validating.common-webhooks.networking.gke.io\" denied the request: GKE Warden rejected the request because it violates one or more constraints.\nViolations details: {\"[denied by autogke-disallow-privilege]\":[\"container buildkit is privileged; not allowed in Autopilot\"]}",
+                Refusal::Privileges,
+            ),
+            (
+                "admission webhook \"warden-validating.common-webhooks.networking.gke.io\" denied the request: GKE Warden rejected the request because it violates one or more constraints.\nViolations details: {\"[denied by autogke-no-host-port]\":[\"container b specifies host ports [5000], which are disallowed in Autopilot.\"]}",
+                Refusal::Privileges,
+            ),
+            (
+                r#"admission webhook "gkepolicy.common-webhooks.networking.gke.io" denied the request: GKE Policy Controller rejected the request because it violates one or more policies: {"[denied by autogke-disallow-hostnamespaces]":["enabling hostNetwork is not allowed in Autopilot. Requested by user: '', groups: 'system:authenticated'."],"[denied by autogke-disallow-privilege]":["container b is privileged; not allowed in Autopilot"]}"#,
+                Refusal::Privileges,
+            ),
+            (
+                "admission webhook \"gkepolicy.common-webhooks.networking.gke.io\" denied the request: GKE Warden rejected the request because it violates one or more constraints.\nViolations details: {\"[denied by autogke-node-affinity-selector-limitation]\":[\"Auto GKE disallows use of cluster-autoscaler.kubernetes.io/safe-to-evict=false annotation on workloads\"]}",
+                Refusal::Other,
             ),
             (
                 r#"pods "b" is forbidden: error looking up service account a/default: serviceaccount "default" not found"#,
@@ -198,6 +227,7 @@ mod tests {
             r#"admission webhook "hostPort.example" denied the request: the image r.example/unprivileged is not signed"#,
             r#"pods "exceeded-quota" is forbidden: image exceeded quota of the webhook"#,
             r#"admission webhook "a" denied the request: no PodSecurity label on namespace"#,
+            r#"admission webhook "a" denied the request: the rules are {"[denied by autogke-disallow-privilege]":["x"]}"#,
         ] {
             assert_eq!(Refusal::of(message), Refusal::Other, "{message}");
         }

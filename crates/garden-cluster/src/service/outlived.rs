@@ -1,4 +1,8 @@
 //! Pods that only what the cluster has added to them still holds.
+//!
+//! They are known by the end of their own container, which has to be shown for that. The kubelets of today show the ends of single
+//! containers only until their pod is told to stop, and from then on nothing before all have ended. So a daemon is noticed that had
+//! ended before its pod was told to stop, and one on a node that says more. Otherwise the pod's grace period has to pass.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -8,7 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::sleep;
 
-use crate::api::Cluster;
+use crate::api::{Cluster, ClusterError};
 use crate::service::daemon;
 
 /// What was told to stop together with the container that we wait for may need a moment longer.
@@ -52,21 +56,32 @@ impl Ends {
     pub(super) async fn bring_about(mut self, cluster: &Cluster, namespace: &str) -> Infallible {
         let mut known = HashSet::new();
         while let Some((name, uid)) = self.0.recv().await {
-            if !known.insert(uid.clone()) {
+            if known.contains(&uid) {
                 continue;
             }
             sleep(PATIENCE).await;
-            if let Err(error) = cluster.end_soon(namespace, &name, &uid).await {
+            // Nothing may change about the pod any more, so nobody would report it again.
+            while let Err(error) = cluster.end_soon(namespace, &name, &uid).await {
                 tracing::debug!(%error, pod = name, "cannot end a pod that only other containers hold");
+                if is_final(&error) {
+                    break;
+                }
+                sleep(PATIENCE).await;
             }
+            known.insert(uid);
         }
         std::future::pending().await
     }
 }
 
+/// Whether asking again would end in the same way: the pod has gone, or the user may not.
+fn is_final(error: &ClusterError) -> bool {
+    error.code().is_some_and(|code| (400..500).contains(&code) && code != 429)
+}
+
 #[cfg(test)]
 mod tests {
-    use garden_build_testing::kubernetes::{FakeCluster, FakePod};
+    use garden_build_testing::kubernetes::{FakeCluster, FakePod, Fault, Refusal};
     use serde_json::json;
     use tokio::time::timeout;
 
@@ -125,5 +140,22 @@ mod tests {
         assert_eq!(fake.count("delete", "pods"), 1);
         let grace = pod.object().map(|pod| pod["metadata"]["deletionGracePeriodSeconds"].clone());
         assert!(grace.is_none_or(|grace| grace == 1), "its node kills what is left in it");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_in_between_does_not_leave_the_pod_and_a_refusal_does() {
+        for (refusal, deletes) in [
+            (Refusal::internal("etcdserver: request timed out"), 2),
+            (Refusal::too_many_requests(Duration::from_secs(1)), 2),
+            (Refusal::forbidden("delete", "pods", "demo"), 1),
+        ] {
+            let (fake, pod) = stopping().await;
+            let cluster = Cluster::new(fake.client());
+            let (lookout, ends) = lookout("daemon");
+            let words = format!("{refusal:?}");
+            fake.fault(Fault::refuse("delete", "pods", refusal));
+            lookout.look_at(&shown(&pod, &json!({ "terminated": { "exitCode": 0 } })));
+            assert!(timeout(MINUTE, ends.bring_about(&cluster, "demo")).await.is_err());
+            assert_eq!(fake.count("delete", "pods"), deletes, "{words}");
+        }
     }
 }

@@ -204,6 +204,22 @@ mod tests {
         for (words, pulled, pushed) in [
             ("unauthorized: authentication required", ErrorKind::Unauthorized, ErrorKind::Unauthorized),
             (
+                "error from registry: authentication required - incorrect username or password",
+                ErrorKind::Unauthorized,
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "error from registry: unauthorized to access repository: p/x, action: push: unauthorized to access repository: p/x, action: push",
+                ErrorKind::Unauthorized,
+                ErrorKind::Unauthorized,
+            ),
+            (
+                "errors:\ndenied: requested access to the resource is denied\nunauthorized: authentication required\n",
+                ErrorKind::PermissionDenied,
+                ErrorKind::PermissionDenied,
+            ),
+            ("unknown: artifact p/x:1 not found", ErrorKind::NotFound, ErrorKind::PushFailed),
+            (
                 "Get \"https://r.example/v2/\": no basic auth credentials",
                 ErrorKind::Unauthorized,
                 ErrorKind::Unauthorized,

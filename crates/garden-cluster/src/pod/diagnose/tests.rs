@@ -77,6 +77,8 @@ fn a_missing_image_is_final_at_once_and_an_unreachable_registry_is_not() {
     for (message, grace) in [
         ("rpc error: example/kaniko: not found", Duration::ZERO),
         ("failed to authorize: 401 Unauthorized", Duration::ZERO),
+        // CRI-O
+        ("Requesting bearer token: invalid status code from registry 403 (Forbidden)", Duration::ZERO),
         ("failed to resolve reference \"r.example/denied:1\": dial tcp: i/o timeout", waiting::PULL_GRACE),
     ] {
         for reason in ["ErrImagePull", "ImagePullBackOff"] {
@@ -102,6 +104,7 @@ fn an_init_container_that_cannot_be_pulled_is_seen_and_our_image_is_not_blamed()
     let diagnosis = stuck(init(waiting, json!({})), &[]).diagnosis;
     assert_eq!((&diagnosis.kind, diagnosis.hint.as_deref()), (&ErrorKind::ImagePull, Some(ADDED)));
     assert!(diagnosis.message.contains("`istio-init` cannot use the image `example/init`"), "{diagnosis}");
+    assert!(!diagnosis.retryable, "{diagnosis}");
 }
 
 #[test]
@@ -110,10 +113,10 @@ fn an_init_container_that_fails_is_named_while_it_is_tried_again_too() {
     for (state, last) in [
         (failed(), json!({})),
         (json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } }), failed()),
-        (json!({ "running": {} }), failed()),
     ] {
         let trouble = stuck(init(state, last), &[]);
         assert_eq!(trouble.grace, Duration::from_secs(30));
+        assert!(trouble.diagnosis.retryable, "what it waits for may come");
         assert_eq!(trouble.diagnosis.hint.as_deref(), Some(ADDED));
         let message = trouble.diagnosis.message;
         assert!(
@@ -123,6 +126,14 @@ fn an_init_container_that_fails_is_named_while_it_is_tried_again_too() {
     }
     let done = init(json!({ "terminated": { "exitCode": 0 } }), failed());
     assert!(matches!(diagnose(&pod(done), "kaniko", &REMEDIES, &[]), PodState::Starting(_)));
+}
+
+#[test]
+fn an_init_container_may_fail_once_and_then_take_its_time() {
+    let mut again = init(json!({ "running": {} }), json!({ "terminated": { "exitCode": 2 } }));
+    assert!(matches!(diagnose(&pod(again.clone()), "kaniko", &REMEDIES, &[]), PodState::Starting(_)));
+    again["initContainerStatuses"][0]["restartCount"] = json!(2);
+    assert_eq!(stuck(again, &[]).grace, Duration::from_secs(30));
 }
 
 #[test]

@@ -59,23 +59,29 @@ pub(super) fn own_trouble(pod: &Pod, status: &ContainerStatus, remedies: &Remedi
             (Diagnosis::of(Cause::Start, ErrorKind::BuilderStart, message, remedies), MOUNT_GRACE)
         }
     };
-    let may_pass = !grace.is_zero();
-    Some(Trouble { diagnosis: if may_pass { diagnosis.retryable() } else { diagnosis }, grace })
+    Some(trouble(diagnosis, grace))
+}
+
+/// What may pass by itself may have passed when it is tried again.
+fn trouble(diagnosis: Diagnosis, grace: Duration) -> Trouble {
+    Trouble { diagnosis: if grace.is_zero() { diagnosis } else { diagnosis.retryable() }, grace }
 }
 
 /// Says why an init container keeps the pod from starting. None is ours. Kubernetes starts one that failed again, after ever
-/// longer times: while it runs once more, it is still the one that failed.
+/// longer times. While it runs for the second time, it may be about to succeed. Who has failed twice is trouble even while it runs.
 pub(super) fn init_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
     let state = status.state.as_ref();
     let is_done = state.and_then(|state| state.terminated.as_ref()).is_some_and(|end| end.exit_code == 0);
     // One that goes on beside the others lets them start when it has started.
-    let goes_on = status.started == Some(true) && state.is_some_and(|state| state.running.is_some());
+    let is_running = state.is_some_and(|state| state.running.is_some());
+    let goes_on = status.started == Some(true) && is_running;
     if is_done || goes_on {
         return None;
     }
     let (name, init) = (pod_name(pod), &status.name);
+    let last = status.last_state.as_ref().filter(|_| !is_running || status.restart_count >= 2);
     let (kind, what, grace) =
-        match (failure(state).or_else(|| failure(status.last_state.as_ref())), Waits::of(status)) {
+        match (failure(state).or_else(|| failure(last)), Waits::of(status)) {
             (Some(end), _) => {
                 let said = end.message.as_deref().unwrap_or_default().trim();
                 let what =
@@ -97,7 +103,7 @@ pub(super) fn init_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Troubl
             (None, None) => return None,
         };
     let diagnosis = Diagnosis::other(kind, format!("{name} could not be started: {what}"), ADDED);
-    Some(Trouble { diagnosis, grace })
+    Some(trouble(diagnosis, grace))
 }
 
 /// Returns how a container failed, if this is the end of one that did.
