@@ -2,8 +2,8 @@
 //!
 //! Sources: `BuildKit` 0.25 (in Docker 28.5) and 0.26, `solver/edge.go`, `solver/llbsolver/ops/exec.go` and
 //! `ops/opsutils/contenthash.go`, `cache/contenthash/checksum.go`, `exporter/containerimage/export.go`,
-//! `client/llb/sourceresolver/imageresolver.go`, `util/suggest/error.go`, `frontend/dockerfile/dockerfile2llb/convert.go`, `session/secrets/secrets.go`,
-//! `solver/llbsolver/mounts/mount.go`; and our own answers in `client/session`.
+//! `client/llb/sourceresolver/imageresolver.go`, `frontend/dockerfile/dockerfile2llb/convert.go`, `session/secrets/secrets.go`,
+//! `solver/llbsolver/mounts/mount.go`, `util/suggest/error.go`; and our own answers in `client/session`.
 
 use garden_build_core::words::{fits, has_part};
 

@@ -68,7 +68,7 @@ fn trouble(diagnosis: Diagnosis, grace: Duration) -> Trouble {
 }
 
 /// Says why an init container keeps the pod from starting. None is ours. Kubernetes starts one that failed again, after ever
-/// longer times. While it runs for the second time, it may be about to succeed. Who has failed twice is trouble even while it runs.
+/// longer times. While it runs for the second time, it may be about to succeed. One that has failed twice keeps failing.
 pub(super) fn init_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
     let state = status.state.as_ref();
     let is_done = state.and_then(|state| state.terminated.as_ref()).is_some_and(|end| end.exit_code == 0);
@@ -80,8 +80,9 @@ pub(super) fn init_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Troubl
     }
     let (name, init) = (pod_name(pod), &status.name);
     let last = status.last_state.as_ref().filter(|_| !is_running || status.restart_count >= 2);
+    let failed = failure(state).or_else(|| failure(last));
     let (kind, what, grace) =
-        match (failure(state).or_else(|| failure(last)), Waits::of(status)) {
+        match (failed, Waits::of(status)) {
             (Some(end), _) => {
                 let said = end.message.as_deref().unwrap_or_default().trim();
                 let what =
