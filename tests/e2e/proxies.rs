@@ -24,13 +24,13 @@ fn kubeconfig() -> Kubeconfig {
 }
 
 /// Builds with a pod and with a daemon: calls, watches, exec, attach and port-forward.
-async fn builds_in_both_modes(project: &mut Project, kubeconfig: Option<&str>) {
+async fn builds_in_both_modes(project: &mut Project, name: &str, kubeconfig: Option<&str>) {
     project.provider.kubeconfig = kubeconfig.map(Into::into);
     for mode in ["kaniko", "cluster-buildkit"] {
         if mode == "cluster-buildkit" {
             project.buildkit();
         }
-        project.dockerfile(&format!("COPY file /\nRUN echo {mode} {}\n", project.namespace));
+        project.dockerfile(&format!("COPY file /\nRUN echo {mode} {name} {}\n", project.namespace));
         project.file("file", vec![7; 3_000_000]);
         let builder = Builder::connect(project.provider.clone()).await.unwrap();
         let image = builder.build(project.request()).await.unwrap();
@@ -45,12 +45,12 @@ async fn the_proxy_of_a_kubeconfig_leads_to_the_api_server() {
     in_project("proxy-url", async |project| {
         let http = NetworkProxy::tinyproxy(Some(("who", "secret")), api_port());
         let socks = NetworkProxy::microsocks(None);
-        for url in [http.url("http", "who:secret@"), socks.url("socks5", "")] {
+        for (name, url) in [("http", http.url("http", "who:secret@")), ("socks", socks.url("socks5", ""))] {
             let mut kubeconfig = kubeconfig();
             kubeconfig.clusters[0].cluster.as_mut().unwrap().proxy_url = Some(url);
             let file = project.path().with_extension("kubeconfig");
             fs::write(&file, serde_json::to_vec(&kubeconfig).unwrap()).unwrap();
-            builds_in_both_modes(project, file.to_str()).await;
+            builds_in_both_modes(project, name, file.to_str()).await;
             fs::remove_file(file).unwrap();
         }
         let log = http.log();
@@ -63,7 +63,7 @@ async fn the_proxy_of_a_kubeconfig_leads_to_the_api_server() {
 async fn the_environments_proxies_lead_to_the_api_server_and_to_the_registry() {
     garden_test_programs::needs!(Tinyproxy);
     if env::var_os(AGAIN).is_some() {
-        in_project("proxies", async |project| builds_in_both_modes(project, None).await).await;
+        in_project("proxies", async |project| builds_in_both_modes(project, "environment", None).await).await;
         return;
     }
     let proxy = NetworkProxy::tinyproxy(None, api_port());
@@ -85,7 +85,8 @@ async fn the_environments_proxies_lead_to_the_api_server_and_to_the_registry() {
 async fn what_no_proxy_names_is_reached_directly() {
     garden_test_programs::needs!(Tinyproxy);
     if env::var_os(AGAIN).is_some() {
-        in_project("no-proxy", async |project| builds_in_both_modes(project, None).await).await;
+        in_project("no-proxy", async |project| builds_in_both_modes(project, "environment", None).await)
+            .await;
         return;
     }
     let proxy = NetworkProxy::tinyproxy(None, 443);

@@ -76,7 +76,8 @@ fn of_lack(lack: Lack, image: &str, place: &str) -> Result<Option<Caveat>> {
     let Lack { what, made, since, is_certain, otherwise } = lack;
     let version = Version::of_image(image);
     let buildkit = "a build mode with BuildKit does it";
-    let other = otherwise.map_or_else(|| buildkit.to_owned(), |otherwise| format!("{otherwise}; or {buildkit}"));
+    let other =
+        otherwise.map_or_else(|| buildkit.to_owned(), |otherwise| format!("{otherwise}; or {buildkit}"));
     let newer = since.map(|since| {
         let default = KanikoOptions::DEFAULT_IMAGE;
         format!("set `kaniko.image` to an executor from {since} on, such as {default}; or {other}")
@@ -178,10 +179,12 @@ fn of_run_text(feature: &Feature, is_cached: bool) -> Vec<Lack> {
 
 /// The shell that `interpreter` is, if `sh` runs what it would: the same language, and no options.
 fn shell_of(interpreter: &str) -> Option<&str> {
-    let mut names = interpreter.split_whitespace().map(|path| path.rsplit_once('/').map_or(path, |(_, name)| name));
-    let shell = match (names.next(), names.next(), names.next()) {
-        (Some(shell), None, None) | (Some("env"), Some(shell), None) => shell,
-        _ => return None,
+    let mut names =
+        interpreter.split_whitespace().map(|path| path.rsplit_once('/').map_or(path, |(_, name)| name));
+    let ((Some(shell), None, None) | (Some("env"), Some(shell), None)) =
+        (names.next(), names.next(), names.next())
+    else {
+        return None;
     };
     ["sh", "ash", "dash", "bash"].contains(&shell).then_some(shell)
 }
@@ -206,7 +209,9 @@ fn of_flag(instruction: &str, name: &str, value: &str, request: &BuildRequest) -
     match (instruction, name) {
         ("COPY", "parents") => Some(never(what, "files lose the directories that they are in")),
         ("COPY" | "ADD", "exclude") => Some(never(what, "what is excluded is copied")),
-        ("ADD", "unpack") => Some(never(what, "it unpacks archives of the context, and nothing that it fetches")),
+        ("ADD", "unpack") => {
+            Some(never(what, "it unpacks archives of the context, and nothing that it fetches"))
+        }
         ("ADD", "checksum") => Some(maybe(None, what, "what is fetched is not verified")),
         ("RUN", "network" | "security" | "device") => {
             Some(maybe(None, what, "the step runs as all the others do"))

@@ -278,7 +278,9 @@ mod tests {
         ] {
             assert!(is_before(&proxies, proxied), "{proxied}");
         }
-        for url in ["https://registry.example", "https://10.0.0.5:6443", "https://[fd00::1]", "http://10.0.0.5:5000"] {
+        for url in
+            ["https://registry.example", "https://10.0.0.5:6443", "https://[fd00::1]", "http://10.0.0.5:5000"]
+        {
             assert!(!is_before(&of(PROXY, PROXY, "*"), url), "{url}");
         }
         assert!(!is_before(&of(PROXY, PROXY, "*:6443"), "https://10.0.0.5:6443"));

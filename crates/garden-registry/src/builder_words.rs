@@ -238,10 +238,7 @@ mod tests {
                 Unauthorized,
             ),
             // Harbor 2, by go-containerregistry and by distribution
-            (
-                "GET https://harbor.example/v2/p/x/manifests/1: NOT_FOUND: artifact p/x:1 not found",
-                Missing,
-            ),
+            ("GET https://harbor.example/v2/p/x/manifests/1: NOT_FOUND: artifact p/x:1 not found", Missing),
             ("unknown: artifact p/x:1 not found", Missing),
             // containers/image 5
             (

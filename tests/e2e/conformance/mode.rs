@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use garden_build::Builder;
 use garden_build::config::{BuildMode, ClusterDockerOptions, DeploymentRegistry};
-use garden_build::docker::DockerDaemon;
-use garden_docker::ClusterDaemon;
+use garden_build::docker::{ClusterDaemon, DockerDaemon};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{AttachParams, ListParams};
 use kube::{Api, Client, ResourceExt};

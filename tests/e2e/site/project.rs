@@ -9,7 +9,7 @@ use garden_build::config::{
 use garden_build::{BuildRequest, Builder};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client};
+use kube::{Api, Client, Config};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -47,7 +47,10 @@ impl Project {
     pub(crate) async fn in_namespace(namespace: String) -> Self {
         // Names the variable that is missing, before anything is tried.
         let _kubeconfig = variable("KUBECONFIG");
-        let client = Client::try_default().await.expect("KUBECONFIG names a cluster");
+        // The test's own way to the cluster passes by the proxies that its environment may name.
+        let mut config = Config::infer().await.expect("KUBECONFIG names a cluster");
+        config.proxy_url = None;
+        let client = Client::try_from(config).expect("a client");
         let mut kaniko = KanikoOptions::default();
         kaniko.image = variable("GARDEN_TEST_KANIKO_DEBUG_IMAGE");
         kaniko.namespace = KanikoNamespace::Project;

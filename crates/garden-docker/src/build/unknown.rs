@@ -103,7 +103,10 @@ mod tests {
         assert_eq!(refused(instruction), None);
         let caveats = caveats(&job(instruction));
         assert!(caveats.len() == 1 && caveats[0].message.contains("line 2"), "{caveats:?}");
-        assert!(caveats[0].message.contains("`ADD --checksum`: what is fetched is not verified"), "{caveats:?}");
+        assert!(
+            caveats[0].message.contains("`ADD --checksum`: what is fetched is not verified"),
+            "{caveats:?}"
+        );
         assert_eq!(super::caveats(&job("RUN true")), []);
     }
 }

@@ -107,8 +107,12 @@ fn says_where_it_stands_which_version_it_is_and_which_would_do() {
 
 #[test]
 fn says_how_a_text_is_to_be_written() {
-    let error = judged(NEW, "FROM scratch\nRUN <<EOF\necho $PATH\nEOF\n", |request| request).expect_err("text");
-    assert!(error.message().contains("line 2: kaniko does not know `$`, a backtick or a backslash"), "{error}");
+    let error =
+        judged(NEW, "FROM scratch\nRUN <<EOF\necho $PATH\nEOF\n", |request| request).expect_err("text");
+    assert!(
+        error.message().contains("line 2: kaniko does not know `$`, a backtick or a backslash"),
+        "{error}"
+    );
     assert!(error.hint().is_some_and(|hint| hint.contains("`RUN sh <<\"EOF\"`")), "{error:?}");
 }
 

@@ -55,11 +55,7 @@ impl<'d> Build<'d> {
     }
 
     /// As [`new`](Self::new), as the builders of today take it.
-    pub(super) fn likely(
-        dockerfile: &'d Outline,
-        request: &'d BuildRequest,
-        platform: Option<&str>,
-    ) -> Self {
+    pub(super) fn likely(dockerfile: &'d Outline, request: &'d BuildRequest, platform: Option<&str>) -> Self {
         Self::of(dockerfile, request, StagesBuilt::Needed, platform, true)
     }
 

@@ -342,10 +342,13 @@ fn the_stage_of_the_platform_that_is_built_for_is_judged() {
 fn variables_of_the_platform_are_found_by_their_whole_names() {
     let names = |base: &str| {
         let text = format!("ARG MY_TARGETARCH=x\nFROM {base}\n");
-        features(&text, &request()).into_iter().map(|feature| match feature {
-            Feature::PlatformVariable(name) => name,
-            other => panic!("{other:?}"),
-        }).collect::<Vec<_>>()
+        features(&text, &request())
+            .into_iter()
+            .map(|feature| match feature {
+                Feature::PlatformVariable(name) => name,
+                other => panic!("{other:?}"),
+            })
+            .collect::<Vec<_>>()
     };
     assert_eq!(names("a:$MY_TARGETARCH"), [""; 0]);
     assert_eq!(names("a:${TARGETARCH_}"), [""; 0]);

@@ -81,28 +81,24 @@ pub(super) fn init_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Troubl
     let (name, init) = (pod_name(pod), &status.name);
     let last = status.last_state.as_ref().filter(|_| !is_running || status.restart_count >= 2);
     let failed = failure(state).or_else(|| failure(last));
-    let (kind, what, grace) =
-        match (failed, Waits::of(status)) {
-            (Some(end), _) => {
-                let said = end.message.as_deref().unwrap_or_default().trim();
-                let what =
-                    format!("its init container `{init}` fails with exit code {}: {said}", end.exit_code);
-                (ErrorKind::BuilderStart, what.trim_end_matches([':', ' ']).to_owned(), INIT_GRACE)
-            }
-            (None, Some(Waits::ForImage { what, message, grace })) => {
-                let what = format!(
-                    "its init container `{init}` cannot {what} the image `{}`: {message}",
-                    status.image
-                );
-                (ErrorKind::ImagePull, what, grace)
-            }
-            (None, Some(Waits::ForStart { reason, message })) => {
-                let what =
-                    format!("its init container `{init}` could not be started either ({reason}): {message}");
-                (ErrorKind::BuilderStart, what, INIT_GRACE)
-            }
-            (None, None) => return None,
-        };
+    let (kind, what, grace) = match (failed, Waits::of(status)) {
+        (Some(end), _) => {
+            let said = end.message.as_deref().unwrap_or_default().trim();
+            let what = format!("its init container `{init}` fails with exit code {}: {said}", end.exit_code);
+            (ErrorKind::BuilderStart, what.trim_end_matches([':', ' ']).to_owned(), INIT_GRACE)
+        }
+        (None, Some(Waits::ForImage { what, message, grace })) => {
+            let what =
+                format!("its init container `{init}` cannot {what} the image `{}`: {message}", status.image);
+            (ErrorKind::ImagePull, what, grace)
+        }
+        (None, Some(Waits::ForStart { reason, message })) => {
+            let what =
+                format!("its init container `{init}` could not be started either ({reason}): {message}");
+            (ErrorKind::BuilderStart, what, INIT_GRACE)
+        }
+        (None, None) => return None,
+    };
     let diagnosis = Diagnosis::other(kind, format!("{name} could not be started: {what}"), ADDED);
     Some(trouble(diagnosis, grace))
 }
