@@ -299,13 +299,14 @@ fn a_script_is_expanded_if_its_mark_has_no_quotes_and_the_text_has_something_to_
         [Feature::RunText { has_expansions, .. }] => *has_expansions,
         other => panic!("{run}: {other:?}"),
     };
-    for text in ["x=1; echo $x", "echo `date`", "a \\\n b"] {
+    for text in ["x=1; echo $x", "echo `date`", "echo a\\ b"] {
         assert!(expands(&format!("RUN <<EOF\n{text}\nEOF")), "{text}");
         assert!(!expands(&format!("RUN <<\"EOF\"\n{text}\nEOF")), "{text}");
         // The command's own shell expands it, with every builder.
         assert!(!expands(&format!("RUN cat <<EOF\n{text}\nEOF")), "{text}");
     }
     assert!(!expands("RUN <<EOF\necho x\nEOF"));
+    assert!(!expands("RUN <<EOF\napk add \\\n  curl\nEOF"));
 }
 
 #[test]

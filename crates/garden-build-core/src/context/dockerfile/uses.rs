@@ -148,7 +148,10 @@ fn run_text(instruction: &Instruction) -> Option<Feature> {
     Some(Feature::RunText {
         is_script,
         is_plain: instruction.rest == format!("<<{}", text.name),
-        has_expansions: is_script && text.is_expanded && text.text.contains(['$', '`', '\\']),
+        // Lines that a backslash joins come to the same: whoever reads them first joins them.
+        has_expansions: is_script
+            && text.is_expanded
+            && text.text.replace("\\\n", "").contains(['$', '`', '\\']),
         interpreter: interpreter.map(str::to_owned),
     })
 }
