@@ -5,10 +5,7 @@ use garden_build::{Error, ErrorKind};
 
 use crate::site::buildkit_daemon::{Daemon, SOON};
 use crate::site::own_process::in_own_process;
-use crate::site::{Project, follow, follow_until, in_project, shown, variable};
-
-/// How soon a daemon that cannot start has to be told of.
-const AT_ONCE: Duration = Duration::from_secs(15);
+use crate::site::{Project, WITHIN_SECONDS, follow, follow_until, in_project, shown, variable};
 
 async fn failure(project: &Project) -> Error {
     let started = Instant::now();
@@ -17,11 +14,11 @@ async fn failure(project: &Project) -> Error {
     error
 }
 
-/// Fails to build, within [`AT_ONCE`].
+/// Fails to build, within [`WITHIN_SECONDS`].
 async fn failure_at_once(project: &Project) -> Error {
     let started = Instant::now();
     let error = failure(project).await;
-    assert!(started.elapsed() < AT_ONCE, "took {:?}: {error:?}", started.elapsed());
+    assert!(started.elapsed() < WITHIN_SECONDS, "took {:?}: {error:?}", started.elapsed());
     error
 }
 

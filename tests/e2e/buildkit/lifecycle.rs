@@ -11,8 +11,8 @@ use serde_json::json;
 use crate::site::buildkit_daemon::{Daemon, SOON};
 use crate::site::proxy::client_cut_after;
 use crate::site::{
-    Project, build_with_events, client_with_the_documented_role, follow, follow_until, gone, in_project,
-    registry, running, shown, variable, warnings,
+    Project, WITHIN_SECONDS, build_with_events, client_with_the_documented_role, follow, follow_until, gone,
+    in_project, registry, running, shown, variable, warnings,
 };
 
 fn deployments(project: &Project) -> Api<Deployment> {
@@ -90,7 +90,7 @@ async fn a_build_whose_daemon_is_killed_begins_again_on_the_next() {
         let (image, events) = finish(build, events).await;
         let took = killed.elapsed();
         eprintln!("took {took:?}: {:?}", warnings(&events));
-        assert!(took < Duration::from_secs(25), "took {took:?}\n{}", shown(&events));
+        assert!(took < WITHIN_SECONDS, "took {took:?}\n{}", shown(&events));
         let warnings = warnings(&events);
         assert!(
             matches!(warnings[..], [one] if one.contains("try 2 of 3") && one.contains(&pod)),
@@ -119,7 +119,7 @@ async fn a_build_whose_daemon_s_process_dies_begins_again_on_the_next() {
         let (_, events) = finish(build, events).await;
         let took = killed.elapsed();
         eprintln!("took {took:?}: {:?}", warnings(&events));
-        assert!(took < Duration::from_secs(25), "took {took:?}\n{}", shown(&events));
+        assert!(took < WITHIN_SECONDS, "took {took:?}\n{}", shown(&events));
         let warnings = warnings(&events);
         assert!(matches!(warnings[..], [one] if one.contains("try 2 of 3") && one.contains("137")), "{warnings:?}");
     })
@@ -200,7 +200,7 @@ async fn a_connection_that_is_cut_is_made_again_and_so_is_the_build() {
         let (image, events) = finish(build, events).await;
         let took = cut.elapsed();
         eprintln!("took {took:?}: {:?}", warnings(&events));
-        assert!(took < Duration::from_secs(20), "took {took:?}\n{}", shown(&events));
+        assert!(took < WITHIN_SECONDS, "took {took:?}\n{}", shown(&events));
         let warnings = warnings(&events);
         assert!(matches!(warnings[..], [one] if one.contains("try 2 of 3")), "{warnings:?}");
         registry::assert_has(&image).await;
@@ -249,7 +249,7 @@ async fn a_deployment_of_somebody_else_with_the_daemon_s_name_is_not_touched() {
         let before = deployments(project).create(&PostParams::default(), &theirs).await.unwrap();
         let started = Instant::now();
         let error = project.builder().build(project.request()).await.expect_err("not ours");
-        assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
+        assert!(started.elapsed() < WITHIN_SECONDS, "took {:?}", started.elapsed());
         assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
         assert!(error.message().contains("garden-buildkit"), "{error}");
         assert!(error.hint().is_some(), "{error:?}");
@@ -360,7 +360,7 @@ async fn a_storage_class_that_does_not_exist_is_named() {
         project.dockerfile("RUN true\n");
         let started = Instant::now();
         let error = project.builder().build(project.request()).await.expect_err("no volume");
-        assert!(started.elapsed() < Duration::from_secs(15), "took {:?}", started.elapsed());
+        assert!(started.elapsed() < WITHIN_SECONDS, "took {:?}", started.elapsed());
         assert_eq!(*error.kind(), ErrorKind::BuilderStart, "{error:?}");
         assert!(error.message().contains("\"no-such-class\" not found"), "{error:?}");
         assert!(error.hint().is_some_and(|hint| hint.contains("storageClass")), "{error:?}");

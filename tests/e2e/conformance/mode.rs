@@ -1,14 +1,11 @@
 //! The build modes under test, and what is expected of each.
 
-use std::process::Command;
 use std::time::Duration;
 
 use garden_build::Builder;
 use garden_build::config::{BuildMode, ClusterDockerOptions, DeploymentRegistry};
-use garden_build::docker::{ClusterDaemon, DockerDaemon};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{AttachParams, ListParams};
-use kube::{Api, Client, ResourceExt};
+use garden_build::docker::DockerDaemon;
+use kube::Client;
 use tokio::sync::OnceCell;
 
 use crate::site::buildkit_daemon::Daemon;
@@ -19,9 +16,6 @@ const DOCKER_NAMESPACE: &str = "e2e-docker-daemon";
 
 /// Installed once by each run.
 static DOCKER: OnceCell<()> = OnceCell::const_new();
-
-/// The testbed's daemon has pulled the base image in this run.
-static LOCAL_DOCKER: OnceCell<()> = OnceCell::const_new();
 
 /// Docker gives the container of a step that is cancelled some time to stop.
 const DOCKER_STOPS_WITHIN: Duration = Duration::from_secs(15);
@@ -100,15 +94,10 @@ impl Mode {
                 project.provider.build_mode = BuildMode::ClusterDocker(options);
                 DOCKER_NAMESPACE.clone_into(&mut project.provider.garden_system_namespace);
                 let builder = project.builder();
-                let install = async || {
-                    builder.init().await.unwrap();
-                    pull_in_the_cluster(project.client.clone()).await;
-                };
-                DOCKER.get_or_init(install).await;
+                DOCKER.get_or_init(async || drop(builder.init().await.unwrap())).await;
             }
             Self::LocalDocker | Self::LocalDockerClassic => {
                 project.provider.build_mode = BuildMode::LocalDocker;
-                LOCAL_DOCKER.get_or_init(async || pull_here()).await;
             }
         }
     }
@@ -173,32 +162,6 @@ impl Mode {
         }
         project.leftovers().await.join("\n")
     }
-}
-
-/// Has the daemon in the cluster pull the base image, before anybody builds.
-///
-/// A daemon's `BuildKit` knows a base image that is among the daemon's images by another key than one that only its cache has. A
-/// classic build of another test pulls it, and a build with `BuildKit` after that would miss what the one before has cached.
-/// Source: moby, `builder/builder-next/adapters/containerimage/pull.go`, `CacheKey`.
-async fn pull_in_the_cluster(client: Client) {
-    let pods: Api<Pod> = Api::namespaced(client, DOCKER_NAMESPACE);
-    let chosen = ListParams::default().labels(&format!("app={}", ClusterDaemon::NAME));
-    let pods_of_daemon = pods.list(&chosen).await.unwrap().items;
-    let living = pods_of_daemon.into_iter().find(|pod| pod.metadata.deletion_timestamp.is_none());
-    let pod = living.expect("the daemon's pod").name_any();
-    let base = variable("GARDEN_TEST_BASE_IMAGE");
-    let command = ["docker", "--host", ClusterDaemon::SOCKET, "pull", "--quiet", &base];
-    let mut pulling = pods.exec(&pod, command, &AttachParams::default()).await.unwrap();
-    let status = pulling.take_status().unwrap().await.expect("how it ended");
-    assert_eq!(status.status.as_deref(), Some("Success"), "{status:?}");
-}
-
-/// Has the testbed's daemon do the same.
-fn pull_here() {
-    let (host, base) = (variable("GARDEN_TEST_DOCKER_HOST"), variable("GARDEN_TEST_BASE_IMAGE"));
-    let mut command = Command::new(variable("GARDEN_TEST_DOCKER_CLI"));
-    let ran = command.args(["--host", &host, "pull", "--quiet", &base]).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 fn insecure(hosts: &[String]) -> Vec<DeploymentRegistry> {

@@ -1,17 +1,34 @@
 //! Building more than once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use garden_build::{BuildRequest, Outcome};
+use garden_build::{BuildRequest, ImageReference, Outcome};
+use garden_registry::{Location, RegistryClient, copy};
 
 use super::image::files;
 use super::{Case, Seen};
-use crate::site::{recording_client, registry, steps};
+use crate::site::{recording_client, registry, steps, variable};
 
 /// A step that makes `file`, another one each time it runs. No other test's run has it in its cache: a daemon that several
 /// builds reach at once can keep two records of one step, and later builds take either.
 fn unique(case: &Case<'_>, file: &str) -> String {
     format!("RUN : {}; cat /proc/sys/kernel/random/uuid > {file}\n", case.project.namespace)
+}
+
+/// Writes a Dockerfile on top of a base image that no other test knows.
+///
+/// A Docker daemon keeps an image of one platform by its name, and its `BuildKit` knows an image that the daemon keeps by another key
+/// than one that it does not. What another test pulls of a base that both have, for another platform say, makes the next build
+/// miss its cache. Source: moby, `builder/builder-next/adapters/containerimage/pull.go`.
+async fn dockerfile(case: &Case<'_>, instructions: &str) {
+    let base: ImageReference = variable("GARDEN_TEST_BASE_IMAGE").parse().unwrap();
+    let name = format!("{}/base", case.project.namespace);
+    let own = ImageReference::tagged(base.registry(), &name, "1").unwrap();
+    let registry = RegistryClient::builder(base.registry()).insecure(true).build().unwrap();
+    let at = |image: &ImageReference| Location { registry: registry.clone(), image: image.clone() };
+    copy(&at(&base), &at(&own), Arc::new(|_| ())).await.unwrap();
+    case.project.file("Dockerfile", format!("FROM {own}\n{instructions}"));
 }
 
 pub(super) async fn unchanged(case: &mut Case<'_>) -> Seen {
@@ -31,7 +48,7 @@ pub(super) async fn unchanged(case: &mut Case<'_>) -> Seen {
 
 pub(super) async fn cache(case: &mut Case<'_>) -> Seen {
     let (early, late) = (unique(case, "/early"), unique(case, "/late"));
-    case.project.dockerfile(&format!("{early}COPY app.txt /\n{late}"));
+    dockerfile(case, &format!("{early}COPY app.txt /\n{late}")).await;
     case.project.file("app.txt", "before");
     let first = case.build(case.request()).await;
     // A daemon that tests share has not seen this in an earlier run.
@@ -63,7 +80,7 @@ pub(super) async fn no_cache(case: &mut Case<'_>) -> Seen {
 
 pub(super) async fn digest(case: &mut Case<'_>) -> Seen {
     let id = unique(case, "/id");
-    case.project.dockerfile(&format!("{id}CMD [\"cat\", \"/id\"]\n"));
+    dockerfile(case, &format!("{id}CMD [\"cat\", \"/id\"]\n")).await;
     // That the tag stands for the digest in the registry is part of each build of a case.
     let first = case.build(case.request()).await;
     let id = files(&first.reference).await.text("id").to_owned();

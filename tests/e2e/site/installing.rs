@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use garden_build::{Builder, Error, Initialized};
 use garden_cluster::{Cluster, InClusterRegistry, RegistryRemedies, RegistrySettings, RegistryWords};
@@ -11,7 +11,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::Project;
+use super::{Project, WITHIN_SECONDS};
 
 /// Waits until nobody else makes pods with the usual host port, and keeps others from it until the file is closed: tests with a
 /// registry of their own give theirs another port a moment later. A file, as the tests run in two processes.
@@ -56,7 +56,7 @@ pub(crate) async fn refused(project: &Project) -> Error {
     let started = Instant::now();
     let error = init(&project.builder()).await.expect_err("it cannot be installed");
     println!("after {:?}: {error:?}", started.elapsed());
-    assert!(started.elapsed() < Duration::from_secs(30), "{error:?}");
+    assert!(started.elapsed() < WITHIN_SECONDS, "{error:?}");
     error
 }
 

@@ -4,6 +4,8 @@
 //! the rooms by what it is done to: `project` (settings, files), `secrets`, `pods`, `volume`. `events` follows builds, `leftovers`
 //! says what they leave, `registry` asks a registry without any code of ours, `clients` and `proxy` are other ways to the cluster.
 
+use std::time::Duration;
+
 pub(crate) mod buildkit_daemon;
 mod clients;
 pub(crate) mod credential_helper;
@@ -32,6 +34,10 @@ pub(crate) use noise::{noise, noise_of};
 pub(crate) use pods::{gone, running};
 pub(crate) use project::{Project, in_project};
 pub(crate) use turn::in_turn;
+
+/// What is promised within seconds, on a machine that does other things as well. Without what a test is about, it takes minutes, or never
+/// comes.
+pub(crate) const WITHIN_SECONDS: Duration = Duration::from_secs(90);
 
 /// Reads a variable that `cargo xtask testbed env` prints.
 pub(crate) fn variable(name: &str) -> String {

@@ -10,7 +10,7 @@ use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use crate::site::{Project, build_with_events, in_project, noise, shown, variable, warnings};
+use crate::site::{Project, WITHIN_SECONDS, build_with_events, in_project, noise, shown, variable, warnings};
 
 const SERVICE: &str = "app=garden-util";
 
@@ -48,7 +48,7 @@ pub(crate) async fn assert_idle(project: &Project) {
         if left.is_empty() {
             return;
         }
-        assert!(started.elapsed() < Duration::from_secs(10), "left in the service: {left}");
+        assert!(started.elapsed() < WITHIN_SECONDS, "left in the service: {left}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
@@ -60,7 +60,7 @@ async fn an_image_without_a_shell_is_named_within_seconds_with_the_remedy() {
         project.kaniko().image = variable("GARDEN_TEST_KANIKO_IMAGE");
         let started = Instant::now();
         let error = failure(project).await;
-        assert!(started.elapsed() < Duration::from_secs(15), "took {:?}", started.elapsed());
+        assert!(started.elapsed() < WITHIN_SECONDS, "took {:?}", started.elapsed());
         assert_eq!(*error.kind(), ErrorKind::BuilderStart, "{error}");
         assert!(error.message().contains("/busybox/sh"), "{error}");
         let hint = error.hint().unwrap();
