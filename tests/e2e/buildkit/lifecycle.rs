@@ -105,7 +105,8 @@ async fn a_build_whose_daemon_is_killed_begins_again_on_the_next() {
 async fn a_build_whose_daemon_s_process_dies_begins_again_on_the_next() {
     in_project("bk-killed-process", async |project| {
         project.buildkit();
-        project.dockerfile("RUN echo begun; sleep 4\n");
+        // Longer than a busy machine takes to start the pod that kills the daemon.
+        project.dockerfile("RUN echo begun; sleep 20\n");
         let mut build = project.builder().start(project.request()).await.unwrap();
         let events = follow_until(&mut build, "   begun").await;
         let pod = project.builder_pod(running).await.name_any();
