@@ -2,11 +2,12 @@
 
 use garden_build_core::ErrorKind;
 use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetStatus};
-use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
+use k8s_openapi::api::core::v1::{Event, Pod};
 
 use super::{InClusterRegistry, RegistryWords};
 use crate::diagnosis::Diagnosis;
 use crate::pod::latest_message;
+use crate::service::daemon;
 use crate::service::judge::{self, Outlook, REFUSAL_GRACE, Subject, has_ended};
 
 const PROXY: &str = InClusterRegistry::PROXY;
@@ -65,26 +66,12 @@ pub(super) fn unready(pods: &[Pod]) -> Option<&Pod> {
 
 /// Whether the proxy serves, whatever else the cluster has put into its pod.
 pub(super) fn is_ready(pod: &Pod) -> bool {
-    container(pod).is_some_and(|status| status.ready) && !is_on_lost_node(pod)
+    daemon::serves(pod, InClusterRegistry::PROXY_CONTAINER)
 }
 
-/// The kubelet of a lost node cannot say any more that containers are not ready.
+/// Whether the cluster has lost the node. A pod whose proxy has never started is waited for instead.
 fn is_on_lost_node(pod: &Pod) -> bool {
-    let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
-    let all_are_ready = containers.unwrap_or_default().iter().all(|status| status.ready);
-    all_are_ready
-        && container(pod).is_some()
-        && condition(pod, "Ready").is_some_and(|status| status != "True")
-}
-
-fn condition<'a>(pod: &'a Pod, type_: &str) -> Option<&'a str> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|condition| condition.type_ == type_).map(|condition| condition.status.as_str())
-}
-
-fn container(pod: &Pod) -> Option<&ContainerStatus> {
-    let mut statuses = pod.status.as_ref()?.container_statuses.as_ref()?.iter();
-    statuses.find(|status| status.name == InClusterRegistry::PROXY_CONTAINER)
+    daemon::status_of(pod, InClusterRegistry::PROXY_CONTAINER).is_some() && daemon::is_on_lost_node(pod)
 }
 
 #[cfg(test)]

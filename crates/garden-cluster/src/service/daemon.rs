@@ -194,7 +194,7 @@ pub(crate) fn is_outlived(pod: &Pod, container: &str) -> bool {
 
 /// As long as the container with its startup probe runs, it is ready, and so is the pod. If it is not, the cluster has
 /// lost its node, and only waits before it says so by deleting the pod.
-fn is_on_lost_node(pod: &Pod) -> bool {
+pub(crate) fn is_on_lost_node(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
     // Of a lost node, the kubelet cannot say any more that they are not.
@@ -203,7 +203,7 @@ fn is_on_lost_node(pod: &Pod) -> bool {
     all_are_ready && conditions.any(|condition| condition.type_ == "Ready" && condition.status != "True")
 }
 
-fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
+pub(crate) fn status_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerStatus> {
     pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|status| status.name == container)
 }
 

@@ -10,7 +10,7 @@
 //! * `daemon`: the pod that takes a build, and its end; `outlived`: what keeps a pod when its daemon has ended.
 
 mod claim;
-mod daemon;
+pub(crate) mod daemon;
 pub(crate) mod deployment;
 pub(crate) mod judge;
 mod objects;
