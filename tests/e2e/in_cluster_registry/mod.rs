@@ -245,11 +245,15 @@ async fn with_a_registry_outside_there_is_nothing_to_install() {
     .await;
 }
 
-/// Installs a registry into the project's own namespace, where something stands against it.
+/// Installs a registry into the project's own namespace, where something stands against it. Its proxies may have got the nodes' port
+/// meanwhile, which others need.
 async fn refused_of_its_own(project: &mut Project) -> Error {
     use_in_cluster_registry(project);
     project.provider.garden_system_namespace.clone_from(&project.namespace);
-    refused(project).await
+    let _host_port = host_port().await;
+    let error = refused(project).await;
+    project.remove_proxies().await;
+    error
 }
 
 #[tokio::test]

@@ -2,19 +2,21 @@
 
 use std::env;
 use std::fs::File;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use garden_build::{Builder, Error, Initialized};
 use garden_cluster::{Cluster, InClusterRegistry, RegistryRemedies, RegistrySettings, RegistryWords};
-use k8s_openapi::api::core::v1::{Namespace, ResourceQuota};
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota};
 use kube::Api;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::{Project, WITHIN_SECONDS};
 
-/// Waits until nobody else makes pods with the usual host port, and keeps others from it until the file is closed: tests with a
-/// registry of their own give theirs another port a moment later. A file, as the tests run in two processes.
+/// Waits until nobody else makes pods with the usual host port, and keeps others from it until the file is closed: the node has one, and a pod that
+/// does not get it fails whoever waits for it. Tests with a registry of their own remove its proxies before, or give them another
+/// port. A file, as the tests run in two processes.
 pub(crate) async fn host_port() -> File {
     let lock = || {
         let file = File::create(env::temp_dir().join("garden-build-e2e-host-port.lock")).unwrap();
@@ -65,6 +67,22 @@ impl Project {
     pub(crate) fn in_cluster_registry(&self) -> InClusterRegistry {
         let settings = RegistrySettings::new(&self.provider);
         InClusterRegistry::new(Cluster::new(self.client.clone()), settings, &WORDS)
+    }
+
+    /// Removes the proxies of the registry in the project's own namespace, if there are any, and waits until they have left the nodes' port.
+    pub(crate) async fn remove_proxies(&self) {
+        let proxies: Api<DaemonSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        match proxies.delete(InClusterRegistry::PROXY, &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => return,
+            deleted => drop(deleted.unwrap()),
+        }
+        let has_port = |pod: &Pod| {
+            let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+            containers.flat_map(|it| it.ports.iter().flatten()).any(|port| port.host_port.is_some())
+        };
+        while self.pods().list(&ListParams::default()).await.unwrap().iter().any(has_port) {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Limits the memory that all pods of the namespace may reserve together.

@@ -124,7 +124,7 @@ impl Binary {
     }
 }
 
-/// Says how the tests of a program have ended, and fails with all that it has printed and nobody has seen if they failed.
+/// Says how the tests of a program have ended. If they failed, the error has what the failed ones have printed.
 pub(super) fn report(binary: &Binary, ended: &Ended) -> Result<()> {
     if let Some(hung) = &ended.hung {
         bail!(
@@ -135,7 +135,7 @@ pub(super) fn report(binary: &Binary, ended: &Ended) -> Result<()> {
         );
     }
     if !ended.success {
-        bail!("{}{} FAILED", ended.not_shown(), binary.name);
+        bail!("{}{}{} FAILED", ended.not_shown(), ended.failures(), binary.name);
     }
     println!("{:>6.1} s  {}: {}", ended.took.as_secs_f64(), binary.name, ended.result());
     Ok(())

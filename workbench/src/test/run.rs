@@ -12,6 +12,9 @@ use anyhow::{Context, Result};
 /// How long no test may end before the program counts as hung. The longest test takes a third of it on a slow machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How many lines of what failed tests have printed are repeated at the end: those of several tests.
+const REPEATED_LINES: usize = 200;
+
 /// How a test program has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
@@ -29,6 +32,15 @@ impl Ended {
     /// The program's output, if it was not shown as it came.
     pub(super) fn not_shown(&self) -> String {
         if self.shown { String::new() } else { format!("{}\n", self.output) }
+    }
+
+    /// What the failed tests have printed, if the program's output was shown as it came: by the end it is far above. Its last
+    /// lines, if they are many.
+    pub(super) fn failures(&self) -> String {
+        let section = if self.shown { self.output.split_once("\nfailures:\n") } else { None };
+        let lines: Vec<&str> = section.map(|(_, failures)| failures.lines().collect()).unwrap_or_default();
+        let lines = &lines[lines.len().saturating_sub(REPEATED_LINES)..];
+        if lines.is_empty() { String::new() } else { format!("{}\n", lines.join("\n")) }
     }
 
     /// What the program says last of all its tests. Tests that run themselves again print such lines of their own before.
@@ -128,6 +140,15 @@ mod tests {
         let output = "test a::hangs has been running for over 60 seconds\n\
                       test a::slow has been running for over 60 seconds\ntest a::slow ... ok\n";
         assert_eq!(running(output), "a::hangs");
+    }
+
+    #[test]
+    fn what_failed_tests_have_printed_is_repeated_if_it_was_shown_long_before() {
+        let script =
+            "echo 'test a ... FAILED'; echo; echo failures:; echo '---- a stdout ----'; echo why; exit 1";
+        let ended = |show| run_within(&mut shell(script), show, PATIENCE).expect("ended");
+        assert_eq!(ended(true).failures(), "---- a stdout ----\nwhy\n");
+        assert_eq!(ended(false).failures(), "");
     }
 
     #[test]
