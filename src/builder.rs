@@ -350,7 +350,7 @@ impl Inner {
 
     async fn build_once(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Digest, Outcome)> {
         let Pushed { digest, steps_cached, steps_run, .. } = self.backend.build(job, cx).await?;
-        let digest = self.confirm(&job.destination, digest, &cx.events).await?;
+        let digest = cx.until_stopped(self.confirm(&job.destination, digest, &cx.events)).await?;
         Ok((digest, Outcome::Built { steps_cached, steps_run }))
     }
 
@@ -362,7 +362,8 @@ impl Inner {
         events: &EventSink,
     ) -> Result<Digest> {
         let step = events.step(format!("confirm {reference}"));
-        match step.end(self.target.look_up(reference, events).await)? {
+        let known = self.target.confirm(reference, pushed, &step, events).await;
+        match step.end(known)? {
             Known::Exists(digest) if digest == pushed => Ok(digest),
             Known::Exists(digest) => {
                 events.warn(

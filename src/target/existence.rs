@@ -1,10 +1,28 @@
 //! Whether images are where they go.
+//!
+//! The same question is asked for two purposes. Before a build ([`Target::look_up`]), an answer only saves work: it is not waited for, and
+//! without one the image is built. After a push ([`Target::confirm`]), the answer is what the build returns: it is asked for as long as
+//! a registry may take to show everywhere what it has taken.
 
-use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result};
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, Stream};
 use garden_cluster::ServerRun;
 use garden_registry::{Identity, Location, Refusal, RegistryError, Resolution};
+use tokio::time::{Instant, sleep};
 
 use super::{Place, Target};
+
+/// How long a registry may take until each of its servers shows what it has taken. Registries with several servers, a cache in front of them or
+/// a storage of their own for tags take seconds.
+const CONSISTENT: Duration = Duration::from_secs(15);
+
+/// The longest time between two questions.
+const LONGEST_DELAY: Duration = Duration::from_secs(4);
+
+/// What the registry answered, or why it did not.
+type Answer = std::result::Result<Resolution, RegistryError>;
 
 /// What this machine can tell about an image.
 #[derive(Debug)]
@@ -21,19 +39,68 @@ impl Target {
         if let Place::Nodes(nodes) = &self.place {
             return Ok(Box::pin(nodes.find(reference)).await?.map_or(Known::Missing, Known::Exists));
         }
-        let answer = match (self.in_cluster(), self.resolve(reference).await?) {
-            (Some(in_cluster), Err(RegistryError::Unreachable { .. } | RegistryError::Timeout { .. })) => {
-                // It may only be starting again, and else says why it is not there.
-                match Box::pin(in_cluster.takes_pushes(events)).await.map_err(Error::from) {
-                    Ok(_) => self.resolve(reference).await?,
-                    Err(error) if *error.kind() == ErrorKind::PermissionDenied => {
-                        return Ok(Known::Unknown(error));
-                    }
-                    Err(error) => return Err(error),
-                }
+        let answer = self.ask(reference, events).await?;
+        self.known(answer)
+    }
+
+    /// Asks whether the image's tag stands for what was `pushed`, again and again until it does or [`CONSISTENT`] is over, and returns the
+    /// last answer.
+    pub(crate) async fn confirm(
+        &self,
+        reference: &ImageReference,
+        pushed: Digest,
+        step: &Step,
+        events: &EventSink,
+    ) -> Result<Known> {
+        if matches!(self.place, Place::Nodes(_)) {
+            return self.look_up(reference, events).await;
+        }
+        let until = Instant::now() + CONSISTENT;
+        let mut delays = ExponentialBuilder::default()
+            .with_min_delay(Duration::from_millis(250))
+            .with_max_delay(LONGEST_DELAY)
+            .without_max_times()
+            .build();
+        let mut told = false;
+        loop {
+            let answer = self.ask(reference, events).await?;
+            let planned = delays.next().unwrap_or(LONGEST_DELAY);
+            let wait =
+                wait_for_better(&answer, pushed, planned).filter(|wait| Instant::now() + *wait <= until);
+            let Some(wait) = wait else { return self.known(answer) };
+            if !told {
+                let why = match &answer {
+                    Err(error) => error.to_string(),
+                    Ok(_) => "it does not show yet what was pushed".to_owned(),
+                };
+                step.log(Stream::Builder, format!("the registry is asked again: {why}"));
+                told = true;
             }
-            (_, answer) => answer,
-        };
+            sleep(wait).await;
+        }
+    }
+
+    /// Asks the registry. The one in the cluster is waited for if it does not answer: it may only be starting again, and else says why it
+    /// is not there.
+    ///
+    /// # Errors
+    /// If it could not be asked at all.
+    async fn ask(&self, reference: &ImageReference, events: &EventSink) -> Result<Answer> {
+        let answer = self.resolve(reference).await?;
+        let (Some(in_cluster), Err(error)) = (self.in_cluster(), &answer) else { return Ok(answer) };
+        if !may_pass(error) {
+            return Ok(answer);
+        }
+        match Box::pin(in_cluster.takes_pushes(events)).await.map_err(Error::from) {
+            Ok(_) => self.resolve(reference).await,
+            // This machine may not look at the cluster, so it does not know more than the answer says.
+            Err(error) if *error.kind() == ErrorKind::PermissionDenied => Ok(answer),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says what an answer means.
+    fn known(&self, answer: Answer) -> Result<Known> {
         match answer {
             Ok(Resolution::Exists(digest)) => Ok(Known::Exists(digest)),
             Ok(Resolution::Missing) => Ok(Known::Missing),
@@ -49,10 +116,7 @@ impl Target {
     ///
     /// # Errors
     /// If it could not be asked at all. What it answered, or why it did not, is in the result.
-    async fn resolve(
-        &self,
-        reference: &ImageReference,
-    ) -> Result<std::result::Result<Resolution, RegistryError>> {
+    async fn resolve(&self, reference: &ImageReference) -> Result<Answer> {
         let credentials = self.registries.credentials();
         let before = credentials.read().await?;
         let Location { registry, image } = self.locate(reference).await?;
@@ -97,17 +161,34 @@ impl Target {
 
 /// Tells the failures apart that concern only this machine or this question. Clouds give their own
 /// nodes and pods access that needs no secret, private networks may be closed to us, some
-/// registries deny what does not exist yet, and proxies show their page to whom they do not know.
-/// Credentials that are wrong, and TLS that does not fit, will not do for the builder either.
+/// registries deny what does not exist yet, proxies show their page to whom they do not know, and a registry that is busy now may take
+/// the image when it is built. Credentials that are wrong, and TLS that does not fit, will not do for the builder either.
 fn only_the_builder_may_know(error: &RegistryError) -> bool {
     match error {
         RegistryError::Unauthorized(refusal) => !refuses_login(refusal),
-        RegistryError::Forbidden(_) | RegistryError::Unreachable { .. } | RegistryError::Timeout { .. } => {
-            true
-        }
+        RegistryError::Forbidden(_) => true,
+        error if may_pass(error) => true,
         // Whoever answered is not the registry.
         RegistryError::Unexpected { status, .. } => status.as_u16() == 403,
         _ => false,
+    }
+}
+
+/// Whether the registry did not answer, or was too busy to.
+fn may_pass(error: &RegistryError) -> bool {
+    use RegistryError::{Busy, Timeout, Unreachable};
+    matches!(error, Unreachable { .. } | Timeout { .. } | Busy { .. })
+}
+
+/// Returns how long to wait for a better answer to whether the tag stands for what was `pushed`: as `planned`, or as long as the registry wants;
+/// `None` if this answer is as good as any later one. Who does not reach the registry has tried more than once already, and may never reach it.
+fn wait_for_better(answer: &Answer, pushed: Digest, planned: Duration) -> Option<Duration> {
+    match answer {
+        Ok(Resolution::Exists(digest)) if *digest == pushed => None,
+        // What stood there before may be shown for a while.
+        Ok(_) => Some(planned),
+        Err(RegistryError::Busy { retry_after, .. }) => Some(retry_after.unwrap_or_default().max(planned)),
+        Err(_) => None,
     }
 }
 

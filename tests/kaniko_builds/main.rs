@@ -13,6 +13,7 @@ use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault, Gate};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 
+mod passing_troubles;
 mod registry;
 mod secrets;
 

@@ -1,5 +1,6 @@
 //! A registry on threads of its own, with as much as a build asks of it.
 
+use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -20,6 +21,8 @@ struct State {
     questions: usize,
     /// Whether a proxy in front of it shows its page.
     is_blocked: bool,
+    /// The statuses of its next answers, perhaps with headers, whatever it has.
+    script: VecDeque<&'static str>,
     /// The password of `user`, if nobody else is let in.
     password: Option<&'static str>,
 }
@@ -53,6 +56,9 @@ impl Registry {
     fn answer(&self, request: &str, headers: &[String]) -> String {
         let mut state = self.0.lock().unwrap();
         state.questions += 1;
+        if let Some(status) = state.script.pop_front() {
+            return format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
+        }
         if state.is_blocked {
             let (length, body) = (PAGE.len(), if request.starts_with("HEAD ") { "" } else { PAGE });
             return format!(
@@ -77,6 +83,11 @@ impl Registry {
 
     pub(crate) fn questions(&self) -> usize {
         self.0.lock().unwrap().questions
+    }
+
+    /// It answers with this `status` so many times, before it answers as it should.
+    pub(crate) fn answer_with(&self, status: &'static str, times: usize) {
+        self.0.lock().unwrap().script.extend(std::iter::repeat_n(status, times));
     }
 
     pub(crate) fn block(&self) {

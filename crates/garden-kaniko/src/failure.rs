@@ -25,6 +25,12 @@ pub(crate) fn not_fetched(namespace: &str, pod: &str, after: Duration) -> Error 
     Error::new(ErrorKind::Unreachable, message).with_hint(FETCH_HINT)
 }
 
+/// Says that the connection over which the pod gets its context does not hold. The pod itself may be well, but cannot be given the rest over another.
+pub(crate) fn connection_broke(namespace: &str, pod: &str, error: Error) -> Error {
+    let message = format!("the connection to Pod {namespace}/{pod} broke: {}", error.message());
+    Error::new(ErrorKind::BuilderLost, message).with_hint("build again").with_source(error).retryable()
+}
+
 /// Whether the pod says that the context service, or the client's conversation with it, has ended too early.
 pub(crate) fn service_broke_off(tail: &[String]) -> bool {
     tail.iter().any(|line| last_word::says_broken_off(line))
@@ -46,8 +52,9 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
         )
         .with_hint(FETCH_HINT)
         .retryable(),
+        // A connection that breaks is no fault of the build's, so it begins again.
         LastWord::BrokenContext => Error::new(
-            ErrorKind::Unreachable,
+            ErrorKind::BuilderLost,
             format!("the build context did not arrive whole, so nothing was built: {words}"),
         )
         .with_hint("the connection to the cluster broke; build again")
@@ -174,7 +181,7 @@ mod tests {
         );
         assert_eq!(
             kind_of("Error: error resolving source context: unexpected EOF", None),
-            ErrorKind::Unreachable
+            ErrorKind::BuilderLost
         );
     }
 

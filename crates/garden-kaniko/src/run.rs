@@ -156,7 +156,11 @@ impl Run<'_> {
         let stream = Delivery::of(&self.job.context).stream(Arc::clone(&read));
         let sending = async {
             let stdin = PodStream::attach(self.cluster, self.namespace, self.name, spec::CONTAINER).await?;
-            stdin.feed(stream, || step.progress(read.load(Ordering::Relaxed), Some(bytes))).await
+            let fed = stdin.feed(stream, || step.progress(read.load(Ordering::Relaxed), Some(bytes))).await;
+            fed.map_err(|error| match error.kind() {
+                ErrorKind::Unreachable => failure::connection_broke(self.namespace, self.name, error),
+                _ => error,
+            })
         };
         match sending.await {
             Ok(fed) => {

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder, Retryable as _};
 use bytes::Bytes;
 use garden_network::{Proxies, ProxyConnector, ProxyError};
-use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT};
+use http::header::{AUTHORIZATION, DATE, PROXY_AUTHORIZATION, RETRY_AFTER, USER_AGENT};
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -320,9 +320,17 @@ fn answer(response: Response<Incoming>, origin: Origin, server: Server, deadline
     Answer { status: parts.status, headers: parts.headers, origin, server, body, deadline }
 }
 
+/// Reads how long the server wants to be left alone: seconds, or a date by the clock that its own `Date` shows; without that, by ours.
+/// Source: RFC 9110, section 10.2.3.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+    let wanted = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = wanted.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(wanted).ok()?;
+    let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+    // A date that has passed means now.
+    Some(until.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default())
 }
 
 /// Tells whether the same request may be answered otherwise a moment later.
@@ -352,5 +360,25 @@ mod tests {
             assert_eq!(delays.len(), 2);
             assert!(delays.iter().sum::<Duration>() <= Duration::from_secs(2), "{delays:?}");
         }
+    }
+
+    #[test]
+    fn a_server_says_by_seconds_or_by_a_date_when_to_come_again() {
+        let read = |fields: &[(HeaderName, &'static str)]| {
+            let fields = fields.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+            retry_after(&fields.collect())
+        };
+        let date = (DATE, "Wed, 21 Oct 2026 07:28:00 GMT");
+        assert_eq!(read(&[(RETRY_AFTER, "7")]), Some(Duration::from_secs(7)));
+        let later = (RETRY_AFTER, "Wed, 21 Oct 2026 07:28:09 GMT");
+        assert_eq!(read(&[later, date.clone()]), Some(Duration::from_secs(9)));
+        let earlier = (RETRY_AFTER, "Wed, 21 Oct 2026 07:27:00 GMT");
+        assert_eq!(read(&[earlier, date]), Some(Duration::ZERO));
+        // By our own clock, that has passed or not.
+        assert_eq!(read(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT")]), Some(Duration::ZERO));
+        for nonsense in ["soon", "-1", "1.5", ""] {
+            assert_eq!(read(&[(RETRY_AFTER, nonsense)]), None, "{nonsense}");
+        }
+        assert_eq!(read(&[]), None);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use garden_build_core::with_causes;
 use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
-use http::Request;
+use http::{Request, Uri};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
@@ -103,8 +103,8 @@ impl Cluster {
         let namespace = object.namespace().unwrap_or_default();
         let (name, parameters) = (object.name_any(), PatchParams::apply(MANAGER).force());
         let api = self.api::<K>(&namespace);
-        answer(&format!("create {}", name_of(object)), api.patch(&name, &parameters, &Patch::Apply(object)))
-            .await
+        let (action, patch) = (format!("create {}", name_of(object)), Patch::Apply(object));
+        ask(&action, || api.patch(&name, &parameters, &patch)).await
     }
 
     /// Creates `object`, and returns it as the server has it; `None` if there is one of its name already,
@@ -127,7 +127,8 @@ impl Cluster {
     /// If the API server refuses or cannot be reached.
     pub async fn get<K: Namespaced>(&self, namespace: &str, name: &str) -> Result<Option<K>, ClusterError> {
         let action = format!("read {} {namespace}/{name}", K::kind(&()));
-        answer(&action, self.api::<K>(namespace).get_opt(name)).await
+        let api = self.api::<K>(namespace);
+        ask(&action, || api.get_opt(name)).await
     }
 
     /// Lists the nodes.
@@ -136,7 +137,8 @@ impl Cluster {
     /// If the API server refuses or cannot be reached.
     pub async fn nodes(&self) -> Result<Vec<Node>, ClusterError> {
         let nodes: Api<Node> = Api::all(self.client.clone());
-        Ok(answer("list nodes", nodes.list(&ListParams::default())).await?.items)
+        let everything = ListParams::default();
+        Ok(ask("list nodes", || nodes.list(&everything)).await?.items)
     }
 
     /// Lists the objects that the label selector chooses.
@@ -146,7 +148,8 @@ impl Cluster {
     pub async fn list<K: Namespaced>(&self, namespace: &str, labels: &str) -> Result<Vec<K>, ClusterError> {
         let (action, chosen) =
             (format!("list {} in {namespace}", K::plural(&())), ListParams::default().labels(labels));
-        Ok(answer(&action, self.api::<K>(namespace).list(&chosen)).await?.items)
+        let api = self.api::<K>(namespace);
+        Ok(ask(&action, || api.list(&chosen)).await?.items)
     }
 
     /// Changes an object by a JSON merge patch, where an apply cannot say what is meant.
@@ -189,8 +192,8 @@ impl Cluster {
         }
     }
 
-    /// Deletes an object at once; that it is gone already is success. Tries three times, as what
-    /// is not deleted goes on running.
+    /// Deletes an object at once; that it is gone already is success. Tried again even if there was no answer for long, as what is not
+    /// deleted goes on running.
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
@@ -198,15 +201,13 @@ impl Cluster {
         let at_once = DeleteParams::default().grace_period(0);
         let api = self.api::<K>(namespace);
         let action = format!("delete {} {namespace}/{name}", K::kind(&()));
-        let deleting = || async {
-            match answer(&action, api.delete(name, &at_once)).await {
-                Err(error) if error.code() != Some(404) => Err(error),
-                _ => Ok(()),
-            }
-        };
-        let tries =
-            ExponentialBuilder::default().with_min_delay(Duration::from_millis(300)).with_max_times(2);
-        deleting.retry(tries).when(|error| !matches!(error.code(), Some(400..=499))).await
+        let may_help =
+            |error: &ClusterError| error.may_pass() || matches!(error, ClusterError::NoAnswer { .. });
+        let deleted = (|| answer(&action, api.delete(name, &at_once))).retry(tries()).when(may_help).await;
+        match deleted {
+            Err(error) if error.code() != Some(404) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Has the pod `name`, if it is the one with this `uid`, end a second after its node has heard of it.
@@ -229,7 +230,7 @@ impl Cluster {
     /// If it does not exist and may not be created.
     pub async fn ensure_namespace(&self, wanted: &NamespaceConfig) -> Result<(), ClusterError> {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        match answer(&format!("read Namespace {}", wanted.name), namespaces.get_opt(&wanted.name)).await {
+        match ask(&format!("read Namespace {}", wanted.name), || namespaces.get_opt(&wanted.name)).await {
             Ok(None) => {}
             Err(error) if error.code() != Some(403) => return Err(error),
             Ok(Some(_)) | Err(_) => return Ok(()),
@@ -252,11 +253,12 @@ impl Cluster {
     /// # Errors
     /// If the API server cannot be reached.
     pub async fn server_time(&self) -> Result<Timestamp, ClusterError> {
-        let action = "read the server's clock";
-        let request = Request::get("/version")
-            .body(Body::empty())
-            .map_err(|error| ClusterError::of(action, kube::Error::HttpError(error)))?;
-        let response = answer(action, self.client.send(request)).await?;
+        let version = || {
+            let mut request = Request::new(Body::empty());
+            *request.uri_mut() = Uri::from_static("/version");
+            request
+        };
+        let response = ask("read the server's clock", || self.client.send(version())).await?;
         let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
         let parsed = date.and_then(|date| k8s_openapi::jiff::fmt::rfc2822::parse(date).ok());
         Ok(parsed.map_or_else(Timestamp::now, |date| date.timestamp()))
@@ -281,6 +283,21 @@ pub(crate) async fn answer<T>(
         Ok(answer) => answer.map_err(|error| ClusterError::of(action, error)),
         Err(_) => Err(ClusterError::NoAnswer { action: action.to_owned(), after: ANSWER_PATIENCE }),
     }
+}
+
+/// Waits for the API server's answer to a request for `action` that may be carried out twice. One that is cut, or that the server
+/// cannot answer for now, is made again: an API server that is replaced by the next behind its load balancer ends no build. One that
+/// has not been answered for long is not.
+pub(crate) async fn ask<T, F: Future<Output = kube::Result<T>>>(
+    action: &str,
+    call: impl Fn() -> F,
+) -> Result<T, ClusterError> {
+    (|| answer(action, call())).retry(tries()).when(ClusterError::may_pass).await
+}
+
+/// Three requests in all.
+fn tries() -> ExponentialBuilder {
+    ExponentialBuilder::default().with_min_delay(Duration::from_millis(300)).with_max_times(2)
 }
 
 /// Names an object for messages: `Pod my-project/kaniko-api-1a2b3c`.

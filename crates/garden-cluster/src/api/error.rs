@@ -89,6 +89,16 @@ impl ClusterError {
         }
     }
 
+    /// Whether the same request may be answered otherwise a moment later: the connection failed, or the server is busy, is being
+    /// restarted, or does not reach what is behind it. One that has not answered for long is not asked again.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => matches!(status.code, 429 | 500..),
+            Self::Unreachable { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Gives a refusal the remedy of whoever knows which option made the object what it is.
     pub(crate) fn advised(self, remedy: impl FnOnce(Refusal) -> Option<&'static str>) -> Self {
         match self {

@@ -10,7 +10,7 @@ mod refusal;
 mod watch;
 
 pub use client::{Cluster, new_namespace};
-pub(crate) use client::{answer, name_of};
+pub(crate) use client::{answer, ask, name_of};
 pub use error::ClusterError;
 pub use namespaced::Namespaced;
 pub use refusal::Refusal;

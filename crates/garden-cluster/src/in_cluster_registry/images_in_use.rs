@@ -7,8 +7,7 @@ use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 
-use crate::api::answer;
-use crate::api::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError, ask};
 
 /// How many objects are asked for at a time, as kubectl does.
 const PAGE: u32 = 500;
@@ -71,7 +70,7 @@ async fn list_once(
     let action = format!("list {} in all namespaces", kind.plural);
     let (mut found, mut parameters) = (Vec::new(), ListParams::default().limit(PAGE));
     loop {
-        let page = answer(&action, objects.list(&parameters)).await?;
+        let page = ask(&action, || objects.list(&parameters)).await?;
         for object in &page.items {
             let mut images = Vec::new();
             collect(&object.data, &mut images);

@@ -6,8 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::ListParams;
 
-use crate::api::answer;
-use crate::api::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError, ask};
 use crate::ownership::Ownership;
 use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
 
@@ -21,8 +20,8 @@ pub async fn sweep(cluster: &Cluster, namespace: &str) -> Result<SweepReport, Cl
     let (list_pods, list_secrets) =
         (format!("list Pods in {namespace}"), format!("list Secrets in {namespace}"));
     let (pods, secrets, now) = tokio::try_join!(
-        answer(&list_pods, pods.list_metadata(&owned)),
-        answer(&list_secrets, secrets.list_metadata(&owned)),
+        ask(&list_pods, || pods.list_metadata(&owned)),
+        ask(&list_secrets, || secrets.list_metadata(&owned)),
         cluster.server_time(),
     )?;
 

@@ -8,8 +8,7 @@ use kube::client::Connection;
 use kube::core::Request;
 use tokio_tungstenite::WebSocketStream;
 
-use crate::api::answer;
-use crate::api::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError, ask};
 
 pub(crate) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -22,7 +21,9 @@ pub(crate) const STATUS: u8 = 3;
 /// Version 5 only: closes the channel whose number follows.
 pub(crate) const CLOSE: u8 = 255;
 
-/// Opens the connection for what `request` makes of a request about pods of the namespace.
+/// Opens the connection for what `request` makes of a request about pods of the namespace. One that is cut before it has begun, or
+/// that the API server cannot pass on for now, is tried again: nothing has gone over it yet, and no command of ours does anything
+/// that may not be done twice before it is spoken to.
 pub(crate) async fn connect(
     cluster: &Cluster,
     namespace: &str,
@@ -31,5 +32,5 @@ pub(crate) async fn connect(
 ) -> Result<Connection, ClusterError> {
     let request = request(Request::new(Pod::url_path(&(), Some(namespace))))
         .map_err(|error| ClusterError::of(action, kube::Error::BuildRequest(error)))?;
-    answer(action, cluster.client().connect(request)).await
+    ask(action, || cluster.client().connect(request.clone())).await
 }

@@ -7,8 +7,7 @@ use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::ListParams;
 
-use crate::api::answer;
-use crate::api::{Cluster, ClusterError};
+use crate::api::{Cluster, ClusterError, ask};
 use crate::pod::PodStream;
 
 /// Opens connections to hosts that this machine reaches itself and, through the API server, to
@@ -68,8 +67,8 @@ async fn dial_service(
     let slices_of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
     let (services, slices) = (cluster.api::<Service>(namespace), cluster.api::<EndpointSlice>(namespace));
     let (found, slices) = tokio::try_join!(
-        answer(&action, services.get(service)),
-        answer(&action, slices.list(&slices_of_service)),
+        ask(&action, || services.get(service)),
+        ask(&action, || slices.list(&slices_of_service)),
     )?;
     let Some((pod, pod_port)) = ready_pod(&found, &slices.items, port) else {
         return Err(ClusterError::StreamCut {

@@ -1,29 +1,62 @@
 use std::time::Duration;
 
 use garden_build_core::ErrorKind;
-use garden_build_testing::kubernetes::{FakeCluster, Fault, Gate, Refusal};
-use garden_cluster::{Cluster, ClusterError};
+use garden_build_testing::kubernetes::{End, FakeCluster, Fault, Gate, Refusal};
+use garden_cluster::{Cluster, ClusterError, PodStream};
 use garden_config::{Namespace, ProviderConfig};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::{NAMESPACE, REMEDIES, fake, made, pod};
+use crate::{MAIN, NAMESPACE, REMEDIES, fake, made, pod};
 
 fn unavailable() -> Refusal {
     Refusal::new(503, "ServiceUnavailable", "apiserver is shutting down")
 }
 
-#[tokio::test]
-async fn an_apply_whose_answer_was_lost_can_be_repeated_and_makes_nothing_twice() {
+#[tokio::test(start_paused = true)]
+async fn an_apply_whose_answer_is_lost_is_repeated_and_makes_nothing_twice() {
     let (fake, cluster) = fake();
-    fake.fault(Fault::lose_answer("patch", "pods"));
-    let lost = cluster.apply(&pod("a")).await.unwrap_err();
+    fake.fault(Fault::lose_answer("patch", "pods").times(2));
+    cluster.apply(&pod("a")).await.unwrap();
+    assert_eq!((fake.count("patch", "pods"), fake.names("pods")), (3, vec!["a".to_owned()]));
+
+    fake.fault(Fault::cut("patch", "pods").always());
+    let lost = cluster.apply(&pod("b")).await.unwrap_err();
     assert!(matches!(lost, ClusterError::Unreachable { .. }), "{lost:?}");
-    let uid = fake.pod(NAMESPACE, "a").unwrap().uid;
-    let applied = cluster.apply(&pod("a")).await.unwrap();
-    assert_eq!(applied.metadata.uid, Some(uid));
-    assert_eq!(fake.names("pods"), ["a"]);
+    assert_eq!((fake.count("patch", "pods"), fake.names("pods")), (6, vec!["a".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_api_server_cannot_answer_for_a_moment_is_asked_again() {
+    let (fake, cluster) = fake();
+    made(&fake, &cluster, "a").await.run();
+    fake.on_exec(async |_| End::Exit(0));
+    let refusals = [
+        unavailable(),
+        Refusal::internal("error dialing backend: connection refused"),
+        Refusal::new(502, "BadGateway", "no upstream"),
+        Refusal::too_many_requests(Duration::from_secs(1)),
+    ];
+    for refusal in refusals {
+        for (verb, resource) in
+            [("get", "secrets"), ("list", "secrets"), ("get", "pods/exec"), ("get", "pods/portforward")]
+        {
+            fake.forget_requests();
+            fake.fault(Fault::refuse(verb, resource, refusal.clone()));
+            match resource {
+                "pods/exec" => {
+                    drop(PodStream::exec(&cluster, NAMESPACE, "a", MAIN, &["true"]).await.unwrap());
+                }
+                "pods/portforward" => {
+                    drop(PodStream::port_forward(&cluster, NAMESPACE, "a", 80).await.unwrap());
+                }
+                _ if verb == "list" => drop(cluster.list::<Secret>(NAMESPACE, "").await.unwrap()),
+                _ => drop(cluster.get::<Secret>(NAMESPACE, "a").await.unwrap()),
+            }
+            assert_eq!(fake.count(verb, resource), 2, "{verb} {resource} {refusal:?}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -105,7 +138,7 @@ async fn a_server_that_asks_to_come_again_later_is_asked_again() {
     assert!(matches!(error, ClusterError::Kubeconfig { .. }), "{error:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_namespace_is_made_only_where_there_is_none() {
     let may_not = |verb| Fault::refuse(verb, "namespaces", Refusal::forbidden(verb, "namespaces", "new"));
     let taken = || Fault::meddle("create", "namespaces", |fake| fake.namespace("new"));
@@ -117,7 +150,7 @@ async fn a_namespace_is_made_only_where_there_is_none() {
         ("new", vec![may_not("create")], 1, Some(403)),
         // Somebody else was quicker.
         ("new", vec![taken()], 1, None),
-        ("new", vec![Fault::refuse("get", "namespaces", unavailable())], 0, Some(503)),
+        ("new", vec![Fault::refuse("get", "namespaces", unavailable()).always()], 0, Some(503)),
     ] {
         let (fake, cluster) = fake();
         let shown = format!("{name} {faults:?}");

@@ -317,15 +317,15 @@ async fn explain(service: &ContextService, pod: &DaemonPod, error: SessionError)
         .with_hint("build again")
         .retryable(),
         SessionError::Broken(_) | SessionError::Silent(_) | SessionError::Unexpected(_) => {
-            match last_words(service.managed().lost(pod)).await {
-                Some(diagnosis) => lost(diagnosis),
-                None => Error::new(
-                    ErrorKind::Unreachable,
-                    format!("the conversation with {who} broke off: {error}"),
-                )
-                .with_hint("the connection to the cluster broke; build again")
-                .retryable(),
+            if let Some(diagnosis) = last_words(service.managed().lost(pod)).await {
+                return lost(diagnosis);
             }
+            // A connection that broke is made again, and the build with it. One that is silent may stay so.
+            let broke = matches!(error, SessionError::Broken(_));
+            let kind = if broke { ErrorKind::BuilderLost } else { ErrorKind::Unreachable };
+            Error::new(kind, format!("the conversation with {who} broke off: {error}"))
+                .with_hint("the connection to the cluster broke; build again")
+                .retryable()
         }
     }
 }

@@ -184,11 +184,11 @@ async fn an_executor_that_dies_while_its_context_is_sent_explains_the_broken_str
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_breaks_while_its_pod_lives_fails_the_build() {
+async fn a_stream_that_breaks_while_its_pod_lives_loses_the_builder() {
     let site = Site::stdin(async |_| {});
     site.fake.on_attach(async |_| garden_build_testing::kubernetes::End::Cut);
     let error = site.build().await.outcome.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unreachable, "{error}");
+    assert_eq!(*error.kind(), ErrorKind::BuilderLost, "{error}");
     assert!(error.message().contains("was cut"), "{error}");
     assert_eq!(site.left(), Vec::<String>::new());
 }

@@ -177,8 +177,8 @@ async fn the_first_build_makes_the_service_and_the_second_finds_it() {
 #[tokio::test(start_paused = true)]
 async fn whatever_becomes_of_the_upload_is_named_and_nothing_is_left() {
     for (turn, kind, message, within) in [
-        (Turn::CutAtAnnounce, ErrorKind::Unreachable, "the context service", 20),
-        (Turn::CutInStore, ErrorKind::Unreachable, "the context service", 20),
+        (Turn::CutAtAnnounce, ErrorKind::BuilderLost, "the context service", 20),
+        (Turn::CutInStore, ErrorKind::BuilderLost, "the context service", 20),
         (Turn::LostInStore, ErrorKind::BuilderLost, "Pod builds/garden-util", 20),
         (Turn::KilledInStore, ErrorKind::BuilderLost, "memory", 20),
         (Turn::SilentAtInventory, ErrorKind::Unreachable, "did not answer", 90),
