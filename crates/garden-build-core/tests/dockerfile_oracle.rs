@@ -11,12 +11,15 @@ use std::process::Command;
 
 use garden_build_core::BuildRequest;
 use garden_build_core::context::{Context, DigestCache, Extent, Reader, StagesBuilt};
-use garden_test_programs::{DOCKERFILE_ORACLE, Go};
+use garden_test_programs::{DOCKERFILE_ORACLE, Go, Module, OTHER_DOCKERFILE_ORACLES};
 use serde_json::{Value, json};
 use support::Dice;
 
 /// The damaged Dockerfiles that are compared, unless `GARDEN_TEST_TREES` asks for times as many.
 const DAMAGED: u64 = 6000;
+
+/// As many of them for each of the other versions of the frontend.
+const DAMAGED_FOR_OTHERS: u64 = 1500;
 
 /// The forms of which we know less than the frontend, which asks the registry and the daemon.
 const IN_DOUBT: &[&str] = &["environment_of_image", "other_frontend", "triggers_used"];
@@ -64,8 +67,8 @@ fn ours(text: &[u8], target: &str, stages: StagesBuilt) -> Option<Vec<String>> {
 /// What `BuildKit`'s frontend asks for (`None`: everything), or why it refuses the Dockerfile.
 type Asked = Result<Option<Vec<String>>, String>;
 
-fn theirs(questions: &[(&[u8], &str)]) -> Vec<Asked> {
-    let program = Go::program(&DOCKERFILE_ORACLE);
+fn theirs(oracle: &Module, questions: &[(&[u8], &str)]) -> Vec<Asked> {
+    let program = Go::program(oracle);
     let lines: Vec<String> = questions
         .iter()
         .map(|(text, target)| {
@@ -98,7 +101,7 @@ fn of_every_form_we_know_what_buildkit_asks_for() {
     let forms = forms();
     let questions: Vec<(&[u8], &str)> =
         forms.iter().map(|(name, text)| (text.as_slice(), target(name))).collect();
-    for ((name, text), theirs) in forms.iter().zip(theirs(&questions)) {
+    for ((name, text), theirs) in forms.iter().zip(theirs(&DOCKERFILE_ORACLE, &questions)) {
         let theirs = theirs.unwrap_or_else(|error| panic!("{name}: {error}"));
         let ours = ours(text, target(name), StagesBuilt::Needed);
         if IN_DOUBT.contains(&name.as_str()) {
@@ -128,13 +131,11 @@ fn a_builder_that_builds_more_stages_never_reads_less() {
 fn of_damaged_dockerfiles_we_never_expect_less_than_buildkit_asks_for() {
     garden_test_programs::needs!(Go);
     let times = std::env::var("GARDEN_TEST_TREES").map_or(1, |times| times.parse().expect("a number"));
-    let forms: Vec<Vec<u8>> = forms().into_values().collect();
-    let damaged: Vec<Vec<u8>> =
-        (0..DAMAGED * times).map(|seed| damage(&forms, &mut Dice::new(seed))).collect();
+    let damaged = damaged(DAMAGED * times);
     let questions: Vec<(&[u8], &str)> = damaged.iter().map(|text| (text.as_slice(), "")).collect();
     let mut compared = 0;
     let mut equal = 0;
-    for (seed, (text, theirs)) in damaged.iter().zip(theirs(&questions)).enumerate() {
+    for (seed, (text, theirs)) in damaged.iter().zip(theirs(&DOCKERFILE_ORACLE, &questions)).enumerate() {
         let ours = ours(text, "", StagesBuilt::Needed);
         // What the frontend refuses is not built.
         let Ok(theirs) = theirs else { continue };
@@ -142,17 +143,62 @@ fn of_damaged_dockerfiles_we_never_expect_less_than_buildkit_asks_for() {
         if shown.contains(TMPFS) {
             continue;
         }
-        let covers = match (&ours, &theirs) {
-            (None, _) => true,
-            (Some(_), None) => false,
-            (Some(ours), Some(theirs)) => theirs.iter().all(|path| ours.contains(path)),
-        };
-        assert!(covers, "seed {seed}: {ours:?} does not cover {theirs:?}\n{shown}");
+        assert!(
+            covers(ours.as_ref(), theirs.as_ref()),
+            "seed {seed}: {ours:?} does not cover {theirs:?}\n{shown}"
+        );
         compared += 1;
         equal += usize::from(ours == theirs);
     }
     assert!(compared > damaged.len() / 4, "hardly any of {} are accepted: {compared}", damaged.len());
     assert!(equal > compared / 4 * 3, "there is too much doubt: of {compared}, {equal} are known exactly");
+}
+
+#[test]
+fn of_other_versions_of_buildkit_we_never_expect_less_either() {
+    garden_test_programs::needs!(Go);
+    let whole = forms().into_iter().map(|(name, text)| (text, target(&name)));
+    let texts: Vec<_> = whole.chain(damaged(DAMAGED_FOR_OTHERS).into_iter().map(|text| (text, ""))).collect();
+    let questions: Vec<(&[u8], &str)> =
+        texts.iter().map(|(text, target)| (text.as_slice(), *target)).collect();
+    for oracle in &OTHER_DOCKERFILE_ORACLES {
+        let mut compared = 0;
+        for (index, ((text, target), theirs)) in texts.iter().zip(theirs(oracle, &questions)).enumerate() {
+            let Ok(theirs) = theirs else { continue };
+            let shown = String::from_utf8_lossy(text);
+            if shown.contains(TMPFS) {
+                continue;
+            }
+            let ours = ours(text, target, StagesBuilt::Needed);
+            let name = oracle.name;
+            assert!(
+                covers(ours.as_ref(), theirs.as_ref()),
+                "{name}, text {index}: {ours:?} does not cover {theirs:?}\n{shown}"
+            );
+            compared += 1;
+        }
+        assert!(
+            compared > texts.len() / 4,
+            "{}: hardly any of {} are accepted: {compared}",
+            oracle.name,
+            texts.len()
+        );
+    }
+}
+
+/// Whether what we expect to be read is all that the frontend asks for; `None` is everything.
+fn covers(ours: Option<&Vec<String>>, theirs: Option<&Vec<String>>) -> bool {
+    match (ours, theirs) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(ours), Some(theirs)) => theirs.iter().all(|path| ours.contains(path)),
+    }
+}
+
+/// The first `count` damaged Dockerfiles, always the same.
+fn damaged(count: u64) -> Vec<Vec<u8>> {
+    let forms: Vec<Vec<u8>> = forms().into_values().collect();
+    (0..count).map(|seed| damage(&forms, &mut Dice::new(seed))).collect()
 }
 
 /// What is put into Dockerfiles where it does not belong, or does.

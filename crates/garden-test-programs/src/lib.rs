@@ -13,6 +13,8 @@ mod network_proxy;
 pub use cache::{cache_directory, hex, short_hash};
 pub use clock::cpu_time;
 pub use go::Go;
-pub use module::{DISTRIBUTION, DOCKERFILE_ORACLE, DOCKERIGNORE_ORACLE, FILESYNC_RECEIVER, Module};
+pub use module::{
+    DISTRIBUTION, DOCKERFILE_ORACLE, DOCKERIGNORE_ORACLE, FILESYNC_RECEIVER, Module, OTHER_DOCKERFILE_ORACLES,
+};
 pub use needs::{Program, find_on_path, lacks};
 pub use network_proxy::NetworkProxy;

@@ -39,8 +39,12 @@ impl Module {
 /// What `BuildKit` and the kaniko executor make of ignore files and of archives.
 pub const DOCKERIGNORE_ORACLE: Module = Module::own("dockerignore-oracle");
 
-/// What `BuildKit`'s Dockerfile frontend asks of a context.
+/// What `BuildKit`'s Dockerfile frontend asks of a context: that of the version that is tested most.
 pub const DOCKERFILE_ORACLE: Module = Module::own("dockerfile-oracle");
+
+/// The same of other versions: the oldest that many still have, and the newest.
+pub const OTHER_DOCKERFILE_ORACLES: [Module; 2] =
+    [Module::own("dockerfile-oracle-0.12"), Module::own("dockerfile-oracle-0.34")];
 
 /// Both ends of `BuildKit`'s file sync.
 pub const FILESYNC_RECEIVER: Module = Module::own("filesync-receiver");
