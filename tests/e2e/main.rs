@@ -19,4 +19,5 @@ mod project_file;
 mod proxies;
 mod pruning;
 mod publishing;
+mod sidecars;
 mod site;

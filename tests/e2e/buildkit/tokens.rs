@@ -1,6 +1,5 @@
 //! A registry with a token server, in front of the open one: tokens for one repository each.
 
-use std::net::{IpAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::site::credential_helper::{with_helper_on_the_client, write_program};
 use crate::site::own_process::in_own_process;
-use crate::site::{Project, in_project, variable};
+use crate::site::{Project, in_project, own_address, variable};
 
 /// Who may use which repositories: user, password and how the repositories' names begin. May change.
 type Users = Arc<Mutex<Vec<(String, String, String)>>>;
@@ -29,13 +28,6 @@ async fn token_registry(users: Users) -> String {
         }
     });
     name
-}
-
-/// This machine's address, as the cluster sees it.
-fn own_address() -> IpAddr {
-    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    socket.connect(variable("GARDEN_TEST_REGISTRY")).unwrap();
-    socket.local_addr().unwrap().ip()
 }
 
 /// Answers one request, and closes the connection.

@@ -56,6 +56,18 @@ impl Case<'_> {
         error
     }
 
+    /// Makes sure that the builder is not given the Dockerfile: for something in it, which it would pass over.
+    pub(super) async fn refuse_dockerfile(&self) -> Seen {
+        let error = self.fail(self.request()).await;
+        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert!(error.hint().is_some(), "{error:?}");
+        let left = self.project.leftovers().await;
+        assert!(left.is_empty(), "{left:?}");
+        let (place, what) = error.message().split_once(": ").unwrap();
+        assert!(place.starts_with("Dockerfile, line "), "{error:?}");
+        Seen::Refused(what.to_owned())
+    }
+
     /// Makes sure that `request` is refused before anybody is asked: neither the cluster, nor the registry, nor
     /// a Docker daemon, nor the context.
     pub(super) async fn refuse(&mut self, mut request: BuildRequest) -> Seen {

@@ -12,6 +12,7 @@ mod extras;
 mod failures;
 mod image;
 mod mode;
+mod newer;
 mod rebuilds;
 mod record;
 mod registries;
@@ -50,6 +51,11 @@ cases! {
     dockerfile::image_config: "`ENV`, `USER`, `CMD` …; labels of the request",
     dockerfile::extra_hosts: "extra hosts",
     dockerfile::one_platform: "another platform than the builder's",
+    newer::platform_variables: "`TARGETARCH` and its kin, for the platform of the request",
+    newer::texts: "`RUN <<EOF` and `COPY <<EOF`",
+    newer::bind_mounts: "`RUN --mount=type=bind` of the context",
+    newer::excluded_from_copy: "`COPY --exclude`",
+    newer::copied_links: "a link as a source of `COPY` stands for its file",
     extras::several_platforms: "several platforms at once",
     extras::named_contexts: "named contexts",
     extras::secrets: "secrets for `RUN`, left nowhere",

@@ -18,7 +18,8 @@ pub(super) enum Seen {
     Differs(&'static str),
     /// It does without it, which this says.
     Lacks(&'static str),
-    /// It cannot do it, and refuses with this message before it asks anybody anything.
+    /// It cannot do it, and refuses with this message before a builder is given anything: what a request asks for, before anybody is asked
+    /// anything; what a Dockerfile uses, once that is read.
     Refused(String),
 }
 

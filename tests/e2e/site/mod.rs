@@ -2,8 +2,10 @@
 //!
 //! Begin with [`in_project`]: a namespace, an open registry and a context directory of the test's own. What a [`Project`] can do is in
 //! the rooms by what it is done to: `project` (settings, files), `secrets`, `pods`, `volume`. `events` follows builds, `leftovers`
-//! says what they leave, `registry` asks a registry without any code of ours, `clients` and `proxy` are other ways to the cluster.
+//! says what they leave, `registry` asks a registry without any code of ours, `clients` and `proxy` are other ways to the cluster, and
+//! `webhook` is what a cluster adds to pods.
 
+use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 pub(crate) mod buildkit_daemon;
@@ -22,6 +24,7 @@ pub(crate) mod registry;
 mod secrets;
 mod turn;
 mod volume;
+mod webhook;
 
 pub(crate) use clients::{
     client_of_account, client_with_role, client_with_the_documented_role, recording_client,
@@ -38,6 +41,13 @@ pub(crate) use turn::in_turn;
 /// What is promised within seconds, on a machine that does other things as well. Without what a test is about, it takes minutes, or never
 /// comes.
 pub(crate) const WITHIN_SECONDS: Duration = Duration::from_secs(90);
+
+/// This machine's address, as the cluster sees it.
+pub(crate) fn own_address() -> IpAddr {
+    let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect(variable("GARDEN_TEST_REGISTRY")).unwrap();
+    socket.local_addr().unwrap().ip()
+}
 
 /// Reads a variable that `cargo xtask testbed env` prints.
 pub(crate) fn variable(name: &str) -> String {

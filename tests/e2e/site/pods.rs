@@ -7,7 +7,7 @@ use kube::api::{AttachParams, ListParams, LogParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
-use super::{Project, variable};
+use super::{Project, WITHIN_SECONDS, variable};
 
 /// Chooses what we make but the context service, which stays.
 pub(super) const BUILDERS: &str = "app.kubernetes.io/managed-by=garden-build,app!=garden-util";
@@ -19,7 +19,7 @@ impl Project {
 
     /// Waits for pods whose names start with `prefix`, and returns the service accounts that they run as.
     pub(crate) async fn service_accounts_of_pods(&self, prefix: &str) -> Vec<String> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + WITHIN_SECONDS;
         loop {
             let pods = self.pods().list(&ListParams::default()).await.unwrap();
             let pods = pods.items.into_iter().filter(|pod| pod.name_any().starts_with(prefix));
@@ -115,7 +115,7 @@ impl Project {
                     panic!("{script}: {}", self.pods().logs(&name, &LogParams::default()).await.unwrap())
                 }
                 _ => assert!(
-                    started.elapsed() < Duration::from_secs(30),
+                    started.elapsed() < WITHIN_SECONDS,
                     "{script} takes too long: {status:?}"
                 ),
             }
