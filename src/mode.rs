@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use garden_build_core::{Backend, BuildRequest, Error, ErrorKind, ImageReference, MissingCapability, Result};
 use garden_buildkit::BuildkitBackend;
-use garden_cluster::{Cluster, ImageSources, PushTarget, RegistryAccess};
+use garden_cluster::{BuilderProxies, Cluster, ImageSources, PushTarget, RegistryAccess};
 use garden_config::{BuildMode, ClusterDockerOptions, KanikoNamespace, Namespace, ProviderConfig};
 use garden_docker::{ClusterDaemon, ClusterDaemonSettings, ClusterDockerBackend, LocalDockerBackend};
 use garden_kaniko::{ContextService, KanikoBackend};
@@ -96,6 +96,7 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 target: target.clone(),
                 namespace,
                 pull_secrets: provider.image_pull_secrets.clone(),
+                proxies: BuilderProxies::new(&provider.proxies),
             };
             let backend = KanikoBackend::new(cluster.clone(), settings, credentials.clone());
             let contexts = backend.context_service().cloned();
@@ -114,7 +115,8 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 provider.resources.builder.clone(),
                 &target.registry()?.push,
                 provider.image_pull_secrets.clone(),
-            )?;
+            )?
+            .proxies(BuilderProxies::new(&provider.proxies));
             let bases = BaseSources::Fixed(ImageSources::new(settings.registries().to_vec()));
             let backend = BuildkitBackend::new(cluster.clone(), settings, credentials.clone());
             return Ok(Mode { bases, ..Mode::of(Arc::new(backend)) });

@@ -156,6 +156,36 @@ async fn a_plan_shows_every_object_and_asks_nobody() {
     assert!(arguments.iter().any(|argument| argument == &format!("--destination={}", plan.reference)));
 }
 
+/// Wherever a builder is, it may be behind another proxy, and passwords change.
+#[tokio::test]
+async fn proxies_are_no_part_of_an_images_name_and_a_plan_shows_no_password_of_theirs() {
+    let directory = context();
+    let mut buildkit = ClusterDockerOptions::default();
+    buildkit.enable_buildkit = true;
+    for (mode, secrets) in [
+        (BuildMode::Kaniko(KanikoOptions::default()), 1),
+        (BuildMode::ClusterBuildkit(ClusterBuildkitOptions::default()), 1),
+        (BuildMode::ClusterDocker(ClusterDockerOptions::default()), 0),
+        (BuildMode::ClusterDocker(buildkit), 0),
+    ] {
+        let plan = async |proxy: Option<&str>| {
+            let mut provider = provider();
+            provider.build_mode = mode.clone();
+            provider.proxies.https_proxy = proxy.map(Into::into);
+            let builder = Builder::with_client(provider, nobody()).unwrap();
+            builder.plan(BuildRequest::new("api", directory.path())).await.unwrap()
+        };
+        let (without, with) = (plan(None).await, plan(Some("http://who:s3cret@proxy.example:3128")).await);
+        assert_eq!(with.reference, without.reference, "{mode:?}");
+        let shown = serde_json::to_string(&with).unwrap();
+        assert!(shown.contains("HTTPS_PROXY") && shown.contains("169.254.0.0/16"), "{shown}");
+        assert!(!format!("{shown} {with:?}").contains("s3cret"), "{shown}");
+        let is_of_proxies = |secret: &serde_json::Value| secret["stringData"]["HTTPS_PROXY"] == "<redacted>";
+        let found = with.objects.iter().filter(|planned| is_of_proxies(&planned.object)).count();
+        assert_eq!(found, secrets, "{mode:?}: {shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_context_that_cannot_be_read_is_a_failure_of_the_build_not_of_the_cluster() {
     let builder = Builder::with_client(provider(), nobody()).unwrap();

@@ -1,8 +1,9 @@
-//! The API server and the registry behind the proxies of a network.
+//! The API server and the registry behind the proxies of a network; builders behind them are at the end, and with the tests of their mode.
 
 use std::env;
 use std::fs;
 
+use garden_build::config::DeploymentRegistry;
 use garden_build::{Builder, Outcome};
 use garden_test_programs::NetworkProxy;
 use kube::config::Kubeconfig;
@@ -68,14 +69,11 @@ async fn the_environments_proxies_lead_to_the_api_server_and_to_the_registry() {
     }
     let proxy = NetworkProxy::tinyproxy(None, api_port());
     let url = proxy.url("http", "");
-    let again = in_own_process!(the_environments_proxies_lead_to_the_api_server_and_to_the_registry)
-        .env(AGAIN, "1")
-        .envs([("HTTPS_PROXY", &url), ("HTTP_PROXY", &url)])
-        .env_remove("NO_PROXY")
-        .env_remove("no_proxy")
-        .status();
+    let mut again = in_own_process!(the_environments_proxies_lead_to_the_api_server_and_to_the_registry);
+    again.env(AGAIN, "1").envs([("HTTPS_PROXY", &url), ("HTTP_PROXY", &url)]);
+    again.env_remove("NO_PROXY").env_remove("no_proxy");
     // The other process knows nothing of the turns of this one.
-    assert!(in_turn(async { again }).await.unwrap().success());
+    assert!(in_turn(async { again.status() }).await.unwrap().success());
     let log = proxy.log();
     assert!(log.contains("CONNECT "), "{log}");
     assert!(log.contains(&format!("http://{}/v2/", variable("GARDEN_TEST_REGISTRY"))), "{log}");
@@ -91,11 +89,43 @@ async fn what_no_proxy_names_is_reached_directly() {
     }
     let proxy = NetworkProxy::tinyproxy(None, 443);
     let url = proxy.url("http", "");
-    let again = in_own_process!(what_no_proxy_names_is_reached_directly)
-        .env(AGAIN, "1")
-        .envs([("HTTPS_PROXY", &url), ("HTTP_PROXY", &url)])
-        .env("NO_PROXY", "10.0.0.0/8,.svc")
-        .status();
-    assert!(in_turn(async { again }).await.unwrap().success());
+    let mut again = in_own_process!(what_no_proxy_names_is_reached_directly);
+    again.env(AGAIN, "1").envs([("HTTPS_PROXY", &url), ("HTTP_PROXY", &url)]);
+    again.env("NO_PROXY", "10.0.0.0/8,.svc");
+    assert!(in_turn(async { again.status() }).await.unwrap().success());
     assert!(!proxy.log().contains("http"), "{}", proxy.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kaniko_pod_and_its_steps_use_the_proxies_of_the_provider() {
+    garden_test_programs::needs!(Tinyproxy);
+    in_project("kaniko-proxies", async |project| {
+        // Only the registry that is pushed to is one whose authority the executor is given.
+        let unverified = format!("--skip-tls-verify-registry={}", variable("GARDEN_TEST_REGISTRY_TLS"));
+        project.kaniko().extra_flags.push(unverified);
+        let proxy = project.use_proxy();
+        project.build_through(&proxy).await;
+        assert!(project.leftovers().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buildkit_daemons_and_their_steps_use_the_proxies_of_the_provider() {
+    garden_test_programs::needs!(Tinyproxy);
+    for rootless in [false, true] {
+        in_project("bk-proxies", async |project| {
+            let mut registry = DeploymentRegistry::new(&variable("GARDEN_TEST_REGISTRY_TLS")).unwrap();
+            registry.ca_certificate = Some(variable("GARDEN_TEST_REGISTRY_TLS_CA").into());
+            let options = project.buildkit();
+            options.registries = vec![registry];
+            options.rootless = rootless;
+            if rootless {
+                options.image = Some(variable("GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE"));
+            }
+            let proxy = project.use_proxy();
+            project.build_through(&proxy).await;
+        })
+        .await;
+    }
 }

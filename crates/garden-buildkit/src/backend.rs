@@ -6,6 +6,7 @@ use garden_build_core::{
     Pushed, Result, SweepReport,
 };
 use garden_cluster::{BUILDER_SERVICE_ACCOUNT, Cluster, RegistryCredentials, last_words, new_namespace};
+use k8s_openapi::api::core::v1::Secret;
 
 use crate::cache;
 use crate::client::{self, ClientError, DockerfileBuild, ImageExport, Solved};
@@ -174,6 +175,15 @@ impl Backend for BuildkitBackend {
             let description = format!("Secret {namespace}/{}, unless it exists", spec::TLS_SECRET);
             objects.push(PlannedObject::of(description, &secret)?);
         }
+        if daemon.proxies.have_credentials() {
+            let keys = daemon.proxies.secret_data().into_keys();
+            let secret = Secret {
+                metadata: spec::proxy_secret(daemon, None),
+                string_data: Some(keys.map(|key| (key, "<redacted>".to_owned())).collect()),
+                ..Secret::default()
+            };
+            objects.push(PlannedObject::of(format!("Secret {namespace}/{}", spec::PROXY_SECRET), &secret)?);
+        }
         if let Some(account) = spec::service_account(daemon) {
             let description = format!("ServiceAccount {namespace}/{BUILDER_SERVICE_ACCOUNT}");
             objects.push(PlannedObject::of(description, &account)?);
@@ -214,6 +224,7 @@ fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBuild> {
         cache_exports: cache.exports.into_iter().map(Into::into).collect(),
         image: ImageExport::Pushed { names, insecure: false, compression_level: Some(level) },
         attributes: request::options(&request.extra_flags)?,
+        proxies: settings.daemon.proxies.variables().clone(),
         ..request::build(job)
     })
 }

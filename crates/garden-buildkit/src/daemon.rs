@@ -10,12 +10,12 @@ use garden_cluster::{
     configuration, is_refused,
 };
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::client::TlsIdentity;
-use crate::spec::{self, CONTAINER, NAME, Settings};
+use crate::spec::{self, CONTAINER, NAME, PROXY_SECRET, Settings};
 
 pub(crate) mod certificates;
 mod standing;
@@ -57,7 +57,7 @@ const WORDS: DeploymentWords = DeploymentWords {
     // Where in its own code it failed follows in many lines. Source: BuildKit, `cmd/buildkitd/main.go`.
     complaint: Some("buildkitd: "),
     foreign: "delete it if nothing uses it any more, or build in another namespace",
-    missing: "build again; clients that share a namespace need the same `clusterBuildkit` and `resources.builder`",
+    missing: "build again; clients that share a namespace need the same `clusterBuildkit`, `resources.builder` and `proxies`",
     // As long as builds on a volume that only one daemon can use; the build has a time limit.
     longest: None,
 };
@@ -81,8 +81,8 @@ const RECENT_SECONDS: i64 = 600;
 
 /// Makes sure that a daemon with these settings runs, and returns it.
 ///
-/// If one does, this costs two requests at once, three if it listens, and changes nothing. A Deployment
-/// with other settings is replaced: the last client wins, and builds on the former daemon run to their end. A Deployment
+/// If one does, this costs two requests at once, one more if it listens and one more if its proxies have passwords, and changes nothing. A
+/// Deployment with other settings is replaced: the last client wins, and builds on the former daemon run to their end. A Deployment
 /// that was scaled to nothing or paused is started again. Other changes that somebody made by hand
 /// stay until the settings change.
 ///
@@ -95,8 +95,14 @@ pub async fn ensure(
     events: &EventSink,
 ) -> Result<Daemon, ClusterError> {
     let managed = managed(cluster, &settings.namespace.name);
-    let ((live, pods), certificates) =
-        tokio::try_join!(managed.look(), certificates::existing(cluster, settings))?;
+    let proxy_secret = async {
+        if settings.proxies.have_credentials() { managed.own::<Secret>(PROXY_SECRET).await } else { Ok(None) }
+    };
+    // In boxes, for they are large.
+    let looking = Box::pin(async {
+        tokio::try_join!(managed.look(), certificates::existing(cluster, settings), proxy_secret)
+    });
+    let ((live, pods), certificates, proxy_secret) = looking.await?;
     if live.is_none() {
         cluster.ensure_namespace(&settings.namespace).await?;
     }
@@ -106,8 +112,10 @@ pub async fn ensure(
     };
     // A daemon reads its certificates once, so others need another daemon.
     let fingerprint = certificates.as_ref().map(|certificates| certificates.fingerprint.clone());
-    let settings = &Settings { certificates: fingerprint, ..settings.clone() };
-    // Boxed, for it is large, and often there is nothing to do.
+    let metadata = spec::proxy_secret(settings, live.as_ref());
+    let proxy_secret = Box::pin(settings.proxies.keep_in_secret(cluster, metadata, proxy_secret)).await?;
+    let settings = &Settings { certificates: fingerprint, proxy_secret, ..settings.clone() };
+    // Often there is nothing to do.
     let pod = Box::pin(bring_up(cluster, settings, live, &pods, events)).await?;
     Ok(Daemon { pod, identity: certificates.map(|certificates| certificates.identity) })
 }
@@ -148,6 +156,10 @@ async fn bring_up(
         let applied = apply(cluster, live.as_ref(), &wanted).await?;
         if live.is_none() {
             cluster.apply::<ConfigMap>(&spec::config_map(settings, Some(&applied))).await?;
+            if settings.proxies.have_credentials() {
+                let owned = json!({ "metadata": { "ownerReferences": spec::owned_by(&applied) } });
+                cluster.merge::<Secret>(namespace, PROXY_SECRET, &owned).await?;
+            }
         }
     }
     if live.as_ref().is_some_and(is_refused) {
@@ -172,7 +184,7 @@ async fn tell_of_replacement(
                 age.max(0)
             );
             let hint = "if you did not change it, two projects or two versions of garden-build take turns in this namespace: \
-                        give them the same `clusterBuildkit` and `resources.builder`, or a namespace each";
+                        give them the same `clusterBuildkit`, `resources.builder` and `proxies`, or a namespace each";
             events.warn(message, Some(hint.to_owned()));
         }
         None => events.log(format!(

@@ -1,7 +1,7 @@
 //! What a provider's configuration means for this mode.
 
 use garden_build_core::Result;
-use garden_cluster::PushTarget;
+use garden_cluster::{BuilderProxies, PushTarget};
 use garden_config::{
     CacheLayer, ClusterBuildkitOptions, DeploymentRegistry, Namespace, Resources, SecretRef,
 };
@@ -52,6 +52,8 @@ impl Settings {
             registries,
             pull_secrets,
             certificates: None,
+            proxies: BuilderProxies::default(),
+            proxy_secret: None,
         };
         Ok(Self {
             daemon,
@@ -65,6 +67,12 @@ impl Settings {
     /// Returns what the daemon has to know of registries to reach them, and which mirrors it asks before them.
     pub fn registries(&self) -> &[RegistryAccess] {
         &self.daemon.registries
+    }
+
+    /// Has the daemon, and the RUN steps that it runs, use these proxies. By default they use none.
+    pub fn proxies(mut self, proxies: BuilderProxies) -> Self {
+        self.daemon.proxies = proxies;
+        self
     }
 
     /// Takes this way to the daemon, whatever stands against it: [`Route::Direct`] and

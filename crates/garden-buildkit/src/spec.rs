@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 pub use garden_cluster::RegistryAccess;
 use garden_cluster::{
-    CONFIGURATION, builder_service_account, service_labels, service_selector, volume_claim,
+    BuilderProxies, CONFIGURATION, builder_service_account, service_labels, service_selector, volume_claim,
 };
 use garden_config::{Namespace, Resources, SecretRef, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
@@ -30,6 +30,12 @@ const CERTIFICATES: &str = "garden-build/certificates";
 
 /// On the pods of a daemon with a service account of its own: which annotations that has.
 const IDENTITY: &str = "garden-build/service-account";
+
+/// On the pods of a daemon whose proxies have passwords: which ones.
+const PROXIES: &str = "garden-build/proxies";
+
+/// The Secret with the addresses of proxies that have passwords.
+pub(crate) const PROXY_SECRET: &str = "garden-buildkit-proxies";
 
 /// The port of a daemon that listens, which is the one that `BuildKit` itself suggests.
 pub const PORT: u16 = 1234;
@@ -61,6 +67,11 @@ pub struct Settings {
     /// The fingerprint of the certificates that a daemon which listens reads when it starts; `None` as
     /// long as they are not known. Others make it another configuration, so that it is replaced.
     pub certificates: Option<String>,
+    /// The proxies that the daemon uses.
+    pub proxies: BuilderProxies,
+    /// The mark of those addresses of proxies that are in a Secret; `None` if none is, or as long as it is not known. Others make it
+    /// another configuration, too.
+    pub proxy_secret: Option<String>,
 }
 
 /// The options of the mode.
@@ -114,6 +125,9 @@ pub fn deployment(settings: &Settings) -> Deployment {
     let mut pod_annotations = annotations.clone();
     if let Some(certificates) = &settings.certificates {
         pod_annotations.insert(CERTIFICATES.to_owned(), certificates.clone());
+    }
+    if let Some(mark) = &settings.proxy_secret {
+        pod_annotations.insert(PROXIES.to_owned(), mark.clone());
     }
     // A pod is given its identity when it starts, so another identity needs another pod.
     if !settings.options.service_account_annotations.is_empty() {
@@ -185,16 +199,25 @@ pub(crate) fn for_older_servers(deployment: &mut Deployment) {
 pub fn config_map(settings: &Settings, owner: Option<&Deployment>) -> ConfigMap {
     let data = config_files(settings);
     let mut metadata = metadata(config_map_name(&data), settings);
-    metadata.owner_references = owner.map(|deployment| {
-        vec![OwnerReference {
-            api_version: "apps/v1".to_owned(),
-            kind: "Deployment".to_owned(),
-            name: deployment.metadata.name.clone().unwrap_or_default(),
-            uid: deployment.metadata.uid.clone().unwrap_or_default(),
-            ..OwnerReference::default()
-        }]
-    });
+    metadata.owner_references = owner.map(owned_by);
     ConfigMap { metadata, data: Some(data), immutable: Some(true), ..ConfigMap::default() }
+}
+
+/// Returns what names the Secret with the addresses of proxies that have passwords. It goes with `owner`, once there is one.
+pub(crate) fn proxy_secret(settings: &Settings, owner: Option<&Deployment>) -> ObjectMeta {
+    let metadata = metadata(PROXY_SECRET.to_owned(), settings);
+    ObjectMeta { owner_references: owner.map(owned_by), ..metadata }
+}
+
+/// Says that an object goes when `deployment` does.
+pub(crate) fn owned_by(deployment: &Deployment) -> Vec<OwnerReference> {
+    vec![OwnerReference {
+        api_version: "apps/v1".to_owned(),
+        kind: "Deployment".to_owned(),
+        name: deployment.metadata.name.clone().unwrap_or_default(),
+        uid: deployment.metadata.uid.clone().unwrap_or_default(),
+        ..OwnerReference::default()
+    }]
 }
 
 /// Returns the Secret with these `contents`. It outlives the Deployment.

@@ -9,7 +9,7 @@
 //! * [`RegistryCredentials`] reads the credentials of registries, [`ensure_pull_secrets`] copies them to where workloads need
 //!   them; [`PushTarget`] and [`RegistryAccess`] say how registries are reached, [`ImageSources`] which ones builders ask.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
-//!   [`builder_service_account`] who they are.
+//!   [`builder_service_account`] who they are, [`BuilderProxies`] what they are told of proxies.
 //! * [`ManagedDeployment`] is a Deployment of ours, whose one pod outlives builds: whether it is there and ours, what stands in its
 //!   way, and waiting for it. [`DaemonPod`] is its pod that takes a build, and tells its end.
 //! * [`Remedies`], [`DeploymentWords`] and [`RegistryWords`] are what people hear of troubles, in the words of whoever knows the options;
@@ -19,6 +19,7 @@
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
 
 mod api;
+mod builder_proxies;
 mod diagnosis;
 mod in_cluster_registry;
 mod leftovers;
@@ -28,6 +29,7 @@ mod registries;
 mod service;
 
 pub use api::{Cluster, ClusterError, Namespaced, Refusal, new_namespace};
+pub use builder_proxies::{BuilderProxies, literal};
 pub use diagnosis::{Cause, Diagnosis, Lack, Remedies};
 pub use in_cluster_registry::{
     Collected, InClusterRegistry, RegistryRemedies, RegistrySettings, RegistryWords, ServerRun, images_in_use,

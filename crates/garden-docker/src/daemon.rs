@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error;
-use garden_build_core::{Digest, ImageReference};
+use garden_build_core::{Digest, ImageReference, ProxyVariables};
 use garden_registry::Platform;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -92,6 +92,11 @@ impl DockerDaemon {
 
     pub(crate) fn is_local(&self) -> bool {
         self.dial.is_local()
+    }
+
+    /// Returns what the `docker` command of this user would tell RUN steps on the daemon of proxies.
+    pub(crate) fn proxies_of_steps(&self) -> Result<ProxyVariables, DockerError> {
+        endpoint::proxies_of_steps(self.address())
     }
 
     /// Asks for which platform the daemon runs containers.

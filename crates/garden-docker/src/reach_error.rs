@@ -24,8 +24,8 @@ pub enum ReachError {
         /// What to write instead.
         remedy: String,
     },
-    /// Docker's configuration cannot be used, so it is not known which daemon is meant.
-    #[error("{}, which may name a Docker context, cannot be used: {reason}", .file.display())]
+    /// Docker's configuration cannot be used, so it is not known which daemon is meant, and which proxies RUN steps use.
+    #[error("{}, which may name a Docker context and proxies, cannot be used: {reason}", .file.display())]
     BadConfig {
         /// The file.
         file: PathBuf,
@@ -119,6 +119,16 @@ pub enum ReachError {
         waited_for: String,
         /// How long.
         seconds: u64,
+    },
+    /// A proxy stands before it, and was not reached or makes no connection to it.
+    #[error("the Docker daemon at {daemon} cannot be reached: {proxy} makes no connection to it ({reason})")]
+    Proxy {
+        /// The daemon.
+        daemon: String,
+        /// The proxy, without its password, and what names it.
+        proxy: String,
+        /// Why.
+        reason: String,
     },
     /// The connection failed for another reason.
     #[error("the Docker daemon at {daemon} cannot be reached: {reason}")]

@@ -30,6 +30,7 @@ fn kind(error: &ReachError) -> ErrorKind {
         | ReachError::Refused { .. }
         | ReachError::UnknownHost { .. }
         | ReachError::TimedOut { .. }
+        | ReachError::Proxy { .. }
         | ReachError::Network { .. }
         | ReachError::Ssh { .. } => ErrorKind::Unreachable,
         ReachError::Tls { problem, .. } => match problem {
@@ -48,7 +49,7 @@ fn hint(error: &ReachError) -> String {
     let hint = match error {
         ReachError::BadAddress { remedy, .. } => remedy,
         ReachError::BadConfig { .. } => {
-            "correct the file, or set DOCKER_HOST or DOCKER_CONTEXT, which come before it"
+            "correct the file, or name the directory of another one with DOCKER_CONFIG"
         }
         ReachError::NoContext { .. } => {
             "`docker context ls` lists those that exist: name one of them, or none to use this machine's daemon"
@@ -91,6 +92,9 @@ fn hint(error: &ReachError) -> String {
         ReachError::UnknownHost { .. } => "check the name and this machine's DNS",
         ReachError::TimedOut { .. } => {
             "check host and port, and whether a firewall drops the connection or a VPN is needed"
+        }
+        ReachError::Proxy { .. } => {
+            "check the proxy, and that it makes tunnels (CONNECT) to the daemon's port; a host that NO_PROXY lists is reached without a proxy"
         }
         ReachError::Network { .. } => "check the address, and this machine's network",
         ReachError::Tls { problem, .. } => return hint_for_tls(problem).to_owned(),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use garden_build_core::{BuildJob, BuildRequest, LONGEST_ARGUMENT};
 use garden_cluster::{
-    Ownership, PushTarget, Remedies, builder_service_account, builder_service_account_name,
-    resource_requirements, tolerations,
+    BuilderProxies, Ownership, PushTarget, Remedies, builder_service_account, builder_service_account_name,
+    literal, resource_requirements, tolerations,
 };
 use garden_config::{ContextDelivery, KanikoOptions, Namespace, PersistentStorage, Resources, SecretRef};
 use k8s_openapi::ByteString;
@@ -82,6 +82,8 @@ pub struct Settings {
     pub namespace: Namespace,
     /// The Secrets with the credentials that the pods push and pull with.
     pub pull_secrets: Vec<SecretRef>,
+    /// The proxies that the pods use.
+    pub proxies: BuilderProxies,
 }
 
 impl Settings {
@@ -97,7 +99,10 @@ impl Settings {
 
     /// Whether a build has a Secret.
     pub fn needs_secret(&self) -> bool {
-        self.has_credentials() || self.target.certificate_authority.is_some() || self.syncs()
+        self.has_credentials()
+            || self.target.certificate_authority.is_some()
+            || self.syncs()
+            || self.proxies.have_credentials()
     }
 
     /// Returns the settings of the context service, if there is one. Unless `util` says otherwise, it goes where builders go.
@@ -139,8 +144,8 @@ pub fn secret_name(job: &BuildJob) -> String {
     format!("garden-docker-auth-{}", job.id)
 }
 
-/// Returns the secret with the merged registry credentials, the registry's private certificate authority and the `key` with
-/// which the pod asks for its context, or `None` if the build needs none of them.
+/// Returns the secret with the merged registry credentials, the registry's private certificate authority, the addresses of proxies that
+/// have passwords, and the `key` with which the pod asks for its context, or `None` if the build needs none of them.
 ///
 /// It has the type that lets it serve as the pod's own imagePullSecret too.
 pub(crate) fn secret(
@@ -163,6 +168,7 @@ pub(crate) fn secret(
         let line = format!("{}\n", key.text().expose_secret());
         data.insert(CONTEXT_KEY.to_owned(), ByteString(line.into_bytes()));
     }
+    data.extend(settings.proxies.secret_data());
     Some(Secret {
         metadata: metadata(secret_name(job), settings, ownership),
         type_: Some("kubernetes.io/dockerconfigjson".to_owned()),
@@ -209,6 +215,7 @@ pub fn pod(
         image_pull_policy: Some("IfNotPresent".to_owned()),
         command: service.map(fetch),
         args: Some(arguments(settings, job)?),
+        env: settings.proxies.env(&secret_name(job)),
         // The first client that attaches is the only one: when it goes, the executor sees the end
         // of its input and fails, instead of waiting for ever.
         stdin: has_stdin,
@@ -281,6 +288,12 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
         flags::parse(&settings.options.extra_flags)?,
         flags::defaults(&job.push_to.name()),
     ]));
+    let mut arguments: Vec<String> = arguments.iter().map(|argument| literal(argument)).collect();
+    // RUN has none of the executor's own environment but what is a build argument. One without a value has that of the executor's
+    // variable, so a password stays in the Secret. Sources: kaniko, `pkg/commands/run.go`, `pkg/dockerfile/buildargs.go` (predefined
+    // arguments, which are not in the image's history) and `resolveEnvironmentBuildArgs` of `cmd/executor/cmd/root.go`.
+    let variables = settings.proxies.variables().build_args(&request.build_args);
+    arguments.extend(variables.keys().map(|name| format!("--build-arg={name}")));
     Ok(arguments)
 }
 

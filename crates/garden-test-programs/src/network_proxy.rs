@@ -1,7 +1,7 @@
 //! Proxies as networks have them, which tests start: Debian's tinyproxy (HTTP) and microsocks (SOCKS 5).
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -23,12 +23,21 @@ impl NetworkProxy {
     ///
     /// Panics if it does not start.
     pub fn tinyproxy(user: Option<(&str, &str)>, tunnels: u16) -> Self {
-        Self::start(|address, directory| {
+        Self::tinyproxy_at(Ipv4Addr::LOCALHOST.into(), user, tunnels)
+    }
+
+    /// The same, at an address of this machine that others reach.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it does not start.
+    pub fn tinyproxy_at(host: IpAddr, user: Option<(&str, &str)>, tunnels: u16) -> Self {
+        Self::start(host, |address, directory| {
             let (port, log) = (address.port(), directory.join("log"));
             let user =
                 user.map_or_else(String::new, |(name, password)| format!("BasicAuth {name} {password}\n"));
             let configuration = format!(
-                "Port {port}\nListen 127.0.0.1\nTimeout 600\nMaxClients 50\nLogLevel Connect\nLogFile \"{}\"\n\
+                "Port {port}\nListen {host}\nTimeout 600\nMaxClients 50\nLogLevel Connect\nLogFile \"{}\"\n\
                  ConnectPort {tunnels}\n{user}",
                 log.display()
             );
@@ -46,7 +55,7 @@ impl NetworkProxy {
     ///
     /// Panics if it does not start.
     pub fn microsocks(user: Option<(&str, &str)>) -> Self {
-        Self::start(|address, _| {
+        Self::start(Ipv4Addr::LOCALHOST.into(), |address, _| {
             let mut command = Command::new("microsocks");
             command.args(["-i", "127.0.0.1", "-p", &address.port().to_string()]);
             if let Some((name, password)) = user {
@@ -57,10 +66,10 @@ impl NetworkProxy {
     }
 
     /// Neither of them can choose a free port: another program may be quicker to take the one that was free.
-    fn start(command: impl Fn(SocketAddr, &Path) -> Command) -> Self {
+    fn start(host: IpAddr, command: impl Fn(SocketAddr, &Path) -> Command) -> Self {
         for _ in 0..10 {
             let directory = own_directory();
-            let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let listener = TcpListener::bind((host, 0)).expect("a free port");
             let address = listener.local_addr().expect("bound");
             drop(listener);
             let mut process = command(address, &directory)

@@ -17,7 +17,7 @@ use crate::site::{Project, in_project, own_address, variable};
 /// Who may use which repositories: user, password and how the repositories' names begin. May change.
 type Users = Arc<Mutex<Vec<(String, String, String)>>>;
 
-/// Starts the registry, and returns its name. Pods reach this machine as the testbed's do.
+/// Starts the registry, and returns its name.
 async fn token_registry(users: Users) -> String {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let name = format!("{}:{}", own_address(), listener.local_addr().unwrap().port());

@@ -1,6 +1,7 @@
 //! cluster-docker: the daemon that everyone shares, in a namespace of its own for each test.
 
 mod clean_up;
+mod proxies;
 
 use std::time::{Duration, Instant};
 

@@ -4,3 +4,4 @@ mod building;
 mod environment;
 mod failures;
 mod nodes;
+mod proxies;

@@ -2,12 +2,13 @@
 //!
 //! Begin with [`in_project`]: a namespace, an open registry and a context directory of the test's own. What a [`Project`] can do is in
 //! the rooms by what it is done to: `project` (settings, files), `secrets`, `pods`, `volume`. `events` follows builds, `leftovers`
-//! says what they leave, `registry` asks a registry without any code of ours, `clients` and `proxy` are other ways to the cluster, and
-//! `webhook` is what a cluster adds to pods.
+//! says what they leave, `registry` asks a registry without any code of ours, `clients` and `proxy` are other ways to the cluster,
+//! `builder_proxy` is what builders have before them, and `webhook` is what a cluster adds to pods.
 
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
+pub(crate) mod builder_proxy;
 pub(crate) mod buildkit_daemon;
 mod clients;
 pub(crate) mod credential_helper;

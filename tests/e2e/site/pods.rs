@@ -114,10 +114,7 @@ impl Project {
                 Some("Failed") => {
                     panic!("{script}: {}", self.pods().logs(&name, &LogParams::default()).await.unwrap())
                 }
-                _ => assert!(
-                    started.elapsed() < WITHIN_SECONDS,
-                    "{script} takes too long: {status:?}"
-                ),
+                _ => assert!(started.elapsed() < WITHIN_SECONDS, "{script} takes too long: {status:?}"),
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
+use garden_build_core::ProxyVariables;
 use serde::Serialize;
 
 /// The name under which a [`Session`](super::Session) serves the build context.
@@ -29,6 +30,10 @@ pub struct DockerfileBuild {
     pub target: Option<String>,
     /// Build arguments.
     pub build_args: BTreeMap<String, String>,
+    /// The proxies of RUN steps, as build arguments beside those above. They are no part of what a step's cache is found by, or of the
+    /// image. Source: `BuildKit`, `solver/llbsolver/ops/exec.go` (`CacheMap`).
+    #[serde(skip_serializing_if = "ProxyVariables::is_empty")]
+    pub proxies: ProxyVariables,
     /// Labels of the image.
     pub labels: BTreeMap<String, String>,
     /// Platforms, such as `linux/arm64`; several give an index. Default: the daemon's.
@@ -154,6 +159,7 @@ impl DockerfileBuild {
         let prefixed = |prefix: &str, map: BTreeMap<String, String>| {
             map.into_iter().map(|(name, value)| (format!("{prefix}:{name}"), value)).collect::<Vec<_>>()
         };
+        attributes.extend(prefixed("build-arg", self.proxies.build_args(&self.build_args)));
         attributes.extend(prefixed("build-arg", self.build_args));
         attributes.extend(prefixed("label", self.labels));
         for (name, context) in self.contexts {
@@ -232,6 +238,7 @@ mod tests {
             filename: "api.Dockerfile".to_owned(),
             target: Some("app".to_owned()),
             build_args: BTreeMap::from([text(("A", "1"))]),
+            proxies: ProxyVariables::new([("HTTPS_PROXY", "http://who:s3cret@p:1".into())], ".svc"),
             labels: BTreeMap::from([text(("L", "2"))]),
             platforms: vec!["linux/amd64".to_owned(), "linux/arm64".to_owned()],
             no_cache: true,
@@ -250,6 +257,8 @@ mod tests {
             entitlements: vec!["network.host".to_owned()],
             attributes: BTreeMap::from([text(("shm-size", "1g"))]),
         };
+        let shown = format!("{build:?} {}", serde_json::to_string(&build).expect("JSON"));
+        assert!(shown.contains("<redacted>@p:1") && !shown.contains("s3cret"), "{shown}");
         let request = build.into_request("ref".to_owned(), "session".to_owned());
         let attributes: BTreeMap<_, _> = request.frontend_attrs.into_iter().collect();
         insta::assert_json_snapshot!("frontend_attributes", attributes);

@@ -13,8 +13,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{
-    CA_CERTIFICATE, CONTAINER, DaemonOptions, NAME, PORT, SERVER_CERTIFICATE, SERVER_KEY, Settings,
-    TLS_SECRET, address, config_files, config_map_name,
+    CA_CERTIFICATE, CONTAINER, DaemonOptions, NAME, PORT, PROXY_SECRET, SERVER_CERTIFICATE, SERVER_KEY,
+    Settings, TLS_SECRET, address, config_files, config_map_name,
 };
 use crate::daemon_config;
 
@@ -46,6 +46,7 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         image: Some(options.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(arguments(options)),
+        env: settings.proxies.env(PROXY_SECRET),
         ports: options.listen.then(|| vec![port()]),
         // The last lines of a daemon that failed are part of the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),

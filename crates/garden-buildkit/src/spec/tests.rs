@@ -8,7 +8,18 @@ pub(crate) fn settings() -> Settings {
         registries: Vec::new(),
         pull_secrets: Vec::new(),
         certificates: None,
+        proxies: BuilderProxies::default(),
+        proxy_secret: None,
     }
+}
+
+/// The proxies of a network, one of which asks for a password.
+fn proxies() -> BuilderProxies {
+    let mut options = garden_config::ProxyOptions::default();
+    options.http_proxy = Some("http://proxy.example:3128".into());
+    options.https_proxy = Some("http://who:s3cret@proxy.example:3129".into());
+    options.no_proxy = Some("registry.example".to_owned());
+    BuilderProxies::new(&options)
 }
 
 fn configuration(settings: &Settings) -> String {
@@ -50,6 +61,21 @@ fn a_deployment_that_listens() {
     settings.options.listen = true;
     settings.certificates = Some("a-fingerprint".to_owned());
     insta::assert_yaml_snapshot!(deployment(&settings));
+}
+
+#[test]
+fn a_daemon_behind_proxies_has_their_passwords_from_the_secret_alone() {
+    let mut settings = settings();
+    settings.proxies = proxies();
+    settings.proxy_secret = Some("a-mark".to_owned());
+    let deployment = deployment(&settings);
+    assert!(
+        !format!("{} {settings:?}", serde_json::to_string(&deployment).expect("serialises"))
+            .contains("s3cret")
+    );
+    let shown = serde_json::to_value(&deployment).expect("serialises");
+    insta::assert_yaml_snapshot!(shown["spec"]["template"]["spec"]["containers"][0]["env"]);
+    assert_eq!(shown["spec"]["template"]["metadata"]["annotations"][PROXIES], "a-mark");
 }
 
 #[test]
@@ -104,13 +130,15 @@ fn the_same_settings_are_the_same_configuration_in_any_order_of_secrets() {
 
 #[test]
 fn whatever_changes_the_pod_changes_the_configuration() {
-    let changes: [fn(&mut Settings); 8] = [
+    let changes: [fn(&mut Settings); 10] = [
         |settings| settings.options.image = "example/buildkit:2".to_owned(),
         |settings| settings.options.rootless = true,
         |settings| settings.options.storage = Some(Storage { size: 1024, storage_class: None }),
         |settings| settings.resources.limits.cpu = 1000,
         |settings| settings.options.listen = true,
         |settings| settings.certificates = Some("others".to_owned()),
+        |settings| settings.proxies = proxies(),
+        |settings| settings.proxy_secret = Some("others".to_owned()),
         |settings| drop(settings.options.annotations.insert("a".to_owned(), "b".to_owned())),
         |settings| {
             settings.registries.push(RegistryAccess {

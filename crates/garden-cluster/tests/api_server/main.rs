@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
+mod builder_proxies;
 mod client;
 mod in_cluster_registry;
 mod leftovers;

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::{
     BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, InClusterRegistryOptions,
-    KanikoOptions, Namespace, ProviderConfig, ProviderKind, ProviderResources, ProviderStorage, SecretRef,
-    Toleration,
+    KanikoOptions, Namespace, ProviderConfig, ProviderKind, ProviderResources, ProviderStorage, ProxyOptions,
+    SecretRef, Toleration,
 };
 
 /// The fields of a [`ProviderConfig`], where those of `buildMode` lie side by side.
@@ -58,6 +58,9 @@ pub(crate) struct ProviderDocument {
     /// The volumes of the services in the cluster.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) storage: ProviderStorage,
+    /// The proxies of what builds in the cluster.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) proxies: ProxyOptions,
     /// The namespace of the services in the cluster. Default: `garden-system`.
     pub(crate) garden_system_namespace: String,
     /// Taints that what makes the registry within the cluster reachable on the nodes tolerates.
@@ -135,6 +138,7 @@ impl From<&ProviderConfig> for ProviderDocument {
             copy_secrets: provider.copy_secrets,
             resources: provider.resources,
             storage: provider.storage,
+            proxies: provider.proxies,
             garden_system_namespace: provider.garden_system_namespace,
             registry_proxy_tolerations: provider.registry_proxy_tolerations,
             system_node_selector: provider.system_node_selector,

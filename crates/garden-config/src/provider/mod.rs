@@ -9,6 +9,7 @@ pub(crate) mod document;
 pub(crate) mod in_cluster_registry;
 pub(crate) mod kaniko;
 pub(crate) mod names;
+pub(crate) mod proxies;
 pub(crate) mod registry;
 pub(crate) mod resources;
 pub(crate) mod storage;
@@ -30,7 +31,7 @@ use crate::provider::document::ProviderDocument;
 use crate::provider::names::namespace_issue;
 use crate::{
     BuildMode, ConfigError, DeploymentRegistry, InClusterRegistryOptions, KanikoOptions, Namespace, Notice,
-    ProviderResources, ProviderStorage, SecretRef, Toleration,
+    NoticeKind, ProviderResources, ProviderStorage, ProxyOptions, SecretRef, Toleration,
 };
 
 /// How and where images are built for one environment of a project.
@@ -80,6 +81,8 @@ pub struct ProviderConfig {
     pub resources: ProviderResources,
     /// The volumes of the services in the cluster.
     pub storage: ProviderStorage,
+    /// The proxies of what builds in the cluster. Default: none.
+    pub proxies: ProxyOptions,
     /// The namespace of the services in the cluster, and of kaniko's pods unless told otherwise. Default:
     /// `garden-system`.
     pub garden_system_namespace: String,
@@ -190,6 +193,7 @@ impl ProviderConfig {
         issues.extend(item_issues("copySecrets", &self.copy_secrets, SecretRef::issues));
         issues.extend(within(self.resources.issues(), "resources".to_owned()));
         issues.extend(within(self.storage.issues(), "storage".to_owned()));
+        issues.extend(within(self.proxies.issues(), "proxies".to_owned()));
         let tolerations = &self.registry_proxy_tolerations;
         issues.extend(item_issues("registryProxyTolerations", tolerations, Toleration::issues));
         ConfigError::check(issues)
@@ -208,9 +212,15 @@ impl ProviderConfig {
     /// ```
     ///
     /// # Errors
-    /// If the provider breaks a rule, see [`ProviderConfig::check`], or a path in it is not UTF-8.
+    /// If the provider breaks a rule, see [`ProviderConfig::check`], the address of a proxy has a user name or a password, which are
+    /// not written into files, or a path in it is not UTF-8.
     pub fn to_yaml(&self, project_name: &str) -> Result<String, ConfigError> {
         self.check()?;
+        if let Some(field) = self.proxies.field_with_credentials() {
+            return Err(ConfigError::unwritable(format_args!(
+                "`proxies.{field}` has a user name or a password; write it as a template, such as `${{local.env.HTTPS_PROXY}}`, into the file yourself",
+            )));
+        }
         let project = ProjectDocument {
             kind: "Project",
             name: project_name.to_owned(),
@@ -233,6 +243,7 @@ impl ProviderConfig {
             copy_secrets: Vec::new(),
             resources: ProviderResources::default(),
             storage: ProviderStorage::default(),
+            proxies: ProxyOptions::default(),
             garden_system_namespace: KanikoOptions::SYSTEM_NAMESPACE.to_owned(),
             registry_proxy_tolerations: Vec::new(),
             system_node_selector: BTreeMap::new(),
@@ -280,6 +291,16 @@ impl ProviderConfig {
         }
         if let Some(node) = fields.node("storage") {
             provider.storage = ProviderStorage::read(node, provider.build_mode.syncs(), problems);
+        }
+        if let Some(node) = fields.node("proxies") {
+            let position = fields.key_position("proxies");
+            problems.hide(position);
+            provider.proxies = ProxyOptions::read(node, problems);
+            if provider.build_mode == BuildMode::LocalDocker {
+                let message = "`proxies` has no effect: this machine's Docker daemon builds";
+                let hint = "set `proxies` in the configuration of Docker: in daemon.json for the daemon, in ~/.docker/config.json for RUN steps";
+                problems.notice(NoticeKind::NoEffect, "proxies", position, message, hint);
+            }
         }
         provider.registry_proxy_tolerations =
             Toleration::read_all(&fields, "registryProxyTolerations", problems);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use garden_config::{
     BuildConfig, BuildMode, CacheLayer, CacheMode, ClusterBuildkitOptions, ClusterDockerOptions,
     ContextDelivery, DeploymentRegistry, KanikoNamespace, KanikoOptions, KanikoUtil, Locals, Namespace,
-    PersistentStorage, ProviderConfig, ResourceAmounts, Resources, SecretRef, TaintEffect, Toleration,
-    TolerationOperator,
+    PersistentStorage, ProviderConfig, ProxyOptions, ResourceAmounts, Resources, SecretRef, TaintEffect,
+    Toleration, TolerationOperator,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -218,13 +218,24 @@ fn build_mode() -> impl Strategy<Value = BuildMode> {
     ]
 }
 
+fn proxies() -> impl Strategy<Value = ProxyOptions> {
+    let url = || option::of("(http|https|socks5)://[a-z]{1,8}(:[1-9][0-9]{0,3})?");
+    let no_proxy = option::of("[a-z0-9.*/]{1,10}(, ?[a-z0-9.]{1,5})?");
+    (url(), url(), no_proxy).prop_map(|(http, https, no)| {
+        let mut proxies = ProxyOptions::default();
+        (proxies.http_proxy, proxies.https_proxy) = (http.map(Into::into), https.map(Into::into));
+        proxies.no_proxy = no;
+        proxies
+    })
+}
+
 fn provider() -> impl Strategy<Value = ProviderConfig> {
     let secrets = || {
         vec((name(), name()).prop_map(|(name, namespace)| SecretRef::new(name).in_namespace(namespace)), 0..3)
     };
     let connection = (option::of(text()), option::of("[a-z/]{1,10}"), any::<bool>());
     let namespace = (name(), texts(), texts());
-    let cluster = (storage(), storage(), name(), vec(toleration(), 0..2), texts());
+    let cluster = (storage(), storage(), name(), vec(toleration(), 0..2), texts(), proxies());
     let all_resources = (resources(), resources(), resources(), resources());
     (
         connection,
@@ -254,6 +265,7 @@ fn provider() -> impl Strategy<Value = ProviderConfig> {
             provider.in_cluster_registry.image = local.then(|| "registry.example/registry:3".to_owned());
             provider.garden_system_namespace = cluster.2;
             (provider.registry_proxy_tolerations, provider.system_node_selector) = (cluster.3, cluster.4);
+            provider.proxies = cluster.5;
             "mirror.example:5000/hub".clone_into(&mut provider.util_image_registry_domain);
             provider
         })
@@ -310,6 +322,15 @@ proptest! {
         loaded.ignore_files = None;
         prop_assert_eq!(loaded, build, "{}", written);
     }
+}
+
+#[test]
+fn the_password_of_a_proxy_is_not_written() {
+    let mut provider = ProviderConfig::kubernetes("shop");
+    provider.proxies.https_proxy = Some("http://who:s3cret@p:3128".into());
+    let error = provider.to_yaml("shop").expect_err("a password").to_string();
+    assert!(error.contains("`proxies.httpsProxy`") && error.contains("${local.env.HTTPS_PROXY}"), "{error}");
+    assert!(!error.contains("s3cret"), "{error}");
 }
 
 #[test]

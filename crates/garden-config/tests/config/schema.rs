@@ -37,6 +37,7 @@ fn every_field_takes_its_value_a_template_and_null() {
         json!({ "deploymentRegistry": "${var.registry}" }),
         json!({ "inClusterRegistry": { "image": "${var.image}" } }),
         json!({ "imagePullSecrets": [{ "name": "a" }, null] }),
+        json!({ "proxies": { "httpProxy": "${local.env.HTTP_PROXY}", "httpsProxy": null, "noProxy": ".corp" } }),
         json!({ "resources": { "builder": { "limits": { "cpu": 100 } }, "sync": {} } }),
         json!({ "storage": { "registry": { "size": 100, "storageClass": null } } }),
         json!({ "systemNodeSelector": { "a": "b" }, "registryProxyTolerations": [{ "operator": "Exists" }] }),
@@ -61,6 +62,8 @@ fn unknown_fields_and_wrong_values_are_refused() {
         json!({ "deploymentRegistry": { "hostname": "a.b", "port": "soon" } }),
         json!({ "imagePullSecrets": [{ "namespace": "a" }] }),
         json!({ "resources": { "bilder": {} } }),
+        json!({ "proxies": { "http": "http://p" } }),
+        json!({ "proxies": { "noProxy": ["a"] } }),
         json!({ "storage": { "registry": { "size": "large" } } }),
     ] {
         assert!(refusal(&fields).is_some(), "{fields}");

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use garden_config::{
     BuildMode, ClusterBuildkitOptions, ContextDelivery, InClusterRegistryOptions, KanikoNamespace,
-    KanikoOptions, PersistentStorage, ProviderConfig, ProviderResources, ProviderStorage, Resources,
-    SecretRef, Toleration,
+    KanikoOptions, NoticeKind, PersistentStorage, ProviderConfig, ProviderResources, ProviderStorage,
+    ProxyOptions, ProxyUrl, Resources, SecretRef, Toleration,
 };
 
-use crate::support::{project, refused, valid};
+use crate::support::{HEAD, indented, project, refused, valid};
 
 #[test]
 fn nothing_set_gives_the_defaults() {
@@ -24,6 +24,7 @@ fn nothing_set_gives_the_defaults() {
     );
     assert_eq!(provider.util_image_registry_domain, "docker.io");
     assert_eq!(provider.in_cluster_registry, InClusterRegistryOptions::default());
+    assert_eq!(provider.proxies, ProxyOptions::default());
 
     let defaults = ProviderResources::default();
     let amounts = |it: &Resources| [it.limits.cpu, it.limits.memory, it.requests.cpu, it.requests.memory];
@@ -34,6 +35,67 @@ fn nothing_set_gives_the_defaults() {
     let storage = ProviderStorage::default();
     assert_eq!((storage.builder.size, storage.registry.size), (20_480, 20_480));
     assert_eq!(storage.registry.storage_class, None);
+}
+
+#[test]
+fn proxies_of_builders() {
+    let mode = "buildMode: kaniko\nproxies:";
+    let provider = valid(&format!(
+        "{mode}\n  httpProxy: ' http://p:3128'\n  httpsProxy: http://who:s3cret@p:3129\n  noProxy: ' .corp.example, 10.0.0.0/8'"
+    ));
+    let proxies = &provider.proxies;
+    assert_eq!(proxies.http_proxy.as_ref().map(ProxyUrl::expose), Some("http://p:3128"));
+    assert_eq!(proxies.https_proxy.as_ref().map(ProxyUrl::expose), Some("http://who:s3cret@p:3129"));
+    assert_eq!(proxies.no_proxy.as_deref(), Some(".corp.example, 10.0.0.0/8"));
+    assert!(!format!("{provider:?}").contains("s3cret"), "{provider:?}");
+    // What a template comes to where there is no proxy.
+    let empty =
+        format!("{mode} {{httpProxy: '${{local.env.NO_SUCH || \"\"}}', httpsProxy: null, noProxy: ''}}");
+    assert_eq!(valid(&empty).proxies, ProxyOptions::default());
+    refused(&[
+        ("proxies: on", "5:14: `proxies` must be a mapping, not text"),
+        (
+            "proxies: {httpProxy: ftp://who:s3cret@p}",
+            "5:26: `httpProxy` is not the address of a proxy | write `http://host:port`; `https://` and `socks5://` are possible as well",
+        ),
+        (
+            "proxies: {httpsProxy: http://p, noProxy: a.example b.example}",
+            "5:46: `a.example b.example` in `noProxy` is not a host | separate hosts by commas",
+        ),
+        ("proxies: {noProxy: [a]}", "5:24: `noProxy` must be text, not a list"),
+    ]);
+}
+
+#[test]
+fn this_machines_docker_daemon_has_proxies_of_its_own() {
+    let provider = valid("proxies: {httpProxy: http://p:1}");
+    let [notice] = &provider.notices[..] else { panic!("{:?}", provider.notices) };
+    assert_eq!((notice.kind, notice.field.as_str()), (NoticeKind::NoEffect, "proxies"));
+    assert!(notice.hint.as_ref().is_some_and(|hint| hint.contains("~/.docker/config.json")), "{notice}");
+}
+
+#[test]
+fn no_error_shows_the_password_of_a_proxy() {
+    for proxies in [
+        "proxies: http://who:s3cret@p",
+        "proxies: [http://who:s3cret@p]",
+        "proxies: {httpProxy: ftp://who:s3cret@p}",
+        "proxies:\n  httpProxy: >\n    http://who:\n    s3cret@p\n  noProxy: a b",
+        "proxies: {httpProxy: 'http://who:s3cret@${var.none}'}",
+        "proxies: {http: http://who:s3cret@p}",
+    ] {
+        let text = format!("{HEAD}{}\n    buildmode: x\n", indented(proxies, 4));
+        let error = project(&text).and_then(|it| it.provider("dev")).expect_err(proxies);
+        // What is kept for renderers is the file without these lines.
+        let shown = format!("{error} {error:?}");
+        assert!(shown.contains("buildmode") && !shown.contains("s3cret"), "{proxies}\n{shown}");
+    }
+    let elsewhere =
+        "variables:\n  network: &p\n    httpProxy: ftp://who:s3cret@p\n    noProxy: a b\nproviders:\n";
+    let text = format!("{}    proxies: *p\n", HEAD.replace("providers:\n", elsewhere));
+    let error = project(&text).and_then(|it| it.provider("dev")).expect_err("behind an alias");
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("noProxy: a b") && !shown.contains("s3cret"), "{shown}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use garden_build_core::{BuildContext, BuildJob, ImageReference, Result};
+use garden_build_core::{BuildContext, BuildJob, ImageReference, ProxyVariables, Result};
 use garden_buildkit::client::{Client, DockerfileBuild, ImageExport};
 use garden_buildkit::{Run, request};
 use hyper::upgrade::Upgraded;
@@ -26,7 +26,7 @@ pub(crate) async fn build(
     let images = dockerfile.images(&job.request).into_iter().chain(dockerfile.frontend(&job.request));
     let logins = BaseImageLogins { credentials: builder.credentials.clone(), images: images.collect() };
     let mut run = Run::new(job, Arc::new(logins), &cx.events, builder.advice);
-    let wanted = wanted(job, name, flags);
+    let wanted = wanted(job, name, flags, builder.proxies);
     let built = match Client::connect(connection).await {
         Ok(client) => {
             let client = if builder.daemon.is_local() { client } else { client.compressing() };
@@ -41,9 +41,15 @@ pub(crate) async fn build(
 }
 
 /// What the daemon is asked to build.
-pub(crate) fn wanted(job: &BuildJob, name: &ImageReference, flags: &Flags) -> DockerfileBuild {
+pub(crate) fn wanted(
+    job: &BuildJob,
+    name: &ImageReference,
+    flags: &Flags,
+    proxies: &ProxyVariables,
+) -> DockerfileBuild {
     DockerfileBuild {
         image: ImageExport::Docker { names: vec![name.to_string()] },
+        proxies: proxies.clone(),
         entitlements: flags.entitlements(),
         attributes: flags.attributes(),
         ..request::build(job)

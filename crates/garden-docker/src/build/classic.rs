@@ -1,6 +1,6 @@
 //! With the builder that Docker had before `BuildKit`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -31,7 +31,8 @@ pub(crate) async fn build(
     cx: &BuildContext,
 ) -> Result<(usize, usize)> {
     let archive = Archive::of(&job.context);
-    let options = options(job, name, flags, &archive.dockerfile)?;
+    let proxies = builder.proxies.build_args(&job.request.build_args);
+    let options = options(job, name, flags, &archive.dockerfile, proxies)?;
     for Caveat { message, hint, .. } in unknown::caveats(job) {
         cx.events.warn(message, hint);
     }
@@ -81,18 +82,21 @@ pub(crate) async fn build(
     Ok(progress.counts())
 }
 
-/// Source: Docker Engine API, `POST /build`.
+/// RUN steps get the build arguments `proxies` as well, which neither their cache nor the image knows of unless the Dockerfile declares them.
+/// Sources: Docker Engine API, `POST /build`; Docker, `builder/dockerfile/dispatchers.go` (`prependEnvOnCmd`).
 pub(crate) fn options(
     job: &BuildJob,
     name: &ImageReference,
     flags: &Flags,
     dockerfile: &str,
+    proxies: BTreeMap<String, String>,
 ) -> Result<BuildImageOptions> {
     unknown::refuse(job)?;
     let request = &job.request;
     let mut build_args = job.context.dockerfile().platform_variables(request);
+    build_args.extend(proxies);
     build_args.extend(request.build_args.clone());
-    let map = |entries: &std::collections::BTreeMap<String, String>| {
+    let map = |entries: &BTreeMap<String, String>| {
         entries.iter().map(|(name, value)| (name.clone(), value.clone())).collect::<HashMap<_, _>>()
     };
     let mut options = BuildImageOptionsBuilder::new()
@@ -303,9 +307,10 @@ mod tests {
         let flags = ["--network=none", "--pull", "--shm-size=1m"].map(str::to_owned);
         let flags = Flags::read(&flags, "local-docker").expect("valid");
         assert_eq!(extra_hosts(&job), "extrahosts=db%3A10.0.0.1&extrahosts=six%3Afd00%3A%3A7");
-        insta::assert_debug_snapshot!(options(&job, &name, &flags, "Dockerfile").expect("possible"));
+        let options = |flags: &Flags| options(&job, &name, flags, "Dockerfile", BTreeMap::new());
+        insta::assert_debug_snapshot!(options(&flags).expect("possible"));
         let flags = Flags::read(&["--shm-size=4g".to_owned()], "local-docker").expect("valid");
-        assert!(options(&job, &name, &flags, "Dockerfile").is_err());
+        assert!(options(&flags).is_err());
     }
 
     #[test]
@@ -317,7 +322,7 @@ mod tests {
         let name: ImageReference = "r.example/api:1".parse().expect("a name");
         let job = BuildJob::new("id", request, context, name.clone());
         let flags = Flags::read(&[], "local-docker").expect("valid");
-        let options = options(&job, &name, &flags, "Dockerfile").expect("possible");
+        let options = options(&job, &name, &flags, "Dockerfile", BTreeMap::new()).expect("possible");
         let expected = HashMap::from([("TARGETARCH".to_owned(), "arm64".to_owned())]);
         assert_eq!(options.buildargs, Some(expected));
     }

@@ -11,7 +11,7 @@ mod unknown;
 
 use garden_build_core::{
     BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, MissingCapability,
-    PlannedObject, Pushed, Result,
+    PlannedObject, ProxyVariables, Pushed, Result,
 };
 use garden_buildkit::Advice;
 use garden_cluster::RegistryCredentials;
@@ -59,21 +59,23 @@ fn instead(missing: MissingCapability) -> &'static str {
     }
 }
 
-/// Shows what the daemon would be asked for.
+/// Shows what the daemon would be asked for. RUN steps use `proxies`.
 pub(crate) fn plan(
     job: &BuildJob,
     name: &ImageReference,
     choice: Choice,
     mode: &str,
+    proxies: &ProxyVariables,
 ) -> Result<PlannedObject> {
     let flags = Flags::read(&job.request.extra_flags, mode)?;
     if choice == Choice::Classic {
         flags.check_classic()?;
         let dockerfile = classic::Archive::of(&job.context).dockerfile;
-        let options = classic::options(job, name, &flags, &dockerfile)?;
+        let proxies = proxies.shown_build_args(&job.request.build_args);
+        let options = classic::options(job, name, &flags, &dockerfile, proxies)?;
         return PlannedObject::of("build by the classic builder of the Docker daemon", &options);
     }
-    let wanted = buildkit::wanted(job, name, &flags);
+    let wanted = buildkit::wanted(job, name, &flags, proxies);
     PlannedObject::of("build by the BuildKit of the Docker daemon", &wanted)
 }
 
@@ -85,6 +87,8 @@ pub(crate) struct ImageBuilder<'a> {
     pub(crate) mode: &'a str,
     pub(crate) choice: Choice,
     pub(crate) credentials: &'a RegistryCredentials,
+    /// Those of RUN steps. The daemon has its own.
+    pub(crate) proxies: &'a ProxyVariables,
     pub(crate) advice: Advice,
 }
 

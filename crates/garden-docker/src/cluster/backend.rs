@@ -57,6 +57,7 @@ impl ClusterDockerBackend {
                 mode: MODE,
                 choice: self.choice,
                 credentials: &self.credentials,
+                proxies: self.daemon.proxies(),
                 advice: ADVICE,
             };
             builder.build_and_push(job, &job.destination, cx).await
@@ -104,7 +105,7 @@ impl Backend for ClusterDockerBackend {
 
     /// The daemon does not belong to it: `Builder::init` installs it.
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
-        Ok(vec![plan(job, &job.destination, self.choice, MODE)?])
+        Ok(vec![plan(job, &job.destination, self.choice, MODE, self.daemon.proxies())?])
     }
 
     fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {

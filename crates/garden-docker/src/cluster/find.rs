@@ -9,7 +9,7 @@ use super::{ClusterDaemon, ClusterDaemonSettings, PodDialer, spec};
 
 impl ClusterDaemon {
     /// Returns the daemon that takes builds now, which costs two requests at once. Waits for one that is on its way, as
-    /// while it is replaced; `events` hear of that.
+    /// while it is replaced; `events` hear of that, and if it uses other proxies than this project.
     ///
     /// # Errors
     /// If it is not installed, or without what these settings need; with the cause, if it cannot start.
@@ -17,7 +17,17 @@ impl ClusterDaemon {
         let managed = self.managed();
         let (live, pods) = managed.look().await?;
         let fits = |live: &Deployment| unfit(&self.settings, live).map_or(Ok(()), Err);
-        fits(&live.ok_or_else(|| managed.not_installed())?).map_err(ClusterError::Pod)?;
+        let live = live.ok_or_else(|| managed.not_installed())?;
+        fits(&live).map_err(ClusterError::Pod)?;
+        if spec::has_other_proxies(&self.settings, &live) {
+            let daemon = self.description();
+            let message = format!(
+                "{daemon}, was installed with other proxies than this project's `proxies`, or without"
+            );
+            let hint =
+                "run `Builder::init` to have it pull and push through these, if all projects may use them";
+            events.warn(message, Some(hint.to_owned()));
+        }
         match choose(&pods) {
             Some(pod) => Ok(pod),
             // Another project may change it meanwhile.
@@ -82,6 +92,23 @@ mod tests {
         let mut stopping = old;
         stopping.metadata.deletion_timestamp = stopping.metadata.creation_timestamp.clone();
         assert_eq!(name(&[stopping, starting]), None);
+    }
+
+    #[test]
+    fn a_daemon_with_other_proxies_is_noticed_by_projects_that_have_some() {
+        let without = settings();
+        let with = |address: &str| {
+            let mut options = garden_config::ProxyOptions::default();
+            options.https_proxy = Some(address.into());
+            let proxies = garden_cluster::BuilderProxies::new(&options);
+            ClusterDaemonSettings { proxies, ..without.clone() }
+        };
+        let (one, other) = (with("http://a:1"), with("http://b:1"));
+        let differs = |mine: &ClusterDaemonSettings, live: &ClusterDaemonSettings| {
+            spec::has_other_proxies(mine, &spec::deployment(live))
+        };
+        assert!(differs(&one, &without) && differs(&one, &other));
+        assert!(!differs(&one, &one) && !differs(&without, &one) && !differs(&without, &without));
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! * `backend`: the story of one build.
 //! * `occupancy`: which builds it has, so that nobody takes something away from them.
 
+use garden_build_core::ProxyVariables;
 use garden_cluster::{
     Cluster, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment, Remedies, VolumeWords,
 };
@@ -103,6 +104,11 @@ impl ClusterDaemon {
     /// Returns the label selector of its pod.
     pub fn selector(&self) -> String {
         self.managed().selector()
+    }
+
+    /// Returns the proxies of the RUN steps of this project's builds.
+    pub(crate) fn proxies(&self) -> &ProxyVariables {
+        self.settings.proxies.variables()
     }
 
     /// Completes when the daemon in `pod` has ended, with the cause. Its builds have ended with it.

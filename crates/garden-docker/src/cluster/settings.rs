@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use garden_build_core::Result;
-use garden_cluster::{PushTarget, RegistryAccess, RegistrySettings};
+use garden_cluster::{BuilderProxies, PushTarget, RegistryAccess, RegistrySettings};
 use garden_config::{
     ClusterDockerOptions, Namespace, PersistentStorage, ProviderConfig, Resources, SecretRef,
 };
@@ -27,6 +27,10 @@ pub struct ClusterDaemonSettings {
     pub in_cluster_registry: RegistrySettings,
     /// Whether that registry is `127.0.0.1:5000` for the daemon, as it is for nodes: images go there.
     pub forwards: bool,
+    /// The proxies that it uses, and that the RUN steps of this project's builds use.
+    pub proxies: BuilderProxies,
+    /// The mark of those addresses of proxies that are in a Secret; `None` if none is, or as long as it is not known.
+    pub proxy_secret: Option<String>,
 }
 
 impl ClusterDaemonSettings {
@@ -58,6 +62,8 @@ impl ClusterDaemonSettings {
             pull_secrets: provider.image_pull_secrets.clone(),
             in_cluster_registry: RegistrySettings::new(provider),
             forwards: provider.in_cluster_registry_namespace().is_some(),
+            proxies: BuilderProxies::new(&provider.proxies),
+            proxy_secret: None,
         })
     }
 }

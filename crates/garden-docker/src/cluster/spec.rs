@@ -24,6 +24,12 @@ const NAME: &str = ClusterDaemon::NAME;
 /// On the Deployment: which registries the daemon was told of.
 const REGISTRIES: &str = "garden-build/registries";
 
+/// On the pods of a daemon whose proxies have passwords: which ones.
+const PROXIES: &str = "garden-build/proxies";
+
+/// The Secret with the addresses of proxies that have passwords.
+pub(super) const PROXY_SECRET: &str = "garden-docker-daemon-proxies";
+
 /// How long a daemon that is to stop may finish its builds.
 pub(super) const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
 
@@ -54,13 +60,29 @@ pub(super) fn claim(settings: &ClusterDaemonSettings) -> PersistentVolumeClaim {
 
 pub(super) fn deployment(settings: &ClusterDaemonSettings) -> Deployment {
     let files = serde_json::json!(configuration::files(settings)).to_string();
-    let read = BTreeMap::from([(CONFIGURATION.to_owned(), Digest::of(files.as_bytes()).hex())]);
+    let mut read = BTreeMap::from([(CONFIGURATION.to_owned(), Digest::of(files.as_bytes()).hex())]);
+    read.extend(settings.proxy_secret.clone().map(|mark| (PROXIES.to_owned(), mark)));
     let told = configuration::told(&settings.registries).into_iter().collect::<Vec<_>>().join(" ");
     let metadata = ObjectMeta {
         annotations: Some(BTreeMap::from([(REGISTRIES.to_owned(), told)])),
         ..metadata(NAME, settings)
     };
     service_deployment(NAME, metadata, read, pod(settings))
+}
+
+/// What names the Secret with the addresses of proxies that have passwords.
+pub(super) fn proxy_secret(settings: &ClusterDaemonSettings) -> ObjectMeta {
+    metadata(PROXY_SECRET, settings)
+}
+
+/// Whether the daemon of `live` uses other proxies than those of the settings, which name some.
+pub(super) fn has_other_proxies(settings: &ClusterDaemonSettings, live: &Deployment) -> bool {
+    let spec: Option<&DeploymentSpec> = (&live.spec).into();
+    let containers = spec.and_then(|spec| spec.template.spec.as_ref()).map(|pod| pod.containers.as_slice());
+    let daemon = containers.unwrap_or_default().iter().find(|it| it.name == ClusterDaemon::CONTAINER);
+    settings.proxies.env(PROXY_SECRET).is_some_and(|env| {
+        daemon.and_then(|daemon| daemon.env.as_deref()).unwrap_or_default() != env.as_slice()
+    })
 }
 
 /// Whether the daemon of `live` was told of all registries of the settings; returns those that it was not.
@@ -108,6 +130,7 @@ fn daemon(settings: &ClusterDaemonSettings) -> Container {
         // Named, so that the image's own script adds no TCP port, and makes no certificates for one.
         // Source: docker-library/docker, `dockerd-entrypoint.sh`.
         args: Some(vec!["dockerd".to_owned(), format!("--host={}", ClusterDaemon::SOCKET)]),
+        env: settings.proxies.env(PROXY_SECRET),
         // The last lines of a daemon that failed are part of the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         // Only whether the daemon has started is asked, every second; once it has, a daemon that is too busy to answer

@@ -1,28 +1,38 @@
 use std::io;
 use std::net::SocketAddr;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use tokio::io::ReadBuf;
+use garden_build_core::with_causes;
+use garden_network::{Proxies, ProxyConnector, ProxyError};
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tower::Service as _;
 
 use super::explained::{Explain, Explained};
 use super::{Connection, Dial};
+use crate::endpoint::bracketed;
 use crate::{DockerError, ReachError};
 
 /// How long a host may take to answer, and then again to encrypt the connection.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects by TCP, without TLS.
+///
+/// The proxy that stands before a daemon is the one of the `docker` command, which takes the daemon for an HTTP server (docker/go-connections,
+/// `sockets.ConfigureTransport`). There, requests in plain HTTP are forwarded by the proxy, and upgraded connections, which `BuildKit` is
+/// spoken to by, pass by it (moby, `client/client.go`, `dialer`). Here, all connections are tunnels, as nothing else carries those.
 #[derive(Clone, Debug)]
 pub(crate) struct TcpDialer {
     pub(crate) daemon: String,
     pub(crate) shown: String,
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) proxies: Proxies,
     pub(crate) patience: Duration,
 }
 
@@ -37,7 +47,7 @@ impl Dial for TcpDialer {
 
     fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, DockerError>> {
         async move {
-            let stream = self.connect().await?;
+            let stream = self.connect("http").await?;
             let plain = Plain { daemon: self.daemon.clone() };
             Ok(Box::new(Explained::new(stream, plain)) as Box<dyn Connection>)
         }
@@ -46,14 +56,46 @@ impl Dial for TcpDialer {
 }
 
 impl TcpDialer {
-    pub(super) async fn connect(&self) -> Result<TcpStream, ReachError> {
-        match timeout(self.patience, self.connect_patiently()).await {
+    /// Opens a connection. Which proxy stands before the daemon depends on `scheme`: `https` if the connection will be encrypted.
+    pub(super) async fn connect(&self, scheme: &str) -> Result<Box<dyn Connection>, ReachError> {
+        let proxied = self.url(scheme).filter(|url| self.proxies.before(url).is_some());
+        let connecting = async {
+            match proxied {
+                Some(url) => self.connect_through_proxy(url).await,
+                None => Ok(Box::new(self.connect_directly().await?) as Box<dyn Connection>),
+            }
+        };
+        match timeout(self.patience, connecting).await {
             Ok(connected) => connected,
             Err(_) => Err(self.too_late("a connection")),
         }
     }
 
-    async fn connect_patiently(&self) -> Result<TcpStream, ReachError> {
+    /// Returns the daemon's URL; nothing for a host that no URL can have, before which no proxy can stand.
+    fn url(&self, scheme: &str) -> Option<Uri> {
+        let authority = format!("{}:{}", bracketed(&self.host), self.port);
+        Uri::builder().scheme(scheme).authority(authority).path_and_query("/").build().ok()
+    }
+
+    async fn connect_through_proxy(&self, url: Uri) -> Result<Box<dyn Connection>, ReachError> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let connected = ProxyConnector::new(tcp, self.proxies.clone()).call(url).await;
+        let stream = connected.map_err(|error| match error {
+            ProxyError::Proxy { proxy, source, .. } => ReachError::Proxy {
+                daemon: self.daemon.clone(),
+                proxy: proxy.to_string(),
+                reason: with_causes(&*source),
+            },
+            ProxyError::Direct(error) => {
+                ReachError::Network { daemon: self.daemon.clone(), reason: with_causes(&*error) }
+            }
+        })?;
+        Ok(Box::new(TokioIo::new(stream)))
+    }
+
+    async fn connect_directly(&self) -> Result<TcpStream, ReachError> {
         let unknown = |reason: String| ReachError::UnknownHost {
             daemon: self.daemon.clone(),
             host: self.host.clone(),
@@ -95,13 +137,9 @@ struct Plain {
     daemon: String,
 }
 
-impl Explain<TcpStream> for Plain {
-    fn poll_first_words(&self, stream: &TcpStream, cx: &mut Context<'_>) -> Poll<Option<ReachError>> {
-        let mut words = [0; 128];
-        let mut words = ReadBuf::new(&mut words);
-        // What fails here fails again when it is read.
-        let speaks_tls = ready!(stream.poll_peek(cx, &mut words)).is_ok() && are_about_tls(words.filled());
-        Poll::Ready(speaks_tls.then(|| ReachError::SpeaksTls { daemon: self.daemon.clone() }))
+impl Explain for Plain {
+    fn first_words(&self, words: &[u8]) -> Option<ReachError> {
+        are_about_tls(words).then(|| ReachError::SpeaksTls { daemon: self.daemon.clone() })
     }
 
     fn failure(&self, _: &io::Error, _: bool) -> Option<ReachError> {

@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
+use garden_network::Proxies;
+use garden_test_programs::NetworkProxy;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -51,7 +53,11 @@ fn unix(path: &Path, others: &[PathBuf]) -> UnixDialer {
 pub(super) fn tcp(host: &str, port: u16) -> TcpDialer {
     let shown = format!("tcp://{host}:{port}");
     let daemon = format!("{shown} (a test)");
-    TcpDialer { daemon, shown, host: host.to_owned(), port, patience: PATIENCE }
+    TcpDialer { daemon, shown, host: host.to_owned(), port, proxies: Proxies::none(), patience: PATIENCE }
+}
+
+pub(super) fn through(proxy: &str) -> Proxies {
+    Proxies::all_through(proxy, "a test").expect("a proxy")
 }
 
 /// Listens on a port of this machine, and sends `answer` to the first who says something.
@@ -182,6 +188,46 @@ async fn a_daemon_that_speaks_tls_is_noticed_when_spoken_to_without() {
         assert_eq!(error, ReachError::SpeaksTls { daemon: format!("tcp://127.0.0.1:{port} (a test)") });
         assert_eq!(*Error::from(error).kind(), ErrorKind::Config);
     }
+}
+
+#[tokio::test]
+async fn a_daemon_behind_a_proxy_is_reached_by_a_tunnel_and_explained_as_others_are() {
+    garden_test_programs::needs!(Tinyproxy, Microsocks);
+    let socks = NetworkProxy::microsocks(Some(("who", "secret")));
+    for answer in [ANSWER, GO_WANTS_TLS] {
+        for scheme in ["http", "socks5"] {
+            let port = server(answer).await;
+            let http = NetworkProxy::tinyproxy(Some(("who", "secret")), port);
+            let proxy = if scheme == "http" { &http } else { &socks };
+            let proxies = through(&proxy.url(scheme, "who:secret@"));
+            let asked = ask(&TcpDialer { proxies, ..tcp("127.0.0.1", port) }).await;
+            if answer == ANSWER {
+                assert_eq!(asked.expect("reached"), ANSWER);
+            } else {
+                let daemon = format!("tcp://127.0.0.1:{port} (a test)");
+                assert_eq!(asked.expect_err("TLS"), ReachError::SpeaksTls { daemon });
+            }
+            if scheme == "http" {
+                assert!(http.log().contains(&format!("CONNECT 127.0.0.1:{port} ")), "{}", http.log());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_makes_no_tunnel_is_named_without_its_password() {
+    garden_test_programs::needs!(Tinyproxy);
+    let proxy = NetworkProxy::tinyproxy(None, 443);
+    let proxies = through(&proxy.url("http", "who:s3cret@"));
+    let error = ask(&TcpDialer { proxies, ..tcp("docker.invalid", 2375) }).await.expect_err("refused");
+    let start = format!(
+        "the Docker daemon at tcp://docker.invalid:2375 (a test) cannot be reached: the proxy {} of a test makes no connection to it (",
+        proxy.url("http", "")
+    );
+    assert!(error.to_string().starts_with(&start) && !format!("{error:?}").contains("s3cret"), "{error}");
+    let report = Error::from(error);
+    assert_eq!(*report.kind(), ErrorKind::Unreachable);
+    assert!(report.hint().is_some_and(|hint| hint.contains("NO_PROXY")), "{report}");
 }
 
 #[test]

@@ -1,5 +1,4 @@
 use std::io;
-use std::task::{Context, Poll};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -48,7 +47,7 @@ impl Dial for TlsDialer {
                 let reason = format!("`{}` is no name that a certificate can have", self.tcp.host);
                 encrypted.because(TlsProblem::Handshake { reason })
             })?;
-            let stream = self.tcp.connect().await?;
+            let stream = self.tcp.connect("https").await?;
             let connector = TlsConnector::from(self.tls.config.clone());
             match timeout(self.tcp.patience, connector.connect(name, stream)).await {
                 Ok(Ok(stream)) => Ok(Box::new(Explained::new(stream, encrypted)) as Box<dyn Connection>),
@@ -78,9 +77,9 @@ impl Encrypted {
     }
 }
 
-impl<S> Explain<S> for Encrypted {
-    fn poll_first_words(&self, _: &S, _: &mut Context<'_>) -> Poll<Option<ReachError>> {
-        Poll::Ready(None)
+impl Explain for Encrypted {
+    fn first_words(&self, _: &[u8]) -> Option<ReachError> {
+        None
     }
 
     /// With TLS 1.3, the daemon looks at our certificate when the handshake is over for us: a refusal is the first that

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
 use garden_registry::TlsProblem;
+use garden_test_programs::NetworkProxy;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
@@ -18,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::tests::{ANSWER, REQUEST, ask, reach, tcp};
+use super::tests::{ANSWER, REQUEST, ask, reach, tcp, through};
 use super::{Dial as _, TlsDialer};
 use crate::endpoint::{Tls, Verify};
 use crate::{AsksForTls, ReachError};
@@ -149,6 +150,21 @@ async fn a_daemon_that_is_trusted_and_trusts_us_is_reached() {
         let port = serve(&authority.server("localhost"), Some(&authority), version).await;
         let files = files(&authority, Some(&authority.client()));
         assert_eq!(ask(&dialer(port, &files, Verify::Authority)).await.expect("reached"), ANSWER);
+    }
+}
+
+#[tokio::test]
+async fn a_daemon_behind_a_proxy_is_spoken_to_with_tls_through_the_tunnel() {
+    garden_test_programs::needs!(Tinyproxy);
+    let authority = Authority::new("ours");
+    for version in VERSIONS {
+        let port = serve(&authority.server("localhost"), Some(&authority), version).await;
+        let proxy = NetworkProxy::tinyproxy(None, port);
+        let files = files(&authority, Some(&authority.client()));
+        let mut dialer = dialer(port, &files, Verify::Authority);
+        dialer.tcp.proxies = through(&proxy.url("http", ""));
+        assert_eq!(ask(&dialer).await.expect("reached"), ANSWER);
+        assert!(proxy.log().contains(&format!("CONNECT localhost:{port} ")), "{}", proxy.log());
     }
 }
 

@@ -178,6 +178,7 @@ impl SshAddress {
     }
 }
 
-fn bracketed(host: &str) -> String {
+/// Writes a host as it stands before a port.
+pub(crate) fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+use super::config::not_as_expected;
 use crate::ReachError;
 
 /// What a context says of a daemon.
@@ -25,12 +26,6 @@ pub(crate) struct Context {
 }
 
 #[derive(Deserialize)]
-struct Config {
-    #[serde(rename = "currentContext")]
-    current_context: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Metadata {
     #[serde(rename = "Endpoints", default)]
     endpoints: BTreeMap<String, serde_json::Value>,
@@ -42,27 +37,6 @@ struct DockerEndpoint {
     host: Option<String>,
     #[serde(rename = "SkipTLSVerify", default)]
     skip_tls_verify: bool,
-}
-
-/// Returns the file of Docker's configuration in `directory`.
-pub(crate) fn config_file(directory: &Path) -> PathBuf {
-    directory.join("config.json")
-}
-
-/// Reads which context is in use, if there is a configuration that says so.
-pub(crate) fn current(directory: &Path) -> Result<Option<String>, ReachError> {
-    let file = config_file(directory);
-    let bad = |reason: String| ReachError::BadConfig { file: file.clone(), reason };
-    let bytes = match fs::read(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        bytes => bytes.map_err(|error| bad(error.to_string()))?,
-    };
-    // Docker, too, takes an empty file for an empty configuration.
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let config: Config = serde_json::from_slice(&bytes).map_err(|error| bad(not_as_expected(&error)))?;
-    Ok(config.current_context.filter(|context| !context.is_empty()))
 }
 
 /// Reads the context `name`, which `named_by` names.
@@ -96,10 +70,4 @@ pub(crate) fn read(directory: &Path, name: &str, named_by: &str) -> Result<Conte
         certificates: certificates.is_dir().then_some(certificates),
         file,
     })
-}
-
-/// Says where, but never what stands there: Docker's configuration has logins in it.
-fn not_as_expected(error: &serde_json::Error) -> String {
-    let what = if error.is_data() { "has another form" } else { "is not JSON" };
-    format!("line {}, column {} {what}", error.line(), error.column())
 }

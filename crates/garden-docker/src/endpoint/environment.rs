@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use garden_network::Proxies;
+
 /// The variables that are looked at.
 const VARIABLES: [&str; 8] = [
     "DOCKER_HOST",
@@ -20,12 +22,13 @@ pub(crate) struct Environment {
     variables: BTreeMap<&'static str, OsString>,
     home: Option<PathBuf>,
     usual_socket: PathBuf,
+    proxies: Proxies,
 }
 
 impl Environment {
     pub(crate) fn of_this_process() -> Self {
         let set = VARIABLES.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
-        Self::new(set, std::env::home_dir())
+        Self { proxies: Proxies::from_environment(), ..Self::new(set, std::env::home_dir()) }
     }
 
     pub(crate) fn new(
@@ -34,7 +37,8 @@ impl Environment {
     ) -> Self {
         let variables = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
         // Source: docker/cli, `opts/hosts.go`.
-        Self { variables, home, usual_socket: PathBuf::from("/var/run/docker.sock") }
+        let usual_socket = PathBuf::from("/var/run/docker.sock");
+        Self { variables, home, usual_socket, proxies: Proxies::none() }
     }
 
     /// As if the usual socket were at `path`.
@@ -59,6 +63,11 @@ impl Environment {
 
     pub(crate) fn usual_socket(&self) -> &Path {
         &self.usual_socket
+    }
+
+    /// Returns the proxies that connections to other machines go through.
+    pub(crate) fn proxies(&self) -> &Proxies {
+        &self.proxies
     }
 
     /// Returns where other daemons of this user would have their sockets: rootless Docker and Docker Desktop. Docker

@@ -4,6 +4,7 @@
 mod address;
 #[cfg(test)]
 mod address_tests;
+mod config;
 mod contexts;
 mod environment;
 #[cfg(test)]
@@ -14,13 +15,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub(crate) use address::{Address, SshAddress};
+use garden_build_core::ProxyVariables;
+
+pub(crate) use address::{Address, SshAddress, bracketed};
 pub(crate) use environment::Environment;
 pub(crate) use tls_files::{Tls, Verify};
 
 use crate::dial::{Dial, PATIENCE, SshDialer, TcpDialer, TlsDialer, UnixDialer};
 use crate::{AsksForTls, DockerError, ReachError};
 use address::without_password;
+use config::Config;
 
 /// What says which daemon is meant.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +71,20 @@ pub(crate) fn at(address: &str) -> Result<Arc<dyn Dial>, DockerError> {
     Ok(Endpoint::at(address, &environment)?.dialer(&environment))
 }
 
+/// Returns what the `docker` command of this user tells the RUN steps of a build on the daemon at `address` of proxies.
+///
+/// # Errors
+/// If the command's configuration cannot be used.
+pub(crate) fn proxies_of_steps(address: &str) -> Result<ProxyVariables, DockerError> {
+    Ok(proxies_in(&Environment::of_this_process(), address)?)
+}
+
+fn proxies_in(environment: &Environment, address: &str) -> Result<ProxyVariables, ReachError> {
+    let directory = environment.docker_directory();
+    let config = directory.map_or_else(|| Ok(Config::default()), |directory| Config::read(&directory));
+    Ok(config?.proxies(address))
+}
+
 impl Endpoint {
     /// Decides which daemon `environment` means.
     pub(crate) fn find(environment: &Environment) -> Result<Self, ReachError> {
@@ -77,8 +95,8 @@ impl Endpoint {
         let (context, named_by) = match (environment.text("DOCKER_CONTEXT"), &directory) {
             (Some(context), _) => (Some(context), "DOCKER_CONTEXT".to_owned()),
             (None, Some(directory)) => {
-                let named_by = contexts::config_file(directory).display().to_string();
-                (contexts::current(directory)?, named_by)
+                let named_by = config::file(directory).display().to_string();
+                (Config::read(directory)?.current_context(), named_by)
             }
             (None, None) => (None, String::new()),
         };
@@ -171,7 +189,8 @@ impl Endpoint {
                 Arc::new(SshDialer { daemon, shown, address, path: path.into_os_string() })
             }
             (Address::Tcp { host, port, .. }, tls) => {
-                let tcp = TcpDialer { daemon, shown, host, port, patience: PATIENCE };
+                let proxies = environment.proxies().clone();
+                let tcp = TcpDialer { daemon, shown, host, port, proxies, patience: PATIENCE };
                 match tls {
                     None => Arc::new(tcp),
                     Some(tls) => Arc::new(TlsDialer { tcp, tls }),

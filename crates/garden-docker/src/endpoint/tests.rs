@@ -98,6 +98,47 @@ fn docker_config_moves_the_configuration_and_the_contexts() {
 }
 
 #[test]
+fn steps_are_told_of_the_proxies_of_the_configuration_for_their_daemon_or_for_all() {
+    let home = Home::new();
+    let told = |address: &str| {
+        let proxies = super::proxies_in(&home.environment(&[]), address).expect("readable");
+        proxies.build_args(&std::collections::BTreeMap::new()).into_iter().collect::<Vec<_>>()
+    };
+    let pairs = |expected: &[(&str, &str)]| {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        expected.iter().map(pair).collect::<Vec<_>>()
+    };
+    let usual = "unix:///var/run/docker.sock";
+    assert_eq!(told(usual), pairs(&[]), "there is no configuration");
+    home.write(
+        ".docker/config.json",
+        r#"{"auths":{},"proxies":{
+            "default":{"httpProxy":"http://p:1","noProxy":".corp","ftpProxy":""},
+            "tcp://10.0.0.1:2375":{"allProxy":"socks5://who:s3cret@p:2"},
+            "tcp://10.0.0.2:2375":null
+        }}"#,
+    );
+    let default = [
+        ("HTTP_PROXY", "http://p:1"),
+        ("NO_PROXY", ".corp"),
+        ("http_proxy", "http://p:1"),
+        ("no_proxy", ".corp"),
+    ];
+    assert_eq!(told(usual), pairs(&default));
+    let socks = "socks5://who:s3cret@p:2";
+    assert_eq!(told("tcp://10.0.0.1:2375"), pairs(&[("ALL_PROXY", socks), ("all_proxy", socks)]));
+    assert_eq!(told("tcp://10.0.0.2:2375"), pairs(&[]));
+    home.write(".docker/config.json", r#"{"proxies":null}"#);
+    assert_eq!(told(usual), pairs(&[]));
+
+    home.write(".docker/config.json", r#"{"proxies":{"default":"http://who:s3cret@p:1"}}"#);
+    let error = super::proxies_in(&home.environment(&[]), usual).expect_err("another form").to_string();
+    assert!(error.contains("line 1, column") && !error.contains("s3cret"), "{error}");
+    let nowhere = Environment::new([], None);
+    assert!(super::proxies_in(&nowhere, usual).expect("no home").is_empty());
+}
+
+#[test]
 fn a_configuration_that_is_empty_or_names_no_context_means_the_usual_socket() {
     let home = Home::new();
     for text in ["", "{}", r#"{"currentContext":""}"#, r#"{"currentContext":"default"}"#] {

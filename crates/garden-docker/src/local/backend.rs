@@ -78,11 +78,13 @@ impl LocalDockerBackend {
 
     async fn build_and_deliver(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let daemon = self.daemon.daemon()?;
+        let proxies = daemon.proxies_of_steps()?;
         let builder = ImageBuilder {
             daemon: &daemon,
             mode: MODE,
             choice: self.choice(),
             credentials: &self.credentials,
+            proxies: &proxies,
             advice: ADVICE,
         };
         let Some(nodes) = &self.nodes else {
@@ -115,7 +117,8 @@ impl Backend for LocalDockerBackend {
     }
 
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
-        Ok(vec![plan(job, &job.push_to, self.choice(), MODE)?])
+        let proxies = self.daemon.daemon()?.proxies_of_steps()?;
+        Ok(vec![plan(job, &job.push_to, self.choice(), MODE, &proxies)?])
     }
 
     fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {

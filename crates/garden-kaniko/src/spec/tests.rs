@@ -19,7 +19,17 @@ fn settings() -> Settings {
         target: PushTarget::read("deploymentRegistry", &registry).expect("no certificate"),
         namespace: Namespace::new("my-project"),
         pull_secrets: Vec::new(),
+        proxies: BuilderProxies::default(),
     }
+}
+
+/// The proxies of a network, one of which asks for a password.
+fn proxies() -> BuilderProxies {
+    let mut options = garden_config::ProxyOptions::default();
+    options.http_proxy = Some("http://proxy.example:3128".into());
+    options.https_proxy = Some("http://who:s3cret@proxy.example:3129".into());
+    options.no_proxy = Some("registry.example".to_owned());
+    BuilderProxies::new(&options)
 }
 
 fn job(request: impl FnOnce(BuildRequest) -> BuildRequest) -> BuildJob {
@@ -84,6 +94,44 @@ fn the_executor_is_told_of_the_platform_what_the_dockerfile_asks_for() {
         ["--build-arg=TARGETARCH=mine", "--build-arg=TARGETOS=linux", "--build-arg=TARGETVARIANT="]
     );
     assert_eq!(build_args("FROM scratch\n", |request| request.platform("linux/arm64")), [""; 0]);
+}
+
+#[test]
+fn the_executor_and_its_steps_get_proxies_and_the_password_is_in_the_secret_alone() {
+    let mut settings = settings();
+    settings.proxies = proxies();
+    assert!(settings.needs_secret());
+    let job = job(|request| request.build_arg("http_proxy", "http://mine:1"));
+    let pod = pod(&settings, &job, &ownership(), None).expect("a pod");
+    let shown = serde_json::to_string(&pod).expect("serialises");
+    assert!(!format!("{shown} {settings:?}").contains("s3cret"), "{shown} {settings:?}");
+    let container = &pod.spec.expect("a spec").containers[0];
+    insta::assert_yaml_snapshot!(container.env);
+    let arguments = container.args.as_deref().expect("arguments");
+    let proxies: Vec<_> = arguments.iter().filter(|it| it.to_lowercase().contains("_proxy")).collect();
+    let expected = [
+        "--build-arg=http_proxy=http://mine:1",
+        "--build-arg=HTTPS_PROXY",
+        "--build-arg=NO_PROXY",
+        "--build-arg=https_proxy",
+        "--build-arg=no_proxy",
+    ];
+    assert_eq!(proxies, expected, "the request's own is stronger");
+
+    let secret = secret(&settings, &job, &ownership(), None, None).expect("a secret");
+    let data = secret.data.expect("data");
+    assert_eq!(data["HTTPS_PROXY"].0, b"http://who:s3cret@proxy.example:3129");
+    assert!(!data.contains_key("HTTP_PROXY"), "it has no password");
+}
+
+#[test]
+fn what_looks_like_a_variable_of_the_container_reaches_the_executor_as_it_is() {
+    let job = job(|request| request.build_arg("PRICE", "$$5 $(HTTPS_PROXY)").label("a", "$b"));
+    let arguments = arguments_of(&settings(), &job);
+    // As the kubelet writes one `$` for two, and replaces nothing behind two.
+    for expected in ["--build-arg=PRICE=$$$$5 $$(HTTPS_PROXY)", "--label=a=$$b"] {
+        assert!(arguments.iter().any(|argument| argument == expected), "{expected} in {arguments:?}");
+    }
 }
 
 #[test]

@@ -4,5 +4,6 @@
 
 mod endings;
 mod leftovers;
+mod proxies;
 mod service;
 mod site;

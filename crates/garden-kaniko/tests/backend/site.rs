@@ -10,7 +10,7 @@ use garden_build_core::{
     event_channel,
 };
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault};
-use garden_cluster::{Cluster, PushTarget, RegistryCredentials};
+use garden_cluster::{BuilderProxies, Cluster, PushTarget, RegistryCredentials};
 use garden_config::{ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, Resources};
 use garden_kaniko::KanikoBackend;
 use garden_kaniko::spec::{CONTAINER, Settings};
@@ -72,7 +72,14 @@ pub(crate) fn settings(delivery: ContextDelivery) -> Settings {
         target,
         namespace: Namespace::new(NAMESPACE),
         pull_secrets: Vec::new(),
+        proxies: BuilderProxies::default(),
     }
+}
+
+fn backend(fake: &FakeCluster, settings: Settings) -> KanikoBackend {
+    let cluster = Cluster::new(fake.client());
+    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
+    KanikoBackend::new(cluster, settings, credentials)
 }
 
 impl Site {
@@ -107,16 +114,20 @@ impl Site {
         let request = BuildRequest::new("api", directory.path());
         let context = Context::scan(&request, &|| false).unwrap();
         let destination = "registry.example:5000/team/api:v-1".parse().unwrap();
-        let cluster = Cluster::new(fake.client());
-        let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
         Self {
-            backend: KanikoBackend::new(cluster, settings(delivery), credentials),
+            backend: backend(&fake, settings(delivery)),
             fake,
             cancel: CancellationToken::new(),
             job: BuildJob::new(id, request, context, destination),
             stdin: Arc::default(),
             _directory: directory,
         }
+    }
+
+    /// The same build, with other settings.
+    pub(crate) fn with(mut self, settings: Settings) -> Self {
+        self.backend = backend(&self.fake, settings);
+        self
     }
 
     pub(crate) async fn build(&self) -> Seen {

@@ -98,6 +98,21 @@ fn the_daemon_listens_on_its_socket_only() {
 }
 
 #[test]
+fn a_daemon_behind_proxies_has_their_passwords_from_the_secret_alone() {
+    let mut options = garden_config::ProxyOptions::default();
+    options.http_proxy = Some("http://proxy.example:3128".into());
+    options.https_proxy = Some("http://who:s3cret@proxy.example:3129".into());
+    let mut settings = settings();
+    settings.proxies = garden_cluster::BuilderProxies::new(&options);
+    settings.proxy_secret = Some("a-mark".to_owned());
+    let shown = serde_json::to_value(deployment(&settings)).expect("serialises");
+    assert!(!format!("{shown} {settings:?}").contains("s3cret"), "{shown} {settings:?}");
+    let template = &shown["spec"]["template"];
+    assert_eq!(template["metadata"]["annotations"][PROXIES], "a-mark");
+    insta::assert_yaml_snapshot!("env_with_proxies", template["spec"]["containers"][0]["env"]);
+}
+
+#[test]
 fn another_configuration_is_another_pod() {
     let settings = settings();
     let read = |settings: &ClusterDaemonSettings| {
