@@ -158,7 +158,7 @@ async fn a_plan_shows_every_object_and_asks_nobody() {
 
 /// Wherever a builder is, it may be behind another proxy, and passwords change.
 #[tokio::test]
-async fn proxies_are_no_part_of_an_images_name_and_a_plan_shows_no_password_of_theirs() {
+async fn proxies_do_not_change_an_images_name_and_a_plan_shows_no_password_of_theirs() {
     let directory = context();
     let mut buildkit = ClusterDockerOptions::default();
     buildkit.enable_buildkit = true;

@@ -1,4 +1,4 @@
-//! What programs are told of the proxies of their network.
+//! The variables by which programs learn of the proxies of their network.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The proxies of builders in the cluster: what their containers are told, and where addresses with passwords are kept.
+//! The proxies of builders in the cluster: the variables of their containers, and the Secret for addresses with passwords.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,16 @@ use serde_json::json;
 
 use crate::api::{Cluster, ClusterError};
 
-/// What no proxy of a network stands before, as it is within the cluster or the pod: the pod itself, the addresses of a cloud's metadata
-/// services, and the DNS names of Services. Go takes all of it as it is meant (`golang.org/x/net/http/httpproxy`), curl and others most of it.
+/// What a proxy must not stand before: the pod itself, link-local addresses such as that of a cloud's metadata service, and the DNS
+/// names of Services. Go reads every entry (`golang.org/x/net/http/httpproxy`); curl and others know most of them.
 const DIRECT: [&str; 6] = ["localhost", "127.0.0.1", "::1", "169.254.0.0/16", ".svc", ".cluster.local"];
 
-/// The address of the API server's Service, which each node knows. Source: Kubernetes, `pkg/kubelet/kubelet_pods.go`
-/// (`makeEnvironmentVariables`): a variable may refer to those of Services.
+/// The address of the API server's Service. The node knows it, and puts it in: a variable may refer to those of Services.
+/// Source: Kubernetes, `pkg/kubelet/kubelet_pods.go` (`makeEnvironmentVariables`).
 const API_SERVER: &str = "$(KUBERNETES_SERVICE_HOST)";
 
-/// Beside the addresses in a Secret: random, and never changed. With it, a mark of them can be shown which tells nothing of them.
+/// The key of a random text beside the addresses in a Secret. It is part of their mark: many may read the mark, and without this text it
+/// helps nobody to guess a password.
 const SALT: &str = "salt";
 
 /// The proxies that builders in the cluster use, and the RUN steps that they run. By default there are none.
@@ -44,7 +45,7 @@ impl BuilderProxies {
         self.0.is_empty()
     }
 
-    /// Returns what RUN steps are told.
+    /// Returns the variables of RUN steps.
     pub fn variables(&self) -> &ProxyVariables {
         &self.0
     }
@@ -54,8 +55,8 @@ impl BuilderProxies {
         self.0.urls().any(|(_, url)| url.has_credentials())
     }
 
-    /// Returns the variables of a builder's container, if there are any: those with credentials come from the Secret `secret` of its
-    /// namespace, which has [`secret_data`](Self::secret_data).
+    /// Returns the variables of a builder's container, if there are any. Those whose address has credentials come from the Secret
+    /// `secret` of the same namespace, which must have the keys of [`secret_data`](Self::secret_data).
     pub fn env(&self, secret: &str) -> Option<Vec<EnvVar>> {
         let of_secret = |key: &str| EnvVarSource {
             secret_key_ref: Some(SecretKeySelector {
@@ -92,9 +93,10 @@ impl BuilderProxies {
             .collect()
     }
 
-    /// Makes sure that the Secret which `metadata` names has the addresses with credentials, for a daemon that outlives builds; `existing`
-    /// is what was just seen of it. Returns a mark that is another one if and only if they are others: a container is given its variables
-    /// when it starts, so other ones need another pod. `None` if no address has credentials; then nothing is done.
+    /// Makes sure that the Secret of the name in `metadata` has the addresses with credentials, for a daemon that outlives builds.
+    /// `existing` is that Secret, if the caller has just seen it. Returns a mark of the addresses, which changes when they do: a container
+    /// gets its variables when it starts, so a pod with another mark has to take its place. If no address has credentials, does
+    /// nothing and returns `None`.
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_is_told_in_both_cases_and_what_is_in_the_cluster_is_reached_directly() {
+    fn variables_have_both_cases_and_what_is_in_the_cluster_is_reached_directly() {
         let proxies = proxies(Some("http://p$(x):3128"), None, Some("registry.example, 10.0.0.0/8,"));
         let env = proxies.env("unused").expect("variables");
         let env: Vec<_> =
@@ -180,7 +182,7 @@ mod tests {
             ("no_proxy", no_proxy),
         ];
         assert_eq!(env, expected);
-        // A step knows no variable of the node.
+        // The node replaces nothing in what a step gets.
         let args = proxies.variables().build_args(&BTreeMap::new());
         assert_eq!(args["HTTP_PROXY"], "http://p$(x):3128");
         assert_eq!(format!("{},$(KUBERNETES_SERVICE_HOST)", args["no_proxy"]), no_proxy);
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_proxy_nothing_is_told() {
+    fn without_a_proxy_there_are_no_variables() {
         let none = proxies(None, None, Some("registry.example"));
         assert!(none.is_empty());
         assert_eq!((none.env("unused"), none), (None, BuilderProxies::default()));

@@ -9,7 +9,7 @@
 //! * [`RegistryCredentials`] reads the credentials of registries, [`ensure_pull_secrets`] copies them to where workloads need
 //!   them; [`PushTarget`] and [`RegistryAccess`] say how registries are reached, [`ImageSources`] which ones builders ask.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
-//!   [`builder_service_account`] who they are, [`BuilderProxies`] what they are told of proxies.
+//!   [`builder_service_account`] who they are, [`BuilderProxies`] which proxies they use.
 //! * [`ManagedDeployment`] is a Deployment of ours, whose one pod outlives builds: whether it is there and ours, what stands in its
 //!   way, and waiting for it. [`DaemonPod`] is its pod that takes a build, and tells its end.
 //! * [`Remedies`], [`DeploymentWords`] and [`RegistryWords`] are what people hear of troubles, in the words of whoever knows the options;

@@ -94,7 +94,7 @@ impl DockerDaemon {
         self.dial.is_local()
     }
 
-    /// Returns what the `docker` command of this user would tell RUN steps on the daemon of proxies.
+    /// Returns the proxies that the `docker` command of this user gives to RUN steps on the daemon.
     pub(crate) fn proxies_of_steps(&self) -> Result<ProxyVariables, DockerError> {
         endpoint::proxies_of_steps(self.address())
     }

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use garden_build::{Error, ErrorKind};
 
-use crate::site::buildkit_daemon::{Daemon, SOON};
+use crate::site::buildkit_daemon::Daemon;
 use crate::site::own_process::in_own_process;
 use crate::site::{Project, WITHIN_SECONDS, follow, follow_until, in_project, shown, variable};
 
@@ -191,7 +191,7 @@ async fn dropping_stops_the_build_in_the_daemon() {
         let daemon = Daemon::of(project).await;
         assert_eq!(daemon.builds().await, 1);
         drop(build);
-        daemon.assert_idle(SOON).await;
+        daemon.assert_idle().await;
     })
     .await;
 }
@@ -214,8 +214,8 @@ async fn a_build_that_takes_too_long_is_stopped_in_the_daemon() {
         let took = started.elapsed();
         assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");
         assert!(error.message().contains("5 s"), "{error}");
-        assert!((limit..limit + SOON).contains(&took), "took {took:?}");
-        daemon.assert_idle(SOON).await;
+        assert!((limit..limit + WITHIN_SECONDS).contains(&took), "took {took:?}");
+        daemon.assert_idle().await;
     })
     .await;
 }
@@ -230,7 +230,7 @@ async fn the_time_limit_counts_while_the_daemon_starts() {
         let started = Instant::now();
         let error = project.builder().build(project.request().timeout(limit)).await.expect_err("too long");
         assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");
-        assert!(started.elapsed() < limit + SOON, "took {:?}", started.elapsed());
+        assert!(started.elapsed() < limit + WITHIN_SECONDS, "took {:?}", started.elapsed());
     })
     .await;
 }
@@ -266,7 +266,7 @@ async fn the_build_of_a_killed_client_ends_in_the_daemon() {
         assert_eq!(daemon.builds().await, 1, "it goes on until the client is killed");
         victim.kill().unwrap();
         victim.wait().unwrap();
-        daemon.assert_idle(SOON).await;
+        daemon.assert_idle().await;
     })
     .await;
 }
@@ -342,7 +342,7 @@ async fn a_failed_build_leaves_the_daemon_to_the_next() {
         project.dockerfile("RUN exit 1\n");
         failure(project).await;
         let before = Daemon::of(project).await;
-        before.assert_idle(SOON).await;
+        before.assert_idle().await;
         project.dockerfile("RUN true\n");
         let mut build = project.builder().start(project.request()).await.unwrap();
         let events = follow(&mut build).await;

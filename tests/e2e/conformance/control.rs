@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use garden_build::{ErrorKind, Event, StepId, Stream};
 
 use super::{Case, Mode, Seen};
-use crate::site::{follow_until, shown, warnings};
-
-/// How soon nothing goes on any more.
-const SOON: Duration = Duration::from_secs(5);
+use crate::site::{WITHIN_SECONDS, follow_until, shown, warnings};
 
 pub(super) async fn events(case: &mut Case<'_>) -> Seen {
     // A daemon that tests share has not run this step before.
@@ -50,8 +47,8 @@ pub(super) async fn cancel(case: &mut Case<'_>) -> Seen {
     let cancelled = Instant::now();
     let error = build.cancel().await.expect_err("cancelled");
     assert_eq!(*error.kind(), ErrorKind::Cancelled, "{error:?}");
-    assert!(cancelled.elapsed() < SOON, "took {:?}", cancelled.elapsed());
-    case.mode.assert_nothing_goes_on(case.project, SOON).await;
+    assert!(cancelled.elapsed() < WITHIN_SECONDS, "took {:?}", cancelled.elapsed());
+    case.mode.assert_nothing_goes_on(case.project).await;
 
     case.project.dockerfile("RUN echo another\n");
     case.build(case.request()).await;
@@ -70,7 +67,7 @@ pub(super) async fn timeout(case: &mut Case<'_>) -> Seen {
     let took = started.elapsed();
     assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");
     assert!(error.message().contains("4 s"), "{error}");
-    assert!((limit..limit + SOON).contains(&took), "took {took:?}");
-    case.mode.assert_nothing_goes_on(case.project, SOON).await;
+    assert!((limit..limit + WITHIN_SECONDS).contains(&took), "took {took:?}");
+    case.mode.assert_nothing_goes_on(case.project).await;
     Seen::Works
 }

@@ -1,7 +1,5 @@
 //! The build modes under test, and what is expected of each.
 
-use std::time::Duration;
-
 use garden_build::Builder;
 use garden_build::config::{BuildMode, ClusterDockerOptions, DeploymentRegistry};
 use garden_build::docker::DockerDaemon;
@@ -9,16 +7,13 @@ use kube::Client;
 use tokio::sync::OnceCell;
 
 use crate::site::buildkit_daemon::Daemon;
-use crate::site::{Project, assert_not_running, everything_in_namespace, variable};
+use crate::site::{Project, WITHIN_SECONDS, assert_not_running, everything_in_namespace, variable};
 
 /// Where the daemon of cluster-docker is, one for all tests.
 const DOCKER_NAMESPACE: &str = "e2e-docker-daemon";
 
 /// Installed once by each run.
 static DOCKER: OnceCell<()> = OnceCell::const_new();
-
-/// Docker gives the container of a step that is cancelled some time to stop.
-const DOCKER_STOPS_WITHIN: Duration = Duration::from_secs(15);
 
 /// A build mode in one of its forms.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,15 +138,15 @@ impl Mode {
         matches!(self, Self::ClusterBuildkit | Self::ClusterBuildkitRootless)
     }
 
-    /// Makes sure that nothing of a build that has ended goes on or is left, `within` this time at the latest.
-    pub(super) async fn assert_nothing_goes_on(self, project: &Project, within: Duration) {
+    /// Makes sure that nothing of a build that has ended goes on or is left: long before its step would end by itself.
+    pub(super) async fn assert_nothing_goes_on(self, project: &Project) {
         if matches!(self, Self::ClusterBuildkit | Self::ClusterBuildkitRootless) {
             // The daemon itself stays.
-            return Daemon::of(project).await.assert_idle(within).await;
+            return Daemon::of(project).await.assert_idle().await;
         }
-        project.assert_nothing_left(within).await;
+        project.assert_nothing_left().await;
         if self.keeps_base_images() {
-            assert_not_running(&project.long_sleep(), DOCKER_STOPS_WITHIN).await;
+            assert_not_running(&project.long_sleep(), WITHIN_SECONDS).await;
         }
     }
 

@@ -1,7 +1,6 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::Stdio;
-use std::time::Duration;
 
 use garden_build::{Builder, ErrorKind};
 
@@ -19,7 +18,7 @@ async fn a_stream_that_is_cut_never_yields_an_image() {
         assert!(proxied.cuts() >= 3, "the proxy did cut each of three tries");
         assert_eq!(*error.kind(), ErrorKind::BuilderLost, "{error:?}");
         assert!(error.is_retryable());
-        project.assert_nothing_left(Duration::from_secs(10)).await;
+        project.assert_nothing_left().await;
 
         let status = project.builder().status(project.request()).await.unwrap();
         let host = variable("GARDEN_TEST_REGISTRY");

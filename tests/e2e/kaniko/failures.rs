@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use garden_build::{Error, ErrorKind, Event};
 use kube::api::DeleteParams;
@@ -95,7 +95,7 @@ async fn a_build_starts_again_within_seconds_when_its_pod_is_deleted() {
         assert!(warning.contains("deleted") && warning.contains("try 2 of 3"), "{warning}");
         project.builder_pod(|pod| running(pod) && pod.metadata.uid != first.metadata.uid).await;
         build.cancel().await.expect_err("cancelled");
-        project.assert_nothing_left(Duration::from_secs(5)).await;
+        project.assert_nothing_left().await;
     })
     .await;
 }

@@ -25,7 +25,7 @@ async fn dropping_leaves_no_pod_and_no_secret() {
         let build = project.builder().start(project.request()).await.unwrap();
         project.builder_pod(running).await;
         drop(build);
-        project.assert_nothing_left(Duration::from_secs(5)).await;
+        project.assert_nothing_left().await;
     })
     .await;
 }
@@ -41,7 +41,7 @@ async fn dropping_while_objects_are_being_created_leaves_nothing() {
         }
         // Nothing may appear late either.
         tokio::time::sleep(Duration::from_secs(3)).await;
-        project.assert_nothing_left(Duration::from_secs(2)).await;
+        project.assert_nothing_left().await;
     })
     .await;
 }
@@ -56,7 +56,7 @@ async fn a_detached_build_runs_to_its_end() {
             assert!(started.elapsed() < Duration::from_secs(60), "the image never appeared");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        project.assert_nothing_left(Duration::from_secs(5)).await;
+        project.assert_nothing_left().await;
     })
     .await;
 }
@@ -105,7 +105,7 @@ async fn a_sweep_removes_what_a_killed_client_left_and_nothing_of_a_living_one()
         assert!(builder.sweep().await.unwrap().removed.is_empty());
         assert!(project.pods().get(&survivor).await.is_ok());
         drop(living);
-        project.assert_nothing_left(Duration::from_secs(5)).await;
+        project.assert_nothing_left().await;
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! Daemons behind the proxies of a network, and what their steps are told of these.
+//! Daemons behind the proxies of a network, and the proxies of their steps.
 
 use std::env;
 use std::fs;
@@ -62,7 +62,7 @@ async fn a_daemon_on_another_machine_is_reached_through_the_proxy_of_the_environ
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn steps_are_told_of_the_proxies_in_dockers_configuration() {
+async fn steps_get_the_proxies_of_dockers_configuration() {
     if env::var_os(AGAIN).is_some() {
         return build_with_proxies().await;
     }
@@ -70,7 +70,7 @@ async fn steps_are_told_of_the_proxies_in_dockers_configuration() {
     let proxies =
         json!({ "default": { "httpProxy": "http://who:s3cret@proxy.invalid:1", "noProxy": ".corp" } });
     fs::write(config.path().join("config.json"), json!({ "proxies": proxies }).to_string()).unwrap();
-    let command = in_own_process!(steps_are_told_of_the_proxies_in_dockers_configuration);
+    let command = in_own_process!(steps_get_the_proxies_of_dockers_configuration);
     let mut again = without_docker(command);
     again.env("DOCKER_CONFIG", config.path());
     assert!(in_turn(async { again.status() }).await.unwrap().success());

@@ -8,10 +8,7 @@ use garden_buildkit::spec;
 use garden_cluster::{Cluster, PodStream};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Project, running};
-
-/// How soon a daemon has to notice that nobody wants a build any more.
-pub(crate) const SOON: Duration = Duration::from_secs(2);
+use super::{Project, WITHIN_SECONDS, running};
 
 /// A daemon of a project, asked by a connection that no build uses.
 pub(crate) struct Daemon {
@@ -38,11 +35,11 @@ impl Daemon {
         self.client.running_builds().await.unwrap().len()
     }
 
-    /// Waits until it says that no build is running.
-    pub(crate) async fn assert_idle(&self, within: Duration) {
+    /// Waits until it says that no build is running: long before the steps of these tests would end by themselves.
+    pub(crate) async fn assert_idle(&self) {
         let started = Instant::now();
         while self.builds().await > 0 {
-            assert!(started.elapsed() < within, "the daemon still builds after {within:?}");
+            assert!(started.elapsed() < WITHIN_SECONDS, "the daemon still builds");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

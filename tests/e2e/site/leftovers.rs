@@ -9,7 +9,7 @@ use kube::api::{ListParams, LogParams};
 use kube::{Api, Client, ResourceExt};
 
 use super::pods::BUILDERS;
-use super::{Project, running};
+use super::{Project, WITHIN_SECONDS, running};
 
 impl Project {
     /// What is in the namespace that we created for builds: pods and secrets, by name.
@@ -21,15 +21,15 @@ impl Project {
         pods.chain(secrets.items.iter().map(|secret| format!("Secret {}", secret.name_any()))).collect()
     }
 
-    /// Asserts that nothing of ours is in the namespace, `within` seconds from now at the latest.
-    pub(crate) async fn assert_nothing_left(&self, within: Duration) {
+    /// Asserts that nothing of ours is in the namespace, or is on its way out. What is left behind stays until a later build.
+    pub(crate) async fn assert_nothing_left(&self) {
         let started = Instant::now();
         loop {
             let leftovers = self.leftovers().await;
             if leftovers.is_empty() {
                 return;
             }
-            assert!(started.elapsed() < within, "left behind after {within:?}: {leftovers:?}");
+            assert!(started.elapsed() < WITHIN_SECONDS, "left behind: {leftovers:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

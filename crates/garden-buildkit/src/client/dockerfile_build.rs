@@ -30,8 +30,8 @@ pub struct DockerfileBuild {
     pub target: Option<String>,
     /// Build arguments.
     pub build_args: BTreeMap<String, String>,
-    /// The proxies of RUN steps, as build arguments beside those above. They are no part of what a step's cache is found by, or of the
-    /// image. Source: `BuildKit`, `solver/llbsolver/ops/exec.go` (`CacheMap`).
+    /// The proxies of RUN steps. The daemon gets them as build arguments beside those above, and a step's cache does not depend on them.
+    /// Source: `BuildKit`, `solver/llbsolver/ops/exec.go` (`CacheMap`).
     #[serde(skip_serializing_if = "ProxyVariables::is_empty")]
     pub proxies: ProxyVariables,
     /// Labels of the image.

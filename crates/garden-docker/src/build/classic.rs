@@ -82,7 +82,7 @@ pub(crate) async fn build(
     Ok(progress.counts())
 }
 
-/// RUN steps get the build arguments `proxies` as well, which neither their cache nor the image knows of unless the Dockerfile declares them.
+/// RUN steps get the build arguments `proxies` as well. Neither their cache nor the image depends on these unless the Dockerfile declares them.
 /// Sources: Docker Engine API, `POST /build`; Docker, `builder/dockerfile/dispatchers.go` (`prependEnvOnCmd`).
 pub(crate) fn options(
     job: &BuildJob,

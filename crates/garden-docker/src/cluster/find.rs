@@ -21,9 +21,7 @@ impl ClusterDaemon {
         fits(&live).map_err(ClusterError::Pod)?;
         if spec::has_other_proxies(&self.settings, &live) {
             let daemon = self.description();
-            let message = format!(
-                "{daemon}, was installed with other proxies than this project's `proxies`, or without"
-            );
+            let message = format!("{daemon}, uses other proxies than this project's `proxies`, or none");
             let hint =
                 "run `Builder::init` to have it pull and push through these, if all projects may use them";
             events.warn(message, Some(hint.to_owned()));

@@ -21,11 +21,11 @@ use crate::{DockerError, ReachError};
 /// How long a host may take to answer, and then again to encrypt the connection.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Connects by TCP, without TLS.
+/// Connects by TCP, without TLS, and through the proxy of this machine's network if one stands before the daemon.
 ///
-/// The proxy that stands before a daemon is the one of the `docker` command, which takes the daemon for an HTTP server (docker/go-connections,
-/// `sockets.ConfigureTransport`). There, requests in plain HTTP are forwarded by the proxy, and upgraded connections, which `BuildKit` is
-/// spoken to by, pass by it (moby, `client/client.go`, `dialer`). Here, all connections are tunnels, as nothing else carries those.
+/// The `docker` command chooses the proxy in the same way: as for an HTTP server at the daemon's address (docker/go-connections,
+/// `sockets.ConfigureTransport`). But it has the proxy forward plain HTTP, and makes upgraded connections, such as those to `BuildKit`, without
+/// the proxy (moby, `client/client.go`, `dialer`). Here every connection is a tunnel, which carries both.
 #[derive(Clone, Debug)]
 pub(crate) struct TcpDialer {
     pub(crate) daemon: String,

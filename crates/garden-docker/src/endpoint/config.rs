@@ -1,4 +1,4 @@
-//! The configuration of the `docker` command, as far as it says which daemon is meant and what RUN steps are told of proxies.
+//! The configuration of the `docker` command, as far as it says which daemon is meant and which proxies RUN steps get.
 //! Source: docker/cli, `cli/config/configfile/file.go`.
 
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ impl Config {
         self.current_context.filter(|context| !context.is_empty())
     }
 
-    /// Returns what the command tells the RUN steps of a build on the daemon at `address`: what there is for it, or else for all.
+    /// Returns the proxies that the command gives to the RUN steps of a build on the daemon at `address`: its own, or else those for all.
     /// Source: `ParseProxyConfig`.
     pub(super) fn proxies(self, address: &str) -> ProxyVariables {
         let mut proxies = self.proxies.unwrap_or_default();

@@ -71,7 +71,7 @@ pub(crate) fn at(address: &str) -> Result<Arc<dyn Dial>, DockerError> {
     Ok(Endpoint::at(address, &environment)?.dialer(&environment))
 }
 
-/// Returns what the `docker` command of this user tells the RUN steps of a build on the daemon at `address` of proxies.
+/// Returns the proxies that the `docker` command of this user gives to the RUN steps of a build on the daemon at `address`.
 ///
 /// # Errors
 /// If the command's configuration cannot be used.

@@ -98,9 +98,9 @@ fn docker_config_moves_the_configuration_and_the_contexts() {
 }
 
 #[test]
-fn steps_are_told_of_the_proxies_of_the_configuration_for_their_daemon_or_for_all() {
+fn steps_get_the_proxies_of_the_configuration_for_their_daemon_or_for_all() {
     let home = Home::new();
-    let told = |address: &str| {
+    let given = |address: &str| {
         let proxies = super::proxies_in(&home.environment(&[]), address).expect("readable");
         proxies.build_args(&std::collections::BTreeMap::new()).into_iter().collect::<Vec<_>>()
     };
@@ -109,7 +109,7 @@ fn steps_are_told_of_the_proxies_of_the_configuration_for_their_daemon_or_for_al
         expected.iter().map(pair).collect::<Vec<_>>()
     };
     let usual = "unix:///var/run/docker.sock";
-    assert_eq!(told(usual), pairs(&[]), "there is no configuration");
+    assert_eq!(given(usual), pairs(&[]), "there is no configuration");
     home.write(
         ".docker/config.json",
         r#"{"auths":{},"proxies":{
@@ -124,12 +124,12 @@ fn steps_are_told_of_the_proxies_of_the_configuration_for_their_daemon_or_for_al
         ("http_proxy", "http://p:1"),
         ("no_proxy", ".corp"),
     ];
-    assert_eq!(told(usual), pairs(&default));
+    assert_eq!(given(usual), pairs(&default));
     let socks = "socks5://who:s3cret@p:2";
-    assert_eq!(told("tcp://10.0.0.1:2375"), pairs(&[("ALL_PROXY", socks), ("all_proxy", socks)]));
-    assert_eq!(told("tcp://10.0.0.2:2375"), pairs(&[]));
+    assert_eq!(given("tcp://10.0.0.1:2375"), pairs(&[("ALL_PROXY", socks), ("all_proxy", socks)]));
+    assert_eq!(given("tcp://10.0.0.2:2375"), pairs(&[]));
     home.write(".docker/config.json", r#"{"proxies":null}"#);
-    assert_eq!(told(usual), pairs(&[]));
+    assert_eq!(given(usual), pairs(&[]));
 
     home.write(".docker/config.json", r#"{"proxies":{"default":"http://who:s3cret@p:1"}}"#);
     let error = super::proxies_in(&home.environment(&[]), usual).expect_err("another form").to_string();

@@ -1,4 +1,4 @@
-//! What pods are told of proxies.
+//! Pods behind proxies.
 
 use garden_cluster::BuilderProxies;
 use garden_config::{ContextDelivery, ProxyOptions};

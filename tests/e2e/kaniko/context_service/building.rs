@@ -105,7 +105,7 @@ async fn builds_at_once_share_the_service_and_do_not_mix() {
             builder.build(request.build_arg("WANTED", number.to_string())).await.unwrap();
         };
         tokio::join!(build(1), build(2), build(3), build(4));
-        project.assert_nothing_left(Duration::from_secs(5)).await;
+        project.assert_nothing_left().await;
         assert_idle(project).await;
     })
     .await;

@@ -163,7 +163,7 @@ async fn a_build_starts_again_when_the_service_is_killed_during_a_transfer() {
             let ((image, events), ()) = tokio::join!(building, killing);
             image.unwrap_or_else(|error| panic!("killed after {delay} ms: {error:?}\n{}", shown(&events)));
             println!("killed after {delay} ms: {:?}", warnings(&events));
-            project.assert_nothing_left(Duration::from_secs(5)).await;
+            project.assert_nothing_left().await;
         }
         assert_idle(project).await;
     })
@@ -189,7 +189,7 @@ async fn the_service_tells_a_foreign_pod_nothing() {
         let said = project.run(&variable("GARDEN_TEST_BASE_IMAGE"), &["sh", "-c", &command], None).await;
         assert_eq!(said, "done\n");
         build.cancel().await.expect_err("cancelled");
-        project.assert_nothing_left(Duration::from_secs(5)).await;
+        project.assert_nothing_left().await;
     })
     .await;
 }

@@ -37,7 +37,7 @@ async fn killing_any_part_at_any_time_never_yields_an_incomplete_image() {
             let sum = change(project, round);
             let outcome = attempt(project, &sum, victim, delay).await;
             println!("{round}: {victim:?} after {delay:?}: {outcome}");
-            project.assert_nothing_left(Duration::from_secs(15)).await;
+            project.assert_nothing_left().await;
             // The next build, by another client.
             let request = project.request().build_arg("SUM", &sum);
             project.builder().build(request).await.unwrap_or_else(|error| {
