@@ -52,7 +52,7 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
         )
         .with_hint(FETCH_HINT)
         .retryable(),
-        // A connection that breaks is no fault of the build's, so it begins again.
+        // The build is not at fault when a connection breaks, so it begins again.
         LastWord::BrokenContext => Error::new(
             ErrorKind::BuilderLost,
             format!("the build context did not arrive whole, so nothing was built: {words}"),

@@ -192,8 +192,8 @@ impl Cluster {
         }
     }
 
-    /// Deletes an object at once; that it is gone already is success. Tried again even if there was no answer for long, as what is not
-    /// deleted goes on running.
+    /// Deletes an object at once. One that is gone already counts as deleted. The request is made again even after a long time
+    /// without an answer, as what is not deleted goes on running.
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached.

@@ -49,7 +49,7 @@ impl ProxyOptions {
                 problems.hide(fields.key_position(name));
             }
         }
-        // Templates often come to nothing where there is no proxy.
+        // A template often resolves to an empty text where the network has no proxy.
         let text = |name| fields.text(name).map(str::trim).filter(|text| !text.is_empty());
         let options = Self {
             http_proxy: text(HTTP).map(ProxyUrl::from),

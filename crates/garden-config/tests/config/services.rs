@@ -48,7 +48,7 @@ fn proxies_of_builders() {
     assert_eq!(proxies.https_proxy.as_ref().map(ProxyUrl::expose), Some("http://who:s3cret@p:3129"));
     assert_eq!(proxies.no_proxy.as_deref(), Some(".corp.example, 10.0.0.0/8"));
     assert!(!format!("{provider:?}").contains("s3cret"), "{provider:?}");
-    // What a template comes to where there is no proxy.
+    // A template resolves to this where the network has no proxy.
     let empty =
         format!("{mode} {{httpProxy: '${{local.env.NO_SUCH || \"\"}}', httpsProxy: null, noProxy: ''}}");
     assert_eq!(valid(&empty).proxies, ProxyOptions::default());

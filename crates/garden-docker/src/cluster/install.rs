@@ -38,7 +38,7 @@ impl ClusterDaemon {
         Ok(())
     }
 
-    /// Looks at all objects before the first is changed. Returns the Secret with the addresses of proxies, too, if one is needed.
+    /// Looks at all objects before the first is changed. Returns the settings, and the Secret with the addresses of proxies if one is needed.
     async fn with_what_others_need(&self) -> Result<(ClusterDaemonSettings, Option<Secret>), ClusterError> {
         let managed = self.managed();
         let secret = async {

@@ -9,7 +9,7 @@ use crate::ReachError;
 
 /// Knows what it means if a connection that could be opened cannot be used.
 pub(super) trait Explain: Send + Unpin + 'static {
-    /// Explains the first bytes that come from the daemon, if they are no answer.
+    /// Explains the first bytes from the daemon if they are not an HTTP answer.
     fn first_words(&self, words: &[u8]) -> Option<ReachError>;
 
     /// Explains why a read or write failed. `heard` tells whether anything had come from the daemon.

@@ -9,21 +9,17 @@ import (
 	"context"
 
 	"github.com/containerd/platforms"
-	"github.com/moby/buildkit/client/llb/sourceresolver"
-	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
-	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerui"
 	"github.com/moby/buildkit/solver/pb"
-	digest "github.com/opencontainers/go-digest"
 )
 
 // askedForByFrontend returns what the frontend says of each use of the build context: the paths, as JSON, or nothing for the whole.
 func askedForByFrontend(ctx context.Context, req request) ([]string, error) {
-	opt := dockerfile2llb.ConvertOpt{
-		Config:       dockerui.Config{BuildArgs: req.Args, Target: req.Target},
-		MetaResolver: images{env: req.Env},
-		Warn:         func(string, string, string, string, []parser.Range) {},
+	opt, err := options(req)
+	if err != nil {
+		return nil, err
 	}
+	opt.Config = dockerui.Config{BuildArgs: req.Args, Target: req.Target}
 	if req.Platform != "" {
 		platform, err := platforms.Parse(req.Platform)
 		if err != nil {
@@ -32,11 +28,10 @@ func askedForByFrontend(ctx context.Context, req request) ([]string, error) {
 		platform = platforms.Normalize(platform)
 		opt.TargetPlatform = &platform
 	}
-	result, err := dockerfile2llb.Dockerfile2LLB(ctx, []byte(req.Dockerfile), opt)
+	state, err := convert(ctx, []byte(req.Dockerfile), opt)
 	if err != nil {
 		return nil, err
 	}
-	state := result.State
 	definition, err := state.Marshal(ctx)
 	if err != nil {
 		return nil, err
@@ -44,7 +39,7 @@ func askedForByFrontend(ctx context.Context, req request) ([]string, error) {
 	var asked []string
 	for _, bytes := range definition.ToPB().Def {
 		var op pb.Op
-		if err := op.UnmarshalVT(bytes); err != nil {
+		if err := unmarshal(&op, bytes); err != nil {
 			return nil, err
 		}
 		if source := op.GetSource(); source != nil && source.Identifier == "local://context" {
@@ -52,11 +47,4 @@ func askedForByFrontend(ctx context.Context, req request) ([]string, error) {
 		}
 	}
 	return asked, nil
-}
-
-type images struct{ env []string }
-
-func (i images) ResolveImageConfig(_ context.Context, ref string, _ sourceresolver.Opt) (string, digest.Digest, []byte, error) {
-	name, config, err := imageConfig(ref, i.env)
-	return ref, name, config, err
 }

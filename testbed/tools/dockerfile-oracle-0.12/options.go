@@ -1,15 +1,10 @@
-// The oracle answers which paths of the build context BuildKit's Dockerfile frontend asks for, so that
-// garden-build's tests can compare.
-//
-// It reads JSON lines {dockerfile, target, args, platform, env} and prints for each {paths}, where null stands
-// for the whole context, or {error}. Every image is there, and has the environment `env` and no triggers.
+// What BuildKit's packages are given, and how they write what they say: as of 0.12.
 package main
 
 import (
 	"context"
 	"errors"
 
-	"github.com/containerd/containerd/platforms"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
@@ -20,46 +15,16 @@ import (
 	digest "github.com/opencontainers/go-digest"
 )
 
-// askedForByFrontend returns what the frontend says of each use of the build context: the paths, as JSON, or nothing for the whole.
-func askedForByFrontend(ctx context.Context, req request) ([]string, error) {
+func options(req request) (dockerfile2llb.ConvertOpt, error) {
 	client, err := dockerui.NewClient(daemon{})
-	if err != nil {
-		return nil, err
-	}
-	opt := dockerfile2llb.ConvertOpt{
+	return dockerfile2llb.ConvertOpt{
 		Client:       client,
-		Config:       dockerui.Config{BuildArgs: req.Args, Target: req.Target},
 		MetaResolver: images{env: req.Env},
 		Warn:         func(string, string, [][]byte, *parser.Range) {},
-	}
-	if req.Platform != "" {
-		platform, err := platforms.Parse(req.Platform)
-		if err != nil {
-			return nil, err
-		}
-		platform = platforms.Normalize(platform)
-		opt.TargetPlatform = &platform
-	}
-	state, _, _, err := dockerfile2llb.Dockerfile2LLB(ctx, []byte(req.Dockerfile), opt)
-	if err != nil {
-		return nil, err
-	}
-	definition, err := state.Marshal(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var asked []string
-	for _, bytes := range definition.ToPB().Def {
-		var op pb.Op
-		if err := op.Unmarshal(bytes); err != nil {
-			return nil, err
-		}
-		if source := op.GetSource(); source != nil && source.Identifier == "local://context" {
-			asked = append(asked, source.Attrs[pb.AttrFollowPaths])
-		}
-	}
-	return asked, nil
+	}, err
 }
+
+func unmarshal(op *pb.Op, bytes []byte) error { return op.Unmarshal(bytes) }
 
 type images struct{ env []string }
 

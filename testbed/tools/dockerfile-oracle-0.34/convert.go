@@ -1,0 +1,17 @@
+// How this version of the frontend is called.
+package main
+
+import (
+	"context"
+
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/frontend/dockerfile/dockerfile2llb"
+)
+
+func convert(ctx context.Context, text []byte, opt dockerfile2llb.ConvertOpt) (*llb.State, error) {
+	result, err := dockerfile2llb.Dockerfile2LLB(ctx, text, opt)
+	if err != nil {
+		return nil, err
+	}
+	return &result.State, nil
+}

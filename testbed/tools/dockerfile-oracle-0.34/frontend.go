@@ -1,0 +1,1 @@
+../dockerfile-oracle/frontend.go
