@@ -197,7 +197,8 @@ impl Builder {
     }
 
     /// Returns everything that a build would create, with secrets redacted. Changes nothing and
-    /// asks neither cluster nor registry.
+    /// asks neither cluster nor registry. As it does not know what the `imagePullSecrets` hold, all of them are shown as copied to where the
+    /// builder is, and named there; a build does so only with those that nodes need to pull the builder's own image.
     ///
     /// # Errors
     /// If the context cannot be read, or an option makes the build impossible.
@@ -215,7 +216,11 @@ impl Builder {
     /// `imagePullSecrets`, or in those of their service account. Tells what was done for each.
     ///
     /// Cheap to repeat: what is up to date is only read. A copy does not follow its Secret by itself, so
-    /// call this again when a Secret changes, before each deployment say. Builds do not need it.
+    /// call this again when a Secret changes, before each deployment say. Builds do not need it: what nodes need to pull a private builder's
+    /// image, they copy themselves.
+    ///
+    /// A copy is labelled `app.kubernetes.io/managed-by: garden-build`, and its annotation `garden-build/copied-from` says of which Secret it is one.
+    /// Nothing removes it but its namespace's end, or you.
     ///
     /// # Errors
     /// If a Secret does not exist or may not be read or written, or if `namespace` has another Secret of its

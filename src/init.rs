@@ -20,6 +20,10 @@ impl Builder {
     /// may not be privileged, an image that cannot be pulled, a quota. A Docker daemon that has to be replaced has an hour to
     /// end its builds.
     ///
+    /// Where the image of something that is installed is private, those of the provider's `imagePullSecrets` that have a user and a password for
+    /// its registry are copied to its namespace; see [`ensure_pull_secrets`](Self::ensure_pull_secrets). Run it again when such a Secret
+    /// is renewed: builds do so only with what is theirs, the `BuildKit` daemon and the context service.
+    ///
     /// A provider `local-kubernetes` needs no such call: its first build does the same. Nor is it needed for the context
     /// service: the first build installs it. But builds use it with whatever settings it has, so that users with different ones
     /// do not replace it in turn; this gives it those of the provider.
@@ -36,6 +40,7 @@ impl Builder {
     /// ```
     pub fn init(&self) -> Operation<Initialized> {
         let (services, place) = (self.services(), self.target().description());
+        self.target().registries.begin();
         let (events, stream) = event_channel();
         let cancel = CancellationToken::new();
         let cancelled = cancel.clone();

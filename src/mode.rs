@@ -114,7 +114,6 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 provider.namespace.clone(),
                 provider.resources.builder.clone(),
                 &target.registry()?.push,
-                provider.image_pull_secrets.clone(),
             )?
             .proxies(BuilderProxies::new(&provider.proxies));
             let bases = BaseSources::Fixed(ImageSources::new(settings.registries().to_vec()));
@@ -144,5 +143,5 @@ fn cluster_daemon(
     target: &Target,
 ) -> Result<ClusterDaemon> {
     let settings = ClusterDaemonSettings::new(provider, options, &target.registry()?.push)?;
-    Ok(ClusterDaemon::new(cluster.clone(), settings))
+    Ok(ClusterDaemon::new(cluster.clone(), settings, target.registries.credentials().clone()))
 }

@@ -44,8 +44,8 @@ pub(crate) const OF_REGISTRY_S_POD: RegistryWords = RegistryWords::new(&Registry
     memory: "raise `resources.registry.limits.memory`, and run `Builder::init`",
     evicted: "raise `resources.registry.requests`, so that it gets a node with room, and run `Builder::init`",
     scheduling: "check `systemNodeSelector` and `resources.registry.requests` against the cluster's nodes",
-    image: "check `inClusterRegistry.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another \
-            place",
+    image: "check `inClusterRegistry.image`, and that nodes can reach where it comes from (`utilImageRegistryDomain` names another \
+            place); `Builder::init` brings those of `imagePullSecrets` there that have a user and a password for its registry",
     start: "check that `inClusterRegistry.image` is a registry with `sh` and `nc`, and that user 1000 may write to its volume",
     quota: "lower `resources.registry`, or raise the namespace's ResourceQuota",
     limit_range: "set amounts in `resources.registry` that the namespace's LimitRange allows",

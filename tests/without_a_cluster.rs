@@ -141,6 +141,8 @@ async fn a_plan_shows_every_object_and_asks_nobody() {
     let directory = context();
     let mut provider = provider();
     provider.image_pull_secrets.push(SecretRef::new("regcred"));
+    // Where builders are, so that it need not be copied.
+    provider.image_pull_secrets.push(SecretRef::new("own").in_namespace("garden-system"));
     let builder = Builder::with_client(provider, nobody()).unwrap();
     let plan = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap();
 
@@ -148,11 +150,14 @@ async fn a_plan_shows_every_object_and_asks_nobody() {
     assert!(tag.starts_with("v-"));
     assert_eq!(plan.reference.to_string(), format!("registry.example/team/api:{tag}"));
     let kinds: Vec<_> = plan.objects.iter().map(|planned| planned.object["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["Namespace", "Deployment", "Secret", "Pod"]);
-    let secret = plan.objects[2].object["stringData"].as_object().unwrap();
+    assert_eq!(kinds, ["Namespace", "Secret", "Deployment", "Secret", "Pod"]);
+    assert_is_copy_of_regcred(&plan.objects[1], "garden-system", KanikoOptions::DEFAULT_IMAGE);
+    let named = &plan.objects[2].object["spec"]["template"]["spec"]["imagePullSecrets"];
+    assert_eq!(*named, serde_json::json!([{ "name": "own" }, { "name": "regcred" }]));
+    let secret = plan.objects[3].object["stringData"].as_object().unwrap();
     assert_eq!(secret.keys().collect::<Vec<_>>(), [".dockerconfigjson", "context-key"]);
     assert!(secret.values().all(|value| value == "<redacted>"), "{secret:?}");
-    let arguments = plan.objects[3].object["spec"]["containers"][0]["args"].as_array().unwrap();
+    let arguments = plan.objects[4].object["spec"]["containers"][0]["args"].as_array().unwrap();
     assert!(arguments.iter().any(|argument| argument == &format!("--destination={}", plan.reference)));
 }
 
@@ -184,6 +189,19 @@ async fn proxies_do_not_change_an_images_name_and_a_plan_shows_no_password_of_th
         let found = with.objects.iter().filter(|planned| is_of_proxies(&planned.object)).count();
         assert_eq!(found, secrets, "{mode:?}: {shown}");
     }
+}
+
+/// What a plan shows of the Secret with which nodes may have to pull the builder's own image.
+#[track_caller]
+fn assert_is_copy_of_regcred(planned: &PlannedObject, namespace: &str, image: &str) {
+    let expected = format!(
+        "Secret {namespace}/regcred, a copy of Secret default/regcred, if that has a password for {image}"
+    );
+    assert_eq!(planned.description, expected);
+    let copy = &planned.object;
+    assert_eq!(copy["metadata"]["annotations"]["garden-build/copied-from"], "default/regcred");
+    assert_eq!(copy["metadata"]["labels"]["app.kubernetes.io/managed-by"], "garden-build");
+    assert_eq!(copy["stringData"], serde_json::json!({ ".dockerconfigjson": "<redacted>" }));
 }
 
 #[tokio::test]
@@ -231,8 +249,11 @@ async fn a_plan_of_cluster_buildkit_shows_the_daemon_and_the_build_without_secre
 
     let described: Vec<_> = plan.objects.iter().map(|planned| planned.description.as_str()).collect();
     let kinds: Vec<_> = described.iter().map(|text| text.split(' ').next().unwrap()).collect();
-    assert_eq!(kinds, ["Namespace", "ConfigMap", "Deployment", "build"], "{described:?}");
-    let build = &plan.objects[3].object;
+    assert_eq!(kinds, ["Namespace", "Secret", "ConfigMap", "Deployment", "build"], "{described:?}");
+    assert_is_copy_of_regcred(&plan.objects[1], "demo-default", ClusterBuildkitOptions::DEFAULT_IMAGE);
+    let named = &plan.objects[3].object["spec"]["template"]["spec"]["imagePullSecrets"];
+    assert_eq!(*named, serde_json::json!([{ "name": "regcred" }]));
+    let build = &plan.objects[4].object;
     assert_eq!(build["image"]["pushed"]["names"], serde_json::json!([plan.reference.to_string()]));
     assert_eq!(build["buildArgs"]["RELEASE"], "2.1");
     let cache = format!("{}:_buildcache", plan.reference.name());

@@ -53,19 +53,19 @@ impl Target {
     /// If it means nothing, or the certificates for its registry cannot be read.
     pub(crate) fn new(provider: &ProviderConfig, cluster: &Cluster, daemon: DaemonChoice) -> Result<Self> {
         let is_local = provider.build_mode == BuildMode::LocalDocker;
+        let secrets = RegistryCredentials::of_secrets(
+            cluster.clone(),
+            "imagePullSecrets",
+            provider.image_pull_secrets.clone(),
+        );
         let on_nodes = is_local
             && provider.kind == ProviderKind::LocalKubernetes
             && provider.deployment_registry.is_none();
         let place = if on_nodes {
             Place::Nodes(Box::new(NodeImages::new(cluster.clone(), daemon.clone())))
         } else {
-            Place::Registry(Box::new(TargetRegistry::new(provider, cluster)?))
+            Place::Registry(Box::new(TargetRegistry::new(provider, cluster, &secrets)?))
         };
-        let secrets = RegistryCredentials::of_secrets(
-            cluster.clone(),
-            "imagePullSecrets",
-            provider.image_pull_secrets.clone(),
-        );
         let registries = Registries::new(cluster, secrets, is_local);
         Ok(Self { cluster: cluster.clone(), daemon, place, registries })
     }
@@ -116,10 +116,11 @@ impl Target {
 }
 
 impl TargetRegistry {
-    fn new(provider: &ProviderConfig, cluster: &Cluster) -> Result<Self> {
+    /// Finds the registry that `provider` means. Where it is in the cluster, nodes pull its own image with `secrets`.
+    fn new(provider: &ProviderConfig, cluster: &Cluster, secrets: &RegistryCredentials) -> Result<Self> {
         if let Some(namespace) = provider.in_cluster_registry_namespace() {
-            let settings = RegistrySettings::new(provider);
-            let in_cluster = InClusterRegistry::new(cluster.clone(), settings, &remedies::OF_REGISTRY_S_POD);
+            let (settings, words) = (RegistrySettings::new(provider), &remedies::OF_REGISTRY_S_POD);
+            let in_cluster = InClusterRegistry::new(cluster.clone(), settings, secrets.clone(), words);
             let called = |host: &str| {
                 let mut registry = DeploymentRegistry::new(host)?;
                 registry.namespace = Some(namespace.to_owned());

@@ -115,7 +115,8 @@ impl BuildkitBackend {
     /// Makes sure that a daemon runs.
     async fn daemon(&self, cx: &BuildContext) -> Result<Daemon> {
         let step = cx.events.step(format!("find the BuildKit daemon of Namespace {}", self.namespace()));
-        let ensured = daemon::ensure(&self.cluster, &self.settings.daemon, step.events()).await;
+        let (settings, credentials) = (&self.settings.daemon, &self.credentials);
+        let ensured = daemon::ensure(&self.cluster, settings, credentials, step.events()).await;
         step.end(ensured.map_err(Error::from))
     }
 
@@ -160,10 +161,13 @@ impl Backend for BuildkitBackend {
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
         let namespace = self.namespace();
         let daemon = &self.settings.daemon;
+        let (pull_secrets, copies) = self.credentials.plan_for(namespace, &[&daemon.options.image])?;
+        let daemon = &spec::Settings { pull_secrets, ..daemon.clone() };
         let mut objects = vec![PlannedObject::of(
             format!("Namespace {namespace}, unless it exists"),
             &new_namespace(&daemon.namespace),
         )?];
+        objects.extend(copies);
         if let Some(claim) = spec::claim(daemon) {
             objects.push(PlannedObject::of(
                 format!("PersistentVolumeClaim {namespace}/{}, unless it exists", spec::NAME),

@@ -6,8 +6,8 @@
 
 use garden_build_core::EventSink;
 use garden_cluster::{
-    Cluster, ClusterError, DaemonPod, DeploymentWords, ManagedDeployment, Remedies, VolumeWords,
-    configuration, is_refused,
+    Cluster, ClusterError, DaemonPod, DeploymentWords, ManagedDeployment, PodPullSecrets,
+    RegistryCredentials, Remedies, VolumeWords, configuration, is_refused, pod_of,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -43,8 +43,8 @@ const WORDS: DeploymentWords = DeploymentWords {
         scheduling: "check `clusterBuildkit.nodeSelector`, `clusterBuildkit.tolerations` and `resources.builder.requests` against \
                      the cluster's nodes",
         port: None,
-        image: "check `clusterBuildkit.image`, and that nodes can reach its registry: `imagePullSecrets` of the daemon's own \
-                namespace are used for that",
+        image: "check `clusterBuildkit.image`, and that nodes can pull it: those of `imagePullSecrets` that have a user and a password for \
+                its registry are brought to the daemon's namespace for that",
         start: ENDED,
         quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
         limit_range: "set amounts in `resources.builder` that the namespace's LimitRange allows",
@@ -79,10 +79,11 @@ pub struct Daemon {
 /// Two clients that replace each other's daemon do so within this time.
 const RECENT_SECONDS: i64 = 600;
 
-/// Makes sure that a daemon with these settings runs, and returns it.
+/// Makes sure that a daemon with these settings runs, and returns it. Nodes pull its image with `credentials`.
 ///
-/// If one does, this costs two requests at once, one more if it listens and one more if its proxies have passwords, and changes nothing. A
-/// Deployment with other settings is replaced: the last client wins, and builds on the former daemon run to their end. A Deployment
+/// If one does, this costs two requests at once, three if it listens, one more if its proxies have passwords, and then one for each Secret
+/// that nodes need a copy of; it changes nothing but such copies. A Deployment
+/// with other settings is replaced: the last client wins, and builds on the former daemon run to their end. A Deployment
 /// that was scaled to nothing or paused is started again. Other changes that somebody made by hand
 /// stay until the settings change.
 ///
@@ -92,9 +93,11 @@ const RECENT_SECONDS: i64 = 600;
 pub async fn ensure(
     cluster: &Cluster,
     settings: &Settings,
+    credentials: &RegistryCredentials,
     events: &EventSink,
 ) -> Result<Daemon, ClusterError> {
-    let managed = managed(cluster, &settings.namespace.name);
+    let namespace = settings.namespace.name.as_str();
+    let managed = managed(cluster, namespace);
     let proxy_secret = async {
         if settings.proxies.have_credentials() { managed.own::<Secret>(PROXY_SECRET).await } else { Ok(None) }
     };
@@ -110,13 +113,19 @@ pub async fn ensure(
         None if settings.options.listen => Some(certificates::create(cluster, settings).await?),
         certificates => certificates,
     };
-    // A daemon reads its certificates once, so others need another daemon.
-    let fingerprint = certificates.as_ref().map(|certificates| certificates.fingerprint.clone());
     let metadata = spec::proxy_secret(settings, live.as_ref());
     let proxy_secret = Box::pin(settings.proxies.keep_in_secret(cluster, metadata, proxy_secret)).await?;
-    let settings = &Settings { certificates: fingerprint, proxy_secret, ..settings.clone() };
+    let brought = credentials.bring_to(namespace, &[&settings.options.image]).await;
+    let settings = &Settings {
+        // A daemon reads its certificates once, so others need another daemon.
+        certificates: certificates.as_ref().map(|certificates| certificates.fingerprint.clone()),
+        pull_secrets: brought.names_beside(live.as_ref().and_then(pod_of)),
+        proxy_secret,
+        ..settings.clone()
+    };
     // Often there is nothing to do.
-    let pod = Box::pin(bring_up(cluster, settings, live, &pods, events)).await?;
+    let bringing_up = Box::pin(bring_up(cluster, settings, live, &pods, &brought, events));
+    let pod = bringing_up.await.map_err(|error| brought.explain(error))?;
     Ok(Daemon { pod, identity: certificates.map(|certificates| certificates.identity) })
 }
 
@@ -126,6 +135,7 @@ async fn bring_up(
     settings: &Settings,
     live: Option<Deployment>,
     pods: &[Pod],
+    brought: &PodPullSecrets,
     events: &EventSink,
 ) -> Result<DaemonPod, ClusterError> {
     let namespace = settings.namespace.name.as_str();
@@ -143,6 +153,10 @@ async fn bring_up(
             "Deployment {namespace}/{NAME} was scaled to nothing or paused, and is started again"
         )),
         Standing::Outdated { since } => tell_of_replacement(cluster, namespace, *since, events).await,
+    }
+    brought.warn(events);
+    if brought.have_changed() {
+        managed.end_unpulled(pods, events).await;
     }
     // What the pod refers to comes before it, even if somebody has removed it meanwhile.
     if let Some(claim) = spec::claim(settings) {

@@ -1,10 +1,10 @@
 //! What a provider's configuration means for this mode.
 
+use std::collections::BTreeSet;
+
 use garden_build_core::Result;
 use garden_cluster::{BuilderProxies, PushTarget};
-use garden_config::{
-    CacheLayer, ClusterBuildkitOptions, DeploymentRegistry, Namespace, Resources, SecretRef,
-};
+use garden_config::{CacheLayer, ClusterBuildkitOptions, DeploymentRegistry, Namespace, Resources};
 
 use crate::route::Route;
 use crate::spec::{self, DaemonOptions, RegistryAccess, Storage};
@@ -20,7 +20,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Builds as `options` say in `namespace`, and pushes to `target`. The daemon's own image is pulled with `pull_secrets`.
+    /// Builds as `options` say in `namespace`, and pushes to `target`.
     ///
     /// # Errors
     /// If a certificate cannot be read, or two entries for one registry contradict each other.
@@ -29,7 +29,6 @@ impl Settings {
         namespace: Namespace,
         resources: Resources,
         target: &PushTarget,
-        pull_secrets: Vec<SecretRef>,
     ) -> Result<Self> {
         let registries = registries(options, target)?;
         let storage = options
@@ -50,7 +49,7 @@ impl Settings {
             },
             resources,
             registries,
-            pull_secrets,
+            pull_secrets: BTreeSet::new(),
             certificates: None,
             proxies: BuilderProxies::default(),
             proxy_secret: None,
@@ -158,8 +157,7 @@ mod tests {
         let target = PushTarget::with_two_names(called("127.0.0.1:5000"), called("registry.tools.svc:5000"));
         let options = ClusterBuildkitOptions::default();
         let (namespace, resources) = (Namespace::new("shop"), Resources::builder());
-        let settings =
-            Settings::new(&options, namespace, resources, &target, Vec::new()).expect("no conflict");
+        let settings = Settings::new(&options, namespace, resources, &target).expect("no conflict");
         let known: Vec<_> =
             settings.daemon.registries.iter().map(|it| (it.host.as_str(), it.mirror.as_deref())).collect();
         assert_eq!(

@@ -1,12 +1,12 @@
 //! The daemon's objects, as functions from typed settings to Kubernetes objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use garden_cluster::RegistryAccess;
 use garden_cluster::{
     BuilderProxies, CONFIGURATION, builder_service_account, service_labels, service_selector, volume_claim,
 };
-use garden_config::{Namespace, Resources, SecretRef, Toleration};
+use garden_config::{Namespace, Resources, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, PodTemplateSpec, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -61,9 +61,9 @@ pub struct Settings {
     pub resources: Resources,
     /// What the daemon has to know of registries to reach them.
     pub registries: Vec<RegistryAccess>,
-    /// The Secrets for pulling the daemon's own image. Only those in the daemon's namespace can be
-    /// used for that. Builds take no credentials from them: they get theirs over their session.
-    pub pull_secrets: Vec<SecretRef>,
+    /// The names of the Secrets in its namespace with which nodes pull the daemon's own image. None are known before they are
+    /// brought there. Builds take no credentials from them: they get theirs over their session.
+    pub pull_secrets: BTreeSet<String>,
     /// The fingerprint of the certificates that a daemon which listens reads when it starts; `None` as
     /// long as they are not known. Others make it another configuration, so that it is replaced.
     pub certificates: Option<String>,

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
+use std::collections::BTreeSet;
+
 use garden_build_core::event_channel;
 use garden_build_testing::kubernetes::FakeCluster;
 use garden_buildkit::daemon::ensure;
 use garden_buildkit::spec::{DaemonOptions, NAME, Settings};
-use garden_cluster::{BuilderProxies, Cluster};
+use garden_cluster::{BuilderProxies, Cluster, RegistryCredentials};
 use garden_config::{Namespace, ProxyOptions, Resources};
 
 const NAMESPACE: &str = "shop";
@@ -21,7 +23,7 @@ fn settings(password: &str) -> Settings {
         options: DaemonOptions { image: "example/buildkit:1".to_owned(), ..DaemonOptions::default() },
         resources: Resources::builder(),
         registries: Vec::new(),
-        pull_secrets: Vec::new(),
+        pull_secrets: BTreeSet::new(),
         certificates: None,
         proxies: BuilderProxies::new(&options),
         proxy_secret: None,
@@ -35,8 +37,10 @@ async fn a_daemon_is_replaced_when_the_password_of_its_proxy_changes_and_stays_w
     fake.on_pod(async |pod| pod.run());
     let cluster = Cluster::new(fake.client());
     let (events, _heard) = event_channel();
-    let daemon =
-        async |password: &str| ensure(&cluster, &settings(password), &events).await.unwrap().pod.name;
+    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
+    let daemon = async |password: &str| {
+        ensure(&cluster, &settings(password), &credentials, &events).await.unwrap().pod.name
+    };
 
     let first = daemon("s3cret-1").await;
     let pod = fake.object("pods", NAMESPACE, &first).unwrap();

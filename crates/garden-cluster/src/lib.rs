@@ -7,7 +7,7 @@
 //!   through the API server.
 //!   [`in_cluster`] says who need not.
 //! * [`RegistryCredentials`] reads the credentials of registries, [`ensure_pull_secrets`] copies them to where workloads need
-//!   them; [`PushTarget`] and [`RegistryAccess`] say how registries are reached, [`ImageSources`] which ones builders ask.
+//!   them, and [`PodPullSecrets`] are those that pods of ours need; [`PushTarget`] and [`RegistryAccess`] say how registries are reached, [`ImageSources`] which ones builders ask.
 //! * [`resource_requirements`] and [`tolerations`] say where builder pods run and what they may use,
 //!   [`builder_service_account`] who they are, [`BuilderProxies`] which proxies they use.
 //! * [`ManagedDeployment`] is a Deployment of ours, whose one pod outlives builds: whether it is there and ours, what stands in its
@@ -39,14 +39,14 @@ pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};
 pub use pod::{
     BUILDER_SERVICE_ACCOUNT, BuildPod, LAST_WORDS_PATIENCE, PodEnd, PodStream, builder_service_account,
     builder_service_account_name, follow_log, last_words, lost_node_tolerations, missing_program,
-    own_pull_secrets, resource_requirements, system_tolerations, tolerations,
+    resource_requirements, system_tolerations, tolerations,
 };
 pub use registries::{
-    ClusterDialer, EnsuredSecret, ImageSources, PushTarget, RegistryAccess, RegistryCredentials, SecretCopy,
-    ensure_pull_secrets, in_cluster,
+    ClusterDialer, EnsuredSecret, ImageSources, PodPullSecrets, PushTarget, RegistryAccess,
+    RegistryCredentials, SecretCopy, ensure_pull_secrets, in_cluster, pull_secret_references,
 };
 pub use service::{
     CONFIGURATION, DaemonPod, DeploymentWords, ManagedDeployment, VolumeWords, annotation, configuration,
-    configured_at, is_refused, is_stopped, living, service_deployment, service_labels, service_selector,
-    volume_claim,
+    configured_at, is_refused, is_stopped, living, pod_of, service_deployment, service_labels,
+    service_selector, volume_claim,
 };

@@ -1,8 +1,8 @@
 use futures::future::BoxFuture;
 use garden_build_core::context::Context;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Caveat, EventSink, ImageFlag, PlannedObject,
-    Pushed, Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Caveat, EventSink, ImageFlag,
+    ImageReference, PlannedObject, Pushed, Result, SweepReport,
 };
 use garden_cluster::{
     BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, sweep,
@@ -34,8 +34,15 @@ pub struct KanikoBackend {
 /// What a build's objects are made of, besides the settings.
 struct Prepared {
     lease: Lease,
-    docker_config: Option<SecretString>,
+    logins: Option<Logins>,
     fetch: Option<Fetch>,
+}
+
+/// The registry credentials that the build's pod gets.
+struct Logins {
+    docker_config: SecretString,
+    /// Whether there is a password for the executor's own image.
+    are_for_image: bool,
 }
 
 /// How the build's pod fetches its context.
@@ -48,7 +55,9 @@ struct Fetch {
 impl KanikoBackend {
     /// Builds in pods of `cluster`, as `settings` say. Pods get `credentials`.
     pub fn new(cluster: Cluster, settings: Settings, credentials: RegistryCredentials) -> Self {
-        let service = settings.service().map(|settings| ContextService::new(cluster.clone(), settings));
+        let service = settings.service();
+        let service =
+            service.map(|settings| ContextService::new(cluster.clone(), settings, credentials.clone()));
         Self { cluster, settings, credentials, service }
     }
 
@@ -62,14 +71,13 @@ impl KanikoBackend {
         let step = cx.events.step(format!("prepare Namespace {}", self.namespace()));
         let prepared = cx.until_stopped(Box::pin(self.prepare(job, cx, step.events()))).await;
         let prepared = step.end(prepared)?;
-        let Prepared { lease, docker_config, fetch } = prepared;
+        let Prepared { lease, logins, fetch } = prepared;
         let (key, address) = fetch.as_ref().map(|fetch| (fetch.key.clone(), fetch.address.clone())).unzip();
         // Goes on by itself while the pod is created and starts.
         let upload = fetch.map(|fetch| fetch.announced.send(job.context.clone(), cx.events.clone()));
         // Not interrupted: an object whose creation is still under way cannot be deleted for sure.
         let ownership = lease.ownership();
-        let created =
-            self.create(job, &ownership, docker_config.as_ref(), key.as_ref(), address.as_deref()).await;
+        let created = self.create(job, &ownership, logins.as_ref(), key.as_ref(), address.as_deref()).await;
         let outcome = match created {
             Ok(()) => {
                 let (namespace, name) = (self.namespace(), &spec::pod_name(job));
@@ -92,9 +100,9 @@ impl KanikoBackend {
             self.cluster.ensure_namespace(&self.settings.namespace).await?;
             Ok(None)
         };
-        let (fetch, lease, docker_config) =
-            tokio::join!(fetch, Lease::start(&self.cluster, &job.id), self.docker_config(job, cx),);
-        Ok(Prepared { fetch: fetch?, lease: lease?, docker_config: docker_config? })
+        let (fetch, lease, logins) =
+            tokio::join!(fetch, Lease::start(&self.cluster, &job.id), self.logins(job, cx));
+        Ok(Prepared { fetch: fetch?, lease: lease?, logins: logins? })
     }
 
     /// Finds the context service, and tells it of the pod that is to come.
@@ -111,7 +119,7 @@ impl KanikoBackend {
 
     /// Reads the registry credentials. What a credential helper here knows is written out, as the executor has
     /// few helpers and other rights.
-    async fn docker_config(&self, job: &BuildJob, cx: &BuildContext) -> Result<Option<SecretString>> {
+    async fn logins(&self, job: &BuildJob, cx: &BuildContext) -> Result<Option<Logins>> {
         if !self.settings.has_credentials() {
             return Ok(None);
         }
@@ -123,18 +131,26 @@ impl KanikoBackend {
         for warning in warnings {
             cx.events.warn(warning.to_string(), None);
         }
-        Ok(Some(docker_config))
+        // Of what is no image's name, the node speaks.
+        let image = self.settings.options.image.parse::<ImageReference>().ok();
+        let are_for_image =
+            image.is_some_and(|image| credentials.have_password(image.registry(), image.repository()));
+        Ok(Some(Logins { docker_config, are_for_image }))
     }
 
     async fn create(
         &self,
         job: &BuildJob,
         ownership: &Ownership,
-        docker_config: Option<&SecretString>,
+        logins: Option<&Logins>,
         key: Option<&Key>,
         address: Option<&str>,
     ) -> Result<()> {
-        let pod = spec::pod(&self.settings, job, ownership, address)?;
+        let mut pod = spec::pod(&self.settings, job, ownership, address)?;
+        if logins.is_some_and(|logins| !logins.are_for_image) {
+            spec::pull_without_secret(&mut pod);
+        }
+        let docker_config = logins.map(|logins| &logins.docker_config);
         let secret = spec::secret(&self.settings, job, ownership, docker_config, key);
         if let Some(account) = spec::service_account(&self.settings) {
             self.cluster.apply(&account).await?;
@@ -236,12 +252,14 @@ impl Backend for KanikoBackend {
         let mut objects = vec![PlannedObject::of(description, &new_namespace(&self.settings.namespace))?];
         if let Some(settings) = self.settings.service() {
             let name = service::NAME;
+            let (pull_secrets, copies) = self.credentials.plan_for(namespace, &[&settings.image])?;
+            objects.extend(copies);
             if let Some(claim) = service::claim(&settings) {
                 let description = format!("PersistentVolumeClaim {namespace}/{name}, unless it exists");
                 objects.push(PlannedObject::of(description, &claim)?);
             }
             let description = format!("Deployment {namespace}/{name}, unless it exists");
-            objects.push(PlannedObject::of(description, &service::deployment(&settings))?);
+            objects.push(PlannedObject::of(description, &service::deployment(&settings, &pull_secrets))?);
         }
         if let Some(account) = spec::service_account(&self.settings) {
             let description = format!("ServiceAccount {namespace}/{BUILDER_SERVICE_ACCOUNT}");

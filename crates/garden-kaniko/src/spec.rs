@@ -30,7 +30,8 @@ pub(crate) const REMEDIES: Remedies = Remedies {
     disk_limit: "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
     scheduling: "check `kaniko.nodeSelector`, `kaniko.tolerations` and `resources.builder.requests` against the cluster's nodes",
     port: None,
-    image: "check `kaniko.image`, and that nodes can reach its registry: `imagePullSecrets` of the builders' own namespace are used for that",
+    image: "check `kaniko.image`, and that nodes can reach its registry: a user and a password for that in one of `imagePullSecrets` are used \
+            to pull it",
     start: "check `kaniko.image` and `kaniko.annotations` against what the cluster allows",
     quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
     limit_range: "set amounts in `resources.builder` that the namespace's LimitRange allows",
@@ -120,7 +121,6 @@ impl Settings {
             tolerations: tolerations.clone(),
             annotations: annotations.clone(),
             storage: self.service_storage.clone(),
-            pull_secrets: self.pull_secrets.clone(),
         })
     }
 }
@@ -182,6 +182,15 @@ pub fn service_account(settings: &Settings) -> Option<ServiceAccount> {
     builder_service_account(&settings.namespace.name, &settings.options.service_account_annotations)
 }
 
+/// Has the node of `pod` pull the image without the build's secret, as it has no password for that. A pod that names a secret has no others: not
+/// those of its service account.
+/// Source: Kubernetes 1.34, `plugin/pkg/admission/serviceaccount/admission.go`.
+pub(crate) fn pull_without_secret(pod: &mut Pod) {
+    if let Some(spec) = &mut pod.spec {
+        spec.image_pull_secrets = None;
+    }
+}
+
 /// Makes `pod` the owner of `secret`, so that the cluster removes the secret with the pod.
 pub fn own_secret(secret: &mut Secret, pod: &Pod) {
     secret.metadata.owner_references = Some(vec![OwnerReference {
@@ -194,7 +203,7 @@ pub fn own_secret(secret: &mut Secret, pod: &Pod) {
 }
 
 /// Returns the build's pod. It fetches its context from the context service at the address `service`, or waits for it on its
-/// stdin if there is none.
+/// stdin if there is none. Its node pulls the image with the build's secret, if there are credentials.
 ///
 /// # Errors
 /// If `extraFlags` of the provider or of the request cannot be used.

@@ -126,6 +126,14 @@ impl Credentials {
         self.entries.identity(registry, repository)
     }
 
+    /// Tells whether there are a user and a password for `repository` at `registry`. The nodes of a cluster pull with nothing else: they
+    /// run none of the helpers that a Secret names, and know no tokens.
+    ///
+    /// Source: Kubernetes 1.34, `pkg/credentialprovider/config.go` (`dockerConfigEntryWithAuth`).
+    pub fn have_password(&self, registry: &str, repository: &str) -> bool {
+        self.entries.have_password(registry, repository)
+    }
+
     /// Finds what to log in with for `repository` at `registry`; an empty repository stands for all.
     /// Runs the credential helpers of this machine where the configuration leaves it to them.
     pub async fn login(&self, registry: &str, repository: &str) -> Found {
@@ -217,6 +225,37 @@ mod tests {
         assert_eq!(origin(&all, "registry.example", "other/api").as_deref(), Some("host"));
         assert_eq!(origin(&all, "other.example", "team/api").as_deref(), Some("glob"));
         assert_eq!(origin(&all, "elsewhere.test", "team/api"), None);
+    }
+
+    #[test]
+    fn nodes_pull_with_a_password_and_with_nothing_else() {
+        let config = r#"{
+            "auths": {
+                "*.example": { "username": "user", "password": "s3cret" },
+                "token.test": { "identitytoken": "t" },
+                "bearer.test": { "registrytoken": "t" },
+                "https://index.docker.io/v1/": { "auth": "dXNlcjpzM2NyZXQ=" },
+                "paths.test/team": { "username": "user", "password": "s3cret" },
+                "logged.in.test": {}
+            },
+            "credHelpers": { "r.example": "ecr-login", "helper.test": "ecr-login" },
+            "credsStore": "desktop"
+        }"#;
+        let all = Credentials::from_docker_config_json(config.as_bytes(), "a secret").expect("valid");
+        for (registry, repository, expected) in [
+            // Though a helper comes first for others.
+            ("r.example", "a", true),
+            ("docker.io", "moby/buildkit", true),
+            ("paths.test", "team/api", true),
+            ("paths.test", "other/api", false),
+            ("token.test", "a", false),
+            ("bearer.test", "a", false),
+            ("helper.test", "a", false),
+            ("logged.in.test", "a", false),
+            ("elsewhere.test", "a", false),
+        ] {
+            assert_eq!(all.have_password(registry, repository), expected, "{registry}/{repository}");
+        }
     }
 
     #[test]

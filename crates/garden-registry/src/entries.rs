@@ -58,6 +58,13 @@ impl Entries {
         }
     }
 
+    /// Tells whether a user and a password are among the logins for a repository, whatever helpers there are.
+    pub(crate) fn have_password(&self, registry: &str, repository: &str) -> bool {
+        self.logins.iter().any(|(key, entry)| {
+            key.matches(registry, repository) && matches!(entry.value, Login::Password { .. })
+        })
+    }
+
     /// Returns where a login for a repository may come from, the most specific first. A helper comes
     /// before a login with the same key, and stores are for what has no entry, as in docker/cli.
     pub(crate) fn sources(&self, registry: &str, repository: &str) -> Vec<Source<'_>> {

@@ -31,7 +31,7 @@ fn builder_by(project: &Project, route: Route) -> Builder {
         (project.provider.namespace.clone(), project.provider.resources.builder.clone());
     let registry = project.provider.deployment_registry.as_ref().unwrap();
     let target = PushTarget::read("deploymentRegistry", registry).unwrap();
-    let settings = Settings::new(options, namespace, resources, &target, Vec::new()).unwrap();
+    let settings = Settings::new(options, namespace, resources, &target).unwrap();
     let cluster = Cluster::new(project.client.clone());
     let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
     let backend = BuildkitBackend::new(cluster, settings.route(route), credentials);

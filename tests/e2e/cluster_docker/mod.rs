@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::site::installing::{init, refused};
+use crate::site::private_images::with_a_secret_elsewhere;
 use crate::site::{
     Project, build_with_events, client_with_role, in_project, shown, steps, variable, warnings,
 };
@@ -24,16 +25,20 @@ use crate::site::{
 /// Uses a daemon in the project's own namespace, with a volume that goes with the test.
 async fn in_project_with_daemon(name: &str, test: impl AsyncFnOnce(&mut Project)) {
     in_project(name, async |project| {
-        let mut options = ClusterDockerOptions::default();
-        options.image = Some(variable("GARDEN_TEST_DOCKER_IMAGE"));
-        project.provider.build_mode = BuildMode::ClusterDocker(options);
-        project.provider.garden_system_namespace.clone_from(&project.namespace);
-        project.provider.storage.builder = project.make_volume().await;
-        test(project).await;
-        remove_daemon(project).await;
-        project.remove_volume().await;
+        with_daemon(project, test).await;
     })
     .await;
+}
+
+async fn with_daemon(project: &mut Project, test: impl AsyncFnOnce(&mut Project)) {
+    let mut options = ClusterDockerOptions::default();
+    options.image = Some(variable("GARDEN_TEST_DOCKER_IMAGE"));
+    project.provider.build_mode = BuildMode::ClusterDocker(options);
+    project.provider.garden_system_namespace.clone_from(&project.namespace);
+    project.provider.storage.builder = project.make_volume().await;
+    test(project).await;
+    remove_daemon(project).await;
+    project.remove_volume().await;
 }
 
 async fn remove_daemon(project: &Project) {
@@ -219,6 +224,25 @@ async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
         let (image, events) = build_with_events(&builder, project.request()).await;
         image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
         assert_eq!(warnings(&events), <[&str; 0]>::default());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_private_image_is_pulled_with_a_secret_of_another_namespace() {
+    with_a_secret_elsewhere("cd-private", async |owner, project| {
+        with_daemon(project, async |project| {
+            let private = project.private_copy_of(&variable("GARDEN_TEST_DOCKER_IMAGE"), "docker:28-dind");
+            options(project).image = Some(private);
+            let documents = include_str!("../../../examples/cluster-init-role.yaml");
+            let installer = client_with_role(project, documents, "garden-init").await;
+            owner.share_secret_with(project, "garden-init").await;
+            init(&Builder::with_client(project.provider.clone(), installer).unwrap()).await.unwrap();
+            project.assert_has_copy_of_secret(owner).await;
+            project.dockerfile(&format!("RUN echo {}\n", project.namespace));
+            project.builder().build(project.request()).await.unwrap();
+        })
+        .await;
     })
     .await;
 }

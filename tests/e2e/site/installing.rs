@@ -5,7 +5,9 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use garden_build::{Builder, Error, Initialized};
-use garden_cluster::{Cluster, InClusterRegistry, RegistryRemedies, RegistrySettings, RegistryWords};
+use garden_cluster::{
+    Cluster, InClusterRegistry, RegistryCredentials, RegistryRemedies, RegistrySettings, RegistryWords,
+};
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Pod, ResourceQuota};
 use kube::Api;
@@ -65,8 +67,10 @@ pub(crate) async fn refused(project: &Project) -> Error {
 impl Project {
     /// Returns the registry in the cluster, for what the facade does not show of it.
     pub(crate) fn in_cluster_registry(&self) -> InClusterRegistry {
-        let settings = RegistrySettings::new(&self.provider);
-        InClusterRegistry::new(Cluster::new(self.client.clone()), settings, &WORDS)
+        let (cluster, settings) = (Cluster::new(self.client.clone()), RegistrySettings::new(&self.provider));
+        let secrets = self.provider.image_pull_secrets.clone();
+        let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", secrets);
+        InClusterRegistry::new(cluster, settings, credentials, &WORDS)
     }
 
     /// Removes the proxies of the registry in the project's own namespace, if there are any, and waits until they have left the nodes' port.

@@ -1,9 +1,9 @@
 //! The cluster and registries under test, and what tests do with them.
 //!
 //! Begin with [`in_project`]: a namespace, an open registry and a context directory of the test's own. What a [`Project`] can do is in
-//! the rooms by what it is done to: `project` (settings, files), `secrets`, `pods`, `volume`. `events` follows builds, `leftovers`
-//! says what they leave, `registry` asks a registry without any code of ours, `clients` and `proxy` are other ways to the cluster,
-//! `builder_proxy` is what builders have before them, and `webhook` is what a cluster adds to pods.
+//! the rooms by what it is done to: `project` (settings, files), `secrets`, `private_images`, `pods`, `volume`. `events` follows builds,
+//! `leftovers` says what they leave, `registry` asks a registry without any code of ours, `clients` and `proxy` are other ways to the
+//! cluster, `builder_proxy` is what builders have before them, and `webhook` is what a cluster adds to pods.
 
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
@@ -19,6 +19,7 @@ mod leftovers;
 mod noise;
 pub(crate) mod own_process;
 mod pods;
+pub(crate) mod private_images;
 mod project;
 pub(crate) mod proxy;
 pub(crate) mod registry;

@@ -1,7 +1,7 @@
 //! The pod of the daemon.
 
 use garden_cluster::{
-    builder_service_account_name, lost_node_tolerations, own_pull_secrets, resource_requirements,
+    builder_service_account_name, lost_node_tolerations, pull_secret_references, resource_requirements,
     service_labels, tolerations,
 };
 use k8s_openapi::api::core::v1::{
@@ -74,7 +74,7 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         tolerations: Some(
             tolerations(&options.tolerations).into_iter().chain(lost_node_tolerations()).collect(),
         ),
-        image_pull_secrets: Some(own_pull_secrets(&settings.namespace.name, &settings.pull_secrets)),
+        image_pull_secrets: Some(pull_secret_references(&settings.pull_secrets)),
         security_context,
         volumes: Some(volumes),
         ..PodSpec::default()

@@ -3,21 +3,28 @@
 use std::time::Duration;
 
 use garden_build_core::EventSink;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, Secret, Service};
+use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, Deployment};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, PodSpec, Secret, Service};
 use tokio::time::{Instant, sleep};
 
-use super::{InClusterRegistry, ServerRun, judge, spec};
+use super::{InClusterRegistry, RegistrySettings, ServerRun, judge, spec};
 use crate::api::ClusterError;
 use crate::service::deployment::{refuse_foreign, too_late};
 use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
-use crate::service::{DeploymentWords, service_selector};
+use crate::service::{DeploymentWords, pod_of, service_selector, unpulled};
 
 /// How often the registry itself is asked whether it takes pushes, which no object of the cluster shows.
 const POLL: Duration = Duration::from_millis(500);
 
 /// How long a collection may take. The registry goes on with it whether somebody waits or not.
 pub(super) const LONGEST_COLLECTION: Duration = Duration::from_secs(60 * 60);
+
+/// What the cluster has of the registry.
+struct Live {
+    has_secret: bool,
+    /// The pods of its templates, that of the proxies as well.
+    pods: Vec<PodSpec>,
+}
 
 impl InClusterRegistry {
     /// Whether it is installed, by us; whether it serves is another question.
@@ -28,16 +35,18 @@ impl InClusterRegistry {
         self.service().is_installed().await
     }
 
-    /// Creates the registry's objects, or changes those that are there to what the settings say. Images stay.
+    /// Creates the registry's objects, or changes those that are there to what the settings say. Images stay. So do the Secrets with
+    /// which other projects have nodes pull the same image.
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached, or an object of one of the names is not ours: then nothing is
     /// changed.
     pub async fn apply(&self, events: &EventSink) -> Result<(), ClusterError> {
-        let (cluster, settings) = (&self.cluster, &self.settings);
-        cluster.ensure_namespace(&settings.namespace).await?;
-        let has_secret = Box::pin(self.refuse_foreign()).await?;
-        if !has_secret {
+        let cluster = &self.cluster;
+        cluster.ensure_namespace(&self.settings.namespace).await?;
+        let live = Box::pin(self.refuse_foreign()).await?;
+        let settings = &Box::pin(self.with_pull_secrets(&live, events)).await?;
+        if !live.has_secret {
             let random =
                 [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|id| id.simple().to_string()).concat();
             cluster.create(&spec::secret(settings, random)).await?;
@@ -51,10 +60,10 @@ impl InClusterRegistry {
         Ok(())
     }
 
-    /// Says whether the Secret exists. All objects are looked at before the first is changed.
-    async fn refuse_foreign(&self) -> Result<bool, ClusterError> {
+    /// Looks at all objects before the first is changed.
+    async fn refuse_foreign(&self) -> Result<Live, ClusterError> {
         let (service, name) = (self.service(), Self::NAME);
-        let (secret, ..) = tokio::try_join!(
+        let (secret, _, _, _, deployment, daemon_set) = tokio::try_join!(
             service.own::<Secret>(name),
             service.own::<ConfigMap>(name),
             service.own::<PersistentVolumeClaim>(name),
@@ -62,7 +71,29 @@ impl InClusterRegistry {
             service.own::<Deployment>(name),
             service.own::<DaemonSet>(Self::PROXY),
         )?;
-        Ok(secret.is_some())
+        // Optional in some versions of the Kubernetes API only.
+        let proxies: Option<&DaemonSetSpec> = daemon_set.as_ref().and_then(|proxies| (&proxies.spec).into());
+        let proxy = proxies.and_then(|proxies| proxies.template.spec.as_ref());
+        let pods = [deployment.as_ref().and_then(pod_of), proxy].into_iter().flatten().cloned().collect();
+        Ok(Live { has_secret: secret.is_some(), pods })
+    }
+
+    /// Brings what nodes need to pull the image, and has those pods made anew that they could not pull it for.
+    async fn with_pull_secrets(
+        &self,
+        live: &Live,
+        events: &EventSink,
+    ) -> Result<RegistrySettings, ClusterError> {
+        let brought = self.credentials.bring_to(self.namespace(), &[&self.settings.image]).await;
+        brought.warn(events);
+        if brought.have_changed() {
+            let service = self.service();
+            let (pods, proxies) = tokio::try_join!(service.pods(), self.proxies())?;
+            unpulled::end(&self.cluster, self.namespace(), &[pods, proxies].concat(), events).await;
+        }
+        let beside = |pod| brought.names_beside(Some(pod));
+        let pull_secrets = live.pods.iter().flat_map(beside).chain(brought.names_beside(None)).collect();
+        Ok(RegistrySettings { pull_secrets, ..self.settings.clone() })
     }
 
     /// Waits until the registry answers to this machine, and on every node.

@@ -13,12 +13,13 @@
 //! * `storage`: what is on its volume.
 //! * `images_in_use`: which images workloads name, that a clean-up has to keep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use garden_config::{Namespace, PersistentStorage, ProviderConfig, Resources, SecretRef, Toleration};
+use garden_config::{Namespace, PersistentStorage, ProviderConfig, Resources, Toleration};
 use k8s_openapi::api::core::v1::Container;
 
 use crate::api::Cluster;
+use crate::registries::RegistryCredentials;
 use crate::service::{ManagedDeployment, service_selector};
 
 mod check;
@@ -51,8 +52,8 @@ pub struct RegistrySettings {
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the proxies tolerate, besides `garden-system=true:NoSchedule`.
     pub proxy_tolerations: Vec<Toleration>,
-    /// The Secrets for pulling its image. Only those in its namespace can be used for that.
-    pub pull_secrets: Vec<SecretRef>,
+    /// The names of the Secrets in its namespace with which nodes pull its image. None are known before they are brought there.
+    pub pull_secrets: BTreeSet<String>,
 }
 
 impl RegistrySettings {
@@ -65,7 +66,7 @@ impl RegistrySettings {
             storage: provider.storage.registry.clone(),
             node_selector: provider.system_node_selector.clone(),
             proxy_tolerations: provider.registry_proxy_tolerations.clone(),
-            pull_secrets: provider.image_pull_secrets.clone(),
+            pull_secrets: BTreeSet::new(),
         }
     }
 
@@ -81,6 +82,7 @@ impl RegistrySettings {
 pub struct InClusterRegistry {
     cluster: Cluster,
     settings: RegistrySettings,
+    credentials: RegistryCredentials,
     words: &'static RegistryWords,
 }
 
@@ -103,9 +105,15 @@ impl InClusterRegistry {
     /// Where the registry keeps its images, in its container.
     pub const STORAGE: &str = "/var/lib/registry";
 
-    /// Describes the registry of `cluster` that `settings` are about; what is said of it has these `words`.
-    pub fn new(cluster: Cluster, settings: RegistrySettings, words: &'static RegistryWords) -> Self {
-        Self { cluster, settings, words }
+    /// Describes the registry of `cluster` that `settings` are about. Nodes pull its image with `credentials`; what is said of it has these
+    /// `words`.
+    pub fn new(
+        cluster: Cluster,
+        settings: RegistrySettings,
+        credentials: RegistryCredentials,
+        words: &'static RegistryWords,
+    ) -> Self {
+        Self { cluster, settings, credentials, words }
     }
 
     /// Returns where builders within the cluster, and [`ClusterDialer`](crate::ClusterDialer), reach it, by plain

@@ -27,8 +27,6 @@ pub use last_words::{LAST_WORDS_PATIENCE, last_words};
 pub use log::follow_log;
 pub use missing_program::missing_program;
 pub(crate) use patience::Patience;
-pub use scheduling::{
-    lost_node_tolerations, own_pull_secrets, resource_requirements, system_tolerations, tolerations,
-};
+pub use scheduling::{lost_node_tolerations, resource_requirements, system_tolerations, tolerations};
 pub use service_account::{BUILDER_SERVICE_ACCOUNT, builder_service_account, builder_service_account_name};
 pub use stream::PodStream;

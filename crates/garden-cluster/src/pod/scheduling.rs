@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use garden_config::{ResourceAmounts, Resources, SecretRef, Toleration};
+use garden_config::{ResourceAmounts, Resources, Toleration};
 use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// Returns what a builder's container may use at most and is sure to get.
@@ -52,16 +52,6 @@ pub fn lost_node_tolerations() -> impl Iterator<Item = core::Toleration> {
             ..core::Toleration::default()
         }
     })
-}
-
-/// Returns those of `secrets` that a pod in `namespace` can use to pull its own image, in an order that does not
-/// depend on how they were given: Garden's own daemon was restarted when two clients named the same ones in another order.
-pub fn own_pull_secrets(namespace: &str, secrets: &[SecretRef]) -> Vec<LocalObjectReference> {
-    let usable = |secret: &&SecretRef| secret.namespace == namespace;
-    let mut names: Vec<&str> = secrets.iter().filter(usable).map(|secret| secret.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    names.into_iter().map(|name| LocalObjectReference { name: name.to_owned() }).collect()
 }
 
 fn with_own_taint(configured: &[Toleration], key: &str) -> Vec<core::Toleration> {

@@ -12,7 +12,7 @@ use garden_registry::{CredentialHelpers, Credentials};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::pull_secrets::read_pull_secrets;
+use super::pull_secrets::{PullSecret, merged, read_pull_secrets};
 use crate::api::Cluster;
 
 /// How long what was read counts, unless it is [expired](RegistryCredentials::expire) before: as long as what a credential
@@ -50,10 +50,18 @@ enum Source {
 }
 
 struct Read {
-    credentials: Arc<Credentials>,
+    reading: Reading,
     /// When the reading began, and how often they had expired by then. What changed later may not be in it.
     began: Instant,
     expired: u64,
+}
+
+/// What was read.
+#[derive(Clone)]
+pub(super) struct Reading {
+    credentials: Arc<Credentials>,
+    /// The Secrets that they are from, in their order.
+    pub(super) secrets: Arc<[PullSecret]>,
 }
 
 impl RegistryCredentials {
@@ -84,8 +92,8 @@ impl RegistryCredentials {
     ///
     /// # Errors
     /// If a Secret or the command's configuration cannot be read.
-    pub fn read(&self) -> BoxFuture<'_, Result<Arc<Credentials>>> {
-        self.read_within(COUNTS)
+    pub async fn read(&self) -> Result<Arc<Credentials>> {
+        Ok(self.reading().await?.credentials)
     }
 
     /// Returns what counts now for a builder, which may ask in the course of a build: what [`read`](Self::read) returns, but at most two
@@ -93,43 +101,62 @@ impl RegistryCredentials {
     ///
     /// # Errors
     /// If a Secret or the command's configuration cannot be read.
-    pub fn read_for_builder(&self) -> BoxFuture<'_, Result<Arc<Credentials>>> {
-        self.read_within(COUNTS_FOR_BUILDERS)
+    pub async fn read_for_builder(&self) -> Result<Arc<Credentials>> {
+        Ok(self.read_within(COUNTS_FOR_BUILDERS).await?.credentials)
     }
 
-    fn read_within(&self, longest: Duration) -> BoxFuture<'_, Result<Arc<Credentials>>> {
+    /// Returns what [`read`](Self::read) does, with the Secrets that it is from.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) async fn reading(&self) -> Result<Reading> {
+        self.read_within(COUNTS).await
+    }
+
+    /// Returns the Secrets that they are from, which cluster has them, and which option names them. Reads nothing.
+    pub(super) fn named(&self) -> (&Cluster, &'static str, &[SecretRef]) {
+        match &self.0.source {
+            Source::Secrets { cluster, field, secrets } => (cluster, field, secrets),
+            Source::DockerCommand { besides } => besides.named(),
+        }
+    }
+
+    fn read_within(&self, longest: Duration) -> BoxFuture<'_, Result<Reading>> {
         // Boxed, as the source may be another one of these.
         Box::pin(async move {
             let mut read = self.0.read.lock().await;
             let expired = self.0.expired.load(Ordering::SeqCst);
             let counts = |read: &&Read| read.expired == expired && read.began.elapsed() < longest;
             if let Some(read) = read.as_ref().filter(counts) {
-                return Ok(Arc::clone(&read.credentials));
+                return Ok(read.reading.clone());
             }
             let began = Instant::now();
-            let now = self.0.source.read(longest).await?;
-            let credentials = match read.take() {
+            let (now, secrets) = self.0.source.read(longest).await?;
+            let credentials = match read.take().map(|read| read.reading.credentials) {
                 // What a helper answers may have changed though its name has not.
-                Some(before) if *before.credentials == now && !now.name_helpers() => before.credentials,
+                Some(before) if *before == now && !now.name_helpers() => before,
                 _ => Arc::new(now),
             };
-            *read = Some(Read { credentials: Arc::clone(&credentials), began, expired });
-            Ok(credentials)
+            let reading = Reading { credentials, secrets };
+            *read = Some(Read { reading: reading.clone(), began, expired });
+            Ok(reading)
         })
     }
 }
 
 impl Source {
-    async fn read(&self, longest: Duration) -> Result<Credentials> {
+    async fn read(&self, longest: Duration) -> Result<(Credentials, Arc<[PullSecret]>)> {
         match self {
             Self::Secrets { cluster, field, secrets } => {
-                Ok(read_pull_secrets(cluster, field, secrets).await?)
+                let read = read_pull_secrets(cluster, field, secrets).await?;
+                Ok((merged(&read), read.into()))
             }
             Self::DockerCommand { besides } => {
-                let mut known = Credentials::clone(&*besides.read_within(longest).await?);
+                let Reading { credentials, secrets } = besides.read_within(longest).await?;
+                let mut known = Credentials::clone(&*credentials);
                 known.merge(Credentials::from_docker_cli()?);
                 // Not those of `besides`, which may be the same as before, with what helpers answered then.
-                Ok(known.with_helpers(CredentialHelpers::new()))
+                Ok((known.with_helpers(CredentialHelpers::new()), secrets))
             }
         }
     }

@@ -69,17 +69,9 @@ pub async fn ensure_pull_secrets(
     secrets: &[SecretRef],
     namespace: &str,
 ) -> Result<Vec<EnsuredSecret>, ClusterError> {
-    let mut by_name: BTreeMap<&str, &SecretRef> = BTreeMap::new();
-    let (mut wanted, mut ensured, mut failures) = (Vec::new(), Vec::new(), Vec::new());
-    for secret in secrets {
-        match by_name.get(secret.name.as_str()) {
-            None => wanted.push(secret),
-            Some(other) if *other == secret => {}
-            Some(other) => failures.push(namesakes(field, other, secret, namespace)),
-        }
-        by_name.entry(&secret.name).or_insert(secret);
-    }
-    let ensuring = wanted.iter().map(|secret| ensure_one(cluster, field, secret, namespace));
+    let (wanted, mut failures) = distinct(field, secrets, |secret| secret, namespace);
+    let mut ensured = Vec::new();
+    let ensuring = wanted.into_iter().map(|secret| ensure_one(cluster, field, secret, namespace));
     for outcome in join_all(ensuring).await {
         match outcome {
             Ok(secret) => ensured.push(secret),
@@ -92,6 +84,30 @@ pub async fn ensure_pull_secrets(
     }
 }
 
+/// Leaves out of `secrets` what is the same Secret as one before it. One of the same name in another namespace, of which there can be no copy
+/// besides, is a failure.
+pub(super) fn distinct<'a, T>(
+    field: &str,
+    secrets: impl IntoIterator<Item = &'a T>,
+    reference: impl Fn(&T) -> &SecretRef,
+    namespace: &str,
+) -> (Vec<&'a T>, Vec<ClusterError>) {
+    let mut by_name: BTreeMap<&str, &SecretRef> = BTreeMap::new();
+    let (mut wanted, mut failures) = (Vec::new(), Vec::new());
+    for secret in secrets {
+        let named = reference(secret);
+        match by_name.get(named.name.as_str()) {
+            None => {
+                by_name.insert(&named.name, named);
+                wanted.push(secret);
+            }
+            Some(other) if *other == named => {}
+            Some(other) => failures.push(namesakes(field, other, named, namespace)),
+        }
+    }
+    (wanted, failures)
+}
+
 async fn ensure_one(
     cluster: &Cluster,
     field: &str,
@@ -102,14 +118,28 @@ async fn ensure_one(
         SecretCopy::NotNeeded
     } else {
         let source = existing(cluster, field, reference).await?;
-        copy(cluster, field, &copy_of(source, reference, namespace)).await?
+        copy(cluster, field, source, reference, namespace).await?
     };
     Ok(EnsuredSecret { source: reference.clone(), copy })
 }
 
+/// Makes sure that `namespace` has a copy of `source`, which is the Secret called `reference` as it was read.
+///
+/// # Errors
+/// If the copy may not be read or written, or its name is taken.
+pub(super) async fn copy(
+    cluster: &Cluster,
+    field: &str,
+    source: Secret,
+    reference: &SecretRef,
+    namespace: &str,
+) -> Result<SecretCopy, ClusterError> {
+    bring_in_line(cluster, field, &copy_of(source, reference, namespace)).await
+}
+
 /// Brings the cluster's copy in line with `wanted`. Every write depends on what was read, so that nothing is
 /// overwritten which came to be there in between.
-async fn copy(cluster: &Cluster, field: &str, wanted: &Secret) -> Result<SecretCopy, ClusterError> {
+async fn bring_in_line(cluster: &Cluster, field: &str, wanted: &Secret) -> Result<SecretCopy, ClusterError> {
     let (namespace, name) = names(&wanted.metadata);
     let api = cluster.api::<Secret>(namespace);
     let mut tries = 1;
@@ -181,7 +211,7 @@ fn step(wanted: &Secret, current: Option<Secret>) -> Step {
 }
 
 /// Returns the copy of `source` in `namespace`: its type and its data, and what marks it as ours.
-fn copy_of(source: Secret, reference: &SecretRef, namespace: &str) -> Secret {
+pub(super) fn copy_of(source: Secret, reference: &SecretRef, namespace: &str) -> Secret {
     let copied_from = format!("{}/{}", reference.namespace, reference.name);
     Secret {
         metadata: ObjectMeta {

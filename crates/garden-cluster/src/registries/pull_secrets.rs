@@ -1,3 +1,5 @@
+//! Reads the Secrets that hold the credentials of registries.
+
 use futures::future::try_join_all;
 use garden_config::SecretRef;
 use garden_registry::Credentials;
@@ -7,11 +9,18 @@ use crate::api::{Cluster, ClusterError};
 
 /// Data keys of the two kinds of registry secret.
 /// Source: Kubernetes, "Secrets", section "Docker config Secrets".
-const DOCKER_CONFIG_JSON: &str = ".dockerconfigjson";
+pub(super) const DOCKER_CONFIG_JSON: &str = ".dockerconfigjson";
 const LEGACY_DOCKERCFG: &str = ".dockercfg";
 
-/// Reads the registry credentials of `secrets`, which the option `field` names, and merges them; of two for the same registry, the
-/// later one wins.
+/// A Secret with registry credentials, as it was read. Nothing of it is ever shown but its name.
+pub(super) struct PullSecret {
+    pub(super) reference: SecretRef,
+    pub(super) credentials: Credentials,
+    /// What the cluster has.
+    pub(super) object: Secret,
+}
+
+/// Reads `secrets`, which the option `field` names.
 ///
 /// # Errors
 /// If a secret does not exist, may not be read, or holds no registry credentials; the message names
@@ -20,27 +29,28 @@ pub(super) async fn read_pull_secrets(
     cluster: &Cluster,
     field: &str,
     secrets: &[SecretRef],
-) -> Result<Credentials, ClusterError> {
-    let read = try_join_all(secrets.iter().map(|secret| read_one(cluster, field, secret))).await?;
-    let mut merged = Credentials::default();
-    for credentials in read {
-        merged.merge(credentials);
-    }
-    Ok(merged)
+) -> Result<Vec<PullSecret>, ClusterError> {
+    try_join_all(secrets.iter().map(|secret| read_one(cluster, field, secret))).await
 }
 
-async fn read_one(
-    cluster: &Cluster,
-    field: &str,
-    reference: &SecretRef,
-) -> Result<Credentials, ClusterError> {
+/// Merges the credentials of `secrets`; of two for the same registry, the later one wins.
+pub(super) fn merged(secrets: &[PullSecret]) -> Credentials {
+    let mut merged = Credentials::default();
+    for secret in secrets {
+        merged.merge(secret.credentials.clone());
+    }
+    merged
+}
+
+async fn read_one(cluster: &Cluster, field: &str, reference: &SecretRef) -> Result<PullSecret, ClusterError> {
     let SecretRef { name, namespace, .. } = reference;
     let unusable = |reason: String| ClusterError::PullSecret { field: field.to_owned(), reason };
-    let data = existing(cluster, field, reference).await?.data.unwrap_or_default();
+    let object = existing(cluster, field, reference).await?;
+    let entry = |key: &str| object.data.as_ref().and_then(|data| data.get(key));
     let origin = format!("Secret {namespace}/{name}");
-    let credentials = if let Some(json) = data.get(DOCKER_CONFIG_JSON) {
+    let credentials = if let Some(json) = entry(DOCKER_CONFIG_JSON) {
         Credentials::from_docker_config_json(&json.0, &origin)
-    } else if let Some(json) = data.get(LEGACY_DOCKERCFG) {
+    } else if let Some(json) = entry(LEGACY_DOCKERCFG) {
         Credentials::from_legacy_dockercfg(&json.0, &origin)
     } else {
         return Err(unusable(format!(
@@ -48,7 +58,8 @@ async fn read_one(
              as `kubectl create secret docker-registry` makes it"
         )));
     };
-    credentials.map_err(|error| unusable(error.to_string()))
+    let credentials = credentials.map_err(|error| unusable(error.to_string()))?;
+    Ok(PullSecret { reference: reference.clone(), credentials, object })
 }
 
 /// Reads a Secret that has to exist, as the option `field` names it.

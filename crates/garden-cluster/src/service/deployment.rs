@@ -10,7 +10,8 @@ use crate::api::{Cluster, ClusterError, Namespaced, name_of};
 use crate::diagnosis::{Cause, Diagnosis};
 use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
 use crate::service::{
-    DaemonPod, DeploymentWords, claim, configuration, judge, outlived, replacement, rollout, service_selector,
+    DaemonPod, DeploymentWords, claim, configuration, judge, outlived, replacement, rollout,
+    service_selector, unpulled,
 };
 
 /// A Deployment of ours, whether it is installed or not.
@@ -64,6 +65,12 @@ impl ManagedDeployment {
     /// If the API server refuses or cannot be reached, or another program has made the Deployment.
     pub async fn look(&self) -> Result<(Option<Deployment>, Vec<Pod>), ClusterError> {
         tokio::try_join!(self.own::<Deployment>(self.words.name), self.pods())
+    }
+
+    /// Ends those of its `pods` that have not started and could not pull an image, now that nodes have what they need for that. Others take
+    /// their place, and try at once; the same ones would for minutes not try again. If they may not be ended, `events` hear.
+    pub async fn end_unpulled(&self, pods: &[Pod], events: &EventSink) {
+        unpulled::end(&self.cluster, &self.namespace, pods, events).await;
     }
 
     /// Makes sure of the claim to its volume. That it keeps a size which is not the wanted one, `events` hear.

@@ -7,7 +7,8 @@
 //! * `judge`: what the cluster shows of a pod, and what that means; `rollout` and `replacement` judge a whole Deployment by
 //!   it. Pure.
 //! * `wait`: until it serves, by watches.
-//! * `daemon`: the pod that takes a build, and its end; `outlived`: what keeps a pod when its daemon has ended.
+//! * `daemon`: the pod that takes a build, and its end; `outlived`: what keeps a pod when its daemon has ended; `unpulled`: pods
+//!   that could not pull their image before.
 
 mod claim;
 pub(crate) mod daemon;
@@ -17,6 +18,7 @@ mod objects;
 mod outlived;
 mod replacement;
 pub(crate) mod rollout;
+pub(crate) mod unpulled;
 pub(crate) mod wait;
 mod words;
 
@@ -25,5 +27,7 @@ pub use daemon::DaemonPod;
 pub use deployment::ManagedDeployment;
 pub use judge::{annotation, configured_at, is_refused, is_stopped, living};
 pub(crate) use objects::pod_template;
-pub use objects::{CONFIGURATION, configuration, service_deployment, service_labels, service_selector};
+pub use objects::{
+    CONFIGURATION, configuration, pod_of, service_deployment, service_labels, service_selector,
+};
 pub use words::{DeploymentWords, VolumeWords};

@@ -17,6 +17,13 @@ pub fn configuration(metadata: &ObjectMeta) -> &str {
     annotation(metadata, CONFIGURATION)
 }
 
+/// Returns the pod that a Deployment makes.
+pub fn pod_of(deployment: &Deployment) -> Option<&PodSpec> {
+    // Optional in some versions of the Kubernetes API only.
+    let spec: Option<&DeploymentSpec> = (&deployment.spec).into();
+    spec?.template.spec.as_ref()
+}
+
 /// Returns the labels of what belongs to our Deployment or `DaemonSet` called `name`, by which its pods are chosen. They are no
 /// marks of a build: no sweep after dead builds takes it for a leftover.
 pub fn service_labels(name: &str) -> BTreeMap<String, String> {

@@ -5,9 +5,11 @@ use std::time::Duration;
 use garden_build_core::{Error, ErrorKind, event_channel};
 use garden_build_testing::kubernetes::{Connection, FakeCluster};
 use garden_cluster::{
-    InClusterRegistry, MANAGED_BY_LABEL, RegistryRemedies, RegistrySettings, RegistryWords, service_labels,
+    Cluster, InClusterRegistry, MANAGED_BY_LABEL, RegistryCredentials, RegistryRemedies, RegistrySettings,
+    RegistryWords, service_labels,
 };
-use garden_config::ProviderConfig;
+use garden_config::{ProviderConfig, SecretRef};
+use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
@@ -36,13 +38,35 @@ const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
 
 /// A cluster with a node, whose pods run as soon as they are made, and a registry that is not installed.
 fn site() -> (FakeCluster, InClusterRegistry) {
-    let (fake, cluster) = fake();
+    let (fake, _) = fake();
     fake.run_deployments();
     fake.on_pod(async |pod| pod.run());
     fake.on_connection(serve);
+    let registry = registry(&fake, &[]);
+    (fake, registry)
+}
+
+/// A registry whose image is private, of a project whose `imagePullSecrets` are these of the namespace `ops`.
+fn registry(fake: &FakeCluster, names: &[&str]) -> InClusterRegistry {
     let mut provider = ProviderConfig::kubernetes("demo");
     NAMESPACE.clone_into(&mut provider.garden_system_namespace);
-    (fake, InClusterRegistry::new(cluster, RegistrySettings::new(&provider), &WORDS))
+    provider.in_cluster_registry.image = Some("private.example/registry:2".to_owned());
+    let cluster = Cluster::new(fake.client());
+    let secrets = names.iter().map(|name| SecretRef::new(*name).in_namespace("ops")).collect();
+    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", secrets);
+    InClusterRegistry::new(cluster, RegistrySettings::new(&provider), credentials, &WORDS)
+}
+
+/// Puts a Secret with a password for `registry` into the namespace `ops`. Returns its data.
+fn login(fake: &FakeCluster, name: &str, registry: &str, password: &str) -> Value {
+    let configuration = json!({ "auths": { registry: { "username": "user", "password": password } } });
+    let data = json!({ ".dockerconfigjson": ByteString(configuration.to_string().into_bytes()) });
+    fake.namespace("ops");
+    fake.put(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name, "namespace": "ops" },
+        "type": "kubernetes.io/dockerconfigjson", "data": data,
+    }));
+    data
 }
 
 /// The registry's server, which answers each question in the same way.
@@ -118,6 +142,46 @@ async fn a_registry_is_installed_and_serves_when_each_node_reaches_it() {
     registry.ready(&events).await.unwrap();
     assert_eq!(["secrets", "deployments", "daemonsets"].map(|plural| fake.objects(plural)), objects);
     assert_eq!(fake.created("pods").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_get_what_the_image_needs_and_another_project_takes_nothing_away() {
+    let (fake, without) = site();
+    let events = event_channel().0;
+    login(&fake, "push", "r.example", "one");
+    let expired = login(&fake, "pull", "private.example", "one");
+    registry(&fake, &["push", "pull"]).apply(&events).await.unwrap();
+    let specs = || {
+        let spec = |plural: &str, name: &str| fake.object(plural, NAMESPACE, name).unwrap()["spec"].clone();
+        [spec("deployments", NAME), spec("daemonsets", PROXY)]
+    };
+    let before = specs();
+    for spec in &before {
+        assert_eq!(spec["template"]["spec"]["imagePullSecrets"], json!([{ "name": "pull" }]));
+    }
+    let copied = || fake.object("secrets", NAMESPACE, "pull").unwrap()["data"].clone();
+    assert_eq!((copied(), fake.object("secrets", NAMESPACE, "push")), (expired, None));
+    without.apply(&events).await.unwrap();
+    assert_eq!(specs(), before);
+
+    // Pods that their nodes could not pull it for with what has expired make way, and those that run do not.
+    let stuck = |name: &str, app: &str| {
+        fake.put(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": name, "namespace": NAMESPACE, "labels": service_labels(app) },
+            "spec": { "containers": [{ "name": "main", "image": "private.example/registry:2" }] },
+        }));
+        fake.pod(NAMESPACE, name).unwrap().wait("main", "ImagePullBackOff", "401 Unauthorized");
+    };
+    run_proxy(&fake);
+    stuck("stuck-proxy", PROXY);
+    stuck("stuck-registry", NAME);
+    let renewed = login(&fake, "pull", "private.example", "two");
+    registry(&fake, &["pull"]).apply(&events).await.unwrap();
+    assert_eq!((copied(), specs()), (renewed, before));
+    let pods = fake.names("pods");
+    assert!(!pods.iter().any(|name| name.starts_with("stuck-")), "{pods:?}");
+    assert!(pods.iter().any(|name| name == "proxy"), "{pods:?}");
 }
 
 #[tokio::test(start_paused = true)]

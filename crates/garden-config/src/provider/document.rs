@@ -46,7 +46,8 @@ pub(crate) struct ProviderDocument {
     /// How the registry within the cluster runs.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) in_cluster_registry: InClusterRegistryOptions,
-    /// The Secrets with the credentials for registries; later ones win.
+    /// The Secrets with the credentials for registries; later ones win. Those with a user and a password for the registry of an image
+    /// that pods are made of for building, such as the builder's own, are copied to where the pods are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) image_pull_secrets: Vec<SecretRef>,
     /// The Secrets that are copied to the namespaces where images run.

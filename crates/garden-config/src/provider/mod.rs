@@ -72,7 +72,8 @@ pub struct ProviderConfig {
     pub deployment_registry: Option<DeploymentRegistry>,
     /// How the registry within the cluster runs.
     pub in_cluster_registry: InClusterRegistryOptions,
-    /// The Secrets with the credentials for registries; later ones win. Default: none.
+    /// The Secrets with the credentials for registries; later ones win. Those with a user and a password for the registry of an image
+    /// that pods are made of for building, such as the builder's own, are copied to where the pods are. Default: none.
     pub image_pull_secrets: Vec<SecretRef>,
     /// The Secrets that are copied to the namespaces where images run. Builders do not use them.
     /// Default: none.

@@ -1,7 +1,7 @@
 //! Making sure of the daemon's objects, and waiting until it serves.
 
 use garden_build_core::EventSink;
-use garden_cluster::ClusterError;
+use garden_cluster::{ClusterError, pod_of};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
 
@@ -19,8 +19,8 @@ impl ClusterDaemon {
     }
 
     /// Creates the daemon's objects, or changes those that are there to what the settings say. Its images stay, and so does
-    /// what other projects have told it of their registries. A daemon whose objects change is replaced when its builds
-    /// have ended.
+    /// what other projects have told it of their registries, and with which Secrets they have nodes pull the same image. A daemon
+    /// whose objects change is replaced when its builds have ended.
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached, or an object of one of the names is not ours: then nothing is
@@ -28,7 +28,7 @@ impl ClusterDaemon {
     pub async fn apply(&self, events: &EventSink) -> Result<(), ClusterError> {
         let cluster = &self.cluster;
         cluster.ensure_namespace(&self.settings.namespace).await?;
-        let (mut settings, secret) = Box::pin(self.with_what_others_need()).await?;
+        let (mut settings, secret) = Box::pin(self.with_what_others_need(events)).await?;
         let metadata = spec::proxy_secret(&settings);
         settings.proxy_secret = Box::pin(settings.proxies.keep_in_secret(cluster, metadata, secret)).await?;
         self.managed().ensure_claim(&spec::claim(&settings), events).await?;
@@ -38,8 +38,12 @@ impl ClusterDaemon {
         Ok(())
     }
 
-    /// Looks at all objects before the first is changed. Returns the settings, and the Secret with the addresses of proxies if one is needed.
-    async fn with_what_others_need(&self) -> Result<(ClusterDaemonSettings, Option<Secret>), ClusterError> {
+    /// Looks at all objects before the first is changed. Then brings what nodes need to pull the images. Returns the settings, and the
+    /// Secret with the addresses of proxies if one is needed.
+    async fn with_what_others_need(
+        &self,
+        events: &EventSink,
+    ) -> Result<(ClusterDaemonSettings, Option<Secret>), ClusterError> {
         let managed = self.managed();
         let secret = async {
             if self.settings.proxies.have_credentials() {
@@ -58,7 +62,13 @@ impl ClusterDaemon {
         if let Some(live) = config_map.and_then(|config_map| config_map.data) {
             configuration::keep_others(&mut settings, &live);
         }
-        settings.forwards |= deployment.is_some_and(|live| spec::forwards(&live));
+        settings.forwards |= deployment.as_ref().is_some_and(spec::forwards);
+        let brought = self.credentials.bring_to(self.namespace(), &settings.images()).await;
+        brought.warn(events);
+        if brought.have_changed() {
+            managed.end_unpulled(&managed.pods().await?, events).await;
+        }
+        settings.pull_secrets = brought.names_beside(deployment.as_ref().and_then(pod_of));
         Ok((settings, secret))
     }
 
@@ -72,53 +82,4 @@ impl ClusterDaemon {
 }
 
 #[cfg(test)]
-mod tests {
-    use garden_build_core::event_channel;
-    use garden_build_testing::kubernetes::FakeCluster;
-    use garden_cluster::{BuilderProxies, Cluster};
-    use garden_config::ProxyOptions;
-
-    use super::*;
-    use crate::cluster::spec::tests::settings;
-
-    #[tokio::test(start_paused = true)]
-    async fn the_password_of_a_proxy_is_in_a_secret_and_another_one_replaces_the_daemon() {
-        let fake = FakeCluster::new();
-        fake.run_deployments();
-        fake.on_pod(async |pod| {
-            pod.run();
-            pod.deleted().await;
-            pod.vanish();
-        });
-        let cluster = Cluster::new(fake.client());
-        let (events, _heard) = event_channel();
-        let install = async |password: &str| {
-            let mut options = ProxyOptions::default();
-            options.https_proxy = Some(format!("http://who:{password}@proxy.example:3128").into());
-            let settings = ClusterDaemonSettings { proxies: BuilderProxies::new(&options), ..settings() };
-            let daemon = ClusterDaemon::new(cluster.clone(), settings);
-            daemon.apply(&events).await.expect("installed");
-            daemon.ready(&events).await.expect("it serves");
-            daemon.running(&events).await.expect("it takes builds").name
-        };
-        let first = install("s3cret-1").await;
-        let namespace = settings().namespace.name;
-        let pod = fake.object("pods", &namespace, &first).expect("the daemon's pod");
-        let env = pod["spec"]["containers"][0]["env"].as_array().expect("variables");
-        let source = |name: &str| {
-            let variable = env.iter().find(|it| it["name"] == name).expect("set");
-            variable["valueFrom"]["secretKeyRef"].clone()
-        };
-        let secret = fake.object("secrets", &namespace, spec::PROXY_SECRET).expect("a Secret");
-        for name in ["HTTPS_PROXY", "https_proxy"] {
-            assert_eq!(source(name)["name"], spec::PROXY_SECRET);
-            assert!(secret["data"][source(name)["key"].as_str().expect("a key")].is_string(), "{secret}");
-        }
-        assert_eq!(install("s3cret-1").await, first);
-        assert_ne!(install("s3cret-2").await, first);
-        for plural in ["deployments", "pods", "configmaps"] {
-            let shown = format!("{:?}", fake.objects(plural));
-            assert!(!shown.contains("s3cret"), "{shown}");
-        }
-    }
-}
+mod tests;

@@ -14,7 +14,8 @@
 
 use garden_build_core::ProxyVariables;
 use garden_cluster::{
-    Cluster, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment, Remedies, VolumeWords,
+    Cluster, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment, RegistryCredentials, Remedies,
+    VolumeWords,
 };
 
 mod backend;
@@ -51,7 +52,8 @@ const WORDS: DeploymentWords = DeploymentWords {
         disk_limit: "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
         scheduling: "check `systemNodeSelector` and `resources.builder.requests` against the cluster's nodes",
         port: None,
-        image: "check `clusterDocker.image`, and that nodes can reach where it comes from; `utilImageRegistryDomain` names another place",
+        image: "check `clusterDocker.image`, and that nodes can reach where it comes from (`utilImageRegistryDomain` names another place); \
+                `Builder::init` brings those of `imagePullSecrets` to the daemon that have a user and a password for its registry",
         start: "see what the daemon said last; its image has to be one of Docker in Docker, and its volume must not be a network file system",
         quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
         limit_range: "set amounts in `resources.builder` that the namespace's LimitRange allows",
@@ -71,6 +73,7 @@ const WORDS: DeploymentWords = DeploymentWords {
 pub struct ClusterDaemon {
     cluster: Cluster,
     settings: ClusterDaemonSettings,
+    credentials: RegistryCredentials,
 }
 
 impl ClusterDaemon {
@@ -86,9 +89,9 @@ impl ClusterDaemon {
     /// The daemon's socket, in its pod.
     pub const SOCKET: &str = "unix:///var/run/docker.sock";
 
-    /// Describes the daemon of `cluster` that `settings` are about.
-    pub fn new(cluster: Cluster, settings: ClusterDaemonSettings) -> Self {
-        Self { cluster, settings }
+    /// Describes the daemon of `cluster` that `settings` are about. Nodes pull its image with `credentials`.
+    pub fn new(cluster: Cluster, settings: ClusterDaemonSettings, credentials: RegistryCredentials) -> Self {
+        Self { cluster, settings, credentials }
     }
 
     /// Returns the namespace that it runs in.

@@ -1,10 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use garden_build_core::Result;
 use garden_cluster::{BuilderProxies, PushTarget, RegistryAccess, RegistrySettings};
-use garden_config::{
-    ClusterDockerOptions, Namespace, PersistentStorage, ProviderConfig, Resources, SecretRef,
-};
+use garden_config::{ClusterDockerOptions, Namespace, PersistentStorage, ProviderConfig, Resources};
 
 /// What the provider's configuration says about the Docker daemon in the cluster.
 #[derive(Clone, Debug)]
@@ -21,8 +19,9 @@ pub struct ClusterDaemonSettings {
     pub node_selector: BTreeMap<String, String>,
     /// What it has to know of registries to reach them, in the order of their hosts; nothing of those that it reaches as it is.
     pub registries: Vec<RegistryAccess>,
-    /// The Secrets for pulling its image. Only those in its namespace can be used for that.
-    pub pull_secrets: Vec<SecretRef>,
+    /// The names of the Secrets in its namespace with which nodes pull the images of its pod. None are known before they are
+    /// brought there.
+    pub pull_secrets: BTreeSet<String>,
     /// The registry within the cluster, which may be in the same namespace.
     pub in_cluster_registry: RegistrySettings,
     /// Whether that registry is `127.0.0.1:5000` for the daemon, as it is for nodes: images go there.
@@ -59,11 +58,17 @@ impl ClusterDaemonSettings {
             storage: provider.storage.builder.clone(),
             node_selector: provider.system_node_selector.clone(),
             registries,
-            pull_secrets: provider.image_pull_secrets.clone(),
+            pull_secrets: BTreeSet::new(),
             in_cluster_registry: RegistrySettings::new(provider),
             forwards: provider.in_cluster_registry_namespace().is_some(),
             proxies: BuilderProxies::new(&provider.proxies),
             proxy_secret: None,
         })
+    }
+
+    /// Returns the images of its pod.
+    pub(super) fn images(&self) -> Vec<&str> {
+        let forwarding = self.forwards.then_some(self.in_cluster_registry.image.as_str());
+        [self.image.as_str()].into_iter().chain(forwarding).collect()
     }
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    CONFIGURATION, lost_node_tolerations, own_pull_secrets, resource_requirements, service_deployment,
-    service_labels, system_tolerations, volume_claim,
+    CONFIGURATION, lost_node_tolerations, pod_of, pull_secret_references, resource_requirements,
+    service_deployment, service_labels, system_tolerations, volume_claim,
 };
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{
     ConfigMap, ConfigMapVolumeSource, Container, EmptyDirVolumeSource, ExecAction, KeyToPath, Lifecycle,
     LifecycleHandler, PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodSpec, Probe,
@@ -77,8 +77,7 @@ pub(super) fn proxy_secret(settings: &ClusterDaemonSettings) -> ObjectMeta {
 
 /// Whether the daemon of `live` uses other proxies than those of the settings, which name some.
 pub(super) fn has_other_proxies(settings: &ClusterDaemonSettings, live: &Deployment) -> bool {
-    let spec: Option<&DeploymentSpec> = (&live.spec).into();
-    let containers = spec.and_then(|spec| spec.template.spec.as_ref()).map(|pod| pod.containers.as_slice());
+    let containers = pod_of(live).map(|pod| pod.containers.as_slice());
     let daemon = containers.unwrap_or_default().iter().find(|it| it.name == ClusterDaemon::CONTAINER);
     settings.proxies.env(PROXY_SECRET).is_some_and(|env| {
         daemon.and_then(|daemon| daemon.env.as_deref()).unwrap_or_default() != env.as_slice()
@@ -96,9 +95,7 @@ pub(super) fn untold(settings: &ClusterDaemonSettings, live: &Deployment) -> Vec
 
 /// Whether the pods of `live` have the registry within the cluster at `127.0.0.1:5000`.
 pub(super) fn forwards(live: &Deployment) -> bool {
-    let spec: Option<&DeploymentSpec> = (&live.spec).into();
-    let containers = spec.and_then(|spec| spec.template.spec.as_ref()).map(|pod| pod.containers.as_slice());
-    containers.unwrap_or_default().len() > 1
+    pod_of(live).is_some_and(|pod| pod.containers.len() > 1)
 }
 
 fn pod(settings: &ClusterDaemonSettings) -> PodSpec {
@@ -116,7 +113,7 @@ fn pod(settings: &ClusterDaemonSettings) -> PodSpec {
         enable_service_links: Some(false),
         node_selector: Some(settings.node_selector.clone()),
         tolerations: Some(system_tolerations(&[]).into_iter().chain(lost_node_tolerations()).collect()),
-        image_pull_secrets: Some(own_pull_secrets(&settings.namespace.name, &settings.pull_secrets)),
+        image_pull_secrets: Some(pull_secret_references(&settings.pull_secrets)),
         volumes: Some(volumes(settings)),
         ..PodSpec::default()
     }

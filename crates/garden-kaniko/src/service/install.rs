@@ -1,8 +1,11 @@
 //! Making sure of the service, and finding its pod.
 
+use std::collections::BTreeSet;
+
 use garden_build_core::{ErrorKind, EventSink};
 use garden_cluster::{
-    Cause, ClusterError, DaemonPod, Diagnosis, annotation, configuration, is_stopped, living,
+    Cause, ClusterError, DaemonPod, Diagnosis, PodPullSecrets, annotation, configuration, is_stopped, living,
+    pod_of,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
@@ -20,7 +23,8 @@ pub(crate) struct Found {
 }
 
 impl ContextService {
-    /// Finds the service's pod, which costs one request if it runs. Makes sure of the service else, and waits for it.
+    /// Finds the service's pod, which costs one request if it runs. Makes sure of the service else, and waits for it. What nodes need to pull its
+    /// image is brought up to date in any case.
     ///
     /// A service that works is used as it is: two users with different settings would replace it in turn. One with the
     /// settings of somebody else is replaced only if it cannot start.
@@ -29,57 +33,81 @@ impl ContextService {
     /// With the cause, within seconds where it is known, if it cannot start, or if another program or a newer version
     /// has made it.
     pub(crate) async fn find(&self, events: &EventSink) -> Result<Found, ClusterError> {
-        if let Some(found) = self.look().await? {
+        let pods = self.managed().pods().await?;
+        if let Some(found) = choose(&pods, &self.configuration()) {
+            // For the pod that takes its place one day, perhaps on another node.
+            self.bring_pull_secrets().await;
             return Ok(found);
         }
         // Boxed, for it is large, and often there is nothing to do.
-        match Box::pin(self.bring_up(events)).await {
+        match Box::pin(self.bring_up(&pods, events)).await {
             // Somebody has deleted, stopped or replaced it meanwhile. Only once: two clients that undo this in turn would go on for ever.
             Err(ClusterError::Pod(Diagnosis { cause: Cause::Missing | Cause::Overtaken, .. })) => {
-                Box::pin(self.bring_up(events)).await
+                Box::pin(self.bring_up(&pods, events)).await
             }
             outcome => outcome,
         }
     }
 
-    async fn look(&self) -> Result<Option<Found>, ClusterError> {
-        Ok(choose(&self.managed().pods().await?, configuration(&deployment(&self.settings).metadata)))
-    }
-
-    async fn bring_up(&self, events: &EventSink) -> Result<Found, ClusterError> {
-        let wanted = deployment(&self.settings);
+    /// Brings it up, where the cluster was just seen to have these `pods` of it.
+    async fn bring_up(&self, pods: &[Pod], events: &EventSink) -> Result<Found, ClusterError> {
         self.cluster.ensure_namespace(&self.settings.namespace).await?;
+        let brought = self.bring_pull_secrets().await;
+        brought.warn(events);
+        if brought.have_changed() {
+            self.managed().end_unpulled(pods, events).await;
+        }
         let live = self.managed().own::<Deployment>(NAME).await?;
         match live.as_ref().map_or(Standing::Absent, standing) {
             Standing::Absent => {
                 self.claim(events).await?;
                 // Not over one that somebody else has made meanwhile.
-                self.cluster.create(&wanted).await?;
+                self.cluster.create(&self.wanted(&brought, None)).await?;
             }
             Standing::Newer => return Err(ClusterError::Pod(self.newer())),
-            Standing::Older | Standing::Stopped => self.apply(events).await?,
+            Standing::Older | Standing::Stopped => self.apply_with(&brought, events).await?,
             Standing::Usable => {}
         }
-        let wanted = configuration(&wanted.metadata);
-        let cannot_start = match self.chosen(wanted, events).await {
+        let cannot_start = match self.chosen(events).await {
             Err(ClusterError::Pod(diagnosis)) if is_of_its_pod(diagnosis.cause) => diagnosis,
             outcome => return outcome,
         };
         // As it is now: somebody else may have given it other settings meanwhile.
         let live = self.managed().own::<Deployment>(NAME).await?;
-        if live.is_none_or(|live| configuration(&live.metadata) == wanted) {
-            return Err(ClusterError::Pod(cannot_start));
+        if live.is_none_or(|live| self.is_ours(&live, &brought)) {
+            return Err(brought.explain(ClusterError::Pod(cannot_start)));
         }
         events.log(format!(
             "the settings of the context service are replaced, as with its present ones it cannot start: {cannot_start}"
         ));
-        self.apply(events).await?;
-        self.chosen(wanted, events).await
+        self.apply_with(&brought, events).await?;
+        self.chosen(events).await.map_err(|error| brought.explain(error))
+    }
+
+    /// Whether `live` has our settings, and nodes are told of all that they may need to pull its image.
+    fn is_ours(&self, live: &Deployment, brought: &PodPullSecrets) -> bool {
+        configuration(&live.metadata) == self.configuration()
+            && pod_of(live).is_some_and(|pod| brought.are_named_by(pod))
+    }
+
+    /// Brings the Secrets with which nodes pull its image to its namespace, which exists.
+    async fn bring_pull_secrets(&self) -> PodPullSecrets {
+        self.credentials.bring_to(self.namespace(), &[&self.settings.image]).await
+    }
+
+    /// Returns the Deployment with our settings that takes the place of `live`.
+    fn wanted(&self, brought: &PodPullSecrets, live: Option<&Deployment>) -> Deployment {
+        deployment(&self.settings, &brought.names_beside(live.and_then(pod_of)))
+    }
+
+    fn configuration(&self) -> String {
+        configuration(&deployment(&self.settings, &BTreeSet::new()).metadata).to_owned()
     }
 
     /// Waits until a pod can be used, and returns it.
-    async fn chosen(&self, wanted: &str, events: &EventSink) -> Result<Found, ClusterError> {
-        self.managed().ready_with(|live| self.usable(live), |pods| choose(pods, wanted), events).await
+    async fn chosen(&self, events: &EventSink) -> Result<Found, ClusterError> {
+        let wanted = self.configuration();
+        self.managed().ready_with(|live| self.usable(live), |pods| choose(pods, &wanted), events).await
     }
 
     /// Says if somebody else has put a service into the place of ours with which this version cannot speak.
@@ -100,6 +128,15 @@ impl ContextService {
     /// nothing is changed.
     pub async fn apply(&self, events: &EventSink) -> Result<(), ClusterError> {
         self.cluster.ensure_namespace(&self.settings.namespace).await?;
+        let brought = self.bring_pull_secrets().await;
+        brought.warn(events);
+        if brought.have_changed() {
+            self.managed().end_unpulled(&self.managed().pods().await?, events).await;
+        }
+        self.apply_with(&brought, events).await
+    }
+
+    async fn apply_with(&self, brought: &PodPullSecrets, events: &EventSink) -> Result<(), ClusterError> {
         let managed = self.managed();
         let (live, _) =
             tokio::try_join!(managed.own::<Deployment>(NAME), managed.own::<PersistentVolumeClaim>(NAME))?;
@@ -107,7 +144,7 @@ impl ContextService {
             return Err(ClusterError::Pod(self.newer()));
         }
         self.claim(events).await?;
-        self.cluster.apply(&deployment(&self.settings)).await.map(drop)
+        self.cluster.apply(&self.wanted(brought, live.as_ref())).await.map(drop)
     }
 
     /// Waits until it serves.
@@ -230,7 +267,8 @@ mod tests {
     #[test]
     fn only_what_cannot_be_used_is_changed() {
         let live = |change: &dyn Fn(&mut serde_json::Value)| {
-            let mut value = serde_json::to_value(deployment(&settings())).expect("serialises");
+            let deployment = deployment(&settings(), &BTreeSet::new());
+            let mut value = serde_json::to_value(deployment).expect("serialises");
             change(&mut value);
             standing(&serde_json::from_value(value).expect("a Deployment"))
         };

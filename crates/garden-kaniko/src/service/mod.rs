@@ -8,7 +8,9 @@
 //! * `key`: what the client and the build's pod know, and nobody else.
 //! * `indexes`: what this machine knows of what the service has.
 
-use garden_cluster::{Cluster, DeploymentWords, ManagedDeployment, Remedies, VolumeWords};
+use garden_cluster::{
+    Cluster, DeploymentWords, ManagedDeployment, RegistryCredentials, Remedies, VolumeWords,
+};
 
 mod indexes;
 mod install;
@@ -59,7 +61,8 @@ const WORDS: DeploymentWords = DeploymentWords {
         scheduling: "check `kaniko.util.nodeSelector` (or `kaniko.nodeSelector`, if `kaniko.util` is not set) and \
                      `resources.util.requests` against the cluster's nodes",
         port: None,
-        image: "check `kaniko.image`, and that nodes can pull it: `imagePullSecrets` of the service's own namespace are used for that",
+        image: "check `kaniko.image`, and that nodes can pull it: those of `imagePullSecrets` that have a user and a password for its \
+                registry are brought to the service's namespace for that",
         start: SHELL_HINT,
         quota: "lower `resources.util`, or raise the namespace's ResourceQuota",
         limit_range: "set amounts in `resources.util` that the namespace's LimitRange allows",
@@ -79,11 +82,13 @@ const WORDS: DeploymentWords = DeploymentWords {
 pub struct ContextService {
     cluster: Cluster,
     settings: ServiceSettings,
+    credentials: RegistryCredentials,
 }
 
 impl ContextService {
-    pub(crate) fn new(cluster: Cluster, settings: ServiceSettings) -> Self {
-        Self { cluster, settings }
+    /// Describes the service of `cluster` that `settings` are about. Nodes pull its image with `credentials`.
+    pub(crate) fn new(cluster: Cluster, settings: ServiceSettings, credentials: RegistryCredentials) -> Self {
+        Self { cluster, settings, credentials }
     }
 
     /// Returns the namespace that it runs in.

@@ -1,13 +1,13 @@
 //! The objects of the context service, as functions from typed settings to Kubernetes objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    CONFIGURATION, lost_node_tolerations, own_pull_secrets, resource_requirements, service_deployment,
+    CONFIGURATION, lost_node_tolerations, pull_secret_references, resource_requirements, service_deployment,
     service_labels, tolerations, volume_claim,
 };
-use garden_config::{Namespace, PersistentStorage, Resources, SecretRef, Toleration};
+use garden_config::{Namespace, PersistentStorage, Resources, Toleration};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaim,
@@ -48,8 +48,6 @@ pub(crate) struct ServiceSettings {
     pub(crate) annotations: BTreeMap<String, String>,
     /// The volume for the contexts; without, they go with the pod.
     pub(crate) storage: Option<PersistentStorage>,
-    /// The Secrets for pulling the image.
-    pub(crate) pull_secrets: Vec<SecretRef>,
 }
 
 /// Returns the claim to the service's volume, if it has one. It outlives the Deployment.
@@ -58,10 +56,12 @@ pub(crate) fn claim(settings: &ServiceSettings) -> Option<PersistentVolumeClaim>
     Some(volume_claim(metadata(settings), Quantity(storage.size_quantity()), storage.storage_class.clone()))
 }
 
-/// Returns the Deployment. It says by annotations how it is spoken to and which configuration it is made from.
-pub(crate) fn deployment(settings: &ServiceSettings) -> Deployment {
-    let pod = pod(settings);
+/// Returns the Deployment, whose nodes pull with the Secrets of these names. It says by annotations how it is spoken to and which configuration it
+/// is made from. The Secrets are no part of that: who comes later and names others has no other settings for that.
+pub(crate) fn deployment(settings: &ServiceSettings, pull_secrets: &BTreeSet<String>) -> Deployment {
+    let mut pod = pod(settings);
     let configuration = Digest::of(&serde_json::to_vec(&pod).unwrap_or_default()).hex();
+    pod.image_pull_secrets = Some(pull_secret_references(pull_secrets));
     let ours = BTreeMap::from([
         (PROTOCOL.to_owned(), PROTOCOL_VERSION.to_string()),
         (CONFIGURATION.to_owned(), configuration[..16].to_owned()),
@@ -119,7 +119,6 @@ fn pod(settings: &ServiceSettings) -> PodSpec {
         tolerations: Some(
             tolerations(&settings.tolerations).into_iter().chain(lost_node_tolerations()).collect(),
         ),
-        image_pull_secrets: Some(own_pull_secrets(&settings.namespace.name, &settings.pull_secrets)),
         volumes: Some(vec![volume("run", None), volume("packs", settings.storage.as_ref())]),
         ..PodSpec::default()
     }

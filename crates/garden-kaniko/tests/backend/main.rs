@@ -5,5 +5,6 @@
 mod endings;
 mod leftovers;
 mod proxies;
+mod pull_secrets;
 mod service;
 mod site;

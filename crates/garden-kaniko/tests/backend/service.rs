@@ -17,7 +17,7 @@ use crate::site::{NAMESPACE, Site, is_cancelled, succeed};
 
 /// Where the conversation with the service takes another turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Turn {
+pub(crate) enum Turn {
     None,
     /// The stream breaks when the pod is announced.
     CutAtAnnounce,
@@ -41,7 +41,8 @@ enum Turn {
     Mismatch,
 }
 
-const SERVICE: &str = "context-service";
+/// The service's container.
+pub(crate) const SERVICE: &str = "context-service";
 
 /// The service's side of a conversation. Source: the table in `src/service/session.rs`.
 async fn converse(process: Process, turn: Turn, delivered: &watch::Sender<bool>) -> std::io::Result<End> {
@@ -131,6 +132,11 @@ fn site(turn: Turn) -> Site {
 
 /// The same, where something else than to run becomes of the service's pods.
 fn site_where(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + 'static) -> Site {
+    Site::new(cluster(turn, of_service), "0123456789", ContextDelivery::Sync)
+}
+
+/// The cluster of such a build.
+pub(crate) fn cluster(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + 'static) -> FakeCluster {
     let fake = FakeCluster::new();
     fake.run_deployments();
     let delivered = watch::Sender::new(false);
@@ -156,7 +162,7 @@ fn site_where(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + 'static) 
         let delivered = delivered.clone();
         async move { converse(process, turn, &delivered).await.unwrap_or(End::Cut) }
     });
-    Site::new(fake, "0123456789", ContextDelivery::Sync)
+    fake
 }
 
 #[tokio::test(start_paused = true)]

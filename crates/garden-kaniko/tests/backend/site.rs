@@ -11,7 +11,7 @@ use garden_build_core::{
 };
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault};
 use garden_cluster::{BuilderProxies, Cluster, PushTarget, RegistryCredentials};
-use garden_config::{ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, Resources};
+use garden_config::{ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, Resources, SecretRef};
 use garden_kaniko::KanikoBackend;
 use garden_kaniko::spec::{CONTAINER, Settings};
 use tempfile::TempDir;
@@ -33,6 +33,7 @@ pub(crate) struct Site {
 }
 
 /// What a build came to.
+#[derive(Debug)]
 pub(crate) struct Seen {
     pub(crate) outcome: Result<Pushed>,
     pub(crate) events: Vec<Event>,
@@ -78,7 +79,8 @@ pub(crate) fn settings(delivery: ContextDelivery) -> Settings {
 
 fn backend(fake: &FakeCluster, settings: Settings) -> KanikoBackend {
     let cluster = Cluster::new(fake.client());
-    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
+    let secrets = settings.pull_secrets.clone();
+    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", secrets);
     KanikoBackend::new(cluster, settings, credentials)
 }
 
@@ -108,14 +110,26 @@ impl Site {
 
     /// A build with this identifier.
     pub(crate) fn new(fake: FakeCluster, id: &str, delivery: ContextDelivery) -> Self {
+        Self::pulling_with(fake, id, delivery, Vec::new())
+    }
+
+    /// The same, with the logins of registries in these Secrets.
+    pub(crate) fn pulling_with(
+        fake: FakeCluster,
+        id: &str,
+        delivery: ContextDelivery,
+        secrets: Vec<SecretRef>,
+    ) -> Self {
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
         std::fs::write(directory.path().join("file"), "its content").unwrap();
         let request = BuildRequest::new("api", directory.path());
         let context = Context::scan(&request, &|| false).unwrap();
         let destination = "registry.example:5000/team/api:v-1".parse().unwrap();
+        let mut settings = settings(delivery);
+        settings.pull_secrets = secrets;
         Self {
-            backend: backend(&fake, settings(delivery)),
+            backend: backend(&fake, settings),
             fake,
             cancel: CancellationToken::new(),
             job: BuildJob::new(id, request, context, destination),

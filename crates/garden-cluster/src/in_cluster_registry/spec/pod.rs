@@ -13,7 +13,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{HTTP_SECRET, NAME};
 use crate::in_cluster_registry::{InClusterRegistry, RegistrySettings};
-use crate::pod::{own_pull_secrets, resource_requirements, system_tolerations};
+use crate::pod::{resource_requirements, system_tolerations};
+use crate::registries::pull_secret_references;
 
 /// The script that runs the registry.
 pub(super) const SUPERVISE: &str = "supervise.sh";
@@ -146,7 +147,7 @@ fn pod(settings: &RegistrySettings, container: Container, tolerations: &[Tolerat
         // Their variables would be taken for the registry's configuration if a Service was called `registry`.
         enable_service_links: Some(false),
         tolerations: Some(system_tolerations(tolerations)),
-        image_pull_secrets: Some(own_pull_secrets(&settings.namespace.name, &settings.pull_secrets)),
+        image_pull_secrets: Some(pull_secret_references(&settings.pull_secrets)),
         ..PodSpec::default()
     }
 }

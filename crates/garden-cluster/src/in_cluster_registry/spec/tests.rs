@@ -1,4 +1,4 @@
-use garden_config::{Namespace, ProviderConfig, SecretRef, Toleration};
+use garden_config::{Namespace, ProviderConfig, Toleration};
 
 use super::*;
 use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
@@ -15,12 +15,9 @@ fn with_every_option() -> RegistrySettings {
     provider.storage.registry.size = 1024;
     provider.system_node_selector.insert("pool".to_owned(), "system".to_owned());
     provider.registry_proxy_tolerations.push(Toleration::exists("dedicated"));
-    provider.image_pull_secrets = vec![
-        SecretRef::new("second").in_namespace("tools"),
-        SecretRef::new("elsewhere"),
-        SecretRef::new("first").in_namespace("tools"),
-    ];
-    RegistrySettings::new(&provider)
+    let mut settings = RegistrySettings::new(&provider);
+    settings.pull_secrets = ["second", "first"].map(str::to_owned).into();
+    settings
 }
 
 #[test]

@@ -107,7 +107,8 @@ async fn failure(push: Push) -> (Error, Duration) {
         End::Exit(0)
     });
     let cluster = Cluster::new(fake.client());
-    let daemon = ClusterDaemon::new(cluster.clone(), settings());
+    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
+    let daemon = ClusterDaemon::new(cluster, settings(), credentials.clone());
     let (events, _stream) = event_channel();
     daemon.apply(&events).await.expect("installed");
 
@@ -117,7 +118,6 @@ async fn failure(push: Push) -> (Error, Duration) {
     let context = Context::scan(&request, &|| false).expect("a context");
     let destination = "registry.example/team/api:v-1".parse().expect("a name");
     let job = BuildJob::new("0123456789", request, context, destination);
-    let credentials = RegistryCredentials::of_secrets(cluster, "imagePullSecrets", Vec::new());
     let backend = ClusterDockerBackend::new(daemon, false, credentials);
     let cx = BuildContext::new(events, CancellationToken::new(), Duration::from_secs(3600));
     let started = Instant::now();

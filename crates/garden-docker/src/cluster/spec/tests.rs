@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use garden_cluster::{MANAGED_BY_LABEL, MANAGER, PushTarget, RegistryAccess};
-use garden_config::{BuildMode, ClusterDockerOptions, DeploymentRegistry, ProviderConfig, SecretRef};
+use garden_config::{BuildMode, ClusterDockerOptions, DeploymentRegistry, ProviderConfig};
 
 use super::*;
 
@@ -38,12 +38,8 @@ pub(in crate::cluster) fn with_every_option() -> ClusterDaemonSettings {
     provider.storage.builder.size = 40_960;
     provider.resources.builder.limits.ephemeral_storage = Some(1024);
     provider.system_node_selector.insert("pool".to_owned(), "system".to_owned());
-    provider.image_pull_secrets = vec![
-        SecretRef::new("second").in_namespace("tools"),
-        SecretRef::new("elsewhere"),
-        SecretRef::new("first").in_namespace("tools"),
-    ];
     let mut settings = read(&provider);
+    settings.pull_secrets = ["second", "first"].map(str::to_owned).into();
     settings.registries = vec![
         access("old.example:5000", true, None),
         access("private.example:8443", false, Some("a certificate")),

@@ -9,8 +9,12 @@ pub(in crate::service) fn settings() -> ServiceSettings {
         tolerations: Vec::new(),
         annotations: BTreeMap::new(),
         storage: None,
-        pull_secrets: Vec::new(),
     }
+}
+
+/// The Deployment whose nodes pull with the Secrets of these names.
+fn pulling_with(settings: &ServiceSettings, names: &[&str]) -> Deployment {
+    deployment(settings, &names.iter().map(|&name| name.to_owned()).collect())
 }
 
 /// The scripts have tests of their own.
@@ -27,7 +31,7 @@ fn without_scripts(deployment: &Deployment) -> serde_json::Value {
 
 #[test]
 fn the_plainest_service() {
-    insta::assert_yaml_snapshot!(without_scripts(&deployment(&settings())));
+    insta::assert_yaml_snapshot!(without_scripts(&pulling_with(&settings(), &[])));
     assert_eq!(claim(&settings()), None);
 }
 
@@ -42,18 +46,14 @@ fn every_option_is_in_the_service() {
     let mut storage = PersistentStorage::default();
     (storage.size, storage.storage_class) = (5120, Some("fast".to_owned()));
     settings.storage = Some(storage);
-    settings.pull_secrets = vec![
-        SecretRef::new("regcred").in_namespace("my-project"),
-        SecretRef::new("elsewhere").in_namespace("other"),
-    ];
-    insta::assert_yaml_snapshot!(without_scripts(&deployment(&settings)));
+    insta::assert_yaml_snapshot!(without_scripts(&pulling_with(&settings, &["regcred"])));
     insta::assert_yaml_snapshot!(claim(&settings).expect("a claim"));
 }
 
 /// What a `ResourceQuota` of it wants each container to say. Source: Kubernetes 1.34, `pkg/quota/v1/evaluator/core/pods.go`.
 #[test]
 fn a_namespace_with_any_usual_quota_takes_the_service() {
-    let deployment = serde_json::to_value(deployment(&settings())).expect("serialises");
+    let deployment = serde_json::to_value(pulling_with(&settings(), &[])).expect("serialises");
     let containers = deployment["spec"]["template"]["spec"]["containers"].as_array().expect("containers");
     for container in containers {
         for amount in ["/limits/cpu", "/limits/memory", "/requests/cpu", "/requests/memory"] {
@@ -64,13 +64,14 @@ fn a_namespace_with_any_usual_quota_takes_the_service() {
 
 #[test]
 fn another_configuration_shows_and_the_same_does_not() {
-    let configuration = |settings: &ServiceSettings| {
-        deployment(settings).metadata.annotations.expect("annotations")[CONFIGURATION].clone()
+    let configuration = |settings: &ServiceSettings, names: &[&str]| {
+        pulling_with(settings, names).metadata.annotations.expect("annotations")[CONFIGURATION].clone()
     };
     let mut other = settings();
-    assert_eq!(configuration(&settings()), configuration(&other));
+    assert_eq!(configuration(&settings(), &[]), configuration(&other, &[]));
+    assert_eq!(configuration(&settings(), &[]), configuration(&settings(), &["somebody-s"]));
     other.image = "example/kaniko:2-debug".to_owned();
-    assert_ne!(configuration(&settings()), configuration(&other));
+    assert_ne!(configuration(&settings(), &[]), configuration(&other, &[]));
 }
 
 #[test]
