@@ -15,6 +15,7 @@ use garden_kaniko::ContextService;
 use tokio_util::sync::CancellationToken;
 
 mod find;
+mod left_out;
 
 use find::Prepared;
 

@@ -191,6 +191,36 @@ async fn a_base_image_s_registry_that_answers_late_is_heard() {
     assert!(site.manifest(false).await.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
 }
 
+/// Puts something beside what is read that nobody can read: paths that are longer than the system takes.
+#[cfg(unix)]
+fn put_unreadable(site: &Site) {
+    let below =
+        |name: &str| (0..10).fold(site.directory.path().join(name), |path, _| path.join("n".repeat(250)));
+    let (one, other) = (below("one"), below("other"));
+    for directory in [&one, &other] {
+        std::fs::create_dir_all(directory).unwrap();
+    }
+    std::fs::rename(site.directory.path().join("other"), one.join("other")).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_cannot_be_read_matters_only_if_a_base_image_may_read_it() {
+    let site = Site::new(|registry| format!("{registry}/base:1"));
+    put_base_image(&site, "base");
+    let manifest = site.manifest(false).await;
+    put_unreadable(&site);
+    let status = site.status().await;
+    assert!(manifest.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+
+    let site = Site::new(|_| format!("{}/base:1", silent()));
+    put_unreadable(&site);
+    let refused = timeout(BOUND, site.builder.status(site.request())).await.expect("in time");
+    let error = refused.expect_err("the base image may read everything");
+    assert!(error.message().starts_with("`one/nnn"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("as the last line to .dockerignore")), "{error:?}");
+}
+
 #[tokio::test]
 async fn credentials_that_are_read_late_for_the_base_image_hold_up_nobody() {
     let fake = FakeCluster::new();

@@ -14,7 +14,7 @@ use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Caveat, Error,
-    ErrorKind, ImageFlag, Outcome, PlannedObject, Pushed, Result, SweepReport,
+    ErrorKind, Event, ImageFlag, NamedContext, Outcome, PlannedObject, Pushed, Result, SweepReport,
 };
 use http::{Request, Response};
 
@@ -51,7 +51,9 @@ impl Backend for Scripted {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
+        let mut capabilities = Capabilities::default();
+        capabilities.named_contexts = true;
+        capabilities
     }
 
     fn image_flags(&self, _: &BuildRequest) -> Result<Vec<ImageFlag>> {
@@ -179,6 +181,49 @@ async fn an_image_that_is_forced_is_not_looked_for() {
     assert!(matches!(outcome, Outcome::Built { .. }) && backend.left() == 0, "{outcome:?}");
     let outcome = build(&backend, &present, false).await.unwrap();
     assert_eq!(outcome, Outcome::AlreadyExists, "nothing was built");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn sockets_are_named_once_if_something_is_built() {
+    use std::os::unix::net::UnixListener;
+    let present = Arc::new(AtomicBool::new(true));
+    let backend = Scripted::new([None, None]);
+    let (builder, directory, library) = (builder(&backend, &present), context(), context());
+    std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+    let sockets = [directory.path().join("a b.sock"), directory.path().join("c"), library.path().join("d")];
+    let _sockets = sockets.map(|path| UnixListener::bind(path).unwrap());
+    let plain = BuildRequest::new("api", directory.path()).force(true);
+    let named =
+        plain.clone().exclude(["*"]).context("lib", NamedContext::Directory(library.path().to_owned()));
+    let exists = plain.clone().force(false);
+    for (request, expected) in [
+        (
+            plain,
+            &[
+                "`a b.sock` is a socket, of use only to the programs at its ends: it and one more socket or FIFO are \
+               not in the image",
+            ][..],
+        ),
+        (
+            named,
+            &[
+                "`d` in the context `lib` is a socket, of use only to the programs at its ends: it is not in the image",
+            ],
+        ),
+        (exists, &[]),
+    ] {
+        let mut build = builder.start(request).await.unwrap();
+        let mut warnings = Vec::new();
+        while let Some(event) = build.next_event().await {
+            if let Event::Warning { message, hint } = event {
+                assert!(hint.is_some_and(|hint| hint.contains("to .dockerignore")));
+                warnings.push(message);
+            }
+        }
+        build.await.unwrap();
+        assert_eq!(warnings, expected);
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use garden_build_core::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::Inner;
+use super::{Inner, left_out};
 use crate::base_images::Doubt;
 use crate::target::Known;
 
@@ -117,7 +117,17 @@ impl Inner {
             if let Some(Err(doubt)) = &early {
                 doubt.log_remedies(&step);
             }
-            let whole = step.end(self.prepare(prepared.request.clone().whole_context(true), cancel).await)?;
+            let read = self.prepare(prepared.request.clone().whole_context(true), cancel).await;
+            let whole = match (read, &early) {
+                (Err(error), None) => {
+                    let message =
+                        format!("{}: this matters only if base images have triggers", error.message());
+                    step.log(Stream::Builder, message);
+                    step.done();
+                    return Err(error);
+                }
+                (read, _) => step.end(read)?,
+            };
             if matches!(known, Known::Unknown(_)) {
                 return Ok(Choice::WholeUnasked(whole));
             }
@@ -131,11 +141,11 @@ impl Inner {
             let _ = checking.as_mut().poll(task);
             whole.as_mut().poll(task)
         })
-        .await?;
-        if early.is_some() || matches!(whole, Choice::Whole(_, Known::Exists(_))) {
+        .await;
+        if early.is_some() || matches!(whole, Ok(Choice::Whole(_, Known::Exists(_)))) {
             // What the check has learned so far saves the next build's questions.
             self.base_images.save().await;
-            return Ok(whole);
+            return whole;
         }
         // It will be built, so the answer matters: with it, the image may get the better name after all.
         let step = events.step("find out whether base images have triggers (ONBUILD)");
@@ -146,7 +156,8 @@ impl Inner {
             doubt.log_remedies(&step);
         }
         step.done();
-        Ok(if matches!(checked, Some(Ok(()))) { Choice::AsRead } else { whole })
+        // Then nobody reads the rest, whatever is wrong with it.
+        if matches!(checked, Some(Ok(()))) { Ok(Choice::AsRead) } else { whole }
     }
 
     /// Makes sure that what was left out of the context is not read by triggers of base images; else tells why.
@@ -205,7 +216,10 @@ impl Inner {
         let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
         })??;
-        let judgement = self.backend.check(&request, &context);
+        let mut judgement = self.backend.check(&request, &context);
+        if let Ok(caveats) = &mut judgement {
+            caveats.extend(left_out::caveat(context.tree(), &named_contexts));
+        }
         let version = Version::derive(&request, &image_flags, &context, &named_contexts);
         let reference = self.target.reference(&request.name, &version)?;
         Ok(Prepared { request, context, named_contexts, version, reference, judgement })

@@ -4,11 +4,12 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
 use garden_build_core::BuildRequest;
-use garden_build_core::context::{Context, ContextError, IgnoreRules, PatternProblem};
+use garden_build_core::context::{Context, ContextError, IgnoreRules, PathBytes, PatternProblem};
 use serde_json::{Value, json};
 use support::Dice;
 
@@ -57,6 +58,7 @@ const ODD: &[&str] = &[
     "[[:^alpha:]]",
     "[\\d-]",
     "\u{feff}",
+    "\u{fffd}",
     " ",
     "\u{a0}",
     "#",
@@ -119,6 +121,23 @@ fn ask(mode: &str, questions: &[Value]) -> Vec<Value> {
     answers
 }
 
+/// The path as the oracle's JSON has it: with U+FFFD for each byte that is not UTF-8.
+fn text(path: &PathBytes) -> String {
+    let mut text = String::new();
+    for chunk in path.as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+    }
+    text
+}
+
+fn hex(path: &PathBytes) -> String {
+    path.as_bytes().iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("in memory");
+        hex
+    })
+}
+
 #[derive(Default, Debug)]
 struct Tally {
     nothing_excluded: usize,
@@ -129,7 +148,13 @@ struct Tally {
 
 impl Tally {
     /// Compares our answer with the oracle's `theirs`, which are of `total` entries.
-    fn compare(&mut self, case: &str, ours: Result<Vec<String>, ContextError>, theirs: &Value, total: usize) {
+    fn compare(
+        &mut self,
+        case: &str,
+        ours: Result<Vec<PathBytes>, ContextError>,
+        theirs: &Value,
+        total: usize,
+    ) {
         let they_refuse = theirs["error"] != "" || !strings(&theirs["invalid"]).is_empty();
         match ours {
             // The only thing that we refuse and they accept.
@@ -143,7 +168,10 @@ impl Tally {
             }
             Ok(kept) => {
                 assert!(!they_refuse, "{case}\nours: {kept:?}\ntheirs: {theirs}");
-                assert_eq!(kept, strings(&theirs["kept"]), "{case}\nours is left");
+                let text: Vec<String> = kept.iter().map(text).collect();
+                assert_eq!(text, strings(&theirs["kept"]), "{case}\nours is left");
+                let raw: Vec<String> = kept.iter().filter(|path| path.as_str().is_none()).map(hex).collect();
+                assert_eq!(raw, strings(&theirs["raw"]), "{case}\nours is left");
                 let counter = if kept.len() == total {
                     &mut self.nothing_excluded
                 } else {
@@ -177,7 +205,7 @@ fn keeps_what_buildkit_keeps_and_refuses_what_it_refuses() {
     for ((seed, text, tree), theirs) in cases.iter().zip(ask("filter", &questions)) {
         let ours = IgnoreRules::parse(".dockerignore", text.as_bytes()).map(|rules| {
             let tree = tree.iter().map(|(path, is_directory)| (path.as_str(), *is_directory));
-            rules.kept(tree).into_iter().map(str::to_owned).collect()
+            rules.kept(tree).into_iter().map(PathBytes::from).collect()
         });
         tally.compare(&format!("seed {seed}: {text:?} of {tree:?}"), ours, &theirs, tree.len());
     }
@@ -209,14 +237,15 @@ fn scans_directories_as_buildkit_walks_them() {
     assert!(tally.something_excluded > 60, "{tally:?}");
 }
 
-/// Makes real files, directories and links, and returns how many.
+/// Makes real files, directories and links, and returns how many. In half of the trees, names are Latin-1.
 #[cfg(unix)]
 fn make_tree(root: &Path, ignore: &str, tree: &[(String, bool)], dice: &mut Dice) -> usize {
     fs::create_dir(root).expect("root");
     fs::write(root.join("Dockerfile"), "FROM scratch").expect("Dockerfile");
     fs::write(root.join(".dockerignore"), ignore).expect("ignore file");
+    let is_latin = dice.below(2) == 0;
     for (path, is_directory) in tree {
-        let path = root.join(path);
+        let path = root.join(if is_latin { latin(path) } else { path.into() });
         match (is_directory, dice.below(4)) {
             (true, _) => fs::create_dir(path).expect("directory"),
             (false, 0) => std::os::unix::fs::symlink("/nowhere", path).expect("link"),
@@ -224,4 +253,85 @@ fn make_tree(root: &Path, ignore: &str, tree: &[(String, bool)], dice: &mut Dice
         }
     }
     tree.len() + 2
+}
+
+/// The path in Latin-1; a combining accent becomes a byte that begins a character which does not follow.
+#[cfg(unix)]
+fn latin(path: &str) -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStringExt as _;
+    let bytes = path.chars().map(|character| u8::try_from(character).unwrap_or(0xcc)).collect();
+    std::ffi::OsString::from_vec(bytes).into()
+}
+
+/// What names consist of that are hard to write as patterns.
+#[cfg(unix)]
+const AWKWARD: &[&[u8]] = &[
+    b"*",
+    b"**",
+    b"?",
+    b"[",
+    b"]",
+    b"\\",
+    b"^",
+    b"!",
+    b"#",
+    b"{2}",
+    b"|",
+    b"$",
+    b".",
+    b"+",
+    b"(",
+    b")",
+    b"-",
+    b"[:alpha:]",
+    b"Q",
+    b"E",
+    b"p",
+    b" ",
+    b"\t",
+    b"\n",
+    b"\r",
+    b"\xe9",
+    b"\xff",
+    b"\xc3\xa9",
+    b"\xc2\xa0",
+    b"\xef\xbf\xbd",
+    b"\xef\xbb\xbf",
+    b"a",
+    b"b",
+];
+
+#[cfg(unix)]
+#[test]
+fn to_buildkit_the_line_for_a_path_matches_it_and_nothing_longer() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    garden_test_programs::needs!(Go);
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let mut questions = Vec::new();
+    for seed in 0..REAL_CASES {
+        let mut dice = Dice::new(seed);
+        let name: Vec<u8> =
+            (0..=dice.below(4)).flat_map(|_| AWKWARD[dice.below(AWKWARD.len())]).copied().collect();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let root = directory.path().join(seed.to_string());
+        let below = if dice.below(2) == 0 { &b""[..] } else { b"[d] /" };
+        let path = PathBytes::from([below, &name].concat());
+        for path in [path.as_bytes().to_vec(), [path.as_bytes(), &b"x"[..]].concat()] {
+            let file = root.join(OsStr::from_bytes(&path));
+            fs::create_dir_all(file.parent().expect("parent")).expect("directory");
+            fs::write(file, "text").expect("file");
+        }
+        questions.push((path.clone(), json!({"patterns_text": path.ignore_pattern(), "root": root})));
+    }
+    let asked: Vec<Value> = questions.iter().map(|(_, question)| question.clone()).collect();
+    for ((path, question), theirs) in questions.iter().zip(ask("walk", &asked)) {
+        let longer = PathBytes::from([path.as_bytes(), b"x"].concat());
+        let kept = strings(&theirs["kept"]);
+        let files: Vec<&&str> = kept.iter().filter(|kept| **kept != "[d] ").collect();
+        assert_eq!((&theirs["error"], files), (&json!(""), vec![&text(&longer).as_str()]), "{question}");
+    }
+    assert!(questions.len() > 200);
 }

@@ -3,13 +3,14 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use bollard_buildkit_proto::moby::buildkit::v1::control_server::{Control, ControlServer};
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_client::FileSyncClient;
 use futures::stream::{BoxStream, Empty};
 use futures::{StreamExt as _, stream};
-use garden_buildkit::client::file_sync::{MemoryFiles, Packet};
+use garden_buildkit::client::file_sync::MemoryFiles;
 use garden_buildkit::client::{CONTEXT, Client, DockerfileBuild, Session, Source};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};

@@ -8,8 +8,8 @@ mod archives;
 mod support;
 
 use archives::{
-    SENTINEL, awkward_context, damage, ends_though_its_input_stays_open, expected, listed_by_go,
-    small_context,
+    SENTINEL, awkward_context, damage, ends_though_its_input_stays_open, expected, latin_context,
+    listed_by_go, small_context,
 };
 use garden_build_core::Digest;
 use garden_build_core::context::Context;
@@ -27,15 +27,16 @@ fn packed(context: &Context) -> Vec<u8> {
 #[test]
 fn the_executor_reads_a_pack_with_its_tail_as_one_archive() {
     garden_test_programs::needs!(Go);
-    let (_directory, context) = awkward_context();
-    let output = support::oracle(&["untar"], &packed(&context)).expect("valid");
-    let mut listed = listed_by_go(&output);
-    let dockerfile = context.dockerfile().contents();
-    let facts = |content: &[u8]| (0o644, format!("{} {}", content.len(), Digest::of(content).hex()));
-    assert_eq!(listed.remove(SENTINEL), Some(facts(dockerfile)));
-    let ignore = listed.remove("delivered/Dockerfile.dockerignore");
-    assert_eq!(ignore, Some(facts(b"delivered\ndelivered/**\n")));
-    assert_eq!(listed, expected(&context));
+    for (_directory, context) in [awkward_context(), latin_context()] {
+        let output = support::oracle(&["untar"], &packed(&context)).expect("valid");
+        let mut listed = listed_by_go(&output);
+        let dockerfile = context.dockerfile().contents();
+        let facts = |content: &[u8]| (0o644, format!("{} {}", content.len(), Digest::of(content).hex()));
+        assert_eq!(listed.remove(SENTINEL), Some(facts(dockerfile)));
+        let ignore = listed.remove("delivered/Dockerfile.dockerignore");
+        assert_eq!(ignore, Some(facts(b"delivered\ndelivered/**\n")));
+        assert_eq!(listed, expected(&context));
+    }
 }
 
 #[test]

@@ -11,6 +11,9 @@
 //	oracle damage ENTRY LIMIT reads a gzipped tar stream, cuts it everywhere, flips every bit of its first
 //	                          LIMIT bytes, and prints how many of the damaged streams yield ENTRY, and for
 //	                          how many of these anything before ENTRY is not what it was
+//
+// JSON holds text only: of a path, a name or a link that is not UTF-8, it has U+FFFD for each byte that is not,
+// and "raw", "raw_name" or "raw_link" has the bytes in hexadecimal.
 package main
 
 import (
@@ -32,6 +35,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
@@ -89,7 +93,16 @@ type answer struct {
 	Patterns []string `json:"patterns"`
 	Invalid  []string `json:"invalid"`
 	Kept     []string `json:"kept"`
+	Raw      []string `json:"raw,omitempty"`
 	Error    string   `json:"error"`
+}
+
+// raw returns text that is not UTF-8 in hexadecimal, and nothing for other text.
+func raw(text string) string {
+	if utf8.ValidString(text) {
+		return ""
+	}
+	return hex.EncodeToString([]byte(text))
 }
 
 func answerLines(open func(question) (fsutil.FS, error)) error {
@@ -136,6 +149,9 @@ func (a *answer) fill(q question, open func(question) (fsutil.FS, error)) error 
 	}
 	return filtered.Walk(context.Background(), "/", func(path string, _ gofs.DirEntry, err error) error {
 		a.Kept = append(a.Kept, path)
+		if bytes := raw(path); bytes != "" {
+			a.Raw = append(a.Raw, bytes)
+		}
 		return err
 	})
 }
@@ -263,15 +279,17 @@ func (t *tree) Open(path string) (io.ReadCloser, error) {
 }
 
 type entry struct {
-	Name   string `json:"name"`
-	Type   string `json:"type"`
-	Mode   int64  `json:"mode"`
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
-	Link   string `json:"link"`
-	UID    int    `json:"uid"`
-	GID    int    `json:"gid"`
-	Time   int64  `json:"time"`
+	Name    string `json:"name"`
+	RawName string `json:"raw_name,omitempty"`
+	Type    string `json:"type"`
+	Mode    int64  `json:"mode"`
+	Size    int64  `json:"size"`
+	SHA256  string `json:"sha256"`
+	Link    string `json:"link"`
+	RawLink string `json:"raw_link,omitempty"`
+	UID     int    `json:"uid"`
+	GID     int    `json:"gid"`
+	Time    int64  `json:"time"`
 }
 
 // read hands each entry to visit: its header as soon as it is there, and all of it when it has been read.
@@ -297,8 +315,9 @@ func read(stream io.Reader, compressed bool, header func(string), whole func(ent
 			return err
 		}
 		whole(entry{
-			Name: h.Name, Type: string(h.Typeflag), Mode: h.Mode, Size: h.Size, Link: h.Linkname,
-			SHA256: hex.EncodeToString(hash.Sum(nil)), UID: h.Uid, GID: h.Gid, Time: h.ModTime.Unix(),
+			Name: h.Name, RawName: raw(h.Name), Type: string(h.Typeflag), Mode: h.Mode, Size: h.Size,
+			Link: h.Linkname, RawLink: raw(h.Linkname), SHA256: hex.EncodeToString(hash.Sum(nil)),
+			UID: h.Uid, GID: h.Gid, Time: h.ModTime.Unix(),
 		})
 	}
 }

@@ -1,11 +1,15 @@
 //! Which files arrive in the image, and how.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 
-use garden_build::{Event, Outcome};
+use garden_build::{ErrorKind, Event, Outcome};
 
 use super::image::{Content, File, files};
 use super::{Case, Mode, Seen};
@@ -92,6 +96,65 @@ pub(super) async fn file_fidelity(case: &mut Case<'_>) -> Seen {
         assert_eq!((arrived.mode, arrived.owner), (file.mode, file.owner), "{path}: {:o}", arrived.mode);
         assert!(arrived.content == file.content, "{path}");
     }
+    Seen::Works
+}
+
+pub(super) async fn raw_names(case: &mut Case<'_>) -> Seen {
+    let project = &case.project;
+    project.file("Dockerfile", "FROM scratch\nCOPY tree /tree/\n");
+    project.file(".dockerignore", "tree/d?/*.log\n");
+    let place = |path: &[u8]| project.path().join("tree").join(OsStr::from_bytes(path));
+    fs::create_dir_all(place(b"d\xe9")).unwrap();
+    let long = [&b"d\xe9/"[..], &[0xff; 120]].concat();
+    for (path, text) in [
+        (&b"d\xe9/caf\xe9.txt"[..], "menu"),
+        (b"d\xe9/x.log", "ignored"),
+        (b"plain.txt", "x"),
+        (&long[..], "long"),
+    ] {
+        fs::write(place(path), text).unwrap();
+    }
+    symlink(OsStr::from_bytes(b"d\xe9/caf\xe9.txt"), place(b"l\xff")).unwrap();
+
+    if matches!(case.mode, Mode::ClusterDockerBuildkit | Mode::LocalDocker) {
+        let error = case.fail(case.request()).await;
+        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert!(error.message().starts_with(r"`tree/d\xe9` has a name that is not UTF-8"), "{error:?}");
+        return Seen::Lacks("the BuildKit in Docker 27.4 and later takes no such names: they are refused");
+    }
+    let files = case.build_files(case.request()).await;
+    let long = format!(r"d\xe9/{}", r"\xff".repeat(120));
+    let expected = [long.as_str(), r"d\xe9/caf\xe9.txt", r"l\xff", "plain.txt"];
+    assert_eq!(files.names_below("tree"), expected);
+    assert_eq!(
+        (files.text(r"tree/d\xe9/caf\xe9.txt"), files.text(&format!("tree/{long}"))),
+        ("menu", "long")
+    );
+    assert_eq!(files.below("tree")[r"l\xff"].content, Content::Link(r"d\xe9/caf\xe9.txt".to_owned()));
+    Seen::Works
+}
+
+pub(super) async fn sockets(case: &mut Case<'_>) -> Seen {
+    let project = &case.project;
+    project.file("Dockerfile", COPY_ALL);
+    project.file("run/x", "x");
+    let _socket = UnixListener::bind(project.path().join("run/api.sock")).unwrap();
+    let made = Command::new("mkfifo").arg(project.path().join("run/agent.pipe")).status().unwrap();
+    assert!(made.success());
+    let (image, events) = case.build_and_watch(case.request()).await;
+    assert_eq!(files(&image.reference).await.names_below("context"), ["Dockerfile", "run/x"]);
+    let warnings = |events: &[Event]| {
+        let messages = events.iter().filter_map(|event| match event {
+            Event::Warning { message, .. } if message.contains("run/") => Some(message.clone()),
+            _ => None,
+        });
+        messages.collect::<Vec<_>>()
+    };
+    let warned = warnings(&events);
+    assert!(warned.len() == 1 && warned[0].starts_with("`run/agent.pipe` is a FIFO"), "{warned:?}");
+
+    let (again, events) = case.build_and_watch(case.request()).await;
+    assert_eq!((again.outcome, warnings(&events)), (Outcome::AlreadyExists, Vec::new()));
     Seen::Works
 }
 

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use garden_build::ImageReference;
+use garden_build::context::PathBytes;
 use tar::{Archive, EntryType};
 
 use crate::site::registry;
@@ -32,7 +33,7 @@ pub(super) enum Content {
     Other,
 }
 
-/// All that is in an image by its path, which begins without a slash.
+/// All that is in an image by its path, which begins without a slash. Bytes that are not UTF-8 are escaped, such as `\xe9`.
 #[derive(Debug)]
 pub(super) struct Files(BTreeMap<String, File>);
 
@@ -98,7 +99,7 @@ fn apply(layer: &[u8], files: &mut BTreeMap<String, File>) {
             }
             EntryType::Directory => Content::Directory,
             EntryType::Symlink => {
-                Content::Link(entry.link_name().unwrap().unwrap().to_str().unwrap().to_owned())
+                Content::Link(PathBytes::from(&*entry.link_name_bytes().unwrap()).to_string())
             }
             EntryType::Link => {
                 let original = clean(&entry.link_name().unwrap().unwrap());
@@ -128,7 +129,7 @@ fn remove_below(directory: &str, files: &mut BTreeMap<String, File>) {
 /// A path without a slash or `./` at its beginning, or a slash at its end.
 fn clean(path: &Path) -> String {
     let parts = path.components().filter_map(|part| match part {
-        std::path::Component::Normal(part) => Some(part.to_str().unwrap()),
+        std::path::Component::Normal(part) => PathBytes::from_os(part).map(|part| part.to_string()),
         _ => None,
     });
     parts.collect::<Vec<_>>().join("/")

@@ -63,6 +63,8 @@ cases! {
     context::ignore_rules: "`.dockerignore` with exceptions, include, exclude",
     context::dockerfile_elsewhere: "a Dockerfile elsewhere, with its own ignore file",
     context::file_fidelity: "executable bits, links, empty directories, odd names",
+    context::raw_names: "names that are not UTF-8",
+    context::sockets: "sockets and FIFOs are left out, with a warning",
     context::preserved_permissions: "permissions as they are, if asked for",
     context::unread_file: "a file that no instruction reads is no part of the version",
     context::changed_file: "of a changed context, only the change is sent",

@@ -1,12 +1,13 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::PatternProblem;
+use super::{PathBytes, PatternProblem};
 use crate::{Error, ErrorKind};
 
 /// Why a build context cannot be scanned or sent.
 ///
-/// Every path is relative to the context and slash-separated, unless it is a [`PathBuf`].
+/// Every path is relative to the context and slash-separated, unless it is a [`PathBuf`]. Of what an ignore file can leave out, it
+/// is a [`PathBytes`], and the hint says with which line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ContextError {
@@ -154,19 +155,19 @@ pub enum ContextError {
         problem: String,
     },
 
-    /// A name or a link's target is not UTF-8. Bytes that are not are shown as U+FFFD.
+    /// The Dockerfile's path is not UTF-8; or, elsewhere than on Unix, that of an entry. What is not UTF-8 is not shown as it is.
     #[error("the name of `{0}` is not UTF-8")]
     NameNotUtf8(String),
 
-    /// A symbolic link's target is not UTF-8.
+    /// A symbolic link's target is not UTF-8, elsewhere than on Unix.
     #[error("the target of the symbolic link `{0}` is not UTF-8")]
-    TargetNotUtf8(String),
+    TargetNotUtf8(PathBytes),
 
-    /// A socket, FIFO or device.
+    /// A device.
     #[error("`{path}` is a {kind}, which cannot be part of a build context")]
     Special {
         /// The path.
-        path: String,
+        path: PathBytes,
         /// What it is.
         kind: &'static str,
     },
@@ -175,14 +176,14 @@ pub enum ContextError {
     #[error("`{path}` cannot be read: {reason}")]
     Unreadable {
         /// The path.
-        path: String,
+        path: PathBytes,
         /// What the operating system said.
         reason: io::Error,
     },
 
     /// A file is not what it was when the context was scanned.
     #[error("`{0}` changed while it was being read; build again")]
-    Changed(String),
+    Changed(PathBytes),
 
     /// The archive could not be handed on.
     #[error("the build context could not be written: {0}")]
@@ -191,10 +192,10 @@ pub enum ContextError {
 
 impl ContextError {
     /// Wraps what happened when `path` was read: a file that is gone has changed since it was found.
-    pub(super) fn reading(path: &str, reason: io::Error) -> Self {
+    pub(super) fn reading(path: impl Into<PathBytes>, reason: io::Error) -> Self {
         match reason.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Changed(path.to_owned()),
-            _ => Self::Unreadable { path: path.to_owned(), reason },
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Changed(path.into()),
+            _ => Self::Unreadable { path: path.into(), reason },
         }
     }
 
@@ -243,19 +244,28 @@ impl ContextError {
             Self::IgnoreLineTooLong { .. } => "split the line; each pattern has its own".to_owned(),
             Self::IgnoreLineNotUtf8 { .. } => "save the file as UTF-8".to_owned(),
             Self::NameNotUtf8(_) => "rename it, or exclude its directory in .dockerignore".to_owned(),
-            Self::TargetNotUtf8(path) | Self::Special { path, .. } => {
-                format!("add `{path}` to .dockerignore")
-            }
+            Self::TargetNotUtf8(path) | Self::Special { path, .. } => leaving_out(path),
             Self::Unreadable { path, .. } => {
-                format!("make it readable to the user who builds, or add `{path}` to .dockerignore")
+                format!("make it readable to the user who builds, or {}", leaving_out(path))
             }
-            Self::Changed(_) => "let nothing write into the context while it is being sent".to_owned(),
+            Self::Changed(path) => format!(
+                "let nothing write to it while it is being read and sent; or, if the build does not need it, {}",
+                leaving_out(path)
+            ),
             Self::TooLarge { .. } | Self::NotAFile(_) => {
                 "check the Dockerfile's path and the names of ignore files".to_owned()
             }
             Self::Cancelled | Self::Write(_) => return None,
         })
     }
+}
+
+/// Says how `path` is left out. Of an ignore file, the last line that matches counts, and a Dockerfile's own one counts alone.
+fn leaving_out(path: &PathBytes) -> String {
+    format!(
+        "add `{}` as the last line to .dockerignore, or to the Dockerfile's own ignore file if it has one",
+        path.ignore_pattern()
+    )
 }
 
 impl From<ContextError> for Error {
@@ -278,15 +288,29 @@ mod tests {
     #[test]
     fn a_cancelled_scan_is_a_cancelled_build_and_a_changed_file_may_be_retried() {
         assert_eq!(*Error::from(ContextError::Cancelled).kind(), ErrorKind::Cancelled);
-        let changed = Error::from(ContextError::Changed("src/main.rs".to_owned()));
+        let changed = Error::from(ContextError::Changed("src/main.rs".into()));
         assert_eq!(*changed.kind(), ErrorKind::Context);
         assert!(changed.is_retryable());
         assert!(changed.message().contains("`src/main.rs` changed while it was being read; build again"));
     }
 
     #[test]
-    fn a_special_file_is_answered_with_the_line_to_add() {
-        let error = Error::from(ContextError::Special { path: "run/api.sock".to_owned(), kind: "socket" });
-        assert_eq!(error.hint(), Some("add `run/api.sock` to .dockerignore"));
+    fn what_an_ignore_file_can_leave_out_is_answered_with_the_line_to_add() {
+        let line = |path: &[u8], error: fn(PathBytes) -> ContextError| {
+            let hint = Error::from(error(path.into())).hint().expect("a hint").to_owned();
+            let (_, line) = hint.split_once("add `").expect("a line");
+            line.split_once("` as the last line to .dockerignore").expect("a file").0.to_owned()
+        };
+        let errors: [fn(PathBytes) -> ContextError; 3] = [
+            ContextError::Changed,
+            |path| ContextError::Special { path, kind: "device" },
+            |path| ContextError::Unreadable { path, reason: io::ErrorKind::PermissionDenied.into() },
+        ];
+        for error in errors {
+            assert_eq!(line(b"dev/null", error), "dev/null");
+            assert_eq!(line(b"logs/[api].log", error), r"logs/\[api\].log");
+            assert_eq!(line(b"#cache#", error), r"\#cache#");
+            assert_eq!(line(b"caf\xe9", error), "caf?");
+        }
     }
 }

@@ -38,9 +38,9 @@ pub(super) fn check_by_matching_a_dot(pattern: &str) -> Result<(), BadPattern> {
 ///
 /// # Errors
 /// If the pattern is malformed and the name fits it up to where it is.
-pub fn matches(pattern: &str, name: &str) -> Result<bool, BadPattern> {
+pub fn matches(pattern: &str, name: impl AsRef<[u8]>) -> Result<bool, BadPattern> {
     let mut pattern = pattern.as_bytes();
-    let mut name = name.as_bytes();
+    let mut name = name.as_ref();
     'chunks: while !pattern.is_empty() {
         let (star, chunk, rest) = split_chunk(pattern);
         pattern = rest;
@@ -123,9 +123,12 @@ fn match_chunk<'n>(mut chunk: &[u8], mut name: &'n [u8]) -> Result<Option<&'n [u
     Ok((!failed).then_some(name))
 }
 
-/// The character at the start of `name`, and its length. A byte that is not part of one, as after
+/// The character at the start of `name`, which is not empty, and its length. A byte that is not part of one, as after
 /// `*` has skipped the first byte of a character, counts as U+FFFD.
-fn first_character(name: &[u8]) -> (char, usize) {
+pub(super) fn first_character(name: &[u8]) -> (char, usize) {
+    if name[0].is_ascii() {
+        return (char::from(name[0]), 1);
+    }
     let start = &name[..name.len().min(4)];
     match start.utf8_chunks().next().and_then(|chunk| chunk.valid().chars().next()) {
         Some(character) => (character, character.len_utf8()),

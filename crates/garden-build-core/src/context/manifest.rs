@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::PathBytes;
 use crate::{Digest, FramedHasher};
 
 mod folder;
@@ -41,7 +42,7 @@ struct Totals {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
     /// Relative to the context, with slashes.
-    pub path: String,
+    pub path: PathBytes,
     /// The permissions, as the lowest twelve bits of a Unix mode.
     ///
     /// Those that git knows: 0755 for directories and for files that their owner may execute (on Windows
@@ -69,7 +70,7 @@ pub enum EntryKind {
     /// A symbolic link.
     Symlink {
         /// Where it points, as it is written.
-        target: String,
+        target: PathBytes,
     },
 }
 
@@ -103,26 +104,37 @@ impl Manifest {
     }
 
     /// Returns the entry at `path`, if there is one.
-    pub fn find(&self, path: &str) -> Option<Entry> {
-        let (folder, name) = match path.rsplit_once('/') {
-            Some((directory, name)) => (self.folder(directory)?, name),
+    pub fn find(&self, path: impl AsRef<[u8]>) -> Option<Entry> {
+        let path = path.as_ref();
+        let (folder, name) = match path.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (self.folder(&path[..slash])?, &path[slash + 1..]),
             None => (self.0.folders.first()?, path),
         };
         folder.find(name).map(|record| folder.entry(record))
     }
 
     /// Returns the names of what is directly in `directory`, in order; the context itself is `""`.
-    pub fn names_in<'m>(&'m self, directory: &str) -> impl Iterator<Item = &'m str> + 'm {
+    pub fn names_in<'m>(&'m self, directory: &[u8]) -> impl Iterator<Item = &'m [u8]> + use<'m> {
         let folder = if directory.is_empty() { self.0.folders.first() } else { self.folder(directory) };
         let records =
             folder.into_iter().flat_map(|folder| folder.records().iter().map(move |record| (folder, record)));
         records.map(|(folder, record)| record.name(folder.text()))
     }
 
-    fn folder(&self, directory: &str) -> Option<&Folder> {
-        directory.split('/').try_fold(self.0.folders.first()?, |folder, name| {
+    fn folder(&self, directory: &[u8]) -> Option<&Folder> {
+        directory.split(|byte| *byte == b'/').try_fold(self.0.folders.first()?, |folder, name| {
             self.0.folders.get(folder.find(name)?.folder()?)
         })
+    }
+
+    /// Returns the path of the first entry whose path is not UTF-8, or that is a link to what is not.
+    pub fn first_not_utf8(&self) -> Option<PathBytes> {
+        let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+        let mut all = Walk::new(&self.0.folders);
+        let (folder, record) = all.find(|(folder, record)| {
+            !is_text(record.name(folder.text())) || !is_text(record.target(folder.text()))
+        })?;
+        Some(folder.entry(record).path)
     }
 
     /// Returns the digest of all entries. It changes if any path, content, link target or mode does.
@@ -159,7 +171,7 @@ impl fmt::Debug for Manifest {
 /// Adds an entry to the digest. Modes that git knows show in the words alone, so that a tree in which there
 /// are no others is the same whether modes are normalised or preserved.
 fn add(hasher: &mut FramedHasher, folder: &Folder, record: &Record) {
-    let path = [folder.prefix.as_bytes(), record.name(folder.text()).as_bytes()];
+    let path = [&*folder.prefix, record.name(folder.text())];
     let mode = record.permissions();
     let is_usual = if let Some((_, digest)) = record.file() {
         hasher.joined_field(if mode == EXECUTABLE { "executable" } else { "file" }, path);
@@ -170,7 +182,7 @@ fn add(hasher: &mut FramedHasher, folder: &Folder, record: &Record) {
         mode == EXECUTABLE
     } else {
         hasher.joined_field("link", path);
-        hasher.field("target", record.target(folder.text()).as_bytes());
+        hasher.field("target", record.target(folder.text()));
         mode == LINK
     };
     if !is_usual {
@@ -238,30 +250,32 @@ mod tests {
 
     /// Makes a manifest of `entries`, in which a directory precedes what is in it.
     fn manifest(entries: Vec<Entry>) -> Manifest {
-        let mut prefixes = vec![String::new()];
+        let mut prefixes = vec![Vec::new()];
         let directories = entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
-        prefixes.extend(directories.map(|entry| format!("{}/", entry.path)));
+        prefixes.extend(directories.map(|entry| [entry.path.as_bytes(), b"/"].concat()));
         let mut folders: Vec<_> = prefixes.iter().map(|prefix| FolderBuilder::new(prefix)).collect();
         for Entry { path, mode, kind, modified } in entries {
-            let (above, name) = path.split_at(path.rfind('/').map_or(0, |slash| slash + 1));
+            let path = path.as_bytes();
+            let slash = path.iter().rposition(|byte| *byte == b'/');
+            let (above, name) = path.split_at(slash.map_or(0, |slash| slash + 1));
             let number =
-                |wanted: &str| prefixes.iter().position(|prefix| prefix == wanted).expect("directory");
+                |wanted: &[u8]| prefixes.iter().position(|prefix| prefix == wanted).expect("directory");
             let folder = &mut folders[number(above)];
             match kind {
                 EntryKind::Directory => {
-                    folder.add_directory(name, mode, modified, number(&format!("{path}/")));
+                    folder.add_directory(name, mode, modified, number(&[path, b"/"].concat()));
                 }
                 EntryKind::File { size, digest } => {
                     folder.add_file(name, &Content { mode, modified, size, digest });
                 }
-                EntryKind::Symlink { target } => folder.add_link(name, mode, modified, &target),
+                EntryKind::Symlink { target } => folder.add_link(name, mode, modified, target.as_bytes()),
             }
         }
         Manifest::new(folders.into_iter().map(FolderBuilder::build).collect())
     }
 
     fn entry(path: &str, mode: u32, kind: EntryKind) -> Entry {
-        Entry { path: path.to_owned(), mode, kind, modified: SystemTime::UNIX_EPOCH }
+        Entry { path: path.into(), mode, kind, modified: SystemTime::UNIX_EPOCH }
     }
 
     fn file(path: &str, content: &str) -> Entry {
@@ -270,7 +284,7 @@ mod tests {
     }
 
     fn link(path: &str, target: &str) -> Entry {
-        entry(path, LINK, EntryKind::Symlink { target: target.to_owned() })
+        entry(path, LINK, EntryKind::Symlink { target: target.into() })
     }
 
     fn directory(path: &str) -> Entry {
@@ -323,7 +337,7 @@ mod tests {
     fn a_directory_stands_directly_before_what_is_in_it() {
         // As plain strings these would be in another order, because `-` comes before `/`.
         let found = manifest(vec![directory("a"), file("a-b", ""), directory("a/b"), link("a/b/c", "x")]);
-        let paths: Vec<String> = found.entries().map(|entry| entry.path).collect();
+        let paths: Vec<PathBytes> = found.entries().map(|entry| entry.path).collect();
         assert_eq!(paths, ["a", "a/b", "a/b/c", "a-b"]);
         assert_eq!(found.entries().len(), 4);
     }
@@ -346,8 +360,42 @@ mod tests {
         for missing in ["", "b", "a/", "a/b/c", "a/c/d/e", "/a", "c"] {
             assert_eq!(found.find(missing), None, "{missing}");
         }
-        let names = |directory| found.names_in(directory).collect::<Vec<_>>();
-        assert_eq!((names(""), names("a"), names("a/c")), (vec!["a", "e"], vec!["b", "c"], vec!["d"]));
+        let names = |directory: &str| found.names_in(directory.as_bytes()).collect::<Vec<_>>();
+        assert_eq!(names(""), [b"a", b"e"]);
+        assert_eq!((names("a"), names("a/c")), (vec![&b"b"[..], b"c"], vec![&b"d"[..]]));
         assert!(names("a/b").is_empty() && names("x").is_empty());
+    }
+
+    #[test]
+    fn what_is_not_utf8_counts_byte_by_byte_and_is_found() {
+        let not_text = |path: &[u8]| Entry { path: path.into(), ..file("", "1") };
+        let manifests = [
+            vec![not_text(b"caf\xe8")],
+            vec![not_text(b"caf\xe9")],
+            vec![file("caf\u{fffd}", "1")],
+            vec![directory("d"), not_text(b"d/\xff")],
+            vec![entry("l", LINK, EntryKind::Symlink { target: PathBytes::from(&b"\xff"[..]) })],
+        ]
+        .map(manifest);
+        for (index, manifest) in manifests.iter().enumerate() {
+            let earlier = manifests[..index].iter().position(|earlier| earlier.digest() == manifest.digest());
+            assert_eq!(earlier, None, "{index} is not unique");
+        }
+        let first = manifests.map(|manifest| manifest.first_not_utf8().map(|path| path.as_bytes().to_vec()));
+        let expected = [Some(&b"caf\xe8"[..]), Some(b"caf\xe9"), None, Some(b"d/\xff"), Some(b"l")];
+        assert_eq!(first, expected.map(|path| path.map(<[u8]>::to_vec)));
+    }
+
+    /// Versions of images are made of it, so it stays what it is.
+    #[test]
+    fn the_digest_of_text_stays_what_it_was() {
+        let found = manifest(vec![
+            directory("a"),
+            file("a/é", "1"),
+            Entry { mode: EXECUTABLE, ..file("b", "2") },
+            link("c", "a/é"),
+            Entry { mode: 0o600, ..file("d", "") },
+        ]);
+        assert_eq!(found.digest().hex(), "65443cc0a639c317cc6f333de5f18935e780d7e416c93ac31ad6afa8153678e0");
     }
 }

@@ -30,6 +30,7 @@ mod dockerfile;
 mod error;
 pub mod go_path;
 mod manifest;
+mod path_bytes;
 mod read;
 mod scan;
 mod select;
@@ -47,7 +48,9 @@ pub use digest_cache::DigestCache;
 pub use dockerfile::{Dockerfile, Feature, StagesBuilt, Use};
 pub use error::ContextError;
 pub use manifest::{Entry, EntryKind, Manifest};
+pub use path_bytes::PathBytes;
 pub use read::CheckedFile;
+pub use scan::LeftOut;
 pub use select::{Extent, Filter, FilterError, IgnoreRules, PatternProblem, Reader, Sieve, Verdict};
 
 use self::select::{Selection, Wanted, extent};
@@ -69,6 +72,7 @@ pub struct Context {
 pub struct Tree {
     root: Arc<Path>,
     manifest: Manifest,
+    left_out: Option<LeftOut>,
     /// Whence digests in the manifest may be.
     cache: DigestCache,
 }
@@ -78,7 +82,8 @@ impl Context {
     /// processors.
     ///
     /// Symbolic links are kept as they are and never followed, except the context directory itself.
-    /// Hard links become ordinary files, and empty directories are kept.
+    /// Hard links become ordinary files, and empty directories are kept. Sockets and FIFOs are
+    /// [left out](Tree::left_out).
     ///
     /// # Errors
     /// If the directory, the Dockerfile, an ignore file or anything that is not ignored cannot be
@@ -128,8 +133,8 @@ impl Context {
         let mut selection = Selection::of(request, IgnoreRules::of_dockerfile(&root, &path)?)?;
         let (extent, wanted) = extent(&root, &dockerfile);
         selection.wanted = wanted;
-        let manifest = scan::scan(&root, &selection, cache, cancelled)?;
-        Ok(Self { tree: Tree { root: root.into(), manifest, cache: cache.clone() }, dockerfile, extent })
+        let tree = Tree::of(root, &selection, cache, cancelled)?;
+        Ok(Self { tree, dockerfile, extent })
     }
 
     /// Returns how much of the directory was taken into the context.
@@ -189,8 +194,17 @@ impl Tree {
     ) -> Result<Self, ContextError> {
         let root = resolve(directory)?;
         let selection = Selection::by_rules(IgnoreRules::of_directory(&root)?, preserves_permissions);
-        let manifest = scan::scan(&root, &selection, cache, cancelled)?;
-        Ok(Self { root: root.into(), manifest, cache: cache.clone() })
+        Self::of(root, &selection, cache, cancelled)
+    }
+
+    fn of(
+        root: PathBuf,
+        selection: &Selection,
+        cache: &DigestCache,
+        cancelled: Cancelled<'_>,
+    ) -> Result<Self, ContextError> {
+        let (manifest, left_out) = scan::scan(&root, selection, cache, cancelled)?;
+        Ok(Self { root: root.into(), manifest, left_out, cache: cache.clone() })
     }
 
     /// Returns the directory, absolute and without symbolic links.
@@ -201,6 +215,11 @@ impl Tree {
     /// Returns what it consists of.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// Returns which sockets and FIFOs were left out, if there are any. The manifest says nothing of them.
+    pub fn left_out(&self) -> Option<&LeftOut> {
+        self.left_out.as_ref()
     }
 
     /// Opens a file of the [`manifest`](Self::manifest), to be read as long as it is what was digested.

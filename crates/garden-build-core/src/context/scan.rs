@@ -1,6 +1,8 @@
 //! From a directory to a [`Manifest`].
 
 mod digest;
+mod left_out;
+mod system;
 mod threads;
 mod walk;
 
@@ -10,19 +12,22 @@ use super::digest_cache::{DigestCache, Session};
 use super::select::{GitIgnore, Selection};
 use super::{Cancelled, ContextError, Manifest};
 
-/// Finds what `selection` wants of `root`, and digests those files whose digests `cache` does not know.
+pub use self::left_out::LeftOut;
+
+/// Finds what `selection` wants of `root`, and digests those files whose digests `cache` does not know. Returns also
+/// what is left out though it is wanted.
 pub(super) fn scan(
     root: &Path,
     selection: &Selection,
     cache: &DigestCache,
     cancelled: Cancelled<'_>,
-) -> Result<Manifest, ContextError> {
+) -> Result<(Manifest, Option<LeftOut>), ContextError> {
     let Some(ignored) = GitIgnore::above(root, selection.ignore_files.as_ref())? else {
-        return Ok(Manifest::new(Vec::new()));
+        return Ok((Manifest::new(Vec::new()), None));
     };
     let session = Session::open(cache, root);
-    let mut walked = walk::walk(root, selection, ignored, &session, cancelled)?;
+    let (mut walked, left_out) = walk::walk(root, selection, ignored, &session, cancelled)?;
     digest::digest(root, selection, &mut walked, &session, cancelled)?;
     session.finish();
-    Ok(Manifest::new(walked.into_iter().map(|walked| walked.folder).collect()))
+    Ok((Manifest::new(walked.into_iter().map(|walked| walked.folder).collect()), left_out))
 }

@@ -1,13 +1,15 @@
 //! Contexts for archives to be made of, and what the programs that will read them make of these.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
 use garden_build_core::BuildRequest;
-use garden_build_core::context::{Context, EntryKind};
+use garden_build_core::context::{Context, EntryKind, PathBytes};
 use serde_json::Value;
 
 use crate::support::{oracle, program};
@@ -51,6 +53,21 @@ pub(crate) fn awkward_context() -> (tempfile::TempDir, Context) {
     (directory, context)
 }
 
+/// A context whose names and links are Latin-1.
+pub(crate) fn latin_context() -> (tempfile::TempDir, Context) {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let place = |path: &[u8]| directory.path().join(OsStr::from_bytes(path));
+    fs::create_dir(place(&[0xe9; 120])).expect("directory");
+    let deep = [&[0xe9; 120][..], b"/\xff"].concat();
+    for (path, text) in [(&b"Dockerfile"[..], "FROM scratch\n"), (b"caf\xe9", "foreign"), (&deep, "far")] {
+        fs::write(place(path), text).expect("file");
+    }
+    symlink(OsStr::from_bytes(b"caf\xe9"), place(b"link\xe2\x82")).expect("link");
+    symlink(OsStr::from_bytes(&deep), place(b"to")).expect("link");
+    let context = Context::scan(&BuildRequest::new("test", directory.path()), &|| false).expect("context");
+    (directory, context)
+}
+
 pub(crate) fn small_context() -> (tempfile::TempDir, Context) {
     let directory = tempfile::tempdir().expect("temporary directory");
     fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . .\n").expect("file");
@@ -70,7 +87,7 @@ pub(crate) fn expected(context: &Context) -> Listing {
             EntryKind::File { size, digest } => format!("{size} {}", digest.hex()),
             EntryKind::Symlink { target } => format!("-> {target}"),
         };
-        (entry.path, (i64::from(entry.mode), holds))
+        (entry.path.to_string(), (i64::from(entry.mode), holds))
     });
     entries.collect()
 }
@@ -79,18 +96,28 @@ pub(crate) fn listed_by_go(output: &str) -> Listing {
     let entries = output.lines().map(|line| {
         let entry: Value = serde_json::from_str(line).expect("JSON");
         let text = |key: &str| entry[key].as_str().expect("string").to_owned();
+        // What is not UTF-8 is there in hexadecimal.
+        let path = |key: &str, raw: &str| match &entry[raw] {
+            Value::String(hex) => PathBytes::from(bytes(hex)),
+            _ => text(key).into(),
+        };
         assert_eq!((&entry["uid"], &entry["gid"]), (&Value::from(0), &Value::from(0)));
         assert_eq!(entry["time"], 315_532_800);
         let facts = match text("type").as_str() {
             "0" => format!("{} {}", entry["size"], text("sha256")),
-            "2" => format!("-> {}", text("link")),
+            "2" => format!("-> {}", path("link", "raw_link")),
             "5" => "directory".to_owned(),
             other => panic!("type {other}"),
         };
         let mode = entry["mode"].as_i64().expect("number");
-        (text("name").trim_end_matches('/').to_owned(), (mode, facts))
+        (path("name", "raw_name").to_string().trim_end_matches('/').to_owned(), (mode, facts))
     });
     entries.collect()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits = |start| &hex[start..start + 2];
+    (0..hex.len()).step_by(2).map(|start| u8::from_str_radix(digits(start), 16).expect("hex")).collect()
 }
 
 /// What the oracle makes of a stream after damaging it everywhere: tried, yielded, fooled.

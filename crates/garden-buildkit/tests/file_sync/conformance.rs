@@ -44,7 +44,7 @@ fn any_directory_arrives_as_it_is_and_only_changed_files_are_sent() {
             let sent = (outcome.record.files(), outcome.record.bytes());
             assert!(certain.0 <= sent.0 && sent.0 <= possible.0, "{context}: {sent:?}, {wanted:?}");
             assert!(certain.1 <= sent.1 && sent.1 <= possible.1, "{context}: {sent:?}, {wanted:?}");
-            before = listed.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
+            before = listed.into_iter().map(|entry| (entry.bytes().to_vec(), entry)).collect();
             change(&from, &mut random, Kinds::All);
         }
     }
@@ -71,18 +71,18 @@ fn any_scanned_context_arrives_as_its_manifest_lists_it() {
             let arrived = client.list_all(&to);
             assert_eq!(arrived.len(), manifest.entries().len(), "seed {seed}, round {round}");
             for (arrived, entry) in arrived.iter().zip(manifest.entries()) {
-                assert_eq!(arrived.path, entry.path);
+                assert_eq!(arrived.bytes(), entry.path.as_bytes());
                 let (mode, linkname) = match &entry.kind {
-                    EntryKind::Directory => (DIRECTORY, ""),
-                    EntryKind::Symlink { target } => (SYMLINK, target.as_str()),
+                    EntryKind::Directory => (DIRECTORY, &b""[..]),
+                    EntryKind::Symlink { target } => (SYMLINK, target.as_bytes()),
                     EntryKind::File { digest, .. } => {
-                        let bytes = fs::read(to.join(&entry.path)).expect("file");
+                        let bytes = fs::read(arrived.below(&to)).expect("file");
                         assert_eq!(garden_build_core::Digest::of(&bytes), *digest, "{}", entry.path);
-                        (0, "")
+                        (0, &b""[..])
                     }
                 };
                 assert_eq!(
-                    (arrived.mode, arrived.linkname.as_str()),
+                    (arrived.mode, arrived.link_bytes()),
                     (mode | entry.mode, linkname),
                     "{}",
                     entry.path
@@ -103,23 +103,24 @@ fn compared(entries: &[Entry]) -> Vec<Entry> {
         }
         if entry.mode & TYPE != 0 && entry.mode & SYMLINK == 0 {
             entry.linkname.clear();
+            entry.raw_linkname = None;
         }
         entry
     });
     compared.collect()
 }
 
-fn is_wanted(before: &BTreeMap<String, Entry>, entry: &Entry) -> bool {
+fn is_wanted(before: &BTreeMap<Vec<u8>, Entry>, entry: &Entry) -> bool {
     let is_file = entry.mode & TYPE == 0 && entry.linkname.is_empty();
     is_file
-        && before.get(&entry.path).is_none_or(|before| {
+        && before.get(entry.bytes()).is_none_or(|before| {
             compared(std::slice::from_ref(before)) != compared(std::slice::from_ref(entry))
         })
 }
 
-fn was_only_a_link(before: &BTreeMap<String, Entry>, entry: &Entry) -> bool {
-    before.get(&entry.path).is_some_and(|before| {
-        let unlinked = Entry { linkname: String::new(), ..before.clone() };
+fn was_only_a_link(before: &BTreeMap<Vec<u8>, Entry>, entry: &Entry) -> bool {
+    before.get(entry.bytes()).is_some_and(|before| {
+        let unlinked = Entry { linkname: String::new(), raw_linkname: None, ..before.clone() };
         !before.linkname.is_empty() && compared(&[unlinked]) == compared(std::slice::from_ref(entry))
     })
 }
@@ -132,7 +133,7 @@ fn totals<'e>(entries: impl Iterator<Item = &'e Entry>) -> (u64, u64) {
 
 fn assert_same_contents(from: &Path, to: &Path, listed: &[Entry], context: &str) {
     for entry in listed.iter().filter(|entry| entry.mode & TYPE == 0 && entry.size > 0) {
-        let read = |root: &Path| fs::read(root.join(&entry.path)).expect("file");
+        let read = |root: &Path| fs::read(entry.below(root)).expect("file");
         assert!(read(from) == read(to), "{context}: {} differs", entry.path);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use futures::channel::mpsc;
 use futures::{StreamExt, stream};
-use garden_build_core::context::{Cancelled, Context, ContextError, Filter};
+use garden_build_core::context::{Cancelled, Context, ContextError, Filter, PathBytes};
 use garden_build_core::{BuildRequest, Error, ErrorKind};
 use garden_buildkit::client::file_sync::{
     Content, FilterRequest, Journal, Listed, LocalDirectory, MemoryFiles, Outgoing, Packet, ScannedTree,
@@ -44,11 +44,11 @@ impl Faulty {
 }
 
 impl Source for Faulty {
-    fn link(&self, path: &str) -> Result<Option<String>, SyncError> {
+    fn link(&self, path: &PathBytes) -> Result<Option<PathBytes>, SyncError> {
         self.inner.link(path)
     }
 
-    fn names(&self, directory: &str) -> Result<Vec<String>, SyncError> {
+    fn names(&self, directory: &str) -> Result<Vec<PathBytes>, SyncError> {
         self.inner.names(directory)
     }
 
@@ -144,6 +144,8 @@ fn assert_changed(outcome: &Outcome, path: &str) {
     let error = Error::from(outcome.journal.take_failure().expect("failure"));
     assert_eq!(*error.kind(), ErrorKind::Context);
     assert!(error.message().contains(path), "{error}");
+    let line = format!("add `{path}` as the last line to .dockerignore");
+    assert!(error.hint().is_some_and(|hint| hint.contains(&line)), "{error:?}");
 }
 
 #[test]
@@ -201,7 +203,7 @@ fn an_unreadable_file_fails_the_sync_with_the_systems_reason() {
     impl Content for Unreadable {
         fn read(&mut self, _: &mut Vec<u8>, _: usize) -> Result<bool, SyncError> {
             let reason = std::io::Error::other("input/output error");
-            Err(ContextError::Unreadable { path: "src/large".to_owned(), reason }.into())
+            Err(ContextError::Unreadable { path: "src/large".into(), reason }.into())
         }
     }
 

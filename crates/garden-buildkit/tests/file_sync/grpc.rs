@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_client::FileSyncClient;
 use futures::{StreamExt, stream};
 use garden_buildkit::client::file_sync::{
-    FileSyncService, Journal, MemoryFiles, Packet, Source, SyncError, SyncState,
+    FileSyncService, Journal, MemoryFiles, Source, SyncError, SyncState,
 };
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Server};
@@ -22,7 +23,7 @@ async fn connect(source: Arc<dyn Source>) -> (FileSyncClient<Channel>, Journal) 
     let (near, far) = tokio::io::duplex(64 * 1024);
     let accepted = stream::once(async { Ok::<_, std::io::Error>(near) }).chain(stream::pending());
     let server = Server::builder().http2_max_header_list_size(1024 * 1024);
-    tokio::spawn(server.serve_with_incoming(service.into_server(), accepted));
+    tokio::spawn(server.serve_with_incoming(service, accepted));
     let mut far = Some(far);
     let connector = tower::service_fn(move |_| {
         let far = far.take().ok_or_else(|| std::io::Error::other("connected before"));
@@ -124,23 +125,28 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// Returns what to answer to a packet of the sender.
-    pub(crate) fn answer(&mut self, received: &Packet) -> Option<Packet> {
-        match (received.r#type(), &received.stat) {
-            (PacketType::PacketStat, Some(stat)) => {
+    /// Returns what to answer to a packet of the sender: a kind and an id. Of what is listed, the packet has a mode.
+    pub(crate) fn answer(
+        &mut self,
+        kind: PacketType,
+        mode: Option<u32>,
+        data: &[u8],
+    ) -> Option<(PacketType, u32)> {
+        match (kind, mode) {
+            (PacketType::PacketStat, Some(mode)) => {
                 let id = self.listed;
                 self.listed += 1;
-                if stat.mode >= 1 << 19 {
+                if mode >= 1 << 19 {
                     return None;
                 }
                 self.open += 1;
-                return Some(packet(PacketType::PacketReq, id));
+                return Some((PacketType::PacketReq, id));
             }
             (PacketType::PacketStat, None) => self.is_complete = true,
-            (PacketType::PacketData, _) if received.data.is_empty() => self.open -= 1,
+            (PacketType::PacketData, _) if data.is_empty() => self.open -= 1,
             _ => return None,
         }
-        (self.is_complete && self.open == 0).then(|| packet(PacketType::PacketFin, 0))
+        (self.is_complete && self.open == 0).then_some((PacketType::PacketFin, 0))
     }
 }
 
@@ -151,9 +157,10 @@ pub(crate) async fn fetch_all(source: Arc<dyn Source>) -> Duration {
     let (requests, request) = call(&[("dir-name", "context".to_owned())]);
     let mut packets = client.diff_copy(request).await.expect("call").into_inner();
     let mut wanted = Wanted::default();
-    while let Some(packet) = packets.message().await.expect("packet") {
-        if let Some(answer) = wanted.answer(&packet) {
-            let _ = requests.send(answer);
+    while let Some(received) = packets.message().await.expect("packet") {
+        let mode = received.stat.as_ref().map(|stat| stat.mode);
+        if let Some((kind, id)) = wanted.answer(received.r#type(), mode, &received.data) {
+            let _ = requests.send(packet(kind, id));
         }
     }
     start.elapsed()

@@ -1,8 +1,10 @@
 //! The Go program that is both ends of `BuildKit`'s file sync.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, OnceLock};
@@ -136,20 +138,53 @@ fn read_changes(file: &Path) -> BTreeMap<String, String> {
     changes.map(|change| (change.path, change.kind)).collect()
 }
 
+/// Bytes, which are in base64 in JSON.
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Default)]
+#[serde(try_from = "String")]
+pub(crate) struct Bytes(pub(crate) Vec<u8>);
+
+impl TryFrom<String> for Bytes {
+    type Error = base64::DecodeError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.decode(text).map(Self)
+    }
+}
+
 /// An entry as `BuildKit`'s client would send it.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Entry {
     pub(crate) path: String,
+    /// The path, if it is not UTF-8.
+    pub(crate) raw_path: Option<Bytes>,
     pub(crate) mode: u32,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) size: i64,
     pub(crate) mod_time: i64,
     pub(crate) linkname: String,
+    /// The link, if it is not UTF-8.
+    pub(crate) raw_linkname: Option<Bytes>,
     pub(crate) devmajor: i64,
     pub(crate) devminor: i64,
-    pub(crate) xattrs: BTreeMap<String, String>,
+    pub(crate) xattrs: BTreeMap<String, Bytes>,
+}
+
+impl Entry {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.raw_path.as_ref().map_or(self.path.as_bytes(), |raw| &raw.0)
+    }
+
+    pub(crate) fn link_bytes(&self) -> &[u8] {
+        self.raw_linkname.as_ref().map_or(self.linkname.as_bytes(), |raw| &raw.0)
+    }
+
+    /// The path below `root`.
+    pub(crate) fn below(&self, root: &Path) -> PathBuf {
+        root.join(OsStr::from_bytes(self.bytes()))
+    }
 }
 
 /// `BuildKit`'s client, which lists directories.

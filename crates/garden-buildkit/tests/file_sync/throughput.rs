@@ -94,7 +94,9 @@ fn to_nowhere(source: impl Source) -> Duration {
         let mut wanted = grpc::Wanted::default();
         while let Some(packet) = packets.next().await {
             assert_ne!(packet.r#type(), PacketType::PacketErr);
-            if let Some(request) = wanted.answer(&packet) {
+            let mode = packet.stat.as_ref().map(|stat| stat.mode);
+            if let Some((kind, id)) = wanted.answer(packet.r#type(), mode, &packet.data) {
+                let request = Packet { r#type: kind.into(), id, ..Packet::default() };
                 let _ = requests.unbounded_send(Ok(request));
             }
         }

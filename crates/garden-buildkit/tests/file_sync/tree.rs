@@ -1,7 +1,9 @@
 //! Random trees on a real file system, and random changes of them.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -39,26 +41,42 @@ impl Random {
     }
 }
 
-pub(crate) const NAMES: &[&str] =
-    &["a", "b", "a-b", "a.b", "ab", "é", "x y", "Z", "c0", "*", "\u{10348}", "a\\b"];
+const NAMES: &[&[u8]] = &[
+    b"a",
+    b"b",
+    b"a-b",
+    b"a.b",
+    b"ab",
+    "é".as_bytes(),
+    b"x y",
+    b"Z",
+    b"c0",
+    b"*",
+    "\u{10348}".as_bytes(),
+    b"a\\b",
+    // What is not UTF-8: Latin-1, and the beginning of a character.
+    b"\xe9",
+    b"c\xe2\x82",
+];
 
 const MODES: &[&u32] = &[&0o644, &0o755, &0o600, &0o444, &0o4755, &0o2711, &0o1777, &0o000, &0o666];
 
-const TARGETS: &[&str] = &[
-    "a",
-    "b",
-    "../a",
-    "a/b",
-    "/a/b",
-    "/Z",
-    "é",
-    "../../x y",
-    ".",
-    "..",
-    "/",
-    "no/where",
-    "ab/../c0",
-    "./a/./b",
+const TARGETS: &[&[u8]] = &[
+    b"a",
+    b"b",
+    b"../a",
+    b"a/b",
+    b"/a/b",
+    b"/Z",
+    "é".as_bytes(),
+    b"../../x y",
+    b".",
+    b"..",
+    b"/",
+    b"no/where",
+    b"ab/../c0",
+    b"./a/./b",
+    b"../\xe9",
 ];
 
 /// Which kinds of entries a tree has.
@@ -121,6 +139,15 @@ pub(crate) fn paths(root: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Whether a link has a name, or leads to one, that is not UTF-8.
+pub(crate) fn has_raw_links(root: &Path) -> bool {
+    let is_raw = |path: &PathBuf| match fs::read_link(path) {
+        Ok(target) => path.to_str().is_none() || target.to_str().is_none(),
+        Err(_) => false,
+    };
+    paths(root).iter().any(is_raw)
+}
+
 fn add(root: &Path, random: &mut Random, kinds: Kinds) {
     let path = place(root, random);
     if fs::symlink_metadata(&path).is_ok() {
@@ -129,7 +156,7 @@ fn add(root: &Path, random: &mut Random, kinds: Kinds) {
     match random.below(if kinds == Kinds::All { 14 } else { 9 }) {
         0..=4 => write(&path, random),
         5 | 6 => fs::create_dir(&path).expect("directory"),
-        7 | 8 => symlink(random.choose(TARGETS), &path).expect("link"),
+        7 | 8 => symlink(OsStr::from_bytes(random.choose(TARGETS)), &path).expect("link"),
         9 | 10 => {
             let existing: Vec<PathBuf> =
                 paths(root).into_iter().filter(|path| !path.is_symlink() && !path.is_dir()).collect();
@@ -159,13 +186,13 @@ fn add(root: &Path, random: &mut Random, kinds: Kinds) {
 fn place(root: &Path, random: &mut Random) -> PathBuf {
     let mut directory = root.to_owned();
     while random.below(3) > 0 {
-        let below = directory.join(random.choose(NAMES));
+        let below = directory.join(OsStr::from_bytes(random.choose(NAMES)));
         if !fs::symlink_metadata(&below).is_ok_and(|metadata| metadata.is_dir()) {
             break;
         }
         directory = below;
     }
-    directory.join(random.choose(NAMES))
+    directory.join(OsStr::from_bytes(random.choose(NAMES)))
 }
 
 fn write(path: &Path, random: &mut Random) {

@@ -5,6 +5,7 @@ mod classic;
 mod credentials;
 mod failure;
 mod flags;
+mod names;
 mod progress;
 mod push;
 mod unknown;
@@ -135,6 +136,7 @@ impl ImageBuilder<'_> {
         match self.engine().await? {
             Engine::Buildkit(connection) => {
                 check_named_contexts(&job.request, &version.version)?;
+                names::check(job, &version.version)?;
                 buildkit::build(self, job, name, &flags, connection, cx).await
             }
             Engine::Classic => {

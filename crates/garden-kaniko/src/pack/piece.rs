@@ -37,9 +37,9 @@ impl Key {
         numbers[5..].copy_from_slice(&header.size.to_be_bytes());
         let mut hasher = FramedHasher::new("garden-build header 1");
         hasher.field("kind", &numbers);
-        hasher.field("path", header.path.as_bytes());
+        hasher.field("path", &header.path);
         if header.type_flag() == SYMBOLIC_LINK {
-            hasher.field("target", header.target.as_bytes());
+            hasher.field("target", header.target);
         }
         Self(*hasher.finish().as_bytes())
     }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     fn entry(path: &str, mode: u32, kind: EntryKind) -> Entry {
-        Entry { path: path.to_owned(), mode, kind, modified: SystemTime::UNIX_EPOCH }
+        Entry { path: path.into(), mode, kind, modified: SystemTime::UNIX_EPOCH }
     }
 
     fn file(path: &str, mode: u32, size: u64) -> Entry {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn link(path: &str, target: &str) -> Entry {
-        entry(path, 0o777, EntryKind::Symlink { target: target.to_owned() })
+        entry(path, 0o777, EntryKind::Symlink { target: target.into() })
     }
 
     fn entries() -> Vec<Entry> {

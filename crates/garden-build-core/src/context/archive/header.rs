@@ -22,9 +22,9 @@ pub const MODIFIED: u64 = 315_532_800;
 pub struct TarHeader<'a> {
     entry_type: EntryType,
     /// The entry's path; a directory's ends with a slash.
-    pub path: Cow<'a, str>,
+    pub path: Cow<'a, [u8]>,
     /// What a symbolic link leads to; otherwise empty.
-    pub target: &'a str,
+    pub target: &'a [u8],
     /// The permissions.
     pub mode: u32,
     /// How many bytes of content follow, without the [`padding`].
@@ -34,25 +34,30 @@ pub struct TarHeader<'a> {
 impl<'a> TarHeader<'a> {
     /// Makes the header of an entry of a context.
     pub fn of(entry: &'a Entry) -> Self {
-        let (path, mode) = (entry.path.as_str(), entry.mode);
+        let (path, mode) = (entry.path.as_bytes(), entry.mode);
         match &entry.kind {
             EntryKind::Directory => Self {
                 entry_type: EntryType::Directory,
-                path: format!("{path}/").into(),
-                target: "",
+                path: [path, b"/"].concat().into(),
+                target: b"",
                 mode,
                 size: 0,
             },
-            EntryKind::Symlink { target } => {
-                Self { entry_type: EntryType::Symlink, path: path.into(), target, mode, size: 0 }
-            }
+            EntryKind::Symlink { target } => Self {
+                entry_type: EntryType::Symlink,
+                path: path.into(),
+                target: target.as_bytes(),
+                mode,
+                size: 0,
+            },
             EntryKind::File { size, .. } => Self { mode, ..Self::of_file(path, *size) },
         }
     }
 
     /// Makes the header of an ordinary file that may not be executed.
-    pub fn of_file(path: &'a str, size: u64) -> Self {
-        Self { entry_type: EntryType::Regular, path: path.into(), target: "", mode: 0o644, size }
+    pub fn of_file(path: &'a (impl AsRef<[u8]> + ?Sized), size: u64) -> Self {
+        let path = path.as_ref().into();
+        Self { entry_type: EntryType::Regular, path, target: b"", mode: 0o644, size }
     }
 
     /// Returns what the header says of the entry's type (`typeflag` of POSIX's ustar format): `0` for an ordinary
@@ -62,6 +67,10 @@ impl<'a> TarHeader<'a> {
     }
 
     /// Appends the header's blocks to `archive`: one, or more if something needs a PAX record.
+    ///
+    /// PAX wants records to be UTF-8, but where a name is not, there is no way to say so that all readers know. Go,
+    /// with which all builders read archives, takes the bytes of a record as they are, and writes them so itself
+    /// (`validPAXRecord` in `archive/tar/strconv.go`); GNU tar takes them if it cannot convert them.
     pub fn append_to(&self, archive: &mut Vec<u8>) {
         let mut records = Vec::new();
         if !fits(&self.path) {
@@ -72,7 +81,7 @@ impl<'a> TarHeader<'a> {
         }
         if self.size >= LARGE {
             // The field holds it, too, in the binary form that busybox knows and PAX does not.
-            record(&mut records, "size", &self.size.to_string());
+            record(&mut records, "size", self.size.to_string().as_bytes());
         }
         if !records.is_empty() {
             let size = records.len() as u64;
@@ -105,27 +114,31 @@ pub fn padding(size: u64) -> &'static [u8] {
     &[0; BLOCK][..(BLOCK - used) % BLOCK]
 }
 
-fn fits(name: &str) -> bool {
+fn fits(name: &[u8]) -> bool {
     name.len() <= FIELD && name.is_ascii()
 }
 
 /// Fills a header field; if a record replaces it, with something that resembles the name.
-fn put(field: &mut [u8; FIELD], name: &str) {
-    let ascii = name.chars().map(|character| u8::try_from(character).ok().filter(u8::is_ascii));
+fn put(field: &mut [u8; FIELD], name: &[u8]) {
+    let ascii = name.utf8_chunks().flat_map(|chunk| {
+        let characters = chunk.valid().chars();
+        let characters = characters.map(|character| u8::try_from(character).ok().filter(u8::is_ascii));
+        characters.chain(chunk.invalid().iter().map(|_| None))
+    });
     for (place, byte) in field.iter_mut().zip(ascii) {
         *place = byte.unwrap_or(b'_');
     }
 }
 
 /// Appends a PAX record, whose length counts its own digits.
-fn record(records: &mut Vec<u8>, key: &str, value: &str) {
-    let rest = format!(" {key}={value}\n");
+fn record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
+    let rest = [&b" "[..], key.as_bytes(), b"=", value, b"\n"].concat();
     let mut length = rest.len();
     while length != rest.len() + length.to_string().len() {
         length = rest.len() + length.to_string().len();
     }
     records.extend_from_slice(length.to_string().as_bytes());
-    records.extend_from_slice(rest.as_bytes());
+    records.extend_from_slice(&rest);
 }
 
 #[cfg(test)]
@@ -145,7 +158,7 @@ mod tests {
     fn a_record_counts_its_own_digits() {
         for (length, expected) in [(1, "9 path=x\n".len()), (90, 99), (91, 101), (92, 102)] {
             let mut records = Vec::new();
-            record(&mut records, "path", &"x".repeat(length));
+            record(&mut records, "path", "x".repeat(length).as_bytes());
             assert_eq!(records.len(), expected, "{length}");
             assert!(records.starts_with(format!("{expected} ").as_bytes()));
         }

@@ -203,7 +203,37 @@ mod tests {
         }
         let (directory, context) = context(&[("gone", "same")]);
         fs::remove_file(directory.path().join("gone")).expect("removed");
-        assert!(matches!(archive(&context), Err(ContextError::Changed(path)) if path == "gone"));
+        let error = archive(&context).expect_err("gone");
+        assert!(matches!(&error, ContextError::Changed(path) if *path == "gone"), "{error}");
+        let hint = crate::Error::from(error).hint().expect("a hint").to_owned();
+        assert!(hint.contains("add `gone` as the last line to .dockerignore"), "{hint}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_not_utf8_come_back() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt as _;
+        let (directory, _) = context(&[]);
+        let long = [&[0xe9; 150][..], b"/x"].concat();
+        let place = |path: &[u8]| directory.path().join(OsStr::from_bytes(path));
+        fs::create_dir(place(&long[..150])).expect("directory");
+        for name in [&b"caf\xe9"[..], &long] {
+            fs::write(place(name), "text").expect("file");
+        }
+        std::os::unix::fs::symlink(OsStr::from_bytes(b"caf\xe9"), place(b"l\xff")).expect("link");
+        let context =
+            Context::scan(&BuildRequest::new("test", directory.path()), &|| false).expect("context");
+        let bytes = archive(&context).expect("archive");
+        let mut found = Vec::new();
+        for entry in tar::Archive::new(bytes.as_slice()).entries().expect("entries") {
+            let entry = entry.expect("entry");
+            let link = entry.link_name_bytes().map(std::borrow::Cow::into_owned);
+            found.push((entry.path_bytes().into_owned(), link.unwrap_or_default()));
+        }
+        for (path, link) in [(&b"caf\xe9"[..], &b""[..]), (&long, b""), (b"l\xff", b"caf\xe9")] {
+            assert!(found.contains(&(path.to_vec(), link.to_vec())), "{path:?} in {found:?}");
+        }
     }
 
     #[test]

@@ -15,17 +15,17 @@ const LINK: u16 = 0o120_000;
 #[derive(Clone, Debug, Default)]
 pub(in super::super) struct Folder {
     /// The directory's path and a slash; nothing for the context itself.
-    pub(in super::super) prefix: Box<str>,
+    pub(in super::super) prefix: Box<[u8]>,
     /// The names; that of a link is followed by its target.
-    text: Box<str>,
+    text: Box<[u8]>,
     records: Box<[Record]>,
 }
 
 /// A folder that is being filled.
 #[derive(Debug)]
 pub(in super::super) struct FolderBuilder<'p> {
-    prefix: &'p str,
-    text: String,
+    prefix: &'p [u8],
+    text: Vec<u8>,
     records: Vec<Record>,
 }
 
@@ -55,11 +55,11 @@ pub(in super::super) struct Content {
 
 impl<'p> FolderBuilder<'p> {
     /// Starts the folder of the directory at `prefix`, which ends in a slash or is empty.
-    pub(in super::super) fn new(prefix: &'p str) -> Self {
-        Self { prefix, text: String::new(), records: Vec::new() }
+    pub(in super::super) fn new(prefix: &'p [u8]) -> Self {
+        Self { prefix, text: Vec::new(), records: Vec::new() }
     }
 
-    pub(in super::super) fn prefix(&self) -> &'p str {
+    pub(in super::super) fn prefix(&self) -> &'p [u8] {
         self.prefix
     }
 
@@ -68,14 +68,14 @@ impl<'p> FolderBuilder<'p> {
     }
 
     pub(in super::super) fn build(self) -> Folder {
-        let (prefix, text) = (self.prefix.into(), self.text.into_boxed_str());
+        let (prefix, text) = (self.prefix.into(), self.text.into_boxed_slice());
         Folder { prefix, text, records: self.records.into_boxed_slice() }
     }
 
     /// Adds a directory, whose entries are in the folder with the number `folder`.
     pub(in super::super) fn add_directory(
         &mut self,
-        name: &str,
+        name: &[u8],
         mode: u32,
         modified: SystemTime,
         folder: usize,
@@ -83,28 +83,28 @@ impl<'p> FolderBuilder<'p> {
         self.add(name, DIRECTORY, mode, modified, folder as u64);
     }
 
-    pub(in super::super) fn add_link(&mut self, name: &str, mode: u32, modified: SystemTime, target: &str) {
+    pub(in super::super) fn add_link(&mut self, name: &[u8], mode: u32, modified: SystemTime, target: &[u8]) {
         self.add(name, LINK, mode, modified, target.len() as u64);
-        self.text.push_str(target);
+        self.text.extend_from_slice(target);
     }
 
     /// Adds a file that is to be looked at and digested.
-    pub(in super::super) fn add_unread(&mut self, name: &str) {
+    pub(in super::super) fn add_unread(&mut self, name: &[u8]) {
         self.add(name, 0, 0, UNIX_EPOCH, 0);
     }
 
-    pub(in super::super) fn add_file(&mut self, name: &str, content: &Content) {
+    pub(in super::super) fn add_file(&mut self, name: &[u8], content: &Content) {
         self.add_unread(name);
         if let Some(record) = self.records.last_mut() {
             record.set(content);
         }
     }
 
-    fn add(&mut self, name: &str, kind: u16, mode: u32, modified: SystemTime, value: u64) {
+    fn add(&mut self, name: &[u8], kind: u16, mode: u32, modified: SystemTime, value: u64) {
         let start = u32::try_from(self.text.len()).expect("a directory with less than 4 GiB of names");
         let length = u16::try_from(name.len()).expect("a name shorter than 64 KiB");
         let (mode, modified) = (kind | permissions(mode), nanoseconds(modified));
-        self.text.push_str(name);
+        self.text.extend_from_slice(name);
         self.records.push(Record { start, length, mode, modified, value, digest: [0; 32] });
     }
 }
@@ -124,7 +124,7 @@ impl Folder {
     pub(in super::super) fn pieces(
         &mut self,
         length: usize,
-    ) -> impl Iterator<Item = (&str, &str, &mut [Record])> {
+    ) -> impl Iterator<Item = (&[u8], &[u8], &mut [Record])> {
         let Self { prefix, text, records } = self;
         let (prefix, text) = (&**prefix, &**text);
         records.chunks_mut(length).map(move |piece| (prefix, text, piece))
@@ -134,7 +134,7 @@ impl Folder {
         self.records.get_mut(position)
     }
 
-    pub(super) fn text(&self) -> &str {
+    pub(super) fn text(&self) -> &[u8] {
         &self.text
     }
 
@@ -143,16 +143,16 @@ impl Folder {
     }
 
     /// Returns the record called `name`.
-    pub(super) fn find(&self, name: &str) -> Option<&Record> {
+    pub(super) fn find(&self, name: &[u8]) -> Option<&Record> {
         let found = self.records.binary_search_by(|record| record.name(&self.text).cmp(name));
         found.ok().map(|position| &self.records[position])
     }
 
     pub(super) fn entry(&self, record: &Record) -> Entry {
-        let path = format!("{}{}", self.prefix, record.name(&self.text));
+        let path = [&*self.prefix, record.name(&self.text)].concat().into();
         let kind = match record.mode & TYPE {
             DIRECTORY => EntryKind::Directory,
-            LINK => EntryKind::Symlink { target: record.target(&self.text).to_owned() },
+            LINK => EntryKind::Symlink { target: record.target(&self.text).into() },
             _ => EntryKind::File { size: record.value, digest: Digest::from_sha256(record.digest) },
         };
         Entry { path, mode: record.permissions(), kind, modified: record.modified() }
@@ -160,12 +160,16 @@ impl Folder {
 }
 
 impl Record {
-    pub(in super::super) fn name<'t>(&self, text: &'t str) -> &'t str {
+    pub(in super::super) fn name<'t>(&self, text: &'t [u8]) -> &'t [u8] {
         let start = self.start as usize;
         &text[start..start + usize::from(self.length)]
     }
 
-    pub(super) fn target<'t>(&self, text: &'t str) -> &'t str {
+    /// Where a link points; nothing for anything else.
+    pub(super) fn target<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        if self.mode & TYPE != LINK {
+            return &[];
+        }
         let start = self.start as usize + usize::from(self.length);
         let length = usize::try_from(self.value).unwrap_or_default();
         &text[start..start + length]
@@ -228,8 +232,8 @@ mod tests {
     #[test]
     fn times_come_back_even_from_before_1970() {
         for time in [UNIX_EPOCH, UNIX_EPOCH - Duration::from_nanos(7), UNIX_EPOCH + Duration::new(9, 1)] {
-            let mut folder = FolderBuilder::new("");
-            folder.add_link("a", 0o777, time, "b");
+            let mut folder = FolderBuilder::new(b"");
+            folder.add_link(b"a", 0o777, time, b"b");
             let folder = folder.build();
             assert_eq!(folder.entry(&folder.records[0]).modified, time);
         }

@@ -7,14 +7,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{open, read};
 use crate::Digest;
-use crate::context::{ContextError, DigestCache};
+use crate::context::{ContextError, DigestCache, PathBytes};
 
 /// An ordinary file that is read as long as it is what it was when it was found.
 ///
 /// A file that is shorter, longer, gone or something else by now is [`ContextError::Changed`], and so
 /// is one whose content differs, if it is known what the content has to be.
 pub struct CheckedFile {
-    path: String,
+    path: PathBytes,
     file: File,
     /// What is still expected to follow.
     rest: u64,
@@ -24,15 +24,20 @@ pub struct CheckedFile {
 }
 
 impl CheckedFile {
-    /// Opens the file `path`, slash-separated and relative to `root`, which has to hold `size` bytes
+    /// Opens the file `path`, relative to `root`, which has to hold `size` bytes
     /// and, if one is given, to have the `digest`.
     ///
     /// # Errors
     /// If there is no such ordinary file any more, or it cannot be opened.
-    pub fn open(root: &Path, path: &str, size: u64, digest: Option<Digest>) -> Result<Self, ContextError> {
+    pub fn open(
+        root: &Path,
+        path: &PathBytes,
+        size: u64,
+        digest: Option<Digest>,
+    ) -> Result<Self, ContextError> {
         let (file, _) = open(root, path)?;
         let digest = digest.map(|digest| (Sha256::new(), digest));
-        Ok(Self { path: path.to_owned(), file, rest: size, digest, cache: None })
+        Ok(Self { path: path.clone(), file, rest: size, digest, cache: None })
     }
 
     /// Lets `cache` forget the directory `root` if the content is not what the digest says. Hardly ever is it the
@@ -105,7 +110,7 @@ mod tests {
     use super::*;
 
     fn read_all(root: &Path, size: u64, digest: Option<Digest>) -> Result<Vec<u8>, ContextError> {
-        let mut file = CheckedFile::open(root, "a", size, digest)?;
+        let mut file = CheckedFile::open(root, &"a".into(), size, digest)?;
         let mut content = Vec::new();
         while !file.read(&mut content, 4)? {}
         Ok(content)

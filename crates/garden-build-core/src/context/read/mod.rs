@@ -9,7 +9,7 @@ use std::path::Path;
 
 pub use self::checked_file::CheckedFile;
 pub(super) use self::small_file::read_text;
-use super::ContextError;
+use super::{ContextError, PathBytes};
 
 /// What is read at once, per thread.
 pub(super) const BUFFER: usize = 128 * 1024;
@@ -19,11 +19,13 @@ pub(super) const BUFFER: usize = 128 * 1024;
 ///
 /// This holds for the last component of `path` only: a directory on the way to it that has become a
 /// link is followed. A file that was digested before still has to have the same digest.
-pub(super) fn open(root: &Path, path: &str) -> Result<(File, Metadata), ContextError> {
-    let file = open_itself(&root.join(path)).map_err(|error| ContextError::reading(path, error))?;
-    let file = file.ok_or_else(|| ContextError::Changed(path.to_owned()))?;
-    let metadata = file.metadata().map_err(|error| ContextError::reading(path, error))?;
-    if metadata.is_file() { Ok((file, metadata)) } else { Err(ContextError::Changed(path.to_owned())) }
+pub(super) fn open(root: &Path, path: &PathBytes) -> Result<(File, Metadata), ContextError> {
+    let reading = |error| ContextError::reading(path, error);
+    let changed = || ContextError::Changed(path.clone());
+    let file = open_itself(&root.join(path.as_path().map_err(reading)?)).map_err(reading)?;
+    let file = file.ok_or_else(changed)?;
+    let metadata = file.metadata().map_err(reading)?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(changed()) }
 }
 
 /// Opens what is at `path`, and neither follows a link nor waits for the other end of a FIFO. `None` if it is

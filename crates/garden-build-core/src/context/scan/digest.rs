@@ -11,9 +11,10 @@ use super::super::digest_cache::{self, Item, Session, Stamp};
 use super::super::manifest::{Content, Record};
 use super::super::read::{BUFFER, open, read};
 use super::super::select::Selection;
-use super::super::{Cancelled, ContextError};
+use super::super::{Cancelled, ContextError, PathBytes};
+use super::system::file_mode;
 use super::threads::{self, Failure, lock};
-use super::walk::{Place, Walked, file_mode};
+use super::walk::{Place, Walked};
 use crate::Digest;
 
 /// Files from this size on are left for the end, when the largest one comes first, so that none begins when all else is
@@ -46,7 +47,7 @@ pub(super) fn digest(
 struct Large {
     folder: usize,
     position: usize,
-    path: String,
+    path: PathBytes,
     place: Place,
     size: u64,
 }
@@ -88,7 +89,7 @@ impl Work<'_> {
                 for (number, record) in
                     records.iter_mut().enumerate().filter(|(_, record)| record.is_unread())
                 {
-                    let path = format!("{prefix}{}", record.name(text));
+                    let path: PathBytes = [prefix, record.name(text)].concat().into();
                     match self.file(&path, place, LARGE, &mut buffer, &mut items) {
                         Outcome::Read(content) => record.set(&content),
                         Outcome::Deferred(size) => {
@@ -128,13 +129,13 @@ impl Work<'_> {
     /// Digests a file that is smaller than `limit`, and adds to `items` what the cache may keep of it.
     fn file(
         &self,
-        path: &str,
+        path: &PathBytes,
         place: Place,
         limit: u64,
         buffer: &mut [u8],
         items: &mut Vec<Item>,
     ) -> Outcome {
-        if self.failure.is_before(path) {
+        if self.failure.is_before(path.as_bytes()) {
             return Outcome::Failed;
         }
         // Before it is looked at: whoever writes to it from now on makes it one that has not settled.
@@ -160,7 +161,7 @@ impl Work<'_> {
                 Outcome::Failed
             }
             Err(error) => {
-                self.failure.record(path, error);
+                self.failure.record(path.as_bytes(), error);
                 Outcome::Failed
             }
         }
@@ -183,7 +184,7 @@ impl Work<'_> {
 /// A file that is being digested.
 struct Reading<'r> {
     file: File,
-    path: &'r str,
+    path: &'r PathBytes,
     buffer: &'r mut [u8],
     hasher: Sha256,
     size: u64,

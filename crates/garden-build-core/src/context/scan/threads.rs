@@ -78,23 +78,23 @@ impl<J> Drop for Running<'_, J> {
 
 /// What failed first in the order of the walk, whichever thread met it.
 #[derive(Debug, Default)]
-pub(super) struct Failure(Mutex<Option<(String, ContextError)>>);
+pub(super) struct Failure(Mutex<Option<(Vec<u8>, ContextError)>>);
 
 impl Failure {
-    pub(super) fn record(&self, path: &str, error: ContextError) {
+    pub(super) fn record(&self, path: &[u8], error: ContextError) {
         let mut first = lock(&self.0);
         if first.as_ref().is_none_or(|(known, _)| order(path, known).is_lt()) {
-            *first = Some((path.to_owned(), error));
+            *first = Some((path.to_vec(), error));
         }
     }
 
     /// Ends all work, because nobody wants the result.
     pub(super) fn cancel(&self) {
-        self.record("", ContextError::Cancelled);
+        self.record(b"", ContextError::Cancelled);
     }
 
     /// Whether something has failed before `path`, so that it does not matter what is there.
-    pub(super) fn is_before(&self, path: &str) -> bool {
+    pub(super) fn is_before(&self, path: &[u8]) -> bool {
         lock(&self.0).as_ref().is_some_and(|(known, _)| order(known, path).is_le())
     }
 
@@ -105,8 +105,9 @@ impl Failure {
 }
 
 /// The order of a walk: a directory, what is in it, what comes after it.
-fn order(one: &str, other: &str) -> Ordering {
-    one.split('/').cmp(other.split('/'))
+pub(super) fn order(one: &[u8], other: &[u8]) -> Ordering {
+    let names = |path| <[u8]>::split(path, |byte| *byte == b'/');
+    names(one).cmp(names(other))
 }
 
 /// A thread that panics ends the whole scan, so nobody sees what it has left.
@@ -144,14 +145,13 @@ mod tests {
 
     #[test]
     fn the_first_failure_in_order_counts_and_a_cancellation_before_all() {
-        let changed = |path: &str| ContextError::Changed(path.to_owned());
         let failure = Failure::default();
         for path in ["b", "a/c", "a-b", "a/b", "a/d"] {
-            failure.record(path, changed(path));
+            failure.record(path.as_bytes(), ContextError::Changed(path.into()));
         }
-        assert!(failure.is_before("a/c") && !failure.is_before("a") && !failure.is_before("a/a/z"));
+        assert!(failure.is_before(b"a/c") && !failure.is_before(b"a") && !failure.is_before(b"a/a/z"));
         failure.cancel();
-        assert!(failure.is_before("a"));
+        assert!(failure.is_before(b"a"));
         assert!(matches!(failure.result(), Err(ContextError::Cancelled)));
     }
 }

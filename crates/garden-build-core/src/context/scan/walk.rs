@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::super::digest_cache::{Clock, Directory, Item, Known, Session, Stamp};
-use super::super::manifest::{Content, EXECUTABLE, Folder, FolderBuilder, LINK, ORDINARY};
+use super::super::manifest::{Content, EXECUTABLE, Folder, FolderBuilder, LINK};
 use super::super::select::{Choice, GitIgnore, Selection, Verdict};
-use super::super::{Cancelled, ContextError};
+use super::super::{Cancelled, ContextError, PathBytes};
+use super::left_out::{Leaving, LeftOut};
+use super::system::{file_mode, is_gone, permissions, special_kind};
 use super::threads::{self, Failure, Stack, lock};
 
 /// What was found in one directory. Files whose digests are not known are still to be read.
@@ -36,14 +38,14 @@ impl Default for Place {
 }
 
 /// Walks through `root`. The folder of the context itself comes first, and each directory's before those of what
-/// is in it.
+/// is in it. Returns also what is left out.
 pub(super) fn walk<'a>(
     root: &'a Path,
     selection: &'a Selection,
     ignored: GitIgnore<'a>,
     session: &Session,
     cancelled: Cancelled<'_>,
-) -> Result<Vec<Walked>, ContextError> {
+) -> Result<(Vec<Walked>, Option<LeftOut>), ContextError> {
     let unreadable = |reason| ContextError::RootUnreadable { path: root.to_owned(), reason };
     let place = session.is_used().then(|| fs::metadata(root)).transpose().map_err(unreadable)?;
     let place = place
@@ -51,9 +53,10 @@ pub(super) fn walk<'a>(
         .map(|stamp| Place { directory: (stamp.device, stamp.inode), clock: Clock::of(root) });
     let first = Job {
         number: 0,
-        name: Name { text: String::new(), is_utf8: true },
+        name: Vec::new(),
         real: root.to_owned(),
         is_searched: false,
+        is_excluded: false,
         choice: selection.top(),
         ignored,
         place: place.unwrap_or_default(),
@@ -65,6 +68,7 @@ pub(super) fn walk<'a>(
         device: first.place.directory.0,
         numbers: AtomicUsize::new(1),
         found: Mutex::default(),
+        leaving: Leaving::default(),
         failure: Failure::default(),
     };
     let stack = Stack::new(first);
@@ -72,7 +76,7 @@ pub(super) fn walk<'a>(
     walk.failure.result()?;
     let mut all = walk.found.into_inner().unwrap_or_else(PoisonError::into_inner);
     remove_empty(&mut all);
-    Ok(all)
+    Ok((all, walk.leaving.result()))
 }
 
 /// Removes directories that were only searched, and in vain. Those in a directory come after it.
@@ -88,37 +92,18 @@ fn remove_empty(all: &mut [Walked]) {
     }
 }
 
-/// A path relative to the context.
-#[derive(Clone, Debug)]
-struct Name {
-    /// The path; each byte that is not part of UTF-8 is U+FFFD, as Go's regular expressions see it.
-    text: String,
-    is_utf8: bool,
-}
-
-impl Name {
-    /// Makes `self` the path of `name` in the directory at `prefix`.
-    fn set(&mut self, prefix: &str, parent_is_utf8: bool, name: &OsStr) {
-        self.text.clear();
-        self.text.push_str(prefix);
-        self.is_utf8 = parent_is_utf8;
-        for chunk in name.as_encoded_bytes().utf8_chunks() {
-            self.text.push_str(chunk.valid());
-            self.text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
-            self.is_utf8 &= chunk.invalid().is_empty();
-        }
-    }
-}
-
 /// A directory to be walked through.
 #[derive(Debug)]
 struct Job<'a> {
     /// That of its folder.
     number: usize,
-    name: Name,
+    /// Its path in the context.
+    name: Vec<u8>,
     real: PathBuf,
-    /// Whether it is not wanted for itself.
+    /// Whether it is not wanted for itself, but for something that may be in it.
     is_searched: bool,
+    /// Whether ignore rules drop it, but for their exceptions.
+    is_excluded: bool,
     choice: Choice<'a>,
     ignored: GitIgnore<'a>,
     place: Place,
@@ -134,6 +119,7 @@ struct Walk<'w> {
     numbers: AtomicUsize,
     /// By number.
     found: Mutex<Vec<Walked>>,
+    leaving: Leaving,
     failure: Failure,
 }
 
@@ -153,7 +139,7 @@ struct Here<'a, 'p> {
 impl Walk<'_> {
     /// Finds what is directly in a directory, and the directories in it that are to be walked through.
     fn directory<'a>(&self, job: Job<'a>) -> Vec<Job<'a>> {
-        if self.failure.is_before(&job.name.text) {
+        if self.failure.is_before(&job.name) {
             return Vec::new();
         }
         let listed = sorted_entries(&job).and_then(|entries| {
@@ -164,11 +150,11 @@ impl Walk<'_> {
         let (entries, ignored) = match listed {
             Ok(listed) => listed,
             Err(error) => {
-                self.failure.record(&job.name.text, error);
+                self.failure.record(&job.name, error);
                 return Vec::new();
             }
         };
-        let prefix = if job.name.text.is_empty() { String::new() } else { format!("{}/", job.name.text) };
+        let prefix = if job.name.is_empty() { Vec::new() } else { [&job.name[..], b"/"].concat() };
         let mut here = Here {
             known: self.session.known(job.place.directory),
             folder: FolderBuilder::new(&prefix),
@@ -179,15 +165,16 @@ impl Walk<'_> {
             job,
             ignored,
         };
-        let mut name = Name { text: String::new(), is_utf8: true };
+        let mut name = prefix.clone();
         for (file_name, entry) in &entries {
             if (self.cancelled)() {
                 self.failure.cancel();
                 break;
             }
-            name.set(&prefix, here.job.name.is_utf8, file_name);
+            name.truncate(prefix.len());
+            name.extend_from_slice(file_name.as_encoded_bytes());
             if let Err(error) = self.entry(&mut here, entry, &name) {
-                self.failure.record(&name.text, error);
+                self.failure.record(&name, error);
                 break;
             }
         }
@@ -204,40 +191,73 @@ impl Walk<'_> {
         jobs
     }
 
-    fn entry(&self, here: &mut Here<'_, '_>, entry: &DirEntry, name: &Name) -> Result<(), ContextError> {
-        let file_type = entry.file_type().map_err(|error| ContextError::reading(&name.text, error))?;
-        let is_directory = file_type.is_dir();
-        let wanted = self.selection.wanted.verdict(&name.text, is_directory);
-        let is_ignored = || here.ignored.is_any() && here.ignored.ignores(&entry.path(), is_directory);
-        let verdict = if wanted == Verdict::Drop || is_ignored() {
-            Verdict::Drop
-        } else {
-            here.job.choice.judge(&name.text, is_directory)
+    fn entry(&self, here: &mut Here<'_, '_>, entry: &DirEntry, name: &[u8]) -> Result<(), ContextError> {
+        let file_type = match entry.file_type() {
+            Ok(file_type) => file_type,
+            // Some file systems do not list what an entry is, and this one is gone. Whatever it was, nobody misses it.
+            Err(error) if is_gone(&error) && self.is_dropped_in_any_case(here, entry, name) => return Ok(()),
+            Err(error) => return Err(ContextError::reading(name, error)),
         };
-        match verdict.and(wanted) {
+        let is_directory = file_type.is_dir();
+        let (verdict, is_excluded) = self.judge(here, entry, name, is_directory);
+        match verdict {
             Verdict::Drop => {
                 here.keep_cached(entry);
                 Ok(())
             }
-            Verdict::Search => {
-                here.searched.push(u32::try_from(here.folder.len()).expect("fewer names than 4 GiB hold"));
-                self.found_directory(here, entry, name, verdict == Verdict::Search)
+            // Elsewhere than on Unix, there are no bytes to send.
+            _ if cfg!(not(unix)) && entry.file_name().to_str().is_none() => {
+                Err(ContextError::NameNotUtf8(PathBytes::from(name).to_string()))
             }
-            Verdict::Keep if !name.is_utf8 => Err(ContextError::NameNotUtf8(name.text.clone())),
-            Verdict::Keep if is_directory => self.found_directory(here, entry, name, false),
+            Verdict::Search => {
+                let position = here.folder.len();
+                self.found_directory(here, entry, name, Some(is_excluded))?;
+                if here.folder.len() > position {
+                    here.searched.push(u32::try_from(position).expect("fewer names than 4 GiB hold"));
+                }
+                Ok(())
+            }
+            Verdict::Keep if is_directory => self.found_directory(here, entry, name, None),
             Verdict::Keep => self.found(here, entry, file_type, name),
         }
     }
 
+    /// Decides about an entry. Tells also whether ignore rules drop it, but for their exceptions.
+    fn judge(
+        &self,
+        here: &Here<'_, '_>,
+        entry: &DirEntry,
+        name: &[u8],
+        is_directory: bool,
+    ) -> (Verdict, bool) {
+        let wanted = self.selection.wanted.verdict(name, is_directory);
+        let is_ignored = || here.ignored.is_any() && here.ignored.ignores(&entry.path(), is_directory);
+        if wanted == Verdict::Drop || is_ignored() {
+            return (Verdict::Drop, true);
+        }
+        let allowed = here.job.choice.judge(name, is_directory);
+        (allowed.and(wanted), allowed != Verdict::Keep)
+    }
+
+    fn is_dropped_in_any_case(&self, here: &Here<'_, '_>, entry: &DirEntry, name: &[u8]) -> bool {
+        [true, false].into_iter().all(|is| self.judge(here, entry, name, is).0 == Verdict::Drop)
+    }
+
+    /// Takes a directory: for itself, or, if it is `searched`, for what may be in it; then this says whether ignore rules
+    /// drop it.
     fn found_directory(
         &self,
         here: &mut Here<'_, '_>,
         entry: &DirEntry,
-        name: &Name,
-        is_searched: bool,
+        name: &[u8],
+        searched: Option<bool>,
     ) -> Result<(), ContextError> {
-        let reading = |error| ContextError::reading(&name.text, error);
-        let metadata = entry.metadata().map_err(reading)?;
+        let reading = |error| ContextError::reading(name, error);
+        let metadata = match entry.metadata() {
+            // Then there is nothing in it.
+            Err(error) if searched.is_some() && is_gone(&error) => return Ok(()),
+            metadata => metadata.map_err(reading)?,
+        };
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let real = entry.path();
         let mut place = here.job.place;
@@ -251,8 +271,16 @@ impl Walk<'_> {
         let mode = if self.selection.preserves_permissions { permissions(&metadata) } else { EXECUTABLE };
         let modified = metadata.modified().map_err(reading)?;
         here.folder.add_directory(here.last_part(name), mode, modified, number);
-        let (choice, ignored) = (here.job.choice.enter(&name.text), here.ignored.clone());
-        here.jobs.push(Job { number, name: name.clone(), real, is_searched, choice, ignored, place });
+        here.jobs.push(Job {
+            number,
+            name: name.to_vec(),
+            real,
+            is_searched: searched.is_some(),
+            is_excluded: searched == Some(true),
+            choice: here.job.choice.enter(name),
+            ignored: here.ignored.clone(),
+            place,
+        });
         Ok(())
     }
 
@@ -262,17 +290,17 @@ impl Walk<'_> {
         here: &mut Here<'_, '_>,
         entry: &DirEntry,
         file_type: FileType,
-        name: &Name,
+        name: &[u8],
     ) -> Result<(), ContextError> {
-        let reading = |error| ContextError::reading(&name.text, error);
+        let reading = |error| ContextError::reading(name, error);
         if file_type.is_symlink() {
             let target = fs::read_link(entry.path()).map_err(reading)?;
             let metadata = entry.metadata().map_err(reading)?;
             let modified = metadata.modified().map_err(reading)?;
-            let Some(target) = target.to_str() else {
-                return Err(ContextError::TargetNotUtf8(name.text.clone()));
+            let Some(target) = PathBytes::from_os(target.as_os_str()) else {
+                return Err(ContextError::TargetNotUtf8(name.into()));
             };
-            here.folder.add_link(here.last_part(name), LINK, modified, target);
+            here.folder.add_link(here.last_part(name), LINK, modified, target.as_bytes());
         } else if file_type.is_file() {
             let is_looked_at = here.is_anything_known() || self.learns_from(here.job.place);
             let metadata = is_looked_at.then(|| entry.metadata()).transpose().map_err(reading)?;
@@ -295,7 +323,11 @@ impl Walk<'_> {
                 here.folder.add_unread(here.last_part(name));
             }
         } else {
-            return Err(ContextError::Special { path: name.text.clone(), kind: special_kind(file_type) });
+            let kind = special_kind(file_type);
+            if !matches!(kind, "socket" | "FIFO") {
+                return Err(ContextError::Special { path: name.into(), kind });
+            }
+            self.leaving.out(name.into(), kind);
         }
         Ok(())
     }
@@ -338,18 +370,20 @@ fn sorted_entries(job: &Job<'_>) -> Result<Vec<(OsString, DirEntry)>, ContextErr
             Ok(entries)
         }
         // Nobody asked for what is in there; it would only have been searched for exceptions.
-        Err(error) if job.is_searched && error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
-        Err(error) if job.name.text.is_empty() => {
+        Err(error) if job.is_excluded && error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
+        // It is not wanted for itself, and nothing is in it any more.
+        Err(error) if job.is_searched && is_gone(&error) => Ok(Vec::new()),
+        Err(error) if job.name.is_empty() => {
             Err(ContextError::RootUnreadable { path: job.real.clone(), reason: error })
         }
-        Err(error) => Err(ContextError::reading(&job.name.text, error)),
+        Err(error) => Err(ContextError::reading(&job.name[..], error)),
     }
 }
 
 impl Here<'_, '_> {
     /// Returns the last part of the path `name`, which is in this directory.
-    fn last_part<'n>(&self, name: &'n Name) -> &'n str {
-        &name.text[self.folder.prefix().len()..]
+    fn last_part<'n>(&self, name: &'n [u8]) -> &'n [u8] {
+        &name[self.folder.prefix().len()..]
     }
 
     /// Whether files need to be looked at to see if they are known.
@@ -366,43 +400,4 @@ impl Here<'_, '_> {
 
     #[cfg(not(unix))]
     fn keep_cached(&mut self, _: &DirEntry) {}
-}
-
-/// The mode of a file in the manifest.
-pub(super) fn file_mode(metadata: &Metadata, selection: &Selection) -> u32 {
-    let mode = permissions(metadata);
-    match selection.preserves_permissions {
-        true => mode,
-        false if mode & 0o100 != 0 => EXECUTABLE,
-        false => ORDINARY,
-    }
-}
-
-#[cfg(unix)]
-fn permissions(metadata: &Metadata) -> u32 {
-    use std::os::unix::fs::PermissionsExt as _;
-    metadata.permissions().mode() & 0o7777
-}
-
-/// Windows has no such permissions. `BuildKit` sends every file as executable from there.
-#[cfg(not(unix))]
-fn permissions(_: &Metadata) -> u32 {
-    EXECUTABLE
-}
-
-#[cfg(unix)]
-fn special_kind(file_type: FileType) -> &'static str {
-    use std::os::unix::fs::FileTypeExt as _;
-    if file_type.is_socket() {
-        "socket"
-    } else if file_type.is_fifo() {
-        "FIFO"
-    } else {
-        "device"
-    }
-}
-
-#[cfg(not(unix))]
-fn special_kind(_: FileType) -> &'static str {
-    "special file"
 }

@@ -26,6 +26,7 @@ mod wishes;
 pub use self::extent::{Extent, Reader};
 pub(super) use self::git_ignore::GitIgnore;
 pub use self::pattern::PatternProblem;
+pub(super) use self::pattern::line_for;
 pub use self::rules::IgnoreRules;
 pub(super) use self::selection::{Choice, Selection};
 pub use self::sieve::{Filter, FilterError, Sieve, Verdict};

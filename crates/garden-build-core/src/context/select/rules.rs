@@ -67,7 +67,7 @@ impl IgnoreRules {
     /// Returns the entries of `tree` that are kept. The tree is a list of slash-separated paths,
     /// each with whether it is a directory; a directory precedes what is in it.
     pub fn kept<'p>(&self, tree: impl IntoIterator<Item = (&'p str, bool)>) -> Vec<&'p str> {
-        let kept = self.filter.select(tree, |(path, is_directory)| (*path, *is_directory));
+        let kept = self.filter.select(tree, |(path, is_directory)| (path.as_bytes(), *is_directory));
         kept.into_iter().map(|(path, _)| path).collect()
     }
 

@@ -63,7 +63,7 @@ pub(in crate::context) struct Choice<'s> {
 
 impl Choice<'_> {
     /// Decides about `path`.
-    pub(in crate::context) fn judge(&self, path: &str, is_directory: bool) -> Verdict {
+    pub(in crate::context) fn judge(&self, path: &[u8], is_directory: bool) -> Verdict {
         match self.excluded.judge(path, is_directory) {
             Verdict::Keep => self.filter.judge(path, is_directory),
             _ => Verdict::Drop,
@@ -71,7 +71,7 @@ impl Choice<'_> {
     }
 
     /// Decides about what is in `directory`, an entry of this one that is not dropped.
-    pub(in crate::context) fn enter(&self, directory: &str) -> Self {
+    pub(in crate::context) fn enter(&self, directory: &[u8]) -> Self {
         Self { excluded: self.excluded.enter(directory), filter: self.filter.enter(directory) }
     }
 }

@@ -15,7 +15,8 @@ use super::pattern::Pattern;
 ///
 /// let filter = Filter::new(&["src".to_owned()], &["**/*.o".to_owned()])?;
 /// let tree = [("doc", true), ("doc/a", false), ("src", true), ("src/a.c", false), ("src/a.o", false)];
-/// assert_eq!(filter.select(tree, |entry| *entry), [("src", true), ("src/a.c", false)]);
+/// let kept = filter.select(tree, |(path, is_directory)| (path.as_bytes(), *is_directory));
+/// assert_eq!(kept, [("src", true), ("src/a.c", false)]);
 /// # Ok::<(), garden_build_core::context::FilterError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -60,23 +61,23 @@ impl Filter {
     pub fn select<T>(
         &self,
         tree: impl IntoIterator<Item = T>,
-        describe: impl for<'t> Fn(&'t T) -> (&'t str, bool),
+        describe: impl for<'t> Fn(&'t T) -> (&'t [u8], bool),
     ) -> Vec<T> {
         let mut sieve = Sieve::new(self);
         let mut kept = Vec::new();
-        let mut pruned: Option<String> = None;
+        let mut pruned: Option<Vec<u8>> = None;
         for entry in tree {
             let (path, is_directory) = describe(&entry);
-            if pruned.as_ref().is_some_and(|pruned| path.starts_with(pruned.as_str())) {
+            if pruned.as_ref().is_some_and(|pruned| path.starts_with(pruned)) {
                 continue;
             }
             pruned = None;
             let verdict = sieve.sift(path, is_directory);
-            let directory = is_directory.then(|| path.to_owned());
+            let directory = is_directory.then(|| path.to_vec());
             match (verdict, directory) {
                 (Verdict::Keep, directory) => sieve.keep(directory.as_deref(), entry, &mut kept),
                 (Verdict::Search, Some(directory)) => sieve.search(&directory, entry),
-                (_, directory) => pruned = directory.map(|directory| directory + "/"),
+                (_, directory) => pruned = directory.map(|directory| below(&directory)),
             }
         }
         kept
@@ -97,11 +98,12 @@ impl Patterns {
 
     /// Whether a pattern, out of those that are an exception or out of the others, may match
     /// something below `directory`.
-    fn may_match_below(&self, directory: &str, exceptions: bool) -> bool {
+    fn may_match_below(&self, directory: &[u8], exceptions: bool) -> bool {
         let mut candidates = self.0.iter().filter(|pattern| pattern.is_exception == exceptions);
         candidates.any(|pattern| {
             pattern.literal_prefix().is_none_or(|prefix| {
-                prefix.strip_prefix(directory).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                let rest = prefix.as_bytes().strip_prefix(directory);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
             })
         })
     }
@@ -117,7 +119,7 @@ struct Local<'f> {
 
 impl<'f> Local<'f> {
     /// Selects from `all` for the directory at `prefix`, which ends in a slash or is empty.
-    fn new(all: &'f Patterns, prefix: &str, mut matches_directory: impl FnMut(&Pattern) -> bool) -> Self {
+    fn new(all: &'f Patterns, prefix: &[u8], mut matches_directory: impl FnMut(&Pattern) -> bool) -> Self {
         let relevant = all.0.iter().filter_map(|pattern| {
             let matches = matches_directory(pattern);
             (matches || pattern.may_match_in(prefix)).then_some((pattern, matches))
@@ -127,7 +129,7 @@ impl<'f> Local<'f> {
 
     /// Whether the list as a whole matches `path`. Hands each pattern to `each` that matches the path or
     /// one of its parents.
-    fn matches(&self, path: &str, mut each: impl FnMut(&'f Pattern)) -> bool {
+    fn matches(&self, path: &[u8], mut each: impl FnMut(&'f Pattern)) -> bool {
         let mut result = false;
         for (pattern, matches_parent) in &self.relevant {
             // A pattern that could change nothing is not asked, and counts as not matching for what
@@ -141,7 +143,7 @@ impl<'f> Local<'f> {
     }
 
     /// Returns what matters in the directory `path`, whose prefix is `prefix`.
-    fn enter(&self, path: &str, prefix: &str) -> Self {
+    fn enter(&self, path: &[u8], prefix: &[u8]) -> Self {
         let mut matched = Vec::new();
         self.matches(path, |pattern| matched.push(pattern));
         let mut matched = matched.into_iter().peekable();
@@ -182,19 +184,19 @@ pub(super) struct Inside<'f> {
 impl<'f> Inside<'f> {
     /// Decides about what is in the directory at the top.
     pub(super) fn top(filter: &'f Filter) -> Self {
-        let local = |patterns| Local::new(patterns, "", |_| false);
+        let local = |patterns| Local::new(patterns, b"", |_| false);
         Self { include: filter.include.as_ref().map(local), exclude: local(&filter.exclude) }
     }
 
     /// Decides about what is in `directory`, an entry of this one that is kept or searched.
-    pub(super) fn enter(&self, directory: &str) -> Self {
-        let prefix = format!("{directory}/");
+    pub(super) fn enter(&self, directory: &[u8]) -> Self {
+        let prefix = below(directory);
         let local = |local: &Local<'f>| local.enter(directory, &prefix);
         Self { include: self.include.as_ref().map(local), exclude: local(&self.exclude) }
     }
 
     /// Decides about `path`.
-    pub(super) fn judge(&self, path: &str, is_directory: bool) -> Verdict {
+    pub(super) fn judge(&self, path: &[u8], is_directory: bool) -> Verdict {
         let mut verdict = Verdict::Keep;
         if let Some(include) = &self.include
             && !include.matches(path, |_| ())
@@ -224,7 +226,7 @@ pub struct Sieve<'f, T> {
 #[derive(Debug)]
 struct Above<'f, T> {
     /// The directory's path and a slash.
-    prefix: String,
+    prefix: Vec<u8>,
     inside: Inside<'f>,
     /// What stands for the directory in the result, if it is dropped and nothing in it was kept yet.
     unsent: Option<T>,
@@ -238,14 +240,14 @@ impl<'f, T> Sieve<'f, T> {
 
     /// Decides about `path`. After `Keep` and `Search`, the method of that name has to be called
     /// before the next entry is sifted.
-    pub fn sift(&mut self, path: &str, is_directory: bool) -> Verdict {
+    pub fn sift(&mut self, path: &[u8], is_directory: bool) -> Verdict {
         while self.above.pop_if(|above| !path.starts_with(&above.prefix)).is_some() {}
         self.inside().judge(path, is_directory)
     }
 
     /// Appends `entry` to `kept`, behind those directories above it that are not there yet. The path is
     /// wanted if it is a `directory`.
-    pub fn keep(&mut self, directory: Option<&str>, entry: T, kept: &mut Vec<T>) {
+    pub fn keep(&mut self, directory: Option<&[u8]>, entry: T, kept: &mut Vec<T>) {
         kept.extend(self.above.iter_mut().filter_map(|above| above.unsent.take()));
         kept.push(entry);
         if let Some(path) = directory {
@@ -254,7 +256,7 @@ impl<'f, T> Sieve<'f, T> {
     }
 
     /// Remembers `entry` for when something in the `directory` is kept.
-    pub fn search(&mut self, directory: &str, entry: T) {
+    pub fn search(&mut self, directory: &[u8], entry: T) {
         self.enter(directory, Some(entry));
     }
 
@@ -262,10 +264,15 @@ impl<'f, T> Sieve<'f, T> {
         self.above.last().map_or(&self.top, |above| &above.inside)
     }
 
-    fn enter(&mut self, path: &str, unsent: Option<T>) {
+    fn enter(&mut self, path: &[u8], unsent: Option<T>) {
         let inside = self.inside().enter(path);
-        self.above.push(Above { prefix: format!("{path}/"), inside, unsent });
+        self.above.push(Above { prefix: below(path), inside, unsent });
     }
+}
+
+/// What the paths of everything in `directory` begin with.
+fn below(directory: &[u8]) -> Vec<u8> {
+    [directory, b"/"].concat()
 }
 
 #[cfg(test)]
@@ -275,7 +282,7 @@ mod tests {
 
     fn verdict(lines: &str, directory: &str) -> Verdict {
         let rules = IgnoreRules::parse(".dockerignore", lines.as_bytes()).expect(lines);
-        Sieve::<()>::new(&rules.into_filter()).sift(directory, true)
+        Sieve::<()>::new(&rules.into_filter()).sift(directory.as_bytes(), true)
     }
 
     #[test]
@@ -327,8 +334,8 @@ mod tests {
             (&[], &["b", "a/*"], &["a", "d"]),
         ] {
             let filter = Filter::new(&texts(include), &texts(exclude)).expect("filter");
-            let kept: Vec<&str> =
-                filter.select(tree, |entry| *entry).into_iter().map(|(path, _)| path).collect();
+            let kept = filter.select(tree, |(path, is_directory)| (path.as_bytes(), *is_directory));
+            let kept: Vec<&str> = kept.into_iter().map(|(path, _)| path).collect();
             assert_eq!(kept, expected, "{include:?} {exclude:?}");
         }
         let error = Filter::new(&texts(&["a", "["]), &[]).expect_err("malformed");

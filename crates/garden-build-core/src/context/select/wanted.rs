@@ -33,8 +33,8 @@ impl Wanted {
     /// With the reason if everything is wanted, or may be.
     pub(super) fn of(sources: &BTreeSet<String>, root: &Path) -> Result<Self, String> {
         let mut links = Links { root, found: sources.clone(), seen: HashSet::new(), entries: 0 };
-        if !sources.iter().all(|source| links.follow("", parts(source), 0)) {
-            return Err(format!("more than {MAX_ENTRIES} entries may be links to what is read"));
+        for source in sources {
+            links.follow("", parts(source), 0)?;
         }
         let mut wishes = Wishes::default();
         for source in &links.found {
@@ -44,7 +44,7 @@ impl Wanted {
     }
 
     /// Decides about `path`. Below what is kept, everything is.
-    pub(in crate::context) fn verdict(&self, path: &str, is_directory: bool) -> Verdict {
+    pub(in crate::context) fn verdict(&self, path: &[u8], is_directory: bool) -> Verdict {
         match self {
             Self::Everything => Verdict::Keep,
             Self::Only(wishes) => match wishes.verdict(path) {
@@ -71,11 +71,13 @@ struct Links<'r> {
 }
 
 impl Links<'_> {
-    /// Goes on from the directory `at`, which no link leads to, through `rest`. Returns whether all links
-    /// were found.
-    fn follow(&mut self, at: &str, mut rest: Vec<String>, links: usize) -> bool {
+    /// Goes on from the directory `at`, which no link leads to, through `rest`.
+    ///
+    /// # Errors
+    /// With the reason if links may have been missed.
+    fn follow(&mut self, at: &str, mut rest: Vec<String>, links: usize) -> Result<(), String> {
         if !self.seen.insert((at.to_owned(), rest.clone())) {
-            return true;
+            return Ok(());
         }
         let mut at = at.to_owned();
         while let Some(part) = rest.pop() {
@@ -95,58 +97,59 @@ impl Links<'_> {
                         Ok(target) => return self.follow_link(&path, &target, &rest, links),
                         Err(_) => at = path,
                     }
-                    if !self.count(1) {
-                        return false;
-                    }
+                    self.count(1)?;
                 }
             }
         }
         self.want(&at);
-        true
+        Ok(())
     }
 
-    fn follow_matches(&mut self, at: &str, pattern: &str, rest: &[String], links: usize) -> bool {
+    fn follow_matches(
+        &mut self,
+        at: &str,
+        pattern: &str,
+        rest: &[String],
+        links: usize,
+    ) -> Result<(), String> {
         let Ok(entries) = fs::read_dir(self.root.join(at)).and_then(Iterator::collect::<io::Result<Vec<_>>>)
         else {
-            return true;
+            return Ok(());
         };
-        if !self.count(entries.len()) {
-            return false;
-        }
+        self.count(entries.len())?;
         for entry in entries {
-            let Ok(name) = entry.file_name().into_string() else { continue };
+            let name = entry.file_name();
             let Ok(file_type) = entry.file_type() else { continue };
             // A malformed pattern, or one with brackets, has the whole directory kept.
-            if !pattern.contains('[') && go_path::matches(pattern, &name) != Ok(true) {
+            let may_match =
+                pattern.contains('[') || go_path::matches(pattern, name.as_encoded_bytes()) == Ok(true);
+            let leads_on = file_type.is_symlink() || (file_type.is_dir() && !rest.is_empty());
+            if !may_match || !leads_on {
                 continue;
             }
-            let path = join(at, &name);
-            let is_complete = if file_type.is_symlink() {
-                match fs::read_link(entry.path()) {
-                    Ok(target) => self.follow_link(&path, &target, rest, links),
-                    Err(_) => true,
-                }
-            } else if file_type.is_dir() && !rest.is_empty() {
-                self.follow(&path, rest.to_vec(), links)
-            } else {
-                true
-            };
-            if !is_complete {
-                return false;
+            let path = join(at, name.to_str().ok_or_else(|| not_utf8(&join(at, &name.to_string_lossy())))?);
+            if file_type.is_dir() {
+                self.follow(&path, rest.to_vec(), links)?;
+            } else if let Ok(target) = fs::read_link(entry.path()) {
+                self.follow_link(&path, &target, rest, links)?;
             }
         }
-        true
+        Ok(())
     }
 
     /// Goes on from the link at `path` to its `target`, and from there through `rest`.
-    fn follow_link(&mut self, path: &str, target: &Path, rest: &[String], links: usize) -> bool {
+    fn follow_link(
+        &mut self,
+        path: &str,
+        target: &Path,
+        rest: &[String],
+        links: usize,
+    ) -> Result<(), String> {
         self.want(path);
         if links == MAX_LINKS {
-            return true;
+            return Ok(());
         }
-        if !self.count(1) {
-            return false;
-        }
+        self.count(1)?;
         let mut at = parent(path).to_owned();
         let mut names: Vec<String> = Vec::new();
         for component in target.components() {
@@ -157,11 +160,9 @@ impl Links<'_> {
                 // Directories above the link are there because of it.
                 Component::ParentDir if names.is_empty() => at = parent(&at).to_owned(),
                 Component::ParentDir => names.push("..".to_owned()),
-                Component::Normal(name) => match name.to_str() {
-                    Some(name) => names.push(name.to_owned()),
-                    // Such a link is no part of a context.
-                    None => return true,
-                },
+                Component::Normal(name) => {
+                    names.push(name.to_str().ok_or_else(|| not_utf8(path))?.to_owned());
+                }
             }
         }
         // The system goes through links before it goes up, BuildKit after.
@@ -170,18 +171,27 @@ impl Links<'_> {
         let text = go_path::clean(&format!("/{at}/{}/{}", names.join("/"), behind.join("/")));
         let by_text = text.trim_start_matches('/');
         self.want(by_text);
-        self.follow(&at, as_the_system, links + 1) && self.follow("", parts(by_text), links + 1)
+        self.follow(&at, as_the_system, links + 1)?;
+        self.follow("", parts(by_text), links + 1)
     }
 
     fn want(&mut self, path: &str) {
         self.found.insert(if path.is_empty() { ".".to_owned() } else { path.to_owned() });
     }
 
-    /// Counts entries that were looked at. Returns whether the search may go on.
-    fn count(&mut self, entries: usize) -> bool {
+    /// Counts entries that were looked at.
+    fn count(&mut self, entries: usize) -> Result<(), String> {
         self.entries += entries;
-        self.entries <= MAX_ENTRIES
+        if self.entries <= MAX_ENTRIES {
+            return Ok(());
+        }
+        Err(format!("more than {MAX_ENTRIES} entries may be links to what is read"))
     }
+}
+
+/// Wishes are text. Where names are not, which is rare, links are not followed.
+fn not_utf8(path: &str) -> String {
+    format!("the link or directory `{path}`, or what it leads to, has a name that is not UTF-8")
 }
 
 /// The directory above `path`, up to the context directory.
@@ -208,7 +218,7 @@ mod tests {
     /// The verdict about a path, which is that of a directory if it ends with a slash.
     fn verdict(sources: &[&str], path: &str) -> Verdict {
         let (path, is_directory) = path.strip_suffix('/').map_or((path, false), |path| (path, true));
-        wanted(sources).expect("not everything").verdict(path, is_directory)
+        wanted(sources).expect("not everything").verdict(path.as_bytes(), is_directory)
     }
 
     #[test]
@@ -273,7 +283,8 @@ mod tests {
         let paths: Vec<String> =
             (0..50_000).map(|index| format!("packages/p{}/p{index}.json", index % 4000)).collect();
         let before = garden_test_programs::cpu_time();
-        let kept = paths.iter().filter(|path| wanted.verdict(path, false) == Verdict::Keep).count();
+        let kept =
+            paths.iter().filter(|path| wanted.verdict(path.as_bytes(), false) == Verdict::Keep).count();
         let took = garden_test_programs::cpu_time().saturating_sub(before);
         assert_eq!(kept, 3040);
         // Each by each, this would be 150 million comparisons.
@@ -300,9 +311,36 @@ mod tests {
             let found = sources.iter().map(|source| (*source).to_owned()).collect();
             let mut links = Links { root: root.path(), found, seen: HashSet::new(), entries: 0 };
             for source in sources {
-                assert!(links.follow("", parts(source), 0));
+                links.follow("", parts(source), 0).expect("all links are found");
             }
             links.found.into_iter().collect()
+        }
+
+        #[test]
+        fn links_that_are_no_text_have_everything_kept() {
+            use std::ffi::OsStr;
+            use std::os::unix::ffi::OsStrExt as _;
+            let name = OsStr::from_bytes;
+            let root = tempfile::tempdir().expect("temporary directory");
+            fs::create_dir(root.path().join(name(b"d\xe9"))).expect("directory");
+            fs::write(root.path().join(name(b"f\xe9")), "").expect("file");
+            symlink("target", root.path().join(name(b"l\xe9"))).expect("link");
+            symlink(name(b"t\xe9"), root.path().join("m")).expect("link");
+            for (source, is_certain) in [
+                ("*", false),
+                ("l?", false),
+                ("m", false),
+                ("d?/x", false),
+                ("d?", true),
+                ("f?", true),
+                ("other*", true),
+            ] {
+                let wanted = Wanted::of(&BTreeSet::from([source.to_owned()]), root.path());
+                assert_eq!(wanted.is_ok(), is_certain, "{source}");
+                if let Err(reason) = wanted {
+                    assert!(reason.ends_with("has a name that is not UTF-8"), "{reason}");
+                }
+            }
         }
 
         #[test]

@@ -20,9 +20,9 @@ struct Node {
     /// Everything here and below is wanted.
     is_wanted: bool,
     /// What is wanted by name.
-    literal: HashMap<String, usize>,
+    literal: HashMap<Vec<u8>, usize>,
     /// What is wanted by a pattern with `*` and `?`, by what stands before these.
-    wild: HashMap<String, Vec<(String, usize)>>,
+    wild: HashMap<Vec<u8>, Vec<(String, usize)>>,
     /// Patterns with `**`, for whole paths: it may stand for any number of directories.
     deep: Vec<Pattern>,
 }
@@ -76,7 +76,7 @@ impl Wishes {
 
     fn literal(&mut self, at: usize, name: &str) -> usize {
         let next = self.nodes.len();
-        let node = *self.nodes[at].literal.entry(name.to_owned()).or_insert(next);
+        let node = *self.nodes[at].literal.entry(name.as_bytes().to_vec()).or_insert(next);
         if node == next {
             self.nodes.push(Node::default());
         }
@@ -86,7 +86,7 @@ impl Wishes {
     fn wild(&mut self, at: usize, pattern: &str) -> usize {
         let next = self.nodes.len();
         let start = pattern.find(['*', '?']).map_or(pattern, |end| &pattern[..end]);
-        let alike = self.nodes[at].wild.entry(start.to_owned()).or_default();
+        let alike = self.nodes[at].wild.entry(start.as_bytes().to_vec()).or_default();
         if let Some((_, node)) = alike.iter().find(|(other, _)| other == pattern) {
             return *node;
         }
@@ -96,10 +96,10 @@ impl Wishes {
     }
 
     /// Decides about `path`, which is taken for a directory.
-    pub(super) fn verdict(&self, path: &str) -> Verdict {
+    pub(super) fn verdict(&self, path: &[u8]) -> Verdict {
         let mut at = vec![0];
         let mut may_be_deeper = false;
-        for name in path.split('/') {
+        for name in path.split(|byte| *byte == b'/') {
             let mut next = Vec::new();
             for node in at.into_iter().map(|node| &self.nodes[node]) {
                 if !node.deep.is_empty() {
@@ -124,13 +124,12 @@ impl Wishes {
 
 impl Node {
     /// Adds to `next` what an entry called `name` leads to.
-    fn matching(&self, name: &str, next: &mut Vec<usize>) {
+    fn matching(&self, name: &[u8], next: &mut Vec<usize>) {
         next.extend(self.literal.get(name));
         if self.wild.is_empty() {
             return;
         }
-        let starts = name.char_indices().map(|(index, _)| index).chain([name.len()]);
-        for alike in starts.filter_map(|end| self.wild.get(&name[..end])) {
+        for alike in (0..=name.len()).filter_map(|end| self.wild.get(&name[..end])) {
             let matching = alike.iter().filter(|(pattern, _)| go_path::matches(pattern, name) == Ok(true));
             next.extend(matching.map(|(_, node)| node));
         }
@@ -138,8 +137,8 @@ impl Node {
 }
 
 /// Whether `pattern` matches `path` or a directory above it.
-fn matches_above(pattern: &Pattern, path: &str) -> bool {
-    let mut ends = path.match_indices('/').map(|(index, _)| index).chain([path.len()]);
+fn matches_above(pattern: &Pattern, path: &[u8]) -> bool {
+    let mut ends = (0..=path.len()).filter(|end| path.get(*end).is_none_or(|byte| *byte == b'/'));
     ends.any(|end| pattern.matches(&path[..end]))
 }
 

@@ -10,7 +10,7 @@ fn request(project: &Project, context: &str, names: &[&str]) -> BuildRequest {
 }
 
 /// What is left of a project in which `.gardenignore` counts, without the ignore files.
-fn left(project: &Project, context: &str) -> Vec<String> {
+fn left(project: &Project, context: &str) -> Vec<PathBytes> {
     kept(&request(project, context, &[".gardenignore"]).exclude(["**/.gardenignore", "Dockerfile"]))
 }
 

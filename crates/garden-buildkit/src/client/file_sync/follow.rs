@@ -1,11 +1,12 @@
 //! Which paths of a tree a build reaches through symbolic links: fsutil's `followlinks.go`.
 //!
 //! The daemon names the paths that COPY and ADD use, and only we can see which of them are links or match
-//! something. The result becomes patterns to include.
+//! something. The result becomes patterns to include. Those are text: where a link leads on that is not, or to what is not,
+//! everything is included.
 
 use std::collections::BTreeSet;
 
-use garden_build_core::context::go_path;
+use garden_build_core::context::{PathBytes, go_path};
 
 use super::{Source, SyncError};
 
@@ -63,7 +64,7 @@ impl Walk<'_> {
     }
 
     /// Returns where the link `path` leads, or all links that match it if its last component is a pattern.
-    fn targets(&self, path: &str) -> Result<Vec<String>, SyncError> {
+    fn targets(&mut self, path: &str) -> Result<Vec<String>, SyncError> {
         // What lies outside of the tree is nobody's business.
         if path == "." || path == ".." || path.starts_with("../") {
             return Ok(Vec::new());
@@ -74,19 +75,37 @@ impl Walk<'_> {
         }
         let mut targets = Vec::new();
         for found in self.source.names(directory)? {
-            if go_path::matches(name, &found) == Ok(true) {
-                targets.extend(self.target(directory, &join(directory, &found))?);
+            if go_path::matches(name, &found) != Ok(true) {
+                continue;
+            }
+            match found.as_str() {
+                Some(found) => targets.extend(self.target(directory, &join(directory, found))?),
+                None if self.is_link(directory, &found)? => self.reach_everything(),
+                None => {}
             }
         }
         Ok(targets)
     }
 
-    fn target(&self, directory: &str, path: &str) -> Result<Option<String>, SyncError> {
-        let target = self.source.link(path)?;
-        Ok(target.map(|target| {
-            let target = go_path::clean(&target);
-            if target.starts_with('/') { target } else { go_path::clean(&format!("/{directory}/{target}")) }
-        }))
+    fn target(&mut self, directory: &str, path: &str) -> Result<Option<String>, SyncError> {
+        let Some(target) = self.source.link(&path.into())? else { return Ok(None) };
+        let Some(target) = target.as_str() else {
+            self.reach_everything();
+            return Ok(None);
+        };
+        let target = go_path::clean(target);
+        let is_rooted = target.starts_with('/');
+        Ok(Some(if is_rooted { target } else { go_path::clean(&format!("/{directory}/{target}")) }))
+    }
+
+    fn is_link(&self, directory: &str, name: &PathBytes) -> Result<bool, SyncError> {
+        let prefix = if directory == "." { String::new() } else { format!("{directory}/") };
+        let path = [prefix.as_bytes(), name.as_bytes()].concat();
+        Ok(self.source.link(&path.into())?.is_some())
+    }
+
+    fn reach_everything(&mut self) {
+        self.reached.insert("**".to_owned());
     }
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use garden_build_core::context::{Cancelled, CheckedFile, ContextError, Filter, Sieve, Verdict};
+use garden_build_core::context::{Cancelled, CheckedFile, ContextError, Filter, PathBytes, Sieve, Verdict};
 
 use super::{Content, Listed, Source, Stat, SyncError, Wanted, stat};
 
@@ -39,25 +39,26 @@ impl LocalDirectory {
 }
 
 impl Source for LocalDirectory {
-    fn link(&self, path: &str) -> Result<Option<String>, SyncError> {
-        let real = self.root.join(path);
+    fn link(&self, path: &PathBytes) -> Result<Option<PathBytes>, SyncError> {
+        let reading = |reason| ContextError::Unreadable { path: path.clone(), reason };
+        let real = self.root.join(path.as_path().map_err(reading)?);
         let target = match fs::symlink_metadata(&real) {
             Ok(metadata) if metadata.is_symlink() => fs::read_link(&real).map(Some),
             Ok(_) => Ok(None),
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error),
         };
-        let target = target.map_err(|reason| unreadable(path, reason))?;
-        Ok(target.map(|target| target.to_string_lossy().into_owned()))
+        let target = target.map_err(reading)?;
+        Ok(target.and_then(|target| PathBytes::from_os(target.as_os_str())))
     }
 
-    fn names(&self, directory: &str) -> Result<Vec<String>, SyncError> {
+    fn names(&self, directory: &str) -> Result<Vec<PathBytes>, SyncError> {
         let real = self.root.join(directory);
         let is_directory = fs::symlink_metadata(&real).is_ok_and(|metadata| metadata.is_dir());
         let entries = if is_directory { sorted_entries(&real) } else { Ok(Vec::new()) };
-        let entries = entries.map_err(|reason| unreadable(directory, reason))?;
-        // A name that is not UTF-8 matches no pattern that the daemon could send.
-        Ok(entries.iter().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+        let entries =
+            entries.map_err(|reason| ContextError::Unreadable { path: directory.into(), reason })?;
+        Ok(entries.iter().filter_map(|entry| PathBytes::from_os(&entry.file_name())).collect())
     }
 
     fn list(
@@ -68,7 +69,7 @@ impl Source for LocalDirectory {
     ) -> Result<(), SyncError> {
         let mut walk =
             Walk { sieve: Sieve::new(filter), kept: Vec::new(), links: HashMap::new(), cancelled, each };
-        walk.directory(&self.root, "", false).map(|_| ())
+        walk.directory(&self.root, &PathBytes::default(), false).map(|_| ())
     }
 
     fn open(&self, file: &Wanted) -> Result<Box<dyn Content>, SyncError> {
@@ -95,7 +96,7 @@ struct Walk<'w> {
     sieve: Sieve<'w, Listed>,
     kept: Vec<Listed>,
     /// The first path that was sent of each file that has several.
-    links: HashMap<attributes::FileId, String>,
+    links: HashMap<attributes::FileId, PathBytes>,
     cancelled: Cancelled<'w>,
     each: &'w mut dyn FnMut(Listed) -> ControlFlow<()>,
 }
@@ -105,7 +106,7 @@ impl Walk<'_> {
     fn directory(
         &mut self,
         directory: &Path,
-        name: &str,
+        name: &PathBytes,
         is_dropped: bool,
     ) -> Result<ControlFlow<()>, SyncError> {
         let entries = match sorted_entries(directory) {
@@ -114,7 +115,10 @@ impl Walk<'_> {
             Err(error) if is_dropped && error.kind() == io::ErrorKind::PermissionDenied => {
                 return Ok(ControlFlow::Continue(()));
             }
-            Err(reason) => return Err(unreadable(name, reason)),
+            Err(reason) if name.as_bytes().is_empty() => {
+                return Err(ContextError::RootUnreadable { path: directory.to_owned(), reason }.into());
+            }
+            Err(reason) => return Err(ContextError::Unreadable { path: name.clone(), reason }.into()),
         };
         for entry in entries {
             if (self.cancelled)() {
@@ -127,18 +131,22 @@ impl Walk<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn entry(&mut self, entry: &DirEntry, parent: &str) -> Result<ControlFlow<()>, SyncError> {
+    fn entry(&mut self, entry: &DirEntry, parent: &PathBytes) -> Result<ControlFlow<()>, SyncError> {
         let file_name = entry.file_name();
-        let shown = file_name.to_string_lossy();
-        let path = if parent.is_empty() { shown.into_owned() } else { format!("{parent}/{shown}") };
-        let file_type = entry.file_type().map_err(|reason| unreadable(&path, reason))?;
+        let slash = if parent.as_bytes().is_empty() { &b""[..] } else { b"/" };
+        let path: PathBytes = [parent.as_bytes(), slash, file_name.as_encoded_bytes()].concat().into();
+        let file_type = match entry.file_type() {
+            Ok(file_type) => file_type,
+            Err(error) if is_gone(&error) => return Ok(ControlFlow::Continue(())),
+            Err(reason) => return Err(ContextError::Unreadable { path, reason }.into()),
+        };
         let is_directory = file_type.is_dir();
-        let verdict = self.sieve.sift(&path, is_directory);
+        let verdict = self.sieve.sift(path.as_bytes(), is_directory);
         if verdict == Verdict::Drop {
             return Ok(ControlFlow::Continue(()));
         }
-        if file_name.to_str().is_none() {
-            return Err(ContextError::NameNotUtf8(path).into());
+        if PathBytes::from_os(&file_name).is_none() {
+            return Err(ContextError::NameNotUtf8(path.to_string()).into());
         }
         let real = entry.path();
         let listed = match self.listed(&real, &path, verdict == Verdict::Keep) {
@@ -148,10 +156,10 @@ impl Walk<'_> {
             Err(error) => return Err(error),
         };
         if verdict == Verdict::Search {
-            self.sieve.search(&path, listed);
+            self.sieve.search(path.as_bytes(), listed);
             return self.directory(&real, &path, true);
         }
-        self.sieve.keep(is_directory.then_some(&path), listed, &mut self.kept);
+        self.sieve.keep(is_directory.then_some(path.as_bytes()), listed, &mut self.kept);
         for listed in self.kept.drain(..) {
             if (self.each)(listed).is_break() {
                 return Ok(ControlFlow::Break(()));
@@ -161,19 +169,20 @@ impl Walk<'_> {
     }
 
     /// Describes an entry (`mkstat` in `stat.go`); if it `is_kept`, one that is a hard link as such.
-    fn listed(&mut self, real: &Path, path: &str, is_kept: bool) -> Result<Listed, SyncError> {
+    fn listed(&mut self, real: &Path, path: &PathBytes, is_kept: bool) -> Result<Listed, SyncError> {
         let gone_or_unreadable = |reason: io::Error| {
+            let path = path.clone();
             if is_gone(&reason) {
-                ContextError::Changed(path.to_owned()).into()
+                ContextError::Changed(path)
             } else {
-                unreadable(path, reason)
+                ContextError::Unreadable { path, reason }
             }
         };
         let metadata = fs::symlink_metadata(real).map_err(gone_or_unreadable)?;
         let mode = attributes::mode(&metadata);
         let (devmajor, devminor) = attributes::device(&metadata);
         let mut described = Stat {
-            path: path.to_owned(),
+            path: path.as_bytes().to_vec(),
             mode: mode & !stat::mode::SOCKET,
             mod_time: modified(&metadata),
             devmajor,
@@ -183,15 +192,15 @@ impl Walk<'_> {
         };
         if metadata.is_symlink() {
             let target = fs::read_link(real).map_err(gone_or_unreadable)?;
-            let target = target.into_os_string().into_string();
-            described.linkname = target.map_err(|_| ContextError::TargetNotUtf8(path.to_owned()))?;
+            let target = PathBytes::from_os(target.as_os_str());
+            described.linkname = target.ok_or_else(|| ContextError::TargetNotUtf8(path.clone()))?.into();
         } else if !metadata.is_dir()
             && is_kept
             && let Some(id) = attributes::shared_file(&metadata)
         {
-            let first = self.links.entry(id).or_insert_with(|| path.to_owned());
+            let first = self.links.entry(id).or_insert_with(|| path.clone());
             if first != path {
-                described.linkname.clone_from(first);
+                described.linkname = first.as_bytes().to_vec();
             }
         }
         if !metadata.is_dir() {
@@ -214,9 +223,4 @@ fn sorted_entries(directory: &Path) -> io::Result<Vec<DirEntry>> {
 
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-}
-
-fn unreadable(path: &str, reason: io::Error) -> SyncError {
-    let path = if path.is_empty() { "." } else { path };
-    ContextError::Unreadable { path: path.to_owned(), reason }.into()
 }

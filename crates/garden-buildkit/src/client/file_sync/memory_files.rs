@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use garden_build_core::Digest;
-use garden_build_core::context::{Cancelled, ContextError, Filter, MODIFIED};
+use garden_build_core::context::{Cancelled, ContextError, Filter, MODIFIED, PathBytes};
 
 use super::{Content, Listed, Source, Stat, SyncError, Wanted, stat};
 
@@ -41,6 +41,7 @@ impl MemoryFiles {
 impl Entry {
     fn new(path: String, content: Option<Arc<[u8]>>) -> Self {
         let modified: SystemTime = UNIX_EPOCH + Duration::from_secs(MODIFIED);
+        let path = path.into_bytes();
         let stat = match &content {
             None => stat::directory(path, 0o755, stat::nanoseconds(modified)),
             Some(content) => {
@@ -53,12 +54,12 @@ impl Entry {
 }
 
 impl Source for MemoryFiles {
-    fn link(&self, _: &str) -> Result<Option<String>, SyncError> {
+    fn link(&self, _: &PathBytes) -> Result<Option<PathBytes>, SyncError> {
         Ok(None)
     }
 
     // Names matter only where links do.
-    fn names(&self, _: &str) -> Result<Vec<String>, SyncError> {
+    fn names(&self, _: &str) -> Result<Vec<PathBytes>, SyncError> {
         Ok(Vec::new())
     }
 
@@ -69,7 +70,8 @@ impl Source for MemoryFiles {
         each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
     ) -> Result<(), SyncError> {
         let entries = self.entries.iter().enumerate();
-        for (key, entry) in filter.select(entries, |(_, entry)| (&entry.stat.path, entry.content.is_none())) {
+        for (key, entry) in filter.select(entries, |(_, entry)| (&*entry.stat.path, entry.content.is_none()))
+        {
             if each(Listed { stat: entry.stat.clone(), key }).is_break() {
                 break;
             }
@@ -114,6 +116,6 @@ mod tests {
         };
         files.list(&Filter::default(), &|| false, &mut each).expect("list");
         let expected = [("Dockerfile", 12), ("a", 0), ("a/b", 1), ("a-b", 0)];
-        assert_eq!(listed, expected.map(|(path, size)| (path.to_owned(), size)));
+        assert_eq!(listed, expected.map(|(path, size)| (path.as_bytes().to_vec(), size)));
     }
 }

@@ -28,8 +28,8 @@ mod sender;
 mod service;
 mod source;
 mod stat;
+mod wire;
 
-pub use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 pub use error::SyncError;
 pub use journal::{Journal, SyncRecord, SyncState};
 pub use local_directory::LocalDirectory;
@@ -39,3 +39,4 @@ pub use scanned_tree::ScannedTree;
 pub use sender::{Outgoing, send};
 pub use service::FileSyncService;
 pub use source::{Content, Listed, Source, Wanted};
+pub use wire::{Packet, Stat};

@@ -1,6 +1,8 @@
 use std::ops::ControlFlow;
 
-use garden_build_core::context::{Cancelled, CheckedFile, ContextError, Entry, EntryKind, Filter, Tree};
+use garden_build_core::context::{
+    Cancelled, CheckedFile, ContextError, Entry, EntryKind, Filter, PathBytes, Tree,
+};
 
 use super::{Content, Listed, Source, Stat, SyncError, Wanted, stat};
 
@@ -19,7 +21,7 @@ impl ScannedTree {
         Self { tree }
     }
 
-    fn find(&self, path: &str) -> Option<Entry> {
+    fn find(&self, path: &PathBytes) -> Option<Entry> {
         self.tree.manifest().find(path)
     }
 }
@@ -28,16 +30,16 @@ impl ScannedTree {
 const FILE: usize = 0;
 
 impl Source for ScannedTree {
-    fn link(&self, path: &str) -> Result<Option<String>, SyncError> {
+    fn link(&self, path: &PathBytes) -> Result<Option<PathBytes>, SyncError> {
         Ok(match self.find(path).map(|entry| entry.kind) {
             Some(EntryKind::Symlink { target }) => Some(target),
             _ => None,
         })
     }
 
-    fn names(&self, directory: &str) -> Result<Vec<String>, SyncError> {
+    fn names(&self, directory: &str) -> Result<Vec<PathBytes>, SyncError> {
         let directory = if directory == "." { "" } else { directory };
-        Ok(self.tree.manifest().names_in(directory).map(str::to_owned).collect())
+        Ok(self.tree.manifest().names_in(directory.as_bytes()).map(PathBytes::from).collect())
     }
 
     fn list(
@@ -47,7 +49,7 @@ impl Source for ScannedTree {
         each: &mut dyn FnMut(Listed) -> ControlFlow<()>,
     ) -> Result<(), SyncError> {
         let entries = self.tree.manifest().entries();
-        for entry in filter.select(entries, |entry| (entry.path.as_str(), is_directory(entry))) {
+        for entry in filter.select(entries, |entry| (entry.path.as_bytes(), is_directory(entry))) {
             if each(Listed { stat: stat_of(entry), key: FILE }).is_break() {
                 break;
             }
@@ -74,10 +76,12 @@ fn is_directory(entry: &Entry) -> bool {
 fn stat_of(entry: Entry) -> Stat {
     let Entry { path, mode, kind, modified } = entry;
     match kind {
-        EntryKind::Directory => stat::directory(path, mode, stat::nanoseconds(modified)),
+        EntryKind::Directory => stat::directory(path.into(), mode, stat::nanoseconds(modified)),
         EntryKind::File { size, digest } => {
-            stat::file(path, mode, size, stat::content_time(modified, &digest))
+            stat::file(path.into(), mode, size, stat::content_time(modified, &digest))
         }
-        EntryKind::Symlink { target } => stat::symlink(path, target, stat::nanoseconds(modified)),
+        EntryKind::Symlink { target } => {
+            stat::symlink(path.into(), target.into(), stat::nanoseconds(modified))
+        }
     }
 }

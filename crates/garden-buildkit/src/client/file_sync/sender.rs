@@ -290,7 +290,7 @@ impl List<'_> {
     fn add(&mut self, Listed { stat, key }: Listed) -> Result<(), Stop> {
         if stat::is_ordinary_file(&stat) {
             let size = u64::try_from(stat.size).unwrap_or(0);
-            self.offered.push((self.next, Wanted { path: stat.path.clone(), size, key }));
+            self.offered.push((self.next, Wanted { path: stat.path.clone().into(), size, key }));
         }
         self.next += 1;
         self.batch.push(batch::stat(Some(stat)));

@@ -1,42 +1,42 @@
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::{Ready, ready as finished};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::{FileSync, FileSyncServer};
-use futures::{Stream, StreamExt};
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, Stream, StreamExt};
+use hyper::body::Body;
+use tonic::server::{Grpc, NamedService, StreamingService};
 use tonic::{Request, Response, Status, Streaming};
+use tonic_prost::ProstCodec;
+use tower::Service;
 
 use super::{Journal, Outgoing, Packet, Source, SyncError, SyncRecord, SyncRequest, sender};
+use crate::client::connection::LARGEST_MESSAGE;
 
-/// Serves directories to the daemon: the service `moby.filesync.v1.FileSync`.
+/// The only method that daemons call; there is another one, `TarStream`.
+const DIFF_COPY: &str = "/moby.filesync.v1.FileSync/DiffCopy";
+
+/// Serves directories to the daemon: the service `moby.filesync.v1.FileSync`. It is not a generated one, as the messages are
+/// [ours](Packet).
 ///
 /// The metadata of a call holds all lines of the ignore file. The server has to accept that: hyper refuses
 /// more than 16 KiB of it unless `Server::http2_max_header_list_size` says otherwise.
 #[derive(Clone, Debug)]
 pub struct FileSyncService {
-    sources: HashMap<String, Arc<dyn Source>>,
+    sources: Arc<HashMap<String, Arc<dyn Source>>>,
     journal: Journal,
 }
 
 impl FileSyncService {
     /// Serves each of `sources` under its name, and reports to `journal`.
     pub fn new(sources: impl IntoIterator<Item = (String, Arc<dyn Source>)>, journal: Journal) -> Self {
-        Self { sources: sources.into_iter().collect(), journal }
+        Self { sources: Arc::new(sources.into_iter().collect()), journal }
     }
 
-    /// Makes the service that a `tonic` server takes.
-    pub fn into_server(self) -> FileSyncServer<Self> {
-        FileSyncServer::new(self)
-    }
-}
-
-#[tonic::async_trait]
-impl FileSync for FileSyncService {
-    type DiffCopyStream = Answer;
-    type TarStreamStream = Answer;
-
-    async fn diff_copy(&self, call: Request<Streaming<Packet>>) -> Result<Response<Answer>, Status> {
+    fn diff_copy(&self, call: Request<Streaming<Packet>>) -> Result<Response<Answer>, Status> {
         let request = SyncRequest::from_metadata(call.metadata());
         let record = self.journal.begin(request.as_ref().map_or("", |request| &request.directory));
         let found = request.and_then(|request| match self.sources.get(&request.directory) {
@@ -55,10 +55,46 @@ impl FileSync for FileSyncService {
             }
         }
     }
+}
 
-    /// No daemon that we know calls this.
-    async fn tar_stream(&self, _: Request<Streaming<Packet>>) -> Result<Response<Answer>, Status> {
-        Err(Status::unimplemented("files are sent with DiffCopy"))
+impl NamedService for FileSyncService {
+    const NAME: &'static str = "moby.filesync.v1.FileSync";
+}
+
+impl StreamingService<Packet> for FileSyncService {
+    type Response = Packet;
+    type ResponseStream = Answer;
+    type Future = Ready<Result<Response<Answer>, Status>>;
+
+    fn call(&mut self, call: Request<Streaming<Packet>>) -> Self::Future {
+        finished(self.diff_copy(call))
+    }
+}
+
+impl<B> Service<http::Request<B>> for FileSyncService
+where
+    B: Body + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+{
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        if request.uri().path() != DIFF_COPY {
+            return finished(Ok(Status::unimplemented("files are sent with DiffCopy").into_http())).boxed();
+        }
+        let service = self.clone();
+        let answer = async move {
+            let codec = ProstCodec::<Packet, Packet>::default();
+            let mut grpc = Grpc::new(codec).max_decoding_message_size(LARGEST_MESSAGE);
+            Ok(grpc.streaming(service, request).await)
+        };
+        answer.boxed()
     }
 }
 

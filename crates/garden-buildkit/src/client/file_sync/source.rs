@@ -1,28 +1,28 @@
 use std::fmt;
 use std::ops::ControlFlow;
 
-use garden_build_core::context::{Cancelled, Filter};
+use garden_build_core::context::{Cancelled, Filter, PathBytes};
 
 use super::{Stat, SyncError};
 
 /// A tree of files that can be sent.
 ///
-/// All methods may block, and are called on threads that may. Paths are relative, slash-separated, and without
-/// `.` or empty components.
+/// All methods may block, and are called on threads that may. Paths are relative, slash-separated, without
+/// `.` or empty components, and not always UTF-8.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
     /// Returns the target of the symbolic link `path` as it is written; `None` if it is anything else, or
     /// nothing at all.
     ///
     /// # Errors
     /// If it cannot be found out.
-    fn link(&self, path: &str) -> Result<Option<String>, SyncError>;
+    fn link(&self, path: &PathBytes) -> Result<Option<PathBytes>, SyncError>;
 
     /// Returns the names in `directory`, sorted by their bytes; `.` is the source itself. There are none in
     /// what is no directory.
     ///
     /// # Errors
     /// If it cannot be found out.
-    fn names(&self, directory: &str) -> Result<Vec<String>, SyncError>;
+    fn names(&self, directory: &str) -> Result<Vec<PathBytes>, SyncError>;
 
     /// Calls `each` for every entry that `filter` keeps: names in the order of their bytes, and a directory
     /// directly before what is in it. Ends early if `each` breaks off.
@@ -68,7 +68,7 @@ pub struct Listed {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wanted {
     /// Its path.
-    pub path: String,
+    pub path: PathBytes,
     /// Its size as listed.
     pub size: u64,
     /// The [`Listed::key`].

@@ -39,16 +39,16 @@ pub(super) fn permissions(permissions: u32) -> u32 {
     set.fold(permissions & 0o777, |mode, (_, flag)| mode | flag)
 }
 
-pub(super) fn directory(path: String, mode: u32, modified: i64) -> Stat {
+pub(super) fn directory(path: Vec<u8>, mode: u32, modified: i64) -> Stat {
     Stat { path, mode: mode::DIRECTORY | permissions(mode), mod_time: modified, ..Stat::default() }
 }
 
-pub(super) fn file(path: String, mode: u32, size: u64, modified: i64) -> Stat {
+pub(super) fn file(path: Vec<u8>, mode: u32, size: u64, modified: i64) -> Stat {
     Stat { path, mode: permissions(mode), size: signed(size), mod_time: modified, ..Stat::default() }
 }
 
 /// The size of a link is the length of its target, as the system tells it. The daemon compares it.
-pub(super) fn symlink(path: String, target: String, modified: i64) -> Stat {
+pub(super) fn symlink(path: Vec<u8>, target: Vec<u8>, modified: i64) -> Stat {
     let size = signed(target.len() as u64);
     Stat { path, mode: mode::SYMLINK | 0o777, size, mod_time: modified, linkname: target, ..Stat::default() }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bollard_buildkit_proto::health::health_server::HealthServer;
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_server::SecretsServer;
 use bollard_buildkit_proto::moby::filesync::v1::auth_server::AuthServer;
-use bollard_buildkit_proto::moby::filesync::v1::file_sync_server::FileSyncServer;
 use bollard_buildkit_proto::moby::sshforward::v1::ssh_server::SshServer;
 use futures::future::{BoxFuture, Either};
 use http::{Request, Response};
@@ -18,7 +17,6 @@ use super::auth::Auth;
 use super::health::Health;
 use super::secrets::Secrets;
 use super::ssh::SshAgents;
-use crate::client::connection::LARGEST_MESSAGE;
 use crate::client::file_sync::FileSyncService;
 
 /// What the daemon is told that it may call. It consults the list for file syncs only.
@@ -38,7 +36,7 @@ pub(super) const METHODS: [&str; 9] = [
 #[derive(Clone)]
 pub(super) struct Services {
     health: HealthServer<Health>,
-    file_sync: FileSyncServer<FileSyncService>,
+    file_sync: FileSyncService,
     auth: AuthServer<Auth>,
     secrets: SecretsServer<Secrets>,
     ssh: SshServer<SshAgents>,
@@ -48,9 +46,7 @@ impl Services {
     pub(super) fn new(session: Session, health: Health) -> Self {
         Self {
             health: HealthServer::new(health),
-            file_sync: FileSyncService::new(session.directories, session.journal)
-                .into_server()
-                .max_decoding_message_size(LARGEST_MESSAGE),
+            file_sync: FileSyncService::new(session.directories, session.journal),
             auth: AuthServer::new(Auth::new(session.logins)),
             secrets: SecretsServer::new(Secrets::new(Arc::new(session.secrets))),
             ssh: SshServer::new(SshAgents::new(session.ssh_agents)),

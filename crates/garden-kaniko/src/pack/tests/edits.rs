@@ -141,7 +141,8 @@ proptest! {
         let mut had = HashSet::new();
         let mut earlier: Vec<(Context, Vec<u8>)> = Vec::new();
         for edit in edits {
-            let paths: Vec<String> = project.scan().manifest().entries().map(|entry| entry.path).collect();
+            let paths: Vec<String> =
+                project.scan().manifest().entries().map(|entry| entry.path.to_string()).collect();
             apply(&edit, &project, &paths);
             project.write("Dockerfile", b"FROM scratch");
             let context = project.scan();

@@ -55,7 +55,10 @@ fn a_file_that_changed_since_the_scan_fails_the_pack_by_name() {
     let gone = plan(&project);
     fs::remove_file(project.path("large")).expect("removed");
     let result = gone.write(io::sink(), &|| false, &mut |_| {});
-    assert!(matches!(result, Err(ContextError::Changed(changed)) if changed == "large"));
+    let error = result.expect_err("gone");
+    assert!(matches!(&error, ContextError::Changed(changed) if *changed == "large"), "{error}");
+    let hint = garden_build_core::Error::from(error).hint().expect("a hint").to_owned();
+    assert!(hint.contains("add `large` as the last line to .dockerignore"), "{hint}");
 }
 
 #[test]

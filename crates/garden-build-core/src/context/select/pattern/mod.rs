@@ -6,12 +6,14 @@
 //! expression and does not.
 
 mod class;
+mod literal;
 mod regular;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
+pub(in crate::context) use self::literal::line_for;
 use self::regular::{DIRECTORIES, Regular};
 use crate::context::go_path;
 
@@ -81,14 +83,15 @@ impl Pattern {
     }
 
     /// Tells whether `path` itself, not one of its parents, matches.
-    pub(super) fn matches(&self, path: &str) -> bool {
+    pub(super) fn matches(&self, path: &[u8]) -> bool {
+        let text = self.text.as_bytes();
         match &self.kind {
-            Kind::Exact => path == self.text,
-            Kind::Prefix => path.as_bytes().starts_with(&self.text.as_bytes()[..self.text.len() - 2]),
+            Kind::Exact => path == text,
+            Kind::Prefix => path.starts_with(&text[..text.len() - 2]),
             Kind::Suffix => {
-                let suffix = &self.text.as_bytes()[2..];
+                let suffix = &text[2..];
                 // `**/foo` matches `foo`, too.
-                path.as_bytes().ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path.as_bytes())
+                path.ends_with(suffix) || suffix.strip_prefix(b"/") == Some(path)
             }
             Kind::Regular(expression) => expression.matches(path),
         }
@@ -96,13 +99,14 @@ impl Pattern {
 
     /// Tells whether anything directly in the directory at `prefix` may match. The prefix ends in a slash, or
     /// is empty. Far quicker than asking for each entry, as most patterns are about one directory.
-    pub(super) fn may_match_in(&self, prefix: &str) -> bool {
+    pub(super) fn may_match_in(&self, prefix: &[u8]) -> bool {
+        let text = self.text.as_bytes();
         match &self.kind {
-            Kind::Exact => self.text.strip_prefix(prefix).is_some_and(|name| !name.contains('/')),
+            Kind::Exact => text.strip_prefix(prefix).is_some_and(|name| !name.contains(&b'/')),
             Kind::Prefix => {
-                let start = &self.text[..self.text.len() - 2];
+                let start = &text[..text.len() - 2];
                 prefix.starts_with(start)
-                    || start.strip_prefix(prefix).is_some_and(|name| !name.contains('/'))
+                    || start.strip_prefix(prefix).is_some_and(|name| !name.contains(&b'/'))
             }
             Kind::Suffix => true,
             Kind::Regular(expression) => expression.may_match_in(prefix),

@@ -6,12 +6,15 @@
 //! `regexp/syntax/parse.go`): it is a sequence of single-character tests, starred or not, of
 //! `(.*/)?` and of assertions, and it is matched in time linear in the length of the path.
 //!
+//! A path is bytes. Where they are not UTF-8, each is matched as if it were U+FFFD, as Go does.
+//!
 //! Three constructs are refused, because nobody can mean them in an ignore file: alternatives (`|`,
 //! which would undo the anchoring of the whole pattern), counted repetitions (`?{2}`) and Unicode
 //! classes (`\pL`).
 
 use super::PatternProblem;
 use super::class::{Set, class, escaped_character, shorthand};
+use crate::context::go_path;
 
 /// What may lie between two named parts: any directories, or none.
 pub(super) const DIRECTORIES: &str = "(.*/)?";
@@ -21,16 +24,16 @@ pub(super) const DIRECTORIES: &str = "(.*/)?";
 pub(super) struct Regular {
     items: Vec<Item>,
     /// What every path begins with that matches.
-    head: String,
+    head: Vec<u8>,
     /// What every path ends with that matches.
-    tail: String,
+    tail: Vec<u8>,
     /// How many slashes are in every path that matches, if in all as many.
     slashes: Option<usize>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Item {
-    /// These characters.
+    /// These characters. U+FFFD, which also stands for what is not UTF-8, is none of them.
     Text(String),
     /// One character.
     One(Set),
@@ -97,13 +100,13 @@ impl Regular {
     fn of(items: Vec<Item>) -> Self {
         let items = joined(items);
         let text = |item: Option<&Item>| match item {
-            Some(Item::Text(text)) => text.clone(),
-            _ => String::new(),
+            Some(Item::Text(text)) => text.clone().into_bytes(),
+            _ => Vec::new(),
         };
         let head = text(items.iter().find(|item| **item != Item::Start));
         let tail = match items.split_last() {
             Some((Item::End, before)) => text(before.last()),
-            _ => String::new(),
+            _ => Vec::new(),
         };
         // Without an end, anything may follow.
         let is_whole = items.last() == Some(&Item::End);
@@ -113,13 +116,14 @@ impl Regular {
 
     /// Tells whether anything directly in the directory at `prefix`, which ends in a slash or is empty, may
     /// match.
-    pub(super) fn may_match_in(&self, prefix: &str) -> bool {
+    pub(super) fn may_match_in(&self, prefix: &[u8]) -> bool {
+        let in_prefix = || prefix.split(|byte| *byte == b'/').count() - 1;
         (prefix.starts_with(&self.head) || self.head.starts_with(prefix))
-            && self.slashes.is_none_or(|slashes| slashes == prefix.matches('/').count())
+            && self.slashes.is_none_or(|slashes| slashes == in_prefix())
     }
 
     /// Tells whether the expression matches a beginning of `path`; all of it, if it ends in [`Item::End`].
-    pub(super) fn matches(&self, path: &str) -> bool {
+    pub(super) fn matches(&self, path: &[u8]) -> bool {
         if !path.ends_with(&self.tail) || !path.starts_with(&self.head) {
             return false;
         }
@@ -130,7 +134,7 @@ impl Regular {
             next.clear();
             match item {
                 Item::Text(text) => {
-                    let found = reached.iter().filter(|place| path[**place..].starts_with(text.as_str()));
+                    let found = reached.iter().filter(|place| path[**place..].starts_with(text.as_bytes()));
                     next.extend(found.map(|place| place + text.len()));
                 }
                 Item::One(set) => next.extend(reached.iter().filter_map(|place| step(path, *place, set))),
@@ -156,11 +160,13 @@ fn joined(items: Vec<Item>) -> Vec<Item> {
     let mut joined: Vec<Item> = Vec::with_capacity(items.len());
     for item in items {
         match (item, joined.last_mut()) {
-            (Item::One(set), last) => match (set.single(), last) {
-                (Some(character), Some(Item::Text(text))) => text.push(character),
-                (Some(character), _) => joined.push(Item::Text(character.into())),
-                (None, _) => joined.push(Item::One(set)),
-            },
+            (Item::One(set), last) => {
+                match (set.single().filter(|it| *it != char::REPLACEMENT_CHARACTER), last) {
+                    (Some(character), Some(Item::Text(text))) => text.push(character),
+                    (Some(character), _) => joined.push(Item::Text(character.into())),
+                    (None, _) => joined.push(Item::One(set)),
+                }
+            }
             (item, _) => joined.push(item),
         }
     }
@@ -177,12 +183,16 @@ fn slashes(item: &Item) -> Option<usize> {
     }
 }
 
-fn step(path: &str, place: usize, set: &Set) -> Option<usize> {
-    let character = path[place..].chars().next()?;
-    set.contains(character).then(|| place + character.len_utf8())
+fn step(path: &[u8], place: usize, set: &Set) -> Option<usize> {
+    let rest = &path[place..];
+    if rest.is_empty() {
+        return None;
+    }
+    let (character, length) = go_path::first_character(rest);
+    set.contains(character).then_some(place + length)
 }
 
-fn star(path: &str, reached: &[usize], set: &Set, next: &mut Vec<usize>) {
+fn star(path: &[u8], reached: &[usize], set: &Set, next: &mut Vec<usize>) {
     for start in reached {
         // A run that began further left has already been through here.
         if next.last().is_some_and(|last| last >= start) {
@@ -197,27 +207,26 @@ fn star(path: &str, reached: &[usize], set: &Set, next: &mut Vec<usize>) {
     }
 }
 
-fn directories(path: &str, reached: &[usize], next: &mut Vec<usize>) {
+fn directories(path: &[u8], reached: &[usize], next: &mut Vec<usize>) {
     let mut starts = reached.iter().copied().peekable();
     // Whether a `.*` that began at a reached place is still running: it ends at a line end.
     let mut running = false;
     let mut after_slash = false;
-    let ends = path.char_indices().map(|(place, character)| (place, Some(character)));
-    for (place, character) in ends.chain([(path.len(), None)]) {
+    let ends = path.iter().copied().map(Some).chain([None]);
+    for (place, byte) in ends.enumerate() {
         let is_start = starts.next_if_eq(&place).is_some();
         if is_start || (running && after_slash) {
             next.push(place);
         }
-        running = (running || is_start) && character != Some('\n');
-        after_slash = character == Some('/');
+        running = (running || is_start) && byte != Some(b'\n');
+        after_slash = byte == Some(b'/');
     }
 }
 
-fn is_boundary(path: &str, place: usize) -> bool {
+fn is_boundary(path: &[u8], place: usize) -> bool {
     let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    let bytes = path.as_bytes();
-    let before = place.checked_sub(1).and_then(|before| bytes.get(before));
-    is_word(before) != is_word(bytes.get(place))
+    let before = place.checked_sub(1).and_then(|before| path.get(before));
+    is_word(before) != is_word(path.get(place))
 }
 
 fn one_byte(rest: &mut &str, item: Item) -> Item {
@@ -264,7 +273,31 @@ mod tests {
     use super::*;
 
     fn matches(expression: &str, path: &str) -> bool {
+        matches_bytes(expression, path.as_bytes())
+    }
+
+    fn matches_bytes(expression: &str, path: &[u8]) -> bool {
         Regular::parse(expression).expect(expression).matches(path)
+    }
+
+    #[test]
+    fn each_byte_that_is_no_part_of_a_character_is_matched_as_u_fffd() {
+        for (expression, path, expected) in [
+            ("^caf[^/]$", &b"caf\xe9"[..], true),
+            ("^caf[^/]$", b"caf\xe2\x82", false),
+            ("^caf[^/][^/]$", b"caf\xe2\x82", true),
+            ("^caf\u{fffd}[^/]*$", b"caf\xe9x", true),
+            ("^caf\u{fffd}[^/]*$", "caf\u{fffd}x".as_bytes(), true),
+            ("^[^/]*\u{fffd}$", b"caf\xe9", true),
+            ("^[^/]*\u{fffd}b$", b"a\xffb", true),
+            ("^[\u{fff0}-\u{ffff}]$", b"\xff", true),
+            ("^[^\u{fffd}]$", b"\xff", false),
+            ("^(.*/)?\u{fffd}$", b"\xff/\xff", true),
+            ("^[^/]*\u{e9}$", b"\xe9", false),
+            ("^[^/]*\u{e9}$", b"\xc3\xc3\xa9", true),
+        ] {
+            assert_eq!(matches_bytes(expression, path), expected, "{expression} {path:?}");
+        }
     }
 
     #[test]

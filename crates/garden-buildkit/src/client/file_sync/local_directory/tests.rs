@@ -27,7 +27,7 @@ fn modes_are_those_of_go() {
         fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).expect("mode");
     }
     fs::set_permissions(path("directory"), fs::Permissions::from_mode(0o750)).expect("mode");
-    let modes: Vec<(String, u32)> =
+    let modes: Vec<(Vec<u8>, u32)> =
         list(root.path(), &Filter::default()).into_iter().map(|stat| (stat.path, stat.mode)).collect();
     let expected = [
         ("directory", 0x8000_01e8),
@@ -37,7 +37,7 @@ fn modes_are_those_of_go() {
         ("sticky", 0x0010_0180),
         ("user", 0x0080_01ed),
     ];
-    assert_eq!(modes, expected.map(|(path, mode)| (path.to_owned(), mode)));
+    assert_eq!(modes, expected.map(|(path, mode)| (path.as_bytes().to_vec(), mode)));
 }
 
 #[cfg(unix)]
@@ -48,10 +48,10 @@ fn of_several_links_the_first_that_is_wanted_is_the_file() {
     for name in ["b", "c"] {
         fs::hard_link(root.path().join("a"), root.path().join(name)).expect("hard link");
     }
-    let links = |filter: &Filter| -> Vec<(String, String, i64)> {
+    let links = |filter: &Filter| -> Vec<(Vec<u8>, Vec<u8>, i64)> {
         list(root.path(), filter).into_iter().map(|stat| (stat.path, stat.linkname, stat.size)).collect()
     };
-    let entry = |path: &str, link: &str| (path.to_owned(), link.to_owned(), 7);
+    let entry = |path: &str, link: &str| (path.as_bytes().to_vec(), link.as_bytes().to_vec(), 7);
     assert_eq!(links(&Filter::default()), [entry("a", ""), entry("b", "a"), entry("c", "a")]);
     let without = Filter::new(&[], &["a".to_owned()]).expect("filter");
     assert_eq!(links(&without), [entry("b", ""), entry("c", "b")]);
