@@ -249,8 +249,13 @@ impl Builder {
         &self.0.cache_tags
     }
 
-    /// Removes what builds have left behind whose client died. Every kaniko build does so on its way,
-    /// too; with cluster-buildkit there is never anything to remove.
+    /// Removes what builds have left behind whose client died. With cluster-buildkit there is never anything to remove.
+    ///
+    /// Stops kaniko's context services and `BuildKit` daemons that nobody has used for as long as their users want them kept (the
+    /// provider's `idleAfter`): in all namespaces where the user may list and change Deployments, if the user may list those of all
+    /// namespaces, else in that of the builders. The next build starts them again. With the Docker modes there is nothing to stop.
+    ///
+    /// Every build with kaniko or cluster-buildkit does all this on its way, in the namespace of its builder.
     ///
     /// # Errors
     /// If the cluster refuses to list or delete.

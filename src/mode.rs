@@ -93,6 +93,7 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 resources: provider.resources.builder.clone(),
                 service_resources: provider.resources.util.clone(),
                 service_storage: provider.storage.sync.clone(),
+                idle_after: provider.idle_after,
                 target: target.clone(),
                 namespace,
                 pull_secrets: provider.image_pull_secrets.clone(),
@@ -115,7 +116,8 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 provider.resources.builder.clone(),
                 &target.registry()?.push,
             )?
-            .proxies(BuilderProxies::new(&provider.proxies));
+            .proxies(BuilderProxies::new(&provider.proxies))
+            .idle_after(provider.idle_after);
             let bases = BaseSources::Fixed(ImageSources::new(settings.registries().to_vec()));
             let backend = BuildkitBackend::new(cluster.clone(), settings, credentials.clone());
             return Ok(Mode { bases, ..Mode::of(Arc::new(backend)) });

@@ -56,7 +56,8 @@ pub trait Backend: Debug + Send + Sync {
     /// If the image was not built and pushed.
     fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>>;
 
-    /// Removes what clients that died have left behind, and nothing of a living one.
+    /// Removes what clients that died have left behind, and nothing of a living one. Stops what outlives builds and nobody has used
+    /// for long.
     ///
     /// # Errors
     /// If the cluster refuses to list or delete.
@@ -291,11 +292,19 @@ impl PlannedObject {
 pub struct SweepReport {
     /// Each removed object, such as `Pod my-project/kaniko-api-1a2b3c`.
     pub removed: Vec<String>,
+    /// Each Deployment that was scaled to zero because nobody has used it for long, such as `Deployment my-project/garden-buildkit`.
+    pub stopped: Vec<String>,
 }
 
 impl SweepReport {
     /// Reports the removed objects.
     pub fn new(removed: Vec<String>) -> Self {
-        Self { removed }
+        Self { removed, stopped: Vec::new() }
+    }
+
+    /// Reports the Deployments that were scaled to zero as well.
+    #[must_use]
+    pub fn with_stopped(self, stopped: Vec<String>) -> Self {
+        Self { stopped, ..self }
     }
 }

@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
@@ -5,7 +6,9 @@ use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
     Pushed, Result, SweepReport,
 };
-use garden_cluster::{BUILDER_SERVICE_ACCOUNT, Cluster, RegistryCredentials, last_words, new_namespace};
+use garden_cluster::{
+    BUILDER_SERVICE_ACCOUNT, Cluster, RegistryCredentials, last_words, new_namespace, stop_idle, stop_idle_in,
+};
 use k8s_openapi::api::core::v1::Secret;
 
 use crate::cache;
@@ -36,7 +39,37 @@ impl BuildkitBackend {
     async fn build_on_daemon(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let wanted = build(&self.settings, job)?;
         let daemon = self.daemon(cx).await?;
-        let failed = match Box::pin(self.attempt(job, cx, &daemon, wanted.clone())).await {
+        tokio::select! {
+            built = Box::pin(self.build_with(job, cx, &daemon, wanted)) => built,
+            never = self.keep_house() => match never {},
+        }
+    }
+
+    /// Keeps the daemon in use, and stops those in its namespace that nobody uses. Never completes.
+    async fn keep_house(&self) -> Infallible {
+        let stop_idle_here = async {
+            let now = self.cluster.server_time().await?;
+            stop_idle_in(&self.cluster, self.namespace(), now).await
+        };
+        let stopping = async {
+            match stop_idle_here.await {
+                Ok(stopped) => tracing::debug!(?stopped, "stopped what nobody has used"),
+                Err(error) => tracing::warn!(%error, "could not stop what nobody has used"),
+            }
+        };
+        let managed = daemon::managed(&self.cluster, self.namespace());
+        tokio::join!(managed.keep_in_use(), stopping).0
+    }
+
+    /// Builds on `daemon`.
+    async fn build_with(
+        &self,
+        job: &BuildJob,
+        cx: &BuildContext,
+        daemon: &Daemon,
+        wanted: DockerfileBuild,
+    ) -> Result<Pushed> {
+        let failed = match Box::pin(self.attempt(job, cx, daemon, wanted.clone())).await {
             Ok(pushed) => return Ok(pushed),
             Err(failed) => failed,
         };
@@ -50,7 +83,7 @@ impl BuildkitBackend {
             format!("the inline cache could not be written: {}", failed.error.message()),
             Some(hint.to_owned()),
         );
-        let again = Box::pin(self.attempt(job, cx, &daemon, without_cache)).await;
+        let again = Box::pin(self.attempt(job, cx, daemon, without_cache)).await;
         again.map_err(|failed| failed.error)
     }
 
@@ -210,9 +243,12 @@ impl Backend for BuildkitBackend {
         Box::pin(cx.until_stopped(self.build_on_daemon(job, cx)))
     }
 
-    /// Builds leave nothing behind here.
+    /// Builds leave nothing behind here but daemons.
     fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
-        Box::pin(std::future::ready(Ok(SweepReport::default())))
+        Box::pin(async {
+            let stopped = stop_idle(&self.cluster, self.namespace()).await?;
+            Ok(SweepReport::default().with_stopped(stopped))
+        })
     }
 }
 

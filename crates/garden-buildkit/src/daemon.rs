@@ -2,15 +2,15 @@
 //! watched while a build runs on it.
 //!
 //! Nothing here ends a daemon that has builds: Kubernetes tells an outdated one to stop, and it
-//! finishes what it has begun.
+//! finishes what it has begun. One that nobody uses is scaled to zero by whoever looks.
 
 use garden_build_core::EventSink;
 use garden_cluster::{
     Cluster, ClusterError, DaemonPod, DeploymentWords, ManagedDeployment, PodPullSecrets,
-    RegistryCredentials, Remedies, VolumeWords, configuration, is_refused, pod_of,
+    RegistryCredentials, Remedies, Sight, VolumeWords, configuration, is_refused, pod_of, used_at,
 };
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
@@ -82,10 +82,10 @@ const RECENT_SECONDS: i64 = 600;
 /// Makes sure that a daemon with these settings runs, and returns it. Nodes pull its image with `credentials`.
 ///
 /// If one does, this costs two requests at once, three if it listens, one more if its proxies have passwords, and then one for each Secret
-/// that nodes need a copy of; it changes nothing but such copies. A Deployment
+/// that nodes need a copy of; it changes nothing but such copies, and the note that it is in use, which is written now and then. A Deployment
 /// with other settings is replaced: the last client wins, and builds on the former daemon run to their end. A Deployment
-/// that was scaled to nothing or paused is started again. Other changes that somebody made by hand
-/// stay until the settings change.
+/// that was scaled to nothing or paused is started again; nothing is said of it if that was done because nobody used it. Other
+/// changes that somebody made by hand stay until the settings change.
 ///
 /// # Errors
 /// With the cause, within seconds, if the daemon cannot start. It waits without limit for what may
@@ -105,7 +105,8 @@ pub async fn ensure(
     let looking = Box::pin(async {
         tokio::try_join!(managed.look(), certificates::existing(cluster, settings), proxy_secret)
     });
-    let ((live, pods), certificates, proxy_secret) = looking.await?;
+    let (seen, certificates, proxy_secret) = looking.await?;
+    let live = seen.live.as_ref();
     if live.is_none() {
         cluster.ensure_namespace(&settings.namespace).await?;
     }
@@ -113,18 +114,18 @@ pub async fn ensure(
         None if settings.options.listen => Some(certificates::create(cluster, settings).await?),
         certificates => certificates,
     };
-    let metadata = spec::proxy_secret(settings, live.as_ref());
+    let metadata = spec::proxy_secret(settings, live);
     let proxy_secret = Box::pin(settings.proxies.keep_in_secret(cluster, metadata, proxy_secret)).await?;
     let brought = credentials.bring_to(namespace, &[&settings.options.image]).await;
     let settings = &Settings {
         // A daemon reads its certificates once, so others need another daemon.
         certificates: certificates.as_ref().map(|certificates| certificates.fingerprint.clone()),
-        pull_secrets: brought.names_beside(live.as_ref().and_then(pod_of)),
+        pull_secrets: brought.names_beside(live.and_then(pod_of)),
         proxy_secret,
         ..settings.clone()
     };
     // Often there is nothing to do.
-    let bringing_up = Box::pin(bring_up(cluster, settings, live, &pods, &brought, events));
+    let bringing_up = Box::pin(bring_up(cluster, settings, seen, &brought, events));
     let pod = bringing_up.await.map_err(|error| brought.explain(error))?;
     Ok(Daemon { pod, identity: certificates.map(|certificates| certificates.identity) })
 }
@@ -133,18 +134,24 @@ pub async fn ensure(
 async fn bring_up(
     cluster: &Cluster,
     settings: &Settings,
-    live: Option<Deployment>,
-    pods: &[Pod],
+    seen: Sight,
     brought: &PodPullSecrets,
     events: &EventSink,
 ) -> Result<DaemonPod, ClusterError> {
     let namespace = settings.namespace.name.as_str();
     let managed = managed(cluster, namespace);
     let wanted = spec::deployment(settings);
+    let is_wanted = |live: &Deployment| configuration(&live.metadata) == configuration(&wanted.metadata);
+    let seen = if seen.live.as_ref().is_some_and(is_wanted) {
+        managed.used_from_now_on(seen, settings.idle_after).await?
+    } else {
+        seen
+    };
+    let Sight { live, pods, now } = seen;
     let standing = standing(live.as_ref(), &wanted);
     match &standing {
         Standing::Current => {
-            if let Some(daemon) = managed.choose(pods, configuration(&wanted.metadata)) {
+            if let Some(daemon) = managed.choose(&pods, configuration(&wanted.metadata)) {
                 return Ok(daemon);
             }
         }
@@ -156,7 +163,7 @@ async fn bring_up(
     }
     brought.warn(events);
     if brought.have_changed() {
-        managed.end_unpulled(pods, events).await;
+        managed.end_unpulled(&pods, events).await;
     }
     // What the pod refers to comes before it, even if somebody has removed it meanwhile.
     if let Some(claim) = spec::claim(settings) {
@@ -167,7 +174,9 @@ async fn bring_up(
     }
     cluster.apply::<ConfigMap>(&spec::config_map(settings, live.as_ref())).await?;
     if standing != Standing::Current {
-        let applied = apply(cluster, live.as_ref(), &wanted).await?;
+        let mut used = wanted.clone();
+        used_at(&mut used.metadata, now);
+        let applied = apply(cluster, live.as_ref(), &used).await?;
         if live.is_none() {
             cluster.apply::<ConfigMap>(&spec::config_map(settings, Some(&applied))).await?;
             if settings.proxies.have_credentials() {

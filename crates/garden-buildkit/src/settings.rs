@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use garden_build_core::Result;
 use garden_cluster::{BuilderProxies, PushTarget};
-use garden_config::{CacheLayer, ClusterBuildkitOptions, DeploymentRegistry, Namespace, Resources};
+use garden_config::{
+    CacheLayer, ClusterBuildkitOptions, DeploymentRegistry, IdleAfter, Namespace, Resources,
+};
 
 use crate::route::Route;
 use crate::spec::{self, DaemonOptions, RegistryAccess, Storage};
@@ -48,6 +50,7 @@ impl Settings {
                 listen: options.listen,
             },
             resources,
+            idle_after: IdleAfter::default(),
             registries,
             pull_secrets: BTreeSet::new(),
             certificates: None,
@@ -71,6 +74,12 @@ impl Settings {
     /// Has the daemon, and the RUN steps that it runs, use these proxies. By default they use none.
     pub fn proxies(mut self, proxies: BuilderProxies) -> Self {
         self.daemon.proxies = proxies;
+        self
+    }
+
+    /// Keeps the daemon for this time without use. Left out, it is four hours.
+    pub fn idle_after(mut self, idle_after: IdleAfter) -> Self {
+        self.daemon.idle_after = idle_after;
         self
     }
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use garden_cluster::RegistryAccess;
 use garden_cluster::{
-    BuilderProxies, CONFIGURATION, builder_service_account, service_labels, service_selector, volume_claim,
+    BuilderProxies, CONFIGURATION, IDLE_AFTER, builder_service_account, service_labels, service_selector,
+    volume_claim,
 };
-use garden_config::{Namespace, Resources, Toleration};
+use garden_config::{IdleAfter, Namespace, Resources, Toleration};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, PodTemplateSpec, Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub options: DaemonOptions,
     /// The daemon's resources.
     pub resources: Resources,
+    /// For how long the daemon is kept without use. Another time is no other configuration: the daemon stays.
+    pub idle_after: IdleAfter,
     /// What the daemon has to know of registries to reach them.
     pub registries: Vec<RegistryAccess>,
     /// The names of the Secrets in its namespace with which nodes pull the daemon's own image. None are known before they are
@@ -168,6 +171,8 @@ pub fn deployment(settings: &Settings) -> Deployment {
         // Ours are added last: the user's cannot hide them.
         metadata.annotations.get_or_insert_default().insert(CONFIGURATION.to_owned(), configuration.clone());
     }
+    let annotations = deployment.metadata.annotations.get_or_insert_default();
+    annotations.insert(IDLE_AFTER.to_owned(), settings.idle_after.to_string());
     deployment
 }
 

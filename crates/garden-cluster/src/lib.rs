@@ -17,20 +17,25 @@
 //! * [`InClusterRegistry`] is the registry that builds push to which have no other: installed, watched, cleaned.
 //!   [`images_in_use`] says which images workloads name.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
+//! * [`ManagedDeployment::used_from_now_on`] and [`ManagedDeployment::keep_in_use`] say that a service is used, and [`stop_idle`] scales to zero what
+//!   nobody uses.
 
 mod api;
 mod builder_proxies;
 mod diagnosis;
+mod idle;
 mod in_cluster_registry;
 mod leftovers;
 mod ownership;
 mod pod;
+mod quantity;
 mod registries;
 mod service;
 
 pub use api::{Cluster, ClusterError, Namespaced, Refusal, new_namespace};
 pub use builder_proxies::{BuilderProxies, literal};
 pub use diagnosis::{Cause, Diagnosis, Lack, Remedies};
+pub use idle::{IDLE_AFTER, stop_idle, stop_idle_in, used_at};
 pub use in_cluster_registry::{
     Collected, InClusterRegistry, RegistryRemedies, RegistrySettings, RegistryWords, ServerRun, images_in_use,
 };
@@ -46,7 +51,7 @@ pub use registries::{
     RegistryCredentials, SecretCopy, ensure_pull_secrets, in_cluster, pull_secret_references,
 };
 pub use service::{
-    CONFIGURATION, DaemonPod, DeploymentWords, ManagedDeployment, VolumeWords, annotation, configuration,
-    configured_at, is_refused, is_stopped, living, pod_of, service_deployment, service_labels,
+    CONFIGURATION, DaemonPod, DeploymentWords, ManagedDeployment, Sight, VolumeWords, annotation,
+    configuration, configured_at, is_refused, is_stopped, living, pod_of, service_deployment, service_labels,
     service_selector, volume_claim,
 };

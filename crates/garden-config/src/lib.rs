@@ -82,6 +82,7 @@ pub use provider::build_mode::BuildMode;
 pub use provider::cache::{CacheLayer, CacheMode};
 pub use provider::cluster_buildkit::ClusterBuildkitOptions;
 pub use provider::cluster_docker::ClusterDockerOptions;
+pub use provider::idle_after::IdleAfter;
 pub use provider::in_cluster_registry::InClusterRegistryOptions;
 pub use provider::kaniko::{ContextDelivery, KanikoNamespace, KanikoOptions, KanikoUtil};
 pub use provider::names::{Namespace, SecretRef};

@@ -5,7 +5,8 @@ use garden_build_core::{
     ImageReference, PlannedObject, Pushed, Result, SweepReport,
 };
 use garden_cluster::{
-    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, sweep,
+    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, stop_idle,
+    stop_idle_in, sweep,
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
@@ -180,9 +181,19 @@ impl KanikoBackend {
                 Ok(report) => tracing::debug!(removed = ?report.removed, "swept after builds that died"),
                 Err(error) => tracing::warn!(%error, "could not sweep after builds that died"),
             }
+            match stop_idle_in(&self.cluster, namespace, lease.now()).await {
+                Ok(stopped) => tracing::debug!(?stopped, "stopped what nobody has used"),
+                Err(error) => tracing::warn!(%error, "could not stop what nobody has used"),
+            }
+        };
+        let keeping = async {
+            match &self.service {
+                Some(service) => service.keep_in_use().await,
+                None => std::future::pending().await,
+            }
         };
         let renewing = lease.keep_renewing(&self.cluster, namespace, name);
-        let housekeeping = async { tokio::join!(renewing, sweeping).0 };
+        let housekeeping = async { tokio::join!(renewing, keeping, sweeping).0 };
         tokio::select! {
             pushed = run.finish() => pushed,
             never = housekeeping => match never {},
@@ -278,7 +289,13 @@ impl Backend for KanikoBackend {
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
-        Box::pin(async { Ok(sweep(&self.cluster, self.namespace()).await?) })
+        Box::pin(async {
+            let (swept, stopped) = tokio::join!(
+                sweep(&self.cluster, self.namespace()),
+                stop_idle(&self.cluster, self.namespace())
+            );
+            Ok(swept?.with_stopped(stopped?))
+        })
     }
 }
 

@@ -7,7 +7,9 @@ use garden_cluster::{
     BuilderProxies, Ownership, PushTarget, Remedies, builder_service_account, builder_service_account_name,
     literal, resource_requirements, tolerations,
 };
-use garden_config::{ContextDelivery, KanikoOptions, Namespace, PersistentStorage, Resources, SecretRef};
+use garden_config::{
+    ContextDelivery, IdleAfter, KanikoOptions, Namespace, PersistentStorage, Resources, SecretRef,
+};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, Secret, SecretVolumeSource,
@@ -77,6 +79,8 @@ pub struct Settings {
     pub service_resources: Resources,
     /// The volume of the context service; without, contexts go with its pod.
     pub service_storage: Option<PersistentStorage>,
+    /// For how long the context service is kept without use.
+    pub idle_after: IdleAfter,
     /// Where images are pushed to.
     pub target: PushTarget,
     /// The namespace that the pods run in.
@@ -121,6 +125,7 @@ impl Settings {
             tolerations: tolerations.clone(),
             annotations: annotations.clone(),
             storage: self.service_storage.clone(),
+            idle_after: self.idle_after,
         })
     }
 }

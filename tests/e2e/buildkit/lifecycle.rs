@@ -312,6 +312,58 @@ async fn with_storage_the_cache_outlives_the_daemon() {
 }
 
 #[tokio::test]
+async fn with_storage_a_daemon_that_nobody_used_is_stopped_and_back_with_its_cache() {
+    in_project("bk-idle", async |project| {
+        project.buildkit();
+        project.use_storage().await;
+        project.dockerfile("RUN echo one\nRUN echo two\n");
+        let builder = project.builder();
+        let first = builder.build(project.request()).await.unwrap();
+        let former = project.builder_pod(running).await.name_any();
+        assert!(!builder.sweep().await.unwrap().stopped.iter().any(|it| it.contains(&project.namespace)));
+
+        project.unused_for_years("garden-buildkit").await;
+        builder.sweep().await.unwrap();
+        project.until_asleep("garden-buildkit").await;
+
+        let (second, events) = build_with_events(&builder, project.request().force(true)).await;
+        let second = second.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        assert!(
+            matches!(second.outcome, Outcome::Built { steps_cached: 2, steps_run: 0, .. }),
+            "{:?}",
+            second.outcome
+        );
+        assert_eq!(second.digest, first.digest);
+        assert_eq!(warnings(&events), Vec::<&str>::new());
+        assert!(!shown(&events).contains("scaled to nothing"), "{}", shown(&events));
+        assert!(project.is_used_again("garden-buildkit").await);
+        assert_ne!(project.builder_pod(running).await.name_any(), former);
+        project.remove_storage().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_daemon_with_a_build_is_not_taken_for_unused() {
+    in_project("bk-in-use", async |project| {
+        project.buildkit();
+        project.dockerfile("RUN true\n");
+        let builder = project.builder();
+        builder.build(project.request()).await.unwrap();
+        project.unused_for_years("garden-buildkit").await;
+        project.dockerfile("RUN echo begun; sleep 10; echo ended\n");
+        let mut build = builder.start(project.request()).await.unwrap();
+        let events = follow_until(&mut build, "   begun").await;
+        builder.sweep().await.unwrap();
+        let (image, events) = finish(build, events).await;
+        registry::assert_has(&image).await;
+        assert_eq!(warnings(&events), Vec::<&str>::new());
+        assert_eq!(project.replicas("garden-buildkit").await, Some(1));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn with_storage_a_rootless_daemon_s_cache_outlives_it_too() {
     in_project("bk-storage-rootless", async |project| {
         project.buildkit().image = Some(variable("GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE"));

@@ -5,5 +5,6 @@ mod context_service;
 mod credentials;
 mod delivery;
 mod failures;
+mod idle;
 mod permissions;
 mod sweep;

@@ -14,6 +14,7 @@ mod clients;
 pub(crate) mod credential_helper;
 pub(crate) mod docker_daemon;
 mod events;
+mod idle;
 pub(crate) mod installing;
 mod leftovers;
 mod noise;

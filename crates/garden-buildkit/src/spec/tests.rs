@@ -5,6 +5,7 @@ pub(crate) fn settings() -> Settings {
         namespace: Namespace::new("my-project"),
         options: DaemonOptions { image: "example/buildkit:1".to_owned(), ..DaemonOptions::default() },
         resources: Resources::builder(),
+        idle_after: IdleAfter::default(),
         registries: Vec::new(),
         pull_secrets: BTreeSet::new(),
         certificates: None,
@@ -84,6 +85,20 @@ fn another_identity_is_another_configuration() {
     assert!(without != one && one != configuration(&settings));
     let account = service_account(&settings).expect("an account");
     assert_eq!(account.metadata.annotations.expect("annotations")["role"], "other");
+}
+
+#[test]
+fn another_time_without_use_is_on_the_deployment_and_no_other_configuration() {
+    let mut other = settings();
+    other.idle_after = IdleAfter::Never;
+    let [plain, other] = [settings(), other].map(|settings| deployment(&settings));
+    assert_eq!(plain.spec, other.spec);
+    let annotation = |deployment: &Deployment, name: &str| {
+        deployment.metadata.annotations.as_ref().expect("annotations")[name].clone()
+    };
+    assert_eq!(annotation(&plain, CONFIGURATION), annotation(&other, CONFIGURATION));
+    assert_eq!(annotation(&plain, IDLE_AFTER), "4h");
+    assert_eq!(annotation(&other, IDLE_AFTER), "never");
 }
 
 #[test]

@@ -4,9 +4,8 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use garden_build_core::with_causes;
 use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
-use http::{Request, Uri};
+use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -22,8 +21,18 @@ use crate::ownership::MANAGER;
 /// connections wait for ever.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How many objects are read at most where nobody knows how many a cluster has.
+const MOST_ANYWHERE: u32 = 1000;
+
 /// How long a new namespace may take to get its default service account.
 const NEW_NAMESPACE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How far a user may look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reach {
+    AllNamespaces,
+    OneNamespace,
+}
 
 /// A Kubernetes cluster, reached through its API server.
 #[derive(Clone)]
@@ -152,6 +161,29 @@ impl Cluster {
         Ok(ask(&action, || api.list(&chosen)).await?.items)
     }
 
+    /// Lists the objects of all namespaces that the label selector chooses, or those of `namespace` if the user may not look
+    /// further: [`MOST_ANYWHERE`] at most. Says which.
+    ///
+    /// # Errors
+    /// If the API server refuses that too, or cannot be reached.
+    pub(crate) async fn list_within_reach<K: Namespaced>(
+        &self,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<(Reach, Vec<K>), ClusterError> {
+        let chosen = ListParams::default().labels(labels).limit(MOST_ANYWHERE);
+        let action = format!("list {} in all namespaces", K::plural(&()));
+        match answer(&action, Api::<K>::all(self.client.clone()).list(&chosen)).await {
+            Ok(list) => Ok((Reach::AllNamespaces, list.items)),
+            Err(error) if error.code() == Some(403) => {
+                let action = format!("list {} in {namespace}", K::plural(&()));
+                let list = answer(&action, self.api::<K>(namespace).list(&chosen)).await?;
+                Ok((Reach::OneNamespace, list.items))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Changes an object by a JSON merge patch, where an apply cannot say what is meant.
     ///
     /// # Errors
@@ -242,26 +274,6 @@ impl Cluster {
             Err(error) if error.code() != Some(409) => Err(error),
             _ => Ok(()),
         }
-    }
-
-    /// Asks the API server what time it is, to the second.
-    ///
-    /// Leases are written and judged in this time, so that clients with wrong clocks do not sweep
-    /// each other's builds. Go's HTTP server puts a `Date` header on every response; where a proxy
-    /// has removed it, this machine's time is returned.
-    ///
-    /// # Errors
-    /// If the API server cannot be reached.
-    pub async fn server_time(&self) -> Result<Timestamp, ClusterError> {
-        let version = || {
-            let mut request = Request::new(Body::empty());
-            *request.uri_mut() = Uri::from_static("/version");
-            request
-        };
-        let response = ask("read the server's clock", || self.client.send(version())).await?;
-        let date = response.headers().get(http::header::DATE).and_then(|date| date.to_str().ok());
-        let parsed = date.and_then(|date| k8s_openapi::jiff::fmt::rfc2822::parse(date).ok());
-        Ok(parsed.map_or_else(Timestamp::now, |date| date.timestamp()))
     }
 }
 

@@ -1,6 +1,7 @@
-//! The API server: the one client of it, the proxies before it, what it refuses, and watches that go on after a break.
+//! The API server: the one client of it, the proxies before it, its clock, what it refuses, and watches that go on after a break.
 
 mod client;
+mod clock;
 mod credential_plugin;
 mod error;
 mod http_client;
@@ -10,7 +11,7 @@ mod refusal;
 mod watch;
 
 pub use client::{Cluster, new_namespace};
-pub(crate) use client::{answer, ask, name_of};
+pub(crate) use client::{Reach, answer, ask, name_of};
 pub use error::ClusterError;
 pub use namespaced::Namespaced;
 pub use refusal::Refusal;

@@ -40,7 +40,7 @@ impl Lease {
     }
 
     /// Returns the API server's present time.
-    fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         later(self.server_time, self.taken_at.elapsed())
     }
 

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use crate::api::{Cluster, ClusterError, Watch};
 use crate::diagnosis::Remedies;
+use crate::idle::Room;
 use crate::pod::{EVENTS_AFTER, Patience, PodEvents, PodState, deleted, diagnose};
 
 /// A builder pod that was created, followed until its container ends.
@@ -22,6 +23,7 @@ pub struct BuildPod {
     listed: bool,
     gone: bool,
     patience: Patience,
+    room: Room,
 }
 
 impl std::fmt::Debug for BuildPod {
@@ -64,6 +66,7 @@ impl BuildPod {
             listed: false,
             gone: false,
             patience: Patience::default(),
+            room: Room::new(cluster, namespace),
         }
     }
 
@@ -112,7 +115,8 @@ impl BuildPod {
         if !is_final && (self.gone || pod.metadata.deletion_timestamp.is_some()) {
             return Err(self.deleted());
         }
-        let trouble = if let PodState::Stuck(trouble) = &state { Some(trouble.clone()) } else { None };
+        let trouble =
+            if let PodState::Stuck(trouble) = &state { Some(self.room.judge(trouble.clone())) } else { None };
         self.patience.bear(trouble)?;
         Ok(state)
     }
@@ -141,6 +145,7 @@ impl BuildPod {
         tokio::select! {
             event = self.pods.next() => self.pod_changed(event?),
             () = event_seen => {}
+            () = self.room.changed() => {}
             () = tokio::time::sleep_until(self.created + EVENTS_AFTER), if look_at_events => {
                 self.events = Some(PodEvents::watch(&self.cluster, &self.namespace, &self.name));
             }

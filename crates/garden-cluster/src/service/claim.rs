@@ -15,6 +15,7 @@ use serde_json::json;
 use crate::api::{Cluster, ClusterError, Refusal, name_of};
 use crate::diagnosis::{Diagnosis, Trouble, waits_for_volume};
 use crate::pod::latest_message;
+use crate::quantity::thousandths;
 use crate::service::VolumeWords;
 
 /// A volume that was made by hand just now is found a little later.
@@ -110,28 +111,7 @@ fn size(claim: &PersistentVolumeClaim) -> &str {
 
 /// Compares the present size with the wanted one; `None` if one of them cannot be read.
 fn compare(present: &str, wanted: &str) -> Option<Ordering> {
-    Some(bytes(present)?.cmp(&bytes(wanted)?))
-}
-
-/// Reads a whole Kubernetes quantity, as sizes of claims are.
-fn bytes(quantity: &str) -> Option<u128> {
-    let digits = quantity.find(|character: char| !character.is_ascii_digit()).unwrap_or(quantity.len());
-    let (number, suffix) = quantity.split_at(digits);
-    let unit: u128 = match suffix {
-        "" => 1,
-        "k" => 1000,
-        "M" => 1000_u128.pow(2),
-        "G" => 1000_u128.pow(3),
-        "T" => 1000_u128.pow(4),
-        "P" => 1000_u128.pow(5),
-        "Ki" => 1 << 10,
-        "Mi" => 1 << 20,
-        "Gi" => 1 << 30,
-        "Ti" => 1 << 40,
-        "Pi" => 1 << 50,
-        _ => return None,
-    };
-    number.parse::<u128>().ok()?.checked_mul(unit)
+    Some(thousandths(present)?.cmp(&thousandths(wanted)?))
 }
 
 #[cfg(test)]
@@ -187,7 +167,8 @@ mod tests {
             ("21474836480", Some(Ordering::Equal)),
             ("20G", Some(Ordering::Less)),
             ("1Ti", Some(Ordering::Greater)),
-            ("1.5Gi", None),
+            ("1.5Gi", Some(Ordering::Less)),
+            ("large", None),
         ];
         for (present, expected) in cases {
             assert_eq!(compare(present, "20480Mi"), expected, "{present}");

@@ -1,18 +1,33 @@
 //! A Deployment of ours in a cluster: is it there, is it ours, and which pod takes builds.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use garden_build_core::{ErrorKind, EventSink};
+use garden_config::IdleAfter;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
+use k8s_openapi::jiff::Timestamp;
 
 use crate::api::{Cluster, ClusterError, Namespaced, name_of};
 use crate::diagnosis::{Cause, Diagnosis};
+use crate::idle::usage;
 use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
 use crate::service::{
     DaemonPod, DeploymentWords, claim, configuration, judge, outlived, replacement, rollout,
     service_selector, unpulled,
 };
+
+/// A Deployment of ours and its pods, as they were at one moment.
+#[derive(Debug)]
+pub struct Sight {
+    /// The Deployment, if there is one.
+    pub live: Option<Deployment>,
+    /// Its pods, those that stop or have ended among them.
+    pub pods: Vec<Pod>,
+    /// When that was, by the API server's clock.
+    pub now: Timestamp,
+}
 
 /// A Deployment of ours, whether it is installed or not.
 #[derive(Clone, Debug)]
@@ -59,12 +74,39 @@ impl ManagedDeployment {
         self.cluster.list::<Pod>(&self.namespace, &self.selector()).await
     }
 
+    /// Returns the Deployment, if it is there, and the API server's time.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached, or another program has made the Deployment.
+    pub async fn deployment(&self) -> Result<(Option<Deployment>, Timestamp), ClusterError> {
+        let (live, now) = self.cluster.get_dated(&self.namespace, self.words.name).await?;
+        live.as_ref().map_or(Ok(()), |live| refuse_foreign(self.words, live))?;
+        Ok((live, now))
+    }
+
     /// Returns the Deployment, if it is there, and its pods, by two requests at once.
     ///
     /// # Errors
     /// If the API server refuses or cannot be reached, or another program has made the Deployment.
-    pub async fn look(&self) -> Result<(Option<Deployment>, Vec<Pod>), ClusterError> {
-        tokio::try_join!(self.own::<Deployment>(self.words.name), self.pods())
+    pub async fn look(&self) -> Result<Sight, ClusterError> {
+        let ((live, now), pods) = tokio::try_join!(self.deployment(), self.pods())?;
+        Ok(Sight { live, pods, now })
+    }
+
+    /// Says that it is in use from now on, by somebody who wants it kept for `idle_after` without use, and starts it again if it was
+    /// stopped because nobody used it. It was just `seen`: if that says so already, nothing is asked. Returns it as it is
+    /// then, with those of its pods that can be relied on.
+    ///
+    /// # Errors
+    /// If it cannot be started again. That its use cannot be told is none: whoever may only look can build all the same.
+    pub async fn used_from_now_on(&self, seen: Sight, idle_after: IdleAfter) -> Result<Sight, ClusterError> {
+        // Boxed, for it is large, and often there is nothing to say.
+        Box::pin(usage::begin(&self.cluster, &self.namespace, self.words.name, seen, idle_after)).await
+    }
+
+    /// Sees to it that nobody takes it for unused, for as long as the future is polled.
+    pub async fn keep_in_use(&self) -> Infallible {
+        usage::keep(&self.cluster, &self.namespace, self.words.name).await
     }
 
     /// Ends those of its `pods` that have not started and could not pull an image, now that nodes have what they need for that. Others take
@@ -172,6 +214,8 @@ impl ManagedDeployment {
         tokio::select! {
             ready = waiting => ready,
             never = ends.bring_about(cluster, namespace) => match never {},
+            // Somebody waits for it, so it is in use.
+            never = self.keep_in_use() => match never {},
         }
     }
 

@@ -24,7 +24,7 @@ mod words;
 
 pub use claim::volume_claim;
 pub use daemon::DaemonPod;
-pub use deployment::ManagedDeployment;
+pub use deployment::{ManagedDeployment, Sight};
 pub use judge::{annotation, configured_at, is_refused, is_stopped, living};
 pub(crate) use objects::pod_template;
 pub use objects::{

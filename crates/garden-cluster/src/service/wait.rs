@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::{Cluster, ClusterError, Namespaced, Watch, Watched};
+use crate::idle::Room;
 use crate::pod::{EVENTS_AFTER, Patience, PodEvents};
 use crate::service::judge::{Outlook, Subject};
 
@@ -92,6 +93,7 @@ pub(crate) async fn until_ready<O: Namespaced, T>(
     events: &EventSink,
 ) -> Result<T, ClusterError> {
     let started = Instant::now();
+    let mut room = Room::new(cluster, namespace);
     let mut explained = Explained::new(cluster, namespace, started + EVENTS_AFTER);
     let mut patience = Patience::default();
     let (mut waiting_for, mut told) = ("the cluster".to_owned(), String::new());
@@ -101,7 +103,10 @@ pub(crate) async fn until_ready<O: Namespaced, T>(
             let (what, trouble) = match outlook {
                 Outlook::Ready(ready) => return Ok(ready),
                 Outlook::Waiting(what) => (format!("waiting for {what}"), None),
-                Outlook::Stuck(trouble) => (trouble.diagnosis.message.clone(), Some(trouble)),
+                Outlook::Stuck(trouble) => {
+                    let trouble = room.judge(trouble);
+                    (trouble.diagnosis.message.clone(), Some(trouble))
+                }
             };
             // It may take minutes to pass, as with a node that an autoscaler adds.
             let worth_telling = trouble.as_ref().is_none_or(|trouble| trouble.grace > SOON);
@@ -116,6 +121,7 @@ pub(crate) async fn until_ready<O: Namespaced, T>(
         tokio::select! {
             changed = parts.changed() => changed?,
             () = explained.changed() => {}
+            () = room.changed() => {}
             () = patience.exhausted() => {}
             longest = time_is_up(started, longest) => return Err(too_late(longest, &waiting_for)),
         }

@@ -4,6 +4,7 @@
 
 mod builder_proxies;
 mod client;
+mod idle;
 mod in_cluster_registry;
 mod leftovers;
 mod log;

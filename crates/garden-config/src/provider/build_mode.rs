@@ -39,6 +39,11 @@ impl BuildMode {
     pub(crate) fn syncs(&self) -> bool {
         matches!(self, Self::Kaniko(options) if options.context_delivery == ContextDelivery::Sync)
     }
+
+    /// Whether it builds with a service or daemon that is stopped when nobody uses it.
+    pub(crate) fn idles(&self) -> bool {
+        self.syncs() || matches!(self, Self::ClusterBuildkit(_))
+    }
 }
 
 /// Reads the field `buildMode`, and the options of all modes: wrong ones are reported even while another

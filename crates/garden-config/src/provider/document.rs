@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::{
-    BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, InClusterRegistryOptions,
-    KanikoOptions, Namespace, ProviderConfig, ProviderKind, ProviderResources, ProviderStorage, ProxyOptions,
-    SecretRef, Toleration,
+    BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, IdleAfter,
+    InClusterRegistryOptions, KanikoOptions, Namespace, ProviderConfig, ProviderKind, ProviderResources,
+    ProviderStorage, ProxyOptions, SecretRef, Toleration,
 };
 
 /// The fields of a [`ProviderConfig`], where those of `buildMode` lie side by side.
@@ -62,6 +62,10 @@ pub(crate) struct ProviderDocument {
     /// The proxies of what builds in the cluster.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) proxies: ProxyOptions,
+    /// For how long kaniko's context service, or the `BuildKit` daemon of a namespace, may be unused before it is stopped. The
+    /// next build starts it again. Default: `4h`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) idle_after: IdleAfter,
     /// The namespace of the services in the cluster. Default: `garden-system`.
     pub(crate) garden_system_namespace: String,
     /// Taints that what makes the registry within the cluster reachable on the nodes tolerates.
@@ -140,6 +144,7 @@ impl From<&ProviderConfig> for ProviderDocument {
             resources: provider.resources,
             storage: provider.storage,
             proxies: provider.proxies,
+            idle_after: provider.idle_after,
             garden_system_namespace: provider.garden_system_namespace,
             registry_proxy_tolerations: provider.registry_proxy_tolerations,
             system_node_selector: provider.system_node_selector,

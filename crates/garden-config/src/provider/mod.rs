@@ -6,6 +6,7 @@ pub(crate) mod cache;
 pub(crate) mod cluster_buildkit;
 pub(crate) mod cluster_docker;
 pub(crate) mod document;
+pub(crate) mod idle_after;
 pub(crate) mod in_cluster_registry;
 pub(crate) mod kaniko;
 pub(crate) mod names;
@@ -30,8 +31,8 @@ use crate::project::Generation;
 use crate::provider::document::ProviderDocument;
 use crate::provider::names::namespace_issue;
 use crate::{
-    BuildMode, ConfigError, DeploymentRegistry, InClusterRegistryOptions, KanikoOptions, Namespace, Notice,
-    NoticeKind, ProviderResources, ProviderStorage, ProxyOptions, SecretRef, Toleration,
+    BuildMode, ConfigError, DeploymentRegistry, IdleAfter, InClusterRegistryOptions, KanikoOptions,
+    Namespace, Notice, NoticeKind, ProviderResources, ProviderStorage, ProxyOptions, SecretRef, Toleration,
 };
 
 /// How and where images are built for one environment of a project.
@@ -84,6 +85,9 @@ pub struct ProviderConfig {
     pub storage: ProviderStorage,
     /// The proxies of what builds in the cluster. Default: none.
     pub proxies: ProxyOptions,
+    /// For how long kaniko's context service, or the `BuildKit` daemon of a namespace, may be unused before it is stopped. The
+    /// next build starts it again. An extension: Garden has no such field. Default: four hours.
+    pub idle_after: IdleAfter,
     /// The namespace of the services in the cluster, and of kaniko's pods unless told otherwise. Default:
     /// `garden-system`.
     pub garden_system_namespace: String,
@@ -195,6 +199,7 @@ impl ProviderConfig {
         issues.extend(within(self.resources.issues(), "resources".to_owned()));
         issues.extend(within(self.storage.issues(), "storage".to_owned()));
         issues.extend(within(self.proxies.issues(), "proxies".to_owned()));
+        issues.extend(self.idle_after.issue());
         let tolerations = &self.registry_proxy_tolerations;
         issues.extend(item_issues("registryProxyTolerations", tolerations, Toleration::issues));
         ConfigError::check(issues)
@@ -245,6 +250,7 @@ impl ProviderConfig {
             resources: ProviderResources::default(),
             storage: ProviderStorage::default(),
             proxies: ProxyOptions::default(),
+            idle_after: IdleAfter::default(),
             garden_system_namespace: KanikoOptions::SYSTEM_NAMESPACE.to_owned(),
             registry_proxy_tolerations: Vec::new(),
             system_node_selector: BTreeMap::new(),
@@ -303,6 +309,7 @@ impl ProviderConfig {
                 problems.notice(NoticeKind::NoEffect, "proxies", position, message, hint);
             }
         }
+        provider.idle_after = IdleAfter::read(&fields, provider.build_mode.idles(), problems);
         provider.registry_proxy_tolerations =
             Toleration::read_all(&fields, "registryProxyTolerations", problems);
         provider.system_node_selector = fields.text_map("systemNodeSelector");

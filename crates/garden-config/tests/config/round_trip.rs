@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use garden_config::{
     BuildConfig, BuildMode, CacheLayer, CacheMode, ClusterBuildkitOptions, ClusterDockerOptions,
-    ContextDelivery, DeploymentRegistry, KanikoNamespace, KanikoOptions, KanikoUtil, Locals, Namespace,
-    PersistentStorage, ProviderConfig, ProxyOptions, ResourceAmounts, Resources, SecretRef, TaintEffect,
-    Toleration, TolerationOperator,
+    ContextDelivery, DeploymentRegistry, IdleAfter, KanikoNamespace, KanikoOptions, KanikoUtil, Locals,
+    Namespace, PersistentStorage, ProviderConfig, ProxyOptions, ResourceAmounts, Resources, SecretRef,
+    TaintEffect, Toleration, TolerationOperator,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -235,7 +235,9 @@ fn provider() -> impl Strategy<Value = ProviderConfig> {
     };
     let connection = (option::of(text()), option::of("[a-z/]{1,10}"), any::<bool>());
     let namespace = (name(), texts(), texts());
-    let cluster = (storage(), storage(), name(), vec(toleration(), 0..2), texts(), proxies());
+    let idle_after =
+        prop_oneof![Just(IdleAfter::Never), (IdleAfter::LEAST_SECONDS..).prop_map(IdleAfter::Seconds),];
+    let cluster = (storage(), storage(), name(), vec(toleration(), 0..2), texts(), (idle_after, proxies()));
     let all_resources = (resources(), resources(), resources(), resources());
     (
         connection,
@@ -264,8 +266,8 @@ fn provider() -> impl Strategy<Value = ProviderConfig> {
             provider.storage.sync = local.then_some(cluster.0);
             provider.in_cluster_registry.image = local.then(|| "registry.example/registry:3".to_owned());
             provider.garden_system_namespace = cluster.2;
+            (provider.idle_after, provider.proxies) = cluster.5;
             (provider.registry_proxy_tolerations, provider.system_node_selector) = (cluster.3, cluster.4);
-            provider.proxies = cluster.5;
             "mirror.example:5000/hub".clone_into(&mut provider.util_image_registry_domain);
             provider
         })

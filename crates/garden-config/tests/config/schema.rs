@@ -41,6 +41,10 @@ fn every_field_takes_its_value_a_template_and_null() {
         json!({ "resources": { "builder": { "limits": { "cpu": 100 } }, "sync": {} } }),
         json!({ "storage": { "registry": { "size": 100, "storageClass": null } } }),
         json!({ "systemNodeSelector": { "a": "b" }, "registryProxyTolerations": [{ "operator": "Exists" }] }),
+        json!({ "idleAfter": "30m" }),
+        json!({ "idleAfter": "never" }),
+        json!({ "idleAfter": "${var.idleAfter}" }),
+        json!({ "idleAfter": null }),
         json!({ "ingressClass": "nginx", "tlsCertificates": [{ "anything": 1 }] }),
     ] {
         assert_eq!(refusal(&fields), None, "{fields}");
@@ -65,6 +69,8 @@ fn unknown_fields_and_wrong_values_are_refused() {
         json!({ "proxies": { "http": "http://p" } }),
         json!({ "proxies": { "noProxy": ["a"] } }),
         json!({ "storage": { "registry": { "size": "large" } } }),
+        json!({ "idleAfter": "soon" }),
+        json!({ "idleAfter": 3600 }),
     ] {
         assert!(refusal(&fields).is_some(), "{fields}");
     }

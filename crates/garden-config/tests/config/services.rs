@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use garden_config::{
-    BuildMode, ClusterBuildkitOptions, ContextDelivery, InClusterRegistryOptions, KanikoNamespace,
+    BuildMode, ClusterBuildkitOptions, ContextDelivery, IdleAfter, InClusterRegistryOptions, KanikoNamespace,
     KanikoOptions, NoticeKind, PersistentStorage, ProviderConfig, ProviderResources, ProviderStorage,
     ProxyOptions, ProxyUrl, Resources, SecretRef, Toleration,
 };
@@ -17,6 +17,7 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(provider.copy_secrets, []);
     assert_eq!(provider.resources, ProviderResources::default());
     assert_eq!(provider.storage, ProviderStorage::default());
+    assert_eq!(provider.idle_after, IdleAfter::Seconds(4 * 3600));
     assert_eq!(provider.garden_system_namespace, "garden-system");
     assert_eq!(
         (provider.registry_proxy_tolerations, provider.system_node_selector),
@@ -161,6 +162,48 @@ fn volumes() {
             "5:40: `A` cannot be the name of a storage class | use at most 253 lower-case letters, digits, `-` and `.`",
         ),
     ]);
+}
+
+#[test]
+fn how_long_a_service_may_be_unused() {
+    let mode = "buildMode: cluster-buildkit\nidleAfter:";
+    let read = |time: &str| {
+        let provider = valid(&format!("{mode} {time}"));
+        assert_eq!(provider.notices, [], "{time}");
+        provider.idle_after
+    };
+    assert_eq!(read("90m"), IdleAfter::Seconds(5400));
+    assert_eq!(read("'5m'"), IdleAfter::Seconds(300));
+    assert_eq!(read("never"), IdleAfter::Never);
+    assert_eq!(read("null"), IdleAfter::default());
+    let hint = "write a time with its unit, such as `30m`, `4h` or `7d`, or `never`";
+    for (time, problem) in [
+        ("soon", "`idleAfter` cannot be `soon`"),
+        ("3600", "`idleAfter` cannot be `3600`"),
+        ("1h30m", "`idleAfter` cannot be `1h30m`"),
+        ("299s", "`idleAfter` must be at least 5m"),
+    ] {
+        refused(&[(&format!("{mode} {time}"), &format!("6:16: {problem} | {hint}"))]);
+    }
+    refused(&[(&format!("{mode} [4h]"), "6:16: `idleAfter` must be text, not a list")]);
+    let mut provider = ProviderConfig::kubernetes("shop");
+    provider.idle_after = IdleAfter::Seconds(10);
+    let error = provider.check().expect_err("too short");
+    assert!(error.to_string().starts_with("`idleAfter`: "), "{error}");
+}
+
+#[test]
+fn what_can_be_unused_is_named_where_there_is_nothing_of_it() {
+    for (mode, notices) in [
+        ("buildMode: kaniko\nkaniko: {namespace: null}", 0),
+        ("buildMode: kaniko\nkaniko: {namespace: null, contextDelivery: stdin}", 1),
+        ("buildMode: cluster-buildkit", 0),
+        ("buildMode: local-docker", 1),
+    ] {
+        let notices_of = valid(&format!("{mode}\nidleAfter: 4h")).notices;
+        assert_eq!(notices_of.len(), notices, "{mode}: {notices_of:?}");
+        assert!(notices_of.iter().all(|notice| notice.field == "idleAfter"), "{notices_of:?}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The daemon that takes a build.
 
 use garden_build_core::{ErrorKind, EventSink};
-use garden_cluster::{ClusterError, DaemonPod, Diagnosis, living};
+use garden_cluster::{ClusterError, DaemonPod, Diagnosis, Sight, living};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::Pod;
 
@@ -15,7 +15,7 @@ impl ClusterDaemon {
     /// If it is not installed, or without what these settings need; with the cause, if it cannot start.
     pub(crate) async fn running(&self, events: &EventSink) -> Result<DaemonPod, ClusterError> {
         let managed = self.managed();
-        let (live, pods) = managed.look().await?;
+        let Sight { live, pods, .. } = managed.look().await?;
         let fits = |live: &Deployment| unfit(&self.settings, live).map_or(Ok(()), Err);
         let live = live.ok_or_else(|| managed.not_installed())?;
         fits(&live).map_err(ClusterError::Pod)?;

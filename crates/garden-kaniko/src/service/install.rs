@@ -1,15 +1,17 @@
 //! Making sure of the service, and finding its pod.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 
 use garden_build_core::{ErrorKind, EventSink};
 use garden_cluster::{
-    Cause, ClusterError, DaemonPod, Diagnosis, PodPullSecrets, annotation, configuration, is_stopped, living,
-    pod_of,
+    Cause, ClusterError, DaemonPod, Diagnosis, PodPullSecrets, Sight, annotation, configuration, is_stopped,
+    living, pod_of, used_at,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
 
 use super::spec::{PROTOCOL, PROTOCOL_VERSION, claim, deployment};
 use super::{CONTAINER, ContextService, NAME, WORDS};
@@ -23,8 +25,8 @@ pub(crate) struct Found {
 }
 
 impl ContextService {
-    /// Finds the service's pod, which costs one request if it runs. Makes sure of the service else, and waits for it. What nodes need to pull its
-    /// image is brought up to date in any case.
+    /// Finds the service's pod, which costs two requests at once if it runs, and says that it is in use from now on. Makes sure of the
+    /// service else, and waits for it. What nodes need to pull its image is brought up to date in any case.
     ///
     /// A service that works is used as it is: two users with different settings would replace it in turn. One with the
     /// settings of somebody else is replaced only if it cannot start.
@@ -33,8 +35,8 @@ impl ContextService {
     /// With the cause, within seconds where it is known, if it cannot start, or if another program or a newer version
     /// has made it.
     pub(crate) async fn find(&self, events: &EventSink) -> Result<Found, ClusterError> {
-        let pods = self.managed().pods().await?;
-        if let Some(found) = choose(&pods, &self.configuration()) {
+        let (pods, found) = self.look().await?;
+        if let Some(found) = found {
             // For the pod that takes its place one day, perhaps on another node.
             self.bring_pull_secrets().await;
             return Ok(found);
@@ -49,6 +51,29 @@ impl ContextService {
         }
     }
 
+    /// Returns its pods, and the one that can be used at once. A service that was stopped because nobody used it is started again, as it was.
+    async fn look(&self) -> Result<(Vec<Pod>, Option<Found>), ClusterError> {
+        let managed = self.managed();
+        let pods = match managed.look().await {
+            Ok(seen)
+                if seen.live.as_ref().is_some_and(|live| protocol(&live.metadata) == PROTOCOL_VERSION) =>
+            {
+                managed.used_from_now_on(seen, self.settings.idle_after).await?.pods
+            }
+            Ok(Sight { pods, .. }) => pods,
+            // Who may not look at Deployments can build all the same where the service runs.
+            Err(error) if error.code() == Some(403) => managed.pods().await?,
+            Err(error) => return Err(error),
+        };
+        let found = choose(&pods, &self.configuration());
+        Ok((pods, found))
+    }
+
+    /// Sees to it that nobody takes it for unused, for as long as the future is polled.
+    pub(crate) async fn keep_in_use(&self) -> Infallible {
+        self.managed().keep_in_use().await
+    }
+
     /// Brings it up, where the cluster was just seen to have these `pods` of it.
     async fn bring_up(&self, pods: &[Pod], events: &EventSink) -> Result<Found, ClusterError> {
         self.cluster.ensure_namespace(&self.settings.namespace).await?;
@@ -57,12 +82,12 @@ impl ContextService {
         if brought.have_changed() {
             self.managed().end_unpulled(pods, events).await;
         }
-        let live = self.managed().own::<Deployment>(NAME).await?;
+        let (live, now) = self.managed().deployment().await?;
         match live.as_ref().map_or(Standing::Absent, standing) {
             Standing::Absent => {
                 self.claim(events).await?;
                 // Not over one that somebody else has made meanwhile.
-                self.cluster.create(&self.wanted(&brought, None)).await?;
+                self.cluster.create(&self.wanted(&brought, None, now)).await?;
             }
             Standing::Newer => return Err(ClusterError::Pod(self.newer())),
             Standing::Older | Standing::Stopped => self.apply_with(&brought, events).await?,
@@ -95,9 +120,11 @@ impl ContextService {
         self.credentials.bring_to(self.namespace(), &[&self.settings.image]).await
     }
 
-    /// Returns the Deployment with our settings that takes the place of `live`.
-    fn wanted(&self, brought: &PodPullSecrets, live: Option<&Deployment>) -> Deployment {
-        deployment(&self.settings, &brought.names_beside(live.and_then(pod_of)))
+    /// Returns the Deployment with our settings that takes the place of `live`, and is in use from `now` on.
+    fn wanted(&self, brought: &PodPullSecrets, live: Option<&Deployment>, now: Timestamp) -> Deployment {
+        let mut wanted = deployment(&self.settings, &brought.names_beside(live.and_then(pod_of)));
+        used_at(&mut wanted.metadata, now);
+        wanted
     }
 
     fn configuration(&self) -> String {
@@ -138,13 +165,13 @@ impl ContextService {
 
     async fn apply_with(&self, brought: &PodPullSecrets, events: &EventSink) -> Result<(), ClusterError> {
         let managed = self.managed();
-        let (live, _) =
-            tokio::try_join!(managed.own::<Deployment>(NAME), managed.own::<PersistentVolumeClaim>(NAME))?;
+        let ((live, now), _) =
+            tokio::try_join!(managed.deployment(), managed.own::<PersistentVolumeClaim>(NAME))?;
         if live.as_ref().is_some_and(|live| standing(live) == Standing::Newer) {
             return Err(ClusterError::Pod(self.newer()));
         }
         self.claim(events).await?;
-        self.cluster.apply(&self.wanted(brought, live.as_ref())).await.map(drop)
+        self.cluster.apply(&self.wanted(brought, live.as_ref(), now)).await.map(drop)
     }
 
     /// Waits until it serves.

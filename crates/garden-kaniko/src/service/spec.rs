@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    CONFIGURATION, lost_node_tolerations, pull_secret_references, resource_requirements, service_deployment,
-    service_labels, tolerations, volume_claim,
+    CONFIGURATION, IDLE_AFTER, lost_node_tolerations, pull_secret_references, resource_requirements,
+    service_deployment, service_labels, tolerations, volume_claim,
 };
-use garden_config::{Namespace, PersistentStorage, Resources, Toleration};
+use garden_config::{IdleAfter, Namespace, PersistentStorage, Resources, Toleration};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, PersistentVolumeClaim,
@@ -48,6 +48,8 @@ pub(crate) struct ServiceSettings {
     pub(crate) annotations: BTreeMap<String, String>,
     /// The volume for the contexts; without, they go with the pod.
     pub(crate) storage: Option<PersistentStorage>,
+    /// For how long it is kept without use. Another time is no other configuration.
+    pub(crate) idle_after: IdleAfter,
 }
 
 /// Returns the claim to the service's volume, if it has one. It outlives the Deployment.
@@ -69,7 +71,9 @@ pub(crate) fn deployment(settings: &ServiceSettings, pull_secrets: &BTreeSet<Str
     let mut annotations = settings.annotations.clone();
     // Added last: the user's cannot hide them.
     annotations.extend(ours);
-    let metadata = ObjectMeta { annotations: Some(annotations.clone()), ..metadata(settings) };
+    let mut of_deployment = annotations.clone();
+    of_deployment.insert(IDLE_AFTER.to_owned(), settings.idle_after.to_string());
+    let metadata = ObjectMeta { annotations: Some(of_deployment), ..metadata(settings) };
     service_deployment(NAME, metadata, annotations, pod)
 }
 

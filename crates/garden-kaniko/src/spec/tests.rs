@@ -16,6 +16,7 @@ fn settings() -> Settings {
         resources: Resources::builder(),
         service_resources: Resources::util(),
         service_storage: None,
+        idle_after: IdleAfter::default(),
         target: PushTarget::read("deploymentRegistry", &registry).expect("no certificate"),
         namespace: Namespace::new("my-project"),
         pull_secrets: Vec::new(),

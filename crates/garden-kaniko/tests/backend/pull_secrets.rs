@@ -3,11 +3,12 @@
 use garden_build_core::{Backend as _, ErrorKind};
 use garden_build_testing::kubernetes::{FakeCluster, FakePod, Fault, Refusal, Request};
 use garden_config::{ContextDelivery, SecretRef};
+use garden_kaniko::spec::Settings;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
 use crate::service::{SERVICE, Turn, cluster};
-use crate::site::{NAMESPACE, Site, succeed};
+use crate::site::{NAMESPACE, Site, settings, succeed};
 
 /// What a runtime says of an image that it is not let have. Source: containerd 1.7.
 const UNAUTHORIZED: &str = "failed to pull and unpack image: failed to resolve reference: pull access denied, repository does not exist or \
@@ -35,7 +36,12 @@ fn private(of_service: impl Fn(FakePod) + Send + Sync + 'static) -> FakeCluster 
 /// A build there.
 fn build_in(fake: &FakeCluster, id: &str) -> Site {
     let secrets = ["push", "pull"].map(|name| SecretRef::new(name).in_namespace("ops"));
-    Site::pulling_with(fake.clone(), id, ContextDelivery::Sync, secrets.to_vec())
+    pulling_with(fake.clone(), id, ContextDelivery::Sync, secrets.to_vec())
+}
+
+/// The same, with these Secrets.
+fn pulling_with(fake: FakeCluster, id: &str, delivery: ContextDelivery, secrets: Vec<SecretRef>) -> Site {
+    Site::with_settings(fake, id, Settings { pull_secrets: secrets, ..settings(delivery) })
 }
 
 /// What nodes have of the Secret that the image needs.
@@ -200,7 +206,7 @@ async fn a_pod_whose_secret_has_no_password_for_the_image_has_those_of_its_servi
         login(&site.fake, "push", "registry.example:5000", "one");
         login(&site.fake, "pull", "*.io", "one");
         let secrets = names.iter().map(|name| SecretRef::new(*name).in_namespace("ops")).collect();
-        let site = Site::pulling_with(site.fake, "0123456789", ContextDelivery::Stdin, secrets);
+        let site = pulling_with(site.fake, "0123456789", ContextDelivery::Stdin, secrets);
         site.build().await.outcome.unwrap();
         assert_eq!(named_by_executor(&site.fake), named, "{names:?}");
         // What a node has to have nothing of, a build without a service copies nowhere.

@@ -19,6 +19,8 @@ use crate::site::{NAMESPACE, Site, is_cancelled, succeed};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Turn {
     None,
+    /// The executor takes fifty minutes.
+    LongBuild,
     /// The stream breaks when the pod is announced.
     CutAtAnnounce,
     /// The stream breaks while the context is sent.
@@ -126,7 +128,7 @@ async fn take(input: &mut (impl tokio::io::AsyncRead + Unpin), bytes: usize) -> 
 }
 
 /// A cluster with a service whose conversations take this turn. The executor succeeds once it has its context.
-fn site(turn: Turn) -> Site {
+pub(crate) fn site(turn: Turn) -> Site {
     site_where(turn, |pod| pod.run())
 }
 
@@ -152,8 +154,12 @@ pub(crate) fn cluster(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + '
             if is_executor && turn == Turn::CutInStore {
                 pod.say(CONTAINER, "garden-build: the build context broke off: the service was lost");
             }
-            if is_executor && delivered.wait_for(|it| *it).await.is_ok() {
-                sleep(Duration::from_secs(1)).await;
+            if !is_executor {
+                pod.deleted().await;
+                pod.vanish();
+            } else if delivered.wait_for(|it| *it).await.is_ok() {
+                let minutes = if turn == Turn::LongBuild { 50 } else { 0 };
+                sleep(Duration::from_secs(60 * minutes + 1)).await;
                 succeed(&pod);
             }
         }
@@ -176,7 +182,14 @@ async fn the_first_build_makes_the_service_and_the_second_finds_it() {
     second.build().await.outcome.unwrap();
     assert_eq!(second.left(), Vec::<String>::new());
     assert_eq!(first.fake.created("deployments").len(), 1);
-    assert_eq!(first.fake.count("get", "deployments"), 0, "its pod is all that a build asks for");
+    let asked = [
+        ("get", "deployments"),
+        ("patch", "deployments"),
+        ("watch", "deployments"),
+        ("watch", "replicasets"),
+    ];
+    let asked = asked.map(|(verb, resource)| first.fake.count(verb, resource));
+    assert_eq!(asked, [1, 0, 0, 0], "whether it is known to be in use, and nothing else");
     assert_eq!(first.fake.names("pods").len(), 1, "the service stays");
 }
 

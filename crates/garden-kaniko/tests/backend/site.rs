@@ -11,7 +11,7 @@ use garden_build_core::{
 };
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault};
 use garden_cluster::{BuilderProxies, Cluster, PushTarget, RegistryCredentials};
-use garden_config::{ContextDelivery, DeploymentRegistry, KanikoOptions, Namespace, Resources, SecretRef};
+use garden_config::{ContextDelivery, DeploymentRegistry, IdleAfter, KanikoOptions, Namespace, Resources};
 use garden_kaniko::KanikoBackend;
 use garden_kaniko::spec::{CONTAINER, Settings};
 use tempfile::TempDir;
@@ -70,6 +70,7 @@ pub(crate) fn settings(delivery: ContextDelivery) -> Settings {
         resources: Resources::builder(),
         service_resources: Resources::util(),
         service_storage: None,
+        idle_after: IdleAfter::default(),
         target,
         namespace: Namespace::new(NAMESPACE),
         pull_secrets: Vec::new(),
@@ -110,24 +111,17 @@ impl Site {
 
     /// A build with this identifier.
     pub(crate) fn new(fake: FakeCluster, id: &str, delivery: ContextDelivery) -> Self {
-        Self::pulling_with(fake, id, delivery, Vec::new())
+        Self::with_settings(fake, id, settings(delivery))
     }
 
-    /// The same, with the logins of registries in these Secrets.
-    pub(crate) fn pulling_with(
-        fake: FakeCluster,
-        id: &str,
-        delivery: ContextDelivery,
-        secrets: Vec<SecretRef>,
-    ) -> Self {
+    /// The same, with other settings than the usual ones.
+    pub(crate) fn with_settings(fake: FakeCluster, id: &str, settings: Settings) -> Self {
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
         std::fs::write(directory.path().join("file"), "its content").unwrap();
         let request = BuildRequest::new("api", directory.path());
         let context = Context::scan(&request, &|| false).unwrap();
         let destination = "registry.example:5000/team/api:v-1".parse().unwrap();
-        let mut settings = settings(delivery);
-        settings.pull_secrets = secrets;
         Self {
             backend: backend(&fake, settings),
             fake,

@@ -161,7 +161,11 @@ impl Store {
             after["status"] = status;
         }
         check_immutable(kind, &key.name, &before, &after)?;
-        if after.get("spec") != before.get("spec") {
+        // Annotations of a Deployment go on to its ReplicaSets. Source: Kubernetes, `PrepareForUpdate` in
+        // `pkg/registry/apps/deployment/strategy.go`.
+        let is_annotated_anew = kind.plural == "deployments"
+            && after["metadata"].get("annotations") != before["metadata"].get("annotations");
+        if after.get("spec") != before.get("spec") || is_annotated_anew {
             let generation = before["metadata"]["generation"].as_u64().unwrap_or_default();
             after["metadata"]["generation"] = (generation + 1).into();
         }

@@ -9,6 +9,7 @@ pub(in crate::service) fn settings() -> ServiceSettings {
         tolerations: Vec::new(),
         annotations: BTreeMap::new(),
         storage: None,
+        idle_after: IdleAfter::default(),
     }
 }
 
@@ -70,6 +71,10 @@ fn another_configuration_shows_and_the_same_does_not() {
     let mut other = settings();
     assert_eq!(configuration(&settings(), &[]), configuration(&other, &[]));
     assert_eq!(configuration(&settings(), &[]), configuration(&settings(), &["somebody-s"]));
+    // It is kept for another time, and stays as it is.
+    other.idle_after = IdleAfter::Never;
+    assert_eq!(configuration(&settings(), &[]), configuration(&other, &[]));
+    assert_eq!(pulling_with(&settings(), &[]).spec, pulling_with(&other, &[]).spec);
     other.image = "example/kaniko:2-debug".to_owned();
     assert_ne!(configuration(&settings(), &[]), configuration(&other, &[]));
 }

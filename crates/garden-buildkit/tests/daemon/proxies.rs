@@ -1,33 +1,21 @@
-//! A daemon whose proxy wants a password, with an API server in this process.
-
-#![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
-
-use std::collections::BTreeSet;
+//! A daemon whose proxy wants a password.
 
 use garden_build_core::event_channel;
 use garden_build_testing::kubernetes::FakeCluster;
 use garden_buildkit::daemon::ensure;
-use garden_buildkit::spec::{DaemonOptions, NAME, Settings};
-use garden_cluster::{BuilderProxies, Cluster, RegistryCredentials};
-use garden_config::{Namespace, ProxyOptions, Resources};
+use garden_buildkit::spec::{NAME, Settings};
+use garden_cluster::{BuilderProxies, Cluster};
+use garden_config::ProxyOptions;
 
-const NAMESPACE: &str = "shop";
+use crate::{NAMESPACE, no_credentials, settings};
+
 const SECRET: &str = "garden-buildkit-proxies";
 
-fn settings(password: &str) -> Settings {
+fn with_password(password: &str) -> Settings {
     let mut options = ProxyOptions::default();
     options.http_proxy = Some("http://proxy.example:3128".into());
     options.https_proxy = Some(format!("http://who:{password}@proxy.example:3128").into());
-    Settings {
-        namespace: Namespace::new(NAMESPACE),
-        options: DaemonOptions { image: "example/buildkit:1".to_owned(), ..DaemonOptions::default() },
-        resources: Resources::builder(),
-        registries: Vec::new(),
-        pull_secrets: BTreeSet::new(),
-        certificates: None,
-        proxies: BuilderProxies::new(&options),
-        proxy_secret: None,
-    }
+    Settings { proxies: BuilderProxies::new(&options), ..settings() }
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,9 +25,8 @@ async fn a_daemon_is_replaced_when_the_password_of_its_proxy_changes_and_stays_w
     fake.on_pod(async |pod| pod.run());
     let cluster = Cluster::new(fake.client());
     let (events, _heard) = event_channel();
-    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
     let daemon = async |password: &str| {
-        ensure(&cluster, &settings(password), &credentials, &events).await.unwrap().pod.name
+        ensure(&cluster, &with_password(password), &no_credentials(&cluster), &events).await.unwrap().pod.name
     };
 
     let first = daemon("s3cret-1").await;

@@ -1,19 +1,15 @@
-//! With which Secrets nodes pull the daemon's image, in a cluster that is in this process.
-
-#![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
-
-use std::collections::BTreeSet;
+//! With which Secrets nodes pull the daemon's image.
 
 use garden_build_core::{Error, ErrorKind, Event, event_channel};
 use garden_build_testing::kubernetes::{FakeCluster, FakePod, Fault, Refusal};
 use garden_buildkit::daemon::{self, Daemon};
 use garden_buildkit::spec::{CONTAINER, DaemonOptions, NAME, Settings};
-use garden_cluster::{BuilderProxies, Cluster, ClusterError, RegistryCredentials};
-use garden_config::{Namespace, Resources, SecretRef};
+use garden_cluster::{Cluster, ClusterError, RegistryCredentials};
+use garden_config::SecretRef;
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
-const NAMESPACE: &str = "builds";
+use crate::{NAMESPACE, settings};
 
 /// What a runtime says of an image that it is not let have. Source: containerd 1.7.
 const UNAUTHORIZED: &str = "failed to pull and unpack image: failed to resolve reference: pull access denied, repository does not exist or \
@@ -61,16 +57,8 @@ async fn ensure(fake: &FakeCluster, names: &[&str]) -> (Result<Daemon, ClusterEr
     let secrets = names.iter().map(|name| SecretRef::new(*name).in_namespace("ops")).collect();
     let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", secrets);
     let image = "private.example/tools/buildkit:1".to_owned();
-    let settings = Settings {
-        namespace: Namespace::new(NAMESPACE),
-        options: DaemonOptions { image, ..DaemonOptions::default() },
-        resources: Resources::builder(),
-        registries: Vec::new(),
-        pull_secrets: BTreeSet::new(),
-        certificates: None,
-        proxies: BuilderProxies::default(),
-        proxy_secret: None,
-    };
+    let options = DaemonOptions { image, ..DaemonOptions::default() };
+    let settings = Settings { options, ..settings() };
     let (events, mut heard) = event_channel();
     let ensured = daemon::ensure(&cluster, &settings, &credentials, &events).await;
     drop(events);
@@ -110,7 +98,7 @@ async fn the_daemon_names_what_its_registry_needs_and_whoever_needs_less_or_know
     login(&fake, "pull", "private.example", "two");
     let (again, _) = ensure(&fake, &["push", "pull"]).await;
     assert_eq!(again.unwrap().pod, daemon.pod);
-    assert_eq!(fake.writes(), ["update secrets builds/pull"]);
+    assert_eq!(fake.writes(), ["update secrets shop/pull"]);
     assert_eq!(fake.object("secrets", NAMESPACE, "pull").unwrap()["data"], data("private.example", "two"));
 
     // One that is needed as well is, once.
@@ -141,8 +129,8 @@ async fn whoever_may_not_copy_the_secret_is_warned_and_told_so_if_the_image_cann
     let (daemon, warnings) = ensure(&fake, &["pull"]).await;
     let error = Error::from(daemon.unwrap_err());
     assert_eq!(*error.kind(), ErrorKind::ImagePull);
-    assert!(error.message().contains("refused to create Secret builds/pull"), "{error}");
+    assert!(error.message().contains("refused to create Secret shop/pull"), "{error}");
     let hint = error.hint().unwrap();
-    assert!(hint.contains("ask for a role that may create Secret builds/pull"), "{hint}");
-    assert!(matches!(&warnings[..], [one] if one.contains("Secret builds/pull")), "{warnings:?}");
+    assert!(hint.contains("ask for a role that may create Secret shop/pull"), "{hint}");
+    assert!(matches!(&warnings[..], [one] if one.contains("Secret shop/pull")), "{warnings:?}");
 }

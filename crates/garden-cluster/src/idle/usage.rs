@@ -1,0 +1,93 @@
+//! Saying that a Deployment of ours is in use.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use garden_config::IdleAfter;
+use k8s_openapi::api::apps::v1::Deployment;
+use tokio::time::sleep;
+
+use super::record;
+use crate::api::{Cluster, ClusterError};
+use crate::service::{Sight, is_stopped};
+
+/// How often whoever uses one looks whether that is known. Another one who uses it may want it kept for the shortest time that there is,
+/// which is five times as long.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Says that the Deployment `name` is in use from now on, by somebody who wants it kept for `idle_after`, unless that is known: it was
+/// just `seen`. Starts it again if it was scaled to zero because nobody used it. Returns it as it is then, with those of its pods that
+/// can be relied on.
+///
+/// # Errors
+/// If it cannot be started again. That its use cannot be told is none: whoever may only look can build all the same.
+pub(crate) async fn begin(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    seen: Sight,
+    idle_after: IdleAfter,
+) -> Result<Sight, ClusterError> {
+    let Some(live) = &seen.live else { return Ok(seen) };
+    if record::is_asleep(live) {
+        return wake(cluster, namespace, name, seen, idle_after).await;
+    }
+    if is_stopped(live) || !record::is_news(live, seen.now, idle_after) {
+        return Ok(seen);
+    }
+    match cluster.merge::<Deployment>(namespace, name, &record::begun(seen.now, idle_after)).await {
+        Ok(now) if is_stopped(&now) => {
+            // Between our look and our word: the pods that were seen are on their way out.
+            let by_us = record::stopped_at(&now) != record::stopped_at(live);
+            let seen = Sight { live: Some(now), pods: Vec::new(), ..seen };
+            if by_us { wake(cluster, namespace, name, seen, idle_after).await } else { Ok(seen) }
+        }
+        Ok(now) => Ok(Sight { live: Some(now), ..seen }),
+        Err(error) if error.code() == Some(404) => Ok(Sight { live: None, pods: Vec::new(), ..seen }),
+        Err(error) => {
+            tracing::debug!(%error, namespace, name, "cannot say that a Deployment is in use");
+            Ok(seen)
+        }
+    }
+}
+
+async fn wake(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    seen: Sight,
+    idle_after: IdleAfter,
+) -> Result<Sight, ClusterError> {
+    let live = match cluster.merge(namespace, name, &record::woken(seen.now, idle_after)).await {
+        Ok(woken) => Some(woken),
+        Err(error) if error.code() == Some(404) => None,
+        Err(error) => return Err(error),
+    };
+    // Those that were seen had been told to stop.
+    Ok(Sight { live, pods: Vec::new(), ..seen })
+}
+
+/// Says again and again that the Deployment `name` is in use, as often as somebody might take it for unused. Does nothing if it is kept
+/// for ever, is not ours or was stopped.
+pub(crate) async fn keep(cluster: &Cluster, namespace: &str, name: &str) -> Infallible {
+    loop {
+        sleep(LOOK_EVERY).await;
+        if let Err(error) = tell(cluster, namespace, name).await {
+            // There is time for the next look.
+            tracing::debug!(%error, namespace, name, "cannot say that a Deployment is still in use");
+        }
+    }
+}
+
+async fn tell(cluster: &Cluster, namespace: &str, name: &str) -> Result<(), ClusterError> {
+    let (live, now) = cluster.get_dated::<Deployment>(namespace, name).await?;
+    let is_to_be_told =
+        |live: &Deployment| record::is_ours(live) && !is_stopped(live) && record::is_stale(live, now);
+    match live.filter(is_to_be_told) {
+        Some(live) => {
+            let going_on = record::going_on(&live, now);
+            cluster.merge::<Deployment>(namespace, name, &going_on).await.map(drop)
+        }
+        None => Ok(()),
+    }
+}
