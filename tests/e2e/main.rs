@@ -15,6 +15,7 @@ mod credential_helpers;
 mod in_cluster_registry;
 mod kaniko;
 mod local_docker;
+mod odd_registries;
 mod private_builders;
 mod project_file;
 mod proxies;

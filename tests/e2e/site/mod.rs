@@ -24,6 +24,7 @@ pub(crate) mod private_images;
 mod project;
 pub(crate) mod proxy;
 pub(crate) mod registry;
+pub(crate) mod registry_front;
 mod secrets;
 mod turn;
 mod volume;
