@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use garden_build_core::{Error, ErrorKind, EventSink, ImageReference, Result, Stream, event_channel};
-use garden_cluster::{Cluster, InClusterRegistry, images_in_use};
+use garden_cluster::{Cluster, InClusterRegistry, NamedImages, images_in_use};
 use garden_docker::{ClusterDaemon, DaemonCleanUp, DaemonCleanUpReport, DaemonRules, InRegistry};
 use garden_registry::clean_up::{
-    CleanUpPlan, CleanUpRules, Deletion, FailedDeletion, ImagesInUse, Inventory, KnownManifests,
+    CleanUpPlan, CleanUpRules, Deletion, FailedDeletion, ImagesInUse, Inventory, KnownManifests, StoredNames,
 };
 use garden_registry::{RegistryClient, Resolution};
 use serde::Serialize;
@@ -38,7 +38,7 @@ pub struct CleanUpOptions {
     /// `keep_younger_than`. Default: none are.
     pub caches_older_than: Option<Duration>,
     /// Images that are in use by what cannot be seen: references with a tag or a digest, or digests. What
-    /// custom resources name that have no pods at present, say. Default: none.
+    /// Secrets name, or another cluster, say. Default: none.
     pub also_in_use: Vec<String>,
 }
 
@@ -125,8 +125,9 @@ impl Builder {
     /// Deletes the images in the registry within the cluster that nothing uses, and has it free their room. Await it, or
     /// read its events.
     ///
-    /// An image counts as used if any workload of the cluster names it, in whatever namespace, running or not. Kept are
-    /// also build caches, what was pushed a short time ago, and everything that garden-build has not built: see
+    /// An image counts as used if any workload of the cluster names it, in whatever namespace, running or not; or if its version or
+    /// digest stands in any text of a workload, a ConfigMap or a custom resource. Secrets are not read, nor what the user may not
+    /// list: the events say so. Kept are also build caches, what was pushed a short time ago, and everything that garden-build has not built: see
     /// [`CleanUpOptions`]. While the registry frees room, it serves images but takes no pushes; builds of garden-build wait
     /// for that. It may be run as often as one likes, by several at once, and may end anywhere: the next run does the rest.
     ///
@@ -315,8 +316,19 @@ impl RegistryCleanUp {
     async fn look(&self, known: &mut KnownManifests, when: &str) -> Result<(Inventory, ImagesInUse)> {
         let step = self.events.step(format!("list what the registry stores{when}"));
         let inventory = step.end(self.inventory(known).await)?;
-        let step = self.events.step(format!("read which images the cluster's workloads name{when}"));
-        let mut in_use = step.end(images_in_use(&self.cluster).await.map_err(Error::from))?;
+        let step = self.events.step(format!("read which images the cluster's objects name{when}"));
+        let stored = StoredNames::of(&inventory);
+        let named = images_in_use(&self.cluster, &stored).await.map_err(Error::from);
+        if let Ok(NamedImages { not_listed, .. }) = &named
+            && !not_listed.is_empty()
+        {
+            let kinds = not_listed.join(", ");
+            step.log(
+                Stream::Builder,
+                format!("not read, so that images which only these name are not in use: {kinds}"),
+            );
+        }
+        let mut in_use = step.end(named)?.in_use;
         for image in &self.also_in_use {
             in_use.add(image, "the clean-up's options");
         }

@@ -91,6 +91,13 @@ impl Version {
         })
     }
 
+    /// Returns what has the form of a version anywhere in `text`.
+    pub fn find_in(text: &str) -> impl Iterator<Item = &str> {
+        let candidates = text.match_indices(PREFIX);
+        let candidates = candidates.filter_map(|(at, _)| text.get(at..at + PREFIX.len() + DIGITS));
+        candidates.filter(|candidate| Self::is_version(candidate))
+    }
+
     /// Returns the version as it stands in the image's tag.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -124,6 +131,24 @@ mod tests {
         assert!(Version::is_version(version(&BuildRequest::new("api", ".")).as_str()));
         for tag in ["latest", "v-0123456789", "v-0123456789abcdef01234", "v-0123456789ABCDEF0123", "v1", ""] {
             assert!(!Version::is_version(tag), "{tag}");
+        }
+    }
+
+    #[test]
+    fn is_found_in_any_text() {
+        let found = |text: &str| Version::find_in(text).map(str::to_owned).collect::<Vec<_>>();
+        let version = "v-0123456789abcdef0123";
+        for text in [
+            version,
+            "a:v-0123456789abcdef0123-b",
+            "v-v-v-0123456789abcdef0123v-",
+            "äv-0123456789abcdef0123ö",
+        ] {
+            assert_eq!(found(text), [version], "{text}");
+        }
+        assert_eq!(found(&format!("{version} {version}")), [version, version]);
+        for text in ["", "v-", "v-0123456789abcdef012", "v-0123456789abcdef012é", "v-0123456789ABCDEF0123"] {
+            assert!(found(text).is_empty(), "{text}");
         }
     }
 

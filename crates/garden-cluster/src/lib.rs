@@ -37,7 +37,8 @@ pub use builder_proxies::{BuilderProxies, literal};
 pub use diagnosis::{Cause, Diagnosis, Lack, Remedies};
 pub use idle::{IDLE_AFTER, stop_idle, stop_idle_in, used_at};
 pub use in_cluster_registry::{
-    Collected, InClusterRegistry, RegistryRemedies, RegistrySettings, RegistryWords, ServerRun, images_in_use,
+    Collected, InClusterRegistry, NamedImages, RegistryRemedies, RegistrySettings, RegistryWords, ServerRun,
+    images_in_use,
 };
 pub use leftovers::{Lease, sweep};
 pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};

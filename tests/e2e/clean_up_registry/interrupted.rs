@@ -17,9 +17,9 @@ const VICTIM: &str = "GARDEN_TEST_CLEAN_UP_VICTIM_NAMESPACE";
 /// What a clean-up says when it begins with each of its steps, and in the middle of some.
 const MOMENTS: [&str; 9] = [
     "=> list what the registry stores",
-    "=> read which images the cluster's workloads name",
+    "=> read which images the cluster's objects name",
     "=> list what the registry stores now",
-    "=> read which images the cluster's workloads name now",
+    "=> read which images the cluster's objects name now",
     "=> delete",
     "deleted",
     "=> have the registry free what belongs to no image",

@@ -5,17 +5,19 @@ mod interrupted;
 mod permissions;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use garden_build::{CleanUpOptions, KeptBecause};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::CronJob;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
-use kube::api::PostParams;
+use kube::api::{ApiResource, DeleteParams, DynamicObject, PostParams};
+use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
-use crate::site::{Project, build_with_events, shown};
+use crate::site::{Project, WITHIN_SECONDS, build_with_events, shown};
 use images::{at_once, in_parallel, with_own_registry};
 
 /// A version of ours.
@@ -163,6 +165,80 @@ async fn a_clean_up_of_200_images_frees_the_room_of_those_that_nothing_uses() {
             );
         }
         registry.assert_complete(&multi_arch, used_index).await;
+    })
+    .await;
+}
+
+/// A kind that an operator would bring along, of which all fields are its own.
+async fn create_custom_resource(project: &Project, spec: Value) {
+    let group = format!("{}.example.com", project.namespace);
+    let definition = json!({
+        "metadata": { "name": format!("charts.{group}") },
+        "spec": {
+            "group": group, "scope": "Namespaced",
+            "names": { "kind": "Chart", "plural": "charts", "singular": "chart", "listKind": "ChartList" },
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
+            }],
+        },
+    });
+    let definitions: Api<CustomResourceDefinition> = Api::all(project.client.clone());
+    let definition = serde_json::from_value(definition).unwrap();
+    definitions.create(&PostParams::default(), &definition).await.unwrap();
+    let kind = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(&group, "v1", "Chart"), "charts");
+    let charts: Api<DynamicObject> = Api::namespaced_with(project.client.clone(), &project.namespace, &kind);
+    let chart = DynamicObject::new("chart", &kind).data(json!({ "spec": spec }));
+    // The API server takes a moment to serve it.
+    let started = Instant::now();
+    while let Err(error) = charts.create(&PostParams::default(), &chart).await {
+        assert!(started.elapsed() < WITHIN_SECONDS, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn remove_custom_resources(project: &Project) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(project.client.clone());
+    let name = format!("charts.{}.example.com", project.namespace);
+    definitions.delete(&name, &DeleteParams::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_named_elsewhere_than_as_an_image_is_kept() {
+    with_own_registry("clean-up-texts", async |project, registry| {
+        let repository = format!("{}/api", project.namespace);
+        // Versions that no other test has: texts without a repository keep them everywhere.
+        let version = |number: usize| version(0xa11_0000 + number);
+        let pushes = (0..8).map(|number| {
+            let (repository, tag) = (&repository, version(number));
+            async move { registry.push(repository, &tag, &tag, &[]).await }
+        });
+        let digests = in_parallel(pushes).await;
+        let image = |number| format!("any.example:5000/{repository}:{}", version(number));
+        let container = json!({
+            "name": "main", "image": "example.com/operator",
+            "args": [format!("--image={}", image(0))],
+            "env": [{ "name": "RELATED_IMAGE_API", "value": image(1) }],
+        });
+        let metadata = json!({ "name": "operator", "annotations": { "next": format!("then {}", image(2)) } });
+        let pod = json!({ "metadata": metadata, "spec": never_scheduled(&json!([container])) });
+        create::<Pod>(project, pod).await;
+        let values = format!("api:\n  repository: api\n  tag: {}\n", version(3));
+        let map = json!({ "metadata": { "name": "values" }, "data": { "values.yaml": values } });
+        create::<ConfigMap>(project, map).await;
+        create_custom_resource(
+            project,
+            json!({ "tag": version(4), "worker": { "digest": digests[5].hex() } }),
+        )
+        .await;
+        let secret = json!({ "metadata": { "name": "hidden" }, "stringData": { "image": image(6) } });
+        create::<Secret>(project, secret).await;
+
+        let report = project.builder().clean_up_registry(at_once()).await.unwrap();
+        let deleted: BTreeSet<&str> =
+            report.deleted.iter().flat_map(|it| &it.tags).map(String::as_str).collect();
+        assert_eq!(deleted, [&*version(6), &*version(7)].into(), "{report}");
+        remove_custom_resources(project).await;
     })
     .await;
 }

@@ -33,7 +33,7 @@ mod storage;
 mod words;
 
 pub use collect::Collected;
-pub use images_in_use::images_in_use;
+pub use images_in_use::{NamedImages, images_in_use};
 pub use server::ServerRun;
 pub use words::{RegistryRemedies, RegistryWords};
 

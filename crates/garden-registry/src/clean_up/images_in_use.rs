@@ -2,6 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use garden_build_core::{Digest, ImageReference};
 
+use super::stored_names::StoredNames;
+
 /// The images that something may still run, and what that is.
 ///
 /// An image counts as used whatever the registry is called in its name: nodes, builders and clients know
@@ -18,6 +20,8 @@ use garden_build_core::{Digest, ImageReference};
 pub struct ImagesInUse {
     by_tag: BTreeMap<(String, String), BTreeSet<String>>,
     by_digest: BTreeMap<Digest, BTreeSet<String>>,
+    /// By tags of versions that stand somewhere, in whatever repository they are.
+    by_version: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl ImagesInUse {
@@ -51,10 +55,39 @@ impl ImagesInUse {
         }
     }
 
+    /// Adds what `user` says anywhere in `text` of what is `stored`: an argument, a variable, a chart's value.
+    ///
+    /// If the text as a whole is the name of an image, that one counts. Otherwise nobody knows which repository goes with a
+    /// version, so it counts in all.
+    pub fn add_text(&mut self, text: &str, user: &str, stored: &StoredNames) {
+        let named = text.trim().parse::<ImageReference>().ok();
+        for version in stored.versions_in(text) {
+            if named.as_ref().is_some_and(|named| named.tag() == Some(version)) {
+                self.add(text, user);
+            } else {
+                self.by_version.entry(version.to_owned()).or_default().insert(user.to_owned());
+            }
+        }
+        for digest in stored.digests_in(text) {
+            self.by_digest.entry(digest).or_default().insert(user.to_owned());
+        }
+    }
+
+    /// Adds what somebody else has found.
+    pub fn extend(&mut self, other: Self) {
+        fn add<K: Ord>(to: &mut BTreeMap<K, BTreeSet<String>>, from: BTreeMap<K, BTreeSet<String>>) {
+            from.into_iter().for_each(|(name, users)| to.entry(name).or_default().extend(users));
+        }
+        add(&mut self.by_tag, other.by_tag);
+        add(&mut self.by_digest, other.by_digest);
+        add(&mut self.by_version, other.by_version);
+    }
+
     /// Returns what uses the tag.
     pub(crate) fn users_of_tag(&self, repository: &str, tag: &str) -> impl Iterator<Item = &str> {
-        let users = self.by_tag.get(&(repository.to_owned(), tag.to_owned()));
-        users.into_iter().flatten().map(String::as_str)
+        let of_tag = self.by_tag.get(&(repository.to_owned(), tag.to_owned()));
+        let of_version = self.by_version.get(tag);
+        of_tag.into_iter().chain(of_version).flatten().map(String::as_str)
     }
 
     /// Returns what uses the manifest, or the image configuration, with this digest.
@@ -111,6 +144,23 @@ mod tests {
             assert!(uses_digest(&image), "{image}");
         }
         assert_eq!(users(&format!("localhost:5000/a/b:v-1@{digest}"), "a/b", "v-1"), 1);
+    }
+
+    #[test]
+    fn a_version_without_its_repository_counts_in_all_and_a_whole_name_in_its_own() {
+        let tag = "v-0123456789abcdef0123";
+        let stored = StoredNames::of_versions(&[tag]);
+        for (text, expected) in [
+            (tag.to_owned(), [1, 1]),
+            (format!("--image=localhost:5000/shop/api:{tag}"), [1, 1]),
+            (format!(" localhost:5000/shop/api:{tag} "), [1, 0]),
+            ("localhost:5000/shop/api:latest".to_owned(), [0, 0]),
+        ] {
+            let mut in_use = ImagesInUse::new();
+            in_use.add_text(&text, "ConfigMap a/b", &stored);
+            let users = ["shop/api", "shop/web"].map(|name| in_use.users_of_tag(name, tag).count());
+            assert_eq!(users, expected, "{text}");
+        }
     }
 
     #[test]

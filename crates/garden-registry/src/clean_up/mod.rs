@@ -2,7 +2,7 @@
 //! is deleted, and what it takes to know the one and to do the other.
 //!
 //! [`StorageListing`] is what lies in the registry's storage, from which [`KnownManifests`] make the [`Inventory`].
-//! [`ImagesInUse`] is what something may still run, [`CleanUpRules`] say what is kept besides, and
+//! [`ImagesInUse`] is what something may still run, found by [`StoredNames`] in whatever text, [`CleanUpRules`] say what is kept besides, and
 //! [`CleanUpPlan`] is the decision, with a reason for everything that is kept. [`CleanUpPlan::carry_out`] deletes.
 //!
 //! What a clean-up must never do is to delete what somebody can still name. So whatever is not understood is
@@ -20,6 +20,7 @@ mod read;
 mod reasons;
 mod rules;
 mod storage;
+mod stored_names;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -33,3 +34,4 @@ pub use read::KnownManifests;
 pub use reasons::KeptBecause;
 pub use rules::CleanUpRules;
 pub use storage::{ListedRepository, StorageListing, StorageListingError};
+pub use stored_names::StoredNames;
