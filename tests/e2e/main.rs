@@ -7,6 +7,7 @@
 // Test code may fail loudly.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+mod attacks;
 mod buildkit;
 mod clean_up_registry;
 mod cluster_docker;

@@ -114,7 +114,7 @@ impl KanikoBackend {
         }
         let address = found.pod.address.map(|address| address.to_string()).unwrap_or_default();
         let key = Key::random();
-        let announced = service.announce(found.pod, key.clone()).await?;
+        let announced = service.announce(found, key.clone()).await?;
         Ok(Fetch { key, address, announced })
     }
 

@@ -31,6 +31,16 @@ pub(crate) fn connection_broke(namespace: &str, pod: &str, error: Error) -> Erro
     Error::new(ErrorKind::BuilderLost, message).with_hint("build again").with_source(error).retryable()
 }
 
+/// What to do about a context service that gives something else than it was sent.
+const ALTERED_HINT: &str = "whoever may run commands in the pod of Deployment `garden-util` can change what it keeps: find out who does. Build again, \
+                            which sends the context anew; if it stays so, delete the Deployment and the PersistentVolumeClaim of that name, or set \
+                            `kaniko.contextDelivery: stdin`";
+
+/// Whether the pod says that what the context service gave is not what the client has.
+pub(crate) fn context_was_altered(tail: &[String]) -> bool {
+    tail.iter().any(|line| last_word::says_altered(line))
+}
+
 /// Whether the pod says that the context service, or the client's conversation with it, has ended too early.
 pub(crate) fn service_broke_off(tail: &[String]) -> bool {
     tail.iter().any(|line| last_word::says_broken_off(line))
@@ -51,6 +61,13 @@ fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
             ),
         )
         .with_hint(FETCH_HINT)
+        .retryable(),
+        // What is sent again is right.
+        LastWord::Altered { reason } => Error::new(
+            ErrorKind::BuilderLost,
+            format!("the context service gave the builder's pod something else than was sent, so nothing was built: {reason}"),
+        )
+        .with_hint(ALTERED_HINT)
         .retryable(),
         // The build is not at fault when a connection breaks, so it begins again.
         LastWord::BrokenContext => Error::new(
@@ -243,7 +260,11 @@ mod tests {
     fn a_context_that_did_not_arrive_may_be_sent_again() {
         let error = explain(1, None, &["error resolving source context: gzip: invalid checksum".to_owned()]);
         assert!(error.is_retryable());
-        for (start, broke_off) in [(last_word::NOT_ARRIVED, false), (last_word::BROKE_OFF, true)] {
+        for (start, broke_off, altered) in [
+            (last_word::NOT_ARRIVED, false, false),
+            (last_word::BROKE_OFF, true, false),
+            (last_word::ALTERED, false, true),
+        ] {
             let tail = [format!("{start}nc: can't connect, or it was lost")];
             let error = explain(1, None, &tail);
             assert!(
@@ -251,7 +272,7 @@ mod tests {
                 "{error}"
             );
             assert_eq!(*error.kind(), ErrorKind::BuilderLost);
-            assert_eq!(service_broke_off(&tail), broke_off);
+            assert_eq!((service_broke_off(&tail), context_was_altered(&tail)), (broke_off, altered));
         }
     }
 }

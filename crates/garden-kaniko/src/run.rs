@@ -77,6 +77,13 @@ impl Run<'_> {
         {
             *error = cause.with_log_tail(progress.tail().to_vec());
         }
+        if outcome.is_err()
+            && failure::context_was_altered(progress.tail())
+            && let Some(upload) = &upload
+        {
+            // The next try sends again what is in them.
+            upload.distrust();
+        }
         progress.end(outcome.as_ref().err().map(Error::message));
         outcome
     }

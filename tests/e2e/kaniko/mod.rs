@@ -1,7 +1,7 @@
 //! The build mode kaniko.
 
 mod building;
-mod context_service;
+pub(crate) mod context_service;
 mod credentials;
 mod delivery;
 mod failures;

@@ -10,6 +10,9 @@ pub(super) const NOT_ARRIVED: &str = "garden-build: the build context did not ar
 /// How it begins if the context service, or the client's conversation with it, has ended too early. Source: the same.
 pub(super) const BROKE_OFF: &str = "garden-build: the build context broke off: ";
 
+/// How it begins if what the context service gave is not what the client has. Source: the same.
+pub(super) const ALTERED: &str = "garden-build: the build context was altered: ";
+
 /// What 1.24 adds to the failure of its first look at the registry; 1.28 says it in a warning.
 const ADVICE: &str =
     " -- make sure you entered the correct tag name, and that you are authenticated correctly, and try again";
@@ -18,9 +21,10 @@ const ADVICE: &str =
 const CONTEXT_DIRECTORY: &str = "/kaniko/buildcontext/";
 
 /// The beginnings of the lines with which the executor ends.
-const BEGINNINGS: [&str; 8] = [
+const BEGINNINGS: [&str; 9] = [
     NOT_ARRIVED,
     BROKE_OFF,
+    ALTERED,
     "error building image: ",
     "error pushing image: ",
     "error checking push permissions",
@@ -34,6 +38,8 @@ const BEGINNINGS: [&str; 8] = [
 pub(super) enum LastWord<'w> {
     /// The pod did not get its context.
     NotArrived { reason: &'w str },
+    /// The pod was given another context.
+    Altered { reason: &'w str },
     /// The executor could not read its context.
     BrokenContext,
     /// The registry does not take the image.
@@ -60,10 +66,18 @@ pub(super) fn says_broken_off(line: &str) -> bool {
     line.starts_with(BROKE_OFF)
 }
 
+/// Whether the pod says that it was given another context.
+pub(super) fn says_altered(line: &str) -> bool {
+    line.starts_with(ALTERED)
+}
+
 /// Reads a last line.
 pub(super) fn read(words: &str) -> LastWord<'_> {
     if let Some(reason) = words.strip_prefix(NOT_ARRIVED).or_else(|| words.strip_prefix(BROKE_OFF)) {
         return LastWord::NotArrived { reason };
+    }
+    if let Some(reason) = words.strip_prefix(ALTERED) {
+        return LastWord::Altered { reason };
     }
     // Failures before the build begins are told by the command line's library, in this way.
     let words = words.strip_prefix("Error: ").unwrap_or(words);

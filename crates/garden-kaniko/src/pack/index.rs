@@ -1,15 +1,17 @@
 use std::ops::Range;
 
+use sha2::{Digest as _, Sha256};
+
 use super::Key;
 use garden_build_core::Digest;
 
 /// The first line of an index. The digit is the version of what follows.
-const MAGIC: &[u8] = b"garden-build pack index 1\n";
+const MAGIC: &[u8] = b"garden-build pack index 2\n";
 
 /// What an index holds for each piece: its key, and the length of its member in four bytes, the lowest first.
 const RECORD: usize = Key::LENGTH + 4;
 
-/// What an index ends with: the SHA-256 of everything before.
+/// What an index ends with: the SHA-256 of everything before and of the pack's name, so that it is of no use for another pack.
 const CHECKSUM: usize = 32;
 
 /// Which pieces a pack holds, in the order in which they are in it.
@@ -33,11 +35,11 @@ pub enum IndexError {
     #[error("it is not a pack's index, or one of another version")]
     Foreign,
 
-    /// It is cut off or altered.
-    #[error("the pack's index is damaged")]
+    /// It is cut off, altered, or that of another pack.
+    #[error("the pack's index is damaged, or is not its own")]
     Damaged,
 
-    /// It belongs to another pack.
+    /// The pack is shorter or longer.
     #[error("the pack's index is about {indexed} bytes, but the pack has {size}")]
     Size {
         /// The sum of the members' lengths.
@@ -48,16 +50,16 @@ pub enum IndexError {
 }
 
 impl PackIndex {
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote. Any other bytes are refused, and never take more
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote for the `pack` of this name. Any other bytes are refused, and never take more
     /// memory than they have themselves.
     ///
     /// # Errors
-    /// If the bytes are not an index, or not what was written.
-    pub fn parse(bytes: &[u8]) -> Result<Self, IndexError> {
+    /// If the bytes are not an index, or not what was written for this pack.
+    pub fn parse(bytes: &[u8], pack: &Digest) -> Result<Self, IndexError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(IndexError::Foreign)?;
         let (records, checksum) = rest.split_last_chunk::<CHECKSUM>().ok_or(IndexError::Damaged)?;
         let summed = &bytes[..MAGIC.len() + records.len()];
-        if records.len() % RECORD != 0 || Digest::of(summed).as_bytes() != checksum {
+        if records.len() % RECORD != 0 || checksum_of(summed, pack).as_bytes() != checksum {
             return Err(IndexError::Damaged);
         }
         let mut index = Self::with_capacity(records.len() / RECORD);
@@ -72,8 +74,8 @@ impl PackIndex {
         Ok(index)
     }
 
-    /// Returns the index as it is kept: 36 bytes for each piece, which do not compress.
-    pub fn to_bytes(&self) -> Vec<u8> {
+    /// Returns the index as it is kept for the `pack` of this name: 36 bytes for each piece, which do not compress.
+    pub fn to_bytes(&self, pack: &Digest) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(MAGIC.len() + self.members.len() * RECORD + CHECKSUM);
         bytes.extend_from_slice(MAGIC);
         for (number, Member { key, .. }) in self.members.iter().enumerate() {
@@ -81,7 +83,7 @@ impl PackIndex {
             // What was pushed has a length of four bytes.
             bytes.extend_from_slice(&self.length(number..number + 1).to_le_bytes()[..4]);
         }
-        let checksum = Digest::of(&bytes);
+        let checksum = checksum_of(&bytes, pack);
         bytes.extend_from_slice(checksum.as_bytes());
         bytes
     }
@@ -94,6 +96,10 @@ impl PackIndex {
     /// Returns the number of pieces in the pack.
     pub fn piece_count(&self) -> usize {
         self.members.len()
+    }
+
+    pub(super) fn longest_member(&self) -> u64 {
+        (0..self.members.len()).map(|piece| self.length(piece..piece + 1)).max().unwrap_or_default()
     }
 
     pub(super) fn with_capacity(pieces: usize) -> Self {
@@ -122,10 +128,19 @@ impl PackIndex {
         piece.checked_sub(1).map_or(0, |before| self.members[before].end)
     }
 
+    /// Returns how many pieces begin before the byte at `end`, which is not the first.
+    pub(super) fn piece_at(&self, end: u64) -> usize {
+        (self.members.partition_point(|member| member.end < end) + 1).min(self.members.len())
+    }
+
     /// Returns how many bytes of the pack `pieces` take.
     pub(super) fn length(&self, pieces: Range<usize>) -> u64 {
         self.offset(pieces.end) - self.offset(pieces.start)
     }
+}
+
+fn checksum_of(bytes: &[u8], pack: &Digest) -> Digest {
+    Digest::from_sha256(Sha256::new().chain_update(bytes).chain_update(pack.as_bytes()).finalize().into())
 }
 
 #[cfg(test)]
@@ -146,9 +161,13 @@ mod tests {
         index
     }
 
+    fn pack() -> Digest {
+        Digest::of(b"pack")
+    }
+
     /// Anything, with the checksum that it should have.
     fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-        let checksum = Digest::of(&bytes);
+        let checksum = checksum_of(&bytes, &pack());
         bytes.extend_from_slice(checksum.as_bytes());
         bytes
     }
@@ -156,7 +175,7 @@ mod tests {
     #[test]
     fn comes_back_as_it_was_written() {
         for index in [PackIndex::default(), index()] {
-            assert_eq!(PackIndex::parse(&index.to_bytes()), Ok(index));
+            assert_eq!(PackIndex::parse(&index.to_bytes(&pack()), &pack()), Ok(index));
         }
         assert_eq!(index().pack_size(), u64::from(u32::MAX) + 201);
         assert_eq!((index().offset(2), index().length(1..3)), (u64::from(u32::MAX) + 100, 1 << 32));
@@ -164,24 +183,31 @@ mod tests {
 
     #[test]
     fn a_cut_or_altered_index_is_refused() {
-        let bytes = index().to_bytes();
+        let bytes = index().to_bytes(&pack());
         for end in 0..bytes.len() {
-            assert!(PackIndex::parse(&bytes[..end]).is_err(), "cut at {end}");
+            assert!(PackIndex::parse(&bytes[..end], &pack()).is_err(), "cut at {end}");
         }
         for bit in 0..8 * bytes.len() {
             let mut altered = bytes.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
-            assert!(PackIndex::parse(&altered).is_err(), "bit {bit}");
+            assert!(PackIndex::parse(&altered, &pack()).is_err(), "bit {bit}");
         }
-        assert_eq!(PackIndex::parse(&[&bytes[..], b"0"].concat()), Err(IndexError::Damaged));
+        assert_eq!(PackIndex::parse(&[&bytes[..], b"0"].concat(), &pack()), Err(IndexError::Damaged));
+        assert_eq!(PackIndex::parse(&bytes, &Digest::of(b"another")), Err(IndexError::Damaged));
     }
 
     #[test]
     fn another_version_and_a_member_without_bytes_are_refused() {
-        let future = [b"garden-build pack index 2\n", &index().to_bytes()[MAGIC.len()..]].concat();
-        assert_eq!(PackIndex::parse(&future), Err(IndexError::Foreign));
-        assert_eq!(PackIndex::parse(&sealed([MAGIC, &[0; RECORD]].concat())), Err(IndexError::Damaged));
-        assert_eq!(PackIndex::parse(&sealed([MAGIC, &[1; RECORD - 1]].concat())), Err(IndexError::Damaged));
+        let future = [b"garden-build pack index 3\n", &index().to_bytes(&pack())[MAGIC.len()..]].concat();
+        assert_eq!(PackIndex::parse(&future, &pack()), Err(IndexError::Foreign));
+        assert_eq!(
+            PackIndex::parse(&sealed([MAGIC, &[0; RECORD]].concat()), &pack()),
+            Err(IndexError::Damaged)
+        );
+        assert_eq!(
+            PackIndex::parse(&sealed([MAGIC, &[1; RECORD - 1]].concat()), &pack()),
+            Err(IndexError::Damaged)
+        );
     }
 
     #[test]
@@ -198,8 +224,8 @@ mod tests {
         fn any_bytes_give_an_index_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300), seal in any::<bool>()) {
             let bytes = [MAGIC, &bytes[..]].concat();
             let bytes = if seal { sealed(bytes) } else { bytes };
-            if let Ok(index) = PackIndex::parse(&bytes) {
-                prop_assert_eq!(index.to_bytes(), bytes);
+            if let Ok(index) = PackIndex::parse(&bytes, &pack()) {
+                prop_assert_eq!(index.to_bytes(&pack()), bytes);
             }
         }
     }

@@ -3,12 +3,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::piece::Piece;
-use super::{IndexError, Key, PackIndex};
+use super::{IndexError, Key, PackIndex, Segments};
 use garden_build_core::Digest;
 
 /// How many places that may hold a piece are looked at. A damaged or malicious index may name the same
 /// piece any number of times.
 const CANDIDATES: usize = 32;
+
+/// The longest member that is used, in bytes: that of a block of content, with much to spare. The build's pod keeps a member on its disk until
+/// it has looked at it.
+const LONGEST_MEMBER: u64 = 1 << 20;
 
 /// The packs that a service has, and where in them each piece is.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +36,8 @@ struct Listed {
 pub(super) struct KnownPack {
     pub(super) name: Digest,
     pub(super) index: PackIndex,
+    /// If it was written here.
+    pub(super) segments: Option<Segments>,
 }
 
 /// Pieces of a pack, one after the other.
@@ -47,14 +53,25 @@ impl KnownPacks {
         Self::default()
     }
 
-    /// Adds the pack `name` of `size` bytes. One that was added before stays as it is.
+    /// Adds the pack `name` of `size` bytes. One that was added before stays as it is. `segments` are known if the pack was written here;
+    /// of any other, it is only said that it holds what the index says.
     ///
     /// # Errors
-    /// [`IndexError::Size`] if the index is that of a pack of another size. The pack is not used then.
-    pub fn add(&mut self, name: Digest, size: u64, index: PackIndex) -> Result<(), IndexError> {
+    /// [`IndexError::Size`] if the index is that of a pack of another size, [`IndexError::Damaged`] if no pack of ours has such members. The
+    /// pack is not used then.
+    pub fn add(
+        &mut self,
+        name: Digest,
+        size: u64,
+        index: PackIndex,
+        segments: Option<Segments>,
+    ) -> Result<(), IndexError> {
         let indexed = index.pack_size();
         if indexed != size {
             return Err(IndexError::Size { indexed, size });
+        }
+        if index.longest_member() > LONGEST_MEMBER {
+            return Err(IndexError::Damaged);
         }
         if let Some(listed) = self.packs.iter_mut().find(|listed| listed.pack.name == name) {
             listed.gone = false;
@@ -66,7 +83,11 @@ impl KnownPacks {
         for (place, key) in (first_place..).zip(index.keys_from(0)) {
             self.before.push(self.places.insert(prefix(key), place));
         }
-        self.packs.push(Listed { pack: Arc::new(KnownPack { name, index }), first_place, gone: false });
+        self.packs.push(Listed {
+            pack: Arc::new(KnownPack { name, index, segments }),
+            first_place,
+            gone: false,
+        });
         Ok(())
     }
 
@@ -82,7 +103,10 @@ impl KnownPacks {
         let first = prefix(wanted.first()?.key);
         let places = std::iter::successors(self.places.get(&first).copied(), |place| self.before[*place]);
         let stretches = places.take(CANDIDATES).filter_map(|place| self.stretch(place, wanted));
-        let (listed, pieces) = stretches.max_by_key(|(_, pieces)| pieces.len())?;
+        // What was written here needs not be decompressed to be checked.
+        let merit =
+            |(listed, pieces): &(&Listed, Range<usize>)| (pieces.len(), listed.pack.segments.is_some());
+        let (listed, pieces) = stretches.max_by_key(merit)?;
         Some(Stretch { pack: Arc::clone(&listed.pack), pieces })
     }
 
@@ -127,7 +151,7 @@ mod tests {
     fn known(packs: &[&[Key]]) -> KnownPacks {
         let mut known = KnownPacks::new();
         for (number, keys) in (0..).zip(packs) {
-            known.add(Digest::of(&[number]), 10 * keys.len() as u64, index(keys)).expect("added");
+            known.add(Digest::of(&[number]), 10 * keys.len() as u64, index(keys), None).expect("added");
         }
         known
     }
@@ -144,10 +168,13 @@ mod tests {
         let mut known = KnownPacks::new();
         let (name, keys) = (Digest::of(b"pack"), [key(1, 0), key(2, 0)]);
         for size in [0, 19, 21] {
-            assert_eq!(known.add(name, size, index(&keys)), Err(IndexError::Size { indexed: 20, size }));
+            assert_eq!(
+                known.add(name, size, index(&keys), None),
+                Err(IndexError::Size { indexed: 20, size })
+            );
         }
         assert!(known.longest(&pieces(&keys)).is_none());
-        known.add(name, 20, index(&keys)).expect("right size");
+        known.add(name, 20, index(&keys), None).expect("right size");
         assert!(known.longest(&pieces(&keys)).is_some());
     }
 
@@ -182,7 +209,7 @@ mod tests {
         assert_eq!(longest(&known, &keys), Some((1, 0..1)));
         known.forget(&Digest::of(&[1]));
         assert_eq!(longest(&known, &keys), None);
-        known.add(gone, 10, index(&keys)).expect("added");
+        known.add(gone, 10, index(&keys), None).expect("added");
         assert_eq!(longest(&known, &keys), Some((0, 0..1)));
     }
 

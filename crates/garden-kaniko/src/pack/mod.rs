@@ -12,6 +12,9 @@
 //! * A [`Plan`] finds what [`KnownPacks`] hold of a context, and writes what they lack as a new pack. The
 //!   concatenation of all [`PackRange`]s of the [`Assembly`] and of a [`tail`](tail()) is a gzip file of the
 //!   same archive that a [`TarStream`](garden_build_core::context::TarStream) writes.
+//! * What a service and its other clients say is not evidence: anybody may store a pack whose pieces are not what their keys
+//!   stand for. So each [`Part`] of an assembly is [proven](Plan::prove): by the digest of its bytes where these were compressed
+//!   here ([`Segments`]), and else by the digest of what it has to decompress to, which the files themselves tell.
 //!
 //! ```no_run
 //! # use {garden_build_core::context::Context, garden_kaniko::pack::{KnownPacks, Plan, tail}};
@@ -34,8 +37,10 @@ mod known;
 mod member;
 mod piece;
 mod plan;
+mod proof;
 mod queue;
 mod runs;
+mod segments;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -45,4 +50,6 @@ pub use index::{IndexError, PackIndex};
 pub use known::KnownPacks;
 pub use piece::Key;
 pub use plan::{Assembly, NewPack, PackRange, Plan};
+pub use proof::{Part, Proof};
+pub use segments::Segments;
 pub use tail::tail;

@@ -2,14 +2,15 @@ use std::io::Write;
 use std::iter;
 use std::sync::Arc;
 
-use super::PackIndex;
 use super::known::KnownPacks;
 use super::piece::{Piece, parts, pieces};
+use super::proof::cut;
 use super::queue::Job;
 use super::runs::{Run, Source, runs};
 use super::write::write;
+use super::{PackIndex, Part, Segments};
 use garden_build_core::Digest;
-use garden_build_core::context::{Cancelled, Context, ContextError};
+use garden_build_core::context::{Cancelled, Context, ContextError, Tree};
 
 /// How a context's stream is made of what a service has and of what has to be sent.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Assembly {
     pub new_pack: Option<NewPack>,
     /// The ranges of packs whose concatenation is the stream. None is empty.
     pub rope: Vec<PackRange>,
+    /// The same stream in parts that can be [proven](Plan::prove).
+    pub parts: Vec<Part>,
     /// The index of the stream, for if it is kept as a pack of its own.
     pub index: PackIndex,
 }
@@ -37,6 +40,8 @@ pub struct NewPack {
     pub name: Digest,
     /// What it holds.
     pub index: PackIndex,
+    /// The digests of its bytes.
+    pub segments: Segments,
 }
 
 /// A part of a pack, in bytes.
@@ -63,8 +68,9 @@ impl Plan {
         if self.runs.iter().any(Run::is_new) {
             return None;
         }
-        let (rope, index) = self.assemble(&NewPack { name: Digest::of(&[]), index: PackIndex::default() });
-        Some(Assembly { new_pack: None, rope, index })
+        let nothing =
+            NewPack { name: Digest::of(&[]), index: PackIndex::default(), segments: Segments::default() };
+        Some(Assembly { new_pack: None, ..self.assemble(nothing) })
     }
 
     /// Writes what the packs lack as a new pack.
@@ -84,10 +90,9 @@ impl Plan {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Assembly, ContextError> {
         let count = self.runs.iter().filter(|run| run.is_new()).map(|run| run.pieces.len()).sum();
-        let new_pack = write(self.context.tree(), self.jobs(), count, &mut output, cancelled, progress)?;
+        let new_pack = write(self.tree(), self.new_jobs(), count, &mut output, cancelled, progress)?;
         output.flush().map_err(ContextError::Write)?;
-        let (rope, index) = self.assemble(&new_pack);
-        Ok(Assembly { new_pack: Some(new_pack), rope, index })
+        Ok(self.assemble(new_pack))
     }
 
     /// Returns how many bytes of files go into the new pack, before compression.
@@ -97,45 +102,67 @@ impl Plan {
     }
 
     /// Returns what goes into the new pack, in its order.
-    fn jobs(&self) -> impl Iterator<Item = Job> + Send {
+    fn new_jobs(&self) -> impl Iterator<Item = Job> + Send {
+        self.jobs(self.runs.iter().flat_map(|run| iter::repeat_n(run.is_new(), run.pieces.len())))
+    }
+
+    /// Returns the pieces that are wanted, which is told of each.
+    pub(super) fn jobs(
+        &self,
+        is_wanted: impl Iterator<Item = bool> + Send,
+    ) -> impl Iterator<Item = Job> + Send {
         let parts = self.context.manifest().entries().flat_map(|entry| {
             let entry = Arc::new(entry);
             parts(&entry).map(move |part| (part, Arc::clone(&entry)))
         });
-        let is_new = self.runs.iter().flat_map(|run| iter::repeat_n(run.is_new(), run.pieces.len()));
-        let jobs = parts.zip(&self.pieces).zip(is_new);
-        jobs.filter_map(|(((part, entry), piece), is_new)| {
-            is_new.then_some(Job { key: piece.key, part, entry })
+        let jobs = parts.zip(&self.pieces).zip(is_wanted);
+        jobs.filter_map(|(((part, entry), piece), is_wanted)| {
+            is_wanted.then_some(Job { key: piece.key, part, entry })
         })
     }
 
-    /// Puts the stream together from known packs and from the one of what the [`jobs`](Self::jobs) give.
-    fn assemble(&self, new_pack: &NewPack) -> (Vec<PackRange>, PackIndex) {
-        let mut rope = Vec::with_capacity(self.runs.len());
+    pub(super) fn tree(&self) -> &Tree {
+        self.context.tree()
+    }
+
+    pub(super) fn piece_count(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Puts the stream together from known packs and from the one of what the [`new_jobs`](Self::new_jobs) give.
+    fn assemble(&self, new_pack: NewPack) -> Assembly {
+        let (mut rope, mut parts) = (Vec::with_capacity(self.runs.len()), Vec::new());
+        // Nothing is known here of the bytes of a pack that somebody else has written.
+        let none = Segments::default();
         let mut index = PackIndex::with_capacity(self.pieces.len());
         // For each new run so far, its first piece, and the number of that piece in the new pack.
         let mut written: Vec<(usize, usize)> = Vec::new();
         let mut next = 0;
         for run in &self.runs {
             let count = run.pieces.len();
-            let (pack, of, pieces) = match &run.source {
-                Source::Known(stretch) => (stretch.pack.name, &stretch.pack.index, stretch.pieces.clone()),
+            let new = |pieces| (new_pack.name, &new_pack.index, &new_pack.segments, pieces);
+            let (pack, of, segments, pieces) = match &run.source {
+                Source::Known(stretch) => {
+                    let segments = stretch.pack.segments.as_ref().unwrap_or(&none);
+                    (stretch.pack.name, &stretch.pack.index, segments, stretch.pieces.clone())
+                }
                 Source::New => {
                     written.push((run.pieces.start, next));
                     next += count;
-                    (new_pack.name, &new_pack.index, next - count..next)
+                    new(next - count..next)
                 }
                 Source::Again(first) => {
                     let (start, number) = written[written.partition_point(|(start, _)| start <= first) - 1];
                     let number = number + first - start;
-                    (new_pack.name, &new_pack.index, number..number + count)
+                    new(number..number + count)
                 }
             };
             let (offset, length) = (of.offset(pieces.start), of.length(pieces.clone()));
             push(&mut rope, PackRange { pack, offset, length });
+            cut(&mut parts, of, segments, pieces.clone(), run.pieces.start);
             index.extend(of, pieces);
         }
-        (rope, index)
+        Assembly { new_pack: Some(new_pack), rope, parts, index }
     }
 }
 

@@ -132,7 +132,7 @@ mod tests {
         let mut index = PackIndex::default();
         pieces.for_each(|number| index.push(key(number), length));
         let mut known = KnownPacks::new();
-        known.add(Digest::of(b"pack"), index.pack_size(), index).expect("added");
+        known.add(Digest::of(b"pack"), index.pack_size(), index, None).expect("added");
         known
     }
 

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::member::{Effort, Members};
 use super::piece::{BLOCK, Part};
 use super::queue::{Job, Queue, Task};
+use super::segments::Segmenter;
 use super::{Key, NewPack, PackIndex};
 use garden_build_core::Digest;
 use garden_build_core::context::{Cancelled, ContextError, Tree};
@@ -70,7 +71,8 @@ pub(super) fn write<'a>(
         }
         drop(begun);
         let (sum, index) = (Sha256::new(), PackIndex::default());
-        let pack = Pack { output, free, unwritten: &unwritten, sum, index, content: 0 };
+        let segments = Segmenter::default();
+        let pack = Pack { output, free, unwritten: &unwritten, sum, segments, index, content: 0 };
         let written = pack.write(outcomes, &cancelled, progress);
         given_up.store(true, Ordering::Relaxed);
         written
@@ -154,20 +156,25 @@ impl Workshop<'_> {
         Ok(packed)
     }
 
-    /// Replaces `plain` by a header, or by the content of a file that is one block. Returns the content's length.
+    /// Does as [`read_plain`], as long as somebody wants it.
     fn read(&self, job: &Job, plain: &mut Vec<u8>) -> Result<u64, ContextError> {
         if (self.cancelled)() {
             return Err(ContextError::Cancelled);
         }
-        plain.clear();
-        if job.part == Part::Header {
-            TarHeader::of(&job.entry).append_to(plain);
-            return Ok(0);
-        }
-        let mut file = self.tree.open(&job.entry)?;
-        while !file.read(plain, BLOCK as usize)? {}
-        Ok(plain.len() as u64)
+        read_plain(self.tree, job, plain)
     }
+}
+
+/// Replaces `plain` by a header, or by the content of a file that is one block. Returns the content's length.
+pub(super) fn read_plain(tree: &Tree, job: &Job, plain: &mut Vec<u8>) -> Result<u64, ContextError> {
+    plain.clear();
+    if job.part == Part::Header {
+        TarHeader::of(&job.entry).append_to(plain);
+        return Ok(0);
+    }
+    let mut file = tree.open(&job.entry)?;
+    while !file.read(plain, BLOCK as usize)? {}
+    Ok(plain.len() as u64)
 }
 
 impl Packed {
@@ -195,6 +202,7 @@ struct Pack<'a> {
     free: Sender<Vec<u8>>,
     unwritten: &'a AtomicUsize,
     sum: Sha256,
+    segments: Segmenter,
     index: PackIndex,
     content: u64,
 }
@@ -217,13 +225,20 @@ impl Pack<'_> {
                 self.sum.update(chunk);
                 self.output.write_all(chunk).map_err(ContextError::Write)?;
             }
-            packed.pieces.iter().for_each(|(key, length)| self.index.push(*key, *length));
+            let mut members = packed.bytes.as_slice();
+            for (key, length) in &packed.pieces {
+                let (member, rest) = members.split_at(*length as usize);
+                self.segments.add(member);
+                self.index.push(*key, *length);
+                members = rest;
+            }
             self.content += packed.content;
             progress(self.content);
             self.unwritten.fetch_sub(1, Ordering::Relaxed);
             give_back(&self.free, packed.bytes);
         }
-        Ok(NewPack { name: Digest::from_sha256(self.sum.finalize().into()), index: self.index })
+        let name = Digest::from_sha256(self.sum.finalize().into());
+        Ok(NewPack { name, index: self.index, segments: self.segments.finish() })
     }
 }
 

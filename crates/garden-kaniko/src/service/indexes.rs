@@ -1,105 +1,224 @@
-//! The indexes of packs that this machine knows, so that the usual build asks for none. A pack's index never changes, as
-//! its name is the digest of what is in it; what cannot be read is asked for again.
+//! What this machine knows of the packs of one context service, so that the usual build asks for no index. A pack's index never
+//! changes, as its name is the digest of what is in it; what cannot be read is asked for again.
+//!
+//! The digests of segments decide what the build's pod takes for the right content, so they count only if nobody but this user
+//! can have written them.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::pack::PackIndex;
-use garden_build_core::{Digest, user_cache_directory};
+use crate::pack::{NewPack, PackIndex, Segments};
+use garden_build_core::{Digest, read_private_file, user_cache_directory, write_private_file};
 
 /// How long an index is kept that no build has needed. Packs themselves are not kept longer.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// A directory of this user with indexes. All that fails here only costs another transfer.
+/// The largest file that is read, in bytes: the index of a pack with millions of files.
+const LARGEST: u64 = 1 << 30;
+
+/// What is kept of a pack.
+const INDEX: &str = "index";
+/// Kept if it was written here.
+const SEGMENTS: &str = "segments";
+/// Kept in place of both if it was not what it should be.
+const DISTRUSTED: &str = "distrusted";
+
+/// A directory that only this user can read, with what is known of the packs of one service. All that fails here only costs
+/// another transfer.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexCache {
     directory: Option<PathBuf>,
 }
 
+/// What is known of a pack.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Known {
+    /// Nothing.
+    Nothing,
+    /// What it holds; and the digests of its bytes, if it was written here.
+    Pack(PackIndex, Option<Segments>),
+    /// That it did not hold what it should.
+    Distrusted,
+}
+
 impl IndexCache {
-    /// In the user's directory for caches.
-    pub(crate) fn of_user() -> Self {
-        Self { directory: user_cache_directory("packs") }
+    /// In the user's directory for caches, for the service of this identifier: that of an object in a cluster, which no other
+    /// cluster has.
+    pub(crate) fn of_service(uid: &str) -> Self {
+        // The cluster says what it is, and so what it is called here must not lead anywhere else.
+        let name = Digest::of(uid.as_bytes()).hex();
+        Self { directory: user_cache_directory("packs").map(|packs| packs.join(name)) }
     }
 
-    /// Returns the index of a pack, and notes that it was needed.
-    pub(crate) fn get(&self, pack: &Digest) -> Option<PackIndex> {
-        let path = self.path(pack)?;
-        let index = PackIndex::parse(&fs::read(&path).ok()?).ok()?;
-        if let Ok(file) = fs::File::options().append(true).open(&path) {
+    /// Returns what is known of a pack, and notes that it was needed.
+    pub(crate) fn get(&self, pack: &Digest) -> Known {
+        if self.read(pack, DISTRUSTED).is_some() {
+            return Known::Distrusted;
+        }
+        let index = self.read(pack, INDEX).and_then(|bytes| PackIndex::parse(&bytes, pack).ok());
+        let Some(index) = index else { return Known::Nothing };
+        let segments = self.read(pack, SEGMENTS).and_then(|bytes| Segments::parse(&bytes, &index));
+        Known::Pack(index, segments)
+    }
+
+    /// Keeps the index that a service has of a pack.
+    pub(crate) fn put(&self, pack: &Digest, index: &PackIndex) {
+        self.write(pack, INDEX, &index.to_bytes(pack));
+    }
+
+    /// Keeps what is known of a pack that was written here.
+    pub(crate) fn put_own(&self, pack: &NewPack) {
+        self.remove(&pack.name, DISTRUSTED);
+        self.write(&pack.name, SEGMENTS, &pack.segments.to_bytes());
+        self.put(&pack.name, &pack.index);
+    }
+
+    /// Has a pack not used any more, until it is written here.
+    pub(crate) fn distrust(&self, pack: &Digest) {
+        self.write(pack, DISTRUSTED, &[]);
+        self.remove(pack, INDEX);
+        self.remove(pack, SEGMENTS);
+    }
+
+    /// Removes what no build has needed for long, of this and of other services, and what writers that died have left.
+    pub(crate) fn prune(&self) {
+        let Some(services) = self.directory.as_ref().and_then(|directory| directory.parent()) else { return };
+        for service in fs::read_dir(services).into_iter().flatten().flatten() {
+            for entry in fs::read_dir(service.path()).into_iter().flatten().flatten() {
+                let modified = entry.metadata().and_then(|file| file.modified()).ok();
+                if modified.and_then(|time| time.elapsed().ok()).is_some_and(|age| age > KEPT) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+            // Of a service that is gone, in the end; one that has files stays.
+            let _ = fs::remove_dir(service.path());
+        }
+    }
+
+    /// Reads a file, and notes that it was needed.
+    fn read(&self, pack: &Digest, kind: &str) -> Option<Vec<u8>> {
+        let (directory, name) = (self.directory.as_ref()?, name(pack, kind));
+        let bytes = read_private_file(directory, &name, LARGEST)?;
+        if let Ok(file) = fs::File::options().append(true).open(directory.join(name)) {
             let _ = file.set_modified(SystemTime::now());
         }
-        Some(index)
+        Some(bytes)
     }
 
-    /// Keeps the index of a pack.
-    pub(crate) fn put(&self, pack: &Digest, index: &[u8]) {
-        let Some(path) = self.path(pack) else { return };
-        if let Err(error) = write(&path, index) {
-            tracing::debug!(%error, path = %path.display(), "the index of a pack is not kept");
-        }
-    }
-
-    /// Removes what no build has needed for long, and what writers that died have left.
-    pub(crate) fn prune(&self) {
+    fn write(&self, pack: &Digest, kind: &str, bytes: &[u8]) {
         let Some(directory) = &self.directory else { return };
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let age =
-                entry.metadata().and_then(|file| file.modified()).ok().and_then(|time| time.elapsed().ok());
-            if age.is_some_and(|age| age > KEPT) {
-                let _ = fs::remove_file(entry.path());
-            }
+        if let Err(error) = write_private_file(directory, &name(pack, kind), bytes) {
+            tracing::debug!(%error, directory = %directory.display(), "what is known of a pack is not kept");
         }
     }
 
-    fn path(&self, pack: &Digest) -> Option<PathBuf> {
-        Some(self.directory.as_ref()?.join(format!("{}.index", pack.hex())))
+    fn remove(&self, pack: &Digest, kind: &str) {
+        if let Some(directory) = &self.directory {
+            let _ = fs::remove_file(directory.join(name(pack, kind)));
+        }
     }
 }
 
-/// Writes the file beside its place first, so that no reader sees a part of it.
-fn write(path: &Path, contents: &[u8]) -> std::io::Result<()> {
-    let directory = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
-    fs::create_dir_all(directory)?;
-    let beside = path.with_extension(format!("new-{}", uuid::Uuid::new_v4().simple()));
-    let written = fs::File::create(&beside).and_then(|mut file| file.write_all(contents));
-    written.and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&beside);
-    })
+fn name(pack: &Digest, kind: &str) -> String {
+    format!("{}.{kind}", pack.hex())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn cache(directory: &tempfile::TempDir) -> IndexCache {
+        IndexCache { directory: Some(directory.path().join("packs/service")) }
+    }
+
+    fn pack(number: u8) -> NewPack {
+        NewPack { name: Digest::of(&[number]), index: PackIndex::default(), segments: Segments::default() }
+    }
+
+    fn path(cache: &IndexCache, pack: &NewPack, kind: &str) -> PathBuf {
+        cache.directory.as_ref().expect("a directory").join(name(&pack.name, kind))
+    }
+
     #[test]
     fn what_was_put_comes_back_and_damage_is_as_good_as_nothing() {
         let directory = tempfile::tempdir().expect("a directory");
-        let cache = IndexCache { directory: Some(directory.path().join("deep")) };
-        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
-        assert_eq!(cache.get(&one), None);
-        let index = PackIndex::default();
-        cache.put(&one, &index.to_bytes());
-        assert_eq!((cache.get(&one), cache.get(&two)), (Some(index), None));
-        let path = cache.path(&one).expect("a path");
-        fs::write(&path, &fs::read(&path).expect("readable")[1..]).expect("writable");
-        assert_eq!(cache.get(&one), None);
+        let cache = cache(&directory);
+        let (foreign, own) = (pack(1), pack(2));
+        assert_eq!(cache.get(&own.name), Known::Nothing);
+        cache.put(&foreign.name, &foreign.index);
+        cache.put_own(&own);
+        assert_eq!(cache.get(&foreign.name), Known::Pack(PackIndex::default(), None));
+        assert_eq!(cache.get(&own.name), Known::Pack(PackIndex::default(), Some(Segments::default())));
+        fs::write(path(&cache, &own, SEGMENTS), [0; 40]).expect("writable");
+        assert_eq!(cache.get(&own.name), Known::Pack(PackIndex::default(), None));
+        let index = path(&cache, &own, INDEX);
+        fs::write(&index, &fs::read(&index).expect("readable")[1..]).expect("writable");
+        assert_eq!(cache.get(&own.name), Known::Nothing);
+        // That of another pack is not its own.
+        fs::copy(path(&cache, &foreign, INDEX), &index).expect("copied");
+        assert_eq!(cache.get(&own.name), Known::Nothing);
+    }
+
+    #[test]
+    fn a_pack_that_is_distrusted_stays_so_until_it_is_written_here() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (cache, pack) = (cache(&directory), pack(1));
+        cache.put(&pack.name, &pack.index);
+        cache.distrust(&pack.name);
+        assert_eq!(cache.get(&pack.name), Known::Distrusted);
+        cache.put(&pack.name, &pack.index);
+        assert_eq!(cache.get(&pack.name), Known::Distrusted, "the service says it again");
+        cache.put_own(&pack);
+        assert_eq!(cache.get(&pack.name), Known::Pack(PackIndex::default(), Some(Segments::default())));
+    }
+
+    #[test]
+    fn what_one_service_says_is_not_known_of_another() {
+        let of = |uid| IndexCache::of_service(uid).directory;
+        assert_ne!(of("one"), of("another"));
+        let packs = user_cache_directory("packs");
+        assert_eq!(of("../../escaped").and_then(|directory| Some(directory.parent()?.to_owned())), packs);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_this_user_can_read_it_and_what_others_can_write_does_not_count() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let directory = tempfile::tempdir().expect("a directory");
+        let (cache, pack) = (cache(&directory), pack(1));
+        cache.put_own(&pack);
+        let home = cache.directory.clone().expect("a directory");
+        let mode = |path: &PathBuf| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+        assert_eq!(mode(&home), 0o700);
+        for kind in [INDEX, SEGMENTS] {
+            assert_eq!(mode(&path(&cache, &pack, kind)), 0o600, "{kind}");
+        }
+        let set = |path: &PathBuf, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+        };
+        set(&path(&cache, &pack, SEGMENTS), 0o620);
+        assert_eq!(cache.get(&pack.name), Known::Pack(PackIndex::default(), None));
+        set(&home, 0o770);
+        assert_eq!(cache.get(&pack.name), Known::Nothing);
     }
 
     #[test]
     fn old_files_are_removed_and_needed_ones_stay() {
         let directory = tempfile::tempdir().expect("a directory");
-        let cache = IndexCache { directory: Some(directory.path().to_owned()) };
-        let packs = [Digest::of(b"1"), Digest::of(b"2")];
-        for pack in &packs {
-            cache.put(pack, &PackIndex::default().to_bytes());
-            let file = fs::File::options().append(true).open(cache.path(pack).expect("a path"));
+        let cache = cache(&directory);
+        let gone = IndexCache { directory: Some(directory.path().join("packs/gone")) };
+        let packs = [pack(1), pack(2)];
+        for (cache, pack) in [(&cache, &packs[0]), (&cache, &packs[1]), (&gone, &packs[0])] {
+            cache.put(&pack.name, &pack.index);
+            let file = fs::File::options().append(true).open(path(cache, pack, INDEX));
             file.and_then(|file| file.set_modified(SystemTime::now() - 2 * KEPT)).expect("a file");
         }
-        assert!(cache.get(&packs[1]).is_some());
+        assert_ne!(cache.get(&packs[1].name), Known::Nothing);
         cache.prune();
-        assert_eq!((cache.get(&packs[0]), cache.get(&packs[1]).is_some()), (None, true));
+        assert_eq!(cache.get(&packs[0].name), Known::Nothing);
+        assert_ne!(cache.get(&packs[1].name), Known::Nothing);
+        assert!(!gone.directory.expect("a directory").exists());
     }
 }

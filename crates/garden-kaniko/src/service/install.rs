@@ -20,6 +20,8 @@ use super::{CONTAINER, ContextService, NAME, WORDS};
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) pod: DaemonPod,
+    /// An identifier that no other service has, in whichever cluster: that of its `ReplicaSet`, which outlives pods.
+    pub(crate) uid: String,
     /// Whether it has other settings than ours.
     pub(crate) differs: bool,
 }
@@ -241,8 +243,11 @@ fn choose(pods: &[Pod], wanted: &str) -> Option<Found> {
     ours.rev().find_map(|pod| {
         let differs = configuration(&pod.metadata) != wanted;
         // Nobody reaches a pod that has no address yet.
+        let owner =
+            pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let uid = owner.map(|owner| owner.uid.clone());
         let pod = DaemonPod::of(pod, CONTAINER).filter(|pod| pod.address.is_some())?;
-        Some(Found { pod, differs })
+        Some(Found { uid: uid.unwrap_or_else(|| pod.uid.clone()), pod, differs })
     })
 }
 
@@ -274,20 +279,20 @@ mod tests {
     #[test]
     fn the_newest_pod_of_our_protocol_that_stays_is_used() {
         let name = |pods: &[Pod]| choose(pods, "ours").map(|found| found.pod.name);
-        let [old, new] = [pod("old", 1, 1), pod("new", 2, 1)];
+        let [old, new] = [pod("old", 1, PROTOCOL_VERSION), pod("new", 2, PROTOCOL_VERSION)];
         assert_eq!(name(&[old.clone(), new.clone()]).as_deref(), Some("new"));
         let mut stopping = new;
         stopping.metadata.deletion_timestamp = stopping.metadata.creation_timestamp.clone();
         assert_eq!(name(&[old, stopping.clone()]).as_deref(), Some("old"));
-        assert_eq!(name(&[stopping, pod("of another version", 3, 2)]), None);
-        let mut without_address = pod("starting", 1, 1);
+        assert_eq!(name(&[stopping, pod("of another version", 3, PROTOCOL_VERSION + 1)]), None);
+        let mut without_address = pod("starting", 1, PROTOCOL_VERSION);
         without_address.status.as_mut().expect("a status").pod_ip = None;
         assert_eq!(name(&[without_address]), None);
     }
 
     #[test]
     fn a_pod_with_other_settings_is_used_and_noticed() {
-        let found = |wanted: &str| choose(&[pod("one", 1, 1)], wanted).expect("found").differs;
+        let found = |wanted: &str| choose(&[pod("one", 1, PROTOCOL_VERSION)], wanted).expect("found").differs;
         assert_eq!((found("ours"), found("others")), (false, true));
     }
 
@@ -305,6 +310,6 @@ mod tests {
         assert_eq!(live(&|_| {}), Standing::Usable);
         assert_eq!(live(&|live| live["spec"]["replicas"] = 0.into()), Standing::Stopped);
         assert_eq!(live(&|live| live["spec"]["paused"] = true.into()), Standing::Stopped);
-        assert_eq!((live(&speaks("0")), live(&speaks("2"))), (Standing::Older, Standing::Newer));
+        assert_eq!((live(&speaks("1")), live(&speaks("3"))), (Standing::Older, Standing::Newer));
     }
 }

@@ -4,7 +4,8 @@
 //! * `spec`: its objects, as functions of its settings. `files` has what runs in its pod.
 //! * `install`: makes sure of it, and finds its pod.
 //! * `session`: what a client and the service say to each other.
-//! * `upload`: one build's context, from here to its pod.
+//! * `upload`: one build's context, from here to its pod; `trouble`: what it means that this has ended early.
+//! * `handover`: what shows the build's pod that it gets what we have, whoever may write to the service.
 //! * `key`: what the client and the build's pod know, and nobody else.
 //! * `indexes`: what this machine knows of what the service has.
 
@@ -12,14 +13,17 @@ use garden_cluster::{
     Cluster, DeploymentWords, ManagedDeployment, RegistryCredentials, Remedies, VolumeWords,
 };
 
+mod handover;
 mod indexes;
 mod install;
 mod key;
+mod patient;
 mod session;
 mod spec;
+mod trouble;
 mod upload;
 
-pub(crate) use indexes::IndexCache;
+pub(crate) use install::Found;
 pub(crate) use key::Key;
 pub(crate) use spec::{ServiceSettings, claim, deployment};
 pub(crate) use upload::{Announced, Stage, Upload};

@@ -3,16 +3,20 @@
 //!
 //! | we say | it says |
 //! |---|---|
-//! | `announce NAME BYTES`, the script `deliver.sh` | `announced` |
+//! | `announce NAME BYTES`, the script `deliver.sh` | `announced` or `full` |
 //! | `inventory` | `pack NAME BYTES` for each pack, `end` |
 //! | `index PACK` | `index BYTES` and the index; or `gone PACK` |
 //! | `store KIB`, `chunk BYTES` and the chunk any number of times, `end`, `sum PACK BYTES INDEXBYTES` and the index | `stored PACK`, `full` or `broken` |
-//! | `rope LINES`, as many lines `PACK OFFSET LENGTH` | `going`, then `ready DIGEST BYTES`; or `gone PACK` |
-//! | `tail NAME PROOF BYTES` and the tail | nothing |
+//! | `rope LINES`, as many lines `PACK OFFSET LENGTH` | `going`, `gone PACK` or `full` |
+//! | `hand-over STARTBYTES ENDBYTES`, what the pod is given before the ranges, what it is given after them | nothing, or `full` |
+//! | `sum` | `sum DIGEST` of all ranges |
 //! | `join DIGEST BYTES INDEXBYTES` and an index | `stored DIGEST`, `full` or `broken` |
 //! | `ping` | `pong` |
 //!
-//! From `going` on, what happens to the pod's connections is told between the answers: `pulling`, `delivered`, `mismatch`.
+//! From `going` on, what happens to the pod's connection is told between the answers: `pulling`, `delivered`.
+//!
+//! Whoever may run commands in the service's pod can answer anything. So answers are bounded, and none is evidence of what a pack
+//! holds: that is between us and the build's pod (`handover`).
 //!
 //! Everything is counted, as the end of the input cannot be relied on: the older protocol of commands in pods cannot close
 //! it alone.
@@ -30,6 +34,7 @@ use tokio::io::{
 };
 use tokio::time::{sleep, timeout};
 
+use super::patient::Patient;
 use crate::spec::SHELL;
 
 /// What runs in the service's pod, and what it runs for each connection of the build's pod.
@@ -45,11 +50,21 @@ const CHUNK: usize = 1 << 20;
 /// The longest line that is read. None of the script's is nearly that long.
 const LONGEST_LINE: u64 = 4096;
 
-/// The longest index that is read, in bytes: that of a pack with millions of files.
-const LONGEST_INDEX: u64 = 1 << 30;
+/// How long all indexes that are kept may be, in bytes: those of packs with millions of files. Of more, packs are as if they were not
+/// there.
+const LONGEST_INDEXES: u64 = 1 << 28;
+
+/// How many packs are listened to. The script keeps fewer.
+const MOST_PACKS: usize = 2000;
+
+/// How many events are kept while an answer is waited for. There are two.
+const MOST_EVENTS: usize = 8;
 
 /// How long an answer may take that needs no more than a look.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take nothing of what is sent.
+const STALLED_AFTER: Duration = Duration::from_secs(120);
 
 /// How much is digested in a second at least, for answers that come after that.
 const SLOWEST_BYTES: u64 = 10 << 20;
@@ -85,28 +100,26 @@ type Result<T> = std::result::Result<T, SessionError>;
 /// What the service says to a list of ranges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum RopeAnswer {
-    /// It has all, and gives it to the pod.
+    /// It has all.
     Going,
     /// This pack is not there any more.
     Gone(Digest),
 }
 
-/// What happened to the pod's connections.
+/// What happened to the pod's connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum PodEvent {
     /// The pod takes the context.
     Pulling,
-    /// The pod has all of it, and was given the end.
+    /// The pod was given all of it.
     Delivered,
-    /// What the pod has is not what was sent.
-    Mismatch,
 }
 
 /// A conversation, over the input and output of the command [`command`].
 #[derive(Debug)]
 pub(crate) struct Session<S> {
     input: BufReader<ReadHalf<S>>,
-    output: WriteHalf<S>,
+    output: Patient<WriteHalf<S>>,
     /// Events that came while an answer was waited for.
     events: Vec<PodEvent>,
 }
@@ -124,7 +137,11 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
 
     async fn begin_with(stream: S, name: &str, session: &str, deliver: &str) -> Result<Self> {
         let (input, output) = tokio::io::split(stream);
-        let mut this = Self { input: BufReader::new(input), output, events: Vec::new() };
+        let mut this = Self {
+            input: BufReader::new(input),
+            output: Patient::new(output, STALLED_AFTER),
+            events: Vec::new(),
+        };
         let announce = format!("announce {name} {}\n", deliver.len());
         for part in [session, &announce, deliver] {
             this.output.write_all(part.as_bytes()).await?;
@@ -132,6 +149,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         this.output.flush().await?;
         match this.answer(PATIENCE).await?.as_str() {
             "announced" => Ok(this),
+            "full" => Err(SessionError::Full),
             other => Err(SessionError::Unexpected(other.to_owned())),
         }
     }
@@ -143,7 +161,9 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         loop {
             let line = self.answer(PATIENCE).await?;
             match line.split(' ').collect::<Vec<_>>()[..] {
-                ["pack", pack, bytes] => packs.push((digest(pack, &line)?, number(bytes, &line)?)),
+                ["pack", pack, bytes] if packs.len() < MOST_PACKS => {
+                    packs.push((digest(pack, &line)?, number(bytes, &line)?));
+                }
                 ["end"] => return Ok(packs),
                 _ => return Err(SessionError::Unexpected(line)),
             }
@@ -156,10 +176,19 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         let questions: Vec<String> = packs.iter().map(|pack| format!("index {}\n", pack.hex())).collect();
         self.say(&questions.concat()).await?;
         let mut indexes = Vec::with_capacity(packs.len());
+        let mut room = LONGEST_INDEXES;
         for _ in packs {
             let line = self.answer(PATIENCE).await?;
             indexes.push(match line.split(' ').collect::<Vec<_>>()[..] {
-                ["index", bytes] => Some(self.bytes(number(bytes, &line)?).await?),
+                ["index", bytes] => {
+                    let bytes = number(bytes, &line)?;
+                    if bytes > LONGEST_INDEXES {
+                        return Err(SessionError::Unexpected(line));
+                    }
+                    let index = self.bytes(bytes).await?;
+                    room = room.saturating_sub(bytes);
+                    (room > 0).then_some(index)
+                }
                 ["gone", _] => None,
                 _ => return Err(SessionError::Unexpected(line)),
             });
@@ -192,7 +221,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             send_chunk(output, &mut waiting, &mut length).await?;
             on_sent();
             let (name, index) = finished().await.map_err(SessionError::Ours)?;
-            let bytes = index.to_bytes();
+            let bytes = index.to_bytes(&name);
             let sum = format!("end\nsum {} {} {}\n", name.hex(), index.pack_size(), bytes.len());
             output.write_all(sum.as_bytes()).await?;
             output.write_all(&bytes).await?;
@@ -208,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         self.stored(name, patience_for(most)).await
     }
 
-    /// Asks for the context that `rope` is the list of, without its tail.
+    /// Asks for the context that `rope` is the list of.
     pub(crate) async fn rope(&mut self, rope: &[PackRange]) -> Result<RopeAnswer> {
         let bytes = rope.iter().map(|range| range.length).sum();
         let line = |range: &PackRange| format!("{} {} {}\n", range.pack.hex(), range.offset, range.length);
@@ -219,40 +248,33 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
         match line.split(' ').collect::<Vec<_>>()[..] {
             ["going"] => Ok(RopeAnswer::Going),
             ["gone", pack] => Ok(RopeAnswer::Gone(digest(pack, &line)?)),
+            ["full"] => Err(SessionError::Full),
             _ => Err(SessionError::Unexpected(line)),
         }
     }
 
-    /// Waits until the service knows the digest of the context, and returns it. `bytes` is the context's size; the pod may
-    /// come for it meanwhile, which `on_event` hears.
-    pub(crate) async fn ready(&mut self, bytes: u64, mut on_event: impl FnMut(PodEvent)) -> Result<Digest> {
-        let patience = patience_for(bytes);
-        let line = loop {
-            let line = timeout(patience, read_line(&mut self.input)).await;
-            let line = line.map_err(|_| SessionError::Silent(patience))??;
-            match event(&line) {
-                Some(event) => on_event(event),
-                None => break line,
-            }
-        };
+    /// Has the pod given `start`, what was asked for, and `end`.
+    pub(crate) async fn hand_over(&mut self, start: &[u8], end: &[u8]) -> Result<()> {
+        let announced = format!("hand-over {} {}\n", start.len(), end.len());
+        for part in [announced.as_bytes(), start, end] {
+            self.output.write_all(part).await?;
+        }
+        Ok(self.output.flush().await?)
+    }
+
+    /// Returns what the service says is the digest of all that was asked for, which is so many bytes.
+    pub(crate) async fn sum(&mut self, bytes: u64) -> Result<Digest> {
+        self.say("sum\n").await?;
+        let line = self.answer(patience_for(bytes)).await?;
         match line.split(' ').collect::<Vec<_>>()[..] {
-            ["ready", sum, total] if number(total, &line)? == bytes => digest(sum, &line),
+            ["sum", sum] => digest(sum, &line),
             _ => Err(SessionError::Unexpected(line)),
         }
-    }
-
-    /// Sends the end of the context, for who knows `name`; `proof` shows them that it is the right one.
-    pub(crate) async fn tail(&mut self, name: &str, proof: &str, tail: &[u8]) -> Result<()> {
-        let announced = format!("tail {name} {proof} {}\n", tail.len());
-        self.output.write_all(announced.as_bytes()).await?;
-        self.output.write_all(tail).await?;
-        self.output.flush().await?;
-        Ok(())
     }
 
     /// Has the context, whose digest is `sum`, stored as one pack with this `index`.
     pub(crate) async fn join(&mut self, sum: Digest, index: &PackIndex) -> Result<()> {
-        let bytes = index.to_bytes();
+        let bytes = index.to_bytes(&sum);
         let announced = format!("join {} {} {}\n", sum.hex(), index.pack_size(), bytes.len());
         self.output.write_all(announced.as_bytes()).await?;
         self.output.write_all(&bytes).await?;
@@ -274,6 +296,7 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             match event(&line) {
                 Some(event) => return Ok(event),
                 None if line == "pong" => {}
+                None if line == "full" => return Err(SessionError::Full),
                 None => return Err(SessionError::Unexpected(line)),
             }
         }
@@ -300,17 +323,14 @@ impl<S: AsyncRead + AsyncWrite> Session<S> {
             let line = timeout(patience, read_line(&mut self.input)).await;
             let line = line.map_err(|_| SessionError::Silent(patience))??;
             match event(&line) {
-                Some(event) => self.events.push(event),
+                Some(event) if self.events.len() < MOST_EVENTS => self.events.push(event),
                 None if line == "pong" => {}
-                None => return Ok(line),
+                _ => return Ok(line),
             }
         }
     }
 
     async fn bytes(&mut self, length: u64) -> Result<Vec<u8>> {
-        if length > LONGEST_INDEX {
-            return Err(SessionError::Unexpected(format!("index {length}")));
-        }
         let mut bytes = Vec::new();
         let mut input = (&mut self.input).take(length);
         let reading = timeout(patience_for(length), input.read_to_end(&mut bytes)).await;
@@ -364,7 +384,6 @@ fn event(line: &str) -> Option<PodEvent> {
     match line {
         "pulling" => Some(PodEvent::Pulling),
         "delivered" => Some(PodEvent::Delivered),
-        "mismatch" => Some(PodEvent::Mismatch),
         _ => None,
     }
 }

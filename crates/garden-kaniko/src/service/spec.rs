@@ -25,7 +25,7 @@ use crate::spec::SHELL;
 pub(crate) const PROTOCOL: &str = "garden-build/context-protocol";
 
 /// The protocol that this version speaks.
-pub(crate) const PROTOCOL_VERSION: u32 = 1;
+pub(crate) const PROTOCOL_VERSION: u32 = 2;
 
 /// What the container does, and what it does for each connection.
 const SERVE: &str = include_str!("files/serve.sh");

@@ -1,18 +1,23 @@
 //! One build's context, from here to its pod by way of the context service.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::pack::{Assembly, KnownPacks, PackIndex, PackRange, Plan};
 use garden_build_core::context::{Context, byte_stream};
 use garden_build_core::{Digest, Error, ErrorKind, Event, EventSink, Result, Step, Stream};
-use garden_cluster::{Cause, ClusterError, DaemonPod, Diagnosis, PodStream, last_words};
+use garden_cluster::{ClusterError, DaemonPod, PodStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::indexes::{IndexCache, Known};
 use super::session::{self, PodEvent, RopeAnswer, Session, SessionError};
-use super::{ContextService, IndexCache, Key};
+use super::trouble::explain;
+use super::{ContextService, Found, Key, handover};
 use crate::delivery::Delivery;
 
 /// How often packs that vanish while they are counted on are made up for.
@@ -41,6 +46,7 @@ pub(crate) struct Announced {
     pod: DaemonPod,
     session: Session<PodStream>,
     key: Key,
+    cache: IndexCache,
 }
 
 /// A context on its way.
@@ -49,11 +55,15 @@ pub(crate) struct Upload {
     /// Until it has ended.
     task: Option<AbortOnDropHandle<Result<()>>>,
     stage: watch::Receiver<Stage>,
+    cache: IndexCache,
+    /// The packs that the context is made of, once they are known.
+    packs: Arc<OnceLock<BTreeSet<Digest>>>,
 }
 
 impl ContextService {
-    /// Announces the pod that will ask with `key`, to the service in `pod`.
-    pub(crate) async fn announce(&self, pod: DaemonPod, key: Key) -> Result<Announced> {
+    /// Announces the pod that will ask with `key`, to the service that was `found`.
+    pub(crate) async fn announce(&self, found: Found, key: Key) -> Result<Announced> {
+        let (pod, cache) = (found.pod, IndexCache::of_service(&found.uid));
         let command = session::command();
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         let begun = async {
@@ -62,11 +72,11 @@ impl ContextService {
             Ok::<_, ClusterError>(Session::begin(stream, &key.pull_name()).await)
         };
         match begun.await {
-            Ok(Ok(session)) => Ok(Announced { service: self.clone(), pod, session, key }),
+            Ok(Ok(session)) => Ok(Announced { service: self.clone(), pod, session, key, cache }),
             Ok(Err(error)) => Err(explain(self, &pod, error).await),
             // It was just deleted or is being replaced.
             Err(error) if error.code() == Some(404) => {
-                Err(explain(self, &pod, SessionError::Broken(std::io::Error::other(error))).await)
+                Err(explain(self, &pod, SessionError::Broken(io::Error::other(error))).await)
             }
             Err(error) => Err(error.into()),
         }
@@ -77,16 +87,17 @@ impl Announced {
     /// Sends what the service lacks of `context`, and follows it until the pod has it.
     pub(crate) fn send(self, context: Context, events: EventSink) -> Upload {
         let (sender, stage) = watch::channel(Stage::Sending);
+        let (cache, packs) = (self.cache.clone(), Arc::new(OnceLock::new()));
+        let counted_on = Arc::clone(&packs);
         let task = tokio::spawn(async move {
-            let Self { service, pod, session, key } = self;
-            let sending =
-                Sending { session, context, key: &key, cache: IndexCache::of_user(), stage: sender };
+            let Self { service, pod, session, key, cache } = self;
+            let sending = Sending { session, context, key: &key, cache, packs: counted_on, stage: sender };
             match Box::pin(sending.run(&events)).await {
                 Ok(()) => Ok(()),
                 Err(error) => Err(explain(&service, &pod, error).await),
             }
         });
-        Upload { task: Some(AbortOnDropHandle::new(task)), stage }
+        Upload { task: Some(AbortOnDropHandle::new(task)), stage, cache, packs }
     }
 }
 
@@ -117,6 +128,11 @@ impl Upload {
     pub(crate) fn stage(&self) -> watch::Receiver<Stage> {
         self.stage.clone()
     }
+
+    /// Has the packs that the context was made of not used again, as one of them was not what it should be.
+    pub(crate) fn distrust(&self) {
+        self.packs.get().into_iter().flatten().for_each(|pack| self.cache.distrust(pack));
+    }
 }
 
 struct Sending<'a> {
@@ -124,6 +140,7 @@ struct Sending<'a> {
     context: Context,
     key: &'a Key,
     cache: IndexCache,
+    packs: Arc<OnceLock<BTreeSet<Digest>>>,
     stage: watch::Sender<Stage>,
 }
 
@@ -137,16 +154,18 @@ impl Sending<'_> {
             Ok(_) => step.done(),
             Err(error) => step.failed(error.to_string()),
         }
-        let assembly = sent?;
-        let sum = self.hand_over(&assembly, events).await?;
+        let (plan, assembly) = sent?;
+        // Nobody else is asked for the context of this build.
+        let _ = self.packs.set(assembly.rope.iter().map(|range| range.pack).collect());
+        self.hand_over(plan, &assembly, events).await?;
         if assembly.rope.len() > LONGEST_ROPE {
-            self.join(sum, &assembly.index).await;
+            self.join(&assembly).await;
         }
         Ok(())
     }
 
     /// Sees to it that the service has all of the context.
-    async fn send(&mut self, step: &Step) -> std::result::Result<Assembly, SessionError> {
+    async fn send(&mut self, step: &Step) -> std::result::Result<(Arc<Plan>, Assembly), SessionError> {
         let mut known = self.known().await?;
         let mut plans = 0;
         loop {
@@ -154,24 +173,24 @@ impl Sending<'_> {
             let planned = blocking(move || {
                 let plan = Plan::of(&context, &known);
                 let assembly = plan.assembly();
-                (plan, assembly, known)
+                (Arc::new(plan), assembly, known)
             });
             let (plan, assembly, still_known) = planned.await?;
             known = still_known;
             let assembly = match assembly {
                 Some(assembly) => assembly,
-                None => self.store(plan, step).await?,
+                None => self.store(Arc::clone(&plan), step).await?,
             };
             if let Some(pack) = &assembly.new_pack {
                 let size = pack.index.pack_size();
                 step.log(Stream::Builder, format!("sent {size} bytes"));
                 // Its size is that of its own index.
-                let _ = known.add(pack.name, size, pack.index.clone());
-                self.cache.put(&pack.name, &pack.index.to_bytes());
+                let _ = known.add(pack.name, size, pack.index.clone(), Some(pack.segments.clone()));
+                self.cache.put_own(pack);
             }
             plans += 1;
             match self.session.rope(&assembly.rope).await? {
-                RopeAnswer::Going => return Ok(assembly),
+                RopeAnswer::Going => return Ok((plan, assembly)),
                 RopeAnswer::Gone(pack) if plans < MOST_PLANS => known.forget(&pack),
                 RopeAnswer::Gone(pack) => {
                     return Err(SessionError::Unexpected(format!("gone {}", pack.hex())));
@@ -189,8 +208,12 @@ impl Sending<'_> {
             let mut known = KnownPacks::new();
             let mut unknown = Vec::new();
             for (pack, size) in packs {
-                let index = cache.get(&pack);
-                if index.is_none_or(|index| known.add(pack, size, index).is_err()) {
+                let is_settled = match cache.get(&pack) {
+                    Known::Distrusted => true,
+                    Known::Pack(index, segments) => known.add(pack, size, index, segments).is_ok(),
+                    Known::Nothing => false,
+                };
+                if !is_settled {
                     unknown.push((pack, size));
                 }
             }
@@ -201,8 +224,9 @@ impl Sending<'_> {
         let indexes = self.session.indexes(&names).await?;
         for ((pack, size), bytes) in unknown.into_iter().zip(indexes) {
             let Some(bytes) = bytes else { continue };
-            match PackIndex::parse(&bytes).and_then(|index| known.add(pack, size, index)) {
-                Ok(()) => self.cache.put(&pack, &bytes),
+            let index = PackIndex::parse(&bytes, &pack);
+            match index.and_then(|index| known.add(pack, size, index.clone(), None).map(|()| index)) {
+                Ok(index) => self.cache.put(&pack, &index),
                 // It is as if the pack were not there; it goes when nobody has used it for long.
                 Err(error) => tracing::debug!(%error, %pack, "an index of the context service is not used"),
             }
@@ -211,7 +235,7 @@ impl Sending<'_> {
     }
 
     /// Sends what the service lacks.
-    async fn store(&mut self, plan: Plan, step: &Step) -> std::result::Result<Assembly, SessionError> {
+    async fn store(&mut self, plan: Arc<Plan>, step: &Step) -> std::result::Result<Assembly, SessionError> {
         let missing = plan.missing_bytes();
         let read = Arc::new(AtomicU64::new(0));
         let (sender, assembled) = oneshot::channel();
@@ -240,12 +264,23 @@ impl Sending<'_> {
         result.ok_or_else(|| SessionError::Unexpected("stored".to_owned()))
     }
 
-    /// Gives the end of the context to the pod that has the rest of it.
+    /// Lets the pod have the context, and the means to see that it is that.
     async fn hand_over(
         &mut self,
+        plan: Arc<Plan>,
         assembly: &Assembly,
         events: &EventSink,
-    ) -> std::result::Result<Digest, SessionError> {
+    ) -> std::result::Result<(), SessionError> {
+        let parts = assembly.parts.clone();
+        let given_up = CancellationToken::new();
+        let _guard = given_up.clone().drop_guard();
+        // Reads what nobody here has compressed; the pod has not come yet, as a rule.
+        let proofs = blocking(move || plan.prove(&parts, &|| given_up.is_cancelled())).await?;
+        let proofs = proofs.map_err(|error| SessionError::Ours(error.into()))?;
+        let end = Delivery::of(&self.context).tail().map_err(SessionError::Ours)?;
+        let parts = assembly.parts.iter().map(|part| part.length).zip(proofs);
+        let start = handover::start(self.key, parts, &end);
+        self.session.hand_over(&start, &end).await?;
         let told = |line: &str| {
             events.emit(Event::Log { step: None, stream: Stream::Builder, line: line.to_owned() });
         };
@@ -254,11 +289,6 @@ impl Sending<'_> {
             told("the pod fetches the build context");
             stage.send_replace(Stage::Pulling);
         };
-        // It does not give the pod anything else as long as it is not ready.
-        let received = self.session.ready(length(&assembly.rope), |_| pulling()).await?;
-        let tail = Delivery::of(&self.context).tail().map_err(SessionError::Ours)?;
-        let (name, proof) = (self.key.tail_name(received), self.key.proof_of_tail(received, &tail));
-        self.session.tail(&name, &proof, &tail).await?;
         self.stage.send_modify(|stage| *stage = Stage::Waiting.max(*stage));
         loop {
             match self.session.event().await? {
@@ -266,17 +296,23 @@ impl Sending<'_> {
                 PodEvent::Delivered => {
                     told("the pod has the build context");
                     self.stage.send_replace(Stage::Delivered);
-                    return Ok(received);
+                    return Ok(());
                 }
-                PodEvent::Mismatch => return Err(SessionError::Damaged),
             }
         }
     }
 
     /// Shortens the ropes of the builds that come. If it fails, they are as long as this one.
-    async fn join(&mut self, sum: Digest, index: &PackIndex) {
-        match self.session.join(sum, index).await {
-            Ok(()) => self.cache.put(&sum, &index.to_bytes()),
+    ///
+    /// What comes of it is the service's word: to later builds it is as a pack that another client has sent.
+    async fn join(&mut self, assembly: &Assembly) {
+        let joined = async {
+            let sum = self.session.sum(length(&assembly.rope)).await?;
+            self.session.join(sum, &assembly.index).await?;
+            Ok::<_, SessionError>(sum)
+        };
+        match joined.await {
+            Ok(sum) => self.cache.put(&sum, &assembly.index),
             Err(error) => tracing::debug!(%error, "the parts of a context were not joined"),
         }
     }
@@ -294,86 +330,4 @@ async fn blocking<T: Send + 'static>(
             Error::new(ErrorKind::Unexpected, "a thread of the build ended early").with_source(error);
         SessionError::Ours(broken)
     })
-}
-
-/// Says what it means that the conversation with the service in `pod` has ended early.
-async fn explain(service: &ContextService, pod: &DaemonPod, error: SessionError) -> Error {
-    let namespace = service.namespace();
-    let who = format!("the context service, Pod {namespace}/{}", pod.name);
-    match error {
-        SessionError::Ours(error) => error,
-        SessionError::Full => Error::new(
-            ErrorKind::BuilderStart,
-            format!("the build context does not fit into the volume of {who}, even without those that no build uses"),
-        )
-        .with_hint(
-            "set `storage.sync.size` to more and run `Builder::init`; without `storage.sync`, it is the disk of its node \
-             that is full. Or leave out of the context what no step needs, by `.dockerignore`",
-        ),
-        SessionError::Damaged => Error::new(
-            ErrorKind::BuilderLost,
-            format!("the build context was damaged on its way through {who}"),
-        )
-        .with_hint("build again")
-        .retryable(),
-        SessionError::Broken(_) | SessionError::Silent(_) | SessionError::Unexpected(_) => {
-            if let Some(diagnosis) = last_words(service.managed().lost(pod)).await {
-                return lost(diagnosis);
-            }
-            // A connection that broke is made again, and the build with it. One that is silent may stay so.
-            let broke = matches!(error, SessionError::Broken(_));
-            let kind = if broke { ErrorKind::BuilderLost } else { ErrorKind::Unreachable };
-            Error::new(kind, format!("the conversation with {who} broke off: {error}"))
-                .with_hint("the connection to the cluster broke; build again")
-                .retryable()
-        }
-    }
-}
-
-/// Says what the end of the service means for the build. It is not the build that took too much memory: another service
-/// comes in its place, to which the context is sent again.
-fn lost(end: Diagnosis) -> Error {
-    match end.cause {
-        Cause::OutOfMemory => Diagnosis { kind: ErrorKind::BuilderLost, ..end.retryable() }.into(),
-        _ => end.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::Pod;
-    use serde_json::{Value, json};
-
-    use super::super::WORDS;
-    use super::*;
-
-    fn end(status: &Value) -> Error {
-        let metadata = json!({ "name": "garden-util-1", "namespace": "demo", "uid": "uid" });
-        let pod: Pod =
-            serde_json::from_value(json!({ "metadata": metadata, "status": status })).expect("a pod");
-        lost(WORDS.death(&pod, "containerd://1").expect("dead"))
-    }
-
-    #[test]
-    fn a_service_that_ran_out_of_memory_is_made_up_for_and_its_own_memory_is_the_remedy() {
-        let error = end(&json!({ "phase": "Running", "containerStatuses": [{
-            "name": WORDS.container, "image": "", "imageID": "", "ready": false, "restartCount": 0,
-            "containerID": "containerd://1", "state": { "terminated": { "exitCode": 137, "reason": "OOMKilled" } },
-        }] }));
-        assert_eq!(*error.kind(), ErrorKind::BuilderLost, "a build with this end begins again");
-        assert!(error.is_retryable() && error.message().contains("ran out of memory"), "{error}");
-        let hint = error.hint().expect("a hint");
-        assert!(
-            hint.contains("resources.util.limits.memory") && !hint.contains("resources.builder"),
-            "{hint}"
-        );
-    }
-
-    #[test]
-    fn an_evicted_service_is_made_up_for_and_its_own_requests_are_the_remedy() {
-        let error = end(&json!({ "phase": "Failed", "reason": "Evicted", "message": "low on disk" }));
-        assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Evicted, true));
-        let hint = error.hint().expect("a hint");
-        assert!(hint.contains("resources.util.requests") && !hint.contains("resources.builder"), "{hint}");
-    }
 }

@@ -39,8 +39,8 @@ pub(crate) enum Turn {
     Nonsense,
     /// The pod never comes.
     NotFetched,
-    /// The pod got something else.
-    Mismatch,
+    /// The pod is given something else, and says so.
+    Altered,
 }
 
 /// The service's container.
@@ -97,23 +97,18 @@ async fn converse(process: Process, turn: Turn, delivered: &watch::Sender<bool>)
                 }
             }
             ["rope", lines] => {
-                let mut total = 0;
                 for _ in 0..number(lines) {
-                    let mut range = String::new();
-                    input.read_line(&mut range).await?;
-                    total += range.split_whitespace().last().map_or(0, number);
+                    input.read_line(&mut String::new()).await?;
                 }
-                format!("going\nready {:064x} {total}\n", 1)
+                "going\n".to_owned()
             }
-            ["tail", _, _, bytes] => {
-                take(&mut input, number(bytes)).await?;
-                match turn {
-                    Turn::NotFetched => String::new(),
-                    Turn::Mismatch => "pulling\nmismatch\n".to_owned(),
-                    _ => {
-                        delivered.send_replace(true);
-                        "pulling\ndelivered\n".to_owned()
-                    }
+            ["hand-over", start, end] => {
+                take(&mut input, number(start) + number(end)).await?;
+                if turn == Turn::NotFetched {
+                    String::new()
+                } else {
+                    delivered.send_replace(true);
+                    "pulling\ndelivered\n".to_owned()
                 }
             }
             ["ping"] => "pong\n".to_owned(),
@@ -160,7 +155,13 @@ pub(crate) fn cluster(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + '
             } else if delivered.wait_for(|it| *it).await.is_ok() {
                 let minutes = if turn == Turn::LongBuild { 50 } else { 0 };
                 sleep(Duration::from_secs(60 * minutes + 1)).await;
-                succeed(&pod);
+                if turn == Turn::Altered {
+                    let reason = "part 1 is not what the client has";
+                    pod.say(CONTAINER, &format!("garden-build: the build context was altered: {reason}"));
+                    pod.exit(CONTAINER, 1, "");
+                } else {
+                    succeed(&pod);
+                }
             }
         }
     });
@@ -205,7 +206,7 @@ async fn whatever_becomes_of_the_upload_is_named_and_nothing_is_left() {
         (Turn::Broken, ErrorKind::BuilderLost, "damaged", 20),
         (Turn::Nonsense, ErrorKind::Unreachable, "elephants", 20),
         (Turn::NotFetched, ErrorKind::Unreachable, "has not reached", 60),
-        (Turn::Mismatch, ErrorKind::BuilderLost, "damaged", 20),
+        (Turn::Altered, ErrorKind::BuilderLost, "part 1 is not what the client has", 20),
     ] {
         let site = site(turn);
         let started = Instant::now();
@@ -237,7 +238,7 @@ fn change(pod: &FakePod, change: Change) {
 
 #[tokio::test(start_paused = true)]
 async fn a_service_that_somebody_takes_over_while_it_starts_is_named_at_once() {
-    let newer: Change = |it| it["metadata"]["annotations"]["garden-build/context-protocol"] = "2".into();
+    let newer: Change = |it| it["metadata"]["annotations"]["garden-build/context-protocol"] = "3".into();
     let foreign: Change = |it| it["metadata"]["labels"][MANAGED_BY_LABEL] = "Helm".into();
     for (take_over, kind, message) in [
         (newer, ErrorKind::Unsupported, "made by a newer version"),

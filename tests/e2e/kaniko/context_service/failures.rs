@@ -42,7 +42,7 @@ pub(crate) async fn in_service(project: &Project, command: &str) -> String {
 pub(crate) async fn assert_idle(project: &Project) {
     let started = Instant::now();
     loop {
-        let found = "cd /garden; ls -A run/announced run/claimed run/finished run/sessions run/uses | grep -v ':$' | grep .; \
+        let found = "cd /garden; ls -A run/announced run/claimed run/sessions run/uses | grep -v ':$' | grep .; \
                      ls -A packs/v1 | grep '^[.]'";
         let left = in_service(project, found).await;
         if left.is_empty() {

@@ -71,7 +71,7 @@ fn a_file_of_which_only_the_beginning_is_missing_is_verified_to_its_end() {
     let mut end = PackIndex::default();
     end.extend(&whole, 5..whole.piece_count());
     let mut service = Service::default();
-    service.store(pack[usize::try_from(whole.offset(5)).expect("in memory")..].to_vec(), &end);
+    service.store(pack[usize::try_from(whole.offset(5)).expect("in memory")..].to_vec(), &end, None);
     project.write("large", &[&bytes[..bytes.len() - 1], &[!bytes[bytes.len() - 1]]].concat());
     let result = Plan::of(&context, &service.known).write(io::sink(), &|| false, &mut |_| {});
     assert!(matches!(result, Err(ContextError::Changed(changed)) if changed == "large"));

@@ -2,6 +2,7 @@
 
 mod edits;
 mod failures;
+mod proofs;
 mod slow_output;
 
 use std::collections::HashMap;
@@ -54,6 +55,8 @@ impl Project {
 struct Service {
     packs: HashMap<Digest, Vec<u8>>,
     known: KnownPacks,
+    /// Whether each delivery is by another client, which has written nothing of what is there.
+    has_many_clients: bool,
 }
 
 /// What a delivery came to.
@@ -73,17 +76,20 @@ impl Service {
         };
         if let Some(pack) = &assembly.new_pack {
             assert_eq!(pack.name, Digest::of(&sent));
-            self.store(sent.clone(), &pack.index);
+            let segments = (!self.has_many_clients).then(|| pack.segments.clone());
+            self.store(sent.clone(), &pack.index, segments);
         }
         let stream: Vec<u8> = assembly.rope.iter().flat_map(|range| self.range(range)).copied().collect();
         assert_eq!(assembly.index.pack_size(), stream.len() as u64);
+        let proofs = plan.prove(&assembly.parts, &|| false).expect("proven");
+        assert_eq!(first_disproved(&stream, &assembly.parts, &proofs), None);
         Delivery { sent: sent.len(), ranges: assembly.rope.len(), index: assembly.index, stream }
     }
 
-    fn store(&mut self, bytes: Vec<u8>, index: &PackIndex) {
+    fn store(&mut self, bytes: Vec<u8>, index: &PackIndex, segments: Option<Segments>) {
         let name = Digest::of(&bytes);
-        let index = PackIndex::parse(&index.to_bytes()).expect("an index");
-        self.known.add(name, bytes.len() as u64, index).expect("of this pack");
+        let index = PackIndex::parse(&index.to_bytes(&name), &name).expect("an index");
+        self.known.add(name, bytes.len() as u64, index, segments).expect("of this pack");
         self.packs.insert(name, bytes);
     }
 
@@ -104,6 +110,23 @@ fn write(plan: &Plan) -> (Vec<u8>, Assembly) {
     let assembly = plan.write(&mut pack, &|| false, &mut |bytes| progress = bytes).expect("written");
     assert_eq!(progress, plan.missing_bytes());
     (pack, assembly)
+}
+
+/// Does as the build's pod. Returns the number of the first part that is not what it should be.
+fn first_disproved(stream: &[u8], parts: &[Part], proofs: &[Proof]) -> Option<usize> {
+    assert_eq!(parts.len(), proofs.len());
+    let mut rest = stream;
+    let disproved = parts.iter().zip(proofs).position(|(part, proof)| {
+        let (bytes, after) = rest.split_at(usize::try_from(part.length).expect("in memory"));
+        assert!(!bytes.is_empty());
+        rest = after;
+        match proof {
+            Proof::Stored(digest) => Digest::of(bytes) != *digest,
+            Proof::Plain(digest) => Digest::of(&decompressed(bytes)) != *digest,
+        }
+    });
+    assert!(disproved.is_some() || rest.is_empty(), "all of the stream is proven");
+    disproved
 }
 
 /// The archive as it would be sent afresh, without its end.
@@ -203,7 +226,7 @@ fn of_a_large_file_only_the_blocks_that_are_missing_are_sent() {
     index.extend(&whole, 0..5);
     let known = usize::try_from(index.pack_size()).expect("in memory");
     let mut service = Service::default();
-    service.store(pack[..known].to_vec(), &index);
+    service.store(pack[..known].to_vec(), &index, None);
     let delivery = service.deliver(&context);
     assert_eq!((delivery.sent, delivery.ranges), (pack.len() - known, 2));
     assert!(decompressed(&delivery.stream) == archive(&context));

@@ -4,10 +4,10 @@
 #
 # $1: the service's address; $2: its port; the others: the executor's arguments
 #
-# The context goes through two connections. The first brings all but the end, which has the Dockerfile; who can name
-# the digest of that, and so has got all of it unchanged, is given the end by the second. What either side says to the
-# other it could not say without the build's key, and the key itself never leaves this container. Since the executor
-# cannot begin without the Dockerfile, nothing is built of a context that is not whole.
+# Nothing that the service says is believed: whoever may run commands in its pod can say it. What comes is a list, signed with
+# the build's key, of what each part of the context has to be, and then the parts. The executor is given a part when it was
+# seen to be that. The last one has the Dockerfile, and since the executor cannot begin without, nothing is built of a
+# context that is not whole. The key itself never leaves this container.
 
 set -u
 original_path=$PATH
@@ -18,13 +18,19 @@ shift 2
 read -r key < /kaniko/context-key/key || exit 1
 # The executor leaves all below /kaniko out of the image.
 pipe=/kaniko/context-pipe
-end=/kaniko/context-end
+list=/kaniko/context-parts
+part=/kaniko/context-part
 failed=/kaniko/context-failed
 said=/kaniko/context-said
 
 digest() {
     sum=$(sha256sum)
     echo "${sum%% *}"
+}
+
+# Takes exactly $1 bytes of the input.
+take() {
+    dd bs=65536 count="$1" iflag=count_bytes,fullblock 2> /dev/null
 }
 
 mkfifo "$pipe" || exit 1
@@ -35,7 +41,7 @@ executor=$!
 trap 'kill -9 $executor; exit 143' TERM
 
 # $1: "broke off" if the other side has ended the conversation, so that the client looks for the cause on its own side;
-# else "did not arrive"; $2: why
+# "was altered" if somebody has changed what the service gives; else "did not arrive"; $2: why
 fail() {
     echo "garden-build: the build context $1: $2" >&2
     : > "$failed"
@@ -47,24 +53,58 @@ fail_for_want_of_an_answer() {
     if [ -s "$said" ]; then
         fail "did not arrive" "$(cat "$said")"
     else
-        fail "broke off" "the context service at $address port $port closed the connection: it was lost, or what came was not what was sent"
+        fail "broke off" "the context service at $address port $port closed the connection: it was lost, or has nothing to give"
     fi
+}
+
+fail_for_want_of_room() {
+    fail "did not arrive" "this pod's disk has no room for it"
+}
+
+# Takes the list from the input: seven digits for its size, what proves it, and then itself.
+take_list() {
+    head=$(take 73)
+    [ -n "$head" ] || fail_for_want_of_an_answer
+    size=${head%% *}
+    case $size in *[!0-9]* | ????????*) fail "was altered" "it begins with what no client has sent" ;; esac
+    take "$size" > "$list" || fail_for_want_of_room
+    [ "$(stat -c %s "$list")" -eq "$size" ] || fail_for_want_of_an_answer
+    [ "${head##* }" = "$(printf 'parts %s %s' "$key" "$(digest < "$list")" | digest)" ] ||
+        fail "was altered" "the list of its parts is not the client's"
+}
+
+# Takes a part as the file $1. $2: its size; $3: what is digested, `stored` for its bytes and `plain` for what they are when
+# decompressed; $4: the digest; $5: its number
+take_part() {
+    take "$2" > "$1" || fail_for_want_of_room
+    [ "$(stat -c %s "$1")" -eq "$2" ] || fail_for_want_of_an_answer
+    case $3 in
+        stored) is=$(digest < "$1") ;;
+        plain) is=$(gunzip -c < "$1" 2> /dev/null | digest) ;;
+    esac
+    [ "$is" = "$4" ] || fail "was altered" "part $5 is not what the client has"
 }
 
 fetch() {
     # Held open, so that the executor does not take a pause for the end.
     exec 3> "$pipe"
     name=$(printf 'pull %s' "$key" | digest)
-    got=$(printf 'pull %s\n' "$name" | nc "$address" "$port" 2>> "$said" | tee "$pipe" | digest)
-    tail_name=$(printf 'tail %s %s' "$key" "$got" | digest)
-    printf 'tail %s %s\n' "$name" "$tail_name" | nc "$address" "$port" 2>> "$said" | {
-        read -r proof || fail_for_want_of_an_answer
-        cat > "$end"
-        of_end=$(digest < "$end")
-        [ "$proof" = "$(printf 'good %s %s %s' "$key" "$got" "$of_end" | digest)" ] ||
-            fail "broke off" "its end is not what was sent, or the service was lost"
-        # One that has no need of it any more has ended, and says itself why.
-        cat "$end" > "$pipe" 2> /dev/null
+    printf 'pull %s\n' "$name" | nc "$address" "$port" 2>> "$said" | {
+        take_list
+        number=0
+        giving=
+        while read -r size kind wanted <&4; do
+            number=$((number + 1))
+            # The executor reads one of the two while the next comes.
+            this=$part.$((number % 2))
+            take_part "$this" "$size" "$kind" "$wanted" "$number"
+            [ -z "$giving" ] || wait "$giving"
+            # An executor that has no need of it any more has ended, and says itself why.
+            cat "$this" >&3 2> /dev/null &
+            giving=$!
+        done 4< "$list"
+        wait "$giving"
+        rm -f "$list" "$part".*
     }
 }
 fetch &

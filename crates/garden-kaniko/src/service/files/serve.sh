@@ -11,7 +11,7 @@ set -u
 PATH=/busybox:$PATH
 cd /garden || exit 1
 
-mkdir -p run/announced run/claimed run/finished || exit 1
+mkdir -p run/announced run/claimed || exit 1
 printf '%s\n' "$2" > run/answer || exit 1
 
 # The first process of a container has no default action for SIGTERM. Nobody is told to wait for: a build that has

@@ -22,11 +22,11 @@ mine=run/sessions/$me
 upload=$store/.upload.$me
 # What has been looked at since this container began.
 checked=run/checked.$(start_of 1)
-mkdir -p "$store" "$checked" run/announced run/claimed run/finished run/sessions run/uses || exit 1
+mkdir -p "$store" "$checked" run/announced run/claimed run/sessions run/uses || exit 1
 
 remove() {
     if read -r name < "run/sessions/$1/name"; then
-        rm -f "run/announced/$name" "run/claimed/$name" "run/finished/$name"
+        rm -f "run/announced/$name" "run/claimed/$name"
     fi 2> /dev/null
     rm -rf "run/uses/$1" "run/sessions/$1" "$store/.upload.$1" "$store/.upload.$1.index" "$store/.dropped.$1".* 2> /dev/null
 }
@@ -51,13 +51,19 @@ for left in run/sessions/* run/uses/* "$store"/.upload.* "$store"/.dropped.*; do
 done
 
 mkdir -p "$mine" "run/uses/$me" || exit 1
-mkfifo "$mine/go" "$mine/ready" "$mine/events" || exit 1
+mkfifo "$mine/go" "$mine/events" || exit 1
 # Held open for both, which waits for nobody; as long as we live, who reads them waits.
-exec 6<> "$mine/go" 7<> "$mine/ready" 8<> "$mine/events"
+exec 6<> "$mine/go" 7<> "$mine/events"
 
 # Takes exactly $1 bytes of the input.
 take() {
     [ "$1" -eq 0 ] || dd bs=65536 count="$1" iflag=count_bytes,fullblock 2> /dev/null
+}
+
+# Keeps exactly $1 bytes of the input as the file $2. A full disk ends nothing here: they are taken to their end, so that what
+# comes after them is understood.
+keep_input() {
+    take "$1" | tee "$2" > /dev/null 2>&1 && [ "$(stat -c %s "$2")" = "$1" ]
 }
 
 # Names all packs, those used last first: when, bytes, name.
@@ -113,20 +119,25 @@ make_room() {
 # Takes a new pack: chunks, then its sum and size, and its index. $1: how many KiB it may have.
 receive() {
     make_room "$1"
-    # A full disk ends nothing here: what was sent is taken to its end, so that what comes after it is understood.
+    # A full disk ends nothing, as in keep_input.
     sum=$({
         while read -r word bytes && [ "$word" = chunk ]; do
             take "$bytes"
         done
     } | { tee "$upload" 2> /dev/null || : > "$mine/full"; } | sha256sum)
     read -r _ name bytes index || exit 1
-    take "$index" > "$upload.index" 2> /dev/null
-    if [ -e "$mine/full" ] || [ "$(stat -c %s "$upload.index")" != "$index" ]; then
-        rm -f "$upload" "$upload.index" "$mine/full"
-        echo full
+    keep_input "$index" "$upload.index" || : > "$mine/full"
+    if [ -e "$mine/full" ]; then
+        is_full
         return
     fi
     keep "${sum%% *}" "$name" "$bytes"
+}
+
+# Says that there is no room for the upload.
+is_full() {
+    rm -f "$upload" "$upload.index" "$mine/full"
+    echo full
 }
 
 # Gives the upload its place, if it is what it should be. $1: its sum; $2: its name; $3: its size
@@ -168,17 +179,18 @@ assemble() {
 # Takes the list of what the context is made of: $1 lines, each a pack, an offset and a length.
 rope() {
     lines=0
-    : > "$mine/rope"
+    full=
     while [ "$lines" -lt "$1" ]; do
         read -r line || exit 1
-        echo "$line"
+        echo "$line" || full=yes
         lines=$((lines + 1))
-    done > "$mine/rope"
-    total=0
+    done > "$mine/rope" 2> /dev/null
+    if [ -n "$full" ]; then
+        echo full
+        return
+    fi
     last=
-    whole=
     while read -r pack offset length; do
-        total=$((total + length))
         [ "$pack" = "$last" ] || : > "run/uses/$me/$pack"
         if [ "$pack" != "$last" ] && ! is_sound "$pack" ||
             [ "$(stat -c %s "$store/$pack.pack")" -lt $((offset + length)) ]; then
@@ -186,38 +198,31 @@ rope() {
             return
         fi
         last=$pack
-        if [ "$1" -eq 1 ] && [ "$offset" -eq 0 ] && [ "$(stat -c %s "$store/$pack.pack")" -eq "$length" ]; then
-            whole=$pack
-        fi
     done < "$mine/rope"
     # From here on, all answers are lines, so what happens to the pod's connections can be told between them. Whoever
     # tells it must not keep our pipes open.
-    (exec 4< "$mine/events" 6>&- 7>&- 8>&- && while read -r event <&4; do echo "$event"; done) < /dev/null &
+    (exec 4< "$mine/events" 6>&- 7>&- && while read -r event <&4; do echo "$event"; done) < /dev/null &
     echo going
-    echo go >&6
-    # The pod has begun to take it, and will show that it has the right one before it gets the end.
-    if [ -z "$whole" ]; then
-        whole=$(assemble | sha256sum)
-        whole=${whole%% *}
-    fi
-    echo "ready $whole $total"
 }
 
-# Takes the end of the context. $1: its name; $2: what proves it to the pod; $3: its size
-tail_of_context() {
-    echo "$2" > "$mine/proof"
-    take "$3" > "$mine/tail" || exit 1
-    echo "$1" >&7
+# Takes what the pod is given before and after the ranges, and lets it have all. $1, $2: their sizes
+hand_over() {
+    if keep_input "$1" "$mine/start" && keep_input "$2" "$mine/end"; then
+        echo go >&6
+    else
+        # The end may not have been taken. Nothing else can be done for this build.
+        echo full
+        exit 1
+    fi
 }
 
 # Stores the context in one pack, as it has too many parts. $1: its sum; $2: its size; $3: the size of its index
 join() {
-    take "$3" > "$upload.index" || exit 1
+    keep_input "$3" "$upload.index" || : > "$mine/full"
     make_room $(($2 / 1024))
     sum=$(assemble | { tee "$upload" 2> /dev/null || : > "$mine/full"; } | sha256sum)
     if [ -e "$mine/full" ]; then
-        rm -f "$upload" "$upload.index" "$mine/full"
-        echo full
+        is_full
         return
     fi
     keep "${sum%% *}" "$1" "$2"
@@ -227,9 +232,12 @@ while read -r word one two three; do
     case $word in
         announce)
             # What gives the pod its context comes with its name: deliver.sh.
-            take "$two" > "$mine/deliver" && echo "$one" > "$mine/name" || exit 1
-            echo "$me" > "$mine/announced" && mv "$mine/announced" "run/announced/$one" || exit 1
-            echo announced
+            if keep_input "$two" "$mine/deliver" && echo "$one" > "$mine/name" && echo "$me" > "$mine/announced"; then
+                mv "$mine/announced" "run/announced/$one" || exit 1
+                echo announced
+            else
+                echo full
+            fi
             ;;
         inventory) inventory ;;
         index)
@@ -243,7 +251,11 @@ while read -r word one two three; do
             ;;
         store) receive "$one" ;;
         rope) rope "$one" ;;
-        tail) tail_of_context "$one" "$two" "$three" ;;
+        hand-over) hand_over "$one" "$two" ;;
+        sum)
+            sum=$(assemble | sha256sum)
+            echo "sum ${sum%% *}"
+            ;;
         join) join "$one" "$two" "$three" ;;
         ping) echo pong ;;
         *) exit 1 ;;

@@ -1,16 +1,19 @@
 //! The scripts themselves, run by a busybox of this machine, without a cluster.
 
+mod altered;
+mod full;
 mod service;
+mod silent;
 
 use std::fs;
 use std::time::Duration;
 
-use crate::pack::KnownPacks;
+use crate::pack::{KnownPacks, Proof};
 use futures::stream;
 
 use self::service::{Conversation, Pod, Service};
 use super::*;
-use crate::service::Key;
+use crate::service::{Key, handover};
 
 /// A pack whose name and index are made up as far as the service cares: it looks into neither.
 fn pack(contents: &[u8]) -> (Digest, Vec<Bytes>) {
@@ -38,15 +41,22 @@ fn noise(length: usize) -> Vec<u8> {
     std::iter::repeat_with(next).take(length).collect()
 }
 
-/// Gives the pod with `key` the ranges and the tail.
-async fn serve(session: &mut Conversation, key: &Key, rope: &[PackRange], tail: &[u8]) -> Result<Digest> {
+/// Gives the pod with `key` the ranges, which have to be the `contents`, and the end.
+async fn serve(
+    session: &mut Conversation,
+    key: &Key,
+    rope: &[PackRange],
+    contents: &[u8],
+    end: &[u8],
+) -> Result<()> {
     assert_eq!(session.rope(rope).await?, RopeAnswer::Going);
-    // Kept, as if they came later.
-    let mut events = Vec::new();
-    let sum = session.ready(rope.iter().map(|range| range.length).sum(), |event| events.push(event)).await?;
-    session.events.append(&mut events);
-    session.tail(&key.tail_name(sum), &key.proof_of_tail(sum, tail), tail).await?;
-    Ok(sum)
+    let mut rest = contents;
+    let parts = rope.iter().map(|range| {
+        let (part, after) = rest.split_at(usize::try_from(range.length).expect("in memory"));
+        rest = after;
+        (range.length, Proof::Stored(Digest::of(part)))
+    });
+    session.hand_over(&handover::start(key, parts, end), end).await
 }
 
 #[tokio::test]
@@ -62,12 +72,11 @@ async fn what_is_sent_in_parts_arrives_as_a_whole_and_the_pod_tells_how_it_ended
     assert_eq!(session.inventory().await.expect("packs").len(), 2);
     let rope = [range(first, 1000, 2_400_001), range(second, 0, 3000), range(first, 0, 7)];
     let expected = [&one[1000..2_401_001], &two, &one[..7]].concat();
-    let sum = serve(&mut session, &key, &rope, b"the tail").await.expect("ready");
-    assert_eq!(sum, Digest::of(&expected));
+    serve(&mut session, &key, &rope, &expected, b"the end").await.expect("handed over");
     assert_eq!(session.event().await.expect("an event"), PodEvent::Pulling);
     assert_eq!(session.event().await.expect("an event"), PodEvent::Delivered);
     let ended = pod.ended().await;
-    assert_eq!((ended.code, ended.received == [&expected[..], b"the tail"].concat()), (3, true));
+    assert_eq!((ended.code, ended.received == [&expected[..], b"the end"].concat()), (3, true));
     let proof = key.proof_of_end("3", "sha256:built");
     let said = format!("garden-build: end 3 sha256:built {proof}\n");
     assert_eq!((ended.stdout, ended.stderr), (said.clone(), said));
@@ -76,14 +85,14 @@ async fn what_is_sent_in_parts_arrives_as_a_whole_and_the_pod_tells_how_it_ended
 }
 
 #[tokio::test]
-async fn a_context_without_files_is_only_its_tail() {
+async fn a_context_without_files_is_only_its_end() {
     garden_test_programs::needs!(Busybox);
     let service = Service::start();
     let key = Key::random();
     let mut session = service.session(&key).await;
-    serve(&mut session, &key, &[], b"the tail").await.expect("ready");
+    serve(&mut session, &key, &[], b"", b"the end").await.expect("handed over");
     let ended = Pod::start(&service, &key, 0).ended().await;
-    assert_eq!((ended.code, ended.received.as_slice()), (0, b"the tail".as_slice()));
+    assert_eq!((ended.code, ended.received.as_slice()), (0, b"the end".as_slice()));
 }
 
 #[tokio::test]
@@ -94,8 +103,8 @@ async fn who_knows_no_name_or_comes_second_is_told_nothing() {
     let mut session = service.session(&key).await;
     let contents = noise(100_000);
     let name = store(&mut session, &contents).await.expect("stored");
-    let sum = serve(&mut session, &key, &[range(name, 0, 100_000)], b"tail").await.expect("ready");
-    let (pull, tail) = (key.pull_name(), key.tail_name(sum));
+    serve(&mut session, &key, &[range(name, 0, 100_000)], &contents, b"end").await.expect("handed over");
+    let pull = key.pull_name();
     let other = Key::random();
     for line in [
         String::new(),
@@ -105,34 +114,13 @@ async fn who_knows_no_name_or_comes_second_is_told_nothing() {
         format!("pull {pull}0"),
         format!("pull ../{}", &pull[3..]),
         format!("get {pull}"),
-        // Before its time.
-        format!("tail {pull} {tail}"),
         "pull *".to_owned(),
     ] {
         assert_eq!(service.ask(&line).await, b"", "{line}");
     }
-    assert_eq!(service.ask(&format!("pull {pull}")).await, contents);
+    let given = service.ask(&format!("pull {pull}")).await;
+    assert!(given.ends_with(&[&contents[..], b"end"].concat()));
     assert_eq!(service.ask(&format!("pull {pull}")).await, b"", "a second time");
-    assert_eq!(service.ask(&format!("tail {} {tail}", other.pull_name())).await, b"");
-    let good = key.proof_of_tail(sum, b"tail");
-    assert_eq!(service.ask(&format!("tail {pull} {tail}")).await, format!("{good}\ntail").into_bytes());
-    assert_eq!(service.ask(&format!("tail {pull} {tail}")).await, b"", "a second time");
-}
-
-#[tokio::test]
-async fn who_has_received_something_else_does_not_get_the_end() {
-    garden_test_programs::needs!(Busybox);
-    let service = Service::start();
-    let key = Key::random();
-    let mut session = service.session(&key).await;
-    let name = store(&mut session, b"context").await.expect("stored");
-    serve(&mut session, &key, &[range(name, 0, 7)], b"tail").await.expect("ready");
-    let pull = key.pull_name();
-    assert_eq!(service.ask(&format!("pull {pull}")).await, b"context");
-    let wrong = key.tail_name(Digest::of(b"contexT"));
-    assert_eq!(service.ask(&format!("tail {pull} {wrong}")).await, b"");
-    assert_eq!(session.event().await.expect("an event"), PodEvent::Pulling);
-    assert_eq!(session.event().await.expect("an event"), PodEvent::Mismatch);
 }
 
 #[tokio::test]
@@ -146,12 +134,8 @@ async fn a_pod_whose_session_ends_is_told_at_once_and_ends_its_build() {
         if ready {
             let name = store(&mut session, b"context").await.expect("stored");
             assert_eq!(session.rope(&[range(name, 0, 7)]).await.expect("an answer"), RopeAnswer::Going);
-            // The pod comes when it comes, but does not get the end.
-            let mut has_come = false;
-            session.ready(7, |event| has_come = event == PodEvent::Pulling).await.expect("ready");
-            if !has_come {
-                assert_eq!(session.event().await.expect("an event"), PodEvent::Pulling);
-            }
+            // The pod comes when it comes, but is given nothing.
+            assert_eq!(session.event().await.expect("an event"), PodEvent::Pulling);
         } else {
             service.until_claimed(&key).await;
         }
@@ -199,9 +183,9 @@ async fn sessions_side_by_side_do_not_disturb_each_other() {
         let name = store(&mut session, &contents).await.expect("stored");
         let shared = store(&mut session, b"the same for all").await.expect("stored");
         let rope = [range(name, 0, 300_000), range(shared, 0, 16)];
-        serve(&mut session, &key, &rope, &[number]).await.expect("ready");
-        let expected = [&contents[..], b"the same for all", &[number]].concat();
-        assert!(pod.ended().await.received == expected);
+        let context = [&contents[..], b"the same for all"].concat();
+        serve(&mut session, &key, &rope, &context, &[number]).await.expect("handed over");
+        assert!(pod.ended().await.received == [&context[..], &[number]].concat());
     };
     tokio::join!(build(1), build(2), build(3), build(4));
     service.is_empty_but_for_packs().await;
@@ -233,9 +217,10 @@ async fn an_upload_that_breaks_off_anywhere_leaves_nothing() {
     let index = service::index_of(contents.len());
     let mut said = format!("inventory\nstore 400\nchunk {}\n", contents.len()).into_bytes();
     said.extend(chunks.concat());
-    said.extend(format!("end\nsum {} {} {}\n", name.hex(), contents.len(), index.to_bytes().len()).bytes());
-    said.extend(index.to_bytes());
-    for cut in [5, 15, 25, 60, 100_000, 399_999, said.len() - index.to_bytes().len() - 3, said.len() - 1] {
+    let index = index.to_bytes(&name);
+    said.extend(format!("end\nsum {} {} {}\n", name.hex(), contents.len(), index.len()).bytes());
+    said.extend(&index);
+    for cut in [5, 15, 25, 60, 100_000, 399_999, said.len() - index.len() - 3, said.len() - 1] {
         let mut session = service.session(&Key::random()).await;
         session.output.write_all(&said[..cut]).await.expect("written");
         session.output.flush().await.expect("written");
@@ -305,7 +290,7 @@ async fn what_is_not_there_or_too_short_is_gone() {
         assert_eq!(session.rope(&rope).await.expect("an answer"), RopeAnswer::Gone(gone));
     }
     let index = session.indexes(&[missing, name]).await.expect("indexes");
-    assert_eq!(index, [None, Some(service::index_of(5).to_bytes())]);
+    assert_eq!(index, [None, Some(service::index_of(5).to_bytes(&name))]);
 }
 
 #[tokio::test]
@@ -342,12 +327,14 @@ async fn many_parts_become_one_pack() {
     let contents = noise(50_000);
     let name = store(&mut session, &contents).await.expect("stored");
     let rope: Vec<_> = (0..250).rev().map(|part| range(name, part * 200, 200)).collect();
-    let sum = serve(&mut session, &key, &rope, b"tail").await.expect("ready");
-    let index = service::index_of(50_000);
-    session.join(sum, &index).await.expect("joined");
     let joined: Vec<u8> = contents.chunks(200).rev().flatten().copied().collect();
+    serve(&mut session, &key, &rope, &joined, b"end").await.expect("handed over");
+    let index = service::index_of(50_000);
+    let sum = session.sum(50_000).await.expect("a sum");
+    assert_eq!(sum, Digest::of(&joined));
+    session.join(sum, &index).await.expect("joined");
     assert_eq!(fs::read(service.path(&format!("packs/v1/{}.pack", sum.hex()))).expect("a pack"), joined);
-    assert_eq!(session.indexes(&[sum]).await.expect("indexes"), [Some(index.to_bytes())]);
+    assert_eq!(session.indexes(&[sum]).await.expect("indexes"), [Some(index.to_bytes(&sum))]);
 }
 
 #[tokio::test]
@@ -362,40 +349,23 @@ async fn a_real_context_is_a_gzip_file_in_the_pod() {
     let assembly = plan.write(&mut written, &|| false, &mut |_| {}).expect("written");
     let pack = assembly.new_pack.expect("a pack");
     let chunks = stream::iter([Ok(Bytes::from(written))]);
+    let mut known = KnownPacks::new();
+    known.add(pack.name, pack.index.pack_size(), pack.index.clone(), None).expect("its own index");
     session.store(1 << 20, chunks, async || Ok((pack.name, pack.index)), || {}).await.expect("stored");
-    let tail = crate::delivery::Delivery::of(&context).tail().expect("a tail");
+    // As another client, which has not compressed it.
+    let plan = crate::pack::Plan::of(&context, &known);
+    let assembly = plan.assembly().expect("complete");
+    let proofs = plan.prove(&assembly.parts, &|| false).expect("proven");
+    let parts: Vec<_> = assembly.parts.iter().map(|part| part.length).zip(proofs).collect();
+    assert!(parts.iter().all(|(_, proof)| matches!(proof, Proof::Plain(_))), "{parts:?}");
+    let end = crate::delivery::Delivery::of(&context).tail().expect("an end");
     let pod = Pod::start(&service, &key, 0);
-    serve(&mut session, &key, &assembly.rope, &tail).await.expect("ready");
+    assert_eq!(session.rope(&assembly.rope).await.expect("an answer"), RopeAnswer::Going);
+    session.hand_over(&handover::start(&key, parts.into_iter(), &end), &end).await.expect("handed over");
     let received = pod.ended().await.received;
     let unpacked = service::unpack(&received);
     for (path, contents) in service::FILES {
         assert_eq!(unpacked.get(path).map(Vec::as_slice), Some(contents.as_bytes()), "{path}");
     }
     drop(directory);
-}
-
-#[tokio::test]
-#[ignore = "mounts a file system, so it needs root"]
-async fn a_full_volume_is_told_and_the_conversation_goes_on() {
-    garden_test_programs::needs!(Busybox);
-    let service = Service::start();
-    let packs = service.path("packs");
-    let mount = |arguments: &[&str]| {
-        let mounted = std::process::Command::new("mount").args(arguments).arg(&packs).status();
-        assert!(mounted.expect("mount").success());
-    };
-    mount(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
-    let mut session = service.session(&Key::random()).await;
-    let full = store(&mut session, &noise(3 << 20)).await;
-    assert!(matches!(full, Err(SessionError::Full)), "{full:?}");
-    store(&mut session, &noise(1 << 18)).await.expect("there is room for this");
-    drop(session);
-    // What no build needs gives way.
-    let mut session = service.session(&Key::random()).await;
-    store(&mut session, &noise(900_000)).await.expect("there is room without the other");
-    drop(session);
-    service.is_empty_but_for_packs().await;
-    assert_eq!(service.packs(), [Digest::of(&noise(900_000)).hex()]);
-    let unmounted = std::process::Command::new("umount").arg(&packs).status();
-    assert!(unmounted.expect("umount").success());
 }

@@ -25,12 +25,13 @@ const ANSWER: &str = include_str!("../../files/answer.sh");
 const BUILD: &str = include_str!("../../files/build.sh");
 
 /// All that the scripts may use of a busybox.
-const APPLETS: [&str; 17] = [
+const APPLETS: [&str; 18] = [
     "cat",
     "cut",
     "date",
     "dd",
     "df",
+    "gunzip",
     "mkdir",
     "mkfifo",
     "mv",
@@ -146,6 +147,14 @@ impl Service {
         Conversation { session: session.expect("announced"), process }
     }
 
+    /// The name of the only session.
+    pub(super) fn the_session(&self) -> String {
+        let sessions = fs::read_dir(self.path("run/sessions")).expect("sessions");
+        let names: Vec<_> = sessions.map(|it| it.expect("a session").file_name()).collect();
+        let [name] = &names[..] else { panic!("{names:?}") };
+        name.to_str().expect("UTF-8").to_owned()
+    }
+
     /// Says `line` to the port, and returns the answer.
     pub(super) async fn ask(&self, line: &str) -> Vec<u8> {
         let mut stream = connect(&self.address()).await;
@@ -185,7 +194,7 @@ impl Service {
     /// Waits until nothing but packs is left.
     pub(super) async fn is_empty_but_for_packs(&self) {
         let left = || {
-            let directories = ["run/announced", "run/claimed", "run/finished", "run/sessions", "run/uses"];
+            let directories = ["run/announced", "run/claimed", "run/sessions", "run/uses"];
             let files = directories.iter().flat_map(|it| fs::read_dir(self.path(it)).expect("a directory"));
             let hidden = fs::read_dir(self.path("packs/v1")).expect("packs");
             let hidden =
@@ -286,11 +295,20 @@ impl Pod {
 
 /// Returns an index of a pack of this size, for tests that need nothing else of it.
 pub(super) fn index_of(size: usize) -> PackIndex {
-    let mut bytes = b"garden-build pack index 1\n".to_vec();
-    bytes.extend([7; 32]);
-    bytes.extend(u32::try_from(size).expect("small").to_le_bytes());
-    bytes.extend(Digest::of(&bytes).as_bytes());
-    PackIndex::parse(&bytes).expect("an index")
+    index_of_members(1, size)
+}
+
+/// Returns an index of so many members of this size.
+pub(super) fn index_of_members(count: usize, size: usize) -> PackIndex {
+    let pack = Digest::of(b"");
+    let mut bytes = b"garden-build pack index 2\n".to_vec();
+    for _ in 0..count {
+        bytes.extend([7; 32]);
+        bytes.extend(u32::try_from(size).expect("small").to_le_bytes());
+    }
+    let summed = [&bytes[..], pack.as_bytes()].concat();
+    bytes.extend(Digest::of(&summed).as_bytes());
+    PackIndex::parse(&bytes, &pack).expect("an index")
 }
 
 /// Returns a context of [`FILES`].
@@ -368,7 +386,7 @@ fn end_group(leader: u32) {
     let _ = Command::new("kill").args(["-9", "--", &format!("-{leader}")]).stderr(Stdio::null()).status();
 }
 
-async fn until(condition: impl Fn() -> bool) {
+pub(super) async fn until(condition: impl Fn() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < HANGS, "it did not come about");
