@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use garden_build_core::context::DigestCache;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Caveat, Digest, Error, ErrorKind, EventSink,
-    ImageReference, LONGEST_ARGUMENT, Pushed, Result, SweepReport, event_channel,
+    Backend, BuildContext, BuildJob, BuildRequest, Caveat, Error, ErrorKind, EventSink, LONGEST_ARGUMENT,
+    Result, SweepReport, event_channel,
 };
 use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
 use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
@@ -14,9 +14,11 @@ use garden_docker::{ClusterDaemon, DaemonChoice, DockerDaemon};
 use garden_kaniko::ContextService;
 use tokio_util::sync::CancellationToken;
 
+mod confirm;
 mod find;
 mod left_out;
 
+use confirm::{Before, Confirmed};
 use find::Prepared;
 
 use crate::base_images::BaseImages;
@@ -294,32 +296,54 @@ impl Inner {
         let replaces = request.replaces();
         let (mut prepared, known) =
             cx.until_stopped(self.find(request, replaces, &cx.events, &cx.cancel)).await?;
-        let (reference, digest, outcome) = match known {
-            Known::Exists(digest) => (prepared.reference, digest, Outcome::AlreadyExists),
+        let (reference, image, outcome) = match known {
+            Known::Exists(digest) => {
+                (prepared.reference, Confirmed::by_registry(digest), Outcome::AlreadyExists)
+            }
             Known::Missing | Known::Unknown(_) => {
                 for Caveat { message, hint, .. } in prepared.take_caveats()? {
                     cx.events.warn(message, hint);
                 }
                 warn_of_oversized_arguments(&prepared.request, &cx.events);
                 let job = self.job(prepared)?;
-                let (digest, outcome) = self.build_missing(&job, cx).await?;
-                (job.destination, digest, outcome)
+                let before = match known {
+                    // Not looked for, as it does not count.
+                    Known::Missing if replaces => Before::NotAsked,
+                    Known::Missing => Before::Missing,
+                    _ => Before::CannotBeAsked,
+                };
+                let (image, outcome) = self.build_missing(&job, before, cx).await?;
+                (job.destination, image, outcome)
             }
         };
-        Ok(BuiltImage { reference, digest, outcome, duration: started.elapsed() })
+        let Confirmed { digest, by_registry } = image;
+        Ok(BuiltImage {
+            reference,
+            digest,
+            confirmed_by_registry: by_registry,
+            outcome,
+            duration: started.elapsed(),
+        })
     }
 
     /// Builds, and begins again when the builder was lost: with its pod or its node. Begins again as well, however often,
     /// if the registry in the cluster was stopped while the build pushed to it, as it is for each collection. A
     /// build that failed is not repeated.
-    async fn build_missing(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Digest, Outcome)> {
+    async fn build_missing(
+        &self,
+        job: &BuildJob,
+        mut before: Before,
+        cx: &BuildContext,
+    ) -> Result<(Confirmed, Outcome)> {
         let mut attempt = 1;
         let mut run = self.target.server_run().await;
         loop {
-            let error = match self.build_once(job, cx).await {
+            let error = match self.build_once(job, before, cx).await {
                 Ok(built) => return Ok(built),
                 Err(error) => error,
             };
+            // It may have pushed something.
+            before = before.again();
             // A builder that was evicted for a limit of its own would be once more.
             let lost = match error.kind() {
                 ErrorKind::BuilderLost => true,
@@ -334,7 +358,7 @@ impl Inner {
             if may_exist
                 && let Ok(Known::Exists(digest)) = self.target.look_up(&job.destination, &cx.events).await
             {
-                return Ok((digest, Outcome::AlreadyExists));
+                return Ok((Confirmed::by_registry(digest), Outcome::AlreadyExists));
             }
             if cx.cancel.is_cancelled() {
                 return Err(error);
@@ -356,48 +380,6 @@ impl Inner {
             }
             attempt += 1;
             cx.events.warn(format!("{}; building again, try {attempt} of {TRIES}", error.message()), None);
-        }
-    }
-
-    async fn build_once(&self, job: &BuildJob, cx: &BuildContext) -> Result<(Digest, Outcome)> {
-        let Pushed { digest, steps_cached, steps_run, .. } = self.backend.build(job, cx).await?;
-        let digest = cx.until_stopped(self.confirm(&job.destination, digest, &cx.events)).await?;
-        Ok((digest, Outcome::Built { steps_cached, steps_run }))
-    }
-
-    /// Makes sure that the tag stands for what is returned.
-    async fn confirm(
-        &self,
-        reference: &ImageReference,
-        pushed: Digest,
-        events: &EventSink,
-    ) -> Result<Digest> {
-        let step = events.step(format!("confirm {reference}"));
-        let known = self.target.confirm(reference, pushed, &step, events).await;
-        match step.end(known)? {
-            Known::Exists(digest) if digest == pushed => Ok(digest),
-            Known::Exists(digest) => {
-                events.warn(
-                    format!("{reference} was pushed by another build at the same time; it stands for that build's image now"),
-                    None,
-                );
-                Ok(digest)
-            }
-            Known::Missing => Err(Error::new(
-                ErrorKind::PushFailed,
-                format!("the builder pushed {pushed}, but the registry does not have {reference}"),
-            )
-            .with_hint(
-                "check that `deploymentRegistry` names the same registry from here and from the cluster",
-            )),
-            Known::Unknown(error) => {
-                let message = format!(
-                    "that {reference} stands for {pushed} is the builder's word only: {}",
-                    error.message()
-                );
-                events.warn(message, error.hint().map(str::to_owned));
-                Ok(pushed)
-            }
         }
     }
 }

@@ -17,7 +17,7 @@ pub use garden_build_core::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, BuildSecret, CancellationToken, Capabilities,
     Caveat, Digest, Error, ErrorKind, Event, EventSink, EventStream, ImageFlag, ImageReference,
     MissingCapability, NamedContext, PlannedObject, Pushed, Result, Step, StepId, Stream, SweepReport,
-    Version, context, event_channel,
+    Version, Witness, context, event_channel,
 };
 pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;

@@ -15,6 +15,10 @@ pub struct BuiltImage {
     /// What the tag stood for when the build ended: the digest of its manifest in the registry, or without one, Docker's
     /// identifier of the image.
     pub digest: Digest,
+    /// Whether the registry itself says so. If it could not be asked from here, the digest is the word of the builder, in which the
+    /// Dockerfile's own steps run: that the build succeeded is then certain from the cluster, but with kaniko a step that wants to can put
+    /// any other digest in its place. Ask the registry before you trust in it.
+    pub confirmed_by_registry: bool,
     /// What it took.
     pub outcome: Outcome,
     /// How long it took.

@@ -155,7 +155,7 @@ async fn a_plan_shows_every_object_and_asks_nobody() {
     let named = &plan.objects[2].object["spec"]["template"]["spec"]["imagePullSecrets"];
     assert_eq!(*named, serde_json::json!([{ "name": "own" }, { "name": "regcred" }]));
     let secret = plan.objects[3].object["stringData"].as_object().unwrap();
-    assert_eq!(secret.keys().collect::<Vec<_>>(), [".dockerconfigjson", "context-key"]);
+    assert_eq!(secret.keys().collect::<Vec<_>>(), [".dockerconfigjson", "config.json", "context-key"]);
     assert!(secret.values().all(|value| value == "<redacted>"), "{secret:?}");
     let arguments = plan.objects[4].object["spec"]["containers"][0]["args"].as_array().unwrap();
     assert!(arguments.iter().any(|argument| argument == &format!("--destination={}", plan.reference)));

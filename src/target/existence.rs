@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, Stream};
+use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result};
 use garden_cluster::ServerRun;
 use garden_registry::{Identity, Location, Refusal, RegistryError, Resolution};
 use tokio::time::{Instant, sleep};
@@ -44,12 +44,12 @@ impl Target {
     }
 
     /// Asks whether the image's tag stands for what was `pushed`, again and again until it does or [`CONSISTENT`] is over, and returns the
-    /// last answer.
+    /// last answer. `on_wait` is told once why it is asked again.
     pub(crate) async fn confirm(
         &self,
         reference: &ImageReference,
         pushed: Digest,
-        step: &Step,
+        on_wait: impl Fn(String),
         events: &EventSink,
     ) -> Result<Known> {
         if matches!(self.place, Place::Nodes(_)) {
@@ -73,7 +73,7 @@ impl Target {
                     Err(error) => error.to_string(),
                     Ok(_) => "it does not show yet what was pushed".to_owned(),
                 };
-                step.log(Stream::Builder, format!("the registry is asked again: {why}"));
+                on_wait(format!("the registry is asked again: {why}"));
                 told = true;
             }
             sleep(wait).await;

@@ -1,14 +1,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde::Serialize;
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, StagesBuilt, Tree};
-use crate::{BuildRequest, Digest, Error, ErrorKind, EventSink, ImageFlag, ImageReference, Result};
+use crate::{BuildContext, BuildRequest, Digest, Error, ErrorKind, ImageFlag, ImageReference, Result};
 
 /// A way to build an image and push it: kaniko in a pod, a `BuildKit` daemon, a Docker daemon.
 ///
@@ -112,63 +109,6 @@ impl BuildJob {
     }
 }
 
-/// In place of a moment that the clock cannot hold.
-const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// What surrounds a running build: where it reports to and what ends it early.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct BuildContext {
-    /// Where the build reports what happens.
-    pub events: EventSink,
-    /// Cancelled when the caller loses interest.
-    pub cancel: CancellationToken,
-    /// When the build must have ended.
-    pub deadline: Instant,
-    /// How long the build was allowed in all, for messages.
-    pub time_limit: Duration,
-}
-
-impl BuildContext {
-    /// Surrounds a build that begins now and may take `time_limit`.
-    pub fn new(events: EventSink, cancel: CancellationToken, time_limit: Duration) -> Self {
-        let now = Instant::now();
-        let deadline = now.checked_add(time_limit).unwrap_or(now + FOR_EVER);
-        Self { events, cancel, deadline, time_limit }
-    }
-
-    /// Runs `work` unless the build has to stop before.
-    ///
-    /// # Errors
-    /// With why it has to stop, or the `work`'s own.
-    pub async fn until_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        tokio::select! {
-            biased;
-            error = self.stopped() => Err(error),
-            outcome = work => outcome,
-        }
-    }
-
-    /// Waits until the build has to stop, and returns why.
-    pub async fn stopped(&self) -> Error {
-        tokio::select! {
-            () = self.cancel.cancelled() => Error::new(ErrorKind::Cancelled, "the build was cancelled"),
-            () = tokio::time::sleep_until(self.deadline) => self.out_of_time(),
-        }
-    }
-
-    /// Says that time is up, and for what it was spent.
-    fn out_of_time(&self) -> Error {
-        let limit = self.time_limit.as_secs();
-        let account = self.events.account().map(|account| format!(": {account}")).unwrap_or_default();
-        Error::new(
-            ErrorKind::Timeout,
-            format!("the build did not end within its time limit of {limit} s{account}"),
-        )
-        .with_hint("raise the request's timeout if the build needs longer")
-    }
-}
-
 /// What a [`Backend`] can do beyond building one image from one context.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -248,12 +188,21 @@ pub struct Pushed {
     pub steps_cached: usize,
     /// How many Dockerfile steps were run.
     pub steps_run: usize,
+    /// Whether the registry has shown it already: see [`BuildContext::is_witnessed`].
+    pub is_witnessed: bool,
 }
 
 impl Pushed {
     /// Reports a pushed image, with the numbers of steps that came from a cache and that were run.
     pub fn new(digest: Digest, steps_cached: usize, steps_run: usize) -> Self {
-        Self { digest, steps_cached, steps_run }
+        Self { digest, steps_cached, steps_run, is_witnessed: false }
+    }
+
+    /// Says whether the registry has shown it already.
+    #[must_use]
+    pub fn witnessed(mut self, is_witnessed: bool) -> Self {
+        self.is_witnessed = is_witnessed;
+        self
     }
 }
 

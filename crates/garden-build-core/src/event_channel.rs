@@ -13,6 +13,9 @@ use crate::phases::Phases;
 /// Log lines and progress counters that wait for a slow consumer before the oldest are dropped.
 const CAPACITY: usize = 4096;
 
+/// How many bytes these may have in all: lines come from builders, and may be of any length.
+const ROOM: usize = 4 << 20;
+
 /// Creates a pair through which a build reports to its caller.
 ///
 /// The sink never waits: when the caller is slow, the oldest log lines and counters make room and
@@ -33,8 +36,9 @@ struct Shared {
 #[derive(Default, Debug)]
 struct Queue {
     events: VecDeque<Event>,
-    /// How many of `events` may be dropped.
+    /// How many of `events` may be dropped, and how many bytes they have.
     droppable: usize,
+    bytes: usize,
     /// How many were dropped since the consumer last looked.
     missed: u64,
     closed: bool,
@@ -43,19 +47,29 @@ struct Queue {
 impl Queue {
     fn push(&mut self, event: Event) {
         if event.is_droppable() {
-            if self.droppable == CAPACITY {
+            let bytes = bytes_of(&event);
+            while self.droppable > 0 && (self.droppable == CAPACITY || self.bytes + bytes > ROOM) {
                 self.drop_oldest();
             }
             self.droppable += 1;
+            self.bytes += bytes;
         }
         self.events.push_back(event);
     }
 
     fn drop_oldest(&mut self) {
-        if let Some(oldest) = self.events.iter().position(Event::is_droppable) {
-            self.events.remove(oldest);
-            self.droppable -= 1;
+        let oldest = self.events.iter().position(Event::is_droppable);
+        if let Some(event) = oldest.and_then(|oldest| self.events.remove(oldest)) {
+            self.forget(&event);
             self.missed += 1;
+        }
+    }
+
+    /// Takes note that `event` is not in the queue any more.
+    fn forget(&mut self, event: &Event) {
+        if event.is_droppable() {
+            self.droppable -= 1;
+            self.bytes -= bytes_of(event);
         }
     }
 
@@ -65,11 +79,14 @@ impl Queue {
             return Some(Event::Missed { count });
         }
         let event = self.events.pop_front()?;
-        if event.is_droppable() {
-            self.droppable -= 1;
-        }
+        self.forget(&event);
         Some(event)
     }
+}
+
+/// How many bytes of text an event has that may be dropped.
+fn bytes_of(event: &Event) -> usize {
+    if let Event::Log { line, .. } = event { line.len() } else { 0 }
 }
 
 impl Shared {
@@ -276,6 +293,19 @@ mod tests {
         assert_eq!(events[2], line(10));
         assert!(matches!(events.last(), Some(Event::StepFinished { error: None, .. })));
         assert_eq!(events.len(), CAPACITY + 3);
+    }
+
+    #[tokio::test]
+    async fn lines_of_any_length_have_a_bound_in_all() {
+        let (sink, stream) = event_channel();
+        for _ in 0..100 {
+            sink.log("x".repeat(ROOM / 10));
+        }
+        sink.log("y".repeat(2 * ROOM));
+        drop(sink);
+        let events = drain(stream).await;
+        assert_eq!(events[0], Event::Missed { count: 100 });
+        assert_eq!(events.len(), 2, "the longest is there, as it came last");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@
 //!   several parts.
 
 mod backend;
+mod build_context;
 pub mod context;
 mod digest;
 mod error;
@@ -30,9 +31,9 @@ mod version;
 pub mod words;
 
 pub use backend::{
-    Backend, BuildContext, BuildJob, Capabilities, Caveat, MissingCapability, PlannedObject, Pushed,
-    SweepReport,
+    Backend, BuildJob, Capabilities, Caveat, MissingCapability, PlannedObject, Pushed, SweepReport,
 };
+pub use build_context::{BuildContext, Witness};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind, Result, with_causes};
 pub use event::{Event, StepId, Stream};

@@ -7,7 +7,8 @@ use garden_build_core::{
     Pushed, Result, SweepReport,
 };
 use garden_cluster::{
-    BUILDER_SERVICE_ACCOUNT, Cluster, RegistryCredentials, last_words, new_namespace, stop_idle, stop_idle_in,
+    BUILDER_SERVICE_ACCOUNT, Cluster, RegistryCredentials, last_words, new_namespace, planned, stop_idle,
+    stop_idle_in,
 };
 use k8s_openapi::api::core::v1::Secret;
 
@@ -230,10 +231,8 @@ impl Backend for BuildkitBackend {
         objects
             .push(PlannedObject::of(format!("ConfigMap {namespace}/{name}, unless it exists"), &config_map)?);
         let deployment = spec::deployment(daemon);
-        objects.push(PlannedObject::of(
-            format!("Deployment {namespace}/{}, unless it exists", spec::NAME),
-            &deployment,
-        )?);
+        objects
+            .push(planned(format!("Deployment {namespace}/{}, unless it exists", spec::NAME), &deployment)?);
         let build = build(&self.settings, job)?;
         objects.push(PlannedObject::of(format!("build by Deployment {namespace}/{}", spec::NAME), &build)?);
         Ok(objects)

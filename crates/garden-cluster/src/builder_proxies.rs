@@ -19,6 +19,9 @@ const DIRECT: [&str; 6] = ["localhost", "127.0.0.1", "::1", "169.254.0.0/16", ".
 /// Source: Kubernetes, `pkg/kubelet/kubelet_pods.go` (`makeEnvironmentVariables`).
 const API_SERVER: &str = "$(KUBERNETES_SERVICE_HOST)";
 
+/// The variable that has it, as its last entry.
+const NO_PROXY: &str = "NO_PROXY";
+
 /// The key of a random text beside the addresses in a Secret. It is part of their mark: many may read the mark, and without this text it
 /// helps nobody to guess a password.
 const SALT: &str = "salt";
@@ -71,13 +74,13 @@ impl BuilderProxies {
             let source = url.has_credentials().then(|| of_secret(name));
             variables.push(EnvVar {
                 name: name.to_owned(),
-                value: source.is_none().then(|| literal(url.expose())),
+                value: source.is_none().then(|| url.expose().to_owned()),
                 value_from: source,
             });
         }
         if !self.is_empty() {
-            let value = Some(format!("{},{API_SERVER}", literal(self.0.no_proxy())));
-            variables.push(EnvVar { name: "NO_PROXY".to_owned(), value, ..EnvVar::default() });
+            let value = Some(format!("{},{API_SERVER}", self.0.no_proxy()));
+            variables.push(EnvVar { name: NO_PROXY.to_owned(), value, ..EnvVar::default() });
         }
         let lower =
             |variable: &EnvVar| EnvVar { name: variable.name.to_ascii_lowercase(), ..variable.clone() };
@@ -140,10 +143,10 @@ impl BuilderProxies {
     }
 }
 
-/// Returns `text` so that a field of a container in which variables are replaced means it as it is.
-/// Source: Kubernetes, `third_party/forked/golang/expansion/expand.go`.
-pub fn literal(text: &str) -> String {
-    text.replace('$', "$$")
+/// Returns the end of a container's variable that is a reference of ours, which the node has to replace. What comes before it is the user's.
+pub(crate) fn reference_in<'v>(name: &str, value: &'v str) -> &'v str {
+    let is_ours = name.eq_ignore_ascii_case(NO_PROXY) && value.ends_with(&format!(",{API_SERVER}"));
+    if is_ours { &value[value.len() - API_SERVER.len()..] } else { "" }
 }
 
 fn salt() -> ByteString {
@@ -176,9 +179,9 @@ mod tests {
         let no_proxy = "registry.example,10.0.0.0/8,localhost,127.0.0.1,::1,169.254.0.0/16,.svc,.cluster.local,\
                         $(KUBERNETES_SERVICE_HOST)";
         let expected = [
-            ("HTTP_PROXY", "http://p$$(x):3128"),
+            ("HTTP_PROXY", "http://p$(x):3128"),
             ("NO_PROXY", no_proxy),
-            ("http_proxy", "http://p$$(x):3128"),
+            ("http_proxy", "http://p$(x):3128"),
             ("no_proxy", no_proxy),
         ];
         assert_eq!(env, expected);
@@ -186,6 +189,8 @@ mod tests {
         let args = proxies.variables().build_args(&BTreeMap::new());
         assert_eq!(args["HTTP_PROXY"], "http://p$(x):3128");
         assert_eq!(format!("{},$(KUBERNETES_SERVICE_HOST)", args["no_proxy"]), no_proxy);
+        assert_eq!(reference_in("no_proxy", no_proxy), API_SERVER);
+        assert_eq!((reference_in("HTTP_PROXY", no_proxy), reference_in("NO_PROXY", API_SERVER)), ("", ""));
         assert_eq!((proxies.have_credentials(), proxies.secret_data()), (false, BTreeMap::new()));
     }
 

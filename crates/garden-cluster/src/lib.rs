@@ -1,6 +1,7 @@
 //! Kubernetes plumbing that every in-cluster build mode needs.
 //!
-//! * [`Cluster`] reaches the API server: applies, deletes, ensures namespaces. A kind that it knows is [`Namespaced`].
+//! * [`Cluster`] reaches the API server: applies, deletes, ensures namespaces. A kind that it knows is [`Namespaced`]. Whatever it creates has
+//!   the texts of its containers taken as they are; [`planned`] shows that.
 //! * [`BuildPod`] follows one builder pod from its creation to its end, and a [`Diagnosis`] says why a pod is stuck or dead.
 //! * [`follow_log`] streams a container's log, [`PodStream`] talks to a command, a container's stdin or a port
 //!   of a pod, and [`ClusterDialer`] opens connections to Services, all
@@ -32,8 +33,8 @@ mod quantity;
 mod registries;
 mod service;
 
-pub use api::{Cluster, ClusterError, Namespaced, Refusal, new_namespace};
-pub use builder_proxies::{BuilderProxies, literal};
+pub use api::{Cluster, ClusterError, Namespaced, Refusal, new_namespace, planned};
+pub use builder_proxies::BuilderProxies;
 pub use diagnosis::{Cause, Diagnosis, Lack, Remedies};
 pub use idle::{IDLE_AFTER, stop_idle, stop_idle_in, used_at};
 pub use in_cluster_registry::{
@@ -44,8 +45,8 @@ pub use leftovers::{Lease, sweep};
 pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};
 pub use pod::{
     BUILDER_SERVICE_ACCOUNT, BuildPod, LAST_WORDS_PATIENCE, PodEnd, PodStream, builder_service_account,
-    builder_service_account_name, follow_log, last_words, lost_node_tolerations, missing_program,
-    resource_requirements, system_tolerations, tolerations,
+    builder_service_account_name, confined, follow_log, last_words, lost_node_tolerations, missing_program,
+    resource_requirements, system_tolerations, tolerations, usual_system_calls,
 };
 pub use registries::{
     ClusterDialer, EnsuredSecret, ImageSources, PodPullSecrets, PushTarget, RegistryAccess,

@@ -40,17 +40,17 @@ impl Ownership {
     pub fn annotations(&self) -> BTreeMap<String, String> {
         BTreeMap::from([(LEASE_ANNOTATION.to_owned(), self.lease_expires.to_string())])
     }
+}
 
-    /// Reads the ownership of an object; `None` if it is not one of ours.
-    pub(crate) fn of(metadata: &ObjectMeta) -> Option<Self> {
-        let labels = metadata.labels.as_ref()?;
-        if labels.get(MANAGED_BY_LABEL)? != MANAGER {
-            return None;
-        }
-        let build = labels.get(BUILD_LABEL)?.clone();
-        let lease_expires = metadata.annotations.as_ref()?.get(LEASE_ANNOTATION)?.parse().ok()?;
-        Some(Self { build, lease_expires })
-    }
+/// Whether an object belongs to a build of ours. A daemon that serves many builds belongs to none of them.
+pub(crate) fn is_of_build(metadata: &ObjectMeta) -> bool {
+    let label = |name: &str| metadata.labels.as_ref()?.get(name);
+    label(MANAGED_BY_LABEL).is_some_and(|manager| manager == MANAGER) && label(BUILD_LABEL).is_some()
+}
+
+/// Returns the end of an object's lease, if it has one.
+pub(crate) fn lease_of(metadata: &ObjectMeta) -> Option<Timestamp> {
+    metadata.annotations.as_ref()?.get(LEASE_ANNOTATION)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -65,16 +65,19 @@ mod tests {
             annotations: Some(ownership.annotations()),
             ..ObjectMeta::default()
         };
-        assert_eq!(Ownership::of(&metadata), Some(ownership));
+        assert!(is_of_build(&metadata));
+        assert_eq!(lease_of(&metadata), Some(ownership.lease_expires));
 
         let mut of_another_program = metadata.clone();
         let labels = of_another_program.labels.get_or_insert_default();
         labels.insert(MANAGED_BY_LABEL.to_owned(), "helm".to_owned());
-        assert_eq!(Ownership::of(&of_another_program), None);
+        assert!(!is_of_build(&of_another_program));
 
         // A daemon that serves many builds belongs to none of them, and is never swept.
         metadata.labels.get_or_insert_default().remove(BUILD_LABEL);
-        assert_eq!(Ownership::of(&metadata), None);
+        assert!(!is_of_build(&metadata));
+        metadata.annotations = Some(BTreeMap::from([(LEASE_ANNOTATION.to_owned(), "for ever".to_owned())]));
+        assert_eq!(lease_of(&metadata), None);
     }
 
     #[test]

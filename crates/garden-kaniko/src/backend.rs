@@ -5,17 +5,17 @@ use garden_build_core::{
     ImageReference, PlannedObject, Pushed, Result, SweepReport,
 };
 use garden_cluster::{
-    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, stop_idle,
-    stop_idle_in, sweep,
+    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, planned,
+    stop_idle, stop_idle_in, sweep,
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
-use secrecy::SecretString;
 
+use crate::base_images;
 use crate::flags;
 use crate::run::Run;
 use crate::service::{self, Announced, ContextService, Key};
-use crate::spec::{self, Settings};
+use crate::spec::{self, Logins, Settings};
 use crate::unknown;
 
 /// The credential helpers that the executor's image has, all for clouds.
@@ -37,13 +37,6 @@ struct Prepared {
     lease: Lease,
     logins: Option<Logins>,
     fetch: Option<Fetch>,
-}
-
-/// The registry credentials that the build's pod gets.
-struct Logins {
-    docker_config: SecretString,
-    /// Whether there is a password for the executor's own image.
-    are_for_image: bool,
 }
 
 /// How the build's pod fetches its context.
@@ -118,25 +111,41 @@ impl KanikoBackend {
         Ok(Fetch { key, address, announced })
     }
 
-    /// Reads the registry credentials. What a credential helper here knows is written out, as the executor has
-    /// few helpers and other rights.
+    /// Reads the registry credentials, and takes those that the build needs. What a credential helper here knows is written out, as the
+    /// executor has few helpers and other rights.
     async fn logins(&self, job: &BuildJob, cx: &BuildContext) -> Result<Option<Logins>> {
         if !self.settings.has_credentials() {
             return Ok(None);
         }
         // The executor keeps them for its whole run.
         let credentials = self.credentials.read_for_builder().await?;
-        let names = names_in_use(job);
+        let names = self.names_in_use(job)?;
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let (docker_config, warnings) = credentials.to_docker_config_json(&names, &HELPERS).await;
+        let (builder, warnings) = credentials.to_docker_config_json(&names, &HELPERS).await;
         for warning in warnings {
             cx.events.warn(warning.to_string(), None);
         }
         // Of what is no image's name, the node speaks.
         let image = self.settings.options.image.parse::<ImageReference>().ok();
-        let are_for_image =
-            image.is_some_and(|image| credentials.have_password(image.registry(), image.repository()));
-        Ok(Some(Logins { docker_config, are_for_image }))
+        let image = image.filter(|image| credentials.have_password(image.registry(), image.repository()));
+        let node = image.map(|image| credentials.to_node_config_json(image.registry(), image.repository()));
+        Ok(Some(Logins { builder, node }))
+    }
+
+    /// The registries and repositories that the executor will ask for, the image's own first. It looks
+    /// credentials up by exactly these names, and knows no wildcards.
+    fn names_in_use(&self, job: &BuildJob) -> Result<Vec<String>> {
+        let (target, flags) = (&self.settings.target, &self.settings.options.extra_flags);
+        let image = &job.push_to;
+        let mut names = vec![image.registry().to_owned(), image.name()];
+        names.extend(base_images::cache_repository(&image.name(), flags, &job.request)?);
+        let sources = base_images::image_sources(target, flags, &job.request)?;
+        for image in job.context.dockerfile().images(&job.request) {
+            for (_, image) in sources.of(&image) {
+                names.extend([image.registry().to_owned(), image.name()]);
+            }
+        }
+        Ok(names)
     }
 
     async fn create(
@@ -148,26 +157,16 @@ impl KanikoBackend {
         address: Option<&str>,
     ) -> Result<()> {
         let mut pod = spec::pod(&self.settings, job, ownership, address)?;
-        if logins.is_some_and(|logins| !logins.are_for_image) {
+        if logins.is_some_and(|logins| logins.node.is_none()) {
             spec::pull_without_secret(&mut pod);
         }
-        let docker_config = logins.map(|logins| &logins.docker_config);
-        let secret = spec::secret(&self.settings, job, ownership, docker_config, key);
         if let Some(account) = spec::service_account(&self.settings) {
             self.cluster.apply(&account).await?;
         }
-        let secret_applied = async {
-            match &secret {
-                Some(secret) => self.cluster.apply(secret).await.map(drop),
-                None => Ok(()),
-            }
-        };
-        // At once: until the pod has a node that looks for its secret, this is there. If it came late, the node would
-        // look again.
-        let (pod, applied) = tokio::join!(self.cluster.apply_pod(&pod, &spec::REMEDIES), secret_applied);
-        applied?;
-        let pod = pod?;
-        if let Some(mut secret) = secret {
+        // The pod first, as it owns the secret: so there is never one that nobody owns, and nobody needs the right to look for
+        // such. Until the pod has a node that looks for its secret, this is there; if it comes later, the node looks again.
+        let pod = self.cluster.apply_pod(&pod, &spec::REMEDIES).await?;
+        if let Some(mut secret) = spec::secret(&self.settings, job, ownership, logins, key) {
             spec::own_secret(&mut secret, &pod);
             self.cluster.apply(&secret).await?;
         }
@@ -195,7 +194,10 @@ impl KanikoBackend {
         let renewing = lease.keep_renewing(&self.cluster, namespace, name);
         let housekeeping = async { tokio::join!(renewing, keeping, sweeping).0 };
         tokio::select! {
-            pushed = run.finish() => pushed,
+            pushed = run.finish() => match pushed {
+                Ok(pushed) => Ok(pushed),
+                Err(error) => Err(lease.explain(&self.cluster, namespace, name, error).await),
+            },
             never = housekeeping => match never {},
         }
     }
@@ -270,7 +272,7 @@ impl Backend for KanikoBackend {
                 objects.push(PlannedObject::of(description, &claim)?);
             }
             let description = format!("Deployment {namespace}/{name}, unless it exists");
-            objects.push(PlannedObject::of(description, &service::deployment(&settings, &pull_secrets))?);
+            objects.push(planned(description, &service::deployment(&settings, &pull_secrets))?);
         }
         if let Some(account) = spec::service_account(&self.settings) {
             let description = format!("ServiceAccount {namespace}/{BUILDER_SERVICE_ACCOUNT}");
@@ -280,7 +282,7 @@ impl Backend for KanikoBackend {
             let description = format!("Secret {namespace}/{}", spec::secret_name(job));
             objects.push(PlannedObject::of(description, &secret)?);
         }
-        objects.push(PlannedObject::of(format!("Pod {namespace}/{}", spec::pod_name(job)), &pod)?);
+        objects.push(planned(format!("Pod {namespace}/{}", spec::pod_name(job)), &pod)?);
         Ok(objects)
     }
 
@@ -297,15 +299,4 @@ impl Backend for KanikoBackend {
             Ok(swept?.with_stopped(stopped?))
         })
     }
-}
-
-/// The registries and repositories that the executor will ask for, the image's own first. It looks
-/// credentials up by exactly these names, and knows no wildcards.
-fn names_in_use(job: &BuildJob) -> Vec<String> {
-    let image = &job.push_to;
-    let mut names = vec![image.registry().to_owned(), image.name(), format!("{}/cache", image.name())];
-    for image in job.context.dockerfile().images(&job.request) {
-        names.extend([image.registry().to_owned(), image.name()]);
-    }
-    names
 }

@@ -1,6 +1,6 @@
 //! Where the executor looks for base images, as its flags say.
 
-use garden_build_core::{BuildRequest, Result};
+use garden_build_core::{BuildRequest, ImageReference, Result};
 use garden_cluster::{ImageSources, PushTarget, RegistryAccess};
 
 use crate::flags;
@@ -45,6 +45,27 @@ pub fn image_sources(
     Ok(mirrors.into_iter().fold(sources, |sources, (of, at)| {
         sources.mirror(if of == DOCKER_HUB { "docker.io" } else { of }, at)
     }))
+}
+
+/// Returns the repository that a build of `request` keeps layers in, with the flags `extra_flags` besides those of the request; `None` if it is a
+/// directory. Images are called `image_name`.
+///
+/// # Errors
+/// If the flags cannot be used.
+pub(crate) fn cache_repository(
+    image_name: &str,
+    extra_flags: &[String],
+    request: &BuildRequest,
+) -> Result<Option<String>> {
+    let words = flags::merge(&[
+        flags::parse(&request.extra_flags)?,
+        flags::parse(extra_flags)?,
+        flags::defaults(image_name),
+    ]);
+    let repository = values(&words, "cache-repo").last().copied().unwrap_or_default();
+    // By the full name of its registry. Source: kaniko, `pkg/cache/cache.go` (`Destination`; `oci:` is a directory's beginning).
+    let image = repository.parse::<ImageReference>().ok().filter(|_| !repository.starts_with("oci:"));
+    Ok(image.map(|image| image.name()))
 }
 
 /// Returns the values of a flag, which stand after `=` or in the next word.

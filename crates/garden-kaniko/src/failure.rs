@@ -4,15 +4,20 @@ use garden_build_core::{Error, ErrorKind};
 use garden_registry::{ToldRefusal, is_complaint_about_tls, told_refusal};
 
 use self::last_word::{LastWord, is_last_word};
+use crate::progress::Progress;
 
 mod last_word;
 
-/// Says what it means that the executor exited with `exit_code`, from the last lines that it printed and the
-/// Dockerfile instruction that was under way.
-pub(crate) fn explain(exit_code: i32, instruction: Option<&str>, tail: &[String]) -> Error {
+/// Says what it means that the executor exited with `exit_code`, from what is known of its log.
+pub(crate) fn explain(exit_code: i32, progress: &Progress) -> Error {
+    explain_words(exit_code, progress.has_begun(), progress.instruction(), progress.tail())
+}
+
+/// Says so from the last lines that the executor printed and the Dockerfile instruction that was under way.
+fn explain_words(exit_code: i32, has_begun: bool, instruction: Option<&str>, tail: &[String]) -> Error {
     let last_words = tail.iter().rev().find(|line| is_last_word(line)).or(tail.last());
     let words = last_words.map_or("the executor printed nothing", |words| words.trim());
-    classify(exit_code, instruction, words).with_log_tail(tail.to_vec())
+    classify(exit_code, has_begun, instruction, words).with_log_tail(tail.to_vec())
 }
 
 const FETCH_HINT: &str = "pods fetch it from the pod of Deployment `garden-util` in their namespace: see whether network policies \
@@ -36,24 +41,30 @@ const ALTERED_HINT: &str = "whoever may run commands in the pod of Deployment `g
                             which sends the context anew; if it stays so, delete the Deployment and the PersistentVolumeClaim of that name, or set \
                             `kaniko.contextDelivery: stdin`";
 
-/// Whether the pod says that what the context service gave is not what the client has.
-pub(crate) fn context_was_altered(tail: &[String]) -> bool {
-    tail.iter().any(|line| last_word::says_altered(line))
+/// Whether the pod says that what the context service gave is not what the client has. A step may print the like, but runs only when
+/// the context is there.
+pub(crate) fn context_was_altered(progress: &Progress) -> bool {
+    !progress.has_begun() && progress.tail().iter().any(|line| last_word::says_altered(line))
 }
 
 /// Whether the pod says that the context service, or the client's conversation with it, has ended too early.
-pub(crate) fn service_broke_off(tail: &[String]) -> bool {
-    tail.iter().any(|line| last_word::says_broken_off(line))
+pub(crate) fn service_broke_off(progress: &Progress) -> bool {
+    !progress.has_begun() && progress.tail().iter().any(|line| last_word::says_broken_off(line))
 }
 
-fn classify(exit_code: i32, instruction: Option<&str>, words: &str) -> Error {
+fn classify(exit_code: i32, has_begun: bool, instruction: Option<&str>, words: &str) -> Error {
     let of_build =
         || ErrorKind::BuildFailed { step: instruction.map(str::to_owned), exit_code: Some(exit_code) };
     let failed = |reason: &str| match instruction {
         Some(step) => format!("the build failed at `{step}`: {reason}"),
         None => format!("the build failed: {reason}"),
     };
-    match last_word::read(words) {
+    let last_word = match last_word::read(words) {
+        // A build that was at its steps had its context, and is not to begin again because one of them says otherwise.
+        LastWord::NotArrived { .. } | LastWord::BrokenContext if has_begun => LastWord::Other,
+        other => other,
+    };
+    match last_word {
         LastWord::NotArrived { reason } => Error::new(
             ErrorKind::BuilderLost,
             format!(
@@ -137,10 +148,14 @@ fn not_pulled(words: &str, reason: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use garden_build_core::event_channel;
+
     use super::*;
 
     fn kind_of(last_line: &str, instruction: Option<&str>) -> ErrorKind {
-        explain(1, instruction, &["noise".to_owned(), last_line.to_owned()]).kind().clone()
+        explain_words(1, instruction.is_some(), instruction, &["noise".to_owned(), last_line.to_owned()])
+            .kind()
+            .clone()
     }
 
     #[test]
@@ -150,7 +165,7 @@ mod tests {
             "error building image: error building stage: failed to execute command: waiting for process to exit: exit status 3"
                 .to_owned(),
         ];
-        let error = explain(3, Some("RUN make"), &tail);
+        let error = explain_words(3, true, Some("RUN make"), &tail);
         assert_eq!(error.message(), "the step `RUN make` failed with exit code 3");
         assert_eq!(
             *error.kind(),
@@ -166,7 +181,7 @@ mod tests {
             "error building image: error building stage: failed to execute command: waiting for process to exit: exit status 1".to_owned(),
             "UNAUTHORIZED: says the command, late".to_owned(),
         ];
-        assert!(matches!(explain(1, Some("RUN x"), &tail).kind(), ErrorKind::BuildFailed { .. }));
+        assert!(matches!(explain_words(1, true, Some("RUN x"), &tail).kind(), ErrorKind::BuildFailed { .. }));
     }
 
     #[test]
@@ -207,7 +222,7 @@ mod tests {
         let line = "error building image: error building stage: failed to optimize instructions: failed to get files used from context: \
                     failed to get fileinfo for /kaniko/buildcontext/api/v2/manifests/a: lstat \
                     /kaniko/buildcontext/api/v2/manifests/a: no such file or directory";
-        let error = explain(1, None, &[line.to_owned()]);
+        let error = explain_words(1, false, None, &[line.to_owned()]);
         assert_eq!(*error.kind(), ErrorKind::BuildFailed { step: None, exit_code: Some(1) });
         assert_eq!(error.message(), "the build failed: `api/v2/manifests/a` is not in the build context");
     }
@@ -215,7 +230,7 @@ mod tests {
     #[test]
     fn an_instruction_that_runs_nothing_fails_for_its_reason() {
         let line = "error building image: error building stage: failed to execute command: copying file: open /x: permission denied";
-        let error = explain(1, Some("COPY --from=build /x /"), &[line.to_owned()]);
+        let error = explain_words(1, true, Some("COPY --from=build /x /"), &[line.to_owned()]);
         assert_eq!(
             error.message(),
             "the build failed at `COPY --from=build /x /`: copying file: open /x: permission denied"
@@ -229,10 +244,15 @@ mod tests {
                          the repository is immutable.";
         let page = "unexpected status code 403 Forbidden: <html><body>Blocked by policy</body></html>";
         for (reason, refusal) in [(immutable, ToldRefusal::ImmutableTag), (page, ToldRefusal::Page)] {
-            let error = explain(1, None, &[format!("{put}{reason}")]);
+            let error = explain_words(1, false, None, &[format!("{put}{reason}")]);
             assert_eq!((error.kind(), error.hint()), (&ErrorKind::PushFailed, refusal.remedy()));
         }
-        let lost = explain(1, None, &[format!("{put}unexpected status code 500 Internal Server Error")]);
+        let lost = explain_words(
+            1,
+            false,
+            None,
+            &[format!("{put}unexpected status code 500 Internal Server Error")],
+        );
         assert_eq!(*lost.kind(), ErrorKind::PushFailed, "a repository may be called anything");
     }
 
@@ -246,7 +266,7 @@ mod tests {
                 "error checking push permissions: checking push permission for \"r.example/x:1\"",
                 "error building image: unable to complete operation after 0 attempts, last error",
             ] {
-                let error = explain(1, None, &[format!("{failed}: {words}")]);
+                let error = explain_words(1, false, None, &[format!("{failed}: {words}")]);
                 let hint = error.hint().unwrap_or_default();
                 assert!(
                     hint.contains("`caCertificate`") && !hint.contains("imagePullSecrets"),
@@ -258,7 +278,12 @@ mod tests {
 
     #[test]
     fn a_context_that_did_not_arrive_may_be_sent_again() {
-        let error = explain(1, None, &["error resolving source context: gzip: invalid checksum".to_owned()]);
+        let error = explain_words(
+            1,
+            false,
+            None,
+            &["error resolving source context: gzip: invalid checksum".to_owned()],
+        );
         assert!(error.is_retryable());
         for (start, broke_off, altered) in [
             (last_word::NOT_ARRIVED, false, false),
@@ -266,13 +291,24 @@ mod tests {
             (last_word::ALTERED, false, true),
         ] {
             let tail = [format!("{start}nc: can't connect, or it was lost")];
-            let error = explain(1, None, &tail);
+            let error = explain_words(1, false, None, &tail);
             assert!(
                 error.is_retryable() && error.message().ends_with("built: nc: can't connect, or it was lost"),
                 "{error}"
             );
             assert_eq!(*error.kind(), ErrorKind::BuilderLost);
-            assert_eq!((service_broke_off(&tail), context_was_altered(&tail)), (broke_off, altered));
+            let mut progress = Progress::new(event_channel().0, &"r.example/x:1".parse().expect("valid"));
+            progress.line(&tail[0]);
+            assert_eq!((service_broke_off(&progress), context_was_altered(&progress)), (broke_off, altered));
+            // A step says so that wants to be begun again.
+            progress.line(r#"{"level":"info","msg":"RUN evil","time":""}"#);
+            progress.line(&tail[0]);
+            assert!(!service_broke_off(&progress) && !context_was_altered(&progress));
+            let error = explain(1, &progress);
+            assert!(
+                matches!(error.kind(), ErrorKind::BuildFailed { .. }) && !error.is_retryable(),
+                "{error}"
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use garden_build_core::{BuildContext, BuildJob, Digest, Error, ErrorKind, Pushed, Result, Stream};
 use garden_cluster::{BuildPod, Cluster, LAST_WORDS_PATIENCE, PodEnd, PodStream, follow_log, last_words};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -50,26 +50,24 @@ impl Run<'_> {
 
         let mut progress = Progress::new(self.cx.events.clone(), &self.job.push_to);
         let container_ended = CancellationToken::new();
+        let (hint, hinted) = oneshot::channel();
         let outcome = {
-            let following = async {
-                let end = self.follow(&mut pod, upload.as_mut()).await;
-                container_ended.cancel();
-                end
+            let ended = async {
+                let following = async {
+                    let end = self.follow(&mut pod, upload.as_mut()).await;
+                    container_ended.cancel();
+                    end
+                };
+                tokio::join!(following, self.read_log(&container_ended, &mut progress, hint)).0
             };
-            let reading = self.read_log(&container_ended, &mut progress);
-            tokio::pin!(following, reading);
             tokio::select! {
-                // A pod that says that it has succeeded is believed before the cluster notices.
-                said = &mut reading => match said {
-                    Some(end) => Ok(end),
-                    None => following.await,
-                },
-                end = &mut following => reading.await.map_or(end, Ok),
+                end = ended => end.map(Ended::ByCluster),
+                image = self.arrived(hinted) => Ok(Ended::ByRegistry(image)),
             }
         };
         let mut outcome = judge(outcome, &progress);
         if let Err(error) = &mut outcome
-            && failure::service_broke_off(progress.tail())
+            && failure::service_broke_off(&progress)
             // The pod only knows that it did not get everything. If it is our connection that broke, that is the cause; it
             // takes as long again to learn whether the service has died.
             && let Some(upload) = upload.as_mut()
@@ -78,7 +76,7 @@ impl Run<'_> {
             *error = cause.with_log_tail(progress.tail().to_vec());
         }
         if outcome.is_err()
-            && failure::context_was_altered(progress.tail())
+            && failure::context_was_altered(&progress)
             && let Some(upload) = &upload
         {
             // The next try sends again what is in them.
@@ -88,30 +86,40 @@ impl Run<'_> {
         outcome
     }
 
-    /// Reads the log to its end. Returns how the executor ended, if the pod has said that it has succeeded: why it has
-    /// failed, the cluster may know better.
-    async fn read_log(&self, container_ended: &CancellationToken, progress: &mut Progress) -> Option<PodEnd> {
+    /// Reads the log to its end. Gives a `hint` of the image's digest once the pod has said that it has succeeded.
+    async fn read_log(
+        &self,
+        container_ended: &CancellationToken,
+        progress: &mut Progress,
+        hint: oneshot::Sender<Digest>,
+    ) {
         let (namespace, name) = (self.namespace, self.name);
-        let mut ending = Ending::new(self.key.clone());
-        let has_succeeded = |ending: &Ending| ending.end().is_some_and(|end| end.exit_code == 0);
-        let all_said = CancellationToken::new();
+        let (mut ending, mut hint) = (Ending::new(self.key.clone()), Some(hint));
         let read = follow_log(self.cluster, namespace, name, spec::CONTAINER, container_ended, |line| {
             if let Some(line) = ending.line(line) {
                 progress.line(line);
             }
-            if has_succeeded(&ending) {
-                all_said.cancel();
+            if let Some(image) = ending.image()
+                && let Some(hint) = hint.take()
+            {
+                // If the build has ended, nobody needs it.
+                let _ = hint.send(image);
             }
         });
-        let ended = tokio::select! {
-            ended = read => ended,
-            () = all_said.cancelled() => true,
-        };
-        if !ended && !self.cx.cancel.is_cancelled() {
+        if !read.await && !self.cx.cancel.is_cancelled() {
             let message = format!("the end of the log of Pod {namespace}/{name} could not be read");
             self.cx.events.warn(message, None);
         }
-        ending.end().filter(|end| end.exit_code == 0).cloned()
+    }
+
+    /// Completes when the registry shows the image that the pod is said to have pushed: then there is no need to wait for the cluster, which
+    /// notices the end of a container up to a second late. Anything that runs in the pod can say it, so by itself it is worth
+    /// nothing, and what the registry does not show is left to the cluster.
+    async fn arrived(&self, hinted: oneshot::Receiver<Digest>) -> Digest {
+        match hinted.await {
+            Ok(image) if self.cx.is_witnessed(image).await => image,
+            _ => std::future::pending().await,
+        }
     }
 
     /// Sees to it that the pod gets its context, and waits for the pod to end.
@@ -190,16 +198,24 @@ async fn failed(upload: Option<&mut Upload>) -> Error {
     }
 }
 
+/// How a build has ended, and who says so.
+enum Ended {
+    /// The cluster says how the container ended. The digest beside it was written in the container, where steps can write, too.
+    ByCluster(PodEnd),
+    /// The registry shows the image.
+    ByRegistry(Digest),
+}
+
 /// Says what the pod's end means for the build.
-fn judge(end: Result<PodEnd>, progress: &Progress) -> Result<Pushed> {
+fn judge(end: Result<Ended>, progress: &Progress) -> Result<Pushed> {
+    let pushed = |image| {
+        let (cached, run) = progress.counts();
+        Pushed::new(image, cached, run)
+    };
     match end {
-        Ok(PodEnd { exit_code: 0, message }) => {
-            let (cached, run) = progress.counts();
-            Ok(Pushed::new(digest(&message)?, cached, run))
-        }
-        Ok(PodEnd { exit_code, .. }) => {
-            Err(failure::explain(exit_code, progress.instruction(), progress.tail()))
-        }
+        Ok(Ended::ByRegistry(image)) => Ok(pushed(image).witnessed(true)),
+        Ok(Ended::ByCluster(PodEnd { exit_code: 0, message })) => Ok(pushed(digest(&message)?)),
+        Ok(Ended::ByCluster(PodEnd { exit_code, .. })) => Err(failure::explain(exit_code, progress)),
         Err(error) => Err(error.with_log_tail(progress.tail().to_vec())),
     }
 }

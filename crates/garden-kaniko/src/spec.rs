@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use garden_build_core::{BuildJob, BuildRequest, LONGEST_ARGUMENT};
 use garden_cluster::{
     BuilderProxies, Ownership, PushTarget, Remedies, builder_service_account, builder_service_account_name,
-    literal, resource_requirements, tolerations,
+    resource_requirements, tolerations, usual_system_calls,
 };
 use garden_config::{
     ContextDelivery, IdleAfter, KanikoOptions, Namespace, PersistentStorage, Resources, SecretRef,
@@ -13,7 +13,7 @@ use garden_config::{
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, Secret, SecretVolumeSource,
-    ServiceAccount, Volume, VolumeMount,
+    SecurityContext, ServiceAccount, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use secrecy::{ExposeSecret, SecretString};
@@ -50,7 +50,10 @@ pub(crate) const SHELL: &str = "/busybox/sh";
 /// The first process of a pod that fetches its context from the context service.
 const BUILD: &str = include_str!("service/files/build.sh");
 
-const DOCKER_CONFIG_KEY: &str = ".dockerconfigjson";
+/// What the node pulls the executor's image with. It is the key of the Secret's type.
+const NODE_CONFIG_KEY: &str = ".dockerconfigjson";
+/// What the executor has, and every step of the Dockerfile with it.
+const DOCKER_CONFIG_KEY: &str = "config.json";
 const CA_KEY: &str = "ca.pem";
 const CONTEXT_KEY: &str = "context-key";
 /// Where the executor looks for `config.json`; published images set `DOCKER_CONFIG` to it.
@@ -58,6 +61,7 @@ const DOCKER_CONFIG_DIRECTORY: &str = "/kaniko/.docker";
 /// Below `/kaniko`, which the executor leaves out of every image.
 const CA_DIRECTORY: &str = "/kaniko/registry-ca";
 const CONTEXT_KEY_DIRECTORY: &str = "/kaniko/context-key";
+const PROXIES_DIRECTORY: &str = "/kaniko/proxies";
 /// The container's termination message; the kubelet reads it from here when the container ends.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 /// How much longer than the client the cluster lets a build run, so that the client, if it lives,
@@ -67,6 +71,14 @@ const DEADLINE_MARGIN_SECONDS: i64 = 60;
 const LONGEST_DEADLINE_SECONDS: i64 = i32::MAX as i64;
 /// Longer names of images are cut in the name of the pod, which may have 63 characters.
 const LONGEST_NAME_PART: usize = 40;
+
+/// The registry credentials of one build.
+pub(crate) struct Logins {
+    /// Those of the registries that the build has to do with, for the executor.
+    pub(crate) builder: SecretString,
+    /// Those that the node needs to pull the executor's image; `None` if there are none.
+    pub(crate) node: Option<SecretString>,
+}
 
 /// What the provider's configuration says about every kaniko pod.
 #[derive(Clone, Debug)]
@@ -149,22 +161,30 @@ pub fn secret_name(job: &BuildJob) -> String {
     format!("garden-docker-auth-{}", job.id)
 }
 
-/// Returns the secret with the merged registry credentials, the registry's private certificate authority, the addresses of proxies that
+/// Returns the secret with the registry credentials of the build, the registry's private certificate authority, the addresses of proxies that
 /// have passwords, and the `key` with which the pod asks for its context, or `None` if the build needs none of them.
 ///
-/// It has the type that lets it serve as the pod's own imagePullSecret too.
+/// It has the type that lets it serve as the pod's own imagePullSecret too. What is in it for that is not mounted: steps of the Dockerfile are
+/// root where the executor is, and see what it has.
 pub(crate) fn secret(
     settings: &Settings,
     job: &BuildJob,
     ownership: &Ownership,
-    docker_config: Option<&SecretString>,
+    logins: Option<&Logins>,
     key: Option<&Key>,
 ) -> Option<Secret> {
     if !settings.needs_secret() {
         return None;
     }
-    let config = docker_config.map_or(r#"{"auths":{}}"#, |config| config.expose_secret());
-    let mut data = BTreeMap::from([(DOCKER_CONFIG_KEY.to_owned(), ByteString(config.as_bytes().to_vec()))]);
+    let bytes = |config: Option<&SecretString>| {
+        let config = config.map_or(r#"{"auths":{}}"#, |config| config.expose_secret());
+        ByteString(config.as_bytes().to_vec())
+    };
+    let node = logins.and_then(|logins| logins.node.as_ref());
+    let mut data = BTreeMap::from([(NODE_CONFIG_KEY.to_owned(), bytes(node))]);
+    if settings.has_credentials() {
+        data.insert(DOCKER_CONFIG_KEY.to_owned(), bytes(logins.map(|logins| &logins.builder)));
+    }
     if let Some(ca) = &settings.target.certificate_authority {
         data.insert(CA_KEY.to_owned(), ByteString(ca.as_bytes().to_vec()));
     }
@@ -237,6 +257,11 @@ pub fn pod(
         termination_message_path: Some(TERMINATION_LOG.to_owned()),
         resources: Some(resource_requirements(&settings.resources)),
         volume_mounts: Some(volume_mounts),
+        // No more than that: steps may have a user of their own, and call `sudo` or `ping`, which need privileges that their files give them.
+        security_context: Some(SecurityContext {
+            seccomp_profile: Some(usual_system_calls()),
+            ..SecurityContext::default()
+        }),
         ..Container::default()
     };
     let mut metadata = metadata(pod_name(job), settings, ownership);
@@ -302,7 +327,6 @@ fn arguments(settings: &Settings, job: &BuildJob) -> Result<Vec<String>, FlagErr
         flags::parse(&settings.options.extra_flags)?,
         flags::defaults(&job.push_to.name()),
     ]));
-    let mut arguments: Vec<String> = arguments.iter().map(|argument| literal(argument)).collect();
     // RUN has none of the executor's own environment but what is a build argument. One without a value has that of the executor's
     // variable, so a password stays in the Secret. Sources: kaniko, `pkg/commands/run.go`, `pkg/dockerfile/buildargs.go` (predefined
     // arguments, which are not in the image's history) and `resolveEnvironmentBuildArgs` of `cmd/executor/cmd/root.go`.
@@ -338,29 +362,39 @@ fn host_aliases(hosts: &BTreeMap<String, String>) -> Option<Vec<HostAlias>> {
     (!hosts.is_empty()).then(|| hosts.iter().map(alias).collect())
 }
 
+/// The files of the build's secret. It is made after the pod, which owns it, and a node that does not find it tries again at once only if it is
+/// to be mounted: for a variable alone, after ten seconds. So all that a pod needs of it is mounted.
+/// Source: Kubernetes, `pkg/kubelet/pod_workers.go` (`completeWork`) and `pkg/kubelet/volumemanager/volume_manager.go`.
 fn volumes(settings: &Settings, job: &BuildJob) -> (Vec<Volume>, Vec<VolumeMount>) {
+    let file = |key: &str, path: &str| KeyToPath {
+        key: key.to_owned(),
+        path: path.to_owned(),
+        ..KeyToPath::default()
+    };
+    let proxies: Vec<_> = settings.proxies.secret_data().keys().map(|key| file(key, key)).collect();
     let parts = [
         (
             settings.has_credentials(),
             "docker-config",
             DOCKER_CONFIG_DIRECTORY,
-            DOCKER_CONFIG_KEY,
-            "config.json",
+            vec![file(DOCKER_CONFIG_KEY, "config.json")],
         ),
-        (settings.target.certificate_authority.is_some(), "registry-ca", CA_DIRECTORY, CA_KEY, CA_KEY),
-        (settings.syncs(), "context-key", CONTEXT_KEY_DIRECTORY, CONTEXT_KEY, "key"),
+        (
+            settings.target.certificate_authority.is_some(),
+            "registry-ca",
+            CA_DIRECTORY,
+            vec![file(CA_KEY, CA_KEY)],
+        ),
+        (settings.syncs(), "context-key", CONTEXT_KEY_DIRECTORY, vec![file(CONTEXT_KEY, "key")]),
+        (settings.proxies.have_credentials(), "proxies", PROXIES_DIRECTORY, proxies),
     ];
     parts
         .into_iter()
         .filter(|(wanted, ..)| *wanted)
-        .map(|(_, name, directory, key, file)| {
+        .map(|(_, name, directory, files)| {
             let secret = SecretVolumeSource {
                 secret_name: Some(secret_name(job)),
-                items: Some(vec![KeyToPath {
-                    key: key.to_owned(),
-                    path: file.to_owned(),
-                    ..KeyToPath::default()
-                }]),
+                items: Some(files),
                 ..SecretVolumeSource::default()
             };
             let volume = Volume { name: name.to_owned(), secret: Some(secret), ..Volume::default() };

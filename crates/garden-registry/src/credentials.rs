@@ -157,8 +157,8 @@ impl Credentials {
     /// and know neither wildcards nor path prefixes. So each of `names_in_use`, `host[:port]` or
     /// `host[:port]/repository`, gets an entry of its own where a wildcard or a prefix provides it. If
     /// several names of one host have different credentials, those of the first stand for the host,
-    /// and the others for their repositories. What no helper answers here is left to the builder's own,
-    /// and everything else is kept as it is. The same input gives the same bytes.
+    /// and the others for their repositories. What no helper answers here is left to the builder's own.
+    /// Nothing else is in it: whatever runs in the builder may read it. The same input gives the same bytes.
     pub async fn to_docker_config_json(
         &self,
         names_in_use: &[&str],
@@ -167,6 +167,14 @@ impl Credentials {
         let (answered, warnings) =
             lookup::ask_helpers(&self.entries, &self.runner, names_in_use, there).await;
         (docker_config::render(&answered, names_in_use, there), warnings)
+    }
+}
+
+impl Credentials {
+    /// Renders the `config.json` with which a node pulls `repository` from `registry`: the passwords for it, as
+    /// [`have_password`](Self::have_password) knows them, and nothing else.
+    pub fn to_node_config_json(&self, registry: &str, repository: &str) -> SecretString {
+        docker_config::render_passwords(&self.entries, registry, repository)
     }
 }
 

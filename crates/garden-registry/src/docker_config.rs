@@ -207,14 +207,9 @@ fn decode(auth: &SecretString) -> Option<(String, SecretString)> {
     Some((username.to_owned(), SecretString::from(password.trim_matches('\0'))))
 }
 
-/// Renders `entries` for a builder that has the credential helpers `there`.
+/// Renders what `entries` have for `names_in_use`, and nothing else, for a builder that has the credential helpers `there`.
 pub(crate) fn render(entries: &Entries, names_in_use: &[&str], there: &[&str]) -> SecretString {
-    let logins = |(key, entry): (&Key, &Entry<Login>)| (key.to_string(), render_login(&entry.value));
-    let mut auths: Map<String, Value> = entries.logins.iter().map(logins).collect();
-    let helpers =
-        |(key, entry): (&Key, &Entry<HelperName>)| (key.to_string(), Value::from(entry.value.as_str()));
-    let mut cred_helpers: Map<String, Value> = entries.helpers.iter().map(helpers).collect();
-
+    let (mut auths, mut cred_helpers): (Map<String, Value>, Map<String, Value>) = <_>::default();
     let mut decided = BTreeSet::new();
     for name in names_in_use {
         let (registry, repository) = name.split_once('/').unwrap_or((name, ""));
@@ -230,7 +225,6 @@ pub(crate) fn render(entries: &Entries, names_in_use: &[&str], there: &[&str]) -
             Some(Source::Login(_, entry)) => {
                 let login = render_login(&entry.value);
                 if decided.insert(host.clone()) {
-                    cred_helpers.remove(&host.to_string());
                     auths.insert(host.to_string(), login.clone());
                 }
                 if auths.get(&host.to_string()) != Some(&login) {
@@ -246,6 +240,16 @@ pub(crate) fn render(entries: &Entries, names_in_use: &[&str], there: &[&str]) -
 
     // Empty maps as well, so that a builder always finds a configuration of ours.
     SecretString::from(json!({ "auths": auths, "credHelpers": cred_helpers }).to_string())
+}
+
+/// Renders the passwords of `entries` for a repository, which are all that a node pulls with.
+pub(crate) fn render_passwords(entries: &Entries, registry: &str, repository: &str) -> SecretString {
+    let logins = entries.logins.iter().filter(|(key, entry)| {
+        key.matches(registry, repository) && matches!(entry.value, Login::Password { .. })
+    });
+    let auths: Map<String, Value> =
+        logins.map(|(key, entry)| (key.to_string(), render_login(&entry.value))).collect();
+    SecretString::from(json!({ "auths": auths }).to_string())
 }
 
 fn render_login(login: &Login) -> Value {

@@ -113,7 +113,41 @@ fn renders_what_it_read() {
         },
         "credHelpers": { "1.dkr.ecr.eu-west-1.amazonaws.com": "ecr-login" },
     });
-    assert_eq!(rendered(&read(&config), &[]), config);
+    let names =
+        ["docker.io", "registry.example:5000", "token.example", "1.dkr.ecr.eu-west-1.amazonaws.com/a"];
+    assert_eq!(rendered(&read(&config), &names), config);
+}
+
+#[test]
+fn a_builder_is_given_nothing_but_what_its_build_needs() {
+    let credentials = read(&json!({
+        "auths": {
+            "registry.example": { "auth": pair("admin", "a") },
+            "registry.example/team": { "auth": pair("team", "t") },
+            "other.example": { "auth": pair("other", "o") },
+            "*.example": { "auth": pair("wild", "w") },
+        },
+        "credHelpers": { "helped.example": "ecr-login", "*.amazonaws.com": "ecr-login" },
+        "credsStore": "ecr-login",
+    }));
+    let given = |names: &[&str]| rendered(&credentials, names);
+    let team = json!({ "auth": pair("team", "t") });
+    assert_eq!(
+        given(&["registry.example/team/api"]),
+        json!({ "auths": { "registry.example": team }, "credHelpers": {} })
+    );
+    assert_eq!(given(&[]), json!({ "auths": {}, "credHelpers": {} }));
+    let node = |registry| render_passwords(&credentials, registry, "team/api").expose_secret().to_owned();
+    for (registry, users) in
+        [("registry.example", &["admin", "team", "wild"][..]), ("helped.example", &["wild"]), ("x.test", &[])]
+    {
+        let config: Value = serde_json::from_str(&node(registry)).expect("JSON");
+        assert_eq!(
+            config["auths"].as_object().expect("an object").len(),
+            users.len(),
+            "{registry}: {config}"
+        );
+    }
 }
 
 #[test]

@@ -1,3 +1,5 @@
-//! What somebody may try who has rights of his own in the cluster, and what comes of it.
+//! What hostile users, steps, registries, daemons and repositories try, and what becomes of it.
 
+mod executor_logins;
+mod forged_endings;
 mod poisoned_contexts;

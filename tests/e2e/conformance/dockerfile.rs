@@ -27,6 +27,20 @@ pub(super) async fn build_args(case: &mut Case<'_>) -> Seen {
     Seen::Works
 }
 
+/// What one of the languages on the way to a builder takes for its own.
+const ODD: &str = "pa$$word $(KUBERNETES_SERVICE_HOST) $(HOME) ${HOME} $HOME 'one' \"two\" `three` back\\slash, a=b, %41 {{.X}}\nsecond line\t$";
+
+pub(super) async fn odd_values(case: &mut Case<'_>) -> Seen {
+    let base = variable("GARDEN_TEST_BASE_IMAGE");
+    case.project.file("Dockerfile", format!("FROM {base}\nARG VALUE\nRUN printf %s \"$VALUE\" > /value\n"));
+    let request = case.request().build_arg("VALUE", ODD).label("example.odd", ODD);
+    let image = case.build(request).await;
+    assert_eq!(super::image::files(&image.reference).await.text("value"), ODD);
+    let config = registry::config(&image.reference).await;
+    assert_eq!(config["config"]["Labels"]["example.odd"], ODD);
+    Seen::Works
+}
+
 pub(super) async fn target(case: &mut Case<'_>) -> Seen {
     case.project.file(
         "Dockerfile",

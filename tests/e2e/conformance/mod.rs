@@ -46,6 +46,7 @@ macro_rules! cases {
 
 cases! {
     dockerfile::build_args: "build arguments, also in `FROM`",
+    dockerfile::odd_values: "values with `$`, quotes, line ends, commas and `=` arrive as they are",
     dockerfile::target: "a target stage alone",
     dockerfile::multi_stage: "`COPY --from` a stage or an image",
     dockerfile::image_config: "`ENV`, `USER`, `CMD` …; labels of the request",

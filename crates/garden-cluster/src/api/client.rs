@@ -6,6 +6,7 @@ use garden_build_core::with_causes;
 use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
 use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -13,6 +14,7 @@ use kube::{Api, Client, Config, Resource, ResourceExt};
 use tokio::time::{Instant, timeout};
 use tower::BoxError;
 
+use crate::api::literal::literal;
 use crate::api::{ClusterError, Namespaced, Refusal, http_client, proxy};
 use crate::diagnosis::{Cause, Remedies};
 use crate::ownership::MANAGER;
@@ -112,7 +114,10 @@ impl Cluster {
         let namespace = object.namespace().unwrap_or_default();
         let (name, parameters) = (object.name_any(), PatchParams::apply(MANAGER).force());
         let api = self.api::<K>(&namespace);
-        let (action, patch) = (format!("create {}", name_of(object)), Patch::Apply(object));
+        let action = format!("create {}", name_of(object));
+        let sent =
+            literal(object).map_err(|error| ClusterError::of(&action, kube::Error::SerdeError(error)))?;
+        let patch = Patch::Apply(&sent);
         ask(&action, || api.patch(&name, &parameters, &patch)).await
     }
 
@@ -124,7 +129,10 @@ impl Cluster {
     pub async fn create<K: Namespaced>(&self, object: &K) -> Result<Option<K>, ClusterError> {
         let api = self.api::<K>(&object.namespace().unwrap_or_default());
         let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        match answer(&format!("create {}", name_of(object)), api.create(&parameters, object)).await {
+        let action = format!("create {}", name_of(object));
+        let sent = literal(object).and_then(serde_json::from_value);
+        let sent = sent.map_err(|error| ClusterError::of(&action, kube::Error::SerdeError(error)))?;
+        match answer(&action, api.create(&parameters, &sent)).await {
             Err(error) if error.code() == Some(409) => Ok(None),
             created => created.map(Some),
         }
@@ -230,16 +238,45 @@ impl Cluster {
     /// # Errors
     /// If the API server refuses or cannot be reached.
     pub async fn delete<K: Namespaced>(&self, namespace: &str, name: &str) -> Result<(), ClusterError> {
-        let at_once = DeleteParams::default().grace_period(0);
-        let api = self.api::<K>(namespace);
-        let action = format!("delete {} {namespace}/{name}", K::kind(&()));
-        let may_help =
-            |error: &ClusterError| error.may_pass() || matches!(error, ClusterError::NoAnswer { .. });
-        let deleted = (|| answer(&action, api.delete(name, &at_once))).retry(tries()).when(may_help).await;
+        let deleted = self.delete_with::<K>(namespace, name, &DeleteParams::default().grace_period(0)).await;
         match deleted {
             Err(error) if error.code() != Some(404) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Deletes at once the object that has this `metadata`, and returns whether it is gone. One that was changed since it was read stays, as
+    /// does another one of its name.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub(crate) async fn delete_unchanged<K: Namespaced>(
+        &self,
+        namespace: &str,
+        metadata: &ObjectMeta,
+    ) -> Result<bool, ClusterError> {
+        let this_one =
+            Preconditions { uid: metadata.uid.clone(), resource_version: metadata.resource_version.clone() };
+        let parameters = DeleteParams::default().grace_period(0).preconditions(this_one);
+        let name = metadata.name.as_deref().unwrap_or_default();
+        match self.delete_with::<K>(namespace, name, &parameters).await {
+            Err(error) if error.code() == Some(409) => Ok(false),
+            Err(error) if error.code() != Some(404) => Err(error),
+            _ => Ok(true),
+        }
+    }
+
+    async fn delete_with<K: Namespaced>(
+        &self,
+        namespace: &str,
+        name: &str,
+        parameters: &DeleteParams,
+    ) -> Result<(), ClusterError> {
+        let api = self.api::<K>(namespace);
+        let action = format!("delete {} {namespace}/{name}", K::kind(&()));
+        let may_help =
+            |error: &ClusterError| error.may_pass() || matches!(error, ClusterError::NoAnswer { .. });
+        (|| answer(&action, api.delete(name, parameters))).retry(tries()).when(may_help).await.map(drop)
     }
 
     /// Has the pod `name`, if it is the one with this `uid`, end a second after its node has heard of it.

@@ -1,6 +1,8 @@
 use std::convert::Infallible;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use garden_build_core::{Error, ErrorKind};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
@@ -22,11 +24,13 @@ const RENEWAL: Duration = Duration::from_secs(15);
 ///
 /// Written in the API server's time, so that wrong clocks do no harm. Between two questions for it,
 /// this machine's monotonic clock continues it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Lease {
     build: String,
     server_time: Timestamp,
     taken_at: Instant,
+    /// When it ends, as it was written last.
+    ends: Mutex<Timestamp>,
 }
 
 impl Lease {
@@ -36,7 +40,13 @@ impl Lease {
     /// If the API server cannot be reached.
     pub async fn start(cluster: &Cluster, build: impl Into<String>) -> Result<Self, ClusterError> {
         let server_time = cluster.server_time().await?;
-        Ok(Self { build: build.into(), server_time, taken_at: Instant::now() })
+        let ends = Mutex::new(later(server_time, DURATION));
+        Ok(Self { build: build.into(), server_time, taken_at: Instant::now(), ends })
+    }
+
+    fn ends(&self) -> MutexGuard<'_, Timestamp> {
+        // It is always whole, so a panic elsewhere does not spoil it.
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the API server's present time.
@@ -46,7 +56,9 @@ impl Lease {
 
     /// Returns the marks for an object that is created, or renewed, now.
     pub fn ownership(&self) -> Ownership {
-        Ownership { build: self.build.clone(), lease_expires: later(self.now(), DURATION) }
+        let lease_expires = later(self.now(), DURATION);
+        *self.ends() = lease_expires;
+        Ownership { build: self.build.clone(), lease_expires }
     }
 
     /// Renews the lease on the pod `name` for as long as the future is polled.
@@ -59,14 +71,40 @@ impl Lease {
             tokio::time::sleep(RENEWAL).await;
             // Asked anew, because this machine's clock stands still while the machine sleeps.
             let now = cluster.server_time().await.unwrap_or_else(|_| self.now());
-            let expires = later(now, DURATION).to_string();
-            let patch = json!({ "metadata": { "annotations": { LEASE_ANNOTATION: expires } } });
+            let expires = later(now, DURATION);
+            let patch = json!({ "metadata": { "annotations": { LEASE_ANNOTATION: expires.to_string() } } });
             let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
-            if let Err(error) = answer("renew a lease", pods.patch_metadata(name, &parameters, &patch)).await
-            {
-                tracing::warn!(%error, namespace, name, "could not renew the lease of a build");
+            match answer("renew a lease", pods.patch_metadata(name, &parameters, &patch)).await {
+                Ok(_) => *self.ends() = expires,
+                Err(error) => {
+                    tracing::warn!(%error, namespace, name, "could not renew the lease of a build");
+                }
             }
         }
+    }
+
+    /// Says of a build that has lost its pod `name`, if so, that it was removed because this client did not renew the lease: it slept, or
+    /// did not reach the cluster.
+    pub async fn explain(&self, cluster: &Cluster, namespace: &str, name: &str, error: Error) -> Error {
+        if *error.kind() != ErrorKind::BuilderLost {
+            return error;
+        }
+        // In the server's time, as this machine's clock may have stood still.
+        let (Ok(now), Ok(None)) = tokio::join!(cluster.server_time(), cluster.get::<Pod>(namespace, name))
+        else {
+            return error;
+        };
+        let ended = *self.ends();
+        if now <= ended {
+            return error;
+        }
+        let message = format!(
+            "{}: its lease had ended at {ended}, since this client was asleep or did not reach the cluster for {} s or more, and was taken for dead",
+            error.message(),
+            DURATION.as_secs()
+        );
+        let (kind, tail) = (error.kind().clone(), error.log_tail().to_vec());
+        Error::new(kind, message).with_hint("build again").with_log_tail(tail).with_source(error).retryable()
     }
 }
 

@@ -1,115 +1,114 @@
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use garden_build_core::SweepReport;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::ListParams;
 
 use crate::api::{Cluster, ClusterError, ask};
-use crate::ownership::Ownership;
-use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
+use crate::ownership::{MANAGED_BY_LABEL, MANAGER, is_of_build, lease_of};
 
-/// Removes the pods and secrets in `namespace` whose builds have lost their client.
+/// How old a pod may become that has no lease, or one that no client of ours writes: a living client puts its own back within
+/// seconds, so by then there is none.
+const WITHOUT_LEASE: Duration = Duration::from_secs(3600);
+
+/// How often it is looked again at pods that change just before they are removed.
+const PASSES: usize = 3;
+
+/// Removes the pods in `namespace` whose builds have lost their client. Their Secrets, which they own, go with them.
+///
+/// A pod that changes meanwhile stays until it was looked at again: its client may have renewed its lease.
 ///
 /// # Errors
-/// If the objects cannot be listed or deleted. In a namespace that does not exist, there are none.
+/// If the pods cannot be listed or deleted. In a namespace that does not exist, there are none.
 pub async fn sweep(cluster: &Cluster, namespace: &str) -> Result<SweepReport, ClusterError> {
     let owned = ListParams::default().labels(&format!("{MANAGED_BY_LABEL}={MANAGER}"));
-    let (pods, secrets) = (cluster.api::<Pod>(namespace), cluster.api::<Secret>(namespace));
-    let (list_pods, list_secrets) =
-        (format!("list Pods in {namespace}"), format!("list Secrets in {namespace}"));
-    let (pods, secrets, now) = tokio::try_join!(
-        ask(&list_pods, || pods.list_metadata(&owned)),
-        ask(&list_secrets, || secrets.list_metadata(&owned)),
-        cluster.server_time(),
-    )?;
-
-    let objects: Vec<Found> = pods
-        .items
-        .iter()
-        .filter_map(|pod| Found::read(Kind::Pod, &pod.metadata))
-        .chain(secrets.items.iter().filter_map(|secret| Found::read(Kind::Secret, &secret.metadata)))
-        .collect();
-
+    let (pods, list_pods) = (cluster.api::<Pod>(namespace), format!("list Pods in {namespace}"));
     let mut removed = Vec::new();
-    let mut failure = None;
-    for object in abandoned(&objects, now) {
-        let deleted = match object.kind {
-            Kind::Pod => cluster.delete::<Pod>(namespace, &object.name).await,
-            Kind::Secret => cluster.delete::<Secret>(namespace, &object.name).await,
-        };
-        match deleted {
-            Ok(()) => removed.push(format!("{:?} {namespace}/{}", object.kind, object.name)),
-            // The others may still go.
-            Err(error) => failure = Some(error),
+    for _ in 0..PASSES {
+        let (pods, now) =
+            tokio::try_join!(ask(&list_pods, || pods.list_metadata(&owned)), cluster.server_time())?;
+        let (mut failure, mut has_changed) = (None, false);
+        for pod in pods.items.iter().filter(|pod| is_abandoned(&pod.metadata, now)) {
+            match cluster.delete_unchanged::<Pod>(namespace, &pod.metadata).await {
+                Ok(true) => {
+                    let name = pod.metadata.name.as_deref().unwrap_or_default();
+                    removed.push(format!("Pod {namespace}/{name}"));
+                }
+                Ok(false) => has_changed = true,
+                // The others may still go.
+                Err(error) => failure = Some(error),
+            }
+        }
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        if !has_changed {
+            break;
         }
     }
-    failure.map_or(Ok(SweepReport::new(removed)), Err)
+    Ok(SweepReport::new(removed))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Pod,
-    Secret,
-}
-
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Found {
-    kind: Kind,
-    name: String,
-    ownership: Ownership,
-}
-
-impl Found {
-    fn read(kind: Kind, metadata: &ObjectMeta) -> Option<Self> {
-        Some(Self { kind, name: metadata.name.clone()?, ownership: Ownership::of(metadata)? })
-    }
-}
-
-/// Chooses what to remove: the objects of builds of which not one object has a lease still running.
-///
-/// Only a build's pod is renewed, so its secret lives on the pod's lease; a secret whose pod was
-/// never created goes when its own first lease ends.
-fn abandoned(objects: &[Found], now: Timestamp) -> Vec<&Found> {
-    let mut expiry_of_build: BTreeMap<&str, Timestamp> = BTreeMap::new();
-    for object in objects {
-        let expiry = expiry_of_build.entry(&object.ownership.build).or_insert(Timestamp::MIN);
-        *expiry = (*expiry).max(object.ownership.lease_expires);
-    }
-    objects.iter().filter(|object| expiry_of_build[object.ownership.build.as_str()] < now).collect()
+/// Whether a pod is that of a build whose client is dead.
+fn is_abandoned(metadata: &ObjectMeta, now: Timestamp) -> bool {
+    let after = |time: Timestamp| {
+        time.checked_add(SignedDuration::try_from(WITHOUT_LEASE).unwrap_or(SignedDuration::MAX))
+            .unwrap_or(Timestamp::MAX)
+    };
+    // Nobody's lease ends so late.
+    let lease = lease_of(metadata).filter(|lease| *lease <= after(now));
+    let created = metadata.creation_timestamp.as_ref().map(|time| time.0);
+    is_of_build(metadata) && lease.or_else(|| created.map(after)).is_some_and(|end| end < now)
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
+    use crate::ownership::{LEASE_ANNOTATION, Ownership};
+
+    const HOUR: i64 = 3600;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).expect("in range")
     }
 
-    fn found(kind: Kind, build: &str, expires: i64) -> Found {
-        let ownership = Ownership { build: build.to_owned(), lease_expires: at(expires) };
-        Found { kind, name: format!("{kind:?}-{build}"), ownership }
+    /// A pod that was created at second 0.
+    fn pod(lease: Option<&str>) -> ObjectMeta {
+        let ownership = Ownership { build: "a".to_owned(), lease_expires: at(0) };
+        let mut annotations = ownership.annotations();
+        match lease {
+            Some(lease) => annotations.insert(LEASE_ANNOTATION.to_owned(), lease.to_owned()),
+            None => annotations.remove(LEASE_ANNOTATION),
+        };
+        ObjectMeta {
+            labels: Some(ownership.labels()),
+            annotations: Some(annotations),
+            creation_timestamp: Some(Time(at(0))),
+            ..ObjectMeta::default()
+        }
+    }
+
+    fn leased_until(second: i64) -> ObjectMeta {
+        pod(Some(&at(second).to_string()))
     }
 
     #[test]
-    fn only_builds_without_any_running_lease_are_removed_and_then_wholly() {
-        let objects = [
-            found(Kind::Pod, "dead", 10),
-            found(Kind::Secret, "dead", 5),
-            found(Kind::Pod, "alive", 100),
-            found(Kind::Secret, "alive", 5),
-            found(Kind::Secret, "never-got-a-pod", 5),
-            found(Kind::Secret, "about-to-get-a-pod", 90),
-        ];
-        let names: Vec<&str> =
-            abandoned(&objects, at(50)).iter().map(|object| object.name.as_str()).collect();
-        assert_eq!(names, ["Pod-dead", "Secret-dead", "Secret-never-got-a-pod"]);
+    fn a_pod_goes_when_its_lease_has_ended_and_not_before() {
+        assert!(is_abandoned(&leased_until(49), at(50)));
+        assert!(!is_abandoned(&leased_until(50), at(50)), "it still runs");
+        assert!(!is_abandoned(&leased_until(20 * HOUR), at(20 * HOUR)), "however old it is");
+        assert!(!is_abandoned(&ObjectMeta { labels: None, ..leased_until(1) }, at(50)));
     }
 
     #[test]
-    fn a_lease_that_ends_now_still_runs() {
-        assert!(abandoned(&[found(Kind::Pod, "a", 50)], at(50)).is_empty());
+    fn a_pod_without_a_lease_that_anybody_would_write_goes_by_its_age() {
+        for lease in [None, Some(""), Some("never"), Some("9999-01-01T00:00:00Z")] {
+            assert!(!is_abandoned(&pod(lease), at(HOUR)), "{lease:?}");
+            assert!(is_abandoned(&pod(lease), at(HOUR + 1)), "{lease:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! One pod: what it is made of, its way to its end, what is wrong with it, and the streams into it.
 //!
-//! * Making it: `scheduling` (where it runs and what it may use), `service_account` (who it is).
+//! * Making it: `scheduling` (where it runs and what it may use), `service_account` (who it is), `confinement` (what it may not do).
 //! * Its life: `build_pod` follows one from creation to end; `diagnose` says what its status and its events mean,
 //!   `patience` how long a trouble is borne; `last_words` waits for the end that a broken connection is the echo of.
 //! * What a runtime says of a program that is not there: `missing_program`.
@@ -8,6 +8,7 @@
 //!   `socket` is what they begin with.
 
 mod build_pod;
+mod confinement;
 mod diagnose;
 mod events;
 mod last_words;
@@ -21,6 +22,7 @@ mod stdin;
 mod stream;
 
 pub use build_pod::{BuildPod, PodEnd};
+pub use confinement::{confined, usual_system_calls};
 pub(crate) use diagnose::{PodState, deleted, diagnose, latest_message};
 pub(crate) use events::{EVENTS_AFTER, PodEvents};
 pub use last_words::{LAST_WORDS_PATIENCE, last_words};

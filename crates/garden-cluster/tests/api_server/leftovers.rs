@@ -3,6 +3,9 @@ use std::time::Duration;
 use garden_build_testing::kubernetes::{FakeCluster, Fault, Refusal};
 use garden_cluster::{Cluster, Lease, sweep};
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::jiff::SignedDuration;
+use kube::Resource as _;
+use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use crate::{NAMESPACE, fake, pod};
@@ -16,7 +19,8 @@ async fn begin(cluster: &Cluster, build: &str) -> Lease {
     pod.metadata.annotations = Some(ownership.annotations());
     let mut secret = Secret { metadata: pod.metadata.clone(), ..Secret::default() };
     secret.metadata.name = Some(format!("secret-{build}"));
-    cluster.apply::<Pod>(&pod).await.unwrap();
+    let pod = cluster.apply::<Pod>(&pod).await.unwrap();
+    secret.metadata.owner_references = pod.controller_owner_ref(&()).map(|owner| vec![owner]);
     cluster.apply(&secret).await.unwrap();
     lease
 }
@@ -39,12 +43,13 @@ async fn a_build_whose_client_lives_is_never_swept_and_one_whose_client_died_is(
     assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap().removed, Vec::<String>::new());
     sleep(Duration::from_secs(3600)).await;
     let report = sweep(&cluster, NAMESPACE).await.unwrap();
-    assert_eq!(report.removed, ["Pod builds/pod-dead", "Secret builds/secret-dead"]);
+    assert_eq!(report.removed, ["Pod builds/pod-dead"]);
+    assert_eq!(fake.count("list", "secrets"), 0, "a pod takes its Secret with it");
     assert_eq!(left(&fake), ["of-somebody-else", "pod-living", "secret-living"]);
     renewing.abort();
     let _ = renewing.await;
     sleep(Duration::from_secs(61)).await;
-    assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap().removed.len(), 2);
+    assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap().removed.len(), 1);
     assert_eq!(left(&fake), ["of-somebody-else"]);
 }
 
@@ -78,10 +83,7 @@ async fn a_lease_is_in_the_servers_time_whatever_this_machine_says() {
     fake.put_clock_forward(Duration::from_secs(50));
     let renewing = lease.keep_renewing(&cluster, NAMESPACE, "pod-asleep");
     assert!(timeout(Duration::from_secs(16), renewing).await.is_err());
-    assert_eq!(
-        sweep(&cluster, NAMESPACE).await.unwrap().removed,
-        ["Pod builds/pod-a", "Secret builds/secret-a"]
-    );
+    assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap().removed, ["Pod builds/pod-a"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,7 +102,48 @@ async fn what_cannot_be_removed_does_not_keep_the_rest() {
             .always(),
     );
     assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap_err().code(), Some(403));
-    assert_eq!(left(&fake), ["pod-a"]);
+    assert_eq!(left(&fake), ["pod-a", "secret-a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_renewed_between_look_and_deletion_counts() {
+    let (fake, cluster) = fake();
+    begin(&cluster, "asleep").await;
+    begin(&cluster, "dead").await;
+    sleep(Duration::from_secs(100)).await;
+    // Awake again, just in time.
+    let renew = |fake: &FakeCluster| {
+        let lease = fake.now() + SignedDuration::from_secs(60);
+        assert!(fake.alter("pods", NAMESPACE, "pod-asleep", |pod| {
+            pod["metadata"]["annotations"]["garden-build/lease-expires"] = lease.to_string().into();
+        }));
+    };
+    fake.fault(Fault::meddle("delete", "pods", renew).named("pod-asleep"));
+    assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap().removed, ["Pod builds/pod-dead"]);
+    assert_eq!(left(&fake), ["pod-asleep", "secret-asleep"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_build_whose_pod_changes_meanwhile_is_removed_all_the_same() {
+    let (fake, cluster) = fake();
+    begin(&cluster, "dead").await;
+    sleep(Duration::from_secs(100)).await;
+    let change = |fake: &FakeCluster| {
+        assert!(fake.alter("pods", NAMESPACE, "pod-dead", |pod| pod["status"]["phase"] = "Running".into()));
+    };
+    fake.fault(Fault::meddle("delete", "pods", change));
+    assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap().removed, ["Pod builds/pod-dead"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_whose_lease_somebody_has_removed_goes_by_its_age() {
+    let (fake, cluster) = fake();
+    begin(&cluster, "a").await;
+    assert!(fake.alter("pods", NAMESPACE, "pod-a", |pod| pod["metadata"]["annotations"] = json!({})));
+    sleep(Duration::from_secs(3590)).await;
+    assert!(sweep(&cluster, NAMESPACE).await.unwrap().removed.is_empty());
+    sleep(Duration::from_secs(20)).await;
+    assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap().removed, ["Pod builds/pod-a"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use garden_build_core::Digest;
 use secrecy::{ExposeSecret, SecretString};
 
-/// What a build's pod and its client know, and nobody else: 244 random bits. Neither the context service nor the
+/// What a build's pod, with all that runs in it, and its client know, and nobody else: 244 random bits. Neither the context service nor the
 /// network between sees it, only digests of it with a word for what each is good for.
 ///
 /// The other side of these words is in `files/build.sh`.
@@ -29,8 +29,8 @@ impl Key {
         self.digest("parts", &format!(" {}", Digest::of(list).hex()))
     }
 
-    /// Returns what shows us that the pod itself says how its build ended: with this exit code, and with this text as
-    /// the image's digest.
+    /// Returns what shows us that it is this build of which somebody says how it ended: with this exit code, and with this text as
+    /// the image's digest. Steps of the Dockerfile can read the key and say it, too.
     pub(crate) fn proof_of_end(&self, exit_code: &str, image: &str) -> String {
         self.digest("end", &format!(" {exit_code} {image}"))
     }

@@ -126,16 +126,6 @@ fn the_executor_and_its_steps_get_proxies_and_the_password_is_in_the_secret_alon
 }
 
 #[test]
-fn what_looks_like_a_variable_of_the_container_reaches_the_executor_as_it_is() {
-    let job = job(|request| request.build_arg("PRICE", "$$5 $(HTTPS_PROXY)").label("a", "$b"));
-    let arguments = arguments_of(&settings(), &job);
-    // As the kubelet writes one `$` for two, and replaces nothing behind two.
-    for expected in ["--build-arg=PRICE=$$$$5 $$(HTTPS_PROXY)", "--label=a=$$b"] {
-        assert!(arguments.iter().any(|argument| argument == expected), "{expected} in {arguments:?}");
-    }
-}
-
-#[test]
 fn the_plainest_pod() {
     let mut settings = settings();
     settings.options.image = "example/kaniko:1".to_owned();
@@ -249,9 +239,14 @@ fn the_secret_can_serve_as_the_pod_s_own_pull_secret_and_dies_with_the_pod() {
     let job = job(|request| request);
     let mut settings = settings();
     settings.pull_secrets.push(SecretRef::new("regcred"));
-    let config = SecretString::from(r#"{"auths":{}}"#);
-    let mut secret = secret(&settings, &job, &ownership(), Some(&config), None).expect("a secret");
+    let logins = Logins { builder: "the build's".into(), node: Some("the node's".into()) };
+    let mut secret = secret(&settings, &job, &ownership(), Some(&logins), None).expect("a secret");
     assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
+    let data = secret.data.as_ref().expect("data");
+    assert_eq!(
+        (&*data[".dockerconfigjson"].0, &*data["config.json"].0),
+        (&b"the node's"[..], &b"the build's"[..])
+    );
     let mut pod = pod(&settings, &job, &ownership(), None).expect("a pod");
     pod.metadata.uid = Some("the-uid".to_owned());
     own_secret(&mut secret, &pod);
@@ -260,6 +255,18 @@ fn the_secret_can_serve_as_the_pod_s_own_pull_secret_and_dies_with_the_pod() {
         (owner.kind.as_str(), owner.name.as_str(), owner.uid.as_str()),
         ("Pod", pod_name(&job).as_str(), "the-uid")
     );
+}
+
+#[test]
+fn what_a_node_needs_is_not_mounted_where_steps_see_it() {
+    let mut settings = syncing();
+    settings.pull_secrets.push(SecretRef::new("regcred"));
+    settings.proxies = proxies();
+    let pod = pod(&settings, &job(|request| request), &ownership(), Some("10.0.0.1")).expect("a pod");
+    let volumes = pod.spec.and_then(|spec| spec.volumes).expect("volumes");
+    let keys = volumes.iter().filter_map(|volume| volume.secret.as_ref()?.items.clone()).flatten();
+    let keys: Vec<String> = keys.map(|item| item.key).collect();
+    assert_eq!(keys, ["config.json", "context-key", "HTTPS_PROXY"]);
 }
 
 #[test]

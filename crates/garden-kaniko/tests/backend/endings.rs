@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use garden_build_core::ErrorKind;
+use garden_build_core::{Backend as _, ErrorKind};
 use garden_build_testing::kubernetes::{FakePod, Fault, Refusal};
 use garden_kaniko::spec::CONTAINER;
 use tokio::time::{Instant, sleep};
@@ -25,7 +25,7 @@ async fn a_build_brings_its_context_and_takes_back_a_digest() {
     }
     assert_eq!(seen.warnings(), Vec::<String>::new());
     assert_eq!(site.left(), Vec::<String>::new());
-    // Each object is written once, except that the Secret learns who owns it.
+    // Each object is written once.
     let mut writes = site.fake.writes();
     writes.sort();
     let (pod, secret) = ("builds/kaniko-api-0123456789", "builds/garden-docker-auth-0123456789");
@@ -35,7 +35,6 @@ async fn a_build_brings_its_context_and_takes_back_a_digest() {
         format!("delete secrets {secret}"),
         // Then the lease is renewed.
         format!("patch pods {pod}"),
-        format!("patch secrets {secret}"),
         format!("patch secrets {secret}"),
     ];
     expected.sort();
@@ -221,4 +220,33 @@ async fn what_cannot_be_removed_is_said_and_does_not_fail_the_build() {
     assert!(seen.warnings().iter().any(|it| it.contains("could be removed")), "{:?}", seen.warnings());
     // The pod owned it, so it is gone all the same.
     assert_eq!(site.left(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_looks_like_a_variable_of_the_container_reaches_the_executor_as_it_is() {
+    let site = Site::stdin(async |pod| succeed(&pod)).building("FROM scratch\nCOPY . /\n", |request| {
+        request
+            .build_arg("PRICE", "$$5 $(KUBERNETES_SERVICE_HOST)")
+            .label("a", "$b")
+            .target("$(HOME)")
+            .extra_flag("--git=$(X)")
+    });
+    let plan = site.backend.plan(&site.job).unwrap();
+    site.build().await.outcome.unwrap();
+    let requests = site.fake.requests();
+    let created = requests.iter().find(|it| it.verb() == "patch" && it.resource() == "pods").unwrap();
+    let pod = created.json().unwrap();
+    let arguments = pod["spec"]["containers"][0]["args"].as_array().unwrap();
+    // As the kubelet writes one `$` for two, and replaces nothing behind two.
+    let expected = [
+        "--build-arg=PRICE=$$$$5 $$(KUBERNETES_SERVICE_HOST)",
+        "--label=a=$$b",
+        "--target=$$(HOME)",
+        "--git=$$(X)",
+    ];
+    for expected in expected {
+        assert!(arguments.iter().any(|argument| argument == expected), "{expected} in {arguments:?}");
+    }
+    let planned = plan.iter().find(|it| it.description.starts_with("Pod ")).unwrap();
+    assert_eq!(planned.object["spec"]["containers"][0]["args"], pod["spec"]["containers"][0]["args"]);
 }

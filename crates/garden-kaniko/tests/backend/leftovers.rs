@@ -124,6 +124,39 @@ async fn a_build_removes_what_others_left() {
     assert_eq!((dead.left(), next.left()), (Vec::new(), Vec::new()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_slept_learns_why_its_pod_is_gone() {
+    let awake = Site::stdin(async |pod: FakePod| {
+        sleep(Duration::from_secs(30)).await;
+        pod.vanish();
+    });
+    let error = awake.build().await.outcome.unwrap_err();
+    assert!(error.message().contains("deleted") && !error.message().contains("lease"), "{error}");
+
+    let asleep = Site::stdin(async |pod: FakePod| {
+        // The client's clock stands still, and that of the cluster does not.
+        pod.cluster().put_clock_forward(Duration::from_secs(3600));
+        let next = Site::new(pod.cluster().clone(), "9876543210", ContextDelivery::Stdin);
+        assert_eq!(next.backend.sweep().await.unwrap().removed.len(), 1);
+    });
+    let error = asleep.build().await.outcome.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::BuilderLost, "{error}");
+    assert!(error.message().contains("its lease had ended") && error.is_retryable(), "{error}");
+    assert_eq!(asleep.left(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_has_an_owner_from_its_first_moment() {
+    let site = site();
+    site.build().await.outcome.unwrap();
+    let requests = site.fake.requests();
+    let written =
+        |it: &&garden_build_testing::kubernetes::Request| it.verb() == "patch" && it.resource() == "secrets";
+    let secrets: Vec<_> = requests.iter().filter(written).map(|it| it.json().unwrap()).collect();
+    assert!(secrets.iter().all(|it| it["metadata"]["ownerReferences"][0]["kind"] == "Pod"), "{secrets:?}");
+    assert_eq!((secrets.len(), site.fake.count("list", "secrets")), (1, 0));
+}
+
 fn words(site: &Site) -> Vec<String> {
     site.fake.requests().iter().map(garden_build_testing::kubernetes::Request::words).collect()
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
 mod endings;
+mod forged_endings;
 mod idle;
 mod leftovers;
 mod proxies;

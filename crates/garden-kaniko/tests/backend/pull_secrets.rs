@@ -213,3 +213,55 @@ async fn a_pod_whose_secret_has_no_password_for_the_image_has_those_of_its_servi
         assert_eq!(copied(&site.fake), None);
     }
 }
+
+/// The registries in a Docker configuration of the build's Secret, as it was created.
+fn registries_in(fake: &FakeCluster, key: &str) -> Vec<String> {
+    let requests = fake.requests();
+    let created = requests.iter().find(|it| it.verb() == "patch" && it.resource() == "secrets").unwrap();
+    let data: ByteString = serde_json::from_value(created.json().unwrap()["data"][key].clone()).unwrap();
+    let config: Value = serde_json::from_slice(&data.0).unwrap();
+    config["auths"].as_object().unwrap().keys().cloned().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_see_the_logins_that_their_build_needs_and_no_others() {
+    let site = Site::stdin(async |pod: FakePod| succeed(&pod));
+    let hosts = [
+        "registry.example:5000",
+        "ghcr.io",
+        "base.example",
+        "copied.example",
+        "mounted.example",
+        "cache.example",
+        "mirror.example",
+        "production.example",
+    ];
+    let names: Vec<SecretRef> =
+        (0..hosts.len()).map(|it| SecretRef::new(format!("s{it}")).in_namespace("ops")).collect();
+    for (host, secret) in hosts.iter().zip(&names) {
+        login(&site.fake, &secret.name, host, "one");
+    }
+    let dockerfile = "FROM base.example/a\nCOPY --from=copied.example/b /b /\n\
+                      RUN --mount=from=mounted.example/c,target=/c true\nFROM busybox\n";
+    let site = pulling_with(site.fake, "0123456789", ContextDelivery::Stdin, names).building(
+        dockerfile,
+        |request| {
+            request
+                .extra_flag("--cache-repo=cache.example/layers")
+                .extra_flag("--registry-mirror=mirror.example")
+        },
+    );
+    site.build().await.outcome.unwrap();
+    assert_eq!(
+        registries_in(&site.fake, "config.json"),
+        [
+            "base.example",
+            "cache.example",
+            "copied.example",
+            "mirror.example",
+            "mounted.example",
+            "registry.example:5000"
+        ]
+    );
+    assert_eq!(registries_in(&site.fake, ".dockerconfigjson"), ["ghcr.io"], "the node's");
+}

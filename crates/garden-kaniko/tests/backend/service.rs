@@ -1,5 +1,6 @@
 //! Builds that fetch their context from the context service.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -134,12 +135,23 @@ fn site_where(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + 'static) 
 
 /// The cluster of such a build.
 pub(crate) fn cluster(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + 'static) -> FakeCluster {
+    cluster_where(turn, of_service, async |pod| succeed(&pod))
+}
+
+/// The same, where something else becomes of the executor once it has its context.
+pub(crate) fn cluster_where<F: Future<Output = ()> + Send + 'static>(
+    turn: Turn,
+    of_service: impl Fn(FakePod) + Send + Sync + 'static,
+    of_executor: impl Fn(FakePod) -> F + Send + Sync + 'static,
+) -> FakeCluster {
+    let of_executor = Arc::new(of_executor);
     let fake = FakeCluster::new();
     fake.run_deployments();
     let delivered = watch::Sender::new(false);
     let waiting = delivered.clone();
     fake.on_pod(move |pod: FakePod| {
         let (mut delivered, is_executor) = (waiting.subscribe(), pod.name.starts_with("kaniko-"));
+        let of_executor = Arc::clone(&of_executor);
         if is_executor {
             pod.run();
         } else {
@@ -160,7 +172,7 @@ pub(crate) fn cluster(turn: Turn, of_service: impl Fn(FakePod) + Send + Sync + '
                     pod.say(CONTAINER, &format!("garden-build: the build context was altered: {reason}"));
                     pod.exit(CONTAINER, 1, "");
                 } else {
-                    succeed(&pod);
+                    of_executor(pod).await;
                 }
             }
         }

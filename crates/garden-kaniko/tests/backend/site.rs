@@ -7,7 +7,7 @@ use std::time::Duration;
 use garden_build_core::context::Context;
 use garden_build_core::{
     Backend as _, BuildContext, BuildJob, BuildRequest, CancellationToken, ErrorKind, Event, Pushed, Result,
-    event_channel,
+    Witness, event_channel,
 };
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault};
 use garden_cluster::{BuilderProxies, Cluster, PushTarget, RegistryCredentials};
@@ -29,7 +29,9 @@ pub(crate) struct Site {
     pub(crate) job: BuildJob,
     /// What the executor has read of its stdin.
     pub(crate) stdin: Arc<Mutex<Vec<u8>>>,
-    _directory: TempDir,
+    /// Who is asked whether the image has arrived.
+    pub(crate) witness: Option<Arc<dyn Witness>>,
+    directory: TempDir,
 }
 
 /// What a build came to.
@@ -109,6 +111,19 @@ impl Site {
         site
     }
 
+    /// The same build, of another Dockerfile and with what `change` says of the request.
+    pub(crate) fn building(
+        mut self,
+        dockerfile: &str,
+        change: impl FnOnce(BuildRequest) -> BuildRequest,
+    ) -> Self {
+        std::fs::write(self.directory.path().join("Dockerfile"), dockerfile).unwrap();
+        let request = change(BuildRequest::new("api", self.directory.path()));
+        let context = Context::scan(&request, &|| false).unwrap();
+        self.job = BuildJob::new(self.job.id.clone(), request, context, self.job.destination.clone());
+        self
+    }
+
     /// A build with this identifier.
     pub(crate) fn new(fake: FakeCluster, id: &str, delivery: ContextDelivery) -> Self {
         Self::with_settings(fake, id, settings(delivery))
@@ -128,7 +143,8 @@ impl Site {
             cancel: CancellationToken::new(),
             job: BuildJob::new(id, request, context, destination),
             stdin: Arc::default(),
-            _directory: directory,
+            witness: None,
+            directory,
         }
     }
 
@@ -140,7 +156,10 @@ impl Site {
 
     pub(crate) async fn build(&self) -> Seen {
         let (events, mut heard) = event_channel();
-        let cx = BuildContext::new(events, self.cancel.clone(), TIME_LIMIT);
+        let mut cx = BuildContext::new(events, self.cancel.clone(), TIME_LIMIT);
+        if let Some(witness) = &self.witness {
+            cx = cx.with_witness(Arc::clone(witness));
+        }
         let building = async {
             let outcome = self.backend.build(&self.job, &cx).await;
             drop(cx);

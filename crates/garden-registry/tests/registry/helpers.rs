@@ -267,7 +267,6 @@ async fn a_builder_is_given_the_answers_and_what_only_it_may_have() {
                 "r.wild.example": auth("user:v1"),
             },
             "credHelpers": {
-                "*.wild.example": "login",
                 "broken.example": "broken",
                 "there.example": "ecr-login",
             },

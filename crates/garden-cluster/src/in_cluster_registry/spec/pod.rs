@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use garden_config::Toleration;
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
-    EnvVarSource, HTTPGetAction, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe,
-    ResourceRequirements, SeccompProfile, SecretKeySelector, SecurityContext, Volume, VolumeMount,
+    ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    HTTPGetAction, PersistentVolumeClaimVolumeSource, PodSecurityContext, PodSpec, Probe,
+    ResourceRequirements, SecretKeySelector, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{HTTP_SECRET, NAME};
 use crate::in_cluster_registry::{InClusterRegistry, RegistrySettings};
-use crate::pod::{resource_requirements, system_tolerations};
+use crate::pod::{confined, resource_requirements, system_tolerations};
 use crate::registries::pull_secret_references;
 
 /// The script that runs the registry.
@@ -162,17 +162,8 @@ fn container(settings: &RegistrySettings) -> Container {
             run_as_user: Some(USER),
             run_as_group: Some(USER),
             run_as_non_root: Some(true),
-            seccomp_profile: Some(SeccompProfile {
-                type_: "RuntimeDefault".to_owned(),
-                ..SeccompProfile::default()
-            }),
-            allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".to_owned()]),
-                ..Capabilities::default()
-            }),
-            ..SecurityContext::default()
+            ..confined()
         }),
         ..Container::default()
     }

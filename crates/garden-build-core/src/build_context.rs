@@ -1,0 +1,91 @@
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Digest, Error, ErrorKind, EventSink, Result};
+
+/// In place of a moment that the clock cannot hold.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// What surrounds a running build: where it reports to and what ends it early.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BuildContext {
+    /// Where the build reports what happens.
+    pub events: EventSink,
+    /// Cancelled when the caller loses interest.
+    pub cancel: CancellationToken,
+    /// When the build must have ended.
+    pub deadline: Instant,
+    /// How long the build was allowed in all, for messages.
+    pub time_limit: Duration,
+    witness: Option<Arc<dyn Witness>>,
+}
+
+/// Who can tell whether the registry has what a builder says it has pushed.
+pub trait Witness: Debug + Send + Sync {
+    /// Waits until the tag of the build's image stands for `pushed`, which it did not before the build. Returns `false` if it does
+    /// not soon, or if the registry does not answer.
+    fn sees(&self, pushed: Digest) -> BoxFuture<'_, bool>;
+}
+
+impl BuildContext {
+    /// Surrounds a build that begins now and may take `time_limit`.
+    pub fn new(events: EventSink, cancel: CancellationToken, time_limit: Duration) -> Self {
+        let now = Instant::now();
+        let deadline = now.checked_add(time_limit).unwrap_or(now + FOR_EVER);
+        Self { events, cancel, deadline, time_limit, witness: None }
+    }
+
+    /// Lets the backend ask whether its push has arrived.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Arc<dyn Witness>) -> Self {
+        self.witness = Some(witness);
+        self
+    }
+
+    /// Waits until the registry shows that the tag of the build's image stands for `pushed`, which it did not before the build. This
+    /// is how a backend may believe a success that somebody else than its builder could have reported. Returns `false` if the registry
+    /// does not show it soon, or cannot be asked from here.
+    pub async fn is_witnessed(&self, pushed: Digest) -> bool {
+        match &self.witness {
+            Some(witness) => witness.sees(pushed).await,
+            None => false,
+        }
+    }
+
+    /// Runs `work` unless the build has to stop before.
+    ///
+    /// # Errors
+    /// With why it has to stop, or the `work`'s own.
+    pub async fn until_stopped<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            biased;
+            error = self.stopped() => Err(error),
+            outcome = work => outcome,
+        }
+    }
+
+    /// Waits until the build has to stop, and returns why.
+    pub async fn stopped(&self) -> Error {
+        tokio::select! {
+            () = self.cancel.cancelled() => Error::new(ErrorKind::Cancelled, "the build was cancelled"),
+            () = tokio::time::sleep_until(self.deadline) => self.out_of_time(),
+        }
+    }
+
+    /// Says that time is up, and for what it was spent.
+    fn out_of_time(&self) -> Error {
+        let limit = self.time_limit.as_secs();
+        let account = self.events.account().map(|account| format!(": {account}")).unwrap_or_default();
+        Error::new(
+            ErrorKind::Timeout,
+            format!("the build did not end within its time limit of {limit} s{account}"),
+        )
+        .with_hint("raise the request's timeout if the build needs longer")
+    }
+}
