@@ -55,6 +55,22 @@
 //! that go beyond one field are checked on those values, so that they hold for values that were made in Rust too.
 //! Fields that concern deploying are accepted and set aside; unknown ones are problems.
 //!
+//! # What is read and run
+//! A project file may come with any repository, so here is all that it can have this program do:
+//!
+//! | | reads | runs |
+//! |---|---|---|
+//! | [`load`], [`parse`] | the project file (`parse`: nothing) | nothing |
+//! | [`Project::environment`] | files of variables, wherever `varfile` and `importVariables` lead; with [`Locals::of_this_machine`] the environment variables, the user's name, and branch and commit of the git repository, wherever its `.git` leads | nothing |
+//! | [`Environment::provider`] | `caCertificate`, wherever it leads | nothing |
+//! | [`Environment::build`], [`Environment::builds`] | files of modules and actions beneath the project's directory, without following links, and the files of variables that they name | nothing |
+//! | planning and building | the build context: the module's directory, or wherever `source.path` leads; no link leads out of that | with local-docker, `ssh` if `DOCKER_HOST` or Docker's own context says so; credential helpers |
+//! | connecting to the cluster | `kubeconfig`, and the files that it names | the credential plugin that the kubeconfig names, with any arguments |
+//!
+//! Only ordinary files of a bounded size are read. Whoever only wants to look at a project says [`Project::confined`]:
+//! then no path leads out of its directory, templates learn nothing of this machine, and connecting runs nothing. What
+//! `DOCKER_HOST` and the user's own Docker configuration name is the user's choice, and stays.
+//!
 //! # Features
 //! * `schema`: `schema`, the JSON Schema of the files.
 //! * `miette`: `ConfigReport`, errors as `miette` shows them.

@@ -15,14 +15,12 @@ mod uses;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fmt;
-use std::fs;
 use std::path::{Component, Path};
 use std::sync::Arc;
 
-use super::ContextError;
 use super::read::read_text;
+use super::{ContextError, OpenDirectory};
 use crate::{BuildRequest, ImageReference};
 
 use self::build::Build;
@@ -153,9 +151,9 @@ impl Dockerfile {
     }
 
     /// Reads the Dockerfile at `path`, which [`relative_path`] has cleaned.
-    pub(super) fn read(root: &Path, path: &str) -> Result<Self, ContextError> {
+    pub(super) fn read(root: &OpenDirectory, path: &str) -> Result<Self, ContextError> {
         let found = |path: &str, contents: Vec<u8>| Self { path: path.into(), contents: contents.into() };
-        match read_text(root, &root.join(path), path) {
+        match read_text(root, path.as_ref(), path) {
             Ok(Some(contents)) => return Ok(found(path, contents)),
             Ok(None) => {}
             Err(error) => return Err(error),
@@ -163,13 +161,13 @@ impl Dockerfile {
         let (directory, name) = split(path);
         if name == DEFAULT_NAME {
             let lower = format!("{directory}{}", name.to_ascii_lowercase());
-            if let Some(contents) = read_text(root, &root.join(&lower), &lower)? {
+            if let Some(contents) = read_text(root, lower.as_ref(), &lower)? {
                 return Ok(found(&lower, contents));
             }
         }
-        let similar =
-            similar_name(&root.join(directory), name).map(|similar| format!("{directory}{similar}"));
-        Err(ContextError::DockerfileMissing { path: path.to_owned(), similar, root: root.to_owned() })
+        let similar = similar_name(root, directory, name).map(|similar| format!("{directory}{similar}"));
+        let root = root.path().to_owned();
+        Err(ContextError::DockerfileMissing { path: path.to_owned(), similar, root })
     }
 }
 
@@ -202,18 +200,16 @@ fn split(path: &str) -> (&str, &str) {
     path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
 }
 
-fn similar_name(directory: &Path, name: &str) -> Option<String> {
-    let mut similar: Vec<String> = fs::read_dir(directory)
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().to_str().map(str::to_owned))
-        .filter(|other| OsStr::new(other).eq_ignore_ascii_case(name))
-        .collect();
-    similar.sort();
-    similar.into_iter().next()
+fn similar_name(root: &OpenDirectory, directory: &str, name: &str) -> Option<String> {
+    let listed = root.directory(directory.as_ref()).and_then(|directory| directory.list()).ok()?;
+    let mut names = listed.into_iter().filter_map(|listed| listed.name.into_string().ok());
+    names.find(|other| other.eq_ignore_ascii_case(name))
 }
 
 #[cfg(test)]
 mod reading {
+    use std::fs;
+
     use super::*;
 
     fn directory(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -227,7 +223,8 @@ mod reading {
     }
 
     fn read(directory: &tempfile::TempDir, path: &str) -> Result<Dockerfile, ContextError> {
-        Dockerfile::read(&directory.path().canonicalize().expect("exists"), &relative_path(Path::new(path))?)
+        let root = OpenDirectory::open(directory.path()).expect("exists");
+        Dockerfile::read(&root, &relative_path(Path::new(path))?)
     }
 
     #[test]

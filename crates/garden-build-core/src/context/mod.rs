@@ -30,6 +30,7 @@ mod dockerfile;
 mod error;
 pub mod go_path;
 mod manifest;
+mod open_directory;
 mod path_bytes;
 mod read;
 mod scan;
@@ -38,8 +39,7 @@ mod select;
 mod tests;
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 pub use archive::{
     ByteStream, ChunkWriter, GZIP_HEADER, GzipMembers, MODIFIED, TarHeader, TarStream, byte_stream, padding,
@@ -48,6 +48,7 @@ pub use digest_cache::DigestCache;
 pub use dockerfile::{Dockerfile, Feature, StagesBuilt, Use};
 pub use error::ContextError;
 pub use manifest::{Entry, EntryKind, Manifest};
+pub use open_directory::{Attributes, FileKind, Listed, OpenDirectory};
 pub use path_bytes::PathBytes;
 pub use read::CheckedFile;
 pub use scan::LeftOut;
@@ -70,7 +71,7 @@ pub struct Context {
 /// The files of a directory that a build can see. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tree {
-    root: Arc<Path>,
+    root: OpenDirectory,
     manifest: Manifest,
     left_out: Option<LeftOut>,
     /// Whence digests in the manifest may be.
@@ -81,7 +82,9 @@ impl Context {
     /// Scans the whole context of `request`, and reads every file of it. Blocks, and uses as many threads as there are
     /// processors.
     ///
-    /// Symbolic links are kept as they are and never followed, except the context directory itself.
+    /// Symbolic links are kept as they are and never followed, except the context directory itself. This holds for
+    /// what becomes a link during the scan as well: all is reached from the descriptor of that directory, which
+    /// stays open as long as the context is kept.
     /// Hard links become ordinary files, and empty directories are kept. Sockets and FIFOs are
     /// [left out](Tree::left_out).
     ///
@@ -102,7 +105,7 @@ impl Context {
         cache: &DigestCache,
         cancelled: Cancelled<'_>,
     ) -> Result<Self, ContextError> {
-        let whole = |_: &Path, _: &Dockerfile| (Extent::Whole(None), Wanted::Everything);
+        let whole = |_: &OpenDirectory, _: &Dockerfile| (Extent::Whole(None), Wanted::Everything);
         Self::scan_extent(request, whole, cache, cancelled)
     }
 
@@ -117,17 +120,18 @@ impl Context {
         cache: &DigestCache,
         cancelled: Cancelled<'_>,
     ) -> Result<Self, ContextError> {
-        let extent = |root: &Path, dockerfile: &Dockerfile| extent::of(request, reader, root, dockerfile);
+        let extent =
+            |root: &OpenDirectory, dockerfile: &Dockerfile| extent::of(request, reader, root, dockerfile);
         Self::scan_extent(request, extent, cache, cancelled)
     }
 
     fn scan_extent(
         request: &BuildRequest,
-        extent: impl FnOnce(&Path, &Dockerfile) -> (Extent, Wanted),
+        extent: impl FnOnce(&OpenDirectory, &Dockerfile) -> (Extent, Wanted),
         cache: &DigestCache,
         cancelled: Cancelled<'_>,
     ) -> Result<Self, ContextError> {
-        let root = resolve(&request.directory)?;
+        let root = open(&request.directory)?;
         let path = dockerfile::relative_path(&request.dockerfile)?;
         let dockerfile = Dockerfile::read(&root, &path)?;
         let mut selection = Selection::of(request, IgnoreRules::of_dockerfile(&root, &path)?)?;
@@ -192,24 +196,24 @@ impl Tree {
         cache: &DigestCache,
         cancelled: Cancelled<'_>,
     ) -> Result<Self, ContextError> {
-        let root = resolve(directory)?;
+        let root = open(directory)?;
         let selection = Selection::by_rules(IgnoreRules::of_directory(&root)?, preserves_permissions);
         Self::of(root, &selection, cache, cancelled)
     }
 
     fn of(
-        root: PathBuf,
+        root: OpenDirectory,
         selection: &Selection,
         cache: &DigestCache,
         cancelled: Cancelled<'_>,
     ) -> Result<Self, ContextError> {
         let (manifest, left_out) = scan::scan(&root, selection, cache, cancelled)?;
-        Ok(Self { root: root.into(), manifest, left_out, cache: cache.clone() })
+        Ok(Self { root, manifest, left_out, cache: cache.clone() })
     }
 
     /// Returns the directory, absolute and without symbolic links.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.root.path()
     }
 
     /// Returns what it consists of.
@@ -230,19 +234,18 @@ impl Tree {
         match entry.kind {
             EntryKind::File { size, digest, .. } => {
                 let file = CheckedFile::open(&self.root, &entry.path, size, Some(digest))?;
-                Ok(file.distrusting(&self.cache, &self.root))
+                Ok(file.distrusting(&self.cache))
             }
             _ => Err(ContextError::Changed(entry.path.clone())),
         }
     }
 }
 
-fn resolve(directory: &Path) -> Result<PathBuf, ContextError> {
+fn open(directory: &Path) -> Result<OpenDirectory, ContextError> {
     let path = || directory.to_owned();
-    let root = directory.canonicalize().map_err(|error| match error.kind() {
+    OpenDirectory::open(directory).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => ContextError::RootMissing(path()),
         io::ErrorKind::NotADirectory => ContextError::RootNotADirectory(path()),
         _ => ContextError::RootUnreadable { path: path(), reason: error },
-    })?;
-    if root.is_dir() { Ok(root) } else { Err(ContextError::RootNotADirectory(path())) }
+    })
 }

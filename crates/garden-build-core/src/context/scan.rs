@@ -6,18 +6,16 @@ mod system;
 mod threads;
 mod walk;
 
-use std::path::Path;
-
 use super::digest_cache::{DigestCache, Session};
 use super::select::{GitIgnore, Selection};
-use super::{Cancelled, ContextError, Manifest};
+use super::{Cancelled, ContextError, Manifest, OpenDirectory};
 
 pub use self::left_out::LeftOut;
 
 /// Finds what `selection` wants of `root`, and digests those files whose digests `cache` does not know. Returns also
 /// what is left out though it is wanted.
 pub(super) fn scan(
-    root: &Path,
+    root: &OpenDirectory,
     selection: &Selection,
     cache: &DigestCache,
     cancelled: Cancelled<'_>,
@@ -25,7 +23,7 @@ pub(super) fn scan(
     let Some(ignored) = GitIgnore::above(root, selection.ignore_files.as_ref())? else {
         return Ok((Manifest::new(Vec::new()), None));
     };
-    let session = Session::open(cache, root);
+    let session = Session::open(cache, root.path());
     let (mut walked, left_out) = walk::walk(root, selection, ignored, &session, cancelled)?;
     digest::digest(root, selection, &mut walked, &session, cancelled)?;
     session.finish();

@@ -3,13 +3,17 @@
 #[cfg(unix)]
 mod cached;
 #[cfg(unix)]
+mod deep;
+#[cfg(unix)]
 mod entries;
+#[cfg(unix)]
+mod exchanged;
 mod extent;
 mod git_ignore;
 mod selection;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::{Digest, Error, ErrorKind};

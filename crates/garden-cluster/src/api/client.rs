@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 use tower::BoxError;
 
 use crate::api::literal::literal;
-use crate::api::{ClusterError, Namespaced, Refusal, http_client, proxy};
+use crate::api::{ClusterError, Namespaced, Refusal, confined, http_client, proxy};
 use crate::diagnosis::{Cause, Remedies};
 use crate::ownership::MANAGER;
 
@@ -58,14 +58,14 @@ impl Cluster {
     /// the current context of the environment's kubeconfig, or to the cluster this program runs in.
     ///
     /// # Errors
-    /// [`ClusterError::Kubeconfig`] if the configuration cannot be read or has no such context. No
-    /// request is made yet.
+    /// [`ClusterError::Kubeconfig`] if the configuration cannot be read, has no such context, or wants what a
+    /// [confined](ProviderConfig::confined) provider does not do. No request is made yet.
     pub async fn connect(provider: &ProviderConfig) -> Result<Self, ClusterError> {
         // What kube says of a kubeconfig hides the path in the source.
         let unusable = |reason: String| ClusterError::Kubeconfig { reason };
         let options = KubeConfigOptions { context: provider.context.clone(), ..KubeConfigOptions::default() };
         let kubeconfig = match &provider.kubeconfig {
-            Some(path) => Some(Kubeconfig::read_from(path).map_err(|error| unusable(with_causes(&error)))?),
+            Some(path) => Some(confined::read_kubeconfig(path, provider).map_err(unusable)?),
             // Where there is none, this program may run in a cluster.
             None => Kubeconfig::read().ok(),
         };
@@ -78,6 +78,9 @@ impl Cluster {
             (None, None) => Config::infer().await.map_err(|error| with_causes(&error)),
         };
         let config = config.map_err(unusable)?;
+        if provider.confined {
+            confined::runs_nothing(&config.auth_info).map_err(unusable)?;
+        }
         http_client::client(config, proxies).map(Self::new)
     }
 

@@ -3,6 +3,7 @@
 
 mod client;
 mod clock;
+mod confined;
 mod credential_plugin;
 mod error;
 mod http_client;

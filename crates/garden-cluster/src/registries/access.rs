@@ -1,10 +1,13 @@
 //! How builders in the cluster reach registries that take more than ordinary TLS.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::io;
 
-use garden_build_core::{Error, ErrorKind, Result};
+use garden_build_core::{Error, ErrorKind, Result, read_regular_file};
 use garden_config::DeploymentRegistry;
+
+/// The most that a file with certificates may have, in bytes.
+const LARGEST_CERTIFICATES: u64 = 4 * 1024 * 1024;
 
 /// What a daemon has to know of a registry to reach it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +39,10 @@ impl RegistryAccess {
     /// If its certificate cannot be read.
     pub fn read(field: &str, registry: &DeploymentRegistry) -> Result<Self> {
         let authority = registry.ca_certificate.as_ref().map(|path| {
-            fs::read_to_string(path).map_err(|error| {
+            let text = read_regular_file(path, LARGEST_CERTIFICATES).and_then(|bytes| {
+                String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+            });
+            text.map_err(|error| {
                 let message = format!("`{field}.caCertificate`: {} cannot be read: {error}", path.display());
                 Error::new(ErrorKind::Config, message)
             })

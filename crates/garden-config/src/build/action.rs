@@ -45,8 +45,10 @@ pub(super) fn read(
 fn read_source(node: &Node, build: &mut BuildConfig, problems: &Problems) {
     let Some(fields) = Fields::open(node, "`source`", problems) else { return };
     shared::refuse_repository(&fields, "repository", problems);
-    if let Some(path) = fields.text("path") {
-        build.directory.push(path);
+    if let Some(path) = fields.text("path")
+        && let Some(directory) = problems.path(path, fields.key_position("path"))
+    {
+        build.directory = directory;
     }
     fields.finish();
 }

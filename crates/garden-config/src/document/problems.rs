@@ -1,7 +1,7 @@
 //! Collecting what is wrong with a file.
 
 use std::cell::{Cell, RefCell};
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::document::printable;
@@ -13,6 +13,8 @@ use crate::{ConfigError, Notice, NoticeKind, Position, Problem};
 pub(crate) struct Source {
     pub(crate) file: Arc<Path>,
     pub(crate) text: Arc<str>,
+    /// The directory that the paths in it must not lead out of, if the project is confined.
+    boundary: Option<Arc<Path>>,
 }
 
 impl Source {
@@ -25,12 +27,40 @@ impl Source {
         } else {
             text.into()
         };
-        Self { file: file.into(), text }
+        Self { file: file.into(), text, boundary: None }
     }
 
     /// The directory that relative paths in the file start at.
     pub(crate) fn directory(&self) -> &Path {
         self.file.parent().unwrap_or(Path::new(""))
+    }
+
+    /// Lets no path in the file lead out of its directory.
+    pub(crate) fn confine(&mut self) {
+        self.boundary = Some(self.directory().into());
+    }
+
+    /// Lets no path in the file lead out of the directory that paths in `other` must not lead out of.
+    pub(crate) fn confined_as(self, other: &Self) -> Self {
+        Self { boundary: other.boundary.clone(), ..self }
+    }
+
+    /// The directory that no path in the file may lead out of, if there is one.
+    pub(crate) fn boundary(&self) -> Option<&Path> {
+        let boundary = self.boundary.as_deref()?;
+        Some(if boundary.as_os_str().is_empty() { Path::new(".") } else { boundary })
+    }
+
+    /// Returns where `path` leads, which the file names; `None` if it must not lead there. What is there is judged by
+    /// where links lead, what is not by its text.
+    fn lead(&self, path: &str) -> Option<PathBuf> {
+        let full = self.directory().join(path);
+        let Some(boundary) = self.boundary() else { return Some(full) };
+        if let (Ok(real), Ok(boundary)) = (full.canonicalize(), boundary.canonicalize()) {
+            return real.starts_with(boundary).then_some(real);
+        }
+        let stays = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        Path::new(path).components().all(stays).then_some(full)
     }
 }
 
@@ -83,6 +113,19 @@ impl Problems {
         if !found.contains(&problem) {
             found.push(problem);
         }
+    }
+
+    /// Returns where `path` leads, which the text at `position` names. Reports it if the project is confined and it leads
+    /// out of its directory.
+    pub(crate) fn path(&self, path: &str, position: Position) -> Option<PathBuf> {
+        let found = self.source.lead(path);
+        if found.is_none() {
+            let message =
+                format!("`{path}` leads out of the project's directory, to which the project is confined");
+            let hint = "read the project without `Project::confined` if you trust it".to_owned();
+            self.report(position, message, Some(hint));
+        }
+        found
     }
 
     /// Keeps the lines of the field whose key stands at `key` out of what is shown of the file.

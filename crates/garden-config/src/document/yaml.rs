@@ -2,10 +2,10 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Read;
+use std::io;
 use std::path::Path;
 
+use garden_build_core::read_regular_file;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{
@@ -31,22 +31,20 @@ pub(crate) fn parse_documents(text: &str) -> Result<Vec<Node>, SyntaxError> {
 }
 
 /// More than this is not a configuration, and would take its time.
-const SIZE_LIMIT: u64 = 4 * 1024 * 1024;
+pub(crate) const SIZE_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// Reads the text of a file; the error says why it cannot be read.
 pub(crate) fn read_file(path: &Path) -> Result<String, String> {
-    // Asked before opening, because opening a FIFO waits for a writer.
-    let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a file".to_owned());
-    }
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    file.take(SIZE_LIMIT + 1).read_to_end(&mut text).map_err(|error| error.to_string())?;
-    if text.len() as u64 > SIZE_LIMIT {
-        return Err(format!("it is larger than {} MiB", SIZE_LIMIT / 1024 / 1024));
-    }
-    String::from_utf8(text).map_err(|error| {
+    text(read_regular_file(path, SIZE_LIMIT))
+}
+
+/// Makes text of what was read of a file, of at most [`SIZE_LIMIT`] bytes.
+pub(crate) fn text(read: io::Result<Vec<u8>>) -> Result<String, String> {
+    let contents = read.map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => format!("it is larger than {} MiB", SIZE_LIMIT / 1024 / 1024),
+        _ => error.to_string(),
+    })?;
+    String::from_utf8(contents).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.split(|byte| *byte == b'\n').count();
         format!("it is not UTF-8, at line {line}")

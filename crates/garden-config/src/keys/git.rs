@@ -3,9 +3,10 @@
 //! Two short text files hold it (gitrepository-layout(5)), so neither the `git` program nor a library
 //! with an object database is needed.
 
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+use garden_build_core::read_regular_file;
 
 /// The state of a repository, as `${git.…}` tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -43,7 +44,7 @@ impl GitState {
     }
 
     fn read(git_directory: &Path) -> io::Result<Self> {
-        let head = fs::read_to_string(git_directory.join("HEAD"))?;
+        let head = read(&git_directory.join("HEAD"), SHORT)?;
         let head = head.trim_end();
         let Some(reference) = head.strip_prefix("ref: ") else {
             if !is_hash(head) {
@@ -55,8 +56,13 @@ impl GitState {
         if reference == "refs/heads/.invalid" {
             return Err(invalid("it keeps its references in the format `reftable`"));
         }
+        // Git itself takes no other (`check_refname_format` in its `refs.c`), and the name is that of a file.
+        let is_plain = |part| matches!(part, Component::Normal(_));
+        if !reference.starts_with("refs/") || !Path::new(reference).components().all(is_plain) {
+            return Err(invalid("its HEAD names no branch"));
+        }
         // A worktree has a HEAD of its own, and its branches in the repository that it belongs to.
-        let common = match fs::read_to_string(git_directory.join("commondir")) {
+        let common = match read(&git_directory.join("commondir"), SHORT) {
             Ok(path) => git_directory.join(path.trim_end()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => git_directory.to_owned(),
             Err(error) => return Err(error),
@@ -72,7 +78,7 @@ fn git_directory(path: &Path) -> io::Result<Option<PathBuf>> {
     if path.is_dir() {
         return Ok(path.join("HEAD").is_file().then(|| path.to_owned()));
     }
-    match fs::read_to_string(path) {
+    match read(path, SHORT) {
         Ok(text) => {
             let target = text.trim_end().strip_prefix("gitdir: ");
             let target = target.ok_or_else(|| invalid("its file `.git` does not name a directory"))?;
@@ -87,13 +93,13 @@ fn git_directory(path: &Path) -> io::Result<Option<PathBuf>> {
 
 /// Looks a branch up: in a file of its own, else among the packed ones. `None` before its first commit.
 fn commit_of(common: &Path, reference: &str) -> io::Result<Option<String>> {
-    match fs::read_to_string(common.join(reference)) {
+    match read(&common.join(reference), SHORT) {
         Ok(text) if is_hash(text.trim_end()) => return Ok(Some(text.trim_end().to_owned())),
         Ok(_) => return Err(invalid(&format!("its `{reference}` holds no commit"))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::IsADirectory) => {}
+        Err(error) if is_absent(&error) => {}
         Err(error) => return Err(error),
     }
-    match fs::read_to_string(common.join("packed-refs")) {
+    match read(&common.join("packed-refs"), PACKED) {
         Ok(text) => {
             let mut references = text.lines().filter_map(|line| line.split_once(' '));
             let found = references.find(|(hash, name)| *name == reference && is_hash(hash));
@@ -102,6 +108,22 @@ fn commit_of(common: &Path, reference: &str) -> io::Result<Option<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The most that a file with one line may have, in bytes.
+const SHORT: u64 = 64 * 1024;
+
+/// The most that the file with all packed references may have: those of a million branches.
+const PACKED: u64 = 128 * 1024 * 1024;
+
+/// Reads text. The files of a repository are its author's: they may lead anywhere, and to what has no end.
+fn read(path: &Path, limit: u64) -> io::Result<String> {
+    String::from_utf8(read_regular_file(path, limit)?).map_err(|_| invalid("a file of it is not text"))
+}
+
+/// Whether there is no file of the name, or a directory.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput)
 }
 
 /// SHA-1 has 40 digits, SHA-256 64.
@@ -115,6 +137,8 @@ fn invalid(reason: &str) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const ONE: &str = "1111111111111111111111111111111111111111";
@@ -174,9 +198,32 @@ mod tests {
             ([("a/.git/HEAD", "ref: refs/heads/.invalid\n"), ("a/x", "")], "reftable"),
             ([("a/.git", "nonsense"), ("a/x", "")], "does not name a directory"),
             ([("a/.git/HEAD", "ref: refs/heads/b"), ("a/.git/refs/heads/b", "x")], "holds no commit"),
+            ([("a/.git/HEAD", "ref: refs/../../secret"), ("a/secret", ONE)], "names no branch"),
+            ([("a/.git/HEAD", "ref: /etc/passwd"), ("a/x", "")], "names no branch"),
         ] {
             let error = state(&files, "a").expect_err(reason).to_string();
             assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_has_no_end_is_not_read() {
+        use std::os::unix::fs::symlink;
+        for (files, link) in [
+            (&[("a/x", "")][..], "a/.git"),
+            (&[("a/.git/HEAD", "ref: refs/heads/b")], "a/.git/commondir"),
+            (&[("a/.git/HEAD", "ref: refs/heads/b"), ("a/.git/refs/heads/x", "")], "a/.git/refs/heads/b"),
+            (&[("a/.git/HEAD", "ref: refs/heads/b")], "a/.git/packed-refs"),
+            (&[("a/.git", "gitdir: ../b"), ("b/HEAD", "ref: refs/heads/b")], "b/packed-refs"),
+        ] {
+            let repository = repository(files);
+            symlink("/dev/zero", repository.path().join(link)).expect("link");
+            // Whether that is an error or a commit that is not there, it is an answer.
+            let state = GitState::of_directory(&repository.path().join("a"));
+            assert!(
+                state.is_err() || state.is_ok_and(|state| state.is_none_or(|it| it.commit_hash.is_empty()))
+            );
         }
     }
 }

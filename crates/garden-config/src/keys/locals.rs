@@ -10,9 +10,9 @@ use crate::GitState;
 /// What templates can learn of the machine and the user: `${local.…}` and `${git.…}`.
 ///
 /// A project uses [`Locals::of_this_machine`] unless [`Project::with_locals`](crate::Project::with_locals)
-/// says otherwise. A program that reads project files of people whom it does not trust gives them
-/// [`Locals::none`] and adds what they may see, as a template can put any environment variable into an
-/// image.
+/// says otherwise. A program that reads project files of people whom it does not trust
+/// [confines](crate::Project::confined) them, which gives them [`Locals::none`], and adds what they may see, as a template
+/// can put any environment variable into an image.
 ///
 /// ```
 /// use garden_config::{GitState, Locals};

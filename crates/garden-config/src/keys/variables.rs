@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use crate::document::node::Node;
 use crate::keys::layer::{Here, Indexes};
 use crate::keys::{Keys, View, missing};
-use crate::template::{Fault, LookedUp, Parsed, TemplateProblem, parse};
+use crate::template::{Fault, LookedUp, Parsed, TemplateProblem, check_depth, parse};
 
 /// A path, and how many layers count for it.
 type Place = (usize, Vec<String>);
@@ -167,7 +167,10 @@ impl<'a> Variables<'a> {
             let attempt = self.merged(&place, keys);
             let wanted = self.wanted.take();
             if wanted.is_empty() {
-                answer = attempt;
+                answer = attempt.and_then(|found| match found {
+                    LookedUp::Found(value) => check_depth(value).map(LookedUp::Found),
+                    missing @ LookedUp::Missing(_) => Ok(missing),
+                });
                 break;
             }
             for next in wanted {

@@ -1,7 +1,10 @@
 //! Which files of a project's directory hold modules and actions.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use garden_build_core::read_regular_file;
 use ignore::WalkBuilder;
 use ignore::overrides::{Override, OverrideBuilder};
 
@@ -84,7 +87,7 @@ pub(crate) fn sources(project: &Project) -> Result<Vec<Source>, ConfigError> {
             let hint = "mend it, or leave it out with `scan.exclude`";
             ConfigError::whole_file(&path, format!("the file cannot be read: {reason}"), hint)
         })?;
-        files.push(Source::new(&path, &text));
+        files.push(Source::new(&path, &text).confined_as(&project.source));
     }
     Ok(files)
 }
@@ -98,23 +101,91 @@ fn paths(project: &Project, root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         let hint = "see the fields `scan` and `dotIgnoreFile` of the project";
         ConfigError::whole_file(root, format!("the project's files cannot be listed: {error}"), hint)
     };
+    let names = &project.scan.ignore_files;
+    if let Some(name) = names.iter().find(|name| !is_plain(name)) {
+        let hint = "give a name without slashes, such as `.gardenignore`";
+        let message =
+            format!("`{name}` cannot be the name of an ignore file, which is looked for in every directory");
+        return Err(ConfigError::whole_file(root, message, hint));
+    }
+    let unreadable = Unreadable { names: names.clone(), found: Arc::default() };
+    let asked = unreadable.clone();
+    if unreadable.is_in(root) {
+        return Err(unreadable.into_error());
+    }
     let mut walk = WalkBuilder::new(root);
-    walk.standard_filters(false)
-        .overrides(project.scan.overrides(root).map_err(failed)?)
-        .filter_entry(|entry| !NEVER.iter().any(|name| entry.file_name() == *name));
-    for name in &project.scan.ignore_files {
+    walk.standard_filters(false).overrides(project.scan.overrides(root).map_err(failed)?).filter_entry(
+        move |entry| {
+            let is_never = NEVER.iter().any(|name| entry.file_name() == *name);
+            let is_directory = entry.file_type().is_some_and(|it| it.is_dir());
+            !(is_never || is_directory && asked.is_in(entry.path()))
+        },
+    );
+    for name in names {
         walk.add_custom_ignore_filename(name);
     }
     let mut paths = Vec::new();
     for entry in walk.build() {
+        if unreadable.is_any() {
+            break;
+        }
         let entry = entry.map_err(failed)?;
         let is_file = entry.file_type().is_some_and(|it| it.is_file());
         if is_file && entry.file_name().to_str().is_some_and(is_configuration) {
             paths.push(entry.into_path());
         }
     }
+    if unreadable.is_any() {
+        return Err(unreadable.into_error());
+    }
     paths.sort();
     Ok(paths)
+}
+
+fn is_plain(name: &str) -> bool {
+    Path::new(name).file_name().is_some_and(|plain| plain == name)
+}
+
+/// Looks for ignore files that cannot be ones, before the walk opens them: it would read a device without an end, and wait
+/// for the other end of a FIFO.
+#[derive(Clone)]
+struct Unreadable {
+    names: Vec<String>,
+    /// The first one, and why.
+    found: Arc<Mutex<Option<(PathBuf, String)>>>,
+}
+
+impl Unreadable {
+    /// Whether there is one in `directory`, which is then remembered.
+    fn is_in(&self, directory: &Path) -> bool {
+        let problem = |path: PathBuf| match read_regular_file(&path, yaml::SIZE_LIMIT) {
+            Err(error)
+                if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
+            {
+                Some((path, error.to_string()))
+            }
+            _ => None,
+        };
+        let Some(first) = self.names.iter().find_map(|name| problem(directory.join(name))) else {
+            return false;
+        };
+        self.lock().get_or_insert(first);
+        true
+    }
+
+    fn is_any(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn into_error(self) -> ConfigError {
+        let (path, reason) = self.lock().take().unwrap_or_default();
+        let hint = "an ignore file is a text file; see the field `dotIgnoreFile` of the project";
+        ConfigError::whole_file(&path, format!("the ignore file cannot be read: {reason}"), hint)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(PathBuf, String)>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Whether a file of this name holds modules or actions.

@@ -178,6 +178,21 @@ impl Project {
         self
     }
 
+    /// Confines the project, for a program that only wants to look at projects of people whom it does not trust:
+    ///
+    /// * Templates learn nothing of this machine ([`Locals::none`]); [`Project::with_locals`] may add what they may see.
+    /// * No path in the project's files leads out of the project's directory, neither by its text nor by links: files of
+    ///   variables, `source.path`, `caCertificate`, `kubeconfig`.
+    /// * Connecting runs no program and reads no file for the project ([`ProviderConfig::confined`]).
+    ///
+    /// What is read and run without it stands at the [crate](crate#what-is-read-and-run).
+    #[must_use]
+    pub fn confined(mut self) -> Self {
+        self.locals = Locals::none();
+        self.source.confine();
+        self
+    }
+
     /// Sets `${var.NAME}`, whatever the project and its environments set it to. A dot in `name` leads
     /// into a mapping: `image.tag`.
     #[must_use]

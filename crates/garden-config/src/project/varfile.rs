@@ -1,6 +1,10 @@
 //! Files of variables: `varfile`, `varfiles` and `importVariables`.
 
+use std::io;
 use std::path::Path;
+
+use garden_build_core::context::OpenDirectory;
+use garden_build_core::read_at_most;
 
 use crate::document::decode::{Fields, items, report_duplicate_keys, text};
 use crate::document::node::{Entry, Mapping, Node, Value};
@@ -81,11 +85,11 @@ fn imported(node: &Node, problems: &Problems) -> Vec<Node> {
 
 /// Loads the file at `path`, which the text at `position` names. One that is not `required` need not exist.
 fn load(path: &str, required: bool, position: Position, problems: &Problems) -> Option<Node> {
-    let file = problems.source().directory().join(path);
+    let file = problems.path(path, position)?;
     if !required && !file.exists() {
         return None;
     }
-    let text = match yaml::read_file(&file) {
+    let text = match read(&file, problems.source()) {
         Ok(text) => text,
         Err(reason) => {
             let message = format!("the file of variables `{path}` cannot be read: {reason}");
@@ -100,6 +104,21 @@ fn load(path: &str, required: bool, position: Position, problems: &Problems) -> 
             problems.report(position, format!("the file of variables `{path}`: {reason}"), None);
             None
         }
+    }
+}
+
+/// Reads the file at `path`. In a confined project it is reached from the project's directory without following links
+/// any more, so that nothing can be put in its place since it was looked at.
+fn read(path: &Path, source: &Source) -> Result<String, String> {
+    let Some(boundary) = source.boundary() else { return yaml::read_file(path) };
+    let opened = OpenDirectory::open(boundary).and_then(|boundary| {
+        let inside = path.strip_prefix(boundary.path()).map_err(|_| io::ErrorKind::NotFound)?;
+        boundary.file(inside)
+    });
+    match opened {
+        Ok(Some((file, _))) => yaml::text(read_at_most(file, yaml::SIZE_LIMIT)),
+        Ok(None) => Err("it is not a file".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 

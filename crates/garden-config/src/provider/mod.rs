@@ -98,6 +98,10 @@ pub struct ProviderConfig {
     /// The registry that the images of the daemons and of the registry within the cluster come from, unless they are
     /// set: a host, perhaps with port and path. Default: `docker.io`.
     pub util_image_registry_domain: String,
+    /// Whether connecting to the cluster runs no program and reads no file but the kubeconfig: a kubeconfig that names a
+    /// credential plugin is refused then, and one of the project's that names other files. Default: no; a provider of a
+    /// [confined](crate::Project::confined) project is.
+    pub confined: bool,
     /// What the author of the project file should know.
     pub notices: Vec<Notice>,
 }
@@ -255,6 +259,7 @@ impl ProviderConfig {
             registry_proxy_tolerations: Vec::new(),
             system_node_selector: BTreeMap::new(),
             util_image_registry_domain: Self::UTIL_IMAGE_REGISTRY_DOMAIN.to_owned(),
+            confined: false,
             notices: Vec::new(),
         }
     }
@@ -278,7 +283,9 @@ impl ProviderConfig {
         };
         let mut provider = Self::new(kind, project_name, namespace);
         provider.context = fields.text("context").map(str::to_owned);
-        provider.kubeconfig = fields.text("kubeconfig").map(|path| problems.source().directory().join(path));
+        provider.kubeconfig =
+            fields.text("kubeconfig").and_then(|path| problems.path(path, fields.key_position("kubeconfig")));
+        provider.confined = problems.source().boundary().is_some();
         if let Some(namespace) = fields.text("gardenSystemNamespace") {
             namespace.clone_into(&mut provider.garden_system_namespace);
             fields.check(namespace_issue("gardenSystemNamespace", namespace));

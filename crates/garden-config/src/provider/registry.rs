@@ -84,8 +84,9 @@ impl DeploymentRegistry {
         let port = fields.integer("port", 1..=i64::from(u16::MAX));
         let namespace = fields.text("namespace").filter(|namespace| !namespace.is_empty());
         let insecure = fields.flag("insecure").unwrap_or(false);
-        let ca_certificate =
-            fields.text("caCertificate").map(|path| problems.source().directory().join(path));
+        let ca_certificate = fields
+            .text("caCertificate")
+            .and_then(|path| problems.path(path, fields.key_position("caCertificate")));
         let registry = fields.required_text("hostname").and_then(|hostname| match Self::parse(hostname) {
             Ok(registry) => Some(registry),
             Err(issue) => {

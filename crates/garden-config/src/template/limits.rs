@@ -31,6 +31,14 @@ pub(super) fn check(value: Value) -> Result<Value, Fault> {
     Ok(value)
 }
 
+/// Passes on a value that is made of others, if it is not too deep: a chain of them, each within a list, would be as deep
+/// as all of them together.
+pub(crate) fn check_depth(value: Value) -> Result<Value, Fault> {
+    let mut left = usize::MAX;
+    weigh(&value, DEEPEST_VALUE, &mut left)?;
+    Ok(value)
+}
+
 fn weigh(value: &Value, levels: usize, left: &mut usize) -> Result<(), Fault> {
     let levels = levels.checked_sub(1).ok_or_else(nested_too_deep)?;
     let take = |bytes: usize, left: &mut usize| -> Result<(), Fault> {

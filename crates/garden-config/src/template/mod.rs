@@ -33,6 +33,7 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+pub(crate) use self::limits::check_depth;
 #[cfg(test)]
 use crate::document::placeholder::{escape, is_template};
 

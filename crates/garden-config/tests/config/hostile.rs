@@ -122,6 +122,18 @@ fn nesting_is_bounded_before_the_stack_overflows() {
 }
 
 #[test]
+fn what_variables_are_made_of_is_nested_no_deeper_than_one_of_them_may_be() {
+    let within = |open: &str, close: &str| {
+        let link = |number| nested(open, &format!("'${{var.a{}}}'", number + 1), close, 28);
+        format!("{VARIABLES}{}  a90: x\n", lines(90, |number| format!("  a{number}: {}\n", link(number))))
+    };
+    refused(&[
+        ("lists", within("[", "]"), "nested too deep"),
+        ("mappings", within("{a: ", "}"), "more than 100 variables refer to one another"),
+    ]);
+}
+
+#[test]
 fn texts_of_any_length_are_quoted_in_part_and_compared_with_nothing() {
     let long = "x".repeat(300_000);
     let other = "y".repeat(300_000);

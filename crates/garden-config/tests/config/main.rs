@@ -2,6 +2,8 @@
 
 mod builds;
 mod cluster_buildkit;
+#[cfg(unix)]
+mod confined;
 mod fields;
 mod guide;
 mod hostile;

@@ -1,8 +1,8 @@
 //! By what a file is known to be unchanged, and when that can be trusted.
 
-use std::fs::Metadata;
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::context::{Attributes, OpenDirectory};
 
 /// What the operating system knows of a file without reading it. Whoever changes the content changes the time
 /// of change (`ctime`), too, which no program can set.
@@ -20,20 +20,13 @@ impl Stamp {
     /// Returns the stamp, unless the operating system does not tell when a file was changed.
     #[cfg(unix)]
     #[expect(clippy::unnecessary_wraps, reason = "there is nothing to return elsewhere")]
-    pub(in super::super) fn of(metadata: &Metadata) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        let nanoseconds = |seconds: i64, rest: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(rest);
-        Some(Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-            changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
-        })
+    pub(in super::super) fn of(file: &Attributes) -> Option<Self> {
+        let Attributes { device, inode, size, modified, changed, .. } = *file;
+        Some(Self { device, inode, size, modified: nanoseconds(modified), changed })
     }
 
     #[cfg(not(unix))]
-    pub(in super::super) fn of(_: &Metadata) -> Option<Self> {
+    pub(in super::super) fn of(_: &Attributes) -> Option<Self> {
         None
     }
 }
@@ -56,7 +49,7 @@ impl Clock {
     ///
     /// Source of the numbers: Linux, `include/uapi/linux/magic.h`; ZFS's from `OpenZFS`, `include/sys/fs/zfs.h`.
     #[cfg(target_os = "linux")]
-    pub(in super::super) fn of(directory: &Path) -> Self {
+    pub(in super::super) fn of(directory: &OpenDirectory) -> Self {
         const OVERLAY: u32 = 0x794c_7630;
         const LOCAL: [u32; 10] = [
             0xef53,      // ext2, ext3, ext4
@@ -72,7 +65,7 @@ impl Clock {
         ];
         // The type of the field differs between architectures; the numbers have 32 bits.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::unnecessary_cast)]
-        let kind = rustix::fs::statfs(directory).map(|found| found.f_type as u32);
+        let kind = rustix::fs::fstatfs(directory).map(|found| found.f_type as u32);
         match kind {
             Ok(OVERLAY) => Self::Ours { any_device: true },
             Ok(kind) if LOCAL.contains(&kind) => Self::Ours { any_device: false },
@@ -81,7 +74,7 @@ impl Clock {
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub(in super::super) fn of(_: &Path) -> Self {
+    pub(in super::super) fn of(_: &OpenDirectory) -> Self {
         Self::Theirs
     }
 
@@ -98,8 +91,12 @@ impl Clock {
 
 /// This machine's time in nanoseconds since 1970; before that, nothing is trusted.
 pub(in super::super) fn now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or_default()
+    nanoseconds(SystemTime::now()).max(0)
+}
+
+fn nanoseconds(time: SystemTime) -> i64 {
+    let count = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or_default();
+    time.duration_since(UNIX_EPOCH).map_or_else(|before| -count(before.duration()), count)
 }
 
 #[cfg(test)]

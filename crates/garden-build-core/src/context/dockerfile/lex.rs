@@ -6,9 +6,9 @@ use std::str::Chars;
 
 use super::Doubt;
 
-/// How deep variables may be nested in one another (`${A:-${B:-…}}`). The reader calls itself for each level, and
-/// nobody writes so many.
-const MAX_DEPTH: usize = 100;
+/// How deep variables may be nested in one another (`${A:-${B:-…}}`). The reader calls itself for each level, on a stack
+/// that may be small, and nobody writes so many.
+const MAX_DEPTH: usize = 16;
 
 /// The longest value that counts, in bytes: that of the longest path. Variables of variables could grow without end.
 const MAX_LENGTH: usize = 4096;

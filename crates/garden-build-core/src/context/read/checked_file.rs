@@ -1,13 +1,11 @@
 use std::fmt;
 use std::fs::File;
-use std::path::Path;
-use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
 use super::{open, read};
 use crate::Digest;
-use crate::context::{ContextError, DigestCache, PathBytes};
+use crate::context::{ContextError, DigestCache, OpenDirectory, PathBytes};
 
 /// An ordinary file that is read as long as it is what it was when it was found.
 ///
@@ -19,32 +17,33 @@ pub struct CheckedFile {
     /// What is still expected to follow.
     rest: u64,
     digest: Option<(Sha256, Digest)>,
-    /// Whence the digest may be, and of which directory.
-    cache: Option<(DigestCache, Arc<Path>)>,
+    root: OpenDirectory,
+    /// Whence the digest may be.
+    cache: Option<DigestCache>,
 }
 
 impl CheckedFile {
-    /// Opens the file `path`, relative to `root`, which has to hold `size` bytes
+    /// Opens the file `path` in `root`, which has to hold `size` bytes
     /// and, if one is given, to have the `digest`.
     ///
     /// # Errors
     /// If there is no such ordinary file any more, or it cannot be opened.
     pub fn open(
-        root: &Path,
+        root: &OpenDirectory,
         path: &PathBytes,
         size: u64,
         digest: Option<Digest>,
     ) -> Result<Self, ContextError> {
         let (file, _) = open(root, path)?;
         let digest = digest.map(|digest| (Sha256::new(), digest));
-        Ok(Self { path: path.clone(), file, rest: size, digest, cache: None })
+        Ok(Self { path: path.clone(), file, rest: size, digest, root: root.clone(), cache: None })
     }
 
-    /// Lets `cache` forget the directory `root` if the content is not what the digest says. Hardly ever is it the
+    /// Lets `cache` forget the directory if the content is not what the digest says. Hardly ever is it the
     /// cache that is wrong: a file that is written through a memory map may change without its times. But if it
     /// is, the next scan must not find the same again.
-    pub(in crate::context) fn distrusting(self, cache: &DigestCache, root: &Arc<Path>) -> Self {
-        Self { cache: Some((cache.clone(), Arc::clone(root))), ..self }
+    pub(in crate::context) fn distrusting(self, cache: &DigestCache) -> Self {
+        Self { cache: Some(cache.clone()), ..self }
     }
 
     /// Appends up to `limit` bytes to `buffer`. Returns whether the file has been read to its end,
@@ -83,8 +82,8 @@ impl CheckedFile {
             .digest
             .take()
             .is_some_and(|(hasher, expected)| Digest::from_sha256(hasher.finalize().into()) != expected);
-        if let Some((cache, root)) = self.cache.take_if(|_| differs) {
-            cache.forget(&root);
+        if let Some(cache) = self.cache.take_if(|_| differs) {
+            cache.forget(self.root.path());
         }
         if more > 0 || differs { Err(self.changed()) } else { Ok(()) }
     }
@@ -109,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    fn read_all(root: &Path, size: u64, digest: Option<Digest>) -> Result<Vec<u8>, ContextError> {
+    fn read_all(root: &OpenDirectory, size: u64, digest: Option<Digest>) -> Result<Vec<u8>, ContextError> {
         let mut file = CheckedFile::open(root, &"a".into(), size, digest)?;
         let mut content = Vec::new();
         while !file.read(&mut content, 4)? {}
@@ -120,7 +119,8 @@ mod tests {
     fn reads_exactly_what_was_found_or_says_that_it_changed() {
         let directory = tempfile::tempdir().expect("temporary directory");
         fs::write(directory.path().join("a"), "0123456789").expect("file");
-        let read = |size, digest| read_all(directory.path(), size, digest);
+        let root = OpenDirectory::open(directory.path()).expect("open");
+        let read = |size, digest| read_all(&root, size, digest);
         assert_eq!(read(10, None).expect("content"), b"0123456789");
         assert_eq!(read(10, Some(Digest::of(b"0123456789"))).expect("content"), b"0123456789");
         for (size, digest) in [(9, None), (11, None), (8, None), (0, None), (10, Some(Digest::of(b"x")))] {

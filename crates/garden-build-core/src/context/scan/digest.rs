@@ -1,7 +1,6 @@
 //! Reads and digests the files that a walk has found, on several threads.
 
-use std::fs::{File, Metadata};
-use std::path::Path;
+use std::fs::File;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,7 +10,7 @@ use super::super::digest_cache::{self, Item, Session, Stamp};
 use super::super::manifest::{Content, Record};
 use super::super::read::{BUFFER, open, read};
 use super::super::select::Selection;
-use super::super::{Cancelled, ContextError, PathBytes};
+use super::super::{Attributes, Cancelled, ContextError, OpenDirectory, PathBytes};
 use super::system::file_mode;
 use super::threads::{self, Failure, lock};
 use super::walk::{Place, Walked};
@@ -26,7 +25,7 @@ const PIECE: usize = 64;
 
 /// Digests all files of `walked` that are still to be read.
 pub(super) fn digest(
-    root: &Path,
+    root: &OpenDirectory,
     selection: &Selection,
     walked: &mut [Walked],
     session: &Session,
@@ -53,7 +52,7 @@ struct Large {
 }
 
 struct Work<'w> {
-    root: &'w Path,
+    root: &'w OpenDirectory,
     selection: &'w Selection,
     session: &'w Session,
     cancelled: Cancelled<'w>,
@@ -140,18 +139,19 @@ impl Work<'_> {
         }
         // Before it is looked at: whoever writes to it from now on makes it one that has not settled.
         let now = digest_cache::now();
-        let read = open(self.root, path).and_then(|(file, metadata)| {
-            if metadata.len() >= limit {
-                return Ok(Outcome::Deferred(metadata.len()));
+        let read = open(self.root, path).and_then(|(file, attributes)| {
+            if attributes.size >= limit {
+                return Ok(Outcome::Deferred(attributes.size));
             }
             let mut reading = Reading { file, path, buffer, hasher: Sha256::new(), size: 0 };
-            reading.read_to_end(metadata.len(), self.cancelled)?;
+            reading.read_to_end(attributes.size, self.cancelled)?;
             let digest = Digest::from_sha256(reading.hasher.finalize().into());
-            items.extend(self.stamp(&metadata, reading.size, place, now).map(|stamp| Item { stamp, digest }));
+            items.extend(
+                self.stamp(&attributes, reading.size, place, now).map(|stamp| Item { stamp, digest }),
+            );
             // The time is that of before: if the file was written meanwhile, it is not that of what was read,
             // and whoever compares times sees a difference.
-            let modified = metadata.modified().map_err(|error| ContextError::reading(path, error))?;
-            let mode = file_mode(&metadata, self.selection);
+            let (mode, modified) = (file_mode(&attributes, self.selection), attributes.modified);
             Ok(Outcome::Read(Content { mode, modified, size: reading.size, digest }))
         });
         match read {
@@ -167,9 +167,9 @@ impl Work<'_> {
         }
     }
 
-    /// By what the cache knows the file again whose reading began at `now` with these metadata, if it may keep it.
-    fn stamp(&self, metadata: &Metadata, size: u64, place: Place, now: i64) -> Option<Stamp> {
-        let stamp = Stamp::of(metadata).filter(|stamp| self.session.is_used() && stamp.size == size)?;
+    /// By what the cache knows the file again whose reading began at `now` with these attributes, if it may keep it.
+    fn stamp(&self, attributes: &Attributes, size: u64, place: Place, now: i64) -> Option<Stamp> {
+        let stamp = Stamp::of(attributes).filter(|stamp| self.session.is_used() && stamp.size == size)?;
         let (device, _) = place.directory;
         place.clock.trusts(&stamp, device, now, self.session.latest_change()).then_some(stamp)
     }

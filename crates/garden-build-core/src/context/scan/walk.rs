@@ -1,18 +1,17 @@
 //! Finds what is wanted, directory by directory, on several threads.
 
-use std::ffi::{OsStr, OsString};
-use std::fs::{self, DirEntry, FileType, Metadata};
+use std::ffi::OsStr;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::super::digest_cache::{Clock, Directory, Item, Known, Session, Stamp};
 use super::super::manifest::{Content, EXECUTABLE, Folder, FolderBuilder, LINK};
 use super::super::select::{Choice, GitIgnore, Selection, Verdict};
-use super::super::{Cancelled, ContextError, PathBytes};
+use super::super::{Attributes, Cancelled, ContextError, FileKind, Listed, OpenDirectory, PathBytes};
 use super::left_out::{Leaving, LeftOut};
-use super::system::{file_mode, is_gone, permissions, special_kind};
+use super::system::{file_mode, is_gone, special_kind};
 use super::threads::{self, Failure, Stack, lock};
 
 /// What was found in one directory. Files whose digests are not known are still to be read.
@@ -40,21 +39,20 @@ impl Default for Place {
 /// Walks through `root`. The folder of the context itself comes first, and each directory's before those of what
 /// is in it. Returns also what is left out.
 pub(super) fn walk<'a>(
-    root: &'a Path,
+    root: &OpenDirectory,
     selection: &'a Selection,
     ignored: GitIgnore<'a>,
     session: &Session,
     cancelled: Cancelled<'_>,
 ) -> Result<(Vec<Walked>, Option<LeftOut>), ContextError> {
-    let unreadable = |reason| ContextError::RootUnreadable { path: root.to_owned(), reason };
-    let place = session.is_used().then(|| fs::metadata(root)).transpose().map_err(unreadable)?;
-    let place = place
-        .and_then(|metadata| Stamp::of(&metadata))
+    let unreadable = |reason| ContextError::RootUnreadable { path: root.path().to_owned(), reason };
+    let attributes = session.is_used().then(|| root.own_attributes()).transpose().map_err(unreadable)?;
+    let place = attributes
+        .and_then(|attributes| Stamp::of(&attributes))
         .map(|stamp| Place { directory: (stamp.device, stamp.inode), clock: Clock::of(root) });
     let first = Job {
         number: 0,
         name: Vec::new(),
-        real: root.to_owned(),
         is_searched: false,
         is_excluded: false,
         choice: selection.top(),
@@ -62,6 +60,7 @@ pub(super) fn walk<'a>(
         place: place.unwrap_or_default(),
     };
     let walk = Walk {
+        root,
         selection,
         session,
         cancelled,
@@ -99,7 +98,6 @@ struct Job<'a> {
     number: usize,
     /// Its path in the context.
     name: Vec<u8>,
-    real: PathBuf,
     /// Whether it is not wanted for itself, but for something that may be in it.
     is_searched: bool,
     /// Whether ignore rules drop it, but for their exceptions.
@@ -110,6 +108,7 @@ struct Job<'a> {
 }
 
 struct Walk<'w> {
+    root: &'w OpenDirectory,
     selection: &'w Selection,
     session: &'w Session,
     cancelled: Cancelled<'w>,
@@ -126,6 +125,7 @@ struct Walk<'w> {
 /// Where a walk is within a directory.
 struct Here<'a, 'p> {
     job: Job<'a>,
+    open: OpenDirectory,
     ignored: GitIgnore<'a>,
     known: Known,
     folder: FolderBuilder<'p>,
@@ -142,12 +142,13 @@ impl Walk<'_> {
         if self.failure.is_before(&job.name) {
             return Vec::new();
         }
-        let listed = sorted_entries(&job).and_then(|entries| {
-            let has_name = |wanted: &OsStr| entries.iter().any(|(name, _)| name.eq_ignore_ascii_case(wanted));
-            let ignored = job.ignored.enter(&job.real, has_name)?;
-            Ok((entries, ignored))
+        let listed = self.open(&job).and_then(|(open, entries)| {
+            let has_name =
+                |wanted: &OsStr| entries.iter().any(|entry| entry.name.eq_ignore_ascii_case(wanted));
+            let ignored = job.ignored.enter(open.path(), has_name)?;
+            Ok((open, entries, ignored))
         });
-        let (entries, ignored) = match listed {
+        let (open, entries, ignored) = match listed {
             Ok(listed) => listed,
             Err(error) => {
                 self.failure.record(&job.name, error);
@@ -163,16 +164,17 @@ impl Walk<'_> {
             cached: Vec::new(),
             has_unknown: false,
             job,
+            open,
             ignored,
         };
         let mut name = prefix.clone();
-        for (file_name, entry) in &entries {
+        for entry in &entries {
             if (self.cancelled)() {
                 self.failure.cancel();
                 break;
             }
             name.truncate(prefix.len());
-            name.extend_from_slice(file_name.as_encoded_bytes());
+            name.extend_from_slice(entry.name.as_encoded_bytes());
             if let Err(error) = self.entry(&mut here, entry, &name) {
                 self.failure.record(&name, error);
                 break;
@@ -191,14 +193,34 @@ impl Walk<'_> {
         jobs
     }
 
-    fn entry(&self, here: &mut Here<'_, '_>, entry: &DirEntry, name: &[u8]) -> Result<(), ContextError> {
-        let file_type = match entry.file_type() {
-            Ok(file_type) => file_type,
+    /// Opens and lists a directory.
+    fn open(&self, job: &Job<'_>) -> Result<(OpenDirectory, Vec<Listed>), ContextError> {
+        let path = PathBytes::from(&job.name[..]);
+        let open = || {
+            let open = self.root.directory(path.as_path()?)?;
+            let listed = open.list()?;
+            Ok((open, listed))
+        };
+        open().or_else(|error: io::Error| match error.kind() {
+            // Nobody asked for what is in there; it would only have been searched for exceptions.
+            io::ErrorKind::PermissionDenied if job.is_excluded => Ok((self.root.clone(), Vec::new())),
+            // It is not wanted for itself, and nothing is in it any more.
+            _ if job.is_searched && is_gone(&error) => Ok((self.root.clone(), Vec::new())),
+            _ if job.name.is_empty() => {
+                Err(ContextError::RootUnreadable { path: self.root.path().to_owned(), reason: error })
+            }
+            _ => Err(ContextError::reading(path, error)),
+        })
+    }
+
+    fn entry(&self, here: &mut Here<'_, '_>, entry: &Listed, name: &[u8]) -> Result<(), ContextError> {
+        let kind = match here.open.kind(entry) {
+            Ok(kind) => kind,
             // Some file systems do not list what an entry is, and this one is gone. Whatever it was, nobody misses it.
             Err(error) if is_gone(&error) && self.is_dropped_in_any_case(here, entry, name) => return Ok(()),
             Err(error) => return Err(ContextError::reading(name, error)),
         };
-        let is_directory = file_type.is_dir();
+        let is_directory = kind == FileKind::Directory;
         let (verdict, is_excluded) = self.judge(here, entry, name, is_directory);
         match verdict {
             Verdict::Drop => {
@@ -206,7 +228,7 @@ impl Walk<'_> {
                 Ok(())
             }
             // Elsewhere than on Unix, there are no bytes to send.
-            _ if cfg!(not(unix)) && entry.file_name().to_str().is_none() => {
+            _ if cfg!(not(unix)) && entry.name.to_str().is_none() => {
                 Err(ContextError::NameNotUtf8(PathBytes::from(name).to_string()))
             }
             Verdict::Search => {
@@ -218,20 +240,16 @@ impl Walk<'_> {
                 Ok(())
             }
             Verdict::Keep if is_directory => self.found_directory(here, entry, name, None),
-            Verdict::Keep => self.found(here, entry, file_type, name),
+            Verdict::Keep => self.found(here, entry, kind, name),
         }
     }
 
     /// Decides about an entry. Tells also whether ignore rules drop it, but for their exceptions.
-    fn judge(
-        &self,
-        here: &Here<'_, '_>,
-        entry: &DirEntry,
-        name: &[u8],
-        is_directory: bool,
-    ) -> (Verdict, bool) {
+    fn judge(&self, here: &Here<'_, '_>, entry: &Listed, name: &[u8], is_directory: bool) -> (Verdict, bool) {
         let wanted = self.selection.wanted.verdict(name, is_directory);
-        let is_ignored = || here.ignored.is_any() && here.ignored.ignores(&entry.path(), is_directory);
+        let is_ignored = || {
+            here.ignored.is_any() && here.ignored.ignores(&here.open.path().join(&entry.name), is_directory)
+        };
         if wanted == Verdict::Drop || is_ignored() {
             return (Verdict::Drop, true);
         }
@@ -239,7 +257,7 @@ impl Walk<'_> {
         (allowed.and(wanted), allowed != Verdict::Keep)
     }
 
-    fn is_dropped_in_any_case(&self, here: &Here<'_, '_>, entry: &DirEntry, name: &[u8]) -> bool {
+    fn is_dropped_in_any_case(&self, here: &Here<'_, '_>, entry: &Listed, name: &[u8]) -> bool {
         [true, false].into_iter().all(|is| self.judge(here, entry, name, is).0 == Verdict::Drop)
     }
 
@@ -248,33 +266,31 @@ impl Walk<'_> {
     fn found_directory(
         &self,
         here: &mut Here<'_, '_>,
-        entry: &DirEntry,
+        entry: &Listed,
         name: &[u8],
         searched: Option<bool>,
     ) -> Result<(), ContextError> {
         let reading = |error| ContextError::reading(name, error);
-        let metadata = match entry.metadata() {
+        let attributes = match here.attributes(entry) {
             // Then there is nothing in it.
             Err(error) if searched.is_some() && is_gone(&error) => return Ok(()),
-            metadata => metadata.map_err(reading)?,
+            attributes => attributes.map_err(reading)?,
         };
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-        let real = entry.path();
         let mut place = here.job.place;
-        if let Some(stamp) = Stamp::of(&metadata).filter(|_| self.session.is_used()) {
+        if let Some(stamp) = Stamp::of(&attributes).filter(|_| self.session.is_used()) {
             self.saw(&stamp);
             if stamp.device != place.directory.0 {
-                place.clock = Clock::of(&real);
+                let open = here.open.directory(Path::new(&entry.name));
+                place.clock = open.map_or(Clock::Theirs, |open| Clock::of(&open));
             }
             place.directory = (stamp.device, stamp.inode);
         }
-        let mode = if self.selection.preserves_permissions { permissions(&metadata) } else { EXECUTABLE };
-        let modified = metadata.modified().map_err(reading)?;
-        here.folder.add_directory(here.last_part(name), mode, modified, number);
+        let mode = if self.selection.preserves_permissions { attributes.mode } else { EXECUTABLE };
+        here.folder.add_directory(here.last_part(name), mode, attributes.modified, number);
         here.jobs.push(Job {
             number,
             name: name.to_vec(),
-            real,
             is_searched: searched.is_some(),
             is_excluded: searched == Some(true),
             choice: here.job.choice.enter(name),
@@ -288,33 +304,32 @@ impl Walk<'_> {
     fn found(
         &self,
         here: &mut Here<'_, '_>,
-        entry: &DirEntry,
-        file_type: FileType,
+        entry: &Listed,
+        kind: FileKind,
         name: &[u8],
     ) -> Result<(), ContextError> {
         let reading = |error| ContextError::reading(name, error);
-        if file_type.is_symlink() {
-            let target = fs::read_link(entry.path()).map_err(reading)?;
-            let metadata = entry.metadata().map_err(reading)?;
-            let modified = metadata.modified().map_err(reading)?;
+        if kind == FileKind::Link {
+            let target = here.open.read_link(Path::new(&entry.name)).map_err(reading)?;
+            let modified = here.attributes(entry).map_err(reading)?.modified;
             let Some(target) = PathBytes::from_os(target.as_os_str()) else {
                 return Err(ContextError::TargetNotUtf8(name.into()));
             };
             here.folder.add_link(here.last_part(name), LINK, modified, target.as_bytes());
-        } else if file_type.is_file() {
+        } else if kind == FileKind::File {
             let is_looked_at = here.is_anything_known() || self.learns_from(here.job.place);
-            let metadata = is_looked_at.then(|| entry.metadata()).transpose().map_err(reading)?;
-            let known = metadata.filter(Metadata::is_file).and_then(|metadata| {
-                let stamp = Stamp::of(&metadata)?;
+            let looked_at = is_looked_at.then(|| here.attributes(entry)).transpose().map_err(reading)?;
+            let known = looked_at.filter(|seen| seen.kind == FileKind::File).and_then(|attributes| {
+                let stamp = Stamp::of(&attributes)?;
                 self.saw(&stamp);
-                here.known.digest(&stamp).map(|digest| (metadata, Item { stamp, digest }))
+                here.known.digest(&stamp).map(|digest| (attributes, Item { stamp, digest }))
             });
-            if let Some((metadata, item)) = known {
+            if let Some((attributes, item)) = known {
                 here.cached.push(item);
                 let content = Content {
-                    mode: file_mode(&metadata, self.selection),
-                    modified: metadata.modified().map_err(reading)?,
-                    size: metadata.len(),
+                    mode: file_mode(&attributes, self.selection),
+                    modified: attributes.modified,
+                    size: attributes.size,
                     digest: item.digest,
                 };
                 here.folder.add_file(here.last_part(name), &content);
@@ -323,7 +338,7 @@ impl Walk<'_> {
                 here.folder.add_unread(here.last_part(name));
             }
         } else {
-            let kind = special_kind(file_type);
+            let kind = special_kind(kind);
             if !matches!(kind, "socket" | "FIFO") {
                 return Err(ContextError::Special { path: name.into(), kind });
             }
@@ -358,28 +373,6 @@ impl Walk<'_> {
     }
 }
 
-/// Lists a directory in the order of the names' bytes.
-fn sorted_entries(job: &Job<'_>) -> Result<Vec<(OsString, DirEntry)>, ContextError> {
-    let list = || {
-        let named = |entry: io::Result<DirEntry>| entry.map(|entry| (entry.file_name(), entry));
-        fs::read_dir(&job.real)?.map(named).collect::<io::Result<Vec<_>>>()
-    };
-    match list() {
-        Ok(mut entries) => {
-            entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-            Ok(entries)
-        }
-        // Nobody asked for what is in there; it would only have been searched for exceptions.
-        Err(error) if job.is_excluded && error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
-        // It is not wanted for itself, and nothing is in it any more.
-        Err(error) if job.is_searched && is_gone(&error) => Ok(Vec::new()),
-        Err(error) if job.name.is_empty() => {
-            Err(ContextError::RootUnreadable { path: job.real.clone(), reason: error })
-        }
-        Err(error) => Err(ContextError::reading(&job.name[..], error)),
-    }
-}
-
 impl Here<'_, '_> {
     /// Returns the last part of the path `name`, which is in this directory.
     fn last_part<'n>(&self, name: &'n [u8]) -> &'n [u8] {
@@ -392,12 +385,11 @@ impl Here<'_, '_> {
     }
 
     /// Keeps in the cache what is not looked at this time, but may be by another selection.
-    #[cfg(unix)]
-    fn keep_cached(&mut self, entry: &DirEntry) {
-        use std::os::unix::fs::DirEntryExt as _;
-        self.cached.extend(self.known.of_inode(entry.ino()));
+    fn keep_cached(&mut self, entry: &Listed) {
+        self.cached.extend(self.known.of_inode(entry.inode));
     }
 
-    #[cfg(not(unix))]
-    fn keep_cached(&mut self, _: &DirEntry) {}
+    fn attributes(&self, entry: &Listed) -> io::Result<Attributes> {
+        self.open.attributes(Path::new(&entry.name))
+    }
 }

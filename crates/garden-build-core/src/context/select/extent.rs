@@ -8,11 +8,9 @@
 //! has to make sure of it before there is an image: one that has triggers is built from the whole context,
 //! under the version of that. An image that exists was built from what its version says either way.
 
-use std::path::Path;
-
 use super::wanted::Wanted;
-use crate::context::Dockerfile;
 use crate::context::dockerfile::{StagesBuilt, reads};
+use crate::context::{Dockerfile, OpenDirectory};
 use crate::{BuildRequest, ImageFlag};
 
 /// How much of a directory was taken into a context.
@@ -55,7 +53,7 @@ impl<'a> Reader<'a> {
 pub(in crate::context) fn of(
     request: &BuildRequest,
     reader: &Reader<'_>,
-    root: &Path,
+    root: &OpenDirectory,
     dockerfile: &Dockerfile,
 ) -> (Extent, Wanted) {
     if request.whole_context {

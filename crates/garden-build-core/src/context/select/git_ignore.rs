@@ -4,15 +4,15 @@
 //! leaves to others: finding the files, their precedence, and the few patterns that git reads otherwise.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::ignore_file;
 use crate::IgnoreFiles;
-use crate::context::ContextError;
 use crate::context::read::read_text;
+use crate::context::{ContextError, OpenDirectory};
 
 /// The ignore files that count in one directory. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ struct Files<'a> {
     context: &'a Path,
     names: &'a [String],
     /// The highest directory with files that count. Links must not lead out of it.
-    top: PathBuf,
+    top: OpenDirectory,
 }
 
 /// The patterns of a directory with such files.
@@ -36,10 +36,20 @@ struct Level {
     above: Option<Arc<Level>>,
 }
 
+/// Level by level, as otherwise each would call the next.
+impl Drop for Level {
+    fn drop(&mut self) {
+        let mut above = self.above.take();
+        while let Some(level) = above {
+            above = Arc::into_inner(level).and_then(|mut level| level.above.take());
+        }
+    }
+}
+
 impl<'a> GitIgnore<'a> {
     /// Reads the files above the directory `context`. `None` if these ignore all of it.
     pub(in crate::context) fn above(
-        context: &'a Path,
+        context: &'a OpenDirectory,
         files: Option<&'a IgnoreFiles>,
     ) -> Result<Option<Self>, ContextError> {
         let names = files.map_or(&[][..], |files| &files.names);
@@ -47,10 +57,16 @@ impl<'a> GitIgnore<'a> {
             return Err(ContextError::IgnoreFileName(name.clone()));
         }
         let root = files.and_then(|files| files.root.canonicalize().ok());
-        let top = root.filter(|root| context.starts_with(root)).unwrap_or_else(|| context.to_owned());
-        let mut path: Vec<&Path> = context.ancestors().take_while(|above| above.starts_with(&top)).collect();
+        let top = match root.filter(|root| *root != context.path() && context.path().starts_with(root)) {
+            Some(root) => OpenDirectory::open(&root)
+                .map_err(|reason| ContextError::RootUnreadable { path: root, reason })?,
+            None => context.clone(),
+        };
+        let context = context.path();
+        let mut path: Vec<&Path> =
+            context.ancestors().take_while(|above| above.starts_with(top.path())).collect();
         path.reverse();
-        let mut found = Self { files: Arc::new(Files { context, names, top: top.clone() }), deepest: None };
+        let mut found = Self { files: Arc::new(Files { context, names, top }), deepest: None };
         for step in path.windows(2) {
             found = found.enter(step[0], |_| true)?;
             if found.ignores(step[1], true) {

@@ -1,12 +1,10 @@
 //! The patterns of an ignore file, and which ignore file counts.
 
-use std::path::Path;
-
 use super::ignore_file;
 use super::pattern::Pattern;
 use super::sieve::Filter;
-use crate::context::ContextError;
 use crate::context::read::read_text;
+use crate::context::{ContextError, OpenDirectory};
 
 /// The patterns of one ignore file.
 ///
@@ -48,7 +46,10 @@ impl IgnoreRules {
     /// beside it, else from `.dockerignore` in the context directory, else there are none.
     ///
     /// The two are not merged, and the first counts even if it is empty, as in `BuildKit`.
-    pub(in crate::context) fn of_dockerfile(root: &Path, dockerfile: &str) -> Result<Self, ContextError> {
+    pub(in crate::context) fn of_dockerfile(
+        root: &OpenDirectory,
+        dockerfile: &str,
+    ) -> Result<Self, ContextError> {
         match Self::read(root, &format!("{dockerfile}.dockerignore"))? {
             Some(rules) => Ok(rules),
             None => Self::of_directory(root),
@@ -56,12 +57,12 @@ impl IgnoreRules {
     }
 
     /// Reads the rules for a directory without a Dockerfile.
-    pub(in crate::context) fn of_directory(root: &Path) -> Result<Self, ContextError> {
+    pub(in crate::context) fn of_directory(root: &OpenDirectory) -> Result<Self, ContextError> {
         Ok(Self::read(root, ".dockerignore")?.unwrap_or_default())
     }
 
-    fn read(root: &Path, file: &str) -> Result<Option<Self>, ContextError> {
-        read_text(root, &root.join(file), file)?.map(|text| Self::parse(file, &text)).transpose()
+    fn read(root: &OpenDirectory, file: &str) -> Result<Option<Self>, ContextError> {
+        read_text(root, file.as_ref(), file)?.map(|text| Self::parse(file, &text)).transpose()
     }
 
     /// Returns the entries of `tree` that are kept. The tree is a list of slash-separated paths,
@@ -83,7 +84,7 @@ mod tests {
     use super::*;
 
     fn kept(directory: &tempfile::TempDir, dockerfile: &str) -> Vec<&'static str> {
-        let root = directory.path().canonicalize().expect("exists");
+        let root = OpenDirectory::open(directory.path()).expect("exists");
         IgnoreRules::of_dockerfile(&root, dockerfile).expect("rules").kept([("a", false), ("b", false)])
     }
 

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Component, Path};
-use std::{fs, io};
 
 use super::sieve::Verdict;
 use super::wishes::{Wishes, is_wild};
-use crate::context::go_path;
+use crate::context::{FileKind, OpenDirectory, go_path};
 
 /// Symbolic links that may follow one another, as with `BuildKit` (`RootPath` of containerd's continuity).
 const MAX_LINKS: usize = 255;
@@ -31,13 +30,9 @@ impl Wanted {
     ///
     /// # Errors
     /// With the reason if everything is wanted, or may be.
-    pub(super) fn of(sources: &BTreeSet<String>, root: &Path) -> Result<Self, String> {
-        let mut links = Links { root, found: sources.clone(), seen: HashSet::new(), entries: 0 };
-        for source in sources {
-            links.follow("", parts(source), 0)?;
-        }
+    pub(super) fn of(sources: &BTreeSet<String>, root: &OpenDirectory) -> Result<Self, String> {
         let mut wishes = Wishes::default();
-        for source in &links.found {
+        for source in &Links::new(root, sources).follow_all()? {
             wishes.add(source)?;
         }
         Ok(Self::Only(wishes))
@@ -62,24 +57,46 @@ fn parts(path: &str) -> Vec<String> {
 
 /// Finds the symbolic links that paths go through, and where they lead.
 struct Links<'r> {
-    root: &'r Path,
+    root: &'r OpenDirectory,
     /// All paths and patterns that are wanted.
     found: BTreeSet<String>,
+    /// Ways that are still to be gone. A list, so that no chain of links is a chain of calls.
+    ways: Vec<Way>,
     /// Places that a search has been to, and what it still had to go through.
     seen: HashSet<(String, Vec<String>)>,
     entries: usize,
 }
 
-impl Links<'_> {
-    /// Goes on from the directory `at`, which no link leads to, through `rest`.
+/// A directory that no link leads to, and what is to be gone through from there.
+struct Way {
+    at: String,
+    /// The next one is at the end.
+    rest: Vec<String>,
+    /// How many links have led here.
+    links: usize,
+}
+
+impl<'r> Links<'r> {
+    fn new(root: &'r OpenDirectory, sources: &BTreeSet<String>) -> Self {
+        let way = |source: &String| Way { at: String::new(), rest: parts(source), links: 0 };
+        let ways = sources.iter().map(way).collect();
+        Self { root, found: sources.clone(), ways, seen: HashSet::new(), entries: 0 }
+    }
+
+    /// Returns all that is wanted.
     ///
     /// # Errors
     /// With the reason if links may have been missed.
-    fn follow(&mut self, at: &str, mut rest: Vec<String>, links: usize) -> Result<(), String> {
-        if !self.seen.insert((at.to_owned(), rest.clone())) {
-            return Ok(());
+    fn follow_all(mut self) -> Result<BTreeSet<String>, String> {
+        while let Some(way) = self.ways.pop() {
+            if self.seen.insert((way.at.clone(), way.rest.clone())) {
+                self.follow(way)?;
+            }
         }
-        let mut at = at.to_owned();
+        Ok(self.found)
+    }
+
+    fn follow(&mut self, Way { mut at, mut rest, links }: Way) -> Result<(), String> {
         while let Some(part) = rest.pop() {
             match part.as_str() {
                 "" | "." => {}
@@ -93,7 +110,7 @@ impl Links<'_> {
                 part if is_wild(part) => return self.follow_matches(&at, part, &rest, links),
                 part => {
                     let path = join(&at, part);
-                    match fs::read_link(self.root.join(&path)) {
+                    match self.root.read_link(Path::new(&path)) {
                         Ok(target) => return self.follow_link(&path, &target, &rest, links),
                         Err(_) => at = path,
                     }
@@ -112,25 +129,25 @@ impl Links<'_> {
         rest: &[String],
         links: usize,
     ) -> Result<(), String> {
-        let Ok(entries) = fs::read_dir(self.root.join(at)).and_then(Iterator::collect::<io::Result<Vec<_>>>)
-        else {
-            return Ok(());
-        };
+        let opened =
+            self.root.directory(Path::new(at)).and_then(|open| open.list().map(|listed| (open, listed)));
+        let Ok((directory, entries)) = opened else { return Ok(()) };
         self.count(entries.len())?;
         for entry in entries {
-            let name = entry.file_name();
-            let Ok(file_type) = entry.file_type() else { continue };
+            let name = &entry.name;
+            let Ok(kind) = directory.kind(&entry) else { continue };
             // A malformed pattern, or one with brackets, has the whole directory kept.
             let may_match =
                 pattern.contains('[') || go_path::matches(pattern, name.as_encoded_bytes()) == Ok(true);
-            let leads_on = file_type.is_symlink() || (file_type.is_dir() && !rest.is_empty());
+            let is_directory = kind == FileKind::Directory;
+            let leads_on = kind == FileKind::Link || (is_directory && !rest.is_empty());
             if !may_match || !leads_on {
                 continue;
             }
             let path = join(at, name.to_str().ok_or_else(|| not_utf8(&join(at, &name.to_string_lossy())))?);
-            if file_type.is_dir() {
-                self.follow(&path, rest.to_vec(), links)?;
-            } else if let Ok(target) = fs::read_link(entry.path()) {
+            if is_directory {
+                self.ways.push(Way { at: path, rest: rest.to_vec(), links });
+            } else if let Ok(target) = directory.read_link(Path::new(name)) {
                 self.follow_link(&path, &target, rest, links)?;
             }
         }
@@ -158,7 +175,7 @@ impl Links<'_> {
                 Component::RootDir | Component::Prefix(_) => at.clear(),
                 Component::CurDir => {}
                 // Directories above the link are there because of it.
-                Component::ParentDir if names.is_empty() => at = parent(&at).to_owned(),
+                Component::ParentDir if names.is_empty() => at.truncate(parent(&at).len()),
                 Component::ParentDir => names.push("..".to_owned()),
                 Component::Normal(name) => {
                     names.push(name.to_str().ok_or_else(|| not_utf8(path))?.to_owned());
@@ -171,8 +188,9 @@ impl Links<'_> {
         let text = go_path::clean(&format!("/{at}/{}/{}", names.join("/"), behind.join("/")));
         let by_text = text.trim_start_matches('/');
         self.want(by_text);
-        self.follow(&at, as_the_system, links + 1)?;
-        self.follow("", parts(by_text), links + 1)
+        self.ways.push(Way { at: String::new(), rest: parts(by_text), links: links + 1 });
+        self.ways.push(Way { at, rest: as_the_system, links: links + 1 });
+        Ok(())
     }
 
     fn want(&mut self, path: &str) {
@@ -212,7 +230,8 @@ mod tests {
     /// What `sources` lead to in an empty directory.
     fn wanted(sources: &[&str]) -> Result<Wanted, String> {
         let root = tempfile::tempdir().expect("temporary directory");
-        Wanted::of(&sources.iter().map(|source| (*source).to_owned()).collect(), root.path())
+        let root = OpenDirectory::open(root.path()).expect("open");
+        Wanted::of(&sources.iter().map(|source| (*source).to_owned()).collect(), &root)
     }
 
     /// The verdict about a path, which is that of a directory if it ends with a slash.
@@ -293,6 +312,7 @@ mod tests {
 
     #[cfg(unix)]
     mod links {
+        use std::fs;
         use std::os::unix::fs::symlink;
 
         use super::*;
@@ -308,12 +328,10 @@ mod tests {
                 fs::create_dir_all(link.parent().expect("parent")).expect("directory");
                 symlink(target, link).expect("link");
             }
-            let found = sources.iter().map(|source| (*source).to_owned()).collect();
-            let mut links = Links { root: root.path(), found, seen: HashSet::new(), entries: 0 };
-            for source in sources {
-                links.follow("", parts(source), 0).expect("all links are found");
-            }
-            links.found.into_iter().collect()
+            let root = OpenDirectory::open(root.path()).expect("open");
+            let sources = sources.iter().map(|source| (*source).to_owned()).collect();
+            let found = Links::new(&root, &sources).follow_all().expect("all links are found");
+            found.into_iter().collect()
         }
 
         #[test]
@@ -326,6 +344,7 @@ mod tests {
             fs::write(root.path().join(name(b"f\xe9")), "").expect("file");
             symlink("target", root.path().join(name(b"l\xe9"))).expect("link");
             symlink(name(b"t\xe9"), root.path().join("m")).expect("link");
+            let open = OpenDirectory::open(root.path()).expect("open");
             for (source, is_certain) in [
                 ("*", false),
                 ("l?", false),
@@ -335,7 +354,7 @@ mod tests {
                 ("f?", true),
                 ("other*", true),
             ] {
-                let wanted = Wanted::of(&BTreeSet::from([source.to_owned()]), root.path());
+                let wanted = Wanted::of(&BTreeSet::from([source.to_owned()]), &open);
                 assert_eq!(wanted.is_ok(), is_certain, "{source}");
                 if let Err(reason) = wanted {
                     assert!(reason.ends_with("has a name that is not UTF-8"), "{reason}");

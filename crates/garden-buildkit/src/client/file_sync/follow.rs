@@ -13,9 +13,12 @@ use super::{Source, SyncError};
 /// Returns `paths`, cleaned, and where links in them lead; sorted, without those that lie below another.
 /// `None` if everything is reached.
 pub(super) fn follow(source: &dyn Source, paths: &[String]) -> Result<Option<Vec<String>>, SyncError> {
-    let mut walk = Walk { source, reached: BTreeSet::new() };
+    let mut walk = Walk { source, reached: BTreeSet::new(), ways: Vec::new() };
     for path in paths {
-        walk.path(path)?;
+        walk.ways.push(path.clone());
+        while let Some(path) = walk.ways.pop() {
+            walk.path(&path)?;
+        }
     }
     Ok(without_nested(walk.reached.into_iter().collect()))
 }
@@ -38,6 +41,8 @@ pub(super) fn without_nested(paths: Vec<String>) -> Option<Vec<String>> {
 struct Walk<'s> {
     source: &'s dyn Source,
     reached: BTreeSet<String>,
+    /// Paths that are still to be gone, the next one last. A list, so that no chain of links is a chain of calls.
+    ways: Vec<String>,
 }
 
 impl Walk<'_> {
@@ -54,9 +59,7 @@ impl Walk<'_> {
             if (rest.is_empty() || !targets.is_empty()) && !self.reached.insert(current.clone()) {
                 return Ok(());
             }
-            for target in &targets {
-                self.path(&join(target, rest))?;
-            }
+            self.ways.extend(targets.iter().rev().map(|target| join(target, rest)));
             if rest.is_empty() || !targets.is_empty() {
                 return Ok(());
             }

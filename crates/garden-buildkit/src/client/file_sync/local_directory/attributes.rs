@@ -1,9 +1,10 @@
 //! What the operating system knows of a file, as fsutil tells it (`stat_unix.go`, `stat_windows.go`).
 
 use std::collections::HashMap;
-use std::fs::Metadata;
 use std::io;
 use std::path::Path;
+
+use garden_build_core::context::{Attributes, FileKind, OpenDirectory};
 
 use super::super::stat::mode;
 
@@ -15,73 +16,61 @@ pub(super) type FileId = (u64, u64);
 const NOT_SENT: &str = "com.apple.";
 
 /// Returns the mode as Go's `os.Lstat` does.
-#[cfg(unix)]
-pub(super) fn mode(metadata: &Metadata) -> u32 {
-    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
-    let (system, file_type) = (metadata.permissions().mode(), metadata.file_type());
-    let flags = [
-        (file_type.is_dir(), mode::DIRECTORY),
-        (file_type.is_symlink(), mode::SYMLINK),
-        (file_type.is_block_device(), mode::DEVICE),
-        (file_type.is_char_device(), mode::DEVICE | mode::CHARACTER_DEVICE),
-        (file_type.is_fifo(), mode::NAMED_PIPE),
-        (file_type.is_socket(), mode::SOCKET),
-        (system & 0o4000 != 0, mode::SET_USER),
-        (system & 0o2000 != 0, mode::SET_GROUP),
-        (system & 0o1000 != 0, mode::STICKY),
-    ];
-    flags.iter().filter(|(is_set, _)| *is_set).fold(system & 0o777, |mode, (_, flag)| mode | flag)
-}
-
-/// Windows has no permissions: `BuildKit`'s client makes everything executable.
-#[cfg(not(unix))]
-pub(super) fn mode(metadata: &Metadata) -> u32 {
-    let kind = if metadata.is_dir() {
-        mode::DIRECTORY
-    } else if metadata.is_symlink() {
-        mode::SYMLINK
-    } else {
-        0
+pub(super) fn mode(seen: &Attributes) -> u32 {
+    let kind = match seen.kind {
+        FileKind::Directory => mode::DIRECTORY,
+        FileKind::Link => mode::SYMLINK,
+        FileKind::BlockDevice => mode::DEVICE,
+        FileKind::CharacterDevice => mode::DEVICE | mode::CHARACTER_DEVICE,
+        FileKind::Fifo => mode::NAMED_PIPE,
+        FileKind::Socket => mode::SOCKET,
+        _ => 0,
     };
-    kind | 0o755
+    let flags = [(0o4000, mode::SET_USER), (0o2000, mode::SET_GROUP), (0o1000, mode::STICKY)];
+    let set = flags.iter().filter(|(bit, _)| seen.mode & bit != 0);
+    set.fold(kind | (seen.mode & 0o777), |mode, (_, flag)| mode | flag)
 }
 
 /// Returns the major and the minor number of a device.
-#[cfg(unix)]
-pub(super) fn device(metadata: &Metadata) -> (i64, i64) {
-    use std::os::unix::fs::{FileTypeExt, MetadataExt};
-    let file_type = metadata.file_type();
-    if !file_type.is_block_device() && !file_type.is_char_device() {
+pub(super) fn device(seen: &Attributes) -> (i64, i64) {
+    if !matches!(seen.kind, FileKind::BlockDevice | FileKind::CharacterDevice) {
         return (0, 0);
     }
-    let device = metadata.rdev();
+    let device = seen.special;
     let number = |bits: u64| i64::try_from(bits).unwrap_or(0);
     (number((device >> 8) & 0xfff), number((device & 0xff) | ((device >> 12) & 0xf_ff00)))
 }
 
-#[cfg(not(unix))]
-pub(super) fn device(_: &Metadata) -> (i64, i64) {
-    (0, 0)
-}
-
 /// Returns what identifies the file, if it has several paths.
-#[cfg(unix)]
-pub(super) fn shared_file(metadata: &Metadata) -> Option<FileId> {
-    use std::os::unix::fs::MetadataExt;
-    (metadata.nlink() > 1).then(|| (metadata.dev(), metadata.ino()))
+pub(super) fn shared_file(seen: &Attributes) -> Option<FileId> {
+    (seen.names > 1).then_some((seen.device, seen.inode))
 }
 
-#[cfg(not(unix))]
-pub(super) fn shared_file(_: &Metadata) -> Option<FileId> {
-    None
-}
-
-/// Returns the extended attributes of the entry itself, not of what it links to.
+/// Returns the extended attributes of a file or a directory, as far as it can be opened. What else there is has none
+/// that a user could set.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
-pub(super) fn extended(path: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
-    use rustix::fs::{lgetxattr, llistxattr};
+pub(super) fn extended(
+    directory: &OpenDirectory,
+    name: &Path,
+    kind: FileKind,
+) -> io::Result<HashMap<String, Vec<u8>>> {
+    let found = match kind {
+        FileKind::File => directory.file(name).map(|opened| opened.map(|(file, _)| of_open(&file))),
+        FileKind::Directory => directory.directory(name).map(|opened| Some(of_open(&opened))),
+        _ => Ok(None),
+    };
+    match found {
+        Ok(found) => found.unwrap_or_else(|| Ok(HashMap::new())),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(HashMap::new()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn of_open(file: &impl std::os::fd::AsFd) -> io::Result<HashMap<String, Vec<u8>>> {
+    use rustix::fs::{fgetxattr, flistxattr};
     use rustix::io::Errno;
-    let names = match filled(|buffer| llistxattr(path, buffer)) {
+    let names = match filled(|buffer| flistxattr(file, buffer)) {
         Err(Errno::NOTSUP) => return Ok(HashMap::new()),
         names => names?,
     };
@@ -89,12 +78,12 @@ pub(super) fn extended(path: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
     let names = names.filter(|name| !name.is_empty() && !name.starts_with(NOT_SENT));
     // One that is not ours to read, or is gone, is left out.
     let values = names
-        .filter_map(|name| Some((name.to_owned(), filled(|buffer| lgetxattr(path, name, buffer)).ok()?)));
+        .filter_map(|name| Some((name.to_owned(), filled(|buffer| fgetxattr(file, name, buffer)).ok()?)));
     Ok(values.collect())
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-pub(super) fn extended(_: &Path) -> io::Result<HashMap<String, Vec<u8>>> {
+pub(super) fn extended(_: &OpenDirectory, _: &Path, _: FileKind) -> io::Result<HashMap<String, Vec<u8>>> {
     Ok(HashMap::new())
 }
 
