@@ -17,7 +17,12 @@ pub(crate) const OF_DEPLOYMENT_REGISTRY: Remedies = Remedies {
     plain_http: "set `deploymentRegistry.insecure: true`",
     tls: "remove `deploymentRegistry.insecure`",
     credentials: "add a Secret with a user and a password for this registry to `imagePullSecrets`",
+    helpers: HELPERS,
 };
+
+/// Helpers that a Secret names.
+const HELPERS: &str =
+    "add this registry to `ProviderConfig::credential_helpers_for`, if a Secret may have the helper run here";
 
 /// The deployment registry, where local-docker builds. The `docker` command's credentials count, too.
 pub(crate) const OF_DEPLOYMENT_REGISTRY_BY_DOCKER: Remedies = Remedies {
@@ -34,6 +39,7 @@ pub(crate) const OF_REGISTRY_IN_CLUSTER: Remedies = Remedies {
     plain_http: INSTALL,
     tls: INSTALL,
     credentials: INSTALL,
+    helpers: INSTALL,
 };
 
 const INSTALL: &str = "run `Builder::init`, as the registry within the cluster has neither TLS nor users: something else \
@@ -65,6 +71,7 @@ pub(crate) const OF_DESTINATION: Remedies = Remedies {
     plain_http: "set `PublishRequest::insecure`",
     tls: "do without `PublishRequest::insecure`",
     credentials: "log in to this registry with `docker login`, or set `PublishRequest::credentials`",
+    helpers: HELPERS,
 };
 
 /// The registry of a base image, or a mirror of it, as this machine asks it: in the way that builders were told.
@@ -79,6 +86,7 @@ pub(crate) const OF_BASE_IMAGE: Remedies = Remedies {
     tls: "remove `insecure` of this registry from `clusterBuildkit.registries`, or `--insecure-registry` from \
           `kaniko.extraFlags`",
     credentials: OF_DEPLOYMENT_REGISTRY.credentials,
+    helpers: HELPERS,
 };
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use garden_build_core::{Error, ErrorKind, Result};
 use garden_cluster::{Cluster, InClusterRegistry, PushTarget, RegistryCredentials, RegistrySettings};
 use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
 use garden_docker::{DaemonChoice, NodeImages};
-use garden_registry::Remedies;
+use garden_registry::{AllowedHelpers, Remedies};
 
 use crate::remedies;
 
@@ -58,6 +58,9 @@ impl Target {
             "imagePullSecrets",
             provider.image_pull_secrets.clone(),
         );
+        let helpers = provider.credential_helpers_for.iter().map(String::as_str);
+        let secrets =
+            secrets.allowing_helpers(AllowedHelpers::for_registries(helpers, "`credential_helpers_for`")?);
         let on_nodes = is_local
             && provider.kind == ProviderKind::LocalKubernetes
             && provider.deployment_registry.is_none();

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use garden_build_core::{Error, ImageReference, Result};
+use garden_build_core::{Error, ErrorKind, ImageReference, Result};
 use garden_cluster::{Cluster, ClusterDialer, RegistryAccess, RegistryCredentials};
-use garden_registry::{Credentials, Location, RegistryClient, RegistryError, Remedies};
+use garden_registry::{Credentials, Dial as _, Location, Place, RegistryClient, RegistryError, Remedies};
 
 use super::clients::{Clients, Reach};
 use super::{Target, TargetRegistry};
@@ -79,6 +79,25 @@ impl Registries {
     /// Begins something that credentials which have changed since have to count for: a build, say, or another try after a refusal.
     pub(crate) fn begin(&self) {
         self.docker_command.expire();
+    }
+
+    /// Makes sure that a registry may be asked that only a Dockerfile names. It may name a Service of the cluster, which this machine
+    /// reaches with the rights of its user, or what listens on this machine.
+    ///
+    /// # Errors
+    /// If it is at such a place, and the configuration says nothing of it.
+    fn may_ask(&self, access: &RegistryAccess) -> Result<()> {
+        let host = match access.host.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => &access.host,
+        };
+        let place = self.dialer.place(host);
+        if place == Place::Network || !access.is_ordinary() {
+            return Ok(());
+        }
+        let message = format!("the registry {} is not asked from here, as it is {place}", access.host);
+        Err(Error::new(ErrorKind::Unsupported, message)
+            .with_hint("say how it is reached, as for any registry without an ordinary certificate"))
     }
 
     /// Returns the client of a registry. What is wrong with how it is reached is explained with `remedies`.
@@ -173,7 +192,43 @@ impl Target {
             let (location, remedies) = (self.locate(&image).await?, *remedies);
             return Ok(BasePlace { location, patience: TARGET_PATIENCE, remedies });
         }
+        self.registries.may_ask(&access)?;
         let registry = self.registries.client(access, &remedies::OF_BASE_IMAGE).await?;
         Ok(BasePlace::elsewhere(registry, image))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dockerfile_has_nobody_asked_whom_only_this_machine_reaches() {
+        let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
+        let cluster = Cluster::new(Client::new(nobody, "default"));
+        let secrets = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
+        let registries = Registries::new(&cluster, secrets, false);
+        for host in [
+            "api.other.svc.cluster.local",
+            "api.other.svc:8080",
+            "localhost:5000",
+            "127.0.0.1:2375",
+            "[::1]:80",
+            "169.254.169.254",
+        ] {
+            let access = RegistryAccess::ordinary(host);
+            let error = registries.may_ask(&access).expect_err(host);
+            assert!(error.message().contains(host) && error.hint().is_some(), "{error}");
+            // Where the configuration says how it is reached, it is meant.
+            let known = RegistryAccess { insecure: true, ..access };
+            assert!(registries.may_ask(&known).is_ok(), "{host}");
+        }
+        for host in ["r.example", "r.example:5000", "10.0.0.1:5000"] {
+            assert!(registries.may_ask(&RegistryAccess::ordinary(host)).is_ok(), "{host}");
+        }
     }
 }

@@ -11,9 +11,49 @@ use crate::site::credential_helper::{
 use crate::site::own_process::in_own_process;
 use crate::site::{Project, build_with_events, in_project, running, shown, variable, warnings};
 
+/// Has a Secret name helpers, which may be run here for all registries of the tests.
 async fn use_helper(project: &mut Project, config: serde_json::Value) {
     project.create_docker_config_secret("helper", &config).await;
     project.use_pull_secret("helper");
+    project.provider.credential_helpers_for =
+        vec![plain().host, encrypted().host, variable("GARDEN_TEST_REGISTRY")];
+}
+
+#[tokio::test]
+async fn a_secret_has_no_helper_run_on_the_client_unless_that_is_allowed() {
+    with_helper_on_the_client(
+        in_own_process!(a_secret_has_no_helper_run_on_the_client_unless_that_is_allowed),
+        async |helper| {
+            in_project("helper-refused", async |project| {
+                use_helper(project, json!({ "credsStore": "client" })).await;
+                // The registry that is pushed to is open. The Dockerfile names another one, for which the helper has a password.
+                project.provider.credential_helpers_for = vec![variable("GARDEN_TEST_REGISTRY")];
+                project.file(
+                    "Dockerfile",
+                    format!(
+                        "FROM {}/private/busybox:1.36 AS base\nFROM scratch\nCOPY Dockerfile /\n",
+                        plain().host
+                    ),
+                );
+                let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
+                assert!(!asked(helper).contains(&plain().host), "{:?}", asked(helper));
+                assert!(!format!("{events:?} {outcome:?}").contains(&plain().password));
+                let told = warnings(&events);
+                assert!(
+                    told.iter()
+                        .any(|text| text.contains("`client`") && text.contains("is not run on this machine")),
+                    "{told:?}"
+                );
+
+                project.provider.credential_helpers_for = Vec::new();
+                let before = asked(helper).len();
+                let (_, _) = build_with_events(&project.builder(), project.request().force(true)).await;
+                assert_eq!(asked(helper).len(), before, "none at all");
+            })
+            .await;
+        },
+    )
+    .await;
 }
 
 fn push_over_tls(project: &mut Project) {

@@ -1,6 +1,8 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use crate::printable::Printable;
+
 /// The result of an operation of garden-build.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -135,16 +137,18 @@ impl Error {
     }
 }
 
+/// For a terminal: what controls one in foreign words, such as the end of a log, is shown as text. [`message`](Error::message) and
+/// [`log_tail`](Error::log_tail) have them as they came.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
+        write!(f, "{}", Printable::text(&self.0.message))?;
         if let Some(hint) = &self.0.hint {
-            write!(f, "\n  help: {hint}")?;
+            write!(f, "\n  help: {}", Printable::text(hint))?;
         }
         if !self.0.log_tail.is_empty() {
             f.write_str("\n  last lines of the log:")?;
             for line in &self.0.log_tail {
-                write!(f, "\n    {line}")?;
+                write!(f, "\n    {}", Printable::line(line))?;
             }
         }
         Ok(())
@@ -182,5 +186,22 @@ impl fmt::Debug for Error {
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_controls_a_terminal_is_shown_and_kept_as_data() {
+        let evil = "\x1b]0;t\x07\u{202e}a\rb";
+        let error = Error::new(ErrorKind::Config, evil)
+            .with_hint(evil)
+            .with_log_tail(vec![format!("{evil}\n  help: forged")]);
+        let shown = error.to_string();
+        assert!(shown.chars().all(|shown| !shown.is_control() || shown == '\n'), "{shown:?}");
+        assert!(!shown.contains('\u{202e}') && shown.lines().count() == 4, "{shown:?}");
+        assert_eq!(error.message(), evil);
     }
 }

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::printable::Printable;
+
 /// Names one step of one build.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize)]
 pub struct StepId(pub(crate) u64);
@@ -69,8 +71,8 @@ pub enum Event {
         /// What to do about it.
         hint: Option<String>,
     },
-    /// The consumer was too slow, and this many log lines and progress counters were dropped since it
-    /// last read. Steps and warnings from before the gap may follow.
+    /// The consumer was too slow, and this many events were dropped since it last read: log lines and progress counters, and
+    /// steps and warnings only if there were thousands of them. Steps and warnings from before the gap may follow.
     Missed {
         /// How many events were dropped.
         count: u64,
@@ -82,21 +84,72 @@ impl Event {
     pub(crate) fn is_droppable(&self) -> bool {
         matches!(self, Self::Log { .. } | Self::Progress { .. })
     }
+
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let text = match self {
+            Self::StepStarted { name, .. } => name.len(),
+            Self::StepFinished { name, error, .. } => name.len() + error.as_ref().map_or(0, String::len),
+            Self::Log { line, .. } => line.len(),
+            Self::Warning { message, hint } => message.len() + hint.as_ref().map_or(0, String::len),
+            Self::Progress { .. } | Self::Missed { .. } => 0,
+        };
+        size_of::<Self>() + text
+    }
 }
 
+/// For a terminal. Names, lines and messages are in the words of builders, registries and RUN steps: what controls a terminal in them is
+/// shown as text, and colours are left out. The fields have them as they came.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (line, lines) = (Printable::line, Printable::lines);
         match self {
-            Self::StepStarted { name, .. } => write!(f, "=> {name}"),
-            Self::StepFinished { name, error: Some(error), .. } => write!(f, "=> {name}: FAILED: {error}"),
-            Self::StepFinished { name, cached: true, .. } => write!(f, "=> {name}: cached"),
-            Self::StepFinished { name, .. } => write!(f, "=> {name}: done"),
-            Self::Log { line, .. } => write!(f, "   {line}"),
+            Self::StepStarted { name, .. } => write!(f, "=> {}", line(name)),
+            Self::StepFinished { name, error: Some(error), .. } => {
+                write!(f, "=> {}: FAILED: {}", line(name), lines(error))
+            }
+            Self::StepFinished { name, cached: true, .. } => write!(f, "=> {}: cached", line(name)),
+            Self::StepFinished { name, .. } => write!(f, "=> {}: done", line(name)),
+            Self::Log { line: text, .. } => write!(f, "   {}", line(text)),
             Self::Progress { current, total: Some(total), .. } => write!(f, "   {current} of {total} bytes"),
             Self::Progress { current, total: None, .. } => write!(f, "   {current} bytes"),
-            Self::Warning { message, hint: Some(hint) } => write!(f, "warning: {message}\n   help: {hint}"),
-            Self::Warning { message, hint: None } => write!(f, "warning: {message}"),
+            Self::Warning { message, hint: Some(hint) } => {
+                write!(f, "warning: {}\n   help: {}", lines(message), lines(hint))
+            }
+            Self::Warning { message, hint: None } => write!(f, "warning: {}", lines(message)),
             Self::Missed { count } => write!(f, "   ({count} lines were not shown: the reader was too slow)"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_controls_a_terminal_is_shown_and_kept_as_data() {
+        let (step, evil) = (StepId(1), "\x1b]0;t\x07\u{202e}a\r\n=> forged".to_owned());
+        let events = [
+            Event::StepStarted { step, name: evil.clone() },
+            Event::StepFinished { step, name: evil.clone(), cached: false, error: Some(evil.clone()) },
+            Event::StepFinished { step, name: evil.clone(), cached: true, error: None },
+            Event::StepFinished { step, name: evil.clone(), cached: false, error: None },
+            Event::Log { step: None, stream: Stream::Output, line: evil.clone() },
+            Event::Warning { message: evil.clone(), hint: Some(evil.clone()) },
+            Event::Warning { message: evil.clone(), hint: None },
+        ];
+        for event in events {
+            let shown = event.to_string();
+            assert!(shown.chars().all(|shown| !shown.is_control() || shown == '\n'), "{shown:?}");
+            assert!(!shown.contains('\u{202e}') && !shown.contains("\n=>"), "{shown:?}");
+            assert!(shown.contains("a\\u{d}"), "{shown:?}");
+            assert!(
+                serde_json::to_value(&event).expect("JSON").to_string().contains("\\u001b]0;t"),
+                "{event:?}"
+            );
+        }
+        let coloured =
+            Event::Log { step: None, stream: Stream::Output, line: "\x1b[32mok\x1b[0m".to_owned() };
+        assert_eq!(coloured.to_string(), "   ok");
     }
 }

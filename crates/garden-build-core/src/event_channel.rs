@@ -13,8 +13,11 @@ use crate::phases::Phases;
 /// Log lines and progress counters that wait for a slow consumer before the oldest are dropped.
 const CAPACITY: usize = 4096;
 
-/// How many bytes these may have in all: lines come from builders, and may be of any length.
-const ROOM: usize = 4 << 20;
+/// Events of any kind that wait. Steps and warnings must arrive, but what is built decides how many there are.
+const MOST: usize = 4 * CAPACITY;
+
+/// How much all that waits may hold, in bytes.
+const LARGEST: usize = 32 * 1024 * 1024;
 
 /// Creates a pair through which a build reports to its caller.
 ///
@@ -36,9 +39,10 @@ struct Shared {
 #[derive(Default, Debug)]
 struct Queue {
     events: VecDeque<Event>,
-    /// How many of `events` may be dropped, and how many bytes they have.
+    /// How many of `events` may be dropped.
     droppable: usize,
-    bytes: usize,
+    /// How much `events` hold, in bytes.
+    size: usize,
     /// How many were dropped since the consumer last looked.
     missed: u64,
     closed: bool,
@@ -47,30 +51,32 @@ struct Queue {
 impl Queue {
     fn push(&mut self, event: Event) {
         if event.is_droppable() {
-            let bytes = bytes_of(&event);
-            while self.droppable > 0 && (self.droppable == CAPACITY || self.bytes + bytes > ROOM) {
+            if self.droppable == CAPACITY {
                 self.drop_oldest();
             }
             self.droppable += 1;
-            self.bytes += bytes;
         }
+        self.size += event.size();
         self.events.push_back(event);
+        while self.events.len() > MOST || (self.size > LARGEST && self.events.len() > 1) {
+            self.drop_oldest();
+        }
     }
 
+    /// Drops the oldest event that may be dropped; if there is none, the oldest.
     fn drop_oldest(&mut self) {
-        let oldest = self.events.iter().position(Event::is_droppable);
-        if let Some(event) = oldest.and_then(|oldest| self.events.remove(oldest)) {
-            self.forget(&event);
+        let droppable =
+            if self.droppable > 0 { self.events.iter().position(Event::is_droppable) } else { None };
+        if let Some(dropped) = self.events.remove(droppable.unwrap_or(0)) {
+            self.taken(&dropped);
             self.missed += 1;
         }
     }
 
-    /// Takes note that `event` is not in the queue any more.
-    fn forget(&mut self, event: &Event) {
-        if event.is_droppable() {
-            self.droppable -= 1;
-            self.bytes -= bytes_of(event);
-        }
+    /// Takes note that `event` waits no more.
+    fn taken(&mut self, event: &Event) {
+        self.size -= event.size();
+        self.droppable -= usize::from(event.is_droppable());
     }
 
     fn pop(&mut self) -> Option<Event> {
@@ -79,14 +85,9 @@ impl Queue {
             return Some(Event::Missed { count });
         }
         let event = self.events.pop_front()?;
-        self.forget(&event);
+        self.taken(&event);
         Some(event)
     }
-}
-
-/// How many bytes of text an event has that may be dropped.
-fn bytes_of(event: &Event) -> usize {
-    if let Event::Log { line, .. } = event { line.len() } else { 0 }
 }
 
 impl Shared {
@@ -296,16 +297,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_of_any_length_have_a_bound_in_all() {
+    async fn whatever_is_made_up_what_waits_is_bounded() {
         let (sink, stream) = event_channel();
-        for _ in 0..100 {
-            sink.log("x".repeat(ROOM / 10));
+        for number in 0..3 * MOST {
+            sink.step(format!("made up {number}")).done();
         }
-        sink.log("y".repeat(2 * ROOM));
+        sink.warn("the last", None);
         drop(sink);
         let events = drain(stream).await;
-        assert_eq!(events[0], Event::Missed { count: 100 });
-        assert_eq!(events.len(), 2, "the longest is there, as it came last");
+        assert_eq!(events.len(), MOST + 1);
+        assert!(matches!(events[0], Event::Missed { count } if count > 0), "{:?}", events[0]);
+        assert!(matches!(events.last(), Some(Event::Warning { .. })), "the oldest go");
+
+        let (sink, stream) = event_channel();
+        let large = "x".repeat(LARGEST / 10);
+        for _ in 0..100 {
+            sink.log(large.clone());
+            sink.warn(large.clone(), None);
+        }
+        sink.warn("x".repeat(2 * LARGEST), None);
+        drop(sink);
+        let events = drain(stream).await;
+        assert_eq!(events.len(), 2, "one that is larger than all may be waits alone");
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ mod framed_hasher;
 mod image_flag;
 mod inputs;
 mod phases;
+mod printable;
 mod proxy_variables;
 mod reference;
 mod regular_file;

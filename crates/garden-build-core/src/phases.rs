@@ -12,6 +12,9 @@ const MOST_DONE: usize = 6;
 /// How many of the steps that are under way are told: the last that were begun, as others may only contain them.
 const MOST_UNDER_WAY: usize = 3;
 
+/// How many steps that are under way are known of. What is built decides how many there are.
+const MOST_KNOWN: usize = 1000;
+
 /// A step that took less is not told of.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 
@@ -52,7 +55,9 @@ impl Phases {
         match event {
             Event::StepStarted { step, name } => {
                 let (step, name) = (*step, shortened(name));
-                self.under_way.push(UnderWay { step, name, since: Instant::now(), said: None });
+                if self.under_way.len() < MOST_KNOWN {
+                    self.under_way.push(UnderWay { step, name, since: Instant::now(), said: None });
+                }
             }
             Event::Log { step: Some(step), line, .. } => {
                 if let Some(known) = self.under_way.iter_mut().find(|known| known.step == *step) {

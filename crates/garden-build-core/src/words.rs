@@ -28,9 +28,22 @@ pub fn fits(message: &str, pieces: &[&str]) -> bool {
     })
 }
 
+/// Returns the beginning of `text` that has at most `most` bytes.
+pub fn beginning(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_beginning_ends_between_characters() {
+        for (most, expected) in [(0, ""), (1, "a"), (2, "a"), (3, "aü"), (4, "aüb"), (9, "aüb")] {
+            assert_eq!(beginning("aüb", most), expected, "{most}");
+        }
+    }
 
     #[test]
     fn a_message_with_gaps_fits_from_its_beginning() {

@@ -21,7 +21,7 @@ pub mod spec;
 
 pub use backend::BuildkitBackend;
 pub use failure::Advice;
-pub use logins::repositories;
+pub use logins::BuildImages;
 pub use route::Route;
 pub use run::Run;
 pub use settings::Settings;

@@ -3,7 +3,7 @@
 mod followed;
 mod trouble;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use garden_build_core::EventSink;
 
@@ -16,18 +16,36 @@ use crate::client::{CONTEXT, StepState, Update};
 /// Source: `BuildKit`, `frontend/dockerui/config.go`, `MainContext`.
 const LOAD_CONTEXT: &str = "[internal] load build context";
 
+/// How much is kept of a daemon's reports on the steps of a build and their counters, in bytes. It says how many there are; of those that come
+/// later, nothing is told. A Dockerfile of a thousand instructions takes less than a hundredth.
+const MOST_FOLLOWED: usize = 32 << 20;
+
+/// What a step or a counter takes besides its texts, in bytes.
+const OVERHEAD: usize = 512;
+
+/// Of how many steps the last lines are kept, to explain a failure.
+const MOST_PRINTING: usize = 64;
+
+/// How many warnings are passed on.
+const MOST_WARNINGS: usize = 1000;
+
 /// What is known of a build under way.
 #[derive(Debug)]
 pub(crate) struct Progress {
     events: EventSink,
     journal: Journal,
     steps: HashMap<String, Followed>,
+    /// The steps that have printed something lately, of which lines are kept.
+    printing: VecDeque<String>,
+    /// About how many bytes all that is followed takes, except for lines.
+    size: usize,
+    warnings: usize,
 }
 
 impl Progress {
     /// Reports to `events`. What is sent of the context is noted in `journal`.
     pub(crate) fn new(events: EventSink, journal: Journal) -> Self {
-        Self { events, journal, steps: HashMap::new() }
+        Self { events, journal, steps: HashMap::new(), printing: VecDeque::new(), size: 0, warnings: 0 }
     }
 
     /// Takes a report.
@@ -35,16 +53,25 @@ impl Progress {
         match update {
             Update::Step(state) => self.step(state),
             Update::Counter(counter) => {
-                if let Some(followed) = self.steps.get_mut(&counter.step) {
+                let is_full = self.size > MOST_FOLLOWED;
+                if let Some(followed) = self.steps.get_mut(&counter.step)
+                    && (!is_full || followed.counts(&counter.id))
+                {
+                    self.size += if followed.counts(&counter.id) { 0 } else { OVERHEAD + counter.id.len() };
                     followed.count(counter);
                 }
             }
             Update::Output { step, is_error, bytes } => {
                 if let Some(followed) = self.steps.get_mut(&step) {
                     followed.output(usize::from(is_error), &bytes);
+                    self.keep_lines_of(step);
                 }
             }
             Update::Warning { message, url, line } => {
+                self.warnings += 1;
+                if self.warnings > MOST_WARNINGS {
+                    return;
+                }
                 let hint = Some(url).filter(|url| !url.is_empty()).map(|url| format!("see {url}"));
                 self.events.warn(placed(&message, line), hint);
             }
@@ -75,7 +102,28 @@ impl Progress {
         }
     }
 
+    /// Keeps the last lines of `step`, and no more those of the step that has printed nothing for longest.
+    fn keep_lines_of(&mut self, step: String) {
+        if self.printing.back() == Some(&step) {
+            return;
+        }
+        self.printing.retain(|other| *other != step);
+        self.printing.push_back(step);
+        if self.printing.len() > MOST_PRINTING
+            && let Some(oldest) = self.printing.pop_front()
+            && let Some(followed) = self.steps.get_mut(&oldest)
+        {
+            followed.forget_lines();
+        }
+    }
+
     fn step(&mut self, state: StepState) {
+        if !self.steps.contains_key(&state.digest) {
+            if self.size > MOST_FOLLOWED {
+                return;
+            }
+            self.size += OVERHEAD + 2 * state.digest.len() + 2 * state.name.len();
+        }
         if state.started.is_some() {
             for input in &state.inputs {
                 if let Some(input) = self.steps.get_mut(input) {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
@@ -28,12 +29,14 @@ struct Daemon {
     awaited: Mutex<Option<oneshot::Receiver<Vec<u8>>>>,
     /// What the build has fetched.
     content: Arc<Mutex<Vec<u8>>>,
+    /// What it reports, second by second, for ever.
+    reports: Option<proto::StatusResponse>,
 }
 
 #[tonic::async_trait]
 impl Control for Daemon {
     type PruneStream = Empty<Result<proto::UsageRecord, Status>>;
-    type StatusStream = Empty<Result<proto::StatusResponse, Status>>;
+    type StatusStream = BoxStream<'static, Result<proto::StatusResponse, Status>>;
     type SessionStream = BoxStream<'static, Result<proto::BytesMessage, Status>>;
     type ListenBuildHistoryStream = Empty<Result<proto::BuildHistoryEvent, Status>>;
 
@@ -61,7 +64,12 @@ impl Control for Daemon {
     }
 
     async fn status(&self, _: Request<proto::StatusRequest>) -> Answer<Self::StatusStream> {
-        Ok(Response::new(stream::empty()))
+        let Some(report) = self.reports.clone() else { return Ok(Response::new(stream::empty().boxed())) };
+        let reports = stream::unfold(report, |report| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok(report.clone()), report))
+        });
+        Ok(Response::new(reports.boxed()))
     }
 
     async fn info(&self, _: Request<proto::InfoRequest>) -> Answer<proto::InfoResponse> {
@@ -143,6 +151,7 @@ async fn build(file: Vec<u8>, compressing: bool, reads_compressed: bool) -> Buil
         fetched: Mutex::new(Some(fetched)),
         awaited: Mutex::new(Some(awaited)),
         content: Arc::clone(&received),
+        reports: None,
     };
     let mut server = ControlServer::new(daemon);
     if reads_compressed {
@@ -211,4 +220,31 @@ async fn nothing_is_compressed_unasked() {
     let built = build(text(), false, true).await;
     assert!(built.content == text());
     assert!(built.sent > SIZE as u64, "{}", built.sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_daemon_that_goes_on_reporting_does_not_keep_a_build_from_its_end() {
+    let (fetched, awaited) = oneshot::channel();
+    let line =
+        proto::VertexLog { vertex: "a".to_owned(), msg: b"still here\n".to_vec(), ..Default::default() };
+    let daemon = Daemon {
+        fetched: Mutex::new(Some(fetched)),
+        awaited: Mutex::new(Some(awaited)),
+        content: Arc::default(),
+        reports: Some(proto::StatusResponse { logs: vec![line], ..Default::default() }),
+    };
+    let (client, accepted) = tokio::io::duplex(1 << 16);
+    let accepted = stream::once(async { io::Result::Ok(accepted) }).chain(stream::pending());
+    tokio::spawn(Server::builder().serve_with_incoming(ControlServer::new(daemon), accepted));
+    let client = Client::connect(client).await.expect("a daemon");
+    let context = MemoryFiles::new([("file", b"x".to_vec())]);
+    let session = Session {
+        directories: [(CONTEXT.to_owned(), Arc::new(context) as Arc<dyn Source>)].into(),
+        ..Session::default()
+    };
+    let mut reports = 0;
+    let building = client.build(DockerfileBuild::default(), session, |_| reports += 1);
+    let built = tokio::time::timeout(Duration::from_secs(3600), building).await;
+    assert!(built.expect("it ends").is_ok());
+    assert!((1..60).contains(&reports), "the last ones are heard, but not all: {reports}");
 }

@@ -14,6 +14,9 @@ use crate::error::RegistryError;
 use crate::origin::Origin;
 use crate::server::Server;
 
+/// In place of a moment that the clock cannot hold.
+const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// What came back.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
@@ -87,7 +90,8 @@ impl Answer {
 
 impl Deadline {
     pub(crate) fn after(allowed: Duration) -> Self {
-        Self { at: Instant::now() + allowed, allowed }
+        let now = Instant::now();
+        Self { at: now.checked_add(allowed).unwrap_or(now + FOR_EVER), allowed }
     }
 
     pub(crate) fn missed(self, server: Server) -> RegistryError {

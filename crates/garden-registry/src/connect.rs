@@ -16,6 +16,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use crate::place::Place;
+
 /// How long [`TcpDialer`] waits for a host to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -39,6 +41,12 @@ pub trait Dial: Debug + Send + Sync {
     fn leaves_by_network(&self, host: &str) -> bool {
         let _ = host;
         false
+    }
+
+    /// Where `host` is. The registry may lead to hosts on the network and to those at its own place, and not to any others. By default,
+    /// what the name tells; a dialer that knows ways of its own tells where these lead.
+    fn place(&self, host: &str) -> Place {
+        Place::of(host)
     }
 }
 

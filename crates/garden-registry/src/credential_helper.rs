@@ -50,7 +50,11 @@ impl CredentialHelpers {
         Self(Arc::new(HelperCache::new(Installed { directories })))
     }
 
+    /// Asks the helper, if the question may be asked here.
     pub(crate) async fn ask(&self, question: &HelperQuestion) -> Result<Login, HelperProblem> {
+        if !question.is_allowed {
+            return Err(HelperProblem::NotAllowed);
+        }
         self.0.ask(&question.helper, &question.server).await
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 
+use crate::allowed_helpers::AllowedHelpers;
 use crate::credential_helper::CredentialHelpers;
 use crate::docker_cli;
 use crate::docker_config;
@@ -69,7 +70,8 @@ impl Credentials {
     }
 
     /// Reads a Docker `config.json`, which is what a secret of type
-    /// `kubernetes.io/dockerconfigjson` has under `.dockerconfigjson`.
+    /// `kubernetes.io/dockerconfigjson` has under `.dockerconfigjson`. The credential helpers that it names are not run here before
+    /// [`allow_helpers`](Self::allow_helpers) says so.
     ///
     /// # Errors
     /// If it is not such a configuration; the error names `origin` and the entry, not the content.
@@ -87,12 +89,20 @@ impl Credentials {
     }
 
     /// Reads the configuration of this machine's Docker: `config.json` in the directory that
-    /// `DOCKER_CONFIG` names, or in `.docker` in the user's home. A file that is not there has nothing in it.
+    /// `DOCKER_CONFIG` names, or in `.docker` in the user's home. A file that is not there has nothing in it. It is the user's own, so the
+    /// credential helpers that it names may be run for all registries.
     ///
     /// # Errors
     /// If the file cannot be read, or is no such configuration.
     pub fn from_docker_cli() -> Result<Self, CredentialsError> {
-        docker_cli::entries().map(Self::of)
+        Ok(Self::of(docker_cli::entries()?).allow_helpers(&AllowedHelpers::for_all()))
+    }
+
+    /// Says for which registries the credential helpers that are named here may be run on this machine. Those of what is
+    /// [merged](Self::merge) later keep what was said of them.
+    pub fn allow_helpers(mut self, allowed: &AllowedHelpers) -> Self {
+        self.entries.allow_helpers(allowed);
+        self
     }
 
     /// Runs credential helpers by way of `helpers`; by default, those in `PATH` are run.

@@ -12,10 +12,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use crate::allowed_helpers::AllowedHelpers;
 use crate::entries::{Entries, Source};
 use crate::helper_answer::HelperName;
 use crate::key::Key;
-use crate::login::{Entry, Login};
+use crate::login::{Entry, Helper, Login};
 
 /// A Docker configuration that cannot be used. Says where it is, never what stands in it.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -112,7 +113,8 @@ pub(crate) fn parse(bytes: &[u8], origin: &str) -> Result<Entries, CredentialsEr
 fn read(file: ConfigFile, origin: &str) -> Result<Entries, CredentialsError> {
     let named = |helper: &str, field: &str| {
         let bad = || CredentialsError::BadHelper { origin: origin.to_owned(), field: field.to_owned() };
-        let value = HelperName::parse(helper).ok_or_else(bad)?;
+        let name = HelperName::parse(helper).ok_or_else(bad)?;
+        let value = Helper { name, allowed: AllowedHelpers::none() };
         Ok(Entry { value, origin: Arc::from(origin) })
     };
     let mut entries = logins(file.auths.unwrap_or_default(), origin)?;

@@ -3,19 +3,20 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::allowed_helpers::AllowedHelpers;
 use crate::error::Identity;
-use crate::helper_answer::{HelperName, HelperProblem};
+use crate::helper_answer::HelperProblem;
 use crate::helper_question::HelperQuestion;
 use crate::key::Key;
-use crate::login::{Entry, Login};
+use crate::login::{Entry, Helper, Login};
 
 /// What one or several Docker configurations have in them.
 #[derive(Clone, Default, PartialEq)]
 pub(crate) struct Entries {
     pub(crate) logins: BTreeMap<Key, Entry<Login>>,
-    pub(crate) helpers: BTreeMap<Key, Entry<HelperName>>,
+    pub(crate) helpers: BTreeMap<Key, Entry<Helper>>,
     /// For what has no entry of its own; the first counts for most.
-    pub(crate) stores: Vec<Entry<HelperName>>,
+    pub(crate) stores: Vec<Entry<Helper>>,
 }
 
 /// Where a login may come from.
@@ -27,6 +28,13 @@ pub(crate) enum Source<'a> {
 impl Entries {
     pub(crate) fn is_empty(&self) -> bool {
         self.logins.is_empty() && self.helpers.is_empty() && self.stores.is_empty()
+    }
+
+    /// Says for which registries the helpers may be run here.
+    pub(crate) fn allow_helpers(&mut self, allowed: &AllowedHelpers) {
+        for helper in self.helpers.values_mut().chain(&mut self.stores) {
+            helper.value.allowed = allowed.clone();
+        }
     }
 
     /// Adds `later`, whose entries win over those with the same key.
@@ -70,7 +78,8 @@ impl Entries {
     pub(crate) fn sources(&self, registry: &str, repository: &str) -> Vec<Source<'_>> {
         let matching = |key: &Key| key.matches(registry, repository);
         let helpers = self.helpers.iter().filter(|(key, _)| matching(key)).map(|(key, entry)| {
-            let question = HelperQuestion::new(entry, &key.at(registry), false);
+            let is_allowed = entry.value.allowed.include(registry, repository);
+            let question = HelperQuestion::new(entry, &key.at(registry), false, is_allowed);
             (key, Source::Helper(question))
         });
         let logins = self.logins.iter().filter(|(key, _)| matching(key));
@@ -80,7 +89,10 @@ impl Entries {
         sources.sort_by_key(|(key, _)| std::cmp::Reverse(key.specificity()));
         if sources.is_empty() {
             let server = Key::exact(registry, "");
-            let question = |store| HelperQuestion::new(store, &server, true);
+            let question = |store: &Entry<Helper>| {
+                let is_allowed = store.value.allowed.include(registry, repository);
+                HelperQuestion::new(store, &server, true, is_allowed)
+            };
             return self.stores.iter().map(|store| Source::Helper(question(store))).collect();
         }
         sources.into_iter().map(|(_, source)| source).collect()
@@ -92,7 +104,7 @@ impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let logins = self.logins.iter().map(|(key, entry)| format!("{key} from {}", entry.origin));
         let helpers = self.helpers.iter().map(|(key, entry)| format!("{key} from {}", entry.origin));
-        let stores = self.stores.iter().map(|entry| format!("{} from {}", entry.value, entry.origin));
+        let stores = self.stores.iter().map(|entry| format!("{} from {}", entry.value.name, entry.origin));
         f.debug_struct("Entries")
             .field("logins", &logins.collect::<Vec<_>>())
             .field("helpers", &helpers.collect::<Vec<_>>())

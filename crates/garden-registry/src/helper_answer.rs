@@ -58,6 +58,8 @@ impl fmt::Display for HelperName {
 pub enum HelperProblem {
     /// It was not asked.
     NotAsked,
+    /// It may not be asked: see [`AllowedHelpers`](crate::AllowedHelpers).
+    NotAllowed,
     /// There is no such program.
     NotInstalled,
     /// It knows nothing about the server.
@@ -73,6 +75,7 @@ impl fmt::Display for HelperProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAsked => f.write_str("was not asked"),
+            Self::NotAllowed => f.write_str("is not run here, as that is not allowed for this registry"),
             Self::NotInstalled => f.write_str("is not installed here"),
             Self::NoLogin => f.write_str("has no login for it"),
             Self::Failed { reason } => write!(f, "failed: {reason}"),

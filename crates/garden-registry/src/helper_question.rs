@@ -1,7 +1,8 @@
+use crate::allowed_helpers::AllowedHelpers;
 use crate::error::Identity;
 use crate::helper_answer::{HelperName, HelperProblem};
 use crate::key::Key;
-use crate::login::Entry;
+use crate::login::{Entry, Helper};
 
 /// A question to a credential helper.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,19 +16,21 @@ pub struct HelperQuestion {
     pub origin: String,
     /// Whether it is the store for everything that has no entry of its own (`credsStore`).
     pub is_store: bool,
+    /// Whether it may be asked on this machine.
+    pub(crate) is_allowed: bool,
 }
 
 impl HelperQuestion {
-    /// Asks for `registry` a helper that no configuration names; `origin` says who does. `None` if `helper` is
-    /// not the name of one.
+    /// Asks for `registry` a helper that no configuration names, elsewhere than on this machine; `origin` says who names it. `None` if
+    /// `helper` is not the name of one.
     pub fn about(registry: &str, helper: &str, origin: &str) -> Option<Self> {
-        let value = HelperName::parse(helper)?;
-        Some(Self::new(&Entry { value, origin: origin.into() }, &Key::exact(registry, ""), false))
+        let value = Helper { name: HelperName::parse(helper)?, allowed: AllowedHelpers::none() };
+        Some(Self::new(&Entry { value, origin: origin.into() }, &Key::exact(registry, ""), false, false))
     }
 
-    pub(crate) fn new(entry: &Entry<HelperName>, server: &Key, is_store: bool) -> Self {
-        let (helper, origin) = (entry.value.clone(), entry.origin.to_string());
-        Self { helper, server: server.to_string(), origin, is_store }
+    pub(crate) fn new(entry: &Entry<Helper>, server: &Key, is_store: bool, is_allowed: bool) -> Self {
+        let (helper, origin) = (entry.value.name.clone(), entry.origin.to_string());
+        Self { helper, server: server.to_string(), origin, is_store, is_allowed }
     }
 
     /// Says that one is nobody, as the helper has no login.

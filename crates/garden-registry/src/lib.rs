@@ -14,6 +14,7 @@
 //! never over plain HTTP unless the registry itself was declared to speak it, and never into a
 //! message: see [`RegistryError`].
 
+mod allowed_helpers;
 mod answer;
 mod archive;
 mod authenticate;
@@ -42,6 +43,7 @@ mod lookup;
 mod manifest;
 mod media_type;
 mod origin;
+mod place;
 mod remedies;
 mod report;
 mod server;
@@ -51,6 +53,7 @@ mod tls_problem;
 mod token;
 mod transport;
 
+pub use allowed_helpers::AllowedHelpers;
 pub use archive::{Platforms, SaveError, Saved, save};
 pub use builder_words::{ToldRefusal, told_refusal};
 pub use client::{
@@ -71,6 +74,7 @@ pub use image_config::ImageConfig;
 pub use login::Login;
 pub use lookup::{CredentialsWarning, Found};
 pub use manifest::{Descriptor, Manifest, ManifestKind, Platform};
+pub use place::Place;
 pub use remedies::Remedies;
 pub use server::Server;
 pub use tls_problem::{ClientCertificate, TlsProblem, TlsSide, is_complaint_about_tls};

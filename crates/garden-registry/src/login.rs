@@ -4,11 +4,21 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
+use crate::allowed_helpers::AllowedHelpers;
+use crate::helper_answer::HelperName;
+
 /// A value, and where it was read.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Entry<T> {
     pub(crate) value: T,
     pub(crate) origin: Arc<str>,
+}
+
+/// A credential helper, and for which registries it may be run here.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Helper {
+    pub(crate) name: HelperName,
+    pub(crate) allowed: AllowedHelpers,
 }
 
 /// How an entry lets one authenticate.

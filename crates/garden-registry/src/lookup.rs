@@ -35,6 +35,13 @@ pub enum CredentialsWarning {
         /// The store's name.
         store: String,
     },
+    /// A helper that may not be run on this machine, and that the builder does not have.
+    HelperNotAllowed {
+        /// Where the configuration was read.
+        origin: String,
+        /// The helper's name.
+        helper: String,
+    },
     /// A helper that failed on this machine. The builder may have better luck.
     HelperFailed {
         /// The question, and with it the helper.
@@ -51,6 +58,10 @@ impl fmt::Display for CredentialsWarning {
                 f,
                 "`credsStore: {store}` of {origin} is ignored: `docker-credential-{store}` is not installed here, \
                  and credentials in it are not in the configuration"
+            ),
+            Self::HelperNotAllowed { origin, helper } => write!(
+                f,
+                "the credential helper `{helper}` of {origin} is not run on this machine, as that is not allowed for this registry"
             ),
             Self::HelperFailed { question: HelperQuestion { helper, server, origin, .. }, reason } => {
                 write!(
@@ -135,9 +146,14 @@ pub(crate) async fn ask_helpers(
 /// Returns the warning about `problem`; `None` if the builder may still have a login: from a helper that is missing here, or
 /// from one that has none here.
 fn warning(question: HelperQuestion, problem: HelperProblem, there: &[&str]) -> Option<CredentialsWarning> {
+    let is_there = there.contains(&question.helper.as_str());
     match problem {
+        HelperProblem::NotAllowed if !is_there => {
+            let helper = question.helper.to_string();
+            Some(CredentialsWarning::HelperNotAllowed { origin: question.origin, helper })
+        }
         HelperProblem::Failed { reason } => Some(CredentialsWarning::HelperFailed { question, reason }),
-        HelperProblem::NotInstalled if question.is_store && !there.contains(&question.helper.as_str()) => {
+        HelperProblem::NotInstalled if question.is_store && !is_there => {
             let store = question.helper.to_string();
             Some(CredentialsWarning::CredentialsStoreDropped { origin: question.origin, store })
         }

@@ -18,6 +18,8 @@ pub struct Remedies {
     pub tls: &'static str,
     /// To give credentials: there are none for what was asked of this registry.
     pub credentials: &'static str,
+    /// To let credential helpers of this machine be run for this registry.
+    pub helpers: &'static str,
 }
 
 impl Remedies {
@@ -31,5 +33,6 @@ impl Remedies {
         plain_http: "call `RegistryClientBuilder::insecure(true)`",
         tls: "do without `RegistryClientBuilder::insecure`",
         credentials: "give `RegistryClientBuilder::credentials` an entry for this registry",
+        helpers: "allow helpers for it by `Credentials::allow_helpers`",
     };
 }

@@ -170,6 +170,7 @@ fn unauthorized(refusal: &Refusal, remedies: &Remedies) -> String {
         Identity::Helper { helper, problem, .. } => {
             let remedy = match problem {
                 HelperProblem::NotInstalled => format!("install `docker-credential-{helper}` here"),
+                HelperProblem::NotAllowed => remedies.helpers.to_owned(),
                 HelperProblem::Failed { .. } => {
                     format!("mend what `docker-credential-{helper}` complains of")
                 }
@@ -214,6 +215,7 @@ mod tests {
         authority: "trust the authority",
         plain_http: "do without TLS",
         tls: "use TLS",
+        helpers: "allow the helper",
         credentials: "log in",
     };
 
@@ -251,6 +253,7 @@ mod tests {
             ),
             (with, "`docker-credential-ecr-login`, named by secret default/regcred"),
             (without(HelperProblem::NotInstalled), "install `docker-credential-ecr-login` here"),
+            (without(HelperProblem::NotAllowed), "allow the helper, or log in"),
             (without(HelperProblem::NoLogin), "log in where `docker-credential-ecr-login` has"),
             (without(failed), "mend what `docker-credential-ecr-login` complains of"),
         ] {

@@ -75,25 +75,17 @@ impl Token {
 }
 
 impl TokenServer {
-    /// Reads a Bearer challenge.
-    pub(crate) fn from_challenge(challenge: &Challenge, endpoint: &Endpoint) -> Result<Self, RegistryError> {
-        Self::new(challenge.parameter("realm"), challenge.parameter("service"), endpoint)
-    }
-
-    /// Takes what stands in a Bearer challenge.
+    /// Reads a Bearer challenge of the registry itself.
     ///
     /// A realm without TLS is accepted only from a registry that is itself declared to do without,
     /// because the registry's credentials go there.
-    pub(crate) fn new(
-        realm: Option<&str>,
-        service: Option<&str>,
-        endpoint: &Endpoint,
-    ) -> Result<Self, RegistryError> {
+    pub(crate) fn from_challenge(challenge: &Challenge, endpoint: &Endpoint) -> Result<Self, RegistryError> {
         let refused = |reason: &str| RegistryError::Authentication {
             registry: endpoint.name.clone(),
             reason: reason.to_owned(),
         };
-        let realm = realm.ok_or_else(|| refused("its Bearer challenge has no realm"))?;
+        let realm =
+            challenge.parameter("realm").ok_or_else(|| refused("its Bearer challenge has no realm"))?;
         let realm: Uri = realm.parse().map_err(|_| refused("the realm of its Bearer challenge is no URL"))?;
         let origin = Origin::of(&realm)
             .ok_or_else(|| refused("the realm of its Bearer challenge is no http or https URL"))?;
@@ -102,7 +94,7 @@ impl TokenServer {
                 "it wants us to authenticate at {origin}, which is without TLS, though the registry has it"
             )));
         }
-        Ok(Self { realm, service: service.map(str::to_owned) })
+        Ok(Self { realm, service: challenge.parameter("service").map(str::to_owned) })
     }
 
     /// Gets a token for `scopes`.

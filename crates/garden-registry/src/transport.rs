@@ -34,6 +34,9 @@ const REDIRECTS: usize = 5;
 /// How long a connection is kept for the next question. What a dialer forwards costs a server something.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// Nobody waits for longer. A server's wish that clocks cannot hold is as good.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// How much is put up with before an operation fails.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Patience {
@@ -73,6 +76,7 @@ pub(crate) struct Transport {
     encrypted: OnceLock<Client<HttpsConnector<ProxyConnector<Connector>>, StreamedBody>>,
     trust: Trust,
     connector: ProxyConnector<Connector>,
+    dialer: Arc<dyn Dial>,
 }
 
 /// What a caller asked for: some requests that have one purpose.
@@ -91,10 +95,27 @@ impl Transport {
     ) -> Result<Self, RegistryError> {
         let trust = Trust::new(authorities)?;
         let inner = Connector(Arc::clone(&dialer));
+        let ways = Arc::clone(&dialer);
         let connector = ProxyConnector::new(inner, proxies)
-            .except(move |host| !dialer.leaves_by_network(host))
+            .except(move |host| !ways.leaves_by_network(host))
             .forwarding();
-        Ok(Self { plain: client(connector.clone()), encrypted: OnceLock::new(), trust, connector })
+        Ok(Self { plain: client(connector.clone()), encrypted: OnceLock::new(), trust, connector, dialer })
+    }
+
+    /// Makes sure that the registry behind `endpoint` may lead to `target`.
+    ///
+    /// # Errors
+    /// If this machine reaches what is there, and the registry has nothing to do with it.
+    pub(crate) fn confine(&self, endpoint: &Endpoint, target: &Origin) -> Result<(), RegistryError> {
+        if target.has_host_of(&endpoint.origin) {
+            return Ok(());
+        }
+        let (from, to) = (self.dialer.place(endpoint.origin.host()), self.dialer.place(target.host()));
+        if from.may_lead_to(&to) {
+            return Ok(());
+        }
+        let server = Server::registry(&endpoint.name, Some(endpoint.origin.clone()));
+        Err(RegistryError::Redirect { server, reason: format!("it leads to {target}, which is {to}") })
     }
 
     async fn request(&self, mut request: Request<StreamedBody>) -> Result<Response<Incoming>, ClientError> {
@@ -265,11 +286,14 @@ impl Operation<'_> {
         }
     }
 
+    /// Returns who is at `uri`, if that is the registry or somebody to whom it may lead.
     fn origin(&self, uri: &Uri) -> Result<Origin, RegistryError> {
-        Origin::of(uri).ok_or_else(|| RegistryError::Authentication {
+        let origin = Origin::of(uri).ok_or_else(|| RegistryError::Authentication {
             registry: self.endpoint.name.clone(),
             reason: "it names a server by something else than an http or https URL".to_owned(),
-        })
+        })?;
+        self.transport.confine(self.endpoint, &origin)?;
+        Ok(origin)
     }
 
     /// Says who a server is: the registry, or someone to whom the registry sent us.
@@ -325,12 +349,13 @@ fn answer(response: Response<Incoming>, origin: Origin, server: Server, deadline
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let wanted = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = wanted.parse() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));
     }
     let until = httpdate::parse_http_date(wanted).ok()?;
     let date = headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
     // A date that has passed means now.
-    Some(until.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default())
+    let wait = until.duration_since(date.unwrap_or_else(SystemTime::now)).unwrap_or_default();
+    Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
 /// Tells whether the same request may be answered otherwise a moment later.
@@ -374,6 +399,7 @@ mod tests {
         assert_eq!(read(&[later, date.clone()]), Some(Duration::from_secs(9)));
         let earlier = (RETRY_AFTER, "Wed, 21 Oct 2026 07:27:00 GMT");
         assert_eq!(read(&[earlier, date]), Some(Duration::ZERO));
+        assert_eq!(read(&[(RETRY_AFTER, "18446744073709551615")]), Some(LONGEST_RETRY_AFTER));
         // By our own clock, that has passed or not.
         assert_eq!(read(&[(RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT")]), Some(Duration::ZERO));
         for nonsense in ["soon", "-1", "1.5", ""] {

@@ -147,6 +147,7 @@ async fn a_login_that_expires_during_the_build_is_fetched_from_the_helper_again(
                 let config = json!({ "credHelpers": { &registry: "client" } });
                 project.create_docker_config_secret("helper", &config).await;
                 project.use_pull_secret("helper");
+                project.provider.credential_helpers_for = vec![registry.clone()];
 
                 let mut build = project.builder().start(project.request().force(true)).await.unwrap();
                 let mut ended = false;

@@ -22,7 +22,7 @@ mod tunnel;
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use dockerfile_build::COMPRESSION_LEVEL;
@@ -97,16 +97,19 @@ impl Client {
     pub async fn running_builds(&self) -> Result<Vec<String>, ClientError> {
         let request =
             proto::BuildHistoryRequest { active_only: true, early_exit: true, ..Default::default() };
-        let failed = |status: tonic::Status| ClientError::from_status(&status);
-        let response = self.connection.control().listen_build_history(request).await.map_err(failed)?;
-        let mut events = response.into_inner();
-        let mut running = Vec::new();
-        while let Some(event) = events.next().await {
-            running.extend(event.map_err(failed)?.record.map(|record| record.r#ref));
-        }
-        Ok(running)
+        answered(async {
+            let response = self.connection.control().listen_build_history(request).await?;
+            let events = response.into_inner().take(MOST_BUILDS);
+            let references = events
+                .try_filter_map(|event| std::future::ready(Ok(event.record.map(|record| record.r#ref))));
+            references.try_collect().await
+        })
+        .await
     }
 }
+
+/// How many builds of a daemon are told. It says how many there are.
+const MOST_BUILDS: usize = 10_000;
 
 /// How long a daemon may take to answer what needs no work. A build has no limit.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(20);

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures::StreamExt as _;
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::Streaming;
 
 use super::connection::Connection;
@@ -17,6 +17,10 @@ use super::{ClientError, DockerfileBuild, Session};
 /// How long the status stream may be silent after the build has ended before its end is taken to have
 /// been seen. The daemon itself ends the stream sooner, unless the build ended before it began.
 const LAST_REPORT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long the status stream may go on in all after the build has ended. What comes then is left over; a daemon that always has
+/// something else to say does not keep the build from its end.
+const LAST_REPORTS_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long the call that runs a build may go on once its session is gone.
 const AFTER_SESSION_PATIENCE: Duration = Duration::from_secs(2);
@@ -91,7 +95,13 @@ pub(super) async fn solve(
         // Some daemons answer only with their first report.
         statuses = timeout(LAST_REPORT_PATIENCE, &mut watching).await.unwrap_or_default();
     }
+    let until = Instant::now() + LAST_REPORTS_PATIENCE;
     while let Some(statuses) = &mut statuses {
+        // Not a time limit around the loop: that is not looked at as long as there is always something to read.
+        if Instant::now() >= until {
+            tracing::debug!("the daemon goes on reporting on a build that has ended");
+            break;
+        }
         match timeout(LAST_REPORT_PATIENCE, statuses.next()).await {
             Ok(Some(Ok(status))) => updates(status).for_each(&mut on_update),
             _ => break,

@@ -12,13 +12,13 @@ use crate::client::{AccessToken, WantedToken};
 /// Tells whether there is reason to fetch the tokens for `host` here, and a way.
 pub(super) async fn are_fetched_here(logins: &PullSecretLogins, host: &str) -> bool {
     let mut known = Vec::new();
-    for repository in logins.repositories(host) {
+    for repository in logins.images().repositories(host) {
         // What fails here is told when the daemon asks for the login.
         if let Ok(Some(login)) = logins.find(host, &[repository]).await {
             known.push(login);
         }
     }
-    let image = logins.image_at(host);
+    let image = logins.images().first_at(host);
     let (true, Some(first), Some(image)) = (is_reason(&known), known.into_iter().next(), image) else {
         return false;
     };
@@ -50,10 +50,9 @@ async fn fetch_as(
     wanted: &WantedToken,
     known: Option<Known>,
 ) -> Result<AccessToken, RegistryError> {
-    let WantedToken { host, realm, service, scopes } = wanted;
+    let WantedToken { host, scopes } = wanted;
     let client = logins.client(host, known.map(|known| known.login))?;
-    let service = Some(service.as_str()).filter(|service| !service.is_empty());
-    let token = client.access_token(realm, service, scopes).await?;
+    let token = client.access_token(scopes).await?;
     Ok(AccessToken { token: token.token, lifetime: token.lifetime })
 }
 

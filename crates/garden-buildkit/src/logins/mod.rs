@@ -9,15 +9,19 @@ mod pull_secrets;
 use futures::future::BoxFuture;
 use garden_registry::Login;
 
-pub use images::repositories;
+pub use images::BuildImages;
 pub(crate) use pull_secrets::PullSecretLogins;
 
 use crate::client::{self, AccessToken, WantedToken};
 
 impl client::RegistryLogins for PullSecretLogins {
+    fn concern(&self, host: &str) -> bool {
+        self.images().are_at(host)
+    }
+
     fn login<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Option<client::Login>, String>> {
         Box::pin(async move {
-            let known = self.find(host, &self.repositories(host)).await?;
+            let known = self.find(host, &self.images().repositories(host)).await?;
             known.map(|known| client_login(host, known.login)).transpose()
         })
     }

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use garden_build_core::{BuildJob, EventSink, ImageReference};
-use garden_cluster::{Cluster, ClusterDialer, DaemonPod, RegistryCredentials};
+use garden_build_core::{BuildJob, EventSink};
+use garden_cluster::{Cluster, ClusterDialer, DaemonPod, ImageSources, RegistryCredentials};
 use garden_registry::{
     CredentialHelpers, Credentials, CredentialsWarning, HelperCache, HelperProblem, HelperQuestion, Identity,
     Login, RegistryClient, RegistryError,
 };
 
 use super::cloud_identity;
-use super::images::{is_registry, repositories};
+use super::images::BuildImages;
 use super::pod_helpers::PodHelpers;
-use crate::client::{DockerfileBuild, NamedContext};
+use crate::client::DockerfileBuild;
 use crate::settings::Settings;
 use crate::spec::RegistryAccess;
 
@@ -36,7 +36,7 @@ pub(crate) struct PullSecretLogins {
     annotations: BTreeMap<String, String>,
     /// What the build has to do with, the image first. Where a secret has credentials for parts of a registry,
     /// and the daemon names its host only, these say which part is meant.
-    images: Vec<ImageReference>,
+    images: BuildImages,
     /// What was warned of.
     told: Mutex<BTreeSet<String>>,
 }
@@ -51,20 +51,13 @@ impl PullSecretLogins {
         job: &BuildJob,
         wanted: &DockerfileBuild,
     ) -> Self {
-        let mut images = vec![job.push_to.clone()];
-        let dockerfile = job.context.dockerfile();
-        images.extend(dockerfile.images(&job.request).into_iter().chain(dockerfile.frontend(&job.request)));
-        let caches = wanted.cache_imports.iter().filter_map(|cache| cache.attributes.get("ref"));
-        let contexts = wanted.contexts.values().filter_map(|context| match context {
-            NamedContext::Image(image) => Some(image),
-            _ => None,
-        });
-        images.extend(caches.chain(contexts).filter_map(|name| name.parse().ok()));
+        let registries = settings.daemon.registries.clone();
+        let images = BuildImages::of(job, wanted).and_mirrors(&ImageSources::new(registries.clone()));
         Self {
             cluster: cluster.clone(),
             events: events.clone(),
             credentials: credentials.clone(),
-            registries: settings.daemon.registries.clone(),
+            registries,
             helpers: CredentialHelpers::new(),
             pod_helpers: HelperCache::new(PodHelpers::new(cluster, &settings.daemon.namespace.name, daemon)),
             annotations: settings.daemon.options.service_account_annotations.clone(),
@@ -130,14 +123,9 @@ impl PullSecretLogins {
         tokio::join!(self.helpers.forget_all(), self.pod_helpers.forget_all());
     }
 
-    /// Returns the repositories at `host` that the build has to do with, and at last the whole registry.
-    pub(super) fn repositories(&self, host: &str) -> Vec<&str> {
-        repositories(host, &self.images)
-    }
-
-    /// Returns the first image at `host` that the build has to do with.
-    pub(super) fn image_at(&self, host: &str) -> Option<&ImageReference> {
-        self.images.iter().find(|image| is_registry(image.registry(), host))
+    /// Returns the images that the build has to do with. Of no other registry anything is told.
+    pub(super) fn images(&self) -> &BuildImages {
+        &self.images
     }
 
     /// Returns a client of the registry at `host`, as the daemon reaches it, which logs in with `login`.
@@ -182,10 +170,15 @@ enum Verdict {
 fn verdict(question: &HelperQuestion, here: &HelperProblem, there: &HelperProblem) -> Verdict {
     let HelperQuestion { helper, server, origin, is_store, .. } = question;
     let failed = |problem: &HelperProblem| matches!(problem, HelperProblem::Failed { .. });
-    let nowhere = *here == HelperProblem::NotInstalled && *there == HelperProblem::NotInstalled;
+    let nowhere = matches!(here, HelperProblem::NotInstalled | HelperProblem::NotAllowed)
+        && *there == HelperProblem::NotInstalled;
     if nowhere && *is_store {
-        let (origin, store) = (origin.clone(), helper.to_string());
-        return Verdict::Warn(CredentialsWarning::CredentialsStoreDropped { origin, store }.to_string());
+        let (origin, helper) = (origin.clone(), helper.to_string());
+        let warning = match here {
+            HelperProblem::NotAllowed => CredentialsWarning::HelperNotAllowed { origin, helper },
+            _ => CredentialsWarning::CredentialsStoreDropped { origin, store: helper },
+        };
+        return Verdict::Warn(warning.to_string());
     }
     if !nowhere && !failed(here) && !failed(there) {
         return Verdict::Anonymous;
@@ -194,10 +187,15 @@ fn verdict(question: &HelperQuestion, here: &HelperProblem, there: &HelperProble
         HelperProblem::NotInstalled => "is not installed in the daemon's image either".to_owned(),
         problem => format!("in the daemon's pod {problem}"),
     };
+    let remedy = match here {
+        HelperProblem::NotAllowed => {
+            format!("allow it by `ProviderConfig::credential_helpers_for` ({server})")
+        }
+        _ => format!("install `docker-credential-{helper}` here"),
+    };
     let message = format!(
-        "{origin} leaves {server} to the credential helper `{helper}`, which {here}, and {there}; install \
-         `docker-credential-{helper}` here, set `clusterBuildkit.image` to an image that has it, or give the secret a \
-         user and a password"
+        "{origin} leaves {server} to the credential helper `{helper}`, which {here}, and {there}; {remedy}, set \
+         `clusterBuildkit.image` to an image that has it, or give the secret a user and a password"
     );
     if *is_store { Verdict::Warn(message) } else { Verdict::Fail(message) }
 }
@@ -222,6 +220,14 @@ mod tests {
         let (missing, no_login) = (HelperProblem::NotInstalled, HelperProblem::NoLogin);
         for (here, there, named, as_store) in [
             (missing.clone(), missing.clone(), "installed in the daemon's image either", "is ignored"),
+            (HelperProblem::NotAllowed, missing.clone(), "allow it by", "is not run on this machine"),
+            (HelperProblem::NotAllowed, no_login.clone(), "", ""),
+            (
+                HelperProblem::NotAllowed,
+                failed(),
+                "in the daemon's pod failed: no route",
+                "in the daemon's pod failed",
+            ),
             (missing.clone(), no_login.clone(), "", ""),
             (no_login.clone(), missing.clone(), "", ""),
             (no_login.clone(), no_login.clone(), "", ""),

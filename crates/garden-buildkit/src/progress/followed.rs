@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use garden_build_core::words::beginning;
 use garden_build_core::{EventSink, Step, Stream};
 
 use crate::client::Counter;
@@ -11,6 +12,9 @@ pub(super) const TAIL: usize = 50;
 
 /// A line that is longer is cut in pieces.
 const LONGEST_LINE: usize = 64 << 10;
+
+/// So much is kept of a line to explain a failure, in bytes.
+const LONGEST_TAIL_LINE: usize = 4 << 10;
 
 /// A step that the daemon has reported.
 #[derive(Debug)]
@@ -99,7 +103,18 @@ impl Followed {
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }
-        self.tail.push_back(line);
+        self.tail.push_back(shortened(line));
+    }
+
+    /// Keeps nothing of what the step has printed.
+    pub(super) fn forget_lines(&mut self) {
+        self.tail = VecDeque::new();
+        self.lines = [Vec::new(), Vec::new()];
+    }
+
+    /// Whether the step has a counter of this name.
+    pub(super) fn counts(&self, id: &str) -> bool {
+        self.counters.contains_key(id)
     }
 
     pub(super) fn end(&mut self, error: Option<String>) {
@@ -117,6 +132,15 @@ impl Followed {
             (None, _) => {}
         }
     }
+}
+
+fn shortened(mut line: String) -> String {
+    if line.len() > LONGEST_TAIL_LINE {
+        line.truncate(beginning(&line, LONGEST_TAIL_LINE).len());
+        line.push('…');
+        line.shrink_to_fit();
+    }
+    line
 }
 
 /// Whether a step is an instruction that makes a layer or changes the image: `[2/3] RUN make` or

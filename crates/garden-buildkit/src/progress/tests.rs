@@ -204,3 +204,35 @@ fn the_tail_is_of_the_step_that_failed() {
     assert_eq!(progress.instruction("a"), Some("RUN make"));
     assert!(progress.tail("unknown").is_empty());
 }
+
+#[tokio::test]
+async fn what_a_daemon_makes_up_is_not_kept_without_end() {
+    let (sink, stream) = event_channel();
+    let mut progress = Progress::new(sink, Journal::default());
+    let long = "x".repeat(10_000);
+    progress.update(Update::Step(state("real", "[1/1] RUN make")));
+    for number in 0..20_000 {
+        progress.update(Update::Step(state(&number.to_string(), &format!("made up {long}"))));
+        let counter = Counter {
+            step: "real".to_owned(),
+            id: format!("{number} {long}"),
+            current: 1,
+            total: None,
+            started: None,
+            completed: None,
+        };
+        progress.update(Update::Counter(counter));
+        progress.update(output(&number.to_string(), "a line\n"));
+        progress.update(Update::Warning { message: long.clone(), url: String::new(), line: None });
+    }
+    assert!(progress.size < MOST_FOLLOWED + 2 * long.len() + OVERHEAD + 1000, "{}", progress.size);
+    assert!(progress.steps.len() < 5000, "{}", progress.steps.len());
+    let with_lines = progress.steps.values().filter(|step| !step.tail().is_empty()).count();
+    assert!(with_lines <= MOST_PRINTING, "{with_lines}");
+    // What was known before goes on.
+    progress.update(output("real", &format!("{}\nthe end\n", "y".repeat(50_000))));
+    let tail = progress.tail("real");
+    assert_eq!(tail.last().map(String::as_str), Some("the end"));
+    assert!(tail[0].len() < 5000);
+    drop((progress, stream));
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use garden_build_core::Result;
 use garden_config::SecretRef;
-use garden_registry::{CredentialHelpers, Credentials};
+use garden_registry::{AllowedHelpers, CredentialHelpers, Credentials};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -32,12 +32,15 @@ pub struct RegistryCredentials(Arc<Shared>);
 
 struct Shared {
     source: Source,
+    /// For which registries the Secrets may have credential helpers of this machine run.
+    helpers: AllowedHelpers,
     /// Locked while they are read, so that who comes meanwhile waits for the answer instead of asking as well.
     read: Mutex<Option<Read>>,
     /// How often they have expired.
     expired: AtomicU64,
 }
 
+#[derive(Clone)]
 enum Source {
     Secrets {
         cluster: Cluster,
@@ -67,16 +70,22 @@ pub(super) struct Reading {
 impl RegistryCredentials {
     /// Reads them in `secrets`, which the option `field` names. Nothing is read yet.
     pub fn of_secrets(cluster: Cluster, field: &'static str, secrets: Vec<SecretRef>) -> Self {
-        Self::new(Source::Secrets { cluster, field, secrets })
+        Self::new(Source::Secrets { cluster, field, secrets }, AllowedHelpers::none())
+    }
+
+    /// Lets the Secrets have credential helpers of this machine run for these registries; before, for none. Whoever may write a Secret
+    /// chooses the helper, and what it says is the user's own.
+    pub fn allowing_helpers(self, helpers: AllowedHelpers) -> Self {
+        Self::new(self.0.source.clone(), helpers)
     }
 
     /// Takes those of this machine's `docker` command as well. Where both are known for a registry, the command's count.
     pub fn and_docker_command(self) -> Self {
-        Self::new(Source::DockerCommand { besides: self })
+        Self::new(Source::DockerCommand { besides: self }, AllowedHelpers::for_all())
     }
 
-    fn new(source: Source) -> Self {
-        Self(Arc::new(Shared { source, read: Mutex::default(), expired: AtomicU64::new(0) }))
+    fn new(source: Source, helpers: AllowedHelpers) -> Self {
+        Self(Arc::new(Shared { source, helpers, read: Mutex::default(), expired: AtomicU64::new(0) }))
     }
 
     /// Has everything read again by whoever asks next.
@@ -131,7 +140,7 @@ impl RegistryCredentials {
                 return Ok(read.reading.clone());
             }
             let began = Instant::now();
-            let (now, secrets) = self.0.source.read(longest).await?;
+            let (now, secrets) = self.0.source.read(&self.0.helpers, longest).await?;
             let credentials = match read.take().map(|read| read.reading.credentials) {
                 // What a helper answers may have changed though its name has not.
                 Some(before) if *before == now && !now.name_helpers() => before,
@@ -145,11 +154,15 @@ impl RegistryCredentials {
 }
 
 impl Source {
-    async fn read(&self, longest: Duration) -> Result<(Credentials, Arc<[PullSecret]>)> {
+    async fn read(
+        &self,
+        helpers: &AllowedHelpers,
+        longest: Duration,
+    ) -> Result<(Credentials, Arc<[PullSecret]>)> {
         match self {
             Self::Secrets { cluster, field, secrets } => {
                 let read = read_pull_secrets(cluster, field, secrets).await?;
-                Ok((merged(&read), read.into()))
+                Ok((merged(&read).allow_helpers(helpers), read.into()))
             }
             Self::DockerCommand { besides } => {
                 let Reading { credentials, secrets } = besides.read_within(longest).await?;

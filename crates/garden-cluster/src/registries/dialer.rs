@@ -2,7 +2,7 @@ use std::io;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use garden_registry::{Dial, Stream, TcpDialer};
+use garden_registry::{Dial, Place, Stream, TcpDialer};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::ListParams;
@@ -49,10 +49,20 @@ impl Dial for ClusterDialer {
         // A Service is reached through the API server, or from within the cluster: no proxy of this machine knows the way.
         service_of(host).is_none()
     }
+
+    /// A registry in the cluster may lead to Services of its own namespace, and one elsewhere to none: this machine reaches them with the
+    /// rights of its user.
+    fn place(&self, host: &str) -> Place {
+        match service_of(host) {
+            Some((_, namespace)) => Place::Behind(format!("Namespace {namespace} of the cluster")),
+            None => Place::of(host),
+        }
+    }
 }
 
 /// Splits the DNS name of a Service into the Service's name and namespace.
 fn service_of(host: &str) -> Option<(&str, &str)> {
+    let host = host.strip_suffix('.').unwrap_or(host);
     let name = host.strip_suffix(".svc").or_else(|| host.strip_suffix(".svc.cluster.local"))?;
     name.split_once('.').filter(|(_, namespace)| !namespace.contains('.'))
 }
@@ -107,10 +117,24 @@ mod tests {
     fn only_service_names_go_through_the_api_server() {
         assert_eq!(service_of("registry.testbed.svc.cluster.local"), Some(("registry", "testbed")));
         assert_eq!(service_of("registry.testbed.svc"), Some(("registry", "testbed")));
+        assert_eq!(service_of("registry.testbed.svc."), Some(("registry", "testbed")));
         for host in ["registry.example.com", "localhost", "127.0.0.1", "svc", "a.svc", "a.b.svc.example.com"]
         {
             assert_eq!(service_of(host), None, "{host}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_service_is_at_a_place_of_its_own() {
+        let nobody = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, _>("no cluster")
+        });
+        let dialer = ClusterDialer::new(Cluster::new(kube::Client::new(nobody, "default")));
+        let [here, same, other] =
+            ["a.one.svc", "b.one.svc.cluster.local", "a.two.svc"].map(|host| dialer.place(host));
+        assert!(here == same && here != other && other != Place::Network);
+        assert_eq!(dialer.place("registry.example"), Place::Network);
+        assert_eq!(dialer.place("127.0.0.1"), Place::ThisMachine);
     }
 
     #[test]

@@ -76,6 +76,13 @@ pub struct ProviderConfig {
     /// The Secrets with the credentials for registries; later ones win. Those with a user and a password for the registry of an image
     /// that pods are made of for building, such as the builder's own, are copied to where the pods are. Default: none.
     pub image_pull_secrets: Vec<SecretRef>,
+    /// The registries for which the Secrets in [`image_pull_secrets`](Self::image_pull_secrets) may have credential helpers of this machine
+    /// run (`credHelpers`, `credsStore`): `host` or `host:port`, perhaps with wildcards. Default: none.
+    ///
+    /// A helper hands out the logins of whoever runs the build. So no project file can set this, and neither who writes the Secrets nor who
+    /// writes a Dockerfile decides about it: it is for the program that builds. What helpers say is given to builders. The
+    /// helpers that the `docker` command's own configuration names do not depend on it.
+    pub credential_helpers_for: Vec<String>,
     /// The Secrets that are copied to the namespaces where images run. Builders do not use them.
     /// Default: none.
     pub copy_secrets: Vec<SecretRef>,
@@ -210,7 +217,7 @@ impl ProviderConfig {
     }
 
     /// Writes a project file with this provider for every environment. Reading it back gives an equal
-    /// provider. What looks like a template is written so that it stays the text that it is.
+    /// provider, but for [`credential_helpers_for`](Self::credential_helpers_for), which no file can set. What looks like a template is written so that it stays the text that it is.
     ///
     /// ```
     /// use garden_config::ProviderConfig;
@@ -250,6 +257,7 @@ impl ProviderConfig {
             deployment_registry: None,
             in_cluster_registry: InClusterRegistryOptions::default(),
             image_pull_secrets: Vec::new(),
+            credential_helpers_for: Vec::new(),
             copy_secrets: Vec::new(),
             resources: ProviderResources::default(),
             storage: ProviderStorage::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use garden_build_core::{BuildContext, BuildJob, ImageReference, ProxyVariables, Result};
 use garden_buildkit::client::{Client, DockerfileBuild, ImageExport};
-use garden_buildkit::{Run, request};
+use garden_buildkit::{BuildImages, Run, request};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 
@@ -22,11 +22,10 @@ pub(crate) async fn build(
     connection: TokioIo<Upgraded>,
     cx: &BuildContext,
 ) -> Result<(usize, usize)> {
-    let dockerfile = job.context.dockerfile();
-    let images = dockerfile.images(&job.request).into_iter().chain(dockerfile.frontend(&job.request));
-    let logins = BaseImageLogins { credentials: builder.credentials.clone(), images: images.collect() };
-    let mut run = Run::new(job, Arc::new(logins), &cx.events, builder.advice);
     let wanted = wanted(job, name, flags, builder.proxies);
+    let images = BuildImages::of(job, &wanted);
+    let logins = BaseImageLogins { credentials: builder.credentials.clone(), images };
+    let mut run = Run::new(job, Arc::new(logins), &cx.events, builder.advice);
     let built = match Client::connect(connection).await {
         Ok(client) => {
             let client = if builder.daemon.is_local() { client } else { client.compressing() };

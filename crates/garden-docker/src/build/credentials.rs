@@ -1,6 +1,7 @@
 use bollard::auth::DockerCredentials;
 use futures::future::BoxFuture;
 use garden_build_core::{ImageReference, Result};
+use garden_buildkit::BuildImages;
 use garden_buildkit::client::{self, AccessToken, RegistryLogins, WantedToken};
 use garden_cluster::RegistryCredentials;
 use garden_registry::Login;
@@ -48,15 +49,20 @@ fn for_daemon(registry: &str, login: Login) -> DockerCredentials {
 #[derive(Debug)]
 pub(crate) struct BaseImageLogins {
     pub(crate) credentials: RegistryCredentials,
-    /// Where there are credentials for parts of a registry, these say which part is meant: the daemon names the host only.
-    pub(crate) images: Vec<ImageReference>,
+    /// What the build has to do with. Where there are credentials for parts of a registry, these say which part is meant: the daemon
+    /// names the host only.
+    pub(crate) images: BuildImages,
 }
 
 impl RegistryLogins for BaseImageLogins {
+    fn concern(&self, host: &str) -> bool {
+        self.images.are_at(host)
+    }
+
     fn login<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Option<client::Login>, String>> {
         Box::pin(async move {
             let credentials = self.credentials.read_for_builder().await.map_err(|error| error.to_string())?;
-            for repository in garden_buildkit::repositories(host, &self.images) {
+            for repository in self.images.repositories(host) {
                 match credentials.login(host, repository).await.login {
                     Some(Login::Password { username, password }) => {
                         return Ok(Some(client::Login::Password { username, password }));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bollard::models::BuildInfo;
+use garden_build_core::words::beginning;
 use garden_build_core::{EventSink, Step, Stream};
 
 /// How many lines of a step's output an error shows.
@@ -12,6 +13,9 @@ const TAIL: usize = 20;
 
 /// The most of a line that is kept while its end has not come.
 const LONGEST_LINE: usize = 16 << 10;
+
+/// No Dockerfile has nearly that many instructions. It is the daemon that says how many there are.
+const MOST_STEPS: usize = 10_000;
 
 /// In which the daemon shows what a command writes to its standard error stream, and with which it ends that.
 const COLOURS: [&str; 2] = ["\x1b[91m", "\x1b[0m"];
@@ -60,24 +64,35 @@ impl Progress {
 
     /// Takes what the daemon says.
     pub(crate) fn say(&mut self, said: &BuildInfo) {
-        if let Some(id) = said.aux.as_ref().and_then(|aux| aux.id.clone()) {
+        let id = said.aux.as_ref().and_then(|aux| aux.id.clone());
+        if let Some(id) = id.filter(|id| id.len() <= LONGEST_LINE) {
             self.image = Some(id);
         }
         if let Some(output) = &said.stream {
-            self.partial.push_str(output);
-            while let Some(end) = self.partial.find('\n') {
-                let line: String = self.partial.drain(..=end).collect();
-                self.line(line.trim_end_matches(['\n', '\r']));
-            }
-            if self.partial.len() > LONGEST_LINE {
-                let line = std::mem::take(&mut self.partial);
-                self.line(&line);
-            }
+            output.split_inclusive('\n').for_each(|piece| self.print(piece));
         }
         // Pulling a base image is reported layer by layer, many times a second.
         let is_pulled = |status: &str| status.starts_with("Pulling from ") || status.starts_with("Status: ");
         if let Some(status) = said.status.as_deref().filter(|status| is_pulled(status)) {
             self.log(Stream::Builder, status);
+        }
+    }
+
+    /// Takes a piece of output that goes to the end of a line at most.
+    fn print(&mut self, mut piece: &str) {
+        loop {
+            let fits = beginning(piece, LONGEST_LINE.saturating_sub(self.partial.len()));
+            let rest = &piece[fits.len()..];
+            self.partial.push_str(fits);
+            if rest.is_empty() && !fits.ends_with('\n') {
+                return;
+            }
+            let line = std::mem::take(&mut self.partial);
+            self.line(line.trim_end_matches(['\n', '\r']));
+            if rest.is_empty() {
+                return;
+            }
+            piece = rest;
         }
     }
 
@@ -153,14 +168,15 @@ impl Progress {
         }
     }
 
-    /// Reads `Step 2/3 : RUN make`. A command may print such a line as well, but hardly the one that is next.
+    /// Reads `Step 2/3 : RUN make`. A command may print such a line as well, but hardly the one that is next; and there are never more of
+    /// them than the first one has said, which comes before any command runs.
     fn announced<'a>(&self, line: &'a str) -> Option<(usize, usize, &'a str)> {
         let (place, text) = line.strip_prefix("Step ")?.split_once(" : ")?;
         let (number, total) = place.split_once('/')?;
         let (number, total) = (number.parse::<usize>().ok()?, total.parse::<usize>().ok()?);
         let is_next = match &self.instruction {
-            Some((last, _)) => number == last + 1 && total == self.total,
-            None => number == 1,
+            Some((last, _)) => number == last + 1 && number <= total && total == self.total,
+            None => number == 1 && total <= MOST_STEPS,
         };
         is_next.then_some((number, total, text))
     }
@@ -277,6 +293,21 @@ mod tests {
     fn a_line_without_an_end_does_not_fill_the_memory() {
         let endless = "x".repeat(LONGEST_LINE + 1);
         let (progress, _stream) = reading(&["Step 1/1 : RUN make\n", &endless, "y"]);
-        assert_eq!(progress.partial, "y");
+        assert_eq!(progress.partial, "xy");
+        let umlauts = "ü".repeat(2 * LONGEST_LINE);
+        let (progress, _stream) = reading(&["Step 1/1 : RUN make\n", "x", &umlauts, "\n"]);
+        assert!(progress.tail().iter().all(|line| line.len() <= LONGEST_LINE));
+        assert_eq!(progress.tail().concat(), format!("x{umlauts}"));
+    }
+
+    #[tokio::test]
+    async fn a_command_makes_up_no_more_steps_than_there_are() {
+        let made_up: String = (2..5000).map(|step| format!("Step {step}/3 : RUN made up\n")).collect();
+        let (progress, stream) = reading(&["Step 1/3 : FROM a\n", "Step 2/3 : RUN evil\n", &made_up]);
+        let steps = shown(progress, stream).await.into_iter().filter(|shown| shown.starts_with("=> ["));
+        assert!(steps.filter(|shown| !shown.contains(": ")).count() <= 3);
+        let (progress, stream) = reading(&["Step 1/18446744073709551615 : FROM a\n"]);
+        assert_eq!(progress.instruction(), None);
+        drop((progress, stream));
     }
 }

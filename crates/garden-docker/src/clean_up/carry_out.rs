@@ -159,11 +159,14 @@ async fn untag(docker: &Docker, names: BTreeSet<String>) -> (Vec<String>, Vec<Fa
     (untagged, failed)
 }
 
+/// A hundred years: older than anything that Docker has.
+const LONGEST_AGE_SECONDS: u64 = 100 * 365 * 24 * 3600;
+
 /// Deletes images without a name, with the layers that are no other image's, and what `BuildKit` has not used for long.
 async fn prune(daemon: &DockerDaemon, rules: &DaemonRules) -> Result<(), DockerError> {
     let docker = daemon.api().await?;
-    // Docker 20.10 takes a length of time in Go's notation only.
-    let ago = |age: Duration| vec![format!("{}s", age.as_secs())];
+    // Docker 20.10 takes a length of time in Go's notation only, which has 292 years.
+    let ago = |age: Duration| vec![format!("{}s", age.as_secs().min(LONGEST_AGE_SECONDS))];
     // Steps of a build that failed just now are its cache for the next attempt.
     let filters =
         HashMap::from([("dangling", vec!["true".to_owned()]), ("until", ago(rules.keep_younger_than))]);

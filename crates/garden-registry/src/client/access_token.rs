@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use http::{Method, StatusCode};
 use secrecy::SecretString;
 
 use crate::RegistryClient;
 use crate::authenticate::{Access, Action};
+use crate::challenge::challenges;
 use crate::error::RegistryError;
 use crate::token::TokenServer;
-use crate::transport::Patience;
+use crate::transport::{Call, Operation, Patience};
 
 /// A bearer token for a registry.
 #[derive(Clone, Debug)]
@@ -21,23 +23,49 @@ pub struct AccessToken {
 }
 
 impl RegistryClient {
-    /// Gets a token for a builder that has asked the registry itself, and was told to get one for `scopes`
-    /// from the server `realm`. Of several repositories, the one that is pushed to decides who asks.
+    /// Gets a token for a builder that has asked the registry itself, and was told to get one for `scopes`. Of several
+    /// repositories, the one that is pushed to decides who asks.
+    ///
+    /// Which token server that is, the registry is asked: the credentials are shown there, so nobody else's word counts.
     ///
     /// # Errors
-    /// If the token server refuses or cannot be reached, or `realm` must not learn the credentials of this registry.
-    pub async fn access_token(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        scopes: &[String],
-    ) -> Result<AccessToken, RegistryError> {
-        let server = TokenServer::new(Some(realm), service, &self.0.endpoint)?;
+    /// If the registry names no token server, or that refuses, or one of them cannot be reached.
+    pub async fn access_token(&self, scopes: &[String]) -> Result<AccessToken, RegistryError> {
         let (repository, action) = wanted(scopes);
         let access = Access { repository, action };
         let operation = self.begin(Patience::Question);
+        let server = self.token_server(&access, &operation).await?;
         let token = self.0.authenticator.token(&server, scopes, &access, &operation).await?;
         Ok(AccessToken { token: token.0, lifetime: token.1 })
+    }
+
+    /// Asks the registry for its token server, as nobody: first whether it is there, and then, as some tell that to everybody, for
+    /// something that is in it.
+    ///
+    /// Source: distribution project, "Token Authentication Specification".
+    async fn token_server(
+        &self,
+        access: &Access<'_>,
+        operation: &Operation<'_>,
+    ) -> Result<TokenServer, RegistryError> {
+        let endpoint = &self.0.endpoint;
+        let mut places = vec![endpoint.url("")?];
+        if let Ok(repository) = self.repository(access.repository) {
+            places.push(endpoint.of_repository(&repository, "tags/list")?);
+        }
+        for uri in places {
+            let answer = operation.send(Call::new(Method::GET, uri)).await?;
+            // A server that it redirects to does not speak for it.
+            if answer.status != StatusCode::UNAUTHORIZED || answer.origin != endpoint.origin {
+                continue;
+            }
+            let mut offered = challenges(&answer.headers).into_iter();
+            if let Some(challenge) = offered.find(|challenge| challenge.scheme == "bearer") {
+                return TokenServer::from_challenge(&challenge, endpoint);
+            }
+        }
+        let reason = "it names no token server".to_owned();
+        Err(RegistryError::Authentication { registry: endpoint.name.clone(), reason })
     }
 }
 

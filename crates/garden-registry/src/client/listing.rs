@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::RegistryClient;
 use super::ask::Refused;
+use super::extent::Extent;
 use crate::answer::Answer;
 use crate::authenticate::{Access, Action, CATALOG};
 use crate::endpoint::join;
@@ -18,8 +19,8 @@ use crate::error::RegistryError;
 use crate::origin::Origin;
 use crate::transport::{Call, Patience};
 
-/// A list that goes on for longer goes in a circle.
-pub(super) const MOST_PAGES: usize = 100_000;
+/// The most repositories of a registry, or tags of a repository.
+const MOST_ENTRIES: usize = 500_000;
 
 /// How many entries are asked for at once. Most registries give fewer if that is too much for them.
 const PAGE: usize = 1000;
@@ -55,13 +56,18 @@ impl RegistryClient {
     }
 
     async fn list(&self, whole: &Uri, access: &Access<'_>) -> Result<Vec<String>, RegistryError> {
+        self.list_in_time(self.read_list(whole, access)).await
+    }
+
+    async fn read_list(&self, whole: &Uri, access: &Access<'_>) -> Result<Vec<String>, RegistryError> {
         let operation = self.begin(Patience::Transfer);
         let mut listed = Vec::new();
+        let mut extent = Extent::of_at_most(MOST_ENTRIES);
         // Some registries begin a page with the last entry of the one before.
         let mut known = BTreeSet::new();
         let sized: Option<Uri> = format!("{whole}?n={PAGE}").parse().ok();
         let mut uri = sized.clone().unwrap_or_else(|| whole.clone());
-        for _ in 0..MOST_PAGES {
+        loop {
             let accept = HeaderValue::from_static("application/json");
             let asked = self
                 .ask(Call::new(Method::GET, uri.clone()).header(ACCEPT, accept), access, &operation)
@@ -79,17 +85,20 @@ impl RegistryClient {
             let answer = asked.answer;
             let next = answer.next_page(&uri, access)?;
             let malformed = answer.unexpected(access, "it is no list in JSON");
-            let page: Page =
-                serde_json::from_slice(&answer.body(LARGEST_PAGE).await?).map_err(|_| malformed)?;
+            let too_long = answer.too_long(access);
+            let body = answer.body(LARGEST_PAGE).await?;
+            let page: Page = serde_json::from_slice(&body).map_err(|_| malformed)?;
             let before = listed.len();
             listed.extend(page.tags.into_iter().flatten().filter(|entry| known.insert(entry.clone())));
+            if let Some(reason) = extent.add_page(body.len(), listed.len()) {
+                return Err(too_long(reason));
+            }
             match next {
                 // A page without anything new: the next one would not have it either.
                 Some(next) if listed.len() > before => uri = next,
-                _ => break,
+                _ => return Ok(listed),
             }
         }
-        Ok(listed)
     }
 }
 

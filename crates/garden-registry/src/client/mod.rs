@@ -17,6 +17,7 @@ use crate::transport::Transport;
 mod access_token;
 mod ask;
 mod blobs;
+mod extent;
 mod listing;
 mod manifests;
 mod part;

@@ -2,6 +2,8 @@
 //!
 //! Source: OCI distribution specification, sections "Listing Referrers" and "Referrers Tag Schema".
 
+use std::collections::BTreeSet;
+
 use garden_build_core::Digest;
 use http::header::ACCEPT;
 use http::{HeaderValue, Method, StatusCode};
@@ -9,14 +11,18 @@ use serde_json::json;
 
 use super::RegistryClient;
 use super::ask::Refused;
+use super::extent::Extent;
 use crate::authenticate::{Access, Action};
 use crate::error::RegistryError;
 use crate::manifest::{Descriptor, Manifest};
 use crate::media_type;
 use crate::transport::{Call, Patience};
 
-/// The largest list that is read, in bytes.
-const LARGEST_LIST: usize = 4 * 1024 * 1024;
+/// The largest page that is read, in bytes.
+const LARGEST_PAGE: usize = 4 * 1024 * 1024;
+
+/// The most manifests that refer to one.
+const MOST_REFERRERS: usize = 10_000;
 
 impl RegistryClient {
     /// Lists the manifests whose subject is `digest`.
@@ -32,33 +38,50 @@ impl RegistryClient {
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let repository = self.repository(repository)?;
         let access = Access { repository: &repository, action: Action::Pull };
+        self.list_in_time(self.read_referrers(&access, digest)).await
+    }
+
+    async fn read_referrers(
+        &self,
+        access: &Access<'_>,
+        digest: Digest,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
         let operation = self.begin(Patience::Transfer);
-        let mut uri = self.0.endpoint.of_repository(&repository, &format!("referrers/{digest}"))?;
+        let mut uri = self.0.endpoint.of_repository(access.repository, &format!("referrers/{digest}"))?;
         let mut listed = Vec::new();
-        for _ in 0..super::listing::MOST_PAGES {
+        let mut known = BTreeSet::new();
+        let mut extent = Extent::of_at_most(MOST_REFERRERS);
+        loop {
             let accept = HeaderValue::from_static(media_type::INDEX);
             let asked = self
-                .ask(Call::new(Method::GET, uri.clone()).header(ACCEPT, accept), &access, &operation)
+                .ask(Call::new(Method::GET, uri.clone()).header(ACCEPT, accept), access, &operation)
                 .await?;
             if asked.status() != StatusCode::OK {
-                let Refused { status, error, .. } = self.explain(asked, &access).await?;
+                let Refused { status, error, .. } = self.explain(asked, access).await?;
                 // Also 405 and such: what does not know the question has many ways to say so.
                 return match status {
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(error),
-                    _ if status.is_client_error() => self.referrers_by_tag(&access, digest).await,
+                    _ if status.is_client_error() => self.referrers_by_tag(access, digest).await,
                     _ => Err(error),
                 };
             }
             let answer = asked.answer;
-            let next = answer.next_page(&uri, &access)?;
-            let page = Manifest::new(Some(media_type::INDEX), answer.body(LARGEST_LIST).await?);
-            listed.extend_from_slice(page.children());
+            let next = answer.next_page(&uri, access)?;
+            let too_long = answer.too_long(access);
+            let body = answer.body(LARGEST_PAGE).await?;
+            let bytes = body.len();
+            let page = Manifest::new(Some(media_type::INDEX), body);
+            let before = listed.len();
+            listed.extend(page.children().iter().filter(|child| known.insert(child.digest)).cloned());
+            if let Some(reason) = extent.add_page(bytes, listed.len()) {
+                return Err(too_long(reason));
+            }
             match next {
-                Some(next) => uri = next,
-                None => break,
+                // As in any other list: a page without anything new is the last.
+                Some(next) if listed.len() > before => uri = next,
+                _ => return Ok(listed),
             }
         }
-        Ok(listed)
     }
 
     async fn referrers_by_tag(

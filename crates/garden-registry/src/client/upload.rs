@@ -139,6 +139,9 @@ impl RegistryClient {
         };
         let location = answer.location(asked).map_err(refused)?;
         let endpoint = &self.0.endpoint.origin;
+        if let Some(origin) = Origin::of(&location) {
+            self.0.transport.confine(&self.0.endpoint, &origin)?;
+        }
         match Origin::of(&location) {
             Some(origin) if endpoint.is_encrypted() && !origin.is_encrypted() => {
                 let own = location.path_and_query().filter(|_| origin.has_host_of(endpoint));

@@ -43,9 +43,40 @@ pub(super) struct Session<'a> {
     pub(super) offset: u64,
 }
 
+/// What an upload has cost so far. A registry decides how much of each part it has taken, so it could have parts sent for ever.
+struct Effort {
+    /// The most that the registry has had, in bytes.
+    highest: u64,
+    /// How many parts in a row brought nothing new.
+    failures: u32,
+    /// How many more parts are sent: twice as many as a blob takes that is sent in chunks, and some for a beginning that breaks.
+    parts_left: u64,
+}
+
+impl Effort {
+    fn for_blob(blob: &Descriptor) -> Self {
+        Self {
+            highest: 0,
+            failures: 0,
+            parts_left: blob.size.div_ceil(CHUNK).saturating_mul(2).saturating_add(16),
+        }
+    }
+
+    /// A part was sent, after which the registry has `offset` bytes.
+    fn part_ended(&mut self, offset: u64) {
+        self.parts_left = self.parts_left.saturating_sub(1);
+        self.failures = if offset > self.highest { 0 } else { self.failures + 1 };
+        self.highest = self.highest.max(offset);
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.failures > MOST_FAILURES || self.parts_left == 0
+    }
+}
+
 /// What became of a PATCH.
 enum Patched {
-    Accepted,
+    Accepted(StatusCode),
     /// Too much at once, for the registry or something before it.
     TooLarge(RegistryError),
     /// It may go on from where the registry says.
@@ -60,12 +91,11 @@ impl Session<'_> {
         sent: &Sent,
     ) -> Result<(), Broken> {
         let mut chunk = u64::MAX;
-        let mut failures = 0;
+        let mut effort = Effort::for_blob(blob);
         while self.offset < blob.size {
-            let before = self.offset;
-            let end = before.saturating_add(chunk).min(blob.size);
-            match self.patch(end, blob, source, sent).await? {
-                Patched::Accepted => {}
+            let end = self.offset.saturating_add(chunk).min(blob.size);
+            let failure = match self.patch(end, blob, source, sent).await? {
+                Patched::Accepted(status) => self.takes_no_more(status),
                 Patched::TooLarge(_) if chunk > CHUNK => {
                     chunk = CHUNK;
                     continue;
@@ -73,18 +103,38 @@ impl Session<'_> {
                 Patched::TooLarge(error) => return Err(Broken::Failed(error)),
                 Patched::Interrupted(error) => {
                     chunk = CHUNK;
-                    if failures == MOST_FAILURES {
+                    if effort.failures == MOST_FAILURES {
                         return Err(Broken::Failed(error));
                     }
-                    tokio::time::sleep(delay(failures)).await;
+                    tokio::time::sleep(delay(effort.failures)).await;
                     if !self.ask_offset(blob).await? {
                         return Err(Broken::Lost(error));
                     }
+                    error
                 }
+            };
+            if self.offset < end {
+                chunk = CHUNK;
             }
-            failures = if self.offset > before { 0 } else { failures + 1 };
+            effort.part_ended(self.offset);
+            if effort.is_exhausted() {
+                return Err(Broken::Failed(failure));
+            }
         }
         self.commit(blob).await
+    }
+
+    /// Says that the registry takes what it is given, and has no more of the blob in the end.
+    fn takes_no_more(&self, status: StatusCode) -> RegistryError {
+        RegistryError::Unexpected {
+            server: self.client.server(),
+            repository: self.access.repository.to_owned(),
+            status,
+            reason: format!(
+                "it takes parts of a blob, but says that it has no more than {} bytes of it",
+                self.offset
+            ),
+        }
     }
 
     /// Sends what lies between the registry's offset and `end`.
@@ -126,8 +176,8 @@ impl Session<'_> {
                 self.location = self.client.upload_location(&answer, &call.uri).unwrap_or(call.uri);
                 // Of one byte, distribution says the same as of none.
                 let accepted = offset(&answer.headers).filter(|offset| (*offset, end) != (0, 1));
-                self.offset = accepted.unwrap_or(end).min(blob.size);
-                Ok(Patched::Accepted)
+                self.offset = accepted.unwrap_or(end).min(end);
+                Ok(Patched::Accepted(answer.status))
             }
             StatusCode::UNAUTHORIZED => {
                 let presented = call.authorization.as_ref();
@@ -234,8 +284,8 @@ pub(super) fn empty(method: Method, uri: Uri) -> Call {
 fn offset(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(RANGE)?.to_str().ok()?;
     let range = range.trim().strip_prefix("bytes=").unwrap_or(range.trim());
-    match range.split_once('-')?.1.parse().ok()? {
+    match range.split_once('-')?.1.parse::<u64>().ok()? {
         0 => Some(0),
-        last => Some(last + 1),
+        last => Some(last.saturating_add(1)),
     }
 }

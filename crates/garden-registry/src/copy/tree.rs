@@ -16,6 +16,10 @@ const DEEPEST: usize = 16;
 /// How many manifests an image may have. Images for every platform with all attestations have dozens.
 const MOST: usize = 10_000;
 
+/// How large the manifests of an image may be together, in bytes. They are all kept until the image is copied; real ones have some
+/// hundred KiB.
+const MOST_BYTES: usize = 128 * 1024 * 1024;
+
 /// All manifests and blobs of an image.
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -40,7 +44,7 @@ impl Tree {
 
     /// What belongs to an image for one platform, without what refers to it.
     pub(crate) fn alone(image: Manifest) -> Self {
-        Found { manifests: [(image.digest(), image)].into() }.into_tree()
+        Found { manifests: [(image.digest(), image)].into(), ..Found::default() }.into_tree()
     }
 
     pub(crate) fn manifests(&self) -> impl Iterator<Item = &Manifest> {
@@ -51,6 +55,8 @@ impl Tree {
 #[derive(Default)]
 struct Found {
     manifests: BTreeMap<Digest, Manifest>,
+    /// How large those are that were read.
+    bytes: usize,
 }
 
 impl Found {
@@ -79,10 +85,16 @@ impl Found {
                 }
                 next.extend(manifest.children().iter().map(|child| child.digest));
             }
-            let referring = stream::iter(generation.iter().map(Manifest::digest).collect::<Vec<_>>())
+            let mut referring = stream::iter(generation.iter().map(Manifest::digest).collect::<Vec<_>>())
                 .map(|digest| referring_to(source, digest))
                 .buffer_unordered(PARALLEL);
-            next.extend(referring.try_concat().await?);
+            while let Some(digests) = referring.try_next().await? {
+                next.extend(digests);
+                if next.len() > MOST {
+                    return Err(self.too_large(source));
+                }
+            }
+            drop(referring);
             self.manifests.extend(generation.into_iter().map(|manifest| (manifest.digest(), manifest)));
             next.retain(|digest| !self.manifests.contains_key(digest));
             if next.is_empty() {
@@ -91,18 +103,26 @@ impl Found {
             if self.manifests.len() + next.len() > MOST {
                 break;
             }
-            generation = stream::iter(next)
-                .map(|digest| read(source, digest))
-                .buffer_unordered(PARALLEL)
-                .try_collect()
-                .await?;
+            generation = Vec::new();
+            let mut reading =
+                stream::iter(next).map(|digest| read(source, digest)).buffer_unordered(PARALLEL);
+            while let Some(manifest) = reading.try_next().await? {
+                self.bytes += manifest.bytes().len();
+                if self.bytes > MOST_BYTES {
+                    return Err(self.too_large(source));
+                }
+                generation.push(manifest);
+            }
         }
+        Err(self.too_large(source))
+    }
+
+    fn too_large(&self, source: &Location) -> RegistryError {
         let first = self.manifests.keys().next().copied().unwrap_or_else(|| Digest::of(b""));
-        Err(cannot_copy(
-            source,
-            first,
-            format!("it has more than {MOST} manifests, or more than {DEEPEST} levels of them"),
-        ))
+        let reason = format!(
+            "it has more than {MOST} manifests, more than {MOST_BYTES} bytes of them, or more than {DEEPEST} levels"
+        );
+        cannot_copy(source, first, reason)
     }
 
     fn forget_what_belongs_to(&mut self, digest: Digest) {
@@ -194,7 +214,7 @@ mod tests {
         let signature = image("signature", Some(&root));
         let manifests =
             [&child, &root, &signature].map(|manifest| (manifest.digest(), manifest.clone())).into();
-        let mut found = Found { manifests };
+        let mut found = Found { manifests, ..Found::default() };
         found.forget_what_belongs_to(root.digest());
         assert_eq!(found.manifests.into_keys().collect::<Vec<_>>(), [signature.digest()]);
     }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use garden_registry::{Credentials, Found, Login};
+use garden_registry::{AllowedHelpers, Credentials, Found, Login};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,9 @@ fn secret(shorthand: &str) -> Value {
 }
 
 fn read(config: &Value, origin: &str) -> Credentials {
-    Credentials::from_docker_config_json(config.to_string().as_bytes(), origin).expect("valid")
+    Credentials::from_docker_config_json(config.to_string().as_bytes(), origin)
+        .expect("valid")
+        .allow_helpers(&AllowedHelpers::for_all())
 }
 
 /// Says what was found, and as whom one is.

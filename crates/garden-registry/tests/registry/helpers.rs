@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use garden_build_core::ErrorKind;
-use garden_registry::{Credentials, HelperProblem, RegistryError, Remedies, Resolution};
+use garden_registry::{AllowedHelpers, Credentials, HelperProblem, RegistryError, Remedies, Resolution};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::helper_programs::HelperPrograms;
-use crate::support::{FakeServer, ORIGIN, Seen, body, challenge, digest, found};
+use crate::support::{Authority, FakeServer, ORIGIN, Seen, body, challenge, digest, found, status, with};
 
 /// The credentials of a secret that names `helper` for `server`.
 fn credentials(programs: &HelperPrograms, server: &str, helper: &str) -> Credentials {
@@ -20,7 +20,7 @@ fn credentials(programs: &HelperPrograms, server: &str, helper: &str) -> Credent
 
 fn read(programs: &HelperPrograms, config: &Value) -> Credentials {
     let read = Credentials::from_docker_config_json(config.to_string().as_bytes(), ORIGIN).expect("valid");
-    read.with_helpers(programs.helpers())
+    read.allow_helpers(&AllowedHelpers::for_all()).with_helpers(programs.helpers())
 }
 
 fn is_basic(seen: &Seen, password: &str) -> bool {
@@ -292,7 +292,8 @@ async fn a_token_for_a_builder_is_fetched_as_who_may_push_and_with_a_login_that_
         if is_basic(seen, "v2") { body(200, r#"{"token":"t1","expires_in":300}"#) } else { body(401, "{}") }
     })
     .await;
-    let server = FakeServer::start(|_| challenge("Basic realm=x")).await;
+    let bearer = format!(r#"Bearer realm="http://{}/token",service="s""#, realm.name());
+    let server = FakeServer::start(move |_| challenge(&bearer)).await;
     let key = |repository: &str| format!("{}/{repository}", server.name());
     let config = json!({
         "auths": { key("team/base"): { "username": "reader", "password": "r" } },
@@ -300,22 +301,107 @@ async fn a_token_for_a_builder_is_fetched_as_who_may_push_and_with_a_login_that_
     });
     let client = server.plain().credentials(read(&programs, &config)).build().expect("valid");
     let scopes = ["repository:team/base:pull", "repository:team/api:pull,push"].map(str::to_owned);
-    let url = format!("http://{}/token", realm.name());
-    let token = client.access_token(&url, Some("s"), &scopes).await.expect("a token");
+    let token = client.access_token(&scopes).await.expect("a token");
     assert_eq!(token.token.expose_secret(), "t1");
     assert!(token.lifetime > Duration::from_secs(60) && token.lifetime <= Duration::from_secs(300));
     assert_eq!(programs.asked("new"), [key("team/api"), key("team/api")]);
     assert!(realm.seen().iter().all(|seen| seen.query.contains("service=s")));
-    assert!(server.seen().is_empty(), "the builder has asked it");
+    let asked: Vec<_> =
+        server.seen().into_iter().map(|seen| (seen.path.clone(), seen.authorization().is_some())).collect();
+    assert_eq!(asked, [("/v2/".to_owned(), false)], "it is asked for its token server, by nobody");
 
-    let error = client.access_token(&url, None, &scopes[..1]).await.expect_err("the reader is refused");
+    let error = client.access_token(&scopes[..1]).await.expect_err("the reader is refused");
     assert!(matches!(&error, RegistryError::Unauthorized(_)), "{error}");
     assert!(error.to_string().contains("repository `team/base`"), "{error}");
+}
+
+#[tokio::test]
+async fn only_the_registry_itself_says_where_its_token_server_is() {
+    let realm = FakeServer::start(|_| body(200, r#"{"token":"t1"}"#)).await;
+    let bearer = format!(r#"Bearer realm="http://{}/token""#, realm.name());
+    let scopes = ["repository:team/api:pull".to_owned()];
+    let fetch = async |server: &FakeServer| {
+        let programs = HelperPrograms::new();
+        let login = json!({ "auths": { server.name(): { "username": "user", "password": "s3cret" } } });
+        let client = server.plain().credentials(read(&programs, &login)).build().expect("valid");
+        client.access_token(&scopes).await
+    };
+    // Some answer everybody who asks whether they are there.
+    let text = bearer.clone();
+    let open = move |seen: &Seen| if seen.path == "/v2/" { body(200, "{}") } else { challenge(&text) };
+    let server = FakeServer::start(open).await;
+    assert!(fetch(&server).await.is_ok());
+    assert_eq!(realm.seen().len(), 1);
+    // Where it redirects to, somebody else speaks.
+    let elsewhere = FakeServer::start(move |_| challenge(&bearer)).await;
+    let location = format!("http://{}/", elsewhere.name());
+    let redirecting = FakeServer::start(move |_| with(status(307), "location", &location)).await;
+    let without = FakeServer::start(|_| challenge("Basic realm=x")).await;
+    for server in [redirecting, without] {
+        let error = fetch(&server).await.expect_err("no token server");
+        assert!(error.to_string().contains("names no token server"), "{error}");
+    }
+    assert_eq!(realm.seen().len(), 1);
 
     // A registry with TLS has a token server with TLS.
-    let asked = realm.seen().len();
-    let client = server.client().credentials(read(&programs, &config)).build().expect("valid");
-    let error = client.access_token(&url, None, &scopes).await.expect_err("no TLS");
-    assert!(matches!(error, RegistryError::Authentication { .. }), "{error}");
-    assert_eq!(realm.seen().len(), asked);
+    let authority = Authority::new();
+    let text = format!(r#"Bearer realm="http://{}/token""#, realm.name());
+    let server = FakeServer::start_tls(&authority, move |_| challenge(&text)).await;
+    let client = server.client().ca_certificates(authority.pem).build().expect("valid");
+    let error = client.access_token(&scopes).await.expect_err("no TLS");
+    assert!(error.to_string().contains("without TLS"), "{error}");
+    assert_eq!(realm.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_not_the_user_s_own_has_no_helper_run() {
+    let programs = HelperPrograms::new();
+    programs.add_login("login", "user", "s3cret");
+    for config in [json!({ "credsStore": "login" }), json!({ "credHelpers": { "r.example": "login" } })] {
+        let read =
+            Credentials::from_docker_config_json(config.to_string().as_bytes(), ORIGIN).expect("valid");
+        let read = read.with_helpers(programs.helpers());
+        let found = read.login("r.example", "a").await;
+        assert!(found.login.is_none() && found.unanswered.len() == 1, "{}", found.identity);
+        let (rendered, _) = read.to_docker_config_json(&["r.example/a", "evil.example/b"], &[]).await;
+        assert!(!rendered.expose_secret().contains("dXNlcj"), "{}", rendered.expose_secret());
+    }
+    assert_eq!(programs.asked("login"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_allowed_helper_is_run_for_the_registries_that_were_named() {
+    let programs = HelperPrograms::new();
+    programs.add_login("login", "user", "s3cret");
+    let config = json!({ "credsStore": "login" });
+    let allowed =
+        AllowedHelpers::for_registries(["r.example", "*.cloud.example"], "the options").expect("hosts");
+    let read = read(&programs, &config).allow_helpers(&allowed);
+    for (registry, is_allowed) in
+        [("r.example", true), ("a.cloud.example", true), ("r.example:5000", false), ("evil.example", false)]
+    {
+        let found = read.login(registry, "a").await;
+        assert_eq!(found.login.is_some(), is_allowed, "{registry}: {}", found.identity);
+        let refused = found.unanswered.iter().any(|(_, problem)| *problem == HelperProblem::NotAllowed);
+        assert_eq!(refused, !is_allowed, "{registry}");
+    }
+    assert_eq!(programs.asked("login"), ["r.example", "a.cloud.example"]);
+
+    // What a builder is given: one warning, and nothing but what is allowed.
+    let names = ["r.example/a", "evil.example/a", "evil.example/b", "other.example/c"];
+    let (rendered, warnings) = read.to_docker_config_json(&names, &[]).await;
+    let rendered: Value = serde_json::from_str(rendered.expose_secret()).expect("JSON");
+    assert_eq!(rendered["auths"].as_object().expect("entries").keys().collect::<Vec<_>>(), ["r.example"]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].to_string().contains("`login` of secret default/regcred is not run on this machine"),
+        "{warnings:?}"
+    );
+    AllowedHelpers::for_registries(["/x"], "the options").expect_err("no host");
+
+    // The user's own helpers go on being run for all, whatever a Secret is allowed that they are merged with.
+    let mut merged = Credentials::new().with_helpers(programs.helpers());
+    merged.merge(Credentials::from_docker_config_json(br#"{"credsStore":"other"}"#, ORIGIN).expect("valid"));
+    merged.merge(self::read(&programs, &config));
+    assert!(merged.login("any.example", "a").await.login.is_some());
 }

@@ -7,6 +7,7 @@ mod connection;
 mod credential_table;
 mod helper_programs;
 mod helpers;
+mod hostile;
 mod lists;
 mod resolve;
 mod support;

@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{Packet, SyncError};
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 
+/// How many syncs of a build are noted. Builds have a few; it is the daemon that asks for them.
+const MOST_SYNCS: usize = 1000;
+
 /// What a build's syncs have sent so far, and why one failed. Cheap to clone; all clones are the same journal.
 #[derive(Clone, Debug, Default)]
 pub struct Journal(Arc<Mutex<Vec<Arc<SyncRecord>>>>);
@@ -54,7 +57,10 @@ impl Journal {
     /// Notes that a sync of `directory` begins.
     pub fn begin(&self, directory: &str) -> Arc<SyncRecord> {
         let record = Arc::new(SyncRecord::new(directory));
-        lock(&self.0).push(Arc::clone(&record));
+        let mut syncs = lock(&self.0);
+        if syncs.len() < MOST_SYNCS {
+            syncs.push(Arc::clone(&record));
+        }
         record
     }
 }

@@ -13,6 +13,10 @@ use tonic::{Request, Response, Status};
 
 /// Knows the credentials of registries.
 pub trait RegistryLogins: Send + Sync + 'static {
+    /// Tells whether the build has to do with the registry at `host` (`host[:port]`). It is the daemon that names the host, and it may
+    /// name any: of one that the build does not concern, it is told nothing, and the other methods are not called.
+    fn concern(&self, host: &str) -> bool;
+
     /// Returns what to log in to the registry at `host` (`host[:port]`) with, `None` for nothing.
     ///
     /// Asked each time that the daemon needs it, also at the end of a long build when it pushes, so
@@ -31,12 +35,8 @@ pub trait RegistryLogins: Send + Sync + 'static {
 /// An access token that a registry asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct WantedToken {
-    /// The registry.
+    /// The registry. Its token server, it has to be asked for: what the daemon says of that is not passed on, as the password goes there.
     pub host: String,
-    /// The URL of its token server.
-    pub realm: String,
-    /// What the token server knows the registry by.
-    pub service: String,
     /// What is to be done with it: `repository:team/api:pull,push`.
     pub scopes: Vec<String>,
 }
@@ -83,6 +83,16 @@ impl Auth {
         Self { logins, key: Arc::default() }
     }
 
+    /// Returns who knows the logins of the registry at `host`, if the build has to do with that.
+    fn logins_of(&self, host: &str) -> Option<&dyn RegistryLogins> {
+        let logins = self.logins.as_deref()?;
+        let concern = logins.concern(host);
+        if !concern {
+            tracing::debug!(host, "the daemon asks for the login of a registry that the build does not name");
+        }
+        concern.then_some(logins)
+    }
+
     fn key(&self) -> Result<&KeyPair, Status> {
         if let Some(key) = self.key.get() {
             return Ok(key);
@@ -100,7 +110,7 @@ impl AuthService for Auth {
         request: Request<CredentialsRequest>,
     ) -> Result<Response<CredentialsResponse>, Status> {
         let host = &request.get_ref().host;
-        let login = match &self.logins {
+        let login = match self.logins_of(host) {
             Some(logins) => logins.login(host).await.map_err(Status::failed_precondition)?,
             None => None,
         };
@@ -119,9 +129,9 @@ impl AuthService for Auth {
         &self,
         request: Request<FetchTokenRequest>,
     ) -> Result<Response<FetchTokenResponse>, Status> {
-        let FetchTokenRequest { host, realm, service, scopes, .. } = request.into_inner();
-        let wanted = WantedToken { host, realm, service, scopes };
-        let logins = self.logins.as_ref().ok_or_else(declined)?;
+        let FetchTokenRequest { host, scopes, .. } = request.into_inner();
+        let logins = self.logins_of(&host).ok_or_else(declined)?;
+        let wanted = WantedToken { host, scopes };
         let AccessToken { token, lifetime } =
             logins.token(&wanted).await.map_err(Status::failed_precondition)?;
         Ok(Response::new(FetchTokenResponse {
@@ -136,7 +146,7 @@ impl AuthService for Auth {
         &self,
         request: Request<GetTokenAuthorityRequest>,
     ) -> Result<Response<GetTokenAuthorityResponse>, Status> {
-        let logins = self.logins.as_ref().ok_or_else(declined)?;
+        let logins = self.logins_of(&request.get_ref().host).ok_or_else(declined)?;
         if !logins.fetches_tokens(&request.get_ref().host).await {
             return Err(declined());
         }
@@ -149,7 +159,8 @@ impl AuthService for Auth {
         &self,
         request: Request<VerifyTokenAuthorityRequest>,
     ) -> Result<Response<VerifyTokenAuthorityResponse>, Status> {
-        let payload = &request.get_ref().payload;
+        let VerifyTokenAuthorityRequest { host, payload, .. } = request.get_ref();
+        self.logins_of(host).ok_or_else(declined)?;
         let mut signed = self.key()?.sign(payload).map_err(|error| Status::internal(error.to_string()))?;
         signed.extend_from_slice(payload);
         Ok(Response::new(VerifyTokenAuthorityResponse { signed }))
@@ -172,8 +183,14 @@ mod tests {
     struct Fetching(&'static str);
 
     impl RegistryLogins for Fetching {
+        fn concern(&self, host: &str) -> bool {
+            [self.0, "s.example"].contains(&host)
+        }
+
         fn login<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Login>, String>> {
-            Box::pin(async { Ok(None) })
+            Box::pin(async {
+                Ok(Some(Login::Password { username: "user".to_owned(), password: "s3cret".into() }))
+            })
         }
 
         fn fetches_tokens<'a>(&'a self, host: &'a str) -> BoxFuture<'a, bool> {
@@ -215,6 +232,29 @@ mod tests {
         assert!(is_signed(&key, &signed) && signed.ends_with(b"something random"));
         let signed = other.verify_token_authority(verify()).await.expect("a signature").into_inner().signed;
         assert!(!is_signed(&key, &signed), "another session is another authority");
+    }
+
+    #[tokio::test]
+    async fn of_a_registry_that_the_build_does_not_name_nothing_is_told() {
+        let auth = Auth::new(Some(Arc::new(Fetching("r.example"))));
+        let credentials = async |host: &str| {
+            let request = Request::new(CredentialsRequest { host: host.to_owned() });
+            auth.credentials(request).await.expect("an answer").into_inner()
+        };
+        assert_eq!(credentials("r.example").await.secret, "s3cret");
+        let other = "other.example".to_owned();
+        assert_eq!(credentials(&other).await, CredentialsResponse::default());
+        let declined = |status: Status| assert_eq!(status.code(), Code::Unimplemented);
+        let authority = GetTokenAuthorityRequest { host: other.clone(), salt: Vec::new() };
+        declined(auth.get_token_authority(Request::new(authority)).await.expect_err("declined"));
+        let verify = VerifyTokenAuthorityRequest { host: other.clone(), payload: vec![1], salt: Vec::new() };
+        declined(auth.verify_token_authority(Request::new(verify)).await.expect_err("declined"));
+        let token = FetchTokenRequest {
+            host: other,
+            realm: "http://r.example/".to_owned(),
+            ..FetchTokenRequest::default()
+        };
+        declined(auth.fetch_token(Request::new(token)).await.expect_err("declined"));
     }
 
     #[tokio::test]

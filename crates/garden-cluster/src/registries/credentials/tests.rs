@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use garden_registry::HelperProblem;
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -184,4 +185,26 @@ async fn nothing_that_was_read_is_shown() {
     for shown in [format!("{credentials:?}"), format!("{:?}", credentials.and_docker_command())] {
         assert!(shown.contains("one") && !shown.contains("s3cret"), "{shown}");
     }
+}
+
+#[tokio::test]
+async fn a_secret_has_helpers_run_here_only_for_registries_that_the_caller_allows() {
+    let secrets = Secrets::default();
+    secrets.put("one", r#"{"credsStore":"desktop"}"#);
+    let problem = async |credentials: &RegistryCredentials, registry: &str| {
+        let read = Credentials::clone(&*credentials.read().await.expect("readable"));
+        // No helper is installed there, so whether one is looked for shows.
+        let nowhere: [&str; 0] = [];
+        let found = read.with_helpers(CredentialHelpers::in_directories(nowhere)).login(registry, "a").await;
+        found.unanswered.into_iter().next().expect("a helper").1
+    };
+    let credentials = secrets.credentials(&["one"]);
+    assert_eq!(problem(&credentials, "r.example").await, HelperProblem::NotAllowed);
+    let allowed = AllowedHelpers::for_registries(["r.example"], "an option").expect("a host");
+    let credentials = credentials.allowing_helpers(allowed);
+    assert_eq!(problem(&credentials, "r.example").await, HelperProblem::NotInstalled);
+    assert_eq!(problem(&credentials, "evil.example").await, HelperProblem::NotAllowed);
+    // As the `docker` command, one is no less careful with what Secrets say.
+    let as_command = credentials.and_docker_command();
+    assert_eq!(problem(&as_command, "evil.example").await, HelperProblem::NotAllowed);
 }
