@@ -85,14 +85,19 @@ impl Registries {
     /// reaches with the rights of its user, or what listens on this machine.
     ///
     /// # Errors
-    /// If it is at such a place, and the configuration says nothing of it.
-    fn may_ask(&self, access: &RegistryAccess) -> Result<()> {
-        let host = match access.host.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-            _ => &access.host,
+    /// If it is at such a place, the configuration says nothing of it, and the registry that images go to, which is at `target`, is at
+    /// another one.
+    fn may_ask(&self, access: &RegistryAccess, target: Option<&str>) -> Result<()> {
+        let place_of = |authority: &str| {
+            let host = match authority.rsplit_once(':') {
+                Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+                _ => authority,
+            };
+            self.dialer.place(host)
         };
-        let place = self.dialer.place(host);
-        if place == Place::Network || !access.is_ordinary() {
+        let place = place_of(&access.host);
+        let is_beside = target.is_some_and(|target| place_of(target) == place);
+        if place == Place::Network || !access.is_ordinary() || is_beside {
             return Ok(());
         }
         let message = format!("the registry {} is not asked from here, as it is {place}", access.host);
@@ -186,13 +191,15 @@ impl Target {
         access: RegistryAccess,
         image: ImageReference,
     ) -> Result<BasePlace> {
-        if let Ok(TargetRegistry { push, remedies, .. }) = self.registry()
+        let target = self.registry().ok();
+        if let Some(TargetRegistry { push, remedies, .. }) = target
             && (image.registry() == push.reached.host() || self.has(&image))
         {
             let (location, remedies) = (self.locate(&image).await?, *remedies);
             return Ok(BasePlace { location, patience: TARGET_PATIENCE, remedies });
         }
-        self.registries.may_ask(&access)?;
+        let target = target.map(|target| target.push.reached.host());
+        self.registries.may_ask(&access, target.as_deref())?;
         let registry = self.registries.client(access, &remedies::OF_BASE_IMAGE).await?;
         Ok(BasePlace::elsewhere(registry, image))
     }
@@ -221,14 +228,16 @@ mod tests {
             "169.254.169.254",
         ] {
             let access = RegistryAccess::ordinary(host);
-            let error = registries.may_ask(&access).expect_err(host);
+            let error = registries.may_ask(&access, Some("r.example")).expect_err(host);
             assert!(error.message().contains(host) && error.hint().is_some(), "{error}");
+            // Whoever has images there has others there, too.
+            assert!(registries.may_ask(&access, Some(host)).is_ok(), "{host}");
             // Where the configuration says how it is reached, it is meant.
             let known = RegistryAccess { insecure: true, ..access };
-            assert!(registries.may_ask(&known).is_ok(), "{host}");
+            assert!(registries.may_ask(&known, None).is_ok(), "{host}");
         }
         for host in ["r.example", "r.example:5000", "10.0.0.1:5000"] {
-            assert!(registries.may_ask(&RegistryAccess::ordinary(host)).is_ok(), "{host}");
+            assert!(registries.may_ask(&RegistryAccess::ordinary(host), None).is_ok(), "{host}");
         }
     }
 }

@@ -61,7 +61,9 @@ fn classify(exit_code: i32, has_begun: bool, instruction: Option<&str>, words: &
     };
     let last_word = match last_word::read(words) {
         // A build that was at its steps had its context, and is not to begin again because one of them says otherwise.
-        LastWord::NotArrived { .. } | LastWord::BrokenContext if has_begun => LastWord::Other,
+        LastWord::NotArrived { .. } | LastWord::Altered { .. } | LastWord::BrokenContext if has_begun => {
+            LastWord::Other
+        }
         other => other,
     };
     match last_word {
