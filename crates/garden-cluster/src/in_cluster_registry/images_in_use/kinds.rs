@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, PodTemplate, ReplicationController};
 use kube::Discovery;
 use kube::api::ApiResource;
-use kube::discovery::verbs;
+use kube::discovery::{ApiGroup, verbs};
 
 use crate::api::{Cluster, ClusterError, ask};
 
@@ -39,7 +39,7 @@ pub(super) async fn others(cluster: &Cluster) -> Result<Vec<ApiResource>, Cluste
         // Kubernetes before 1.27 answers in an older form.
         Err(_) => ask(action, || discovery().run()).await?,
     };
-    let kinds = found.groups().flat_map(|group| group.recommended_resources());
+    let kinds = found.groups().flat_map(ApiGroup::recommended_resources);
     let listed = kinds.filter(|(_, abilities)| abilities.supports_operation(verbs::LIST));
     Ok(listed.map(|(kind, _)| kind).filter(may_name_images).collect())
 }

@@ -91,7 +91,7 @@ async fn the_password_of_a_proxy_is_in_a_secret_and_another_one_replaces_the_dae
         daemon.ready(&events).await.expect("it serves");
         daemon.running(&events).await.expect("it takes builds").name
     };
-    let first = install("s3cret-1").await;
+    let first = Box::pin(install("s3cret-1")).await;
     let namespace = settings().namespace.name;
     let pod = fake.object("pods", &namespace, &first).expect("the daemon's pod");
     let env = pod["spec"]["containers"][0]["env"].as_array().expect("variables");
@@ -104,8 +104,8 @@ async fn the_password_of_a_proxy_is_in_a_secret_and_another_one_replaces_the_dae
         assert_eq!(source(name)["name"], spec::PROXY_SECRET);
         assert!(secret["data"][source(name)["key"].as_str().expect("a key")].is_string(), "{secret}");
     }
-    assert_eq!(install("s3cret-1").await, first);
-    assert_ne!(install("s3cret-2").await, first);
+    assert_eq!(Box::pin(install("s3cret-1")).await, first);
+    assert_ne!(Box::pin(install("s3cret-2")).await, first);
     for plural in ["deployments", "pods", "configmaps"] {
         let shown = format!("{:?}", fake.objects(plural));
         assert!(!shown.contains("s3cret"), "{shown}");
