@@ -8,6 +8,9 @@ use super::record;
 use crate::api::{Cluster, ClusterError, name_of};
 use crate::ownership::{MANAGED_BY_LABEL, MANAGER};
 
+/// How often an unused Deployment is looked at that changes meanwhile.
+const LOOKS: usize = 3;
+
 /// Scales the Deployments of ours in `namespace` to zero that nobody has used for as long as they are kept, and returns them, such as
 /// `Deployment my-project/garden-buildkit`. It is `now`, by the API server's clock. Those that a build begins to use meanwhile stay. What
 /// the user may not list or change is left alone.
@@ -51,11 +54,11 @@ async fn stop(
     now: Timestamp,
 ) -> Result<Vec<String>, ClusterError> {
     let (mut stopped, mut failures) = (Vec::new(), Vec::new());
-    for live in deployments.iter().filter(|live| record::is_unused(live, now)) {
-        let namespace = live.metadata.namespace.as_deref().unwrap_or_default();
-        match cluster.merge::<Deployment>(namespace, &live.name_any(), &record::stopped(live)).await {
-            Ok(_) => stopped.push(name_of(live)),
-            // 409: somebody has begun to use it. 404: it is gone. 403: others may do this.
+    for live in deployments {
+        match stop_one(cluster, live, now).await {
+            Ok(true) => stopped.push(name_of(live)),
+            Ok(false) => {}
+            // 409: it changes all the time. 404: it is gone. 403: others may do this.
             Err(error) if matches!(error.code(), Some(403 | 404 | 409)) => {
                 tracing::debug!(%error, "an unused Deployment is left as it is");
             }
@@ -63,4 +66,23 @@ async fn stop(
         }
     }
     ClusterError::all(failures).map_or(Ok(stopped), Err)
+}
+
+/// Scales a Deployment to zero if it is unused; says whether it was. If it has changed since it was looked at, it is looked at again: Kubernetes
+/// itself writes its status.
+async fn stop_one(cluster: &Cluster, live: &Deployment, now: Timestamp) -> Result<bool, ClusterError> {
+    let (namespace, name) = (live.metadata.namespace.as_deref().unwrap_or_default(), live.name_any());
+    let mut live = Some(live.clone()).filter(|live| record::is_unused(live, now));
+    let mut looks = 1;
+    while let Some(seen) = live {
+        match cluster.merge::<Deployment>(namespace, &name, &record::stopped(&seen)).await {
+            Err(error) if error.code() == Some(409) && looks < LOOKS => {
+                looks += 1;
+                let again = cluster.get::<Deployment>(namespace, &name).await?;
+                live = again.filter(|again| record::is_unused(again, now));
+            }
+            outcome => return outcome.map(|_| true),
+        }
+    }
+    Ok(false)
 }

@@ -281,6 +281,15 @@ async fn a_user_who_may_only_look_builds_all_the_same_and_stops_nothing() {
 }
 
 /// A build begins between the look of whoever sweeps and what they do.
+/// As its controller does now and then.
+#[tokio::test(start_paused = true)]
+async fn a_change_of_its_status_is_no_use_of_it() {
+    let (fake, cluster) = site("4h");
+    sleep(hours(5)).await;
+    fake.fault(Fault::refuse("patch", "deployments", Refusal::conflict()).times(2));
+    assert_eq!(stop_in(&cluster, NAMESPACE).await.unwrap().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_build_that_begins_at_the_same_moment_wins_against_a_sweep() {
     let (fake, cluster) = site("4h");
