@@ -80,6 +80,16 @@ async fn ask(project: &Project, pod: &str, path: &str) -> String {
     answer
 }
 
+/// Runs a script in the daemon's container, and waits for its end.
+async fn in_daemon_pod(project: &Project, script: &str) {
+    let (cluster, namespace) = (Cluster::new(project.client.clone()), &project.namespace);
+    let pod = daemon_pod(project).await.name_any();
+    let command = ["sh", "-c", script];
+    let mut stream =
+        PodStream::exec(&cluster, namespace, &pod, ClusterDaemon::CONTAINER, &command).await.unwrap();
+    stream.read_to_string(&mut String::new()).await.unwrap();
+}
+
 #[tokio::test]
 async fn installing_again_replaces_the_daemon_only_if_its_configuration_changed() {
     in_project_with_daemon("cd-install", async |project| {
@@ -168,6 +178,29 @@ async fn a_build_whose_daemon_is_killed_begins_again_on_the_next() {
             "{}",
             shown(&events)
         );
+    })
+    .await;
+}
+
+/// Without it, a clean-up could take from the build what its next step needs.
+#[tokio::test]
+async fn a_build_that_loses_its_lock_begins_again() {
+    in_project_with_daemon("cd-lock", async |project| {
+        init(&project.builder()).await.unwrap();
+        project.dockerfile("RUN sleep 20\n");
+        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut events = Vec::new();
+        let mut is_lost = false;
+        while let Some(event) = build.next_event().await {
+            if !is_lost && event.to_string().contains("sleep 20") {
+                is_lost = true;
+                in_daemon_pod(project, "kill $(pidof cat)").await;
+            }
+            events.push(event);
+        }
+        build.await.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
+        let said = shown(&events);
+        assert!(said.contains("building again") && said.contains("the lock in Pod"), "{said}");
     })
     .await;
 }

@@ -64,7 +64,7 @@ impl<'a> DaemonCleanUp<'a> {
         // The registry may take its time. Names that come up later stay until the next clean-up.
         let answers = self.answers(&look(&daemon).await?, ask).await;
         let stored_bytes_before = stored_bytes(&*dialer).await?;
-        let Some(_alone) = self.daemon.occupy_alone(&pod, PATIENCE).await? else {
+        let Some(mut alone) = self.daemon.occupy_alone(&pod, PATIENCE).await? else {
             let stored_bytes_after = stored_bytes_before;
             let report = DaemonCleanUpReport {
                 busy: true,
@@ -74,21 +74,25 @@ impl<'a> DaemonCleanUp<'a> {
             };
             return Ok(report);
         };
+        let cleaned = Box::pin(alone.during(self.clean(&daemon, &dialer, &answers))).await;
+        let report = cleaned.unwrap_or_else(|reason| Err(self.daemon.lock_lost(&pod, &reason).into()))?;
+        Ok(DaemonCleanUpReport { stored_bytes_before, ..report })
+    }
+
+    /// Does so while nobody builds.
+    async fn clean(
+        &self,
+        daemon: &DockerDaemon,
+        dialer: &PodDialer,
+        answers: &BTreeMap<String, InRegistry>,
+    ) -> Result<DaemonCleanUpReport, DockerError> {
         // What builds have done meanwhile counts: what was named again is young, for example.
-        let Seen { images, in_use, now } = look(&daemon).await?;
-        let plan = UntagPlan::new(&images, &in_use, &answers, &self.rules, now);
+        let Seen { images, in_use, now } = look(daemon).await?;
+        let plan = UntagPlan::new(&images, &in_use, answers, &self.rules, now);
         let (untagged, failed) = untag(daemon.api().await?, plan.untag).await;
-        prune(&daemon, &self.rules).await?;
-        let stored_bytes_after = stored_bytes(&*dialer).await?;
-        let kept = plan.kept;
-        Ok(DaemonCleanUpReport {
-            busy: false,
-            untagged,
-            failed,
-            kept,
-            stored_bytes_before,
-            stored_bytes_after,
-        })
+        prune(daemon, &self.rules).await?;
+        let stored_bytes_after = stored_bytes(dialer).await?;
+        Ok(DaemonCleanUpReport { untagged, failed, kept: plan.kept, stored_bytes_after, ..Default::default() })
     }
 
     async fn answers(&self, seen: &Seen, ask: AskRegistry<'_>) -> BTreeMap<String, InRegistry> {

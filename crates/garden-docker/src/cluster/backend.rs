@@ -49,7 +49,7 @@ impl ClusterDockerBackend {
         tokio::pin!(lost);
         let building = async {
             let waits = || cx.events.log("waiting for a clean-up of the Docker daemon to end");
-            let _share = self.daemon.occupy(&pod, waits).await?;
+            let mut share = self.daemon.occupy(&pod, waits).await?;
             let dialer: Arc<PodDialer> = Arc::new(self.daemon.dialer(&pod));
             let daemon = DockerDaemon::over(dialer)?;
             let builder = ImageBuilder {
@@ -60,7 +60,8 @@ impl ClusterDockerBackend {
                 proxies: self.daemon.proxies(),
                 advice: ADVICE,
             };
-            builder.build_and_push(job, &job.destination, cx).await
+            let built = share.during(builder.build_and_push(job, &job.destination, cx)).await;
+            built.unwrap_or_else(|reason| Err(self.daemon.lock_lost(&pod, &reason).into()))
         };
         let error = tokio::select! {
             biased;

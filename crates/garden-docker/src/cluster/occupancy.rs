@@ -4,7 +4,8 @@
 //! has left is as good as forgotten until the next step, and an image that is about to be pushed is one that the registry
 //! does not have. So a build holds a lock in the daemon's pod as long as it runs, as one of many, and a clean-up holds
 //! it alone. It is a lock of the kernel's on a file, held by a command in the pod that ends with its input. Nothing is
-//! left behind, whoever dies.
+//! left behind, whoever dies. When the command, or the connection to it, ends too early, the lock is gone, and whoever worked under it
+//! ends as well: nobody knows what others have done since.
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ pub(super) const DIRECTORY: &str = "/run/garden-build";
 pub(super) const WAIT_FOR_ALL: [&str; 4] = ["flock", "-x", "/run/garden-build/lock", "true"];
 
 /// Holds the lock as one of many until the input ends; says `busy` if it has to wait, and `held`. Then it says something
-/// now and then, since balancers close connections on which nobody speaks. `flock -n` fails with 1 if it would have to wait.
+/// now and then, since balancers close connections on which nobody speaks, and whoever holds it hears in time of one that is silent. `flock -n` fails with 1 if it would have to wait.
 const SHARE: &str = r"exec 9> /run/garden-build/lock
 flock -n -s 9 || { [ $? -eq 1 ] || exit 1; echo busy; flock -s 9 || exit 1; }
 echo held
@@ -42,13 +43,30 @@ kill $!";
 /// How long the command in the pod may take for its first word.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long the command that holds the lock may say nothing, of which it says something every 20 s.
+const HOLDING_PATIENCE: Duration = Duration::from_secs(90);
+
 /// How often it is tried to have the daemon alone. Builds that begin meanwhile go first.
 const POLL: Duration = Duration::from_secs(2);
 
-/// The daemon is used as long as this lives.
+/// The daemon is used as long as this lives, and the lock holds.
 #[derive(Debug)]
 pub(crate) struct Occupation {
-    holding: JoinHandle<()>,
+    holding: JoinHandle<String>,
+}
+
+impl Occupation {
+    /// Works under the lock.
+    ///
+    /// # Errors
+    /// With the reason, if the lock was lost before the end. The work is dropped then.
+    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = T>) -> Result<T, String> {
+        tokio::select! {
+            biased;
+            outcome = work => Ok(outcome),
+            reason = &mut self.holding => Err(reason.unwrap_or_else(|error| error.to_string())),
+        }
+    }
 }
 
 impl Drop for Occupation {
@@ -121,6 +139,16 @@ impl ClusterDaemon {
     }
 }
 
+impl ClusterDaemon {
+    /// Says that the lock was lost under which something was done in `pod`.
+    pub(crate) fn lock_lost(&self, pod: &DaemonPod, reason: &str) -> ClusterError {
+        let (namespace, name) = (self.namespace(), &pod.name);
+        let message = format!("the lock in Pod {namespace}/{name} that keeps clean-ups from builds was lost: {reason}");
+        let hint = "try again; if it happens again, see whether something ends commands in that pod, or connections of the API server";
+        ClusterError::Pod(Diagnosis::other(ErrorKind::BuilderLost, message, hint).retryable())
+    }
+}
+
 enum Answer {
     Held,
     Busy,
@@ -145,13 +173,11 @@ async fn next<S: AsyncRead + Unpin>(lines: &mut Lines<BufReader<S>>) -> Result<A
 fn held<S: AsyncRead + Unpin + Send + 'static>(mut lines: Lines<BufReader<S>>) -> Occupation {
     let holding = tokio::spawn(async move {
         loop {
-            match lines.next_line().await {
-                Ok(Some(_)) => {}
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::debug!(%error, "the lock in the Docker daemon's pod was lost");
-                    return;
-                }
+            match timeout(HOLDING_PATIENCE, lines.next_line()).await {
+                Ok(Ok(Some(_))) => {}
+                Ok(Ok(None)) => return "the command that held it has ended".to_owned(),
+                Ok(Err(error)) => return error.to_string(),
+                Err(_) => return format!("nothing was heard of it for {} s", HOLDING_PATIENCE.as_secs()),
             }
         }
     });

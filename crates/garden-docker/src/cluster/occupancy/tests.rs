@@ -69,3 +69,31 @@ async fn a_daemon_that_is_to_stop_waits_for_builds() {
     build.ends().await;
     assert!(stopping.wait().await.expect("an end").success());
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_works_under_a_lock_that_is_lost_hears_of_it() {
+    let lock = || {
+        let (here, there) = tokio::io::duplex(64);
+        (held(BufReader::new(here).lines()), there)
+    };
+    let (mut held, there) = lock();
+    assert_eq!(held.during(async { "done" }).await, Ok("done"));
+    let dropping = async {
+        sleep(Duration::from_secs(1)).await;
+        drop(there);
+    };
+    let (lost, ()) = tokio::join!(held.during(std::future::pending::<()>()), dropping);
+    assert_eq!(lost, Err("the command that held it has ended".to_owned()));
+
+    // A connection that has fallen silent is none; one on which something is said is one.
+    let (mut held, mut there) = lock();
+    let speaking = async {
+        for _ in 0..10 {
+            sleep(Duration::from_secs(20)).await;
+            tokio::io::AsyncWriteExt::write_all(&mut there, b"\n").await.expect("it is read");
+        }
+    };
+    assert_eq!(held.during(speaking).await, Ok(()));
+    let lost = held.during(std::future::pending::<()>()).await;
+    assert_eq!(lost, Err("nothing was heard of it for 90 s".to_owned()));
+}
