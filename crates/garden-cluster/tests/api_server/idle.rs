@@ -280,7 +280,6 @@ async fn a_user_who_may_only_look_builds_all_the_same_and_stops_nothing() {
     assert_eq!(replicas(&fake), 1);
 }
 
-/// A build begins between the look of whoever sweeps and what they do.
 /// As its controller does now and then.
 #[tokio::test(start_paused = true)]
 async fn a_change_of_its_status_is_no_use_of_it() {
@@ -290,6 +289,7 @@ async fn a_change_of_its_status_is_no_use_of_it() {
     assert_eq!(stop_in(&cluster, NAMESPACE).await.unwrap().len(), 1);
 }
 
+/// A build begins between the look of whoever sweeps and what they do.
 #[tokio::test(start_paused = true)]
 async fn a_build_that_begins_at_the_same_moment_wins_against_a_sweep() {
     let (fake, cluster) = site("4h");

@@ -92,7 +92,13 @@ impl<'a> DaemonCleanUp<'a> {
         let (untagged, failed) = untag(daemon.api().await?, plan.untag).await;
         prune(daemon, &self.rules).await?;
         let stored_bytes_after = stored_bytes(dialer).await?;
-        Ok(DaemonCleanUpReport { untagged, failed, kept: plan.kept, stored_bytes_after, ..Default::default() })
+        Ok(DaemonCleanUpReport {
+            untagged,
+            failed,
+            kept: plan.kept,
+            stored_bytes_after,
+            ..Default::default()
+        })
     }
 
     async fn answers(&self, seen: &Seen, ask: AskRegistry<'_>) -> BTreeMap<String, InRegistry> {

@@ -143,7 +143,8 @@ impl ClusterDaemon {
     /// Says that the lock was lost under which something was done in `pod`.
     pub(crate) fn lock_lost(&self, pod: &DaemonPod, reason: &str) -> ClusterError {
         let (namespace, name) = (self.namespace(), &pod.name);
-        let message = format!("the lock in Pod {namespace}/{name} that keeps clean-ups from builds was lost: {reason}");
+        let message =
+            format!("the lock in Pod {namespace}/{name} that keeps clean-ups from builds was lost: {reason}");
         let hint = "try again; if it happens again, see whether something ends commands in that pod, or connections of the API server";
         ClusterError::Pod(Diagnosis::other(ErrorKind::BuilderLost, message, hint).retryable())
     }
