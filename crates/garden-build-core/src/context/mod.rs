@@ -74,7 +74,7 @@ pub struct Tree {
     root: OpenDirectory,
     manifest: Manifest,
     left_out: Option<LeftOut>,
-    /// Whence digests in the manifest may be.
+    /// Where digests in the manifest may come from.
     cache: DigestCache,
 }
 

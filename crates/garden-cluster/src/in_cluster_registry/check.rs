@@ -9,9 +9,7 @@ use futures::stream::{self, StreamExt as _};
 use garden_build_core::{ErrorKind, ImageReference};
 use garden_config::ProviderConfig;
 use garden_registry::{Descriptor, Manifest, RegistryClient, RegistryError, Sent};
-use k8s_openapi::api::core::v1::{
-    Container, Pod, PodSpec, ResourceRequirements, SecurityContext, Toleration,
-};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -19,12 +17,12 @@ use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::spec::as_ordinary_user;
 use super::{InClusterRegistry, judge};
 use crate::api::{ClusterError, Watch, Watched};
 use crate::diagnosis::{Diagnosis, Remedies};
 use crate::leftovers::sweep;
 use crate::ownership::{Ownership, build_id};
-use crate::pod::confined;
 use crate::registries::ClusterDialer;
 
 /// Of a large cluster, so many nodes are asked, so many at once.
@@ -40,9 +38,6 @@ const LEASE_MINUTES: i64 = 5;
 
 const REPOSITORY: &str = "garden-build/check";
 const CONTAINER: &str = "check";
-
-/// The user that its program would have, if there was one.
-const USER: i64 = 1000;
 
 /// An image with one layer, an empty tar archive: nothing in it can run.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
@@ -190,13 +185,7 @@ fn pod(namespace: &str, node: &str, check: &str, ownership: &Ownership) -> Pod {
             limits: amounts(),
             ..ResourceRequirements::default()
         }),
-        security_context: Some(SecurityContext {
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            run_as_non_root: Some(true),
-            read_only_root_filesystem: Some(true),
-            ..confined()
-        }),
+        security_context: Some(as_ordinary_user()),
         ..Container::default()
     };
     Pod {

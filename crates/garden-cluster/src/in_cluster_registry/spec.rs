@@ -18,7 +18,7 @@ use crate::service::{CONFIGURATION, pod_template, service_deployment, service_la
 
 mod pod;
 
-pub(super) use pod::{STATE_DIRECTORY, forward};
+pub(super) use pod::{STATE_DIRECTORY, as_ordinary_user, forward};
 
 const NAME: &str = InClusterRegistry::NAME;
 const PROXY: &str = InClusterRegistry::PROXY;

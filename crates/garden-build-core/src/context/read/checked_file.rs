@@ -18,7 +18,7 @@ pub struct CheckedFile {
     rest: u64,
     digest: Option<(Sha256, Digest)>,
     root: OpenDirectory,
-    /// Whence the digest may be.
+    /// Where the digest may come from.
     cache: Option<DigestCache>,
 }
 

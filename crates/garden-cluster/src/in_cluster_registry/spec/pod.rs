@@ -152,19 +152,24 @@ fn pod(settings: &RegistrySettings, container: Container, tolerations: &[Tolerat
     }
 }
 
+/// Returns what all containers of the registry have: an ordinary user, who changes nothing of the image.
+pub(in crate::in_cluster_registry) fn as_ordinary_user() -> SecurityContext {
+    SecurityContext {
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        run_as_non_root: Some(true),
+        read_only_root_filesystem: Some(true),
+        ..confined()
+    }
+}
+
 fn container(settings: &RegistrySettings) -> Container {
     Container {
         image: Some(settings.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         // The last lines of a registry that failed are part of the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        security_context: Some(SecurityContext {
-            run_as_user: Some(USER),
-            run_as_group: Some(USER),
-            run_as_non_root: Some(true),
-            read_only_root_filesystem: Some(true),
-            ..confined()
-        }),
+        security_context: Some(as_ordinary_user()),
         ..Container::default()
     }
 }
