@@ -15,13 +15,13 @@ use crate::progress::step;
 const PACKAGES: &[&str] = &[
     "ca-certificates",
     "conntrack",
-    "containerd",
     "containernetworking-plugins",
     "docker-registry",
     "etcd-server",
     "iproute2",
     "iptables",
-    "runc",
+    "libseccomp-dev",
+    "pkg-config",
     "util-linux",
 ];
 
@@ -29,8 +29,7 @@ const PACKAGES: &[&str] = &[
 const UNPACKED: &[&str] = &["busybox-static"];
 
 /// Packages that bring a system service; the testbed runs its own copies instead.
-const SERVICES: &[(&str, &str)] =
-    &[("containerd", "containerd"), ("docker-registry", "docker-registry"), ("etcd-server", "etcd")];
+const SERVICES: &[(&str, &str)] = &[("docker-registry", "docker-registry"), ("etcd-server", "etcd")];
 
 const POLICY: &str = "#!/bin/sh\n# Made by `cargo xtask testbed`; may be removed.\nexit 101\n";
 
@@ -45,7 +44,7 @@ pub fn check_prerequisites() -> Result<()> {
         missing.push("root, to create network namespaces and mounts: run it as root: sudo -E env \"PATH=$PATH\" cargo xtask …");
     }
     if !on_path("apt-get") || !on_path("dpkg-query") {
-        missing.push("Debian or a derivative (apt-get, dpkg), where containerd, runc and etcd come from");
+        missing.push("Debian or a derivative (apt-get, dpkg), where etcd and the CNI plugins come from");
     }
     let go = format!("Go {} or later on the PATH, to build Kubernetes from its pinned modules", Go::OLDEST);
     if !Go::is_recent() {
@@ -186,7 +185,7 @@ fn is_installed(package: &str) -> bool {
 
 fn apt_get(packages: &[&str]) -> Result<()> {
     run(Command::new("apt-get")
-        // Debian's containerd excludes Docker's own: never remove what the machine has.
+        // Packages of Debian exclude those of others: never remove what the machine has.
         .args(["-q", "install", "-y", "--no-install-recommends", "--no-remove"])
         .args(["-o", "DPkg::Lock::Timeout=120", "-o", "Dpkg::Options::=--force-confold"])
         .args(packages)

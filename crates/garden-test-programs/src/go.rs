@@ -113,7 +113,7 @@ impl Go {
             .args(["-ldflags", module.linker_flags, "-tags", module.build_tags, "-o"])
             .arg(into)
             .args(module.packages)
-            .env("CGO_ENABLED", "0")
+            .env("CGO_ENABLED", if module.cgo { "1" } else { "0" })
             .env("GOFLAGS", "-mod=readonly")
             .status()
             .context("starting go")?;
@@ -127,7 +127,9 @@ impl Go {
         let mut files = BTreeMap::new();
         let source = module.source();
         read_sources(&source, &source, &mut files).with_context(|| format!("reading {}", module.name))?;
-        let flags = format!("{} {} {}", module.packages.join(" "), module.linker_flags, module.build_tags);
+        let cgo = if module.cgo { "cgo" } else { "" };
+        let flags =
+            format!("{} {} {} {cgo}", module.packages.join(" "), module.linker_flags, module.build_tags);
         Ok(key(&files, flags.trim_end(), &self.version(module)?))
     }
 

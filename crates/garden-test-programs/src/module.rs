@@ -13,12 +13,14 @@ pub struct Module {
     pub build_tags: &'static str,
     /// The value of Go's `-ldflags`.
     pub linker_flags: &'static str,
+    /// Whether a C compiler takes part, by cgo: the program then needs C libraries of this machine.
+    pub cgo: bool,
 }
 
 impl Module {
     /// A module whose own program is built, and is called as its directory.
     pub const fn own(name: &'static str) -> Self {
-        Self { name, packages: &["."], build_tags: "", linker_flags: "-s -w" }
+        Self { name, packages: &["."], build_tags: "", linker_flags: "-s -w", cgo: false }
     }
 
     /// The names of the programs that are built.
@@ -55,4 +57,5 @@ pub const DISTRIBUTION: Module = Module {
     packages: &["github.com/distribution/distribution/v3/cmd/registry"],
     build_tags: "",
     linker_flags: "-s -w",
+    cgo: false,
 };

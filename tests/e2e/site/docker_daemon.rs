@@ -91,9 +91,10 @@ impl Daemon {
 fn spawn(program: &Path, directory: &Path, arguments: &[String]) -> Child {
     let path = |name: &str| directory.join(name);
     let log = fs::OpenOptions::new().create(true).append(true).open(path("log")).unwrap();
-    // It finds containerd and the like beside itself.
-    let beside = program.parent().unwrap().display().to_string();
-    let programs = format!("{beside}:{}", std::env::var("PATH").unwrap_or_default());
+    // It finds its proxy beside itself, and containerd and runc where the testbed has them.
+    let beside = program.parent().unwrap().display();
+    let others = variable("GARDEN_TEST_CONTAINERD_PROGRAMS");
+    let programs = format!("{beside}:{others}:{}", std::env::var("PATH").unwrap_or_default());
     let has_root = arguments.iter().any(|argument| argument.starts_with("--data-root"));
     Command::new(program)
         .env("PATH", programs)

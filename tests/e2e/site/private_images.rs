@@ -1,5 +1,6 @@
 //! Images of builders that nodes get only with a password, which is in a Secret of another namespace.
 
+use std::path::Path;
 use std::process::Command;
 
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -77,9 +78,9 @@ impl Project {
 
 /// Has the node's containerd do something with its images.
 fn ctr(arguments: &[&str]) {
-    let mut command = Command::new("ctr");
+    let mut command = Command::new(Path::new(&variable("GARDEN_TEST_CONTAINERD_PROGRAMS")).join("ctr"));
     command.args(["--address", &variable("GARDEN_TEST_CONTAINERD"), "--namespace", "k8s.io", "images"]);
-    let ran = command.args(arguments).output().expect("`ctr` is on the PATH");
+    let ran = command.args(arguments).output().expect("`ctr` is there");
     // The arguments may hold a password.
     let what = arguments[0];
     assert!(ran.status.success(), "ctr images {what}: {}", String::from_utf8_lossy(&ran.stderr));

@@ -162,8 +162,9 @@ impl Sides for Docker {
         // The former ones stop first, and give their memory back.
         self.ground = None;
         let program = Path::new(self.variable("GARDEN_TEST_DOCKERD")?);
+        let programs = Path::new(self.variable("GARDEN_TEST_CONTAINERD_PROGRAMS")?);
         let base_images = self.variable("GARDEN_TEST_REGISTRY")?;
-        let start = || Daemon::start(program, base_images, &self.runtime);
+        let start = || Daemon::start(program, programs, base_images, &self.runtime);
         self.ground = Some(Ground { ours: start()?, theirs: start()?, registry: Registry::start()? });
         Ok(())
     }

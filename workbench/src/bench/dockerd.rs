@@ -26,15 +26,19 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts `program`, which takes `registry` for one without TLS, and waits until it answers.
-    pub(super) fn start(program: &Path, registry: &str, runtime: &Runtime) -> Result<Self> {
+    /// Starts `program`, which takes `registry` for one without TLS, and waits until it answers. containerd and runc are among
+    /// `programs`.
+    pub(super) fn start(program: &Path, programs: &Path, registry: &str, runtime: &Runtime) -> Result<Self> {
         let directory = directory_in_memory()?;
         let below = |name: &str| directory.path().join(name);
         let log = File::create(below("log"))?;
         let beside = program.parent().context("the daemon's program is in no directory")?.to_owned();
         let path = env::var_os("PATH").unwrap_or_default();
         let process = Command::new(program)
-            .env("PATH", env::join_paths([beside].into_iter().chain(env::split_paths(&path)))?)
+            .env(
+                "PATH",
+                env::join_paths([beside, programs.to_owned()].into_iter().chain(env::split_paths(&path)))?,
+            )
             // No step of what is built needs a network.
             .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--userland-proxy=false"])
             .arg(format!("--insecure-registry={registry}"))

@@ -70,11 +70,22 @@ pub(super) fn write_configuration(state: &State) -> Result<()> {
 const OF_ONE_PROGRAM: [&str; 5] =
     ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
 
-/// Gives the program of Kubernetes its names, which processes are then called by.
-fn name_programs(state: &State, kubernetes: &Path) -> Result<()> {
-    let directory = state.path("bin");
+/// What containerd, and Docker after it, look for by these names.
+const OF_CONTAINERS: [&str; 4] = ["containerd", "containerd-shim-runc-v2", "ctr", "runc"];
+
+/// Gives the program of Kubernetes its names, which processes are then called by, and puts what runs containers
+/// beside them. The node looks for programs here first: its machine may have others of the same names.
+fn name_programs(state: &State, programs: &Programs) -> Result<()> {
+    let directory = state.programs();
     fs::create_dir_all(&directory)?;
-    OF_ONE_PROGRAM.into_iter().try_for_each(|name| Ok(symlink(kubernetes, directory.join(name))?))
+    let kubernetes = programs.path("kubernetes")?;
+    for name in OF_ONE_PROGRAM {
+        symlink(&kubernetes, directory.join(name))?;
+    }
+    for name in OF_CONTAINERS {
+        symlink(programs.path(name)?, directory.join(name))?;
+    }
+    Ok(())
 }
 
 /// The Kubernetes node, in the order in which it starts.
@@ -82,20 +93,20 @@ pub(super) fn all(state: &State, programs: &Programs) -> Result<Vec<Component>> 
     let pki = |file: &str| shown(&state.path("pki").join(file));
     let config = |file: &str| shown(&state.path("config").join(file));
     let after_api = Starts::WhenListening(API_SERVER.into());
-    name_programs(state, &programs.path("kubernetes")?).context("naming the components of Kubernetes")?;
-    let kubernetes = |name: &str| state.path("bin").join(name);
+    name_programs(state, programs).context("naming the programs of the node")?;
+    let program = |name: &str| state.programs().join(name);
 
     Ok(vec![
         etcd(state),
         component(
             "containerd",
-            "/usr/bin/containerd".into(),
+            program("containerd"),
             Starts::AtOnce,
             &[("config", config("containerd.toml"))],
         ),
         component(
             "kube-apiserver",
-            kubernetes("kube-apiserver"),
+            program("kube-apiserver"),
             Starts::WhenListening(ETCD.into()),
             &[
                 ("advertise-address", NODE.to_string()),
@@ -122,7 +133,7 @@ pub(super) fn all(state: &State, programs: &Programs) -> Result<Vec<Component>> 
         ),
         component(
             "kube-controller-manager",
-            kubernetes("kube-controller-manager"),
+            program("kube-controller-manager"),
             after_api.clone(),
             &[
                 ("bind-address", "127.0.0.1".to_owned()),
@@ -139,7 +150,7 @@ pub(super) fn all(state: &State, programs: &Programs) -> Result<Vec<Component>> 
         ),
         component(
             "kube-scheduler",
-            kubernetes("kube-scheduler"),
+            program("kube-scheduler"),
             after_api.clone(),
             &[
                 ("bind-address", "127.0.0.1".to_owned()),
@@ -149,7 +160,7 @@ pub(super) fn all(state: &State, programs: &Programs) -> Result<Vec<Component>> 
         ),
         component(
             "kubelet",
-            kubernetes("kubelet"),
+            program("kubelet"),
             Starts::WhenListeningAndExists(API_SERVER.into(), state.containerd_socket()),
             &[
                 ("cert-dir", shown(&state.path("pki"))),
@@ -162,7 +173,7 @@ pub(super) fn all(state: &State, programs: &Programs) -> Result<Vec<Component>> 
         ),
         component(
             "kube-proxy",
-            kubernetes("kube-proxy"),
+            program("kube-proxy"),
             after_api.clone(),
             &[("config", config("kube-proxy.yaml"))],
         ),

@@ -55,10 +55,10 @@ fn daemon_files(programs: &Programs) -> Result<Vec<Entry>> {
         ("usr/local/bin/docker", programs.path("docker")?),
         ("usr/local/bin/dockerd", programs.path("dockerd")?),
         ("usr/local/bin/docker-proxy", programs.path("docker-proxy")?),
-        ("usr/local/bin/containerd", debian("containerd")),
-        ("usr/local/bin/containerd-shim-runc-v2", debian("containerd-shim-runc-v2")),
-        ("usr/local/bin/ctr", debian("ctr")),
-        ("usr/local/bin/runc", debian("runc")),
+        ("usr/local/bin/containerd", programs.path("containerd")?),
+        ("usr/local/bin/containerd-shim-runc-v2", programs.path("containerd-shim-runc-v2")?),
+        ("usr/local/bin/ctr", programs.path("ctr")?),
+        ("usr/local/bin/runc", programs.path("runc")?),
     ];
     // Alpine's busybox has these, Debian's has not.
     files.extend([("usr/bin/flock", debian("flock")), ("usr/bin/mountpoint", debian("mountpoint"))]);

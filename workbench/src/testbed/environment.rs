@@ -84,6 +84,8 @@ pub(super) fn of_testbed(state: &State) -> Result<Environment> {
     variables.insert("GARDEN_TEST_NODE".to_owned(), network::NODE_NAME.to_owned());
     let containerd = state.containerd_socket().to_string_lossy().into_owned();
     variables.insert("GARDEN_TEST_CONTAINERD".to_owned(), containerd);
+    let programs = state.programs().to_string_lossy().into_owned();
+    variables.insert("GARDEN_TEST_CONTAINERD_PROGRAMS".to_owned(), programs);
     Ok(Environment { variables, owned: true })
 }
 

@@ -197,12 +197,12 @@ fn buildkit_rootless(programs: &Programs) -> Result<Image> {
 
 /// Programs of both images, with the libraries that they and `others` need.
 fn buildkit_files(programs: &Programs, others: &[&Path]) -> Result<Vec<Entry>> {
-    let runc = Path::new("/usr/bin/runc");
-    let mut entries = libraries(&[&[runc], others].concat())?;
+    let runc = programs.path("runc")?;
+    let mut entries = libraries(&[&[runc.as_path()], others].concat())?;
     entries.extend([
         copy("usr/bin/buildkitd", &programs.path("buildkitd")?, 0o755),
         copy("usr/bin/buildctl", &programs.path("buildctl")?, 0o755),
-        copy("usr/bin/buildkit-runc", runc, 0o755),
+        copy("usr/bin/buildkit-runc", &runc, 0o755),
     ]);
     if Path::new(CA_BUNDLE).exists() {
         entries.push(copy(CA_BUNDLE.trim_start_matches('/'), Path::new(CA_BUNDLE), 0o644));

@@ -26,6 +26,7 @@ const COVERED: &[(&str, &str)] = &[
     ("/var/lib/kubelet", "var-lib-kubelet"),
     (docker::CONFIGURATION, docker::CONFIGURATION_COVER),
 ];
+const DIRECTORIES_OF_PROGRAMS: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
 
 /// The running node, as seen by the `up` that started it.
@@ -214,7 +215,7 @@ impl Running {
             .args(&self.component.arguments)
             // A proxy or a KUBECONFIG of the caller must not leak into the cluster.
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", format!("{}:{DIRECTORIES_OF_PROGRAMS}", state.programs().display()))
             .env("HOME", "/root")
             // Memory costs little here, and processors are what tests wait for: Go collects garbage a third as often.
             .env("GOGC", "300")

@@ -189,7 +189,7 @@ pub(super) fn push_base_images(state: &State) -> Result<()> {
 }
 
 fn ctr(state: &State, subcommand: &[&str]) -> Command {
-    let mut command = Command::new("ctr");
+    let mut command = Command::new(state.programs().join("ctr"));
     command.arg("--address").arg(state.containerd_socket());
     command.args(["--namespace", "k8s.io", "images"]).args(subcommand);
     command

@@ -45,6 +45,11 @@ impl State {
         self.path("logs")
     }
 
+    /// Where the node looks for programs first.
+    pub(super) fn programs(&self) -> PathBuf {
+        self.path("bin")
+    }
+
     pub(super) fn containerd_socket(&self) -> PathBuf {
         self.path("containerd.sock")
     }
