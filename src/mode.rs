@@ -60,9 +60,9 @@ impl Mode {
 /// Checks that `backend` can do what `request` asks for.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`], naming the first field that it cannot honour, and what can.
+/// [`ErrorKind::Unsupported`], naming the first field that it cannot honour, and what can; or what the backend says.
 pub(crate) fn check(backend: &dyn Backend, request: &BuildRequest) -> Result<()> {
-    let Some(missing) = backend.capabilities().missing_for(request) else { return Ok(()) };
+    let Some(missing) = backend.capabilities().missing_for(request) else { return backend.accept(request) };
     let hint = match missing {
         MissingCapability::MultiplePlatforms => "request one build per platform",
         _ => {

@@ -18,6 +18,16 @@ pub trait Backend: Debug + Send + Sync {
     /// Returns what this backend can do. Checked before anything else happens.
     fn capabilities(&self) -> Capabilities;
 
+    /// Judges `request` alone, before anything is read or asked: what [`capabilities`](Self::capabilities) say need not be said
+    /// again. The default accepts all.
+    ///
+    /// # Errors
+    /// If this backend, as it is configured, must not do what is asked for.
+    fn accept(&self, request: &BuildRequest) -> Result<()> {
+        let _ = request;
+        Ok(())
+    }
+
     /// Returns the flags, of the configuration and of `request`, that can change the image. They are
     /// part of its [`Version`](crate::Version), in this order. Each says whether the backend may read more of the context
     /// because of it than the Dockerfile says; if none does, the context is what the Dockerfile reads.

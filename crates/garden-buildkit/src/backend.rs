@@ -188,6 +188,25 @@ impl Backend for BuildkitBackend {
         capabilities
     }
 
+    fn accept(&self, request: &BuildRequest) -> Result<()> {
+        let (field, what) = if !request.secrets.is_empty() {
+            ("secrets", "read them")
+        } else if !request.ssh_agents.is_empty() {
+            ("sshAgents", "use them")
+        } else {
+            return Ok(());
+        };
+        if !self.settings.shows_secrets_to_others {
+            return Ok(());
+        }
+        let message = format!(
+            "`{field}`: on a rootless BuildKit daemon, RUN steps of other builds could {what} while this build runs"
+        );
+        let hint = "set `clusterBuildkit.hostUsers: false` in place of `rootless: true` if nodes support user namespaces for pods, leave out \
+                    `rootless`, or set `clusterBuildkit.buildsTrustEachOther: true` if whoever builds in this namespace may do so";
+        Err(Error::new(ErrorKind::Unsupported, message).with_hint(hint))
+    }
+
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {
         request::image_flags(request)
     }

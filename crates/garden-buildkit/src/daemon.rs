@@ -4,9 +4,9 @@
 //! Nothing here ends a daemon that has builds: Kubernetes tells an outdated one to stop, and it
 //! finishes what it has begun. One that nobody uses is scaled to zero by whoever looks.
 
-use garden_build_core::EventSink;
+use garden_build_core::{ErrorKind, EventSink};
 use garden_cluster::{
-    Cluster, ClusterError, DaemonPod, DeploymentWords, ManagedDeployment, PodPullSecrets,
+    Cluster, ClusterError, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment, PodPullSecrets,
     RegistryCredentials, Remedies, Sight, VolumeWords, configuration, is_refused, pod_of, used_at,
 };
 use k8s_openapi::api::apps::v1::Deployment;
@@ -22,7 +22,8 @@ mod standing;
 
 use standing::{Standing, standing};
 
-const ENDED: &str = "see what the daemon said last; a rootless one needs nodes that allow user namespaces";
+const ENDED: &str = "see what the daemon said last; `rootless` needs nodes that allow user namespaces, and `hostUsers: false` nodes whose \
+                     container runtime gives them to pods (containerd 2 with runc 1.2, CRI-O 1.25; Linux 6.3)";
 
 /// Which Deployment the daemon is, and what is said of it.
 const WORDS: DeploymentWords = DeploymentWords {
@@ -224,6 +225,12 @@ async fn try_again(cluster: &Cluster, namespace: &str) -> Result<(), ClusterErro
     cluster.merge::<Deployment>(namespace, NAME, &patch).await.map(drop)
 }
 
+/// Whether root in the daemon's pod is nobody on the node. An API server that has this switched off makes it root there, and says
+/// nothing of it: `dropDisabledFields` in Kubernetes 1.34, `pkg/api/pod/util.go`.
+fn has_user_namespace(deployment: &Deployment) -> bool {
+    pod_of(deployment).is_some_and(|pod| pod.host_users == Some(false))
+}
+
 /// Whether the API server does not know a field of an object that it is to apply.
 /// Sources of the words: Kubernetes 1.34, `apimachinery/pkg/util/managedfields/internal/structuredmerge.go` (older ones do not name
 /// the object), and structured-merge-diff 6, `typed/validate.go`; if there are several, each has a line.
@@ -237,12 +244,22 @@ async fn apply(
     live: Option<&Deployment>,
     wanted: &Deployment,
 ) -> Result<Deployment, ClusterError> {
+    let namespace = wanted.metadata.namespace.as_deref().unwrap_or_default();
     if let Some(strategy) = live.and_then(|live| standing::strategy_to_replace(live, wanted)) {
         // An apply takes back only what it has set itself; the server's validation allows no rest of
         // another strategy's parameters.
-        let namespace = wanted.metadata.namespace.as_deref().unwrap_or_default();
         let patch = json!({ "spec": { "strategy": { "type": strategy, "rollingUpdate": null } } });
         cluster.merge::<Deployment>(namespace, NAME, &patch).await?;
+    }
+    if has_user_namespace(wanted) && !has_user_namespace(&cluster.rehearse(wanted).await?) {
+        return Err(ClusterError::Pod(Diagnosis::other(
+            ErrorKind::BuilderStart,
+            format!(
+                "the cluster would give the pod of Deployment {namespace}/{NAME} no user namespace of its own: its API server ignores the field `hostUsers`"
+            ),
+            "turn on the feature gate UserNamespacesSupport (Kubernetes 1.33 and later have it on), or leave out \
+             `clusterBuildkit.hostUsers`: the daemon is then root on its node",
+        )));
     }
     match cluster.apply(wanted).await {
         Err(ClusterError::Refused { status, .. }) if has_unknown_field(&status.message) => {

@@ -17,6 +17,8 @@ pub struct Settings {
     pub(crate) daemon: spec::Settings,
     pub(crate) cache: Vec<CacheLayer>,
     pub(crate) compression_level: u8,
+    /// Whether a RUN step can read what other running builds have been given.
+    pub(crate) shows_secrets_to_others: bool,
     pub(crate) registry: DeploymentRegistry,
     pub(crate) route: Option<Route>,
 }
@@ -42,6 +44,7 @@ impl Settings {
             options: DaemonOptions {
                 image: options.image().to_owned(),
                 rootless: options.rootless,
+                user_namespace: !options.host_users,
                 node_selector: options.node_selector.clone(),
                 tolerations: options.tolerations.clone(),
                 annotations: options.annotations.clone(),
@@ -61,6 +64,7 @@ impl Settings {
             daemon,
             cache: options.cache.clone(),
             compression_level: options.compression_level,
+            shows_secrets_to_others: options.rootless && !options.builds_trust_each_other,
             registry: target.reached.clone(),
             route: None,
         })

@@ -84,6 +84,8 @@ pub struct DaemonOptions {
     pub image: String,
     /// Whether the daemon runs as an ordinary user.
     pub rootless: bool,
+    /// Whether its pod has a user namespace of its own, where root is nobody on the node.
+    pub user_namespace: bool,
     /// Labels that a node must have to run the daemon.
     pub node_selector: BTreeMap<String, String>,
     /// Taints that the daemon tolerates besides `garden-build=true:NoSchedule`.

@@ -3,3 +3,4 @@
 mod executor_logins;
 mod forged_endings;
 mod poisoned_contexts;
+mod shared_daemon;

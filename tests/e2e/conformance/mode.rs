@@ -6,6 +6,7 @@ use garden_build::docker::DockerDaemon;
 use kube::Client;
 use tokio::sync::OnceCell;
 
+use super::Seen;
 use crate::site::buildkit_daemon::Daemon;
 use crate::site::{Project, WITHIN_SECONDS, assert_not_running, everything_in_namespace, variable};
 
@@ -78,6 +79,8 @@ impl Mode {
                 options.registries = insecure(&plain);
                 if self == Self::ClusterBuildkitRootless {
                     options.rootless = true;
+                    // Secrets need it: `attacks::shared_daemon`.
+                    options.builds_trust_each_other = true;
                     options.image = Some(variable("GARDEN_TEST_BUILDKIT_ROOTLESS_IMAGE"));
                 }
             }
@@ -122,6 +125,16 @@ impl Mode {
             | Self::ClusterDockerBuildkit
             | Self::LocalDocker => true,
             Self::Kaniko | Self::ClusterDocker | Self::LocalDockerClassic => false,
+        }
+    }
+
+    /// What is to be said of secrets and SSH agents that steps have been given.
+    pub(super) fn seen_with_secrets(self) -> Seen {
+        match self {
+            Self::ClusterBuildkitRootless => {
+                Seen::Differs("with `buildsTrustEachOther`: other builds' steps can read and use them")
+            }
+            _ => Seen::Works,
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) enum Effect {
     Delay(Duration),
     Hold(Gate),
     Meddle(Arc<dyn Fn(&FakeCluster) + Send + Sync>),
+    Forget(&'static str),
 }
 
 impl fmt::Debug for Fault {
@@ -40,6 +41,7 @@ impl fmt::Debug for Fault {
             Effect::Delay(delay) => format!("late by {delay:?}"),
             Effect::Hold(_) => "held".to_owned(),
             Effect::Meddle(_) => "meddled with".to_owned(),
+            Effect::Forget(field) => format!("without {field}"),
         };
         let Self { verb, resource, name, spared, left, .. } = self;
         write!(f, "{verb} {resource} {name:?} (after {spared}, {left:?} times): {effect}")
@@ -90,6 +92,12 @@ impl Fault {
         meddle: impl Fn(&FakeCluster) + Send + Sync + 'static,
     ) -> Self {
         Self::new(verb, resource, Effect::Meddle(Arc::new(meddle)))
+    }
+
+    /// It is carried out without a field, which is a JSON pointer such as `/spec/hostUsers`: as by an API server whose
+    /// feature gate for that field is off. Nothing is said of it.
+    pub fn forget(verb: &'static str, resource: &'static str, field: &'static str) -> Self {
+        Self::new(verb, resource, Effect::Forget(field))
     }
 
     /// Only requests about the object of this name.

@@ -101,6 +101,18 @@ impl Request {
         format!("{} {resource}{object}", self.verb())
     }
 
+    /// Returns it without the field of its body that this JSON pointer leads to.
+    pub(crate) fn without(mut self, field: &str) -> Self {
+        let Ok(mut body) = self.json() else { return self };
+        if let Some((parent, name)) = field.rsplit_once('/')
+            && let Some(Value::Object(parent)) = body.pointer_mut(parent)
+        {
+            parent.remove(name);
+            self.body = body.to_string().into();
+        }
+        self
+    }
+
     pub(crate) fn is_true(&self, parameter: &str) -> bool {
         matches!(self.parameter(parameter), Some("true" | "1"))
     }

@@ -52,12 +52,16 @@ async fn one(cluster: FakeCluster, mut request: http::Request<Incoming>) -> io::
     };
     let request = Request::new(&parts, body.to_bytes());
     let effect = cluster.record(&request);
+    let request = match effect {
+        Some(Effect::Forget(field)) => request.without(field),
+        _ => request,
+    };
     let carry_out = {
         let cluster = cluster.clone();
         async move { answer(&cluster, &request, upgrade) }
     };
     match effect {
-        None => Ok(carry_out.await),
+        None | Some(Effect::Forget(_)) => Ok(carry_out.await),
         Some(Effect::Refuse(refusal)) => Ok(refused(&cluster, &refusal)),
         Some(Effect::Cut) => Err(io::ErrorKind::ConnectionReset.into()),
         Some(Effect::Silent) => std::future::pending().await,
@@ -113,8 +117,8 @@ fn of_target(
     target: &Target,
     upgrade: OnUpgrade,
 ) -> Result<Answer, Refusal> {
-    if request.is_dry_run() {
-        return Err(Refusal::bad_request("the fake cluster knows no dry run"));
+    if request.is_dry_run() && !(request.method == "PUT" || request.method == "PATCH") {
+        return Err(Refusal::bad_request("the fake cluster knows a dry run of changes only"));
     }
     let namespace = target.namespace.as_deref().unwrap_or_default();
     match (target.kind.plural, target.subresource.as_deref(), target.name.as_deref()) {
@@ -156,6 +160,12 @@ fn of_target(
         }
         ("PUT" | "PATCH", Some(key)) => {
             let change = change_of(request)?;
+            if request.is_dry_run() {
+                let write =
+                    |now| Write { kind: target.kind, subresource: target.subresource.as_deref(), now };
+                let changed = cluster.try_on_store(|store, now| store.change(write(now), &key, change))?;
+                return Ok(of_json(StatusCode::OK, &view(&changed)));
+            }
             let (is_new, changed) = cluster.change_store(|store, now| {
                 let is_new = store.get(&key).is_none();
                 let write = Write { kind: target.kind, subresource: target.subresource.as_deref(), now };

@@ -70,6 +70,7 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         service_account_name: builder_service_account_name(&options.service_account_annotations),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
+        host_users: options.user_namespace.then_some(false),
         node_selector: Some(options.node_selector.clone()),
         tolerations: Some(
             tolerations(&options.tolerations).into_iter().chain(lost_node_tolerations()).collect(),
@@ -157,8 +158,9 @@ fn startup_probe(rootless: bool) -> Probe {
     }
 }
 
+/// In a user namespace of its own, a privileged container has no privileges but over what is its own.
 /// Rootless needs to make namespaces and mounts, which the default profiles forbid.
-/// Source: BuildKit, `examples/kubernetes/deployment+service.rootless.yaml`.
+/// Sources: BuildKit, `examples/kubernetes/deployment+service.userns.yaml` and `….rootless.yaml`.
 fn security_context(rootless: bool) -> SecurityContext {
     if !rootless {
         return SecurityContext { privileged: Some(true), ..SecurityContext::default() };

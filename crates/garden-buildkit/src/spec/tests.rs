@@ -1,3 +1,6 @@
+use garden_cluster::pod_of;
+use k8s_openapi::api::core::v1::PodSpec;
+
 use super::*;
 
 pub(crate) fn settings() -> Settings {
@@ -111,6 +114,20 @@ fn the_daemon_gets_no_client_s_certificate() {
 }
 
 #[test]
+fn root_in_a_user_namespace_of_its_own_is_nobody_on_the_node() {
+    let mut settings = settings();
+    let plain = deployment(&settings);
+    settings.options.user_namespace = true;
+    let pod = |deployment: &Deployment| pod_of(deployment).expect("a pod").clone();
+    let own = deployment(&settings);
+    assert_eq!(pod(&own).host_users, Some(false));
+    assert_eq!(PodSpec { host_users: None, ..pod(&own) }, pod(&plain), "all else is the same");
+    // Each step has a process table of its own, as with a privileged daemon.
+    let arguments = pod(&own).containers.remove(0).args.expect("arguments");
+    assert!(arguments.iter().all(|argument| !argument.contains("sandbox")), "{arguments:?}");
+}
+
+#[test]
 fn every_option_is_in_the_rootless_deployment() {
     insta::assert_yaml_snapshot!(deployment(&rootless_with_every_option()));
 }
@@ -133,9 +150,10 @@ fn the_pod_mounts_the_very_configuration_that_is_created() {
 
 #[test]
 fn whatever_changes_the_pod_changes_the_configuration() {
-    let changes: [fn(&mut Settings); 11] = [
+    let changes: [fn(&mut Settings); 12] = [
         |settings| settings.options.image = "example/buildkit:2".to_owned(),
         |settings| settings.options.rootless = true,
+        |settings| settings.options.user_namespace = true,
         |settings| settings.options.storage = Some(Storage { size: 1024, storage_class: None }),
         |settings| settings.resources.limits.cpu = 1000,
         |settings| settings.options.listen = true,

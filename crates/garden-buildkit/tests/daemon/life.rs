@@ -141,6 +141,26 @@ async fn a_build_that_a_sweep_gets_ahead_of_by_a_hair_gets_a_daemon_that_stays()
     assert_eq!(deployment(&fake)["spec"]["replicas"], 1);
 }
 
+/// It would be root on the node then.
+#[tokio::test(start_paused = true)]
+async fn a_daemon_is_not_created_if_the_cluster_would_leave_out_its_user_namespace() {
+    let (fake, cluster) = cluster();
+    let mut wanted = settings();
+    wanted.options.user_namespace = true;
+    let (events, _stream) = event_channel();
+    let field = "/spec/template/spec/hostUsers";
+    fake.fault(Fault::forget("patch", "deployments", field).always());
+    let error = daemon::ensure(&cluster, &wanted, &no_credentials(&cluster), &events).await.unwrap_err();
+    let error = garden_build_core::Error::from(error);
+    assert!(error.message().contains("`hostUsers`"), "{error}");
+    assert!(error.hint().unwrap().contains("UserNamespacesSupport"), "{error:?}");
+    assert_eq!((fake.names("deployments").len(), fake.created("pods").len()), (0, 0));
+
+    let (fake, cluster) = self::cluster();
+    ensured(&cluster, &wanted).await;
+    assert_eq!(deployment(&fake)["spec"]["template"]["spec"]["hostUsers"], false);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_daemon_that_is_used_often_is_written_to_seldom() {
     let (fake, cluster) = cluster();

@@ -114,8 +114,26 @@ impl Cluster {
     /// # Errors
     /// If the API server refuses or cannot be reached.
     pub async fn apply<K: Namespaced>(&self, object: &K) -> Result<K, ClusterError> {
-        let namespace = object.namespace().unwrap_or_default();
-        let (name, parameters) = (object.name_any(), PatchParams::apply(MANAGER).force());
+        self.apply_with(object, PatchParams::apply(MANAGER).force()).await
+    }
+
+    /// Returns what the server would make of `object` by [`apply`](Self::apply), and changes nothing.
+    ///
+    /// A server leaves out, without a word, fields that it has switched off: see "feature gates" in Kubernetes' documentation.
+    /// What a pod must not be without is looked for in this answer before the pod is created.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached.
+    pub async fn rehearse<K: Namespaced>(&self, object: &K) -> Result<K, ClusterError> {
+        self.apply_with(object, PatchParams::apply(MANAGER).force().dry_run()).await
+    }
+
+    async fn apply_with<K: Namespaced>(
+        &self,
+        object: &K,
+        parameters: PatchParams,
+    ) -> Result<K, ClusterError> {
+        let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
         let api = self.api::<K>(&namespace);
         let action = format!("create {}", name_of(object));
         let sent =

@@ -100,7 +100,9 @@ pub(crate) fn diagnose(pod: &Pod, container: &str, remedies: &Remedies, events: 
     if let Some(trouble) = of_init.or_else(|| own().find_map(|status| own_trouble(pod, status, remedies))) {
         return PodState::Stuck(trouble);
     }
-    if let Some(trouble) = scheduling_trouble(pod, remedies, events).or_else(|| mount_trouble(pod, events)) {
+    if let Some(trouble) =
+        scheduling_trouble(pod, remedies, events).or_else(|| mount_trouble(pod, remedies, events))
+    {
         return PodState::Stuck(trouble);
     }
     let scheduled = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
@@ -236,7 +238,7 @@ fn scheduling_trouble(pod: &Pod, remedies: &Remedies, events: &[Event]) -> Optio
 }
 
 /// Events stay when what they tell of has passed, so only one with nothing better after it counts.
-fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
+fn mount_trouble(pod: &Pod, remedies: &Remedies, events: &[Event]) -> Option<Trouble> {
     let latest = |reasons: &[&str]| {
         events.iter().filter(|event| tells_of(event, reasons)).max_by_key(|event| last_seen(event))
     };
@@ -251,14 +253,20 @@ fn mount_trouble(pod: &Pod, events: &[Event]) -> Option<Trouble> {
     }
     let reason = event.reason.as_deref().unwrap_or_default();
     let message = event.message.as_deref().unwrap_or_default();
-    Some(Trouble {
-        diagnosis: Diagnosis::other(
-            ErrorKind::BuilderStart,
-            format!("{} could not be started ({reason}): {message}", pod_name(pod)),
-            "this is the node's or its network's own trouble; ask the cluster's operator",
-        ),
-        grace: MOUNT_GRACE,
-    })
+    let text = format!("{} could not be started ({reason}): {message}", pod_name(pod));
+    if lacks_user_namespaces(message) {
+        let diagnosis = Diagnosis::of(Cause::Start, ErrorKind::BuilderStart, text, remedies);
+        return Some(Trouble { diagnosis, grace: Duration::ZERO });
+    }
+    let hint = "this is the node's or its network's own trouble; ask the cluster's operator";
+    let diagnosis = Diagnosis::other(ErrorKind::BuilderStart, text, hint);
+    Some(Trouble { diagnosis, grace: MOUNT_GRACE })
+}
+
+/// Whether the node cannot give a pod a user namespace of its own, and never will.
+/// Source of the words: Kubernetes 1.34, `pkg/kubelet/userns/userns_manager.go`.
+fn lacks_user_namespaces(message: &str) -> bool {
+    message.contains("does not support user namespaces")
 }
 
 /// Returns the message of the latest event with this reason.

@@ -28,8 +28,18 @@ pub struct ClusterBuildkitOptions {
     /// The caches in registries. They are asked in this order, and the first that has anything for a
     /// build serves it. None switches them off. Default: [`CacheLayer::default`] alone.
     pub cache: Vec<CacheLayer>,
-    /// Whether the daemon runs without privileges, which not every cluster supports. Default: no.
+    /// Whether the daemon runs as an ordinary user of its node, which not every cluster supports. RUN steps of all its builds then
+    /// share the process table of its pod, so secrets are refused unless `builds_trust_each_other` is set. Default: no.
     pub rootless: bool,
+    /// Whether root in the daemon's pod is root on its node. `false` gives the pod a user namespace of its own, as the field
+    /// `hostUsers` of Kubernetes' pods does: then the daemon, and who breaks out of a build step, is nobody on the node, while builds
+    /// are as separate from each other as with a privileged daemon. It takes Kubernetes 1.33 or later, and nodes that support it: Linux 6.3,
+    /// containerd 2 with runc 1.2, or CRI-O 1.25. Not together with `rootless`. An extension: Garden has no such field. Default: yes.
+    pub host_users: bool,
+    /// Whether all who build on a rootless daemon may read each other's secrets. It has an effect with `rootless` only, where a step can
+    /// read the secrets of other running builds, and use their SSH agents. An extension: Garden has no such field. Default: no, so
+    /// that builds with secrets or SSH agents are refused there.
+    pub builds_trust_each_other: bool,
     /// The daemon's image: `BuildKit` 0.17 or later, and one that fits `rootless` if it is set. An extension: Garden has no such
     /// field. Default: none, so that [`ClusterBuildkitOptions::image`] chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +109,8 @@ impl ClusterBuildkitOptions {
         let Some(fields) = Fields::open(node, "`clusterBuildkit`", problems) else { return Self::default() };
         let mut options = Self {
             rootless: fields.flag("rootless").unwrap_or(false),
+            host_users: fields.flag("hostUsers").unwrap_or(true),
+            builds_trust_each_other: fields.flag("buildsTrustEachOther").unwrap_or(false),
             listen: fields.flag("listen").unwrap_or(false),
             compression_level: fields
                 .integer("compressionLevel", 0..=i64::from(Self::MAX_COMPRESSION_LEVEL))
@@ -144,6 +156,10 @@ impl ClusterBuildkitOptions {
         let image = image_issue(self.image(), Self::DEFAULT_IMAGE);
         let mirrors = self.registry_mirrors.iter().flat_map(|(registry, mirror)| [registry, mirror]);
         let mirrors = mirrors.filter_map(|name| mirror_issue(name));
+        let users = (self.rootless && !self.host_users).then(|| {
+            let remedy = "leave out `rootless`: a daemon without `hostUsers` is nobody on its node, and keeps builds apart";
+            Issue::new("hostUsers", "`hostUsers: false` and `rootless: true` exclude each other", remedy)
+        });
         let level = (self.compression_level > Self::MAX_COMPRESSION_LEVEL).then(|| {
             let message = format!("`compressionLevel` is {}", self.compression_level);
             Issue::new("compressionLevel", message, "take a level from 0 to 9")
@@ -152,6 +168,7 @@ impl ClusterBuildkitOptions {
             .into_iter()
             .chain(base_registries::repeated(&self.registries))
             .chain(mirrors)
+            .chain(users)
             .chain(level)
             .collect()
     }
@@ -162,6 +179,8 @@ impl Default for ClusterBuildkitOptions {
         Self {
             cache: vec![CacheLayer::default()],
             rootless: false,
+            host_users: true,
+            builds_trust_each_other: false,
             image: None,
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),

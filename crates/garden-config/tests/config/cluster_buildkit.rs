@@ -54,6 +54,20 @@ fn every_option() {
 }
 
 #[test]
+fn users_of_the_node() {
+    let options = buildkit("hostUsers: false\nbuildsTrustEachOther: true");
+    assert!(!options.host_users && options.builds_trust_each_other);
+    let defaults = ClusterBuildkitOptions::default();
+    assert!(defaults.host_users && !defaults.builds_trust_each_other);
+    assert!(buildkit("rootless: true\nbuildsTrustEachOther: true").rootless);
+    refused_field(
+        "rootless: true, hostUsers: false",
+        "5:50: `hostUsers: false` and `rootless: true` exclude each other | leave out `rootless`: a daemon without `hostUsers` is \
+         nobody on its node, and keeps builds apart",
+    );
+}
+
+#[test]
 fn image() {
     assert_eq!(buildkit("rootless: false").image(), "docker.io/moby/buildkit:v0.26.3");
     assert_eq!(buildkit("rootless: true").image(), "docker.io/moby/buildkit:v0.26.3-rootless");

@@ -28,6 +28,13 @@ impl FakeCluster {
         })
     }
 
+    /// Does so with a copy, and leaves the store as it is.
+    pub(crate) fn try_on_store<T>(&self, change: impl FnOnce(&mut Store, Timestamp) -> T) -> T {
+        let mut state = self.state();
+        let now = state.clock.now();
+        change(&mut state.store.clone(), now)
+    }
+
     /// Rings only if the store has a new version then.
     pub(crate) fn change_store_if<T>(&self, change: impl FnOnce(&mut Store, Timestamp) -> T) -> T {
         let mut state = self.state();

@@ -51,7 +51,7 @@ pub(crate) struct Happened {
     pub(crate) is_deleted: bool,
 }
 
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Store {
     objects: BTreeMap<Key, Stored>,
     /// The latest resource version.

@@ -258,6 +258,17 @@ fn a_volume_that_does_not_mount_is_named() {
 }
 
 #[test]
+fn a_node_without_user_namespaces_is_not_waited_for() {
+    for runtime in ["runtime", r#"RuntimeClass handler "kata""#] {
+        let message =
+            format!("can't set `spec.hostUsers: false`, {runtime} does not support user namespaces");
+        let trouble = stuck(json!({}), &[event("FailedCreatePodSandBox", &message)]);
+        assert_eq!((trouble.grace, trouble.diagnosis.cause), (Duration::ZERO, Cause::Start));
+        assert_eq!(trouble.diagnosis.hint.as_deref(), Some(REMEDIES.start));
+    }
+}
+
+#[test]
 fn running_and_exited_are_told_apart_with_the_termination_message() {
     let running = container(json!({ "running": {} }));
     assert_eq!(diagnose(&pod(running), "kaniko", &REMEDIES, &[]), PodState::Running);
