@@ -11,6 +11,7 @@ mod dockerfile;
 mod extras;
 mod failures;
 mod image;
+mod interrupted;
 mod mode;
 mod newer;
 mod rebuilds;
@@ -84,6 +85,8 @@ cases! {
     control::events: "steps and output as events",
     control::cancel: "cancelling leaves nothing, the next build works",
     control::timeout: "a time limit is kept",
+    interrupted::killed_or_cut: "killed or cut off at any time: no image lacks anything, the next build works",
+    interrupted::two_clients: "two clients may build the same at once",
 }
 
 mod kaniko {
@@ -116,6 +119,9 @@ mod local_docker_classic {
 
 /// Runs a case in a project of its own, and records what it saw.
 async fn run(mode: Mode, name: &str, test: impl AsyncFnOnce(&mut Case<'_>) -> Seen) {
+    if interrupted::is_victim(mode).await {
+        return;
+    }
     record::forget(mode, name);
     in_project(&format!("cf-{}", name.replace('_', "-")), async |project| {
         mode.set_up(project).await;

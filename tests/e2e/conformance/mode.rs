@@ -66,6 +66,16 @@ impl Mode {
         }
     }
 
+    /// Has [`set_up`](Self::set_up) rely on what another process has installed.
+    pub(super) fn is_installed(self) {
+        let _already = DOCKER.set(());
+    }
+
+    /// Whether a build goes by the cluster at all.
+    pub(super) fn builds_in_the_cluster(self) -> bool {
+        !matches!(self, Self::LocalDocker | Self::LocalDockerClassic)
+    }
+
     /// Makes `project` one that builds in this mode and pulls base images from both registries with plain HTTP.
     pub(super) async fn set_up(self, project: &mut Project) {
         let plain = ["GARDEN_TEST_REGISTRY", "GARDEN_TEST_REGISTRY_BASIC"].map(variable);

@@ -10,7 +10,7 @@ use super::failures::{assert_idle, service_pod};
 use crate::site::{Project, in_project, noise, proxy};
 
 /// How often in the usual run; `GARDEN_TEST_KILLS=200` takes half an hour.
-const KILLS: usize = 12;
+const KILLS: usize = 4;
 
 #[derive(Clone, Copy, Debug)]
 enum Victim {
