@@ -60,3 +60,16 @@ async fn the_variables_of_the_platform_reach_steps_and_what_the_executor_passes_
     })
     .await;
 }
+
+/// This is why executors' pods do not have `allowPrivilegeEscalation: false`, which would take it from them.
+#[tokio::test]
+async fn a_step_of_an_ordinary_user_gains_what_a_file_gives_as_with_other_builders() {
+    in_project("setuid", async |project| {
+        project.dockerfile(
+            "RUN echo 'root::0:0::/:/bin/sh' > /etc/passwd && mkdir /own && cp /bin/busybox /own/su && chmod 4755 /own/su\n\
+             USER 1000\nRUN test \"$(id -u)\" = 1000 && test \"$(/own/su -c 'id -u')\" = 0\n",
+        );
+        project.builder().build(project.request()).await.unwrap();
+    })
+    .await;
+}
