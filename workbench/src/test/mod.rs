@@ -5,6 +5,7 @@ mod dependencies;
 mod end_to_end;
 mod features;
 mod lints;
+mod pages;
 mod phases;
 mod run;
 mod scripts;
@@ -47,6 +48,7 @@ fn before_the_cluster(phases: &mut Phases) -> Result<()> {
     phases.run("documentation", lints::documentation)?;
     phases.run("dependencies", dependencies::check)?;
     phases.run("JSON Schema", schema::check)?;
+    phases.run("tests that pages name", pages::check)?;
     phases.run("scripts and Go programs", scripts::check)
 }
 
