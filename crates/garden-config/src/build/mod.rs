@@ -18,7 +18,7 @@ use crate::build::documents::{BuildDocument, BuildGeneration};
 use crate::document::decode::{Fields, report_duplicate_keys};
 use crate::document::issue::Issue;
 use crate::document::problems::Problems;
-use crate::keys::resolve;
+use crate::keys::{question_marks, resolve};
 use crate::{ConfigError, Environment, Notice};
 
 /// How a container image is built: a module of `type: container`, or a Build action of that type.
@@ -167,6 +167,9 @@ impl BuildConfig {
             }
         };
         let keys = environment.keys(document.name(), own.as_ref());
+        if let Some(own) = &own {
+            question_marks::notice(own, "variables", &keys, problems);
+        }
         let node = resolve::fields(&document.node, &set_aside, &keys, problems);
         let fields = Fields::open(&node, what, problems)?;
         fields.set_aside(&set_aside);

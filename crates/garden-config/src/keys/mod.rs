@@ -3,6 +3,7 @@
 pub(crate) mod git;
 mod layer;
 pub(crate) mod locals;
+pub(crate) mod question_marks;
 pub(crate) mod resolve;
 pub(crate) mod variables;
 
@@ -13,12 +14,15 @@ use serde_json::{Map, Value};
 use crate::document::suggest;
 use crate::keys::locals::Git;
 use crate::keys::variables::Variables;
+use crate::project::Generation;
 use crate::template::{Fault, LookedUp, Scope};
 use crate::{GitState, Locals};
 
 /// The keys that one text may use. Those that are not known yet are `None`.
 #[derive(Debug)]
 pub(crate) struct Keys<'a> {
+    /// How templates are read.
+    pub(crate) generation: Generation,
     pub(crate) locals: &'a Locals,
     /// The project's name and its directory.
     pub(crate) project: (&'a str, &'a Path),
@@ -64,29 +68,53 @@ pub(crate) struct View<'a> {
     pub(crate) itself: Option<&'a [String]>,
 }
 
-/// Keys that Garden knows and that cannot be known here, with the reason and the remedy.
-const ELSEWHERE: [(&[&str], &str, &str); 5] = [
-    (
-        &["actions", "modules", "services", "tasks", "runtime", "providers"],
-        "tells of something that is known only while Garden deploys",
-        "write the value itself, or hand it over in an environment variable: `${local.env.NAME}`",
-    ),
-    (
-        &["secrets"],
-        "comes from Garden's cloud service, which is not asked here",
-        "hand the secret over in an environment variable: `${local.env.NAME}`",
-    ),
-    (
-        &["datetime"],
-        "changes all the time, so every build would be another one",
-        "hand the time over in an environment variable: `${local.env.NAME}`",
-    ),
-    (&["command"], "tells of Garden's command line, which is not used here", "write the value itself"),
-    (
-        &["inputs", "parent", "template", "item"],
-        "belongs to a template of modules or actions, which are not expanded here",
-        "write the value itself",
-    ),
+/// Keys that Garden knows and that stand for nothing here.
+struct Elsewhere {
+    names: &'static [&'static str],
+    reason: &'static str,
+    hint: &'static str,
+    /// Whether a template can make up for them, with `||`: they stand for nothing with Garden either while nobody is logged in
+    /// or nothing is deployed. A default in place of a value that Garden would have makes another image, in silence.
+    can_be_missing: bool,
+}
+
+const ELSEWHERE: [Elsewhere; 6] = [
+    Elsewhere {
+        names: &["actions", "modules"],
+        reason: "tells of other modules and actions, whose versions and outputs Garden works out and which are not known here",
+        hint: "write the value itself, or hand it over in an environment variable: `${local.env.NAME}`",
+        can_be_missing: false,
+    },
+    Elsewhere {
+        names: &["services", "tasks", "runtime"],
+        reason: "tells of something that is known only while Garden deploys",
+        hint: "write the value itself, or hand it over in an environment variable: `${local.env.NAME}`",
+        can_be_missing: false,
+    },
+    Elsewhere {
+        names: &["providers"],
+        reason: "tells of providers that Garden has set up, which is not done here",
+        hint: "write the value itself, hand it over in an environment variable: `${local.env.NAME}`, or give a default: `${… || \"…\"}`",
+        can_be_missing: true,
+    },
+    Elsewhere {
+        names: &["secrets"],
+        reason: "comes from Garden's cloud service, which is not asked here",
+        hint: "hand the secret over in an environment variable: `${local.env.NAME}`",
+        can_be_missing: true,
+    },
+    Elsewhere {
+        names: &["datetime"],
+        reason: "changes all the time, so every build would be another one",
+        hint: "hand the time over in an environment variable: `${local.env.NAME}`",
+        can_be_missing: false,
+    },
+    Elsewhere {
+        names: &["inputs", "parent", "template", "item"],
+        reason: "belongs to a template of modules or actions, which are not expanded here",
+        hint: "write the value itself",
+        can_be_missing: true,
+    },
 ];
 
 const KNOWN: [&str; 9] =
@@ -100,8 +128,9 @@ impl Scope for View<'_> {
     fn look_up(&self, path: &[String]) -> Result<LookedUp, Fault> {
         let Some(first) = path.first().map(String::as_str) else { return Ok(missing(path, &[])) };
         let keys = self.keys;
-        if let Some((_, reason, hint)) = ELSEWHERE.iter().find(|(names, ..)| names.contains(&first)) {
-            return Err(Fault::new(format!("`{first}` {reason}")).hint(*hint));
+        if let Some(elsewhere) = ELSEWHERE.iter().find(|elsewhere| elsewhere.names.contains(&first)) {
+            let fault = Fault::new(format!("`{first}` {}", elsewhere.reason)).hint(elsewhere.hint);
+            return if elsewhere.can_be_missing { Ok(LookedUp::Missing(fault)) } else { Err(fault) };
         }
         let value = match first {
             "local" => local(keys.locals, keys.project.1, path.get(1).map(String::as_str)),

@@ -12,11 +12,11 @@ use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::placeholder::is_template;
 use crate::document::problems::Problems;
 use crate::keys::variables::Variables;
-use crate::keys::{Keys, View};
+use crate::keys::{Keys, View, question_marks};
 use crate::template::{Fault, TemplateProblem};
 
 /// A text with templates may not be longer, in bytes: it is read again for each variable that it takes.
-const LONGEST_TEMPLATE: usize = 256 * 1024;
+pub(crate) const LONGEST_TEMPLATE: usize = 256 * 1024;
 
 /// A template that cannot be resolved.
 #[derive(Debug)]
@@ -35,13 +35,14 @@ impl Failure {
 }
 
 /// Returns the mapping `node` with its templates resolved; each that cannot be is reported and becomes
-/// [`Value::Unresolved`]. The fields `except` are left as they are: nobody reads them, and they may hold
+/// [`Value::Unresolved`], and each that loses a `?` is noticed. The fields `except` are left as they are: nobody reads them, and they may hold
 /// templates that only Garden can resolve.
 pub(crate) fn fields(node: &Node, except: &[&str], keys: &Keys<'_>, problems: &Problems) -> Node {
     let Value::Mapping(mapping) = &node.value else { return all(node, keys, problems) };
     let (aside, read): (Vec<Entry>, Vec<Entry>) =
         mapping.0.iter().cloned().partition(|entry| except.contains(&entry.key.as_str()));
     let read = Node { position: node.position, value: Value::Mapping(Mapping(read)) };
+    question_marks::notice(&read, "", keys, problems);
     let mut resolved = all(&read, keys, problems);
     if let Value::Mapping(mapping) = &mut resolved.value {
         mapping.0.extend(aside);
@@ -103,7 +104,7 @@ fn resolved(node: &Node, view: View<'_>, on_failure: OnFailure<'_>) -> Result<Op
             }
             let variables = &view.keys.variables;
             let answer = match variables.check_spent() {
-                Ok(()) => match variables.parse(text).as_ref() {
+                Ok(()) => match variables.parse(text, view.keys.generation).as_ref() {
                     Ok(template) => template.resolve(&view),
                     Err(problem) => Err(problem.clone()),
                 },
@@ -226,7 +227,7 @@ fn refuse(
 
 /// Where something stands that has `before` between it and the start of its text at `start`. A text with
 /// escapes or line breaks is not written as it is read; then `start` is as close as can be told.
-fn place_behind(before: &str, start: Position, source: &str) -> Position {
+pub(crate) fn place_behind(before: &str, start: Position, source: &str) -> Position {
     let line = source.lines().nth(start.line.saturating_sub(1)).unwrap_or_default();
     let written = line.char_indices().nth(start.column.saturating_sub(1));
     let written = written.map_or("", |(start, _)| &line[start..]);

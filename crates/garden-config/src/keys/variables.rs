@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use crate::document::node::Node;
 use crate::keys::layer::{Here, Indexes};
 use crate::keys::{Keys, View, missing};
+use crate::project::Generation;
 use crate::template::{Fault, LookedUp, Parsed, TemplateProblem, check_depth, parse};
 
 /// A path, and how many layers count for it.
@@ -100,11 +101,11 @@ impl<'a> Variables<'a> {
     }
 
     /// Reads a template, or remembers it.
-    pub(crate) fn parse(&self, text: &str) -> Rc<Result<Parsed, TemplateProblem>> {
+    pub(crate) fn parse(&self, text: &str, generation: Generation) -> Rc<Result<Parsed, TemplateProblem>> {
         if let Some(parsed) = self.parsed.borrow().get(text) {
             return Rc::clone(parsed);
         }
-        let parsed = Rc::new(parse(text));
+        let parsed = Rc::new(parse(text, generation));
         self.parsed.borrow_mut().insert(text.to_owned(), Rc::clone(&parsed));
         parsed
     }

@@ -7,9 +7,9 @@ use crate::document::decode::text;
 use crate::document::node::{Mapping, Node, Value};
 use crate::document::problems::Problems;
 use crate::document::suggest;
-use crate::keys::resolve;
 use crate::keys::variables::Variables;
 use crate::keys::{EnvironmentKeys, Keys};
+use crate::keys::{question_marks, resolve};
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry, Wanted, report_unknown};
 use crate::project::{VariableFields, varfile};
 use crate::provider::names::namespace_issue;
@@ -44,6 +44,7 @@ impl Project {
     /// The keys that are known without an environment.
     pub(crate) fn keys(&self) -> Keys<'_> {
         Keys {
+            generation: self.generation,
             locals: &self.locals,
             project: (&self.name, self.directory()),
             environment: None,
@@ -200,6 +201,7 @@ impl<'a> Environment<'a> {
             None => empty,
         };
         let keys = self.keys(None, None);
+        question_marks::notice(&layer, "variables", &keys, problems);
         for file in varfile::of_fields(fields, default_file, &keys, problems) {
             layer.merge(&file);
         }

@@ -59,12 +59,15 @@ impl fmt::Debug for Project {
 }
 
 /// For which Garden a project is written, as its `apiVersion` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Generation {
     /// `garden.io/v0`, and no version: Garden 0.12, and the guide.
-    Guide,
-    /// `garden.io/v1` and `v2`: Garden 0.13 and later.
-    Later,
+    #[default]
+    V0,
+    /// `garden.io/v1`: Garden 0.13.
+    V1,
+    /// `garden.io/v2`: Garden 0.14.
+    V2,
 }
 
 /// Where a project or an environment gets variables from; read when its environment is asked for.
@@ -255,7 +258,7 @@ impl Project {
         }
         let environments = fields.node("environments");
         let providers = fields.node("providers");
-        let generation = fields.choice("apiVersion", &API_VERSIONS).unwrap_or(Generation::Guide);
+        let generation = fields.choice("apiVersion", &API_VERSIONS).unwrap_or_default();
         let project = Self {
             source: problems.source().clone(),
             name: fields.required_text("name").unwrap_or_default().to_owned(),
@@ -310,11 +313,8 @@ fn single(key: &str, value: Node) -> Node {
 }
 
 /// The versions that Garden 0.12 to 0.14 know.
-const API_VERSIONS: [(&str, Generation); 3] = [
-    ("garden.io/v0", Generation::Guide),
-    ("garden.io/v1", Generation::Later),
-    ("garden.io/v2", Generation::Later),
-];
+const API_VERSIONS: [(&str, Generation); 3] =
+    [("garden.io/v0", Generation::V0), ("garden.io/v1", Generation::V1), ("garden.io/v2", Generation::V2)];
 
 /// Fields of a project that do not concern building.
 pub(crate) const SET_ASIDE: [&str; 10] = [

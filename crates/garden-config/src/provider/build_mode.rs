@@ -55,8 +55,8 @@ pub(crate) fn read(
     problems: &Problems,
 ) -> BuildMode {
     let kaniko_namespace = match generation {
-        Generation::Guide => KanikoNamespace::Named(system_namespace.to_owned()),
-        Generation::Later => KanikoNamespace::Project,
+        Generation::V0 => KanikoNamespace::Named(system_namespace.to_owned()),
+        Generation::V1 | Generation::V2 => KanikoNamespace::Project,
     };
     let kaniko_node = fields.node("kaniko");
     let defaults = KanikoOptions { namespace: kaniko_namespace.clone(), ..KanikoOptions::default() };
@@ -123,7 +123,7 @@ fn notice(
     }
     // The guide keeps a default that it advises against.
     let is_set = kaniko.and_then(Node::as_mapping).is_some_and(|it| it.get("namespace").is_some());
-    if mode == ModeName::Kaniko && generation == Generation::Guide && !is_set {
+    if mode == ModeName::Kaniko && generation == Generation::V0 && !is_set {
         let position = kaniko.map_or_else(|| value_position(fields, "buildMode"), |node| node.position);
         let message = format!(
             "`kaniko.namespace` is not set, so builder pods run in `{system_namespace}`, which all projects share"

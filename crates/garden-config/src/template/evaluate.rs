@@ -9,50 +9,45 @@ use super::functions::{self, Argument};
 use super::limits::{self, Text};
 use super::value::{equal, is_truthy, kind, number, text, type_of};
 use super::{Fault, LookedUp, Scope, TemplateProblem};
+use crate::project::Generation;
 
-type Evaluated<T> = Result<T, TemplateProblem>;
+type Evaluated<T> = Result<T, Stop>;
+
+/// Why an expression comes to nothing.
+enum Stop {
+    /// A key is missing. This is the problem if nothing makes up for it.
+    Missing(TemplateProblem),
+    Problem(TemplateProblem),
+}
+
+impl From<TemplateProblem> for Stop {
+    fn from(problem: TemplateProblem) -> Self {
+        Self::Problem(problem)
+    }
+}
 
 /// Computes what a template comes to; `None` if it is `${…}?` and there is nothing.
-pub(super) fn template(template: &Template, scope: &dyn Scope) -> Evaluated<Option<Value>> {
-    Evaluator { scope }.template(template)
+pub(super) fn template(
+    template: &Template,
+    generation: Generation,
+    scope: &dyn Scope,
+) -> Result<Option<Value>, TemplateProblem> {
+    let evaluator = Evaluator { scope, generation };
+    evaluator.template(template).map_err(|(Stop::Missing(problem) | Stop::Problem(problem))| problem)
 }
 
-/// What an expression comes to.
-enum Outcome {
-    Value(Value),
-    /// Nothing, because a key is missing. This is the problem if nothing makes up for it.
-    Missing(TemplateProblem),
-}
-
-impl Outcome {
-    fn required(self) -> Evaluated<Value> {
-        match self {
-            Self::Value(value) => Ok(value),
-            Self::Missing(problem) => Err(problem),
-        }
-    }
-
-    /// What `&&` makes of an operand that decides it.
-    fn or_false(self) -> Self {
-        match self {
-            Self::Missing(_) => false.into(),
-            value @ Self::Value(_) => value,
-        }
-    }
-
-    fn is_truthy(&self) -> bool {
-        matches!(self, Self::Value(value) if is_truthy(value))
-    }
-}
-
-impl From<bool> for Outcome {
-    fn from(value: bool) -> Self {
-        Self::Value(value.into())
+/// `None` if a key is missing.
+fn if_present(value: Evaluated<Value>) -> Result<Option<Value>, Stop> {
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(Stop::Missing(_)) => Ok(None),
+        Err(problem @ Stop::Problem(_)) => Err(problem),
     }
 }
 
 struct Evaluator<'s> {
     scope: &'s dyn Scope,
+    generation: Generation,
 }
 
 impl Evaluator<'_> {
@@ -66,25 +61,27 @@ impl Evaluator<'_> {
     }
 
     fn placeholder(&self, placeholder: &Placeholder) -> Evaluated<Option<Value>> {
-        match self.expression(&placeholder.expression)? {
-            Outcome::Value(value) => Ok(Some(value)),
-            Outcome::Missing(_) if placeholder.optional => Ok(None),
-            Outcome::Missing(problem) => Err(problem),
+        match self.expression(&placeholder.expression) {
+            Ok(value) => Ok(Some(value)),
+            Err(Stop::Missing(_)) if placeholder.question_mark.is_some() => Ok(None),
+            Err(stop) => Err(stop),
         }
     }
 
     fn print(&self, parts: &[Part], whole: &Range<usize>, printed: &mut Text) -> Evaluated<()> {
-        for part in parts {
+        for (index, part) in parts.iter().enumerate() {
             match part {
                 Part::Text(text) => printed.push(text).map_err(|fault| fault.at(whole))?,
                 Part::Placeholder(placeholder) => {
                     let span = &placeholder.expression.span;
-                    let Some(value) = self.placeholder(placeholder)? else { continue };
+                    let value = self.placeholder(placeholder);
+                    let value = value.map_err(|stop| explained(stop, parts.get(index + 1)))?;
+                    let Some(value) = value else { continue };
                     let text = text(&value).ok_or_else(|| not_printable(&value).at(span))?;
                     printed.push(&text).map_err(|fault| fault.at(span))?;
                 }
                 Part::Conditional { condition, then, otherwise } => {
-                    let holds = is_truthy(&self.value(condition)?);
+                    let holds = is_truthy(&self.needed(condition)?);
                     self.print(if holds { then } else { otherwise }, whole, printed)?;
                 }
             }
@@ -92,16 +89,24 @@ impl Evaluator<'_> {
         Ok(())
     }
 
-    /// The expression's value, where there must be one.
-    fn value(&self, expression: &Expression) -> Evaluated<Value> {
-        self.expression(expression)?.required()
+    /// The value of an expression that a text, an operator or a function needs. With Garden 0.14, something around them
+    /// may make up for a key that is missing; before, nothing could.
+    fn needed(&self, expression: &Expression) -> Evaluated<Value> {
+        self.expression(expression).map_err(|stop| self.passed_on(stop))
+    }
+
+    fn passed_on(&self, stop: Stop) -> Stop {
+        match stop {
+            Stop::Missing(problem) if self.generation < Generation::V2 => Stop::Problem(problem),
+            stop => stop,
+        }
     }
 
     /// Kept small, and so is what it calls: this is what takes the stack when expressions are nested.
-    fn expression(&self, expression: &Expression) -> Evaluated<Outcome> {
+    fn expression(&self, expression: &Expression) -> Evaluated<Value> {
         let span = &expression.span;
         match &expression.kind {
-            Kind::Literal(value) => Ok(Outcome::Value(value.clone())),
+            Kind::Literal(value) => Ok(value.clone()),
             Kind::Template(template) => self.nested(template),
             Kind::List(items) => self.list(items, span),
             Kind::Reference(keys) => self.reference(keys, span),
@@ -113,58 +118,51 @@ impl Evaluator<'_> {
         }
     }
 
-    fn nested(&self, template: &Template) -> Evaluated<Outcome> {
-        let nothing = || Outcome::Missing(Fault::new("this text comes to nothing").at(&template.span));
-        Ok(self.template(template)?.map_or_else(nothing, Outcome::Value))
+    fn nested(&self, template: &Template) -> Evaluated<Value> {
+        let value = self.template(template).map_err(|stop| self.passed_on(stop))?;
+        value.ok_or_else(|| Stop::Missing(Fault::new("this text comes to nothing").at(&template.span)))
     }
 
-    fn list(&self, items: &[Expression], span: &Range<usize>) -> Evaluated<Outcome> {
-        let values = items.iter().map(|item| self.value(item)).collect::<Evaluated<_>>()?;
+    fn list(&self, items: &[Expression], span: &Range<usize>) -> Evaluated<Value> {
+        let values = items.iter().map(|item| self.needed(item)).collect::<Evaluated<_>>()?;
         self.built(Ok(Value::Array(values)), span)
     }
 
-    fn not(&self, operand: &Expression) -> Evaluated<Outcome> {
-        Ok((!self.expression(operand)?.is_truthy()).into())
+    fn not(&self, operand: &Expression) -> Evaluated<Value> {
+        let value = if_present(self.expression(operand))?;
+        Ok((!value.is_some_and(|value| is_truthy(&value))).into())
     }
 
-    fn type_of(&self, operand: &Expression) -> Evaluated<Outcome> {
-        Ok(Outcome::Value(match self.expression(operand)? {
-            Outcome::Value(value) => type_of(&value).into(),
-            Outcome::Missing(_) => "undefined".into(),
-        }))
+    fn type_of(&self, operand: &Expression) -> Evaluated<Value> {
+        let value = if_present(self.expression(operand))?;
+        Ok(value.map_or("undefined", |value| type_of(&value)).into())
     }
 
-    fn choice(
-        &self,
-        condition: &Expression,
-        then: &Expression,
-        otherwise: &Expression,
-    ) -> Evaluated<Outcome> {
-        self.expression(if self.expression(condition)?.is_truthy() { then } else { otherwise })
+    fn choice(&self, condition: &Expression, then: &Expression, otherwise: &Expression) -> Evaluated<Value> {
+        let condition = if_present(self.expression(condition))?;
+        let holds = condition.is_some_and(|value| is_truthy(&value));
+        self.expression(if holds { then } else { otherwise })
     }
 
-    fn reference(&self, keys: &[Key], span: &Range<usize>) -> Evaluated<Outcome> {
+    fn reference(&self, keys: &[Key], span: &Range<usize>) -> Evaluated<Value> {
         let mut path = Vec::with_capacity(keys.len());
         for key in keys {
             match key {
                 Key::Name(name) => path.push(name.clone()),
+                // If a key is missing, so is what it is the key of.
                 Key::Computed(expression) => match self.expression(expression)? {
-                    Outcome::Value(key @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) => {
-                        path.extend(text(&key));
-                    }
-                    Outcome::Value(other) => {
+                    key @ (Value::String(_) | Value::Number(_) | Value::Bool(_)) => path.extend(text(&key)),
+                    other => {
                         let message = format!("a key must be text or a number, not {}", kind(&other));
-                        return Err(Fault::new(message).at(&expression.span));
+                        return Err(Fault::new(message).at(&expression.span).into());
                     }
-                    // Then what it is the key of is missing, too.
-                    missing @ Outcome::Missing(_) => return Ok(missing),
                 },
             }
         }
         match self.scope.look_up(&path) {
             Ok(LookedUp::Found(value)) => self.handled(Ok(value), span),
-            Ok(LookedUp::Missing(fault)) => Ok(Outcome::Missing(fault.at(span))),
-            Err(fault) => Err(fault.at(span)),
+            Ok(LookedUp::Missing(fault)) => Err(Stop::Missing(fault.at(span))),
+            Err(fault) => Err(fault.at(span).into()),
         }
     }
 
@@ -173,61 +171,93 @@ impl Evaluator<'_> {
         first: &Expression,
         rest: &[(Operator, Expression)],
         span: &Range<usize>,
-    ) -> Evaluated<Outcome> {
-        let mut left = self.expression(first)?;
+    ) -> Evaluated<Value> {
+        let mut left = self.expression(first);
         for (operator, operand) in rest {
-            let decided = match operator {
-                Operator::Or => left.is_truthy(),
-                Operator::And => !left.is_truthy(),
-                _ => false,
-            };
-            left = if decided {
-                left.or_false()
-            } else {
-                let right = self.expression(operand)?;
-                self.combine(*operator, left, right, span)?
-            };
+            if !decides(*operator, &left) {
+                let right = self.expression(operand);
+                left = self.combine(*operator, left, right, span);
+            } else if *operator == Operator::And {
+                left = left.or_else(or_false);
+            }
         }
-        Ok(left)
+        left
     }
 
-    fn call(&self, function: &str, arguments: &[Expression], span: &Range<usize>) -> Evaluated<Outcome> {
+    fn call(&self, function: &str, arguments: &[Expression], span: &Range<usize>) -> Evaluated<Value> {
         let function = functions::find(function).map_err(|fault| fault.at(span))?;
-        let arguments = arguments.iter().map(|argument| {
-            let value = match self.expression(argument)? {
-                Outcome::Missing(_) if function.takes_missing => Value::Null,
-                outcome => outcome.required()?,
+        let takes_missing = function.takes_missing && self.generation < Generation::V2;
+        let mut values = Vec::with_capacity(arguments.len());
+        for argument in arguments {
+            let value = match self.expression(argument) {
+                Err(Stop::Missing(_)) if takes_missing => Value::Null,
+                value => value.map_err(|stop| self.passed_on(stop))?,
             };
-            Ok(Argument { value, span: argument.span.clone() })
-        });
-        let arguments: Vec<Argument> = arguments.collect::<Evaluated<_>>()?;
-        self.built(Ok(functions::call(function, &arguments, span)?), span)
+            values.push(Argument { value, span: argument.span.clone() });
+        }
+        self.built(Ok(functions::call(function, &values, span)?), span)
     }
 
     /// Passes on a value that was built, if there is one and it is not too large.
-    fn built(&self, value: Result<Value, Fault>, span: &Range<usize>) -> Evaluated<Outcome> {
+    fn built(&self, value: Result<Value, Fault>, span: &Range<usize>) -> Evaluated<Value> {
         self.handled(value.and_then(limits::check), span)
     }
 
     /// Passes on a value, if the scope lets it.
-    fn handled(&self, value: Result<Value, Fault>, span: &Range<usize>) -> Evaluated<Outcome> {
+    fn handled(&self, value: Result<Value, Fault>, span: &Range<usize>) -> Evaluated<Value> {
         let handled = value.and_then(|value| self.scope.handle(&value).map(|()| value));
-        handled.map(Outcome::Value).map_err(|fault| fault.at(span))
+        handled.map_err(|fault| fault.at(span).into())
     }
 
     /// Applies an operator to both of its operands.
     fn combine(
         &self,
         operator: Operator,
-        left: Outcome,
-        right: Outcome,
+        left: Evaluated<Value>,
+        right: Evaluated<Value>,
         span: &Range<usize>,
-    ) -> Evaluated<Outcome> {
+    ) -> Evaluated<Value> {
         match operator {
-            Operator::Or => Ok(right),
-            Operator::And => Ok(right.or_false()),
-            _ => self.built(operate(operator, left.required()?, right.required()?), span),
+            Operator::Or => right,
+            Operator::And => right.or_else(or_false),
+            _ => {
+                let left = left.map_err(|stop| self.passed_on(stop))?;
+                let right = right.map_err(|stop| self.passed_on(stop))?;
+                self.built(operate(operator, left, right), span)
+            }
         }
+    }
+}
+
+/// Whether the operator does not need its right operand.
+fn decides(operator: Operator, left: &Evaluated<Value>) -> bool {
+    match (operator, left) {
+        (_, Err(Stop::Problem(_))) => true,
+        (Operator::Or, Ok(value)) => is_truthy(value),
+        (Operator::And, Ok(value)) => !is_truthy(value),
+        (Operator::And, Err(Stop::Missing(_))) => true,
+        _ => false,
+    }
+}
+
+/// What `&&` makes of a key that is missing.
+fn or_false(stop: Stop) -> Evaluated<Value> {
+    match stop {
+        Stop::Missing(_) => Ok(Value::Bool(false)),
+        problem @ Stop::Problem(_) => Err(problem),
+    }
+}
+
+/// With Garden 0.14, which leaves the character in the text; before, nothing is missing there.
+const NO_SUFFIX: &str = "since Garden 0.14 (`apiVersion: garden.io/v2`) a `?` makes no placeholder optional: write `${… || null}`";
+
+/// Says of a key that is missing in front of a `?` that it is not optional.
+fn explained(stop: Stop, next: Option<&Part>) -> Stop {
+    match (stop, next) {
+        (Stop::Missing(problem), Some(Part::Text(text))) if text.starts_with('?') => {
+            Stop::Missing(TemplateProblem { hint: Some(NO_SUFFIX.to_owned()), ..problem })
+        }
+        (stop, _) => stop,
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) enum Part {
 #[derive(Debug)]
 pub(super) struct Placeholder {
     pub(super) expression: Expression,
-    /// Whether it may come to nothing: `${…}?`.
-    pub(super) optional: bool,
+    /// Where the `?` stands that lets it come to nothing: `${…}?`.
+    pub(super) question_mark: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -104,6 +104,28 @@ impl Operator {
         let mut all = Self::BY_STRENGTH.into_iter().flatten();
         all.find(|(_, operator)| *operator == self).map_or("", |(sign, _)| *sign)
     }
+}
+
+impl Template {
+    /// Where the `?` of an optional placeholder stands that text follows.
+    pub(super) fn swallowed_question_mark(&self) -> Option<usize> {
+        swallowed_question_mark(&self.parts)
+    }
+}
+
+/// Goes into blocks, which are nested to a bounded depth.
+fn swallowed_question_mark(parts: &[Part]) -> Option<usize> {
+    let within = parts.iter().find_map(|part| match part {
+        Part::Conditional { then, otherwise, .. } => {
+            swallowed_question_mark(then).or_else(|| swallowed_question_mark(otherwise))
+        }
+        _ => None,
+    });
+    let here = parts.windows(2).find_map(|pair| match pair {
+        [Part::Placeholder(Placeholder { question_mark, .. }), Part::Text(_)] => *question_mark,
+        _ => None,
+    });
+    within.or(here)
 }
 
 impl Expression {

@@ -1,8 +1,9 @@
 //! `${…}` templates: texts of a project file that are computed from variables, the environment, the
 //! git branch and so on.
 //!
-//! What a template may say and what it comes to is as in Garden 0.12 (its grammar is
-//! `core/src/template-string/parser.pegjs`, its functions stand in `functions.ts` beside it).
+//! What a template may say and what it comes to is as in the Garden for which the project is written (the grammar
+//! of Garden 0.12 is `core/src/template-string/parser.pegjs`, its functions stand in `functions.ts` beside it; 0.14
+//! has both in `core/src/template`).
 //! Where Garden prints `[object Object]`, crashes or does what surely nobody meant, this is a problem
 //! instead; each such place says so.
 //!
@@ -36,6 +37,7 @@ use serde_json::Value;
 pub(crate) use self::limits::check_depth;
 #[cfg(test)]
 use crate::document::placeholder::{escape, is_template};
+use crate::project::Generation;
 
 /// Knows what the keys of templates stand for.
 pub(crate) trait Scope {
@@ -97,25 +99,34 @@ pub(crate) struct TemplateProblem {
 
 /// A template that was read, and can be computed any number of times.
 #[derive(Debug)]
-pub(crate) struct Parsed(expression::Template);
+pub(crate) struct Parsed {
+    template: expression::Template,
+    generation: Generation,
+}
 
-/// Reads a template, which takes much longer than computing it.
-pub(crate) fn parse(text: &str) -> Result<Parsed, TemplateProblem> {
-    syntax::parse(text).map(Parsed)
+/// Reads a template as the Garden of `generation` does, which takes much longer than computing it.
+pub(crate) fn parse(text: &str, generation: Generation) -> Result<Parsed, TemplateProblem> {
+    Ok(Parsed { template: syntax::parse(text, generation)?, generation })
 }
 
 impl Parsed {
+    /// Where a `?` follows a placeholder, which makes it optional, and more text follows that: so many bytes into the
+    /// template. Whoever writes `${host}?a=b` may have meant a question mark.
+    pub(crate) fn swallowed_question_mark(&self) -> Option<usize> {
+        self.template.swallowed_question_mark()
+    }
+
     /// Computes what the template comes to. A text that is one placeholder keeps the type of its value;
     /// anything else becomes a text.
     ///
     /// `None` is what `${…}?` comes to if there is nothing: the same as if the field were left out.
     pub(crate) fn resolve(&self, scope: &dyn Scope) -> Result<Option<Value>, TemplateProblem> {
-        evaluate::template(&self.0, scope)
+        evaluate::template(&self.template, self.generation, scope)
     }
 }
 
 /// Reads and computes `text`, which need not be a template.
 #[cfg(test)]
-fn resolve(text: &str, scope: &dyn Scope) -> Result<Option<Value>, TemplateProblem> {
-    if is_template(text) { parse(text)?.resolve(scope) } else { Ok(Some(text.into())) }
+fn resolve(text: &str, generation: Generation, scope: &dyn Scope) -> Result<Option<Value>, TemplateProblem> {
+    if is_template(text) { parse(text, generation)?.resolve(scope) } else { Ok(Some(text.into())) }
 }

@@ -8,6 +8,7 @@ use super::expression::{Expression, Key, Kind, Operator};
 use super::syntax::{self, Place, Rule, Word};
 use super::{Fault, TemplateProblem, limits, literal};
 use crate::document::placeholder::is_template;
+use crate::project::Generation;
 
 type Parsed<T> = Result<T, TemplateProblem>;
 
@@ -17,8 +18,9 @@ pub(super) fn expression(
     opening: &Word<'_>,
     place: &Place,
     depth: usize,
+    generation: Generation,
 ) -> Parsed<Expression> {
-    let mut parser = Parser { words, place, depth, previous: opening };
+    let mut parser = Parser { words, place, depth, generation, previous: opening };
     let expression = parser.expression()?;
     match parser.words.first() {
         None => Ok(expression),
@@ -33,6 +35,7 @@ struct Parser<'p, 't> {
     previous: &'p Word<'t>,
     place: &'p Place,
     depth: usize,
+    generation: Generation,
 }
 
 impl<'p, 't> Parser<'p, 't> {
@@ -134,7 +137,7 @@ impl<'p, 't> Parser<'p, 't> {
             _ => Place::Within(span.clone()),
         };
         self.deeper(&span.clone(), |parser| {
-            let template = syntax::parse_nested(&text, &place, parser.depth)?;
+            let template = syntax::parse_nested(&text, &place, parser.depth, parser.generation)?;
             Ok(Expression { kind: Kind::Template(template), span })
         })
     }

@@ -7,6 +7,7 @@ use pest::iterators::Pair;
 
 use super::expression::{Expression, Part, Placeholder, Template};
 use super::{Fault, TemplateProblem, limits, parser};
+use crate::project::Generation;
 
 /// The parser that `grammar.pest` describes.
 #[derive(pest_derive::Parser)]
@@ -42,16 +43,21 @@ pub(super) struct Word<'t> {
     pub(super) spaced: bool,
 }
 
-pub(super) fn parse(text: &str) -> Result<Template, TemplateProblem> {
-    parse_nested(text, &Place::From(0), 0)
+pub(super) fn parse(text: &str, generation: Generation) -> Result<Template, TemplateProblem> {
+    parse_nested(text, &Place::From(0), 0, generation)
 }
 
 /// Parses a template that stands `depth` levels within others.
-pub(super) fn parse_nested(text: &str, place: &Place, depth: usize) -> Result<Template, TemplateProblem> {
+pub(super) fn parse_nested(
+    text: &str,
+    place: &Place,
+    depth: usize,
+    generation: Generation,
+) -> Result<Template, TemplateProblem> {
     let span = place.span(0, text.len());
     let unreadable = |_| Fault::new("this cannot be read as a template").at(&span);
     let template = Grammar::parse(Rule::template, text).map_err(unreadable)?;
-    let mut reader = Reader { text, place, depth, parts: Vec::new(), open: Vec::new() };
+    let mut reader = Reader { text, place, depth, generation, parts: Vec::new(), open: Vec::new() };
     for part in template.flat_map(Pair::into_inner) {
         reader.read(part)?;
     }
@@ -62,6 +68,7 @@ struct Reader<'t> {
     text: &'t str,
     place: &'t Place,
     depth: usize,
+    generation: Generation,
     parts: Vec<Part>,
     /// The blocks that are open, innermost last.
     open: Vec<Block>,
@@ -124,15 +131,21 @@ impl Reader<'_> {
             let hint = "add the `}`, or write `${'$'}{` if the characters themselves are meant";
             return Err(Fault::new("`${` is never closed").hint(hint).at(&opening.span));
         };
-        let optional = close.text == "}?";
+        // Garden 0.14 has no such suffix any more.
+        let suffix = close.text == "}?";
+        let optional = suffix && self.generation < Generation::V2;
         let is_block = words.first().is_some_and(|word| word.rule == Rule::if_mark);
         if is_block {
             opening = words.remove(0);
         }
         let depth = self.depth + self.open.len();
-        let expression = parser::expression(&words, &opening, self.place, depth)?;
+        let expression = parser::expression(&words, &opening, self.place, depth, self.generation)?;
         if !is_block {
-            self.push(Part::Placeholder(Placeholder { expression, optional }));
+            let question_mark = optional.then_some(close.span.end - 1);
+            self.push(Part::Placeholder(Placeholder { expression, question_mark }));
+            if suffix && !optional {
+                self.push(Part::Text("?".to_owned()));
+            }
             return Ok(());
         }
         if optional {
@@ -142,7 +155,8 @@ impl Reader<'_> {
         if depth == limits::DEEPEST_NESTING {
             return Err(limits::nested_too_deep().at(span));
         }
-        let (span, then, otherwise) = (span.clone(), Vec::new(), None);
+        let then = if suffix { vec![Part::Text("?".to_owned())] } else { Vec::new() };
+        let (span, otherwise) = (span.clone(), None);
         self.open.push(Block { span, condition: expression, then, otherwise });
         Ok(())
     }

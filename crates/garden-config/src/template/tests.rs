@@ -1,11 +1,13 @@
 //! What templates come to, in tables.
 
 mod functions;
+mod generations;
 mod hostile;
 
 use serde_json::{Value, json};
 
 use super::{Fault, LookedUp, Scope, TemplateProblem, resolve};
+use crate::project::Generation;
 
 /// Looks keys up in a value.
 struct Variables(Value);
@@ -38,8 +40,12 @@ fn variables() -> Variables {
     }))
 }
 
+fn resolved_by(generation: Generation, template: &str) -> Result<Option<Value>, TemplateProblem> {
+    resolve(template, generation, &variables())
+}
+
 fn resolved(template: &str) -> Result<Option<Value>, TemplateProblem> {
-    resolve(template, &variables())
+    resolve(template, Generation::V0, &variables())
 }
 
 #[track_caller]

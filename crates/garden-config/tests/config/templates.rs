@@ -83,8 +83,8 @@ fn variables_that_cannot_be_resolved_are_explained() {
         (
             "a: 1",
             "${providers.x.outputs.y}",
-            "12:14: `providers` tells of something that is known only while Garden \
-          deploys | write the value itself, or hand it over in an environment variable: `${local.env.NAME}`",
+            "12:14: `providers` tells of providers that Garden has set up, which is \
+          not done here | write the value itself, hand it over in an environment variable: `${local.env.NAME}`, or give a default: `${… || \"…\"}`",
         ),
         (
             "a: 1",
@@ -266,4 +266,49 @@ fn a_cache_tag_that_no_registry_takes_is_refused_with_the_reason() {
         "8:12: `_buildcache-feature/ABC-123_fix` cannot be the tag of an image | use at most 128 letters, digits, `_`, `.` and \
          `-`, with a letter, digit or `_` first"
     );
+}
+
+#[test]
+fn a_question_mark_that_vanishes_is_noticed_in_older_files() {
+    let notices = |version: &str| {
+        let text = format!(
+            "apiVersion: garden.io/{version}\nkind: Project\nname: shop\nproviders:\n- name: kubernetes\n  \
+             context: 'https://x.example/${{var.a}}?b=c'\nvariables:\n  a: '1'\n  b: ${{var.a}}?\n  c: [\"x ${{var.a}}?${{var.b}}\", '${{var.a}}?&c']\n"
+        );
+        let provider =
+            project(&text).expect("valid").provider("dev").unwrap_or_else(|error| panic!("{error}"));
+        let notices = provider.notices.iter();
+        let notices = notices.filter(|notice| notice.message.starts_with("this `?`")).map(|notice| {
+            let position = notice.position.expect("a place");
+            format!("{} {}:{}", notice.field, position.line, position.column)
+        });
+        (provider.context.clone().unwrap_or_default(), notices.collect::<Vec<_>>())
+    };
+    let expected = vec!["variables.c[1] 10:39".to_owned(), "context 6:39".to_owned()];
+    assert_eq!(notices("v0"), ("https://x.example/1b=c".to_owned(), expected.clone()));
+    assert_eq!(notices("v1"), ("https://x.example/1b=c".to_owned(), expected));
+    assert_eq!(notices("v2"), ("https://x.example/1?b=c".to_owned(), Vec::new()));
+}
+
+#[test]
+fn what_is_missing_can_be_made_up_for_around_an_operator_since_0_14() {
+    let context = |version: &str, template: &str| {
+        let text = format!(
+            "apiVersion: garden.io/{version}\nkind: Project\nname: shop\nproviders:\n- name: kubernetes\n  context: \"{template}\"\n"
+        );
+        let provider = project(&text).expect("valid").provider("dev");
+        provider.map(|provider| provider.context.unwrap_or_default()).map_err(|error| brief(&error))
+    };
+    for template in ["${local.env.CI == 'true' ? 'a' : 'b'}", "${lower(local.env.CI) || 'b'}"] {
+        assert_eq!(context("v2", template), Ok("b".to_owned()), "{template}");
+        assert!(context("v1", template).is_err_and(|error| error.contains("`local.env.CI` is not set")));
+    }
+    for version in ["v0", "v1", "v2"] {
+        for template in ["${secrets.x || 'd'}", "${providers.p.outputs.x || 'd'}", "${inputs.x || 'd'}"] {
+            assert_eq!(context(version, template), Ok("d".to_owned()), "{version} {template}");
+        }
+        // What Garden knows when it builds is not replaced by a default.
+        let refused = context(version, "${actions.build.x.outputs.y || 'd'}");
+        assert!(refused.is_err_and(|error| error.contains("`actions`")));
+    }
 }

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{Variables, resolved};
+use crate::project::Generation;
 use crate::template::{Fault, LookedUp, Scope, escape, resolve};
 
 /// Runs on a quarter of the stack that a thread has by default, so that a scope can resolve templates
@@ -110,7 +111,8 @@ fn values_cannot_fill_the_memory() {
                 return Ok(LookedUp::Found("0".repeat(200_000).into()));
             }
             let template = self.0.replace('#', &format!("a{}", level - 1));
-            let resolved = resolve(&template, self).map_err(|problem| Fault::new(problem.message))?;
+            let resolved =
+                resolve(&template, Generation::V2, self).map_err(|problem| Fault::new(problem.message))?;
             Ok(LookedUp::Found(resolved.into()))
         }
     }
@@ -125,11 +127,11 @@ fn values_cannot_fill_the_memory() {
         ("${yamlEncode([#, #])}", "this becomes larger than 1 MiB"),
         ("${indent(#, 1e8)}", "this becomes larger than 1 MiB"),
     ] {
-        let problem = resolve("${a3}", &Doubling(template)).expect_err(template);
+        let problem = resolve("${a3}", Generation::V2, &Doubling(template)).expect_err(template);
         assert_eq!(problem.message, message, "{template}");
     }
     let mut value = Variables(json!({ "a": [] }));
-    let problem = (0..1000).find_map(|_| match resolve("${[a]}", &value) {
+    let problem = (0..1000).find_map(|_| match resolve("${[a]}", Generation::V2, &value) {
         Ok(inner) => {
             value = Variables(json!({ "a": inner }));
             None
