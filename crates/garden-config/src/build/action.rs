@@ -110,7 +110,11 @@ pub(super) fn own_variables(
     let mapping = document.node.as_mapping()?;
     let own = mapping.get("variables").cloned();
     let Some(varfiles) = mapping.get("varfiles") else { return own };
-    let varfiles = resolve::all(varfiles, &environment.keys(document.name(), own.as_ref()), problems);
+    let varfiles = resolve::all(
+        varfiles,
+        &environment.keys(document.this(environment, own.as_ref()), own.as_ref()),
+        problems,
+    );
     shared::below_files(own, varfile::of_list(&varfiles, problems))
 }
 

@@ -132,7 +132,11 @@ impl BuildDocument {
             )),
         };
         let problems = Problems::new(&self.source);
-        let node = resolve::all(&node, &environment.keys(self.name(), mapping.get("variables")), &problems);
+        let node = resolve::all(
+            &node,
+            &environment.keys(self.this(environment, mapping.get("variables")), mapping.get("variables")),
+            &problems,
+        );
         let Some(fields) = Fields::open(&node, "a build", &problems) else { return true };
         let disabled = fields.flag("disabled") == Some(true);
         let elsewhere = self.generation == BuildGeneration::Action

@@ -7,6 +7,7 @@ pub(crate) mod fields;
 mod globs;
 pub(crate) mod module;
 mod publish;
+mod this;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -166,7 +167,7 @@ impl BuildConfig {
                 (action::own_variables(document, environment, problems), action::SET_ASIDE, "a Build action")
             }
         };
-        let keys = environment.keys(document.name(), own.as_ref());
+        let keys = environment.keys(document.this(environment, own.as_ref()), own.as_ref());
         if let Some(own) = &own {
             question_marks::notice(own, "variables", &keys, problems);
         }

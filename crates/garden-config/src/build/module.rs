@@ -66,8 +66,8 @@ pub(super) fn own_variables(
     if variables.varfile.is_none() {
         return own;
     }
-    let files =
-        varfile::of_fields(&variables, "", &environment.keys(document.name(), own.as_ref()), problems);
+    let keys = environment.keys(document.this(environment, own.as_ref()), own.as_ref());
+    let files = varfile::of_fields(&variables, "", &keys, problems);
     shared::below_files(own, files)
 }
 

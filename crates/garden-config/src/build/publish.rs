@@ -1,7 +1,7 @@
 //! Under what name an image is published.
 
 use garden_build_core::{ImageReference, ReferenceError};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::document::issue::Issue;
 use crate::document::node::{Node, Value};
@@ -56,7 +56,8 @@ impl Environment<'_> {
         let problems = Problems::new(&source);
         let node = Node { position: Position::START, value: Value::String(template.to_owned()) };
         let published = Some(PublishedKeys { name: &build.name, version });
-        let keys = Keys { published, ..self.keys(Some(&build.name), None) };
+        let this = Map::from_iter([("name".to_owned(), Json::from(build.name.as_str()))]);
+        let keys = Keys { published, ..self.keys(Some(this), None) };
         let tag = match resolve::all(&node, &keys, &problems).to_json() {
             Json::String(tag) => Some(tag),
             Json::Number(tag) => Some(tag.to_string()),

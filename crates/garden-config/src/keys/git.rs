@@ -1,12 +1,14 @@
 //! What templates can ask of the git repository that a project lies in.
 //!
-//! Two short text files hold it (gitrepository-layout(5)), so neither the `git` program nor a library
+//! Three text files hold it (gitrepository-layout(5)), so neither the `git` program nor a library
 //! with an object database is needed.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use garden_build_core::read_regular_file;
+
+use crate::keys::git_config;
 
 /// The state of a repository, as `${git.…}` tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -17,12 +19,14 @@ pub struct GitState {
     pub branch: String,
     /// The commit that is checked out, in hexadecimal digits; empty before the first commit.
     pub commit_hash: String,
+    /// The URL of the remote repository `origin`, as the repository's own configuration has it; empty if there is none.
+    pub origin_url: String,
 }
 
 impl GitState {
-    /// Sets both.
+    /// Sets branch and commit.
     pub fn new(branch: impl Into<String>, commit_hash: impl Into<String>) -> Self {
-        Self { branch: branch.into(), commit_hash: commit_hash.into() }
+        Self { branch: branch.into(), commit_hash: commit_hash.into(), origin_url: String::new() }
     }
 
     /// Reads the state of the repository that `directory` lies in; `None` if it lies in none.
@@ -44,6 +48,22 @@ impl GitState {
     }
 
     fn read(git_directory: &Path) -> io::Result<Self> {
+        // A worktree has a HEAD of its own, and all else in the repository that it belongs to.
+        let common = match read(&git_directory.join("commondir"), SHORT) {
+            Ok(path) => git_directory.join(path.trim_end()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => git_directory.to_owned(),
+            Err(error) => return Err(error),
+        };
+        let origin_url = match read(&common.join("config"), CONFIGURATION) {
+            Ok(text) => git_config::origin_url(&text).unwrap_or_default(),
+            Err(error) if is_absent(&error) => String::new(),
+            Err(error) => return Err(error),
+        };
+        let state = Self::of_head(git_directory, &common)?;
+        Ok(Self { origin_url, ..state })
+    }
+
+    fn of_head(git_directory: &Path, common: &Path) -> io::Result<Self> {
         let head = read(&git_directory.join("HEAD"), SHORT)?;
         let head = head.trim_end();
         let Some(reference) = head.strip_prefix("ref: ") else {
@@ -61,14 +81,8 @@ impl GitState {
         if !reference.starts_with("refs/") || !Path::new(reference).components().all(is_plain) {
             return Err(invalid("its HEAD names no branch"));
         }
-        // A worktree has a HEAD of its own, and its branches in the repository that it belongs to.
-        let common = match read(&git_directory.join("commondir"), SHORT) {
-            Ok(path) => git_directory.join(path.trim_end()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => git_directory.to_owned(),
-            Err(error) => return Err(error),
-        };
         let branch = reference.strip_prefix("refs/heads/").unwrap_or(reference);
-        Ok(Self::new(branch, commit_of(&common, reference)?.unwrap_or_default()))
+        Ok(Self::new(branch, commit_of(common, reference)?.unwrap_or_default()))
     }
 }
 
@@ -112,6 +126,9 @@ fn commit_of(common: &Path, reference: &str) -> io::Result<Option<String>> {
 
 /// The most that a file with one line may have, in bytes.
 const SHORT: u64 = 64 * 1024;
+
+/// The most that the configuration of a repository may have.
+const CONFIGURATION: u64 = 1024 * 1024;
 
 /// The most that the file with all packed references may have: those of a million branches.
 const PACKED: u64 = 128 * 1024 * 1024;
@@ -186,6 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn finds_the_origin_even_from_a_worktree() {
+        let files = [
+            ("a/.git", "gitdir: ../main/.git/worktrees/a\n"),
+            ("main/.git/worktrees/a/HEAD", ONE),
+            ("main/.git/worktrees/a/commondir", "../..\n"),
+            ("main/.git/config", "[remote \"origin\"]\n\turl = https://git.example/a.git\n"),
+        ];
+        let found = state(&files, "a").expect("readable").expect("a repository");
+        assert_eq!(found.origin_url, "https://git.example/a.git");
+    }
+
+    #[test]
     fn a_directory_outside_of_any_repository_has_no_state() {
         // A directory called `.git` is not yet a repository.
         assert_eq!(state(&[("a/.git/config", "")], "a").expect("readable"), None);
@@ -216,6 +245,7 @@ mod tests {
             (&[("a/.git/HEAD", "ref: refs/heads/b"), ("a/.git/refs/heads/x", "")], "a/.git/refs/heads/b"),
             (&[("a/.git/HEAD", "ref: refs/heads/b")], "a/.git/packed-refs"),
             (&[("a/.git", "gitdir: ../b"), ("b/HEAD", "ref: refs/heads/b")], "b/packed-refs"),
+            (&[("a/.git/HEAD", "ref: refs/heads/b")], "a/.git/config"),
         ] {
             let repository = repository(files);
             symlink("/dev/zero", repository.path().join(link)).expect("link");

@@ -1,13 +1,14 @@
 //! What the keys of templates stand for: `${environment.name}`, `${var.replicas}`, `${git.branch}`.
 
 pub(crate) mod git;
+mod git_config;
 mod layer;
 pub(crate) mod locals;
 pub(crate) mod question_marks;
 pub(crate) mod resolve;
 pub(crate) mod variables;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
@@ -25,11 +26,11 @@ pub(crate) struct Keys<'a> {
     pub(crate) generation: Generation,
     pub(crate) locals: &'a Locals,
     /// The project's name and its directory.
-    pub(crate) project: (&'a str, &'a Path),
+    pub(crate) project: (&'a str, PathBuf),
     pub(crate) environment: Option<EnvironmentKeys<'a>>,
     pub(crate) variables: Variables<'a>,
-    /// The name of the module or action that the text belongs to.
-    pub(crate) this: Option<&'a str>,
+    /// What is known of the module or action that the text belongs to, besides its variables: `${this.name}`.
+    pub(crate) this: Option<Map<String, Value>>,
     /// The image that a tag is made for.
     pub(crate) published: Option<PublishedKeys<'a>>,
 }
@@ -117,8 +118,8 @@ const ELSEWHERE: [Elsewhere; 6] = [
     },
 ];
 
-const KNOWN: [&str; 9] =
-    ["local", "git", "project", "environment", "var", "variables", "this", "module", "action"];
+const KNOWN: [&str; 10] =
+    ["local", "git", "project", "environment", "command", "var", "variables", "this", "module", "action"];
 
 impl Scope for View<'_> {
     fn handle(&self, value: &Value) -> Result<(), Fault> {
@@ -133,8 +134,16 @@ impl Scope for View<'_> {
             return if elsewhere.can_be_missing { Ok(LookedUp::Missing(fault)) } else { Err(fault) };
         }
         let value = match first {
-            "local" => local(keys.locals, keys.project.1, path.get(1).map(String::as_str)),
-            "git" => git(&keys.locals.git, keys.project.1)?,
+            "local" => local(keys.locals, &keys.project.1, path.get(1).map(String::as_str)),
+            "git" => match git(&keys.locals.git, &keys.project.1)? {
+                Some(git) => git,
+                None => {
+                    let fault =
+                        Fault::new("the project is not in a git repository").hint("write the value itself");
+                    return Ok(LookedUp::Missing(fault));
+                }
+            },
+            "command" => command(),
             "project" => mapping([("name", text(keys.project.0))]),
             "environment" => match keys.environment {
                 Some(environment) => environment.keys(),
@@ -143,9 +152,10 @@ impl Scope for View<'_> {
                         .hint("use it inside of an environment, a provider, a module or an action"));
                 }
             },
-            "this" | "self" if keys.this.is_some() => {
-                mapping([("name", text(keys.this.unwrap_or_default()))])
-            }
+            "this" | "self" if keys.this.is_some() => match path.get(1).map(String::as_str) {
+                Some("var" | "variables") => return self.variable(&path[2..]),
+                _ => Value::Object(keys.this.clone().unwrap_or_default()),
+            },
             "module" | "action" if keys.published.is_some() => {
                 keys.published.map(PublishedKeys::keys).unwrap_or_default()
             }
@@ -222,10 +232,11 @@ fn local(locals: &Locals, directory: &Path, key: Option<&str>) -> Value {
     local.insert("platform".to_owned(), text(&locals.platform));
     local.insert("arch".to_owned(), text(&locals.arch));
     local.insert("projectPath".to_owned(), text(&directory.to_string_lossy()));
+    local.insert("artifactsPath".to_owned(), text(&directory.join(".garden/artifacts").to_string_lossy()));
     Value::Object(local)
 }
 
-fn git(git: &Git, directory: &Path) -> Result<Value, Fault> {
+fn git(git: &Git, directory: &Path) -> Result<Option<Value>, Fault> {
     let state = match git {
         Git::State(state) => Some(state.clone()),
         Git::None => None,
@@ -237,9 +248,19 @@ fn git(git: &Git, directory: &Path) -> Result<Value, Fault> {
             })?
         }
     };
-    let state = state
-        .ok_or_else(|| Fault::new("the project is not in a git repository").hint("write the value itself"));
-    state.map(|state| mapping([("branch", text(&state.branch)), ("commitHash", text(&state.commit_hash))]))
+    Ok(state.map(|state| {
+        mapping([
+            ("branch", text(&state.branch)),
+            ("commitHash", text(&state.commit_hash)),
+            ("originUrl", text(&state.origin_url)),
+        ])
+    }))
+}
+
+/// The command `garden build` without arguments and options, which is what a build here stands for.
+fn command() -> Value {
+    let params = ["force", "watch", "with-dependants"].map(|name| (name, Value::Bool(false)));
+    mapping([("name", text("build")), ("params", mapping(params))])
 }
 
 fn text(text: &str) -> Value {

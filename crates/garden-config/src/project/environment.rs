@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
@@ -46,13 +47,40 @@ impl Project {
         Keys {
             generation: self.generation,
             locals: &self.locals,
-            project: (&self.name, self.directory()),
+            project: (&self.name, self.shown_path(self.directory())),
             environment: None,
             variables: Variables::default(),
             this: None,
             published: None,
         }
     }
+}
+
+impl Project {
+    /// The path as templates see it: with Garden it is absolute. A confined project learns nothing of this machine, so there it
+    /// stays as the caller gave it.
+    pub(crate) fn shown_path(&self, path: &Path) -> PathBuf {
+        if self.source.boundary().is_some() {
+            return normalized(path);
+        }
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        normalized(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
+    }
+}
+
+/// Takes `.` and `..` out of the path by its text, as Node's `path.join` does.
+fn normalized(path: &Path) -> PathBuf {
+    let mut parts: Vec<Component<'_>> = Vec::new();
+    for part in path.components() {
+        match (part, parts.last()) {
+            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                parts.pop();
+            }
+            (part, _) => parts.push(part),
+        }
+    }
+    parts.iter().collect()
 }
 
 impl<'a> Environment<'a> {
@@ -176,7 +204,7 @@ impl<'a> Environment<'a> {
 
     /// What templates stand for, in this environment; within the module or action `this`, with its own
     /// variables on top.
-    pub(crate) fn keys<'k>(&'k self, this: Option<&'k str>, own: Option<&'k Node>) -> Keys<'k> {
+    pub(crate) fn keys<'k>(&'k self, this: Option<Map<String, Json>>, own: Option<&'k Node>) -> Keys<'k> {
         let own = own.filter(|node| node.as_mapping().is_some());
         let (overrides, declared) =
             self.layers.split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));

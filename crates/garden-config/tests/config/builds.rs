@@ -423,3 +423,42 @@ fn what_is_set_in_rust_is_checked_by_the_same_rules() {
         error.problems().iter().filter_map(|problem| problem.message.split('`').nth(1)).collect();
     assert_eq!(fields, ["name", "image", "dockerfile", "exclude"]);
 }
+
+#[test]
+fn a_build_knows_where_it_stands() {
+    let fields = "buildArgs:\n  NAME: ${this.name}\n  PATH: ${this.path}\n  STAGED: ${this.buildPath}\n";
+    let module = module(&format!("{fields}  MODE: \"${{this.mode || 'none'}}\"\n  VAR: ${{this.var.a}}"));
+    let root = module.path().display().to_string();
+    let args = valid(&module).build_args;
+    let expected = [
+        ("MODE", "none".to_owned()),
+        ("NAME", "api".to_owned()),
+        ("PATH", format!("{root}/api")),
+        ("STAGED", format!("{root}/.garden/build/api")),
+        ("VAR", "1".to_owned()),
+    ];
+    assert_eq!(args, expected.map(|(name, value)| (name.to_owned(), value)).into());
+
+    for (head, sourced, staged) in [
+        ("", "/api", "/.garden/build/api"),
+        ("source: {path: ../src}", "/src", "/.garden/build/api"),
+        ("source: {path: '../${var.stage}'}\nbuildAtSource: true", "/release", "/release"),
+    ] {
+        let text = format!(
+            "kind: Build\ntype: container\nname: api\n{head}\nvariables: {{mode: '${{this.mode}}'}}\nspec:\n  buildArgs:\n    \
+             MODE: ${{this.mode}} ${{var.mode}}\n    PATH: ${{this.sourcePath}}\n    STAGED: ${{this.buildPath}}\n    \
+             DISABLED: ${{this.disabled}}\n    COMMAND: ${{command.name}}\n"
+        );
+        let directory = directory(&[("api/garden.yml", &text)]);
+        let root = directory.path().display().to_string();
+        let args = valid(&directory).build_args;
+        let expected = [
+            ("COMMAND", "build".to_owned()),
+            ("DISABLED", "false".to_owned()),
+            ("MODE", "default default".to_owned()),
+            ("PATH", format!("{root}{sourced}")),
+            ("STAGED", format!("{root}{staged}")),
+        ];
+        assert_eq!(args, expected.map(|(name, value)| (name.to_owned(), value)).into(), "{head}");
+    }
+}

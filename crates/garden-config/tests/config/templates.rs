@@ -28,7 +28,11 @@ fn keys_stand_for_machine_project_environment_and_variables() {
         ("${local.env.REGISTRY}", "registry.example"),
         ("${local.env.ABSENT || 'default'}", "default"),
         ("${local.env.ABSENT}?", "(none)"),
-        ("${local.projectPath}", "/shop"),
+        ("${local.projectPath} ${local.artifactsPath}", "/shop /shop/.garden/artifacts"),
+        ("<${git.originUrl}>", "<>"),
+        ("${command.name}", "build"),
+        ("${command.params.force} ${command.params contains 'sync'}", "false false"),
+        ("${command.params.sync || 'none'}", "none"),
         ("${git.branch}@${git.commitHash}", "feature/ABC-123_fix@2c8b0a6f"),
         ("${var.a-b} ${variables.a-b}", "1 1"),
         ("${var.list[1]} ${var.list.0}", "y x"),
@@ -99,7 +103,11 @@ fn variables_that_cannot_be_resolved_are_explained() {
             "12:14: `local.env.ABSENT` is not set | set the environment variable, or give a \
           default: `${local.env.ABSENT || \"…\"}`",
         ),
-        ("a: 1", "${git.tag}", "12:14: `git.tag` is not set | use one of `branch`, `commitHash`"),
+        (
+            "a: 1",
+            "${git.tag}",
+            "12:14: `git.tag` is not set | use one of `branch`, `commitHash`, `originUrl`",
+        ),
     ] {
         let error = read(variables, template).expect_err(template);
         assert_eq!(brief(&error), expected, "{variables} {template}");
