@@ -34,8 +34,8 @@ struct ProjectDocument {
     variables: Option<Map<String, Value>>,
     /// A file of variables. Default: `garden.env`, if there is one.
     varfile: Option<String>,
-    /// Further files of variables.
-    import_variables: Option<Vec<Map<String, Value>>>,
+    /// What `${imported.…}` stands for.
+    import_variables: Option<Vec<Import>>,
     /// Which files of the directory hold modules and actions.
     scan: Option<Scan>,
     /// The same, with Garden 0.12.
@@ -88,8 +88,43 @@ struct EnvironmentDocument {
     variables: Option<Map<String, Value>>,
     /// A file of variables. Default: `garden.NAME.env`, if there is one.
     varfile: Option<String>,
-    /// Further files of variables.
-    import_variables: Option<Vec<Map<String, Value>>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("required" = ["from"]))]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Import {
+    /// `file`; what comes from elsewhere is not read here.
+    from: ImportSource,
+    /// The file, relative to the project file's directory.
+    path: Option<String>,
+    /// How the file is written.
+    format: Option<ImportFormat>,
+    /// The list of Garden's cloud service.
+    list: Option<String>,
+    /// The program that Garden runs.
+    command: Option<Vec<String>>,
+    /// What the variables are for.
+    description: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ImportSource {
+    File,
+    GardenCloud,
+    Exec,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum ImportFormat {
+    Yaml,
+    Dotenv,
+    Json,
 }
 
 /// One of the two that build, or one that is left to Garden.

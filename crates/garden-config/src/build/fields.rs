@@ -13,7 +13,7 @@ pub(crate) type Place = (&'static str, &'static str);
 const COPY_YOURSELF: &str = "copy them there before the build, or use `COPY --from` in the Dockerfile";
 
 /// Lays files of variables over a module's or an action's own ones.
-pub(crate) fn below_files(own: Option<Node>, files: Vec<Node>) -> Option<Node> {
+pub(crate) fn below_files(own: Option<Node>, files: impl IntoIterator<Item = Node>) -> Option<Node> {
     own.into_iter().chain(files).reduce(|mut below, above| {
         below.merge(&above);
         below

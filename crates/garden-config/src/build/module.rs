@@ -61,7 +61,7 @@ pub(super) fn own_variables(
     problems: &Problems,
 ) -> Option<Node> {
     let fields = Fields::open(&document.node, "a container module", problems)?;
-    let variables = VariableFields { imports: None, ..VariableFields::read(&fields) };
+    let variables = VariableFields::read(&fields);
     let own = variables.variables.clone();
     if variables.varfile.is_none() {
         return own;

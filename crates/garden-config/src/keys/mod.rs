@@ -29,6 +29,8 @@ pub(crate) struct Keys<'a> {
     pub(crate) project: (&'a str, PathBuf),
     pub(crate) environment: Option<EnvironmentKeys<'a>>,
     pub(crate) variables: Variables<'a>,
+    /// What `importVariables` has brought.
+    pub(crate) imported: Option<&'a Map<String, Value>>,
     /// What is known of the module or action that the text belongs to, besides its variables: `${this.name}`.
     pub(crate) this: Option<Map<String, Value>>,
     /// The image that a tag is made for.
@@ -118,8 +120,19 @@ const ELSEWHERE: [Elsewhere; 6] = [
     },
 ];
 
-const KNOWN: [&str; 10] =
-    ["local", "git", "project", "environment", "command", "var", "variables", "this", "module", "action"];
+const KNOWN: [&str; 11] = [
+    "local",
+    "git",
+    "project",
+    "environment",
+    "command",
+    "imported",
+    "var",
+    "variables",
+    "this",
+    "module",
+    "action",
+];
 
 impl Scope for View<'_> {
     fn handle(&self, value: &Value) -> Result<(), Fault> {
@@ -129,6 +142,12 @@ impl Scope for View<'_> {
     fn look_up(&self, path: &[String]) -> Result<LookedUp, Fault> {
         let Some(first) = path.first().map(String::as_str) else { return Ok(missing(path, &[])) };
         let keys = self.keys;
+        let imported =
+            keys.imported.filter(|imported| path.get(1).is_some_and(|name| imported.contains_key(name)));
+        if let (Some(imported), "secrets") = (imported, first) {
+            // Garden 0.14 keeps both in one.
+            return Ok(descend(Value::Object(imported.clone()), path));
+        }
         if let Some(elsewhere) = ELSEWHERE.iter().find(|elsewhere| elsewhere.names.contains(&first)) {
             let fault = Fault::new(format!("`{first}` {}", elsewhere.reason)).hint(elsewhere.hint);
             return if elsewhere.can_be_missing { Ok(LookedUp::Missing(fault)) } else { Err(fault) };
@@ -144,6 +163,7 @@ impl Scope for View<'_> {
                 }
             },
             "command" => command(),
+            "imported" => Value::Object(keys.imported.cloned().unwrap_or_default()),
             "project" => mapping([("name", text(keys.project.0))]),
             "environment" => match keys.environment {
                 Some(environment) => environment.keys(),

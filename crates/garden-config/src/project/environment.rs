@@ -26,6 +26,8 @@ pub struct Environment<'a> {
     namespace: Option<String>,
     /// The variables, lowest layer first; each a mapping.
     layers: Vec<Node>,
+    /// What `${imported.…}` stands for.
+    imported: Map<String, Json>,
     /// About the variables.
     notices: Vec<Notice>,
 }
@@ -50,6 +52,7 @@ impl Project {
             project: (&self.name, self.shown_path(self.directory())),
             environment: None,
             variables: Variables::default(),
+            imported: None,
             this: None,
             published: None,
         }
@@ -108,8 +111,12 @@ impl<'a> Environment<'a> {
             name: wanted.environment.to_owned(),
             namespace: wanted.namespace.map(str::to_owned),
             layers: Vec::new(),
+            imported: Map::new(),
             notices: Vec::new(),
         };
+        if let Some(node) = &project.imports {
+            environment.imported = varfile::imported(node, &project.keys(), problems);
+        }
         environment.add_layer(&project.variables, "garden.env", problems);
         if let Some(declared) = declared {
             let default_file = format!("garden.{}.env", declared.name);
@@ -211,12 +218,13 @@ impl<'a> Environment<'a> {
         Keys {
             environment: Some(EnvironmentKeys { name: &self.name, namespace: self.namespace.as_deref() }),
             variables: Variables::new(declared.iter().chain(own).chain(overrides).collect()),
+            imported: Some(&self.imported),
             this,
             ..self.project.keys()
         }
     }
 
-    /// Adds a layer of variables: those that stand in the file, and above them those that it imports.
+    /// Adds a layer of variables: those that stand in the file, and above them those of its `varfile`.
     fn add_layer(&mut self, fields: &VariableFields, default_file: &str, problems: &Problems) {
         let empty = Node { position: Position::START, value: Value::Mapping(Mapping::default()) };
         let mut layer = match &fields.variables {
@@ -230,7 +238,7 @@ impl<'a> Environment<'a> {
         };
         let keys = self.keys(None, None);
         question_marks::notice(&layer, "variables", &keys, problems);
-        for file in varfile::of_fields(fields, default_file, &keys, problems) {
+        if let Some(file) = varfile::of_fields(fields, default_file, &keys, problems) {
             layer.merge(&file);
         }
         self.layers.push(layer);

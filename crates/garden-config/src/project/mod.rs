@@ -1,6 +1,7 @@
 //! The project file, and the files beside it.
 
 pub(crate) mod declaration;
+mod dotenv;
 pub(crate) mod environment;
 pub(crate) mod files;
 pub(crate) mod varfile;
@@ -41,6 +42,8 @@ pub struct Project {
     pub(crate) providers: Vec<ProviderEntry>,
     default_environment: Option<Node>,
     pub(crate) variables: VariableFields,
+    /// The field `importVariables`.
+    pub(crate) imports: Option<Node>,
     pub(crate) scan: ScanSettings,
     pub(crate) locals: Locals,
     /// The variables that were set from Rust: a mapping.
@@ -75,7 +78,6 @@ pub(crate) enum Generation {
 pub(crate) struct VariableFields {
     pub(crate) variables: Option<Node>,
     pub(crate) varfile: Option<Node>,
-    pub(crate) imports: Option<Node>,
 }
 
 /// Loads the project file at `path`, or in the directory `path`: `project.garden.yml` or `garden.yml`,
@@ -270,6 +272,7 @@ impl Project {
             providers: ProviderEntry::read_all(providers, problems),
             default_environment: fields.node("defaultEnvironment").cloned(),
             variables: VariableFields::read(&fields),
+            imports: fields.node("importVariables").cloned(),
             scan: ScanSettings::read(&fields, problems),
             locals: Locals::of_this_machine(),
             overrides: Node { position: Position::START, value: Value::Mapping(Mapping::default()) },
@@ -298,11 +301,7 @@ impl Project {
 
 impl VariableFields {
     pub(crate) fn read(fields: &Fields<'_>) -> Self {
-        Self {
-            variables: fields.node("variables").cloned(),
-            varfile: fields.node("varfile").cloned(),
-            imports: fields.node("importVariables").cloned(),
-        }
+        Self { variables: fields.node("variables").cloned(), varfile: fields.node("varfile").cloned() }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use serde_json::{Map, Value as Json};
+
 use garden_build_core::context::OpenDirectory;
 use garden_build_core::read_at_most;
 
@@ -11,30 +13,21 @@ use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
 use crate::keys::{Keys, resolve};
-use crate::project::VariableFields;
-use crate::{NoticeKind, Position, project};
+use crate::project::{VariableFields, dotenv};
+use crate::{NoticeKind, Position, project, template};
 
-/// Loads the files that `fields` name, lowest first. Without a `varfile` the file `default_file` counts if
-/// it exists; paths start at the directory of the file with the fields.
+/// Loads the file that `fields` name. Without a `varfile` the file `default_file` counts if it exists; paths start at the
+/// directory of the file with the fields.
 pub(crate) fn of_fields(
     fields: &VariableFields,
     default_file: &str,
     keys: &Keys<'_>,
     problems: &Problems,
-) -> Vec<Node> {
-    let mut files = Vec::new();
-    if let Some(node) = &fields.imports {
-        files.extend(imported(&resolve::all(node, keys, problems), problems));
-    }
-    match &fields.varfile {
-        Some(node) => {
-            let node = resolve::all(node, keys, problems);
-            let path = text(&node, "`varfile`", problems);
-            files.extend(path.and_then(|path| load(path, path != default_file, node.position, problems)));
-        }
-        None => files.extend(load(default_file, false, Position::START, problems)),
-    }
-    files
+) -> Option<Node> {
+    let Some(node) = &fields.varfile else { return load(default_file, false, Position::START, problems) };
+    let node = resolve::all(node, keys, problems);
+    let path = text(&node, "`varfile`", problems)?;
+    load(path, path != default_file, node.position, problems)
 }
 
 /// Loads an action's `varfiles`: paths, or mappings with `path` and `optional`.
@@ -55,32 +48,63 @@ pub(crate) fn of_list(node: &Node, problems: &Problems) -> Vec<Node> {
     files
 }
 
-/// Loads what `importVariables` names. Only files can be read here.
-fn imported(node: &Node, problems: &Problems) -> Vec<Node> {
-    let mut files = Vec::new();
-    for item in items(node, "`importVariables`", problems) {
+/// Loads what `importVariables` names, the later source winning: `${imported.…}`. Only files can be read here.
+///
+/// Source: Garden 0.14, `core/src/config/import-variables.ts`.
+pub(crate) fn imported(node: &Node, keys: &Keys<'_>, problems: &Problems) -> Map<String, Json> {
+    let node = resolve::all(node, keys, problems);
+    let mut imported = Map::new();
+    for item in items(&node, "`importVariables`", problems) {
         let Some(fields) = Fields::open(item, "each of `importVariables`", problems) else { continue };
-        // The ending of the name tells the format.
-        fields.set_aside(&["description", "format", "list", "command"]);
-        let from = fields.choice("from", &[("file", true), ("garden-cloud", false), ("exec", false)]);
-        let path = fields.text("path");
-        fields.finish();
-        match (from, path) {
-            (Some(true), Some(path)) => files.extend(load(path, true, item.position, problems)),
-            (Some(true), None) => {
-                problems.report(item.position, "an import from a file needs the field `path`", None);
-            }
-            (Some(false), _) => problems.notice(
+        fields.set_aside(&["description", "list", "command"]);
+        let _ = fields.required_text("from");
+        let Some(from) = fields.choice("from", &[("file", true), ("garden-cloud", false), ("exec", false)])
+        else {
+            continue;
+        };
+        if !from {
+            problems.notice(
                 NoticeKind::NoEffect,
                 "importVariables",
                 item.position,
                 "variables are imported from files only, so these are not set",
-                "put them into a file, or set them with `Project::with_variable`",
-            ),
-            (None, _) => {}
+                "write them into a file, and import that",
+            );
+            continue;
         }
+        let path = fields.required_text("path");
+        let _ = fields.required_text("format");
+        let formats = [("yaml", Format::Yaml), ("json", Format::Yaml), ("dotenv", Format::Dotenv)];
+        let format = fields.choice("format", &formats);
+        fields.finish();
+        let (Some(path), Some(format)) = (path, format) else { continue };
+        imported.extend(import(path, format, item.position, problems).into_iter().flatten());
     }
-    files
+    imported
+}
+
+/// Imports from the file at `path`; one that does not exist has no variables. All are texts.
+fn import(path: &str, format: Format, position: Position, problems: &Problems) -> Option<Map<String, Json>> {
+    let file = problems.path(path, position)?;
+    if !file.exists() {
+        problems.notice(
+            NoticeKind::NoEffect,
+            "importVariables",
+            position,
+            format!("the file of variables `{path}` does not exist, so nothing is imported from it"),
+            "its path starts at the directory of the project file",
+        );
+        return None;
+    }
+    let text = |value: Json| match value {
+        Json::Null => Json::String(String::new()),
+        Json::Array(_) | Json::Object(_) => Json::String(value.to_string()),
+        value => template::text(&value).map_or(value, Json::String),
+    };
+    match load_as(path, &file, format, position, problems)?.to_json() {
+        Json::Object(values) => Some(values.into_iter().map(|(name, value)| (name, text(value))).collect()),
+        _ => None,
+    }
 }
 
 /// Loads the file at `path`, which the text at `position` names. One that is not `required` need not exist.
@@ -89,7 +113,12 @@ fn load(path: &str, required: bool, position: Position, problems: &Problems) -> 
     if !required && !file.exists() {
         return None;
     }
-    let text = match read(&file, problems.source()) {
+    load_as(path, &file, Format::of(&file), position, problems)
+}
+
+/// Loads the file `file`, which the text at `position` names by `path`.
+fn load_as(path: &str, file: &Path, format: Format, position: Position, problems: &Problems) -> Option<Node> {
+    let text = match read(file, problems.source()) {
         Ok(text) => text,
         Err(reason) => {
             let message = format!("the file of variables `{path}` cannot be read: {reason}");
@@ -98,7 +127,7 @@ fn load(path: &str, required: bool, position: Position, problems: &Problems) -> 
             return None;
         }
     };
-    match variables(&text, &file) {
+    match variables(&text, file, format) {
         Ok(node) => Some(node),
         Err(reason) => {
             problems.report(position, format!("the file of variables `{path}`: {reason}"), None);
@@ -122,12 +151,26 @@ fn read(path: &Path, source: &Source) -> Result<String, String> {
     }
 }
 
-/// Reads a file of variables, whose name tells the format: YAML, JSON, and dotenv for all others, as with
-/// Garden 0.12. Problems quote nothing of the file, as such files hold secrets.
-fn variables(text: &str, file: &Path) -> Result<Node, String> {
-    let extension = file.extension().and_then(|it| it.to_str()).unwrap_or_default().to_lowercase();
-    if !matches!(extension.as_str(), "yml" | "yaml" | "json") {
-        return dotenv(text);
+/// How variables are written.
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    /// YAML, of which JSON is a part.
+    Yaml,
+    Dotenv,
+}
+
+impl Format {
+    /// The name tells the format: YAML, JSON, and dotenv for all others, as with all Gardens.
+    fn of(file: &Path) -> Self {
+        let extension = file.extension().and_then(|it| it.to_str()).unwrap_or_default().to_lowercase();
+        if matches!(extension.as_str(), "yml" | "yaml" | "json") { Self::Yaml } else { Self::Dotenv }
+    }
+}
+
+/// Reads a file of variables. Problems quote nothing of the file, as such files hold secrets.
+fn variables(text: &str, file: &Path, format: Format) -> Result<Node, String> {
+    if let Format::Dotenv = format {
+        return Ok(dotenv::parse(text));
     }
     let problems = Problems::new(&Source::new(file, text));
     let documents = project::documents(problems.source(), &problems);
@@ -148,50 +191,6 @@ fn variables(text: &str, file: &Path) -> Result<Node, String> {
     }
 }
 
-/// Reads lines `NAME=value`, as the package `dotenv` that Garden uses does: `export` before the name,
-/// values in single, double or back quotes, `\n` in double ones, comments.
-fn dotenv(text: &str) -> Result<Node, String> {
-    let mut entries: Vec<Entry> = Vec::new();
-    let (mut rest, mut line) = (text, 1);
-    while !rest.is_empty() {
-        let first = rest.lines().next().unwrap_or_default();
-        let mut used = first.len();
-        if !first.trim().is_empty() && !first.trim_start().starts_with('#') {
-            let (name, behind) =
-                first.split_once('=').ok_or_else(|| format!("line {line} is not `NAME=value`"))?;
-            let name = name.trim();
-            let name = name.strip_prefix("export ").map_or(name, str::trim_start);
-            // A value in quotes may go on over several lines.
-            let quoted = rest[first.len() - behind.len()..].trim_start_matches([' ', '\t']);
-            let value = match quoted.chars().next() {
-                Some(quote @ ('"' | '\'' | '`')) => {
-                    let end = quoted[1..].find(quote);
-                    let end = end.ok_or_else(|| format!("the quotes on line {line} are not closed"))?;
-                    used = rest.len() - quoted.len() + end + 2;
-                    let value = &quoted[1..=end];
-                    if quote == '"' {
-                        value.replace("\\n", "\n").replace("\\r", "\r")
-                    } else {
-                        value.to_owned()
-                    }
-                }
-                _ => behind.split(" #").next().unwrap_or(behind).trim().to_owned(),
-            };
-            let position = Position { line, column: 1 };
-            let value = Node { position, value: Value::String(value) };
-            entries.push(Entry { key: name.to_owned(), key_position: position, value });
-        }
-        // Nothing counts behind the value.
-        used += rest[used..].find('\n').map_or(rest.len() - used, |end| end + 1);
-        line += rest[..used].matches('\n').count();
-        rest = &rest[used..];
-    }
-    // The last one of a name wins, as where layers are merged.
-    let mut merged = mapping(Vec::new());
-    merged.merge(&mapping(entries));
-    Ok(merged)
-}
-
 fn mapping(entries: Vec<Entry>) -> Node {
     Node { position: Position::START, value: Value::Mapping(Mapping(entries)) }
 }
@@ -201,18 +200,14 @@ mod tests {
     use super::*;
 
     fn read(name: &str, text: &str) -> Result<serde_json::Value, String> {
-        variables(text, Path::new(name)).map(|node| node.to_json())
+        variables(text, Path::new(name), Format::of(Path::new(name))).map(|node| node.to_json())
     }
 
     #[test]
-    fn reads_dotenv_as_the_package_does() {
-        let text = "# comment\nA=1\nexport B = two words # why\nC='a # b' # c\nD=\"x\\ny\"\nE=\"first\nsecond\"\nF=\n\
-                    G=`a\"'b`\nH=a=b\r\nI=pa$$word\nA=2\n";
-        let expected = serde_json::json!({
-            "A": "2", "B": "two words", "C": "a # b", "D": "x\ny", "E": "first\nsecond", "F": "", "G": "a\"'b",
-            "H": "a=b", "I": "pa$$word",
-        });
-        assert_eq!(read("x.env", text), Ok(expected));
+    fn reads_dotenv_by_any_other_ending() {
+        for name in ["x.env", "variables", "x.yml.txt"] {
+            assert_eq!(read(name, "A=1\nB: 2\nnothing\n"), Ok(serde_json::json!({ "A": "1", "B": "2" })));
+        }
     }
 
     #[test]
@@ -226,8 +221,6 @@ mod tests {
     #[test]
     fn says_what_is_wrong_without_quoting_the_file() {
         for (name, text, message) in [
-            ("x.env", "A=1\ns3cret\n", "line 2 is not `NAME=value`"),
-            ("x.env", "A=\"s3cret\n", "the quotes on line 1 are not closed"),
             ("x.yml", "- s3cret\n", "it must be a mapping"),
             ("x.yml", "a: 1\n---\nb: 1\n", "it must be one document"),
             ("x.yml", "a: s3cret: b\n", "it cannot be understood at line 1, column 10"),

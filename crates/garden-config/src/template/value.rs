@@ -53,7 +53,7 @@ pub(super) fn equal(left: &Value, right: &Value) -> Option<bool> {
 }
 
 /// The value as it is printed within a text; lists and mappings cannot be.
-pub(super) fn text(value: &Value) -> Option<String> {
+pub(crate) fn text(value: &Value) -> Option<String> {
     match value {
         Value::Null => Some("null".to_owned()),
         Value::Bool(value) => Some(value.to_string()),

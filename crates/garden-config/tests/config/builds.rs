@@ -462,3 +462,76 @@ fn a_build_knows_where_it_stands() {
         assert_eq!(args, expected.map(|(name, value)| (name.to_owned(), value)).into(), "{head}");
     }
 }
+
+#[test]
+fn imported_variables_are_texts_of_their_own() {
+    let project = |imports: &str| {
+        format!(
+            "apiVersion: garden.io/v2\nkind: Project\nname: shop\nenvironments: [dev]\nimportVariables:\n{imports}\n"
+        )
+    };
+    let files = |imports: &str| {
+        directory(&[
+            ("project.garden.yml", &project(imports)),
+            ("one", "A: 1\nnothing\nB=two\nT=${var.x}\n"),
+            ("two.env", "B: 1.10\nC: {x: [1, null]}\nN: null\nF: false\n"),
+            (
+                "api/garden.yml",
+                "kind: Build\ntype: container\nname: api\nspec:\n  buildArgs:\n    ALL: ${jsonEncode(imported)}\n    A: \"${secrets.A || 'none'}\"\n    \
+                 V: \"${var.A || 'none'}\"\n    X: \"${imported.X || 'none'}\"\n",
+            ),
+        ])
+    };
+    let directory =
+        files("- {from: file, path: one, format: dotenv}\n- {from: file, path: two.env, format: yaml}");
+    let build = valid(&directory);
+    let expected = [
+        ("A", "1"),
+        ("ALL", r#"{"A":"1","B":"1.1","C":"{\"x\":[1,null]}","F":"false","N":"","T":"${var.x}"}"#),
+        ("V", "none"),
+        ("X", "none"),
+    ];
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    assert_eq!(build.build_args, expected.map(owned).into());
+    assert_eq!(build.notices, []);
+
+    let directory =
+        files("- {from: file, path: none.env, format: dotenv}\n- {from: exec, command: [x], format: json}");
+    let notices = valid(&directory).notices;
+    let messages: Vec<&str> = notices.iter().map(|notice| notice.message.as_str()).collect();
+    assert_eq!(
+        messages,
+        [
+            "the file of variables `none.env` does not exist, so nothing is imported from it",
+            "variables are imported from files only, so these are not set",
+        ]
+    );
+    assert_eq!(
+        refused(&files("- {from: file, path: one}\n- {path: one, format: toml}"), "api"),
+        "project.garden.yml:6:3: each of `importVariables` needs the field `format`\n\
+         project.garden.yml:7:3: each of `importVariables` needs the field `from`"
+    );
+    let text = "kind: Project\nname: shop\nenvironments: [{name: dev, importVariables: []}]\n";
+    let error =
+        garden_config::parse(text, "project.garden.yml").expect_err("Garden knows it of projects only");
+    assert!(error.to_string().contains("`importVariables` is not a field of an environment"), "{error}");
+}
+
+#[test]
+fn files_of_variables_are_read_as_dotenv_reads_them() {
+    let directory = directory(&[
+        (
+            "garden.env",
+            "# c\nexport A: one # why\nthis is no assignment\nB=\"two\\nlines\" # why\nC='it\\'s'\n",
+        ),
+        (
+            "api/garden.yml",
+            "kind: Build\ntype: container\nname: api\nspec:\n  buildArgs: {A: '${var.A}', B: '${var.B}', C: '${var.C}'}\n",
+        ),
+    ]);
+    let expected = [("A", "one"), ("B", "two\nlines"), ("C", "it\\'s")];
+    assert_eq!(
+        valid(&directory).build_args,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+    );
+}

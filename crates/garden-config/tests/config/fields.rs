@@ -131,7 +131,7 @@ fn image_pull_secrets() {
         ("imagePullSecrets: [{name: A}]", &format!("5:31: `A` cannot be the name of a Secret | {rule}")),
         (
             "imagePullSecrets: ${x}",
-            "5:25: there is no `x` | use one of `local`, `git`, `project`, `environment`, `command`, `var`, `variables`",
+            "5:25: there is no `x` | use one of `local`, `git`, `project`, `environment`, `command`, `imported`, `var`, `variables`",
         ),
     ]);
 }
@@ -159,7 +159,7 @@ fn kaniko_options() {
         ("kaniko: {extraFlags: [{}]}", "5:27: each of `extraFlags` must be text, not a mapping"),
         (
             "kaniko: {extraFlags: ['${x}']}",
-            "5:30: there is no `x` | use one of `local`, `git`, `project`, `environment`, `command`, `var`, `variables`",
+            "5:30: there is no `x` | use one of `local`, `git`, `project`, `environment`, `command`, `imported`, `var`, `variables`",
         ),
         (
             "kaniko: {namespace: A}",
