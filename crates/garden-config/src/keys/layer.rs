@@ -7,8 +7,8 @@ use std::rc::Rc;
 use serde_json::Value;
 
 use crate::document::node::{Mapping, Node, Value as NodeValue};
+use crate::keys::View;
 use crate::keys::resolve::{self, Failure};
-use crate::keys::{View, follow};
 use crate::template::Fault;
 
 /// How to look into a mapping or list without going through all of it, as thousands of templates may do.
@@ -44,18 +44,23 @@ pub(super) struct Indexes(RefCell<HashMap<*const Node, Rc<Index>>>);
 
 /// What one layer has at a path.
 pub(super) enum Here<'a> {
-    Nothing,
+    /// Nothing; a layer below may have it. On the way to it, so many mappings are there.
+    Nothing(usize),
+    /// Something that is no mapping stands on the way, and hides what the layers below have.
+    Hidden,
     /// A mapping whose fields are variables of their own.
     Mapping(&'a Mapping),
     Value(Value),
 }
 
 impl Indexes {
-    /// Looks into the mapping `node`. Only what lies on the way is resolved.
+    /// Looks into the mapping `node`. Only what lies on the way is resolved. The layers above have a mapping for so many parts of
+    /// the path as `mappings` says, so that a list there is hidden by it.
     pub(super) fn look_into<'a>(
         &self,
         node: &'a Node,
         path: &[String],
+        mappings: usize,
         view: View<'_>,
     ) -> Result<Here<'a>, Fault> {
         let mut node = node;
@@ -65,21 +70,24 @@ impl Indexes {
                 NodeValue::Mapping(mapping) if !index.has_operations => {
                     index.places.get(key).map(|place| &mapping.0[*place].value)
                 }
-                NodeValue::Sequence(items) if !index.has_operations => {
-                    key.parse().ok().and_then(|index: usize| items.get(index))
+                NodeValue::Sequence(items) if !index.has_operations && depth >= mappings => {
+                    let item = key.parse().ok().and_then(|index: usize| items.get(index));
+                    let Some(item) = item else { return Ok(Here::Hidden) };
+                    Some(item)
                 }
                 _ => {
                     let value = resolved(node, &path[..depth], view)?;
-                    let value = value.and_then(|value| follow(value, &path[depth..]).ok());
-                    return Ok(value.map_or(Here::Nothing, Here::Value));
+                    return Ok(
+                        value.map_or(Here::Nothing(depth), |value| within(value, path, depth, mappings))
+                    );
                 }
             };
-            let Some(inner) = inner else { return Ok(Here::Nothing) };
+            let Some(inner) = inner else { return Ok(Here::Nothing(depth + 1)) };
             node = inner;
         }
         match &node.value {
             NodeValue::Mapping(mapping) if !resolve::is_operation(mapping) => Ok(Here::Mapping(mapping)),
-            _ => Ok(resolved(node, path, view)?.map_or(Here::Nothing, Here::Value)),
+            _ => Ok(resolved(node, path, view)?.map_or(Here::Nothing(path.len()), Here::Value)),
         }
     }
 
@@ -87,6 +95,24 @@ impl Indexes {
         let mut indexes = self.0.borrow_mut();
         Rc::clone(indexes.entry(std::ptr::from_ref(node)).or_insert_with(|| Rc::new(Index::new(node))))
     }
+}
+
+/// Follows `path` from the part `depth` on into a value that was resolved.
+fn within(mut value: Value, path: &[String], depth: usize, mappings: usize) -> Here<'static> {
+    for (depth, key) in path.iter().enumerate().skip(depth) {
+        value = match value {
+            Value::Object(mut mapping) => match mapping.remove(key) {
+                Some(inner) => inner,
+                None => return Here::Nothing(depth + 1),
+            },
+            Value::Array(mut items) if depth >= mappings => match key.parse::<usize>() {
+                Ok(index) if index < items.len() => items.swap_remove(index),
+                _ => return Here::Hidden,
+            },
+            _ => return Here::Hidden,
+        };
+    }
+    Here::Value(value)
 }
 
 /// A message is not led through more variables once it is longer than this, in bytes.

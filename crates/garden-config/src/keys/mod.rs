@@ -298,7 +298,7 @@ fn descend(value: Value, path: &[String]) -> LookedUp {
 }
 
 /// Follows `path` down into `value`; else says after how many parts it ends, and which keys are there.
-pub(crate) fn follow(mut value: Value, path: &[String]) -> Result<Value, (usize, Vec<String>)> {
+fn follow(mut value: Value, path: &[String]) -> Result<Value, (usize, Vec<String>)> {
     for (depth, key) in path.iter().enumerate() {
         value = match value {
             Value::Object(mut mapping) => match mapping.remove(key) {

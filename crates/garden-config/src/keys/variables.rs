@@ -1,7 +1,7 @@
 //! Variables: `${var.…}`.
 //!
 //! They come in layers: the project's, those of the environment, those of a module or an action, those set
-//! from Rust. A higher layer wins, and mappings of the same name merge. A variable may refer to others; one
+//! from Rust. A higher layer wins: mappings of the same name merge, and anything else hides what is below it, with all its keys. A variable may refer to others; one
 //! that refers to its own name means the layer below, so an environment can extend what the project sets.
 //!
 //! A variable that is asked for and not known yet is not resolved there and then, as a chain of variables
@@ -186,11 +186,15 @@ impl<'a> Variables<'a> {
     fn merged(&self, (top, path): &Place, keys: &Keys<'_>) -> Result<LookedUp, Fault> {
         let mut fields: BTreeSet<String> = BTreeSet::new();
         let mut only: Option<Value> = None;
-        let mut found = 0;
+        let (mut found, mut mappings) = (0, 0);
         for layer in (0..*top).rev() {
             let view = View { keys, top: layer + 1, itself: Some(path) };
-            let here = match self.indexes.look_into(self.layers[layer], path, view)? {
-                Here::Nothing => continue,
+            let here = match self.indexes.look_into(self.layers[layer], path, mappings, view)? {
+                Here::Nothing(passed) => {
+                    mappings = mappings.max(passed);
+                    continue;
+                }
+                Here::Hidden => break,
                 // What is no mapping is replaced by the mapping above it, and replaces those below it.
                 Here::Value(value) if !value.is_object() && found > 0 => break,
                 here => here,
@@ -203,7 +207,7 @@ impl<'a> Variables<'a> {
                     only = Some(Value::Object(mapping));
                 }
                 Here::Value(value) => return Ok(LookedUp::Found(value)),
-                Here::Nothing => {}
+                Here::Nothing(_) | Here::Hidden => {}
             }
         }
         match (found, only) {

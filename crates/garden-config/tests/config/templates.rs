@@ -320,3 +320,32 @@ fn what_is_missing_can_be_made_up_for_around_an_operator_since_0_14() {
         assert!(refused.is_err_and(|error| error.contains("`actions`")));
     }
 }
+
+#[test]
+fn what_is_no_mapping_hides_a_mapping_below_it() {
+    let found = |weaker: &str, stronger: &str, key: &str| {
+        let text = format!(
+            "kind: Project\nname: shop\nvariables: {{x: '1', y: {{b: lowest}}, a: {weaker}}}\nproviders:\n- name: kubernetes\n  \
+             context: \"${{var.{key} || 'none'}}\"\nenvironments:\n- name: dev\n  variables: {{a: {stronger}}}\n"
+        );
+        let provider =
+            project(&text).expect("valid").provider("dev").unwrap_or_else(|error| panic!("{error}"));
+        provider.context.unwrap_or_default()
+    };
+    for stronger in ["text", "5", "null", "true", "'${var.x}'", "[c]", "'${[1]}'", "[{$concat: [c]}]"] {
+        assert_eq!(found("{b: weaker, 1: x}", stronger, "a.b"), "none", "{stronger}");
+        assert_eq!(found("{b: {c: weaker}}", &format!("{{b: {stronger}}}"), "a.b.c"), "none", "{stronger}");
+        assert_eq!(
+            found("{b: {c: weaker}}", &format!("{{$merge: {{b: {stronger}}}}}"), "a.b.c"),
+            "none",
+            "{stronger}"
+        );
+    }
+    // A mapping hides a list, and merges with a mapping.
+    assert_eq!(found("[c]", "{b: 1}", "a[0]"), "none");
+    assert_eq!(found("'${[1]}'", "{b: 1}", "a[0]"), "none");
+    assert_eq!(found("{b: weaker}", "{c: 1}", "a.b"), "weaker");
+    assert_eq!(found("{b: weaker}", "'${var.y}'", "a.c"), "none");
+    assert_eq!(found("{b: weaker}", "'${var.none}?'", "a.b"), "weaker");
+    assert_eq!(found("{b: [weaker]}", "{c: 1}", "a.b[0]"), "weaker");
+}
