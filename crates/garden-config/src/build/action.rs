@@ -3,14 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use garden_build_core::BuildSecret;
-
 use crate::Environment;
-use crate::build::BuildConfig;
 use crate::build::documents::BuildDocument;
 use crate::build::fields::{self as shared, Place};
+use crate::build::{BuildConfig, image_names};
 use crate::document::decode::Fields;
-use crate::document::node::{Node, Value};
+use crate::document::node::Node;
 use crate::document::problems::Problems;
 use crate::keys::resolve;
 use crate::project::varfile;
@@ -55,8 +53,9 @@ fn read_source(node: &Node, build: &mut BuildConfig, problems: &Problems) {
 
 fn read_spec(node: &Node, build: &mut BuildConfig, problems: &Problems) {
     let Some(fields) = Fields::open(node, "`spec`", problems) else { return };
-    build.image = fields.text("localId").map(str::to_owned);
-    build.publish_id = fields.text("publishId").map(str::to_owned);
+    // As with Garden, of a full name only what follows the registry and precedes the tag counts.
+    build.image = shared::text_unless_false(&fields, "localId").map(|name| image_names(name).0);
+    build.publish_id = shared::text_unless_false(&fields, "publishId").map(str::to_owned);
     if let Some(dockerfile) = fields.text("dockerfile") {
         build.dockerfile = PathBuf::from(dockerfile);
     }
@@ -64,31 +63,8 @@ fn read_spec(node: &Node, build: &mut BuildConfig, problems: &Problems) {
     build.build_args = shared::build_args(&fields, problems);
     build.extra_flags = shared::flags(&fields, problems);
     build.platforms = fields.texts("platforms");
-    if let Some(node) = fields.node("secrets") {
-        problems.hide(fields.key_position("secrets"));
-        read_secrets(node, build, problems);
-    }
+    build.secrets = shared::secrets(&fields, problems);
     fields.finish();
-}
-
-/// Reads secrets; no message quotes one.
-fn read_secrets(node: &Node, build: &mut BuildConfig, problems: &Problems) {
-    let Some(mapping) = node.as_mapping() else {
-        problems.report(node.position, "`secrets` must be a mapping from ids to texts", None);
-        return;
-    };
-    for entry in &mapping.0 {
-        match &entry.value.value {
-            Value::String(secret) => {
-                build.secrets.insert(entry.key.clone(), BuildSecret::new(secret.as_bytes()));
-            }
-            Value::Unresolved => {}
-            _ => {
-                let message = format!("the secret `{}` must be text, not {}", entry.key, entry.value.kind());
-                problems.report(entry.value.position, message, Some("write it in quotes".to_owned()));
-            }
-        }
-    }
 }
 
 /// An action can be limited to some environments.

@@ -48,11 +48,13 @@ struct SourceDocument {
 #[serde(rename = "BuildSpec", rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(feature = "schema", schemars(extend("required" = [])))]
 struct SpecDocument {
-    /// The name of the image, without registry and tag. Default: the action's name.
+    /// The name of the image; a registry and a tag in it do not count. Default: the action's name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<FalseOrText>"))]
     local_id: Option<String>,
     /// The name under which the image is published.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<FalseOrText>"))]
     publish_id: Option<String>,
     /// The Dockerfile, relative to the context. Default: `Dockerfile`.
     dockerfile: String,
@@ -167,6 +169,10 @@ pub(crate) struct ModuleDocument {
     build_args: Option<BTreeMap<String, Argument>>,
     /// Flags for the builder.
     extra_flags: Option<Vec<String>>,
+    /// The platforms to build for.
+    platforms: Option<Vec<String>>,
+    /// The secrets for RUN steps that mount them, by id.
+    secrets: Option<BTreeMap<String, String>>,
     /// Globs of the files that belong to the build context. Default: all.
     include: Option<Vec<String>>,
     /// Globs of files that do not belong to the build context.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use garden_build_core::BuildSecret;
+
 use crate::document::decode::{Fields, items, text};
 use crate::document::node::{Node, Value};
 use crate::document::problems::Problems;
+use crate::template;
 
 /// The name of a field of a [`BuildConfig`](crate::BuildConfig), and where it is written.
 pub(crate) type Place = (&'static str, &'static str);
@@ -70,6 +73,9 @@ pub(crate) fn text_unless_false<'a>(fields: &Fields<'a>, name: &'static str) -> 
 
 /// Reads build arguments. As with Garden, numbers and booleans are written as text; an argument that is
 /// `null` or empty is left to the default in the Dockerfile.
+///
+/// A number is not what is written but what it means: `1.10` is `1.1`, as it is in `${var.version}` too. An image of Garden's has
+/// that in it, so another text would make another image. Whoever means `1.10` writes it in quotes.
 pub(crate) fn build_args(fields: &Fields<'_>, problems: &Problems) -> BTreeMap<String, String> {
     let mut arguments = BTreeMap::new();
     let Some(node) = fields.node("buildArgs") else { return arguments };
@@ -82,7 +88,7 @@ pub(crate) fn build_args(fields: &Fields<'_>, problems: &Problems) -> BTreeMap<S
         let value = match &entry.value.value {
             Value::Null | Value::Unresolved => continue,
             Value::Bool(value) => value.to_string(),
-            Value::Number(written) => written.clone(),
+            Value::Number(_) => number(&entry.value),
             Value::String(value) if value.is_empty() => continue,
             Value::String(value) => value.clone(),
             Value::Sequence(_) | Value::Mapping(_) => {
@@ -97,10 +103,41 @@ pub(crate) fn build_args(fields: &Fields<'_>, problems: &Problems) -> BTreeMap<S
     arguments
 }
 
+/// Reads `secrets`; no message quotes one.
+pub(crate) fn secrets(fields: &Fields<'_>, problems: &Problems) -> BTreeMap<String, BuildSecret> {
+    let mut secrets = BTreeMap::new();
+    let Some(node) = fields.node("secrets") else { return secrets };
+    problems.hide(fields.key_position("secrets"));
+    let Some(mapping) = node.as_mapping() else {
+        if node.value != Value::Unresolved {
+            problems.report(node.position, "`secrets` must be a mapping from ids to texts", None);
+        }
+        return secrets;
+    };
+    for entry in &mapping.0 {
+        match &entry.value.value {
+            Value::String(secret) => {
+                secrets.insert(entry.key.clone(), BuildSecret::new(secret.as_bytes()));
+            }
+            Value::Unresolved => {}
+            _ => {
+                let message = format!("the secret `{}` must be text, not {}", entry.key, entry.value.kind());
+                problems.report(entry.value.position, message, Some("write it in quotes".to_owned()));
+            }
+        }
+    }
+    secrets
+}
+
+/// The text of a number, as Garden writes it.
+fn number(node: &Node) -> String {
+    template::text(&node.to_json()).unwrap_or_default()
+}
+
 /// Reads `extraFlags`. A flag and its value may be two items, and a value may be a number.
 pub(crate) fn flags(fields: &Fields<'_>, problems: &Problems) -> Vec<String> {
     let flag = |item: &Node| match &item.value {
-        Value::Number(written) => Some(written.clone()),
+        Value::Number(_) => Some(number(item)),
         _ => text(item, "each of `extraFlags`", problems).map(str::to_owned),
     };
     fields.list("extraFlags").into_iter().filter_map(flag).collect()

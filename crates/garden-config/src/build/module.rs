@@ -23,6 +23,9 @@ pub(super) fn read(fields: &Fields<'_>, build: &mut BuildConfig, problems: &Prob
     }
     build.build_args = shared::build_args(fields, problems);
     build.extra_flags = shared::flags(fields, problems);
+    // Garden 0.13 and 0.14 take these two of a module, and then forget them.
+    build.platforms = fields.texts("platforms");
+    build.secrets = shared::secrets(fields, problems);
     // `image: false` and `dockerfile: false` count as left out.
     if let Some(dockerfile) = shared::text_unless_false(fields, "dockerfile") {
         build.dockerfile = PathBuf::from(dockerfile);

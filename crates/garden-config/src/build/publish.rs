@@ -7,7 +7,7 @@ use crate::document::issue::Issue;
 use crate::document::node::{Node, Value};
 use crate::document::problems::{Problems, Source};
 use crate::keys::{Keys, PublishedKeys, resolve};
-use crate::{BuildConfig, ConfigError, Environment, Position};
+use crate::{BuildConfig, ConfigError, Environment, Position, template as templates};
 
 impl BuildConfig {
     /// Returns the name under which the image of `version` is published: that of `publishId`, with `tag` if it is
@@ -60,7 +60,7 @@ impl Environment<'_> {
         let keys = Keys { published, ..self.keys(Some(this), None) };
         let tag = match resolve::all(&node, &keys, &problems).to_json() {
             Json::String(tag) => Some(tag),
-            Json::Number(tag) => Some(tag.to_string()),
+            number @ Json::Number(_) => templates::text(&number),
             other => {
                 if problems.count() == 0 {
                     let message = format!("the tag must come to a text, not to {other}");

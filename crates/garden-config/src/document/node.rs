@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
 
-use crate::Position;
+use crate::{Position, template};
 
 /// A value and where it is written. Behind an alias, that is where the anchor's value is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,7 +62,7 @@ impl Node {
         let value = match value {
             Json::Null => Value::Null,
             Json::Bool(value) => Value::Bool(value),
-            Json::Number(number) => Value::Number(number.to_string()),
+            Json::Number(number) => Value::Number(template::text(&Json::Number(number)).unwrap_or_default()),
             Json::String(text) => Value::String(text),
             Json::Array(items) => Value::Sequence(items.into_iter().map(node).collect()),
             Json::Object(entries) => Value::Mapping(Mapping(
@@ -157,10 +157,14 @@ fn number(written: &str) -> Json {
         written.strip_prefix(prefix).and_then(|digits| i64::from_str_radix(digits, radix).ok())
     };
     let integer = written.parse().ok().or_else(|| radix("0x", 16)).or_else(|| radix("0o", 8));
-    if let Some(integer) = integer {
+    // Larger ones lose their last digits in JavaScript, whose numbers are all of 64 bits and floating.
+    const LARGEST: u64 = 1 << 53;
+    if let Some(integer) = integer.filter(|integer: &i64| integer.unsigned_abs() <= LARGEST) {
         return Json::from(integer);
     }
-    let number = written.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+    #[expect(clippy::cast_precision_loss, reason = "as JavaScript loses it")]
+    let float = integer.map(|integer| integer as f64).or_else(|| written.parse().ok());
+    let number = float.and_then(serde_json::Number::from_f64);
     number.map_or_else(|| Json::String(written.to_owned()), Json::Number)
 }
 

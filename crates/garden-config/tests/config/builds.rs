@@ -85,7 +85,7 @@ fn every_field_of_a_module() {
     let arguments: Vec<(&str, &str)> =
         build.build_args.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     // What is null or empty is left to the Dockerfile's default.
-    assert_eq!(arguments, [("FLAG", "false"), ("NUMBER", "1.10"), ("TEMPLATE", "1"), ("TEXT", "a")]);
+    assert_eq!(arguments, [("FLAG", "false"), ("NUMBER", "1.1"), ("TEMPLATE", "1"), ("TEXT", "a")]);
     assert_eq!(build.extra_flags, ["--x", "3"]);
     assert_eq!(build.include, Some(vec!["src/**".to_owned(), "*.txt".to_owned()]));
     assert_eq!(build.exclude, ["src/tmp"]);
@@ -534,4 +534,57 @@ fn files_of_variables_are_read_as_dotenv_reads_them() {
         valid(&directory).build_args,
         expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
     );
+}
+
+#[test]
+fn a_number_is_the_same_directly_and_through_a_variable() {
+    for (written, expected) in [
+        ("1.10", "1.1"),
+        ("1.0", "1"),
+        ("1e3", "1000"),
+        ("0x1F", "31"),
+        ("-0.50", "-0.5"),
+        ("12345678901234567890", "12345678901234567000"),
+        ("9007199254740993", "9007199254740992"),
+        ("'1.10'", "1.10"),
+    ] {
+        let directory = directory(&[(
+            "api/garden.yml",
+            &format!(
+                "kind: Build\ntype: container\nname: api\nvariables: {{v: {written}}}\nspec:\n  buildArgs: {{A: {written}, B: '${{var.v}}', C: '${{var.v}}.'}}\n  \
+                 extraFlags: [--x, {written}]\n"
+            ),
+        )]);
+        let build = valid(&directory);
+        assert_eq!(build.build_args["A"], expected, "{written}");
+        assert_eq!(build.build_args["B"], expected, "{written}");
+        assert_eq!(build.build_args["C"], format!("{expected}."), "{written}");
+        assert_eq!(build.extra_flags, ["--x", expected]);
+    }
+}
+
+#[test]
+fn a_local_id_may_be_a_full_name_and_false_is_none() {
+    for (written, image, in_registry) in [
+        ("registry.example:5000/team/web:1.0", Some("team/web"), "web"),
+        ("registry.example/web", Some("web"), "web"),
+        ("team/web:1.0", Some("team/web"), "web"),
+        ("web", Some("web"), "web"),
+        ("false", None, "api"),
+        ("null", None, "api"),
+    ] {
+        let build = valid(&action(&format!("localId: {written}\npublishId: false")));
+        assert_eq!(build.image.as_deref(), image, "{written}");
+        assert_eq!(build.image_name(), in_registry, "{written}");
+        assert_eq!(build.publish_id, None);
+    }
+}
+
+#[test]
+fn a_module_takes_platforms_and_secrets() {
+    let build = valid(&module("platforms: [linux/arm64]\nsecrets: {token: s3cret}"));
+    assert_eq!(build.platforms, ["linux/arm64"]);
+    assert_eq!(build.secrets.keys().collect::<Vec<_>>(), ["token"]);
+    let error = refused(&module("secrets: {token: [s3cret]}"), "api");
+    assert!(error.contains("the secret `token` must be text") && !error.contains("s3cret"), "{error}");
 }
