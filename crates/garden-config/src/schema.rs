@@ -1,5 +1,7 @@
 //! A JSON Schema of the files, for editors.
 
+mod templates;
+
 use std::borrow::Cow;
 
 use schemars::generate::SchemaSettings;
@@ -196,10 +198,18 @@ pub fn schema() -> Value {
             properties.entry(*field).or_insert_with(|| json!({ "description": description }));
         }
     }
+    for (definition, field, schema) in only_read() {
+        definitions[definition]["properties"][field] = schema;
+    }
+    for kind in ["Build", "Module"] {
+        // Garden's rule for names, `joiIdentifier`.
+        definitions[kind]["properties"]["name"]["pattern"] =
+            json!("^(?![0-9]+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$");
+    }
     // The tag that serde writes is unknown to schemars.
     definitions["CacheLayer"]["properties"]["type"] =
         json!({ "description": "What kind of cache it is.", "const": "registry" });
-    allow_templates(&mut definitions);
+    templates::allow(&mut definitions);
     json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Garden project files, as far as building images is concerned",
@@ -209,75 +219,43 @@ pub fn schema() -> Value {
     })
 }
 
-/// Lets each field of each definition be a template, or `null`, which is the same as leaving it out; and
-/// takes what rustdoc needs out of the descriptions.
-fn allow_templates(definitions: &mut Value) {
-    let fixed = ["kind", "type", "name", "apiVersion"];
-    for definition in definitions.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        plain_description(definition);
-        allow_operations(definition);
-        let properties = definition.get_mut("properties").and_then(Value::as_object_mut);
-        for (name, property) in properties.into_iter().flatten() {
-            plain_description(property);
-            if !fixed.contains(&name.as_str()) {
-                or_template(property);
-            }
-        }
-    }
-    definitions["Template"] = json!({
-        "anyOf": [
-            { "type": "string", "pattern": "\\$\\{" },
-            { "type": "object", "required": ["$if"] },
-            { "type": "object", "required": ["$concat"] },
-        ],
-    });
-}
-
-/// Lets a mapping be put together by `$merge` and the like, which may bring what is required.
-fn allow_operations(definition: &mut Value) {
-    let Some(mapping) = definition.as_object_mut() else { return };
-    if mapping.get("additionalProperties") != Some(&json!(false)) {
-        return;
-    }
-    mapping.insert("patternProperties".to_owned(), json!({ "^\\$": {} }));
-    if let Some(required) = mapping.remove("required").filter(|required| *required != json!([])) {
-        mapping.insert("anyOf".to_owned(), json!([{ "required": required }, { "required": ["$merge"] }]));
-    }
-}
-
-fn or_template(schema: &mut Value) {
-    for part in ["items", "additionalProperties"] {
-        if let Some(part) = schema.get_mut(part).filter(|part| part.is_object()) {
-            or_template(part);
-        }
-    }
-    let Some(original) = schema.as_object_mut() else { return };
-    if !original.contains_key("enum") && original.get("type").is_some_and(is_text) {
-        original.insert("type".to_owned(), json!(["string", "null"]));
-        return;
-    }
-    let mut original = std::mem::take(original);
-    let mut replaced = Map::new();
-    for keyword in ["description", "default"] {
-        replaced.extend(original.remove(keyword).map(|value| (keyword.to_owned(), value)));
-    }
-    // What may be anything may be a template already.
-    if !original.is_empty() {
-        let template = json!({ "$ref": "#/definitions/Template" });
-        replaced.insert("anyOf".to_owned(), json!([original, template, { "type": "null" }]));
-    }
-    *schema = Value::Object(replaced);
-}
-
-/// Whether a text is all that a schema's `type` allows, apart from `null`.
-fn is_text(kind: &Value) -> bool {
-    *kind == json!("string") || *kind == json!(["string", "null"])
-}
-
-/// Drops the links and the examples of a documentation comment.
-fn plain_description(schema: &mut Value) {
-    if let Some(Value::String(description)) = schema.get_mut("description") {
-        let text = description.split("```").next().unwrap_or_default().trim_end();
-        *description = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
-    }
+/// Fields that are read and that no type here has, as they are never written: the definition, the name, the schema.
+fn only_read() -> [(&'static str, &'static str, Value); 5] {
+    let no_items = json!({ "type": "null" });
+    [
+        (
+            "Build",
+            "environments",
+            json!({
+                "description": "The environments that it is for. Default: all.",
+                "type": "array",
+                "items": { "type": "string" },
+            }),
+        ),
+        ("Build", "disabled", json!({ "description": "Whether the action is left out.", "type": "boolean" })),
+        (
+            "Build",
+            "copyFrom",
+            json!({
+                "description": "Files of other builds, which are not put into the context here.",
+                "type": "array",
+                "items": no_items,
+            }),
+        ),
+        (
+            "Source",
+            "repository",
+            json!({ "description": "A repository, which is not fetched here.", "type": "null" }),
+        ),
+        (
+            "ProviderStorage",
+            "nfs",
+            json!({
+                "description": "Has no effect here.",
+                "type": "object",
+                "properties": { "storageClass": { "type": ["string", "null"] } },
+                "additionalProperties": false,
+            }),
+        ),
+    ]
 }

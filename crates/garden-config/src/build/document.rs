@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+#[cfg(feature = "schema")]
+use crate::build::shapes::{
+    Argument, Dependency, Dockerfile, FalseOrDockerfile, FalseOrText, Flag, NoFiles, Nothing, Secrets,
+};
 use crate::document::write;
 use crate::{BuildConfig, ConfigError};
 
@@ -30,6 +34,7 @@ pub(crate) struct ActionDocument {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     exclude: Vec<String>,
     /// How many seconds the build may take. Default: 600.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     timeout: u64,
     /// How the image is built.
     spec: SpecDocument,
@@ -57,6 +62,7 @@ struct SpecDocument {
     #[cfg_attr(feature = "schema", schemars(with = "Option<FalseOrText>"))]
     publish_id: Option<String>,
     /// The Dockerfile, relative to the context. Default: `Dockerfile`.
+    #[cfg_attr(feature = "schema", schemars(with = "Dockerfile"))]
     dockerfile: String,
     /// The stage to build. Default: the last.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,12 +73,14 @@ struct SpecDocument {
     build_args: BTreeMap<String, String>,
     /// Flags for the builder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<Flag>"))]
     extra_flags: Vec<String>,
     /// The platforms to build for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     platforms: Vec<String>,
     /// The secrets for RUN steps that mount them, by id.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Secrets"))]
     secrets: BTreeMap<String, String>,
 }
 
@@ -134,17 +142,6 @@ impl BuildConfig {
     }
 }
 
-/// What a build argument may be.
-#[cfg(feature = "schema")]
-#[derive(schemars::JsonSchema)]
-#[schemars(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum Argument {
-    Text(String),
-    Number(f64),
-    Flag(bool),
-}
-
 /// The fields of a `kind: Module`.
 #[cfg(feature = "schema")]
 #[derive(schemars::JsonSchema)]
@@ -162,17 +159,21 @@ pub(crate) struct ModuleDocument {
     /// The name of the image; with a registry, where it is published, too. Default: the module's name.
     image: Option<FalseOrText>,
     /// The Dockerfile, relative to the module's directory. Default: `Dockerfile`.
-    dockerfile: Option<FalseOrText>,
+    dockerfile: Option<FalseOrDockerfile>,
     /// How the image is built.
     build: Option<ModuleBuild>,
     /// The build arguments.
     build_args: Option<BTreeMap<String, Argument>>,
     /// Flags for the builder.
-    extra_flags: Option<Vec<String>>,
+    extra_flags: Option<Vec<Flag>>,
     /// The platforms to build for.
     platforms: Option<Vec<String>>,
     /// The secrets for RUN steps that mount them, by id.
-    secrets: Option<BTreeMap<String, String>>,
+    secrets: Option<Secrets>,
+    /// Files that Garden makes before a build, which are not made here.
+    generate_files: Option<NoFiles>,
+    /// A repository that Garden fetches, which is not fetched here.
+    repository_url: Option<Nothing>,
     /// Globs of the files that belong to the build context. Default: all.
     include: Option<Vec<String>>,
     /// Globs of files that do not belong to the build context.
@@ -190,22 +191,14 @@ enum ModuleKind {
 
 #[cfg(feature = "schema")]
 #[derive(schemars::JsonSchema)]
-#[schemars(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum FalseOrText {
-    False(bool),
-    Text(String),
-}
-
-#[cfg(feature = "schema")]
-#[derive(schemars::JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ModuleBuild {
     /// How many seconds the build may take. Default: 1200.
+    #[schemars(range(min = 1))]
     timeout: Option<u32>,
     /// The stage to build. Default: the last.
     target_image: Option<String>,
     /// What is built before.
-    dependencies: Option<Vec<serde_json::Value>>,
+    dependencies: Option<Vec<Dependency>>,
 }

@@ -7,6 +7,8 @@ pub(crate) mod fields;
 mod globs;
 pub(crate) mod module;
 mod publish;
+#[cfg(feature = "schema")]
+pub(crate) mod shapes;
 mod this;
 
 use std::collections::BTreeMap;
@@ -194,7 +196,9 @@ impl BuildConfig {
             Issue::new("name", message, hint)
         });
         let image = self.image.as_deref().and_then(|image| {
-            let valid = ImageReference::tagged("registry.example", image, "tag").is_ok();
+            // What looks like a registry or a tag is read as one.
+            let valid = ImageReference::tagged("registry.example", image, "tag").is_ok()
+                && image_names(image).0 == image;
             let hint =
                 "write lower-case letters and digits, and parts separated by `/`, without registry and tag";
             (!valid).then(|| Issue::new("image", format!("`{image}` cannot be the name of an image"), hint))

@@ -151,14 +151,15 @@ impl Node {
     }
 }
 
+/// Larger integers lose their last digits in JavaScript, whose numbers are all of 64 bits and floating.
+const LARGEST: u64 = 1 << 53;
+
 /// Reads a number as YAML 1.2 does. One that JSON does not have (`.nan`) stays the text that it is.
 fn number(written: &str) -> Json {
     let radix = |prefix, radix| {
         written.strip_prefix(prefix).and_then(|digits| i64::from_str_radix(digits, radix).ok())
     };
     let integer = written.parse().ok().or_else(|| radix("0x", 16)).or_else(|| radix("0o", 8));
-    // Larger ones lose their last digits in JavaScript, whose numbers are all of 64 bits and floating.
-    const LARGEST: u64 = 1 << 53;
     if let Some(integer) = integer.filter(|integer: &i64| integer.unsigned_abs() <= LARGEST) {
         return Json::from(integer);
     }

@@ -154,14 +154,13 @@ impl Scope for View<'_> {
         }
         let value = match first {
             "local" => local(keys.locals, &keys.project.1, path.get(1).map(String::as_str)),
-            "git" => match git(&keys.locals.git, &keys.project.1)? {
-                Some(git) => git,
-                None => {
-                    let fault =
-                        Fault::new("the project is not in a git repository").hint("write the value itself");
-                    return Ok(LookedUp::Missing(fault));
-                }
-            },
+            "git" => {
+                let Some(git) = git(&keys.locals.git, &keys.project.1)? else {
+                    let fault = Fault::new("the project is not in a git repository");
+                    return Ok(LookedUp::Missing(fault.hint("write the value itself")));
+                };
+                git
+            }
             "command" => command(),
             "imported" => Value::Object(keys.imported.cloned().unwrap_or_default()),
             "project" => mapping([("name", text(keys.project.0))]),

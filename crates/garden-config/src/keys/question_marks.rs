@@ -8,6 +8,7 @@ use crate::document::placeholder::is_template;
 use crate::document::problems::Problems;
 use crate::keys::{Keys, resolve};
 use crate::project::Generation;
+use crate::template::Parsed;
 use crate::{NoticeKind, Position};
 
 /// Notices each text in `node`, which stands in the field `field`, that loses a `?` in its middle.
@@ -23,7 +24,7 @@ fn walk(node: &Node, field: &str, keys: &Keys<'_>, problems: &Problems, told: &m
     match &node.value {
         Value::String(text) if is_template(text) && text.len() <= resolve::LONGEST_TEMPLATE => {
             let parsed = keys.variables.parse(text, keys.generation);
-            let lost = parsed.as_ref().as_ref().ok().and_then(|parsed| parsed.swallowed_question_mark());
+            let lost = parsed.as_ref().as_ref().ok().and_then(Parsed::swallowed_question_mark);
             let Some(before) = lost.and_then(|at| text.get(..at)) else { return };
             let position = resolve::place_behind(before, node.position, &problems.source().text);
             if told.insert(position) {

@@ -23,6 +23,7 @@ pub struct KanikoOptions {
     /// [`ContextDelivery::Sync`].
     pub context_delivery: ContextDelivery,
     /// Flags for every build, in order; a build's own flags are stronger. Default: none.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::build::shapes::Flag>"))]
     pub extra_flags: Vec<String>,
     /// Where builder pods run. Default: the namespace `garden-system`, as the guide says; set
     /// [`KanikoNamespace::Project`] as it recommends.

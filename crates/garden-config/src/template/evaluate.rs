@@ -232,10 +232,9 @@ impl Evaluator<'_> {
 /// Whether the operator does not need its right operand.
 fn decides(operator: Operator, left: &Evaluated<Value>) -> bool {
     match (operator, left) {
-        (_, Err(Stop::Problem(_))) => true,
+        (_, Err(Stop::Problem(_))) | (Operator::And, Err(Stop::Missing(_))) => true,
         (Operator::Or, Ok(value)) => is_truthy(value),
         (Operator::And, Ok(value)) => !is_truthy(value),
-        (Operator::And, Err(Stop::Missing(_))) => true,
         _ => false,
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use garden_config::{BuildConfig, ConfigError, Locals};
 use tempfile::TempDir;
 
-use crate::support::indented;
+use crate::support::{follows_the_schema, indented};
 
 const PROJECT: &str =
     "kind: Project\nname: shop\nenvironments: [dev, prod]\nvariables: {a: '1', stage: release}\n";
@@ -24,7 +24,13 @@ fn directory(files: &[(&str, &str)]) -> TempDir {
 }
 
 fn build(directory: &TempDir, name: &str) -> Result<BuildConfig, ConfigError> {
-    garden_config::load(directory.path())?.with_locals(Locals::none()).build(name)
+    let build = garden_config::load(directory.path())?.with_locals(Locals::none()).build(name)?;
+    for file in ["project.garden.yml", "api/garden.yml"] {
+        if let Ok(text) = fs::read_to_string(directory.path().join(file)) {
+            follows_the_schema(&text, |document| document["kind"] == "Project" || document["name"] == name);
+        }
+    }
+    Ok(build)
 }
 
 /// All problems, with paths relative to the project's directory.
@@ -587,4 +593,15 @@ fn a_module_takes_platforms_and_secrets() {
     assert_eq!(build.secrets.keys().collect::<Vec<_>>(), ["token"]);
     let error = refused(&module("secrets: {token: [s3cret]}"), "api");
     assert!(error.contains("the secret `token` must be text") && !error.contains("s3cret"), "{error}");
+}
+
+#[test]
+fn an_image_set_in_rust_has_no_registry() {
+    for (image, valid) in
+        [("team/web", true), ("registry.example/web", false), ("localhost/web", false), ("web:1", false)]
+    {
+        let mut build = BuildConfig::new("api", ".");
+        build.image = Some(image.to_owned());
+        assert_eq!(build.check().is_ok(), valid, "{image}");
+    }
 }

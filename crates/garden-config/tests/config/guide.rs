@@ -6,12 +6,14 @@ use garden_config::{
     TaintEffect, Toleration,
 };
 
-use crate::support::{brief, indented, project, valid};
+use crate::support::{brief, follows_the_schema, indented, project, valid};
 
 fn provider(text: &str) -> ProviderConfig {
     let project = project(text).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(project.name(), "my-project");
-    project.provider("dev").unwrap_or_else(|error| panic!("{error}"))
+    let provider = project.provider("dev").unwrap_or_else(|error| panic!("{error}"));
+    follows_the_schema(text, |document| document["kind"] == "Project");
+    provider
 }
 
 fn registry(host: &str, namespace: &str) -> DeploymentRegistry {

@@ -2,12 +2,14 @@
 
 use std::error::Error as _;
 
-use crate::support::{brief, project};
+use crate::support::{brief, follows_the_schema, project};
 use garden_build_core::ErrorKind;
 use garden_config::{BuildMode, ConfigError, ProviderConfig, ProviderKind};
 
 fn read(text: &str, environment: &str) -> Result<ProviderConfig, ConfigError> {
-    project(text)?.provider(environment)
+    let provider = project(text)?.provider(environment)?;
+    follows_the_schema(text, |document| document["kind"] == "Project");
+    Ok(provider)
 }
 
 fn refused(text: &str, environment: &str) -> String {

@@ -323,6 +323,9 @@ proptest! {
         let mut loaded = project.build(&build.name).unwrap_or_else(|error| panic!("{error}\n{written}"));
         loaded.ignore_files = None;
         prop_assert_eq!(loaded, build, "{}", written);
+        let document: serde_json::Value = serde_saphyr::from_str(&written).expect("YAML");
+        let refused = SCHEMA.validate(&document).err().map(|error| error.to_string());
+        prop_assert_eq!(refused, None, "{}", written);
     }
 }
 

@@ -134,3 +134,111 @@ fn the_examples_follow_it() {
     }
     assert!(checked >= 4);
 }
+
+/// What the loader takes of a build, and what it refuses and a schema can see; the tests of the loader check with the schema
+/// whatever else they accept.
+#[test]
+fn builds_are_judged_as_the_loader_judges_them() {
+    let directory = tempfile::tempdir().expect("directory");
+    std::fs::write(directory.path().join("Dockerfile"), "").expect("file");
+    let validator = validator();
+    let judge = |kind: &str, name: &str, fields: &str| {
+        let project =
+            "kind: Project\nname: shop\nenvironments: [dev]\nvariables: {a: [], s: x, yes: true, m: {}}\n";
+        let build = format!("kind: {kind}\ntype: container\nname: {name}\n{fields}\n");
+        let text = format!("{project}---\n{build}");
+        let file = directory.path().join("project.garden.yml");
+        std::fs::write(&file, &text).expect("file");
+        let loaded = garden_config::load(&file).and_then(|project| project.build(name.trim_matches('\'')));
+        let document: Value = serde_saphyr::from_str(&build).expect("YAML");
+        (loaded.map_err(|error| error.to_string()), validator.is_valid(&document))
+    };
+    let (both, action, module) = (&["Build", "Module"][..], &["Build"][..], &["Module"][..]);
+    for (kinds, fields) in [
+        (action, "environments: [dev]"),
+        (action, "environments: '${var.none || [\"dev\"]}'"),
+        (both, "disabled: false"),
+        (both, "disabled: 'false'"),
+        (both, "disabled: '${!var.yes}'"),
+        (both, "include: {$if: '${var.yes}', $then: [a], $else: [b]}"),
+        (both, "include: [{$concat: '${var.a}'}, a, {$if: '${var.yes}', $then: b}]"),
+        (both, "exclude: ['${var.s}', null]"),
+        (action, "timeout: '7'"),
+        (action, "timeout: {$if: '${var.yes}', $then: 7}"),
+        (action, "copyFrom: []"),
+        (action, "source: {repository: null, path: {$if: true, $then: .}}"),
+        (action, "spec: {localId: false, publishId: null, dockerfile: {$if: true, $then: a..b}}"),
+        (action, "spec: {targetStage: {$if: '${var.yes}', $then: a}, extraFlags: [--x, 1, {$concat: [b]}]}"),
+        (action, "spec: {buildArgs: {$merge: '${var.m}', A: {$if: true, $then: 1}}, platforms: '${var.a}'}"),
+        (action, "spec: {secrets: {$merge: '${var.m}', a.b_C-1: {$if: true, $then: x}}}"),
+        (action, "spec: {$merge: '${var.m}'}"),
+        (action, "spec: {$if: '${var.yes}', $then: {targetStage: a}}"),
+        (
+            module,
+            "image: false\ndockerfile: false\nbuild: {dependencies: [a, {name: b, copy: []}, {name: c}]}",
+        ),
+        (module, "platforms: [a/b]\nsecrets: {a: x}\nextraFlags: {$if: true, $then: [a]}"),
+        (module, "generateFiles: []\nrepositoryUrl: null\nbuild: {timeout: '5'}"),
+        (module, "build: {dependencies: {$if: true, $then: [a]}}"),
+    ] {
+        for kind in kinds {
+            let (loaded, valid) = judge(kind, "api", fields);
+            assert_eq!((loaded.err(), valid), (None, true), "{kind} {fields}");
+        }
+    }
+    for (kinds, name, fields) in [
+        (both, "'1'", ""),
+        (both, "Api", ""),
+        (both, "api-", ""),
+        (both, "a_b", ""),
+        (both, "api", "disabled: 1"),
+        (both, "api", "include: a"),
+        (both, "api", "$forEach: []"),
+        (both, "api", "buildargs: {}"),
+        (action, "api", "environments: dev"),
+        (action, "api", "timeout: 0"),
+        (action, "api", "timeout: soon"),
+        (action, "api", "copyFrom: [{build: a}]"),
+        (action, "api", "source: {repository: {url: x}}"),
+        (action, "api", "spec: {localId: true}"),
+        (action, "api", "spec: {dockerfile: ../Dockerfile}"),
+        (action, "api", "spec: {dockerfile: a/../../b}"),
+        (action, "api", "spec: {dockerfile: /Dockerfile}"),
+        (action, "api", "spec: {secrets: {'a b': x}}"),
+        (action, "api", "spec: {secrets: {a: 1}}"),
+        (action, "api", "spec: {buildArgs: {A: [x]}}"),
+        (action, "api", "spec: {$forEach: [1]}"),
+        (module, "api", "image: true"),
+        (module, "api", "build: {dependencies: [{name: b, copy: [{source: a}]}]}"),
+        (module, "api", "build: {timeout: 0}"),
+        (module, "api", "generateFiles: [{value: a}]"),
+        (module, "api", "repositoryUrl: https://git.example/a"),
+        (module, "api", "environments: [dev]"),
+    ] {
+        for kind in kinds {
+            let (loaded, valid) = judge(kind, name, fields);
+            assert!(loaded.is_err(), "{kind} {name} {fields}");
+            assert!(!valid, "{kind} {name} {fields}: {loaded:?}");
+        }
+    }
+}
+
+#[test]
+fn names_of_what_is_read_before_templates_are_texts() {
+    let validator = validator();
+    for (document, accepted) in [
+        (json!({ "kind": "Project", "name": "a", "variables": null, "environments": ["dev", null] }), true),
+        (json!({ "kind": "Project", "name": "a", "variables": { "$merge": "${var.x}" } }), true),
+        (json!({ "kind": "Project", "name": "${var.a}" }), false),
+        (json!({ "kind": "Project", "name": "a", "variables": "${var.x}" }), false),
+        (json!({ "kind": "Project", "name": "a", "environments": "${var.x}" }), false),
+        (json!({ "kind": "Project", "name": "a", "environments": ["${var.x}"] }), false),
+        (json!({ "kind": "Project", "name": "a", "environments": [{ "name": "${var.x}" }] }), false),
+    ] {
+        assert_eq!(validator.is_valid(&document), accepted, "{document}");
+        let loaded =
+            garden_config::parse(&serde_json::to_string(&document).expect("JSON"), "/shop/garden.yml");
+        let loaded = loaded.and_then(|project| project.environment("dev").map(|_| ()));
+        assert_eq!(loaded.is_ok(), accepted, "{document}: {loaded:?}");
+    }
+}

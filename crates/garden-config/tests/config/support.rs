@@ -20,7 +20,28 @@ pub(crate) fn project(text: &str) -> Result<Project, ConfigError> {
 }
 
 fn read(fields: &str) -> Result<ProviderConfig, ConfigError> {
-    project(&format!("{HEAD}{}", indented(fields, 4)))?.provider("dev")
+    let text = format!("{HEAD}{}", indented(fields, 4));
+    let read = project(&text)?.provider("dev");
+    if read.is_ok() {
+        follows_the_schema(&text, |_| true);
+    }
+    read
+}
+
+/// Checks that the schema accepts the documents of a file that the loader has accepted, as far as they are `read`.
+pub(crate) fn follows_the_schema(text: &str, read: impl Fn(&serde_json::Value) -> bool) {
+    thread_local! {
+        static VALIDATOR: jsonschema::Validator =
+            jsonschema::draft7::new(&garden_config::schema()).expect("a schema");
+    }
+    // What only stands in the guide's examples is no YAML.
+    let documents: Vec<serde_json::Value> =
+        serde_saphyr::from_multiple_with_options(text, serde_saphyr::options! { strict_booleans: true })
+            .unwrap_or_default();
+    for document in documents.into_iter().filter(read) {
+        let refused = VALIDATOR.with(|it| it.validate(&document).err().map(|error| error.to_string()));
+        assert_eq!(refused, None, "the loader accepts it, the schema does not:\n{text}");
+    }
 }
 
 pub(crate) fn valid(fields: &str) -> ProviderConfig {

@@ -4,7 +4,7 @@
 use garden_config::{ConfigError, GitState, Locals};
 use serde_json::json;
 
-use crate::support::{brief, indented, project};
+use crate::support::{brief, follows_the_schema, indented, project};
 
 /// A project with these `variables`, whose provider has the value of `template` as `context`.
 fn read(variables: &str, template: &str) -> Result<String, ConfigError> {
@@ -14,6 +14,7 @@ fn read(variables: &str, template: &str) -> Result<String, ConfigError> {
          - name: none\n  defaultNamespace: null\nproviders:\n- name: kubernetes\n  namespace: n\n  context: {template}\nvariables:\n{variables}\n"
     );
     let provider = project(&text)?.provider("dev")?;
+    follows_the_schema(&text, |_| true);
     Ok(provider.context.unwrap_or_else(|| "(none)".to_owned()))
 }
 

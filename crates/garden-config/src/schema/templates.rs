@@ -1,0 +1,116 @@
+//! Lets a schema of what values are take what stands for them: templates, operations, quotes.
+
+use serde_json::{Map, Value, json};
+
+/// What is found by its name.
+const DOCUMENTS: [&str; 6] = ["Project", "Environment", "Provider", "Build", "Module", "CacheLayer"];
+
+/// Fields of those that are read before templates can be, and so cannot be one.
+const FIXED: [&str; 4] = ["kind", "type", "name", "apiVersion"];
+
+/// Fields of a project and its environments whose own value cannot be a template; what is in them can.
+const FIXED_OUTSIDE: [&str; 3] = ["environments", "providers", "variables"];
+
+/// Lets each field of each definition be a template, or `null`, which is the same as leaving it out; and
+/// takes what rustdoc needs out of the descriptions.
+pub(super) fn allow(definitions: &mut Value) {
+    for (definition, schema) in definitions.as_object_mut().into_iter().flatten() {
+        plain_description(schema);
+        allow_merging(schema);
+        let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+        for (name, property) in properties.into_iter().flatten() {
+            plain_description(property);
+            let is_outside = matches!(definition.as_str(), "Project" | "Environment");
+            if DOCUMENTS.contains(&definition.as_str()) && FIXED.contains(&name.as_str()) {
+                if name == "name" {
+                    property["not"] = json!({ "pattern": TEMPLATE });
+                }
+            } else if is_outside && FIXED_OUTSIDE.contains(&name.as_str()) {
+                or_null(property);
+            } else {
+                or_template(property);
+            }
+        }
+    }
+    definitions["EnvironmentOrName"]["anyOf"][0]["not"] = json!({ "pattern": TEMPLATE });
+    definitions["Template"] = json!({
+        "anyOf": [
+            { "type": "string", "pattern": TEMPLATE },
+            { "type": "object", "required": ["$if", "$then"] },
+        ],
+    });
+    definitions["Concatenation"] = json!({ "type": "object", "required": ["$concat"] });
+}
+
+/// What a text has in it that is a template.
+const TEMPLATE: &str = "\\$\\{";
+
+/// Lets a mapping be put together by `$merge`, which may bring what is required.
+fn allow_merging(definition: &mut Value) {
+    let Some(mapping) = definition.as_object_mut() else { return };
+    if mapping.get("additionalProperties") != Some(&json!(false)) {
+        return;
+    }
+    mapping.insert("patternProperties".to_owned(), json!({ "^\\$merge$": {} }));
+    if let Some(required) = mapping.remove("required").filter(|required| *required != json!([])) {
+        mapping.insert("anyOf".to_owned(), json!([{ "required": required }, { "required": ["$merge"] }]));
+    }
+}
+
+/// Lets the items of a list be left out.
+fn or_null(schema: &mut Value) {
+    if let Some(items) = schema.get_mut("items").filter(|items| items.is_object()) {
+        *items = json!({ "anyOf": [items.take(), { "type": "null" }] });
+    }
+}
+
+fn or_template(schema: &mut Value) {
+    if let Some(items) = schema.get_mut("items").filter(|items| items.is_object()) {
+        or_template(items);
+        // An item can stand for the items of another list.
+        if let Some(choices) = items.get_mut("anyOf").and_then(Value::as_array_mut) {
+            choices.push(json!({ "$ref": "#/definitions/Concatenation" }));
+        }
+    }
+    if let Some(values) = schema.get_mut("additionalProperties").filter(|values| values.is_object()) {
+        or_template(values);
+        schema["patternProperties"] = json!({ "^\\$merge$": {} });
+    }
+    let Some(original) = schema.as_object_mut() else { return };
+    let mut original = std::mem::take(original);
+    let mut replaced = Map::new();
+    for keyword in ["description", "default"] {
+        replaced.extend(original.remove(keyword).map(|value| (keyword.to_owned(), value)));
+    }
+    // What may be anything may be a template already.
+    if !original.is_empty() {
+        let quoted = quoted(&original);
+        let mut choices = vec![Value::Object(original)];
+        choices.extend(quoted);
+        choices.push(json!({ "$ref": "#/definitions/Template" }));
+        choices.push(json!({ "type": "null" }));
+        replaced.insert("anyOf".to_owned(), Value::Array(choices));
+    }
+    *schema = Value::Object(replaced);
+}
+
+/// Garden takes a boolean and a whole number in quotes, too.
+fn quoted(schema: &Map<String, Value>) -> Option<Value> {
+    let kind = schema.get("type")?;
+    let is = |wanted: &str| *kind == json!(wanted) || *kind == json!([wanted, "null"]);
+    if is("boolean") {
+        Some(json!({ "enum": ["true", "false"] }))
+    } else if is("integer") {
+        Some(json!({ "type": "string", "pattern": "^(0|-?[1-9][0-9]*)$" }))
+    } else {
+        None
+    }
+}
+
+/// Drops the links and the examples of a documentation comment.
+fn plain_description(schema: &mut Value) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        let text = description.split("```").next().unwrap_or_default().trim_end();
+        *description = text.replace("[`", "`").replace("`]", "`").replace('\n', " ");
+    }
+}
