@@ -6,7 +6,7 @@ use serde::Serialize;
 
 #[cfg(feature = "schema")]
 use crate::build::shapes::{
-    Argument, Dependency, Dockerfile, FalseOrDockerfile, FalseOrText, Flag, NoFiles, Nothing, Secrets,
+    Arguments, Dependency, Dockerfile, FalseOrDockerfile, FalseOrText, Flag, NoFiles, Nothing, Secrets,
 };
 use crate::document::write;
 use crate::{BuildConfig, ConfigError};
@@ -69,7 +69,7 @@ struct SpecDocument {
     target_stage: Option<String>,
     /// The build arguments.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, Argument>"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Arguments"))]
     build_args: BTreeMap<String, String>,
     /// Flags for the builder.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -163,7 +163,7 @@ pub(crate) struct ModuleDocument {
     /// How the image is built.
     build: Option<ModuleBuild>,
     /// The build arguments.
-    build_args: Option<BTreeMap<String, Argument>>,
+    build_args: Option<Arguments>,
     /// Flags for the builder.
     extra_flags: Option<Vec<Flag>>,
     /// The platforms to build for.

@@ -30,9 +30,9 @@ macro_rules! shape {
 }
 
 shape!(
-    /// A build argument.
-    Argument,
-    { "type": ["string", "number", "boolean"] }
+    /// Build arguments by their names.
+    Arguments,
+    { "type": "object", "additionalProperties": { "type": ["string", "number", "boolean"] } }
 );
 
 shape!(

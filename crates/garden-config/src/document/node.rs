@@ -90,6 +90,28 @@ impl Node {
         }
     }
 
+    /// The same value, all of it at `position`.
+    pub(crate) fn moved(self, position: Position) -> Self {
+        let value = match self.value {
+            Value::Sequence(items) => {
+                Value::Sequence(items.into_iter().map(|item| item.moved(position)).collect())
+            }
+            Value::Mapping(mapping) => Value::Mapping(Mapping(
+                mapping
+                    .0
+                    .into_iter()
+                    .map(|Entry { key, value, .. }| Entry {
+                        key,
+                        key_position: position,
+                        value: value.moved(position),
+                    })
+                    .collect(),
+            )),
+            other => other,
+        };
+        Self { position, value }
+    }
+
     /// What the value is, as a message says it.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {

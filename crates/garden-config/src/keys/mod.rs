@@ -1,5 +1,6 @@
 //! What the keys of templates stand for: `${environment.name}`, `${var.replicas}`, `${git.branch}`.
 
+mod elsewhere;
 pub(crate) mod git;
 mod git_config;
 mod layer;
@@ -71,55 +72,6 @@ pub(crate) struct View<'a> {
     pub(crate) itself: Option<&'a [String]>,
 }
 
-/// Keys that Garden knows and that stand for nothing here.
-struct Elsewhere {
-    names: &'static [&'static str],
-    reason: &'static str,
-    hint: &'static str,
-    /// Whether a template can make up for them, with `||`: they stand for nothing with Garden either while nobody is logged in
-    /// or nothing is deployed. A default in place of a value that Garden would have makes another image, in silence.
-    can_be_missing: bool,
-}
-
-const ELSEWHERE: [Elsewhere; 6] = [
-    Elsewhere {
-        names: &["actions", "modules"],
-        reason: "tells of other modules and actions, whose versions and outputs Garden works out and which are not known here",
-        hint: "write the value itself, or hand it over in an environment variable: `${local.env.NAME}`",
-        can_be_missing: false,
-    },
-    Elsewhere {
-        names: &["services", "tasks", "runtime"],
-        reason: "tells of something that is known only while Garden deploys",
-        hint: "write the value itself, or hand it over in an environment variable: `${local.env.NAME}`",
-        can_be_missing: false,
-    },
-    Elsewhere {
-        names: &["providers"],
-        reason: "tells of providers that Garden has set up, which is not done here",
-        hint: "write the value itself, hand it over in an environment variable: `${local.env.NAME}`, or give a default: `${… || \"…\"}`",
-        can_be_missing: true,
-    },
-    Elsewhere {
-        names: &["secrets"],
-        reason: "comes from Garden's cloud service, which is not asked here",
-        hint: "hand the secret over in an environment variable: `${local.env.NAME}`",
-        can_be_missing: true,
-    },
-    Elsewhere {
-        names: &["datetime"],
-        reason: "changes all the time, so every build would be another one",
-        hint: "hand the time over in an environment variable: `${local.env.NAME}`",
-        can_be_missing: false,
-    },
-    Elsewhere {
-        names: &["inputs", "parent", "template", "item"],
-        reason: "belongs to a template of modules or actions, which are not expanded here",
-        hint: "write the value itself",
-        can_be_missing: true,
-    },
-];
-
 const KNOWN: [&str; 11] = [
     "local",
     "git",
@@ -148,9 +100,8 @@ impl Scope for View<'_> {
             // Garden 0.14 keeps both in one.
             return Ok(descend(Value::Object(imported.clone()), path));
         }
-        if let Some(elsewhere) = ELSEWHERE.iter().find(|elsewhere| elsewhere.names.contains(&first)) {
-            let fault = Fault::new(format!("`{first}` {}", elsewhere.reason)).hint(elsewhere.hint);
-            return if elsewhere.can_be_missing { Ok(LookedUp::Missing(fault)) } else { Err(fault) };
+        if let Some(elsewhere) = elsewhere::look_up(first) {
+            return elsewhere;
         }
         let value = match first {
             "local" => local(keys.locals, &keys.project.1, path.get(1).map(String::as_str)),
@@ -314,6 +265,9 @@ fn follow(mut value: Value, path: &[String]) -> Result<Value, (usize, Vec<String
     Ok(value)
 }
 
+/// What to do about a variable that nothing sets.
+const OUTSIDE: &str = "set it in `variables`, or from outside: in Rust with `Project::with_variable`";
+
 /// Says that `path` stands for nothing, and which of `keys` its last part may have meant.
 pub(crate) fn missing(path: &[String], keys: &[String]) -> LookedUp {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -322,6 +276,10 @@ pub(crate) fn missing(path: &[String], keys: &[String]) -> LookedUp {
         [local, env, name] if local == "local" && env == "env" => {
             Some(format!("set the environment variable, or give a default: `${{local.env.{name} || \"…\"}}`"))
         }
+        [var, ..] if var == "var" => Some(
+            suggest::closest(last, &keys)
+                .map_or_else(|| OUTSIDE.to_owned(), |name| format!("did you mean `{name}`?")),
+        ),
         _ => suggest::help(last, &keys),
     };
     LookedUp::Missing(Fault { hint, ..Fault::new(format!("`{}` is not set", path.join("."))) })

@@ -130,7 +130,14 @@ fn resolved(node: &Node, view: View<'_>, on_failure: OnFailure<'_>) -> Result<Op
         Value::Mapping(mapping) if mapping.entry("$if").is_some() => {
             return choice(mapping, view, on_failure);
         }
-        Value::Mapping(mapping) => Value::Mapping(entries(mapping, view, on_failure)?),
+        Value::Mapping(mapping) => {
+            if let Some(entry) = mapping.entry("$forEach") {
+                let hint = "write its result out, or use `$concat` and `$merge`";
+                let fault = Fault::new("`$forEach` is not supported").hint(hint);
+                return on_failure(Failure::at(entry.key_position, fault));
+            }
+            Value::Mapping(entries(mapping, view, on_failure)?)
+        }
         other => other.clone(),
     };
     Ok(Some(Node { position: node.position, value }))
@@ -170,14 +177,6 @@ fn entries(mapping: &Mapping, view: View<'_>, on_failure: OnFailure<'_>) -> Resu
         }
     };
     for entry in &mapping.0 {
-        if entry.key == "$forEach" {
-            let hint = "write its result out, or use `$concat` and `$merge`";
-            on_failure(Failure::at(
-                entry.key_position,
-                Fault::new("`$forEach` is not supported").hint(hint),
-            ))?;
-            return Ok(Mapping::default());
-        }
         let Some(value) = resolved(&entry.value, view, on_failure)? else { continue };
         if entry.key != "$merge" {
             set(Entry { value, ..entry.clone() });

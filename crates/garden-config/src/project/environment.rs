@@ -1,5 +1,4 @@
 use std::fmt;
-use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
@@ -14,6 +13,7 @@ use crate::keys::{question_marks, resolve};
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry, Wanted, report_unknown};
 use crate::project::{VariableFields, varfile};
 use crate::provider::names::namespace_issue;
+use crate::template::LookedUp;
 use crate::{BuildConfig, ConfigError, Notice, Position, Project, ProviderConfig, ProviderKind};
 
 /// One environment of a [`Project`]: it tells what templates stand for, and so what the provider and the
@@ -57,33 +57,6 @@ impl Project {
             published: None,
         }
     }
-}
-
-impl Project {
-    /// The path as templates see it: with Garden it is absolute. A confined project learns nothing of this machine, so there it
-    /// stays as the caller gave it.
-    pub(crate) fn shown_path(&self, path: &Path) -> PathBuf {
-        if self.source.boundary().is_some() {
-            return normalized(path);
-        }
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        normalized(&std::path::absolute(path).unwrap_or_else(|_| path.to_owned()))
-    }
-}
-
-/// Takes `.` and `..` out of the path by its text, as Node's `path.join` does.
-fn normalized(path: &Path) -> PathBuf {
-    let mut parts: Vec<Component<'_>> = Vec::new();
-    for part in path.components() {
-        match (part, parts.last()) {
-            (Component::CurDir, _) | (Component::ParentDir, Some(Component::RootDir)) => {}
-            (Component::ParentDir, Some(Component::Normal(_))) => {
-                parts.pop();
-            }
-            (part, _) => parts.push(part),
-        }
-    }
-    parts.iter().collect()
 }
 
 impl<'a> Environment<'a> {
@@ -145,13 +118,20 @@ impl<'a> Environment<'a> {
     /// # Errors
     /// If a template in one of them cannot be resolved.
     pub fn variables(&self) -> Result<Map<String, Json>, ConfigError> {
-        let problems = Problems::new(&self.project.source);
-        let all = Node { position: Position::START, value: Value::String("${var}".to_owned()) };
-        let variables = match resolve::all(&all, &self.keys(None, None), &problems).to_json() {
-            Json::Object(variables) => variables,
-            _ => Map::new(),
-        };
-        problems.into_result(Some(variables))
+        let keys = self.keys(None, None);
+        match keys.variables.ask(&keys, || keys.variables.look_up(&[], keys.variables.layer_count())) {
+            Some(Ok(LookedUp::Found(Json::Object(variables)))) => Ok(variables),
+            Some(Ok(_)) => Ok(Map::new()),
+            failure => {
+                let problems = Problems::new(&self.project.source);
+                self.report_variables(&keys, &problems);
+                if problems.count() == 0 {
+                    let fault = failure.and_then(Result::err).unwrap_or_else(Variables::too_many);
+                    problems.report(Position::START, fault.message, fault.hint);
+                }
+                Err(problems.into_error())
+            }
+        }
     }
 
     /// Resolves the `kubernetes` or `local-kubernetes` provider.
@@ -222,6 +202,16 @@ impl<'a> Environment<'a> {
             this,
             ..self.project.keys()
         }
+    }
+
+    /// Reports each variable that cannot be resolved, where it is set.
+    fn report_variables(&self, keys: &Keys<'_>, problems: &Problems) {
+        let empty = Node { position: Position::START, value: Value::Mapping(Mapping::default()) };
+        let merged = self.layers.iter().fold(empty, |mut below, above| {
+            below.merge(above);
+            below
+        });
+        report_within(&merged, &mut Vec::new(), keys, problems);
     }
 
     /// Adds a layer of variables: those that stand in the file, and above them those of its `varfile`.
@@ -334,4 +324,29 @@ impl<'a> Environment<'a> {
         }
         Some(name)
     }
+}
+
+/// Reports the variable at `path`, which `node` sets, or those that are within it.
+fn report_within(node: &Node, path: &mut Vec<String>, keys: &Keys<'_>, problems: &Problems) {
+    if problems.is_full() {
+        return;
+    }
+    if let Some(mapping) = node.as_mapping().filter(|mapping| !resolve::is_operation(mapping)) {
+        for entry in &mapping.0 {
+            path.push(entry.key.clone());
+            report_within(&entry.value, path, keys, problems);
+            path.pop();
+        }
+        return;
+    }
+    let found = keys.variables.ask(keys, || keys.variables.look_up(path, keys.variables.layer_count()));
+    let fault = match found {
+        Some(Ok(_)) => return,
+        Some(Err(fault)) => fault,
+        None => Variables::too_many(),
+    };
+    // The place says where the variable itself is set.
+    let itself = format!("`var.{}`, line {}: ", path.join("."), node.position.line);
+    let message = fault.message.strip_prefix(&itself).unwrap_or(&fault.message);
+    problems.report(node.position, message, fault.hint.clone());
 }

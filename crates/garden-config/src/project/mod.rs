@@ -4,6 +4,7 @@ pub(crate) mod declaration;
 mod dotenv;
 pub(crate) mod environment;
 pub(crate) mod files;
+mod shown_path;
 pub(crate) mod varfile;
 
 use std::fmt;
@@ -14,7 +15,7 @@ use serde_json::Value as Json;
 use crate::document::decode::{Fields, refuse_template, report_duplicate_keys, text};
 use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::problems::{Problems, Source};
-use crate::document::{ellipsis, suggest, yaml};
+use crate::document::{ellipsis, indicators, suggest, yaml};
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry};
 use crate::project::environment::Environment;
 use crate::project::files::ScanSettings;
@@ -127,7 +128,8 @@ pub(crate) fn documents(source: &Source, problems: &Problems) -> Option<Vec<Node
         Ok(documents) => Some(documents),
         Err(error) => {
             let position = error.position.unwrap_or(Position::START);
-            problems.report(position, format!("this is not valid YAML: {}", error.message), None);
+            let hint = error.position.and_then(|position| indicators::hint(&source.text, position));
+            problems.report(position, format!("this is not valid YAML: {}", error.message), hint);
             None
         }
     }

@@ -128,7 +128,8 @@ fn load_as(path: &str, file: &Path, format: Format, position: Position, problems
         }
     };
     match variables(&text, file, format) {
-        Ok(node) => Some(node),
+        // What is wrong with a variable is told of a line in the file that names the file of variables.
+        Ok(node) => Some(node.moved(position)),
         Err(reason) => {
             problems.report(position, format!("the file of variables `{path}`: {reason}"), None);
             None

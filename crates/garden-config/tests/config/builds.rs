@@ -160,7 +160,10 @@ fn wrong_fields_of_modules_are_named() {
         ("build: {timeout: 0}", "4:18: `timeout` must be a whole number of at least 1"),
         ("buildArgs: [a]", "4:12: `buildArgs` must be a mapping, not a list"),
         ("buildArgs: {A: [b]}", "4:16: the build argument `A` must be text, not a list | use `jsonEncode`"),
-        ("buildArgs: {A: '${var.none}'}", "4:19: `var.none` is not set | use one of `a`, `stage`"),
+        (
+            "buildArgs: {A: '${var.none}'}",
+            "4:19: `var.none` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`",
+        ),
         (
             "image: A",
             "4:8: `A` cannot be the name of an image | write lower-case letters and digits, and parts separated by \

@@ -93,7 +93,10 @@ fn cache_layers() {
     assert_eq!(modes.map(|expected| mode(expected.as_str())), modes);
 
     refused_field("cache: _buildcache", "5:30: `cache` must be a list, not text");
-    refused_field("cache: '${var.cache}'", "5:33: `var.cache` is not set");
+    refused_field(
+        "cache: '${var.cache}'",
+        "5:33: `var.cache` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`",
+    );
     refused_field("cache: [_buildcache]", "5:31: a cache layer must be a mapping, not text");
     refused_field(
         "cache: [{tag: a}]",
@@ -254,7 +257,10 @@ fn wrong_options_are_reported_while_another_mode_is_chosen() {
             "7:23: `rootles` is not a field of `clusterBuildkit` | did you mean `rootless`?",
         ),
         ("clusterBuildkit: on", "5:22: `clusterBuildkit` must be a mapping, not text"),
-        ("clusterBuildkit: ${var.a}", "5:24: `var.a` is not set"),
+        (
+            "clusterBuildkit: ${var.a}",
+            "5:24: `var.a` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`",
+        ),
     ]);
 }
 

@@ -74,7 +74,10 @@ fn build_mode() {
             "5:16: `buildMode` cannot be `podman` | use one of `local-docker`, `kaniko`, `cluster-buildkit`, `cluster-docker`",
         ),
         ("buildMode: [kaniko]", "5:16: `buildMode` must be text, not a list"),
-        ("buildMode: ${var.mode}", "5:18: `var.mode` is not set"),
+        (
+            "buildMode: ${var.mode}",
+            "5:18: `var.mode` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`",
+        ),
     ]);
 }
 
@@ -187,7 +190,8 @@ fn a_template_in_the_place_of_a_mapping() {
         ("deploymentRegistry: {hostname: a.b, port: \"${var.port}\"}", "5:50", "var.port"),
         ("deploymentRegistry: {hostname: \"${var.host}\"}", "5:39", "var.host"),
     ] {
-        refused(&[(fields, &format!("{place}: `{key}` is not set"))]);
+        let remedy = "set it in `variables`, or from outside: in Rust with `Project::with_variable`";
+        refused(&[(fields, &format!("{place}: `{key}` is not set | {remedy}"))]);
     }
 }
 

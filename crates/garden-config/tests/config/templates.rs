@@ -208,7 +208,10 @@ fn operations_that_make_no_sense_are_refused() {
         refused("  kaniko: {$forEach: [a]}"),
         "5:12: `$forEach` is not supported | write its result out, or use `$concat` and `$merge`"
     );
-    assert_eq!(refused("  kaniko: {$merge: '${var.x}', image: a}"), "5:23: `var.x` is not set");
+    assert_eq!(
+        refused("  kaniko: {$merge: '${var.x}', image: a}"),
+        "5:23: `var.x` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`"
+    );
 }
 
 #[test]
@@ -349,4 +352,64 @@ fn what_is_no_mapping_hides_a_mapping_below_it() {
     assert_eq!(found("{b: weaker}", "'${var.y}'", "a.c"), "none");
     assert_eq!(found("{b: weaker}", "'${var.none}?'", "a.b"), "weaker");
     assert_eq!(found("{b: [weaker]}", "{c: 1}", "a.b[0]"), "weaker");
+}
+
+#[test]
+fn each_variable_that_cannot_be_resolved_is_told_where_it_is_set() {
+    let text = "kind: Project\nname: shop\nvariables:\n  good: '1'\n  one: ${var.none}\n  deep:\n    two: \"x ${local.env.ABSENT}\"\n    \
+                list: ['${upper(1)}']\n    good: ${var.good}\nenvironments:\n- name: dev\n  variables: {three: '${actions.build.x.version}'}\n";
+    let project = project(text).expect("valid");
+    let error = project.environment("dev").expect("declared").variables().expect_err("three problems");
+    let places: Vec<String> = brief(&error).lines().map(|line| line.chars().take(32).collect()).collect();
+    assert_eq!(
+        places,
+        [
+            "5:8: `var.none` is not set | did",
+            "7:10: `local.env.ABSENT` is not ",
+            "8:11: argument `string` of `uppe",
+            "12:22: `actions` tells of other ",
+        ]
+    );
+    // A file of variables has lines of its own, which are not those of the project.
+    let directory = tempfile::tempdir().expect("directory");
+    std::fs::write(directory.path().join("a.env"), "\n\n\n\n\n\nA=${var.none}\n").expect("file");
+    let text = "kind: Project\nname: shop\nvarfile: a.env\n";
+    let project = garden_config::parse(text, directory.path().join("garden.yml")).expect("valid");
+    let error = project.environment("dev").expect("any").variables().expect_err("a problem");
+    assert_eq!(error.problems()[0].position.map(|it| it.line), Some(3));
+    assert!(error.problems()[0].message.starts_with("`var.none` is not set"), "{error}");
+}
+
+#[test]
+fn each_mistake_is_told_once_with_what_to_do() {
+    let refused = |fields: &str| {
+        let text = format!("kind: Project\nname: shop\nproviders:\n- name: kubernetes\n  {fields}\n");
+        brief(&project(&text).and_then(|project| project.provider("dev")).expect_err(fields))
+    };
+    for fields in [
+        "imagePullSecrets: [{$forEach: [1], $return: {name: a}}]",
+        "kaniko: {extraFlags: [{$forEach: [1], $return: a}]}",
+        "kaniko: {$forEach: [1]}",
+    ] {
+        let told = refused(fields);
+        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(told.contains("`$forEach` is not supported"), "{told}");
+    }
+    let told = refused("context: ${actions.build.x.version}");
+    assert!(told.contains("`actions` tells of other") && !told.contains("deploys"), "{told}");
+    assert_eq!(
+        refused("context: ${var.image-tag}"),
+        "5:14: `var.image-tag` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`"
+    );
+    for (written, expected) in [
+        ("context: *NAME*", "`*` begins an alias; write the text in quotes"),
+        ("imagePullSecrets: [*.txt]", "`*` begins an alias; write the text in quotes"),
+        ("imagePullSecrets:\n  - *.txt", "`*` begins an alias; write the text in quotes"),
+        ("context: @scope/name", "`@` is reserved; write the text in quotes"),
+        ("context: `name`", "a back quote is reserved; write the text in quotes"),
+        ("context: %NAME%", "`%` begins a directive; write the text in quotes"),
+    ] {
+        let told = refused(written);
+        assert!(told.ends_with(expected), "{written}: {told}");
+    }
 }
