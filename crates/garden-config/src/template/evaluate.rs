@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::expression::{Expression, Key, Kind, Operator, Part, Placeholder, Template};
 use super::functions::{self, Argument};
 use super::limits::{self, Text};
-use super::value::{equal, is_truthy, kind, number, text, type_of};
+use super::value::{equal, is_collection, is_truthy, kind, number, text, type_of};
 use super::{Fault, LookedUp, Scope, TemplateProblem};
 use crate::project::Generation;
 
@@ -223,7 +223,7 @@ impl Evaluator<'_> {
             _ => {
                 let left = left.map_err(|stop| self.passed_on(stop))?;
                 let right = right.map_err(|stop| self.passed_on(stop))?;
-                self.built(operate(operator, left, right), span)
+                self.built(operate(operator, left, right, self.generation), span)
             }
         }
     }
@@ -266,12 +266,17 @@ fn not_printable(value: &Value) -> Fault {
 }
 
 /// Applies an operator whose two operands are always needed.
-fn operate(operator: Operator, left: Value, right: Value) -> Result<Value, Fault> {
+fn operate(operator: Operator, left: Value, right: Value, generation: Generation) -> Result<Value, Fault> {
     match (operator, left, right) {
         (Operator::Equal, left, right) => Ok(compare(operator, &left, &right)?.into()),
         (Operator::NotEqual, left, right) => Ok((!compare(operator, &left, &right)?).into()),
         (Operator::Contains, left, right) => contains(&left, &right).map(Value::from),
         (Operator::Plus, Value::String(left), Value::String(right)) => Ok((left + &right).into()),
+        (Operator::Plus, Value::String(left), right)
+            if generation >= Generation::V2 && !is_collection(&right) =>
+        {
+            Ok((left + &text(&right).unwrap_or_default()).into())
+        }
         (Operator::Plus, Value::Array(left), Value::Array(right)) => Ok([left, right].concat().into()),
         (_, Value::Number(left), Value::Number(right)) => {
             let operands = left.as_f64().zip(right.as_f64());

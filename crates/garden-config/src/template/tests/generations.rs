@@ -35,6 +35,19 @@ fn a_question_mark_behind_a_placeholder_is_a_character_since_0_14() {
 }
 
 #[test]
+fn a_text_takes_what_is_added_to_it_since_0_14() {
+    for (template, expected) in
+        [("${a + two}", "A2"), ("${a + half}", "A0.5"), ("${a + yes}", "Atrue"), ("${a + nothing}", "Anull")]
+    {
+        assert_eq!(resolved_by(Generation::V2, template), Ok(Some(json!(expected))), "{template}");
+        assert!(resolved_by(Generation::V1, template).is_err(), "{template}");
+    }
+    for template in ["${a + list}", "${two + a}"] {
+        assert!(resolved_by(Generation::V2, template).is_err(), "{template}");
+    }
+}
+
+#[test]
 fn what_is_missing_is_passed_on_until_somebody_needs_it_since_0_14() {
     for (template, expected) in [
         ("${x == 'true' ? 'a' : 'b'}", json!("b")),
