@@ -94,11 +94,8 @@ impl Scope for View<'_> {
     fn look_up(&self, path: &[String]) -> Result<LookedUp, Fault> {
         let Some(first) = path.first().map(String::as_str) else { return Ok(missing(path, &[])) };
         let keys = self.keys;
-        let imported =
-            keys.imported.filter(|imported| path.get(1).is_some_and(|name| imported.contains_key(name)));
-        if let (Some(imported), "secrets") = (imported, first) {
-            // Garden 0.14 keeps both in one.
-            return Ok(descend(Value::Object(imported.clone()), path));
+        if let Some(found) = self.imported(path) {
+            return Ok(found);
         }
         if let Some(elsewhere) = elsewhere::look_up(first) {
             return elsewhere;
@@ -152,6 +149,15 @@ impl Scope for View<'_> {
 }
 
 impl View<'_> {
+    /// Looks up one of the imported variables, which Garden 0.14 also keeps among the secrets.
+    fn imported(&self, path: &[String]) -> Option<LookedUp> {
+        let [first, name, rest @ ..] = path else { return None };
+        let found =
+            matches!(first.as_str(), "imported" | "secrets").then(|| self.keys.imported?.get(name))??;
+        // All are texts, in which there is nothing.
+        Some(if rest.is_empty() { LookedUp::Found(found.clone()) } else { missing(path, &[]) })
+    }
+
     /// Looks a variable up; the variable's own name means the layer below.
     fn variable(&self, path: &[String]) -> Result<LookedUp, Fault> {
         if self.itself != Some(path) {

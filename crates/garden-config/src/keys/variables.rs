@@ -47,6 +47,9 @@ impl<'a> Variables<'a> {
     /// So many variables may refer to one another in a chain.
     const LONGEST_CHAIN: usize = 100;
 
+    /// The keys that lead to a variable may not be longer together, in bytes: they are remembered for each of a mapping's fields.
+    const LONGEST_PATH: usize = 1024;
+
     /// So often something is asked again because of variables that became known.
     const MOST_ROUNDS: usize = 64;
 
@@ -113,6 +116,10 @@ impl<'a> Variables<'a> {
     /// Looks up `path` in the lowest `top` layers. The answer means nothing if the variable is
     /// [`wanted`](Self::wants) now.
     pub(crate) fn look_up(&self, path: &[String], top: usize) -> Result<LookedUp, Fault> {
+        if path.iter().map(String::len).sum::<usize>() > Self::LONGEST_PATH {
+            let message = format!("the path to a variable is longer than {} bytes", Self::LONGEST_PATH);
+            return Err(Fault::new(message).hint("use shorter keys"));
+        }
         let place = (top, path.to_vec());
         if let Some(known) = self.known.borrow().get(&place) {
             return known.clone();

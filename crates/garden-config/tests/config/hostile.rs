@@ -155,7 +155,7 @@ fn texts_of_any_length_are_quoted_in_part_and_compared_with_nothing() {
             format!(
                 "{VARIABLES}  ? {long}\n  : 1\nproviders: [{{name: kubernetes, context: \"${{var[var.a]}}\"}}]\n"
             ),
-            "`var.a` is not set",
+            "the path to a variable is longer than 1024 bytes",
         ),
         (
             "a key in a template",
@@ -163,7 +163,12 @@ fn texts_of_any_length_are_quoted_in_part_and_compared_with_nothing() {
                 "{VARIABLES}  ? {long}\n  : 1\nproviders: [{{name: kubernetes, context: \"${{var.{}}}\"}}]\n",
                 &other[..200_000]
             ),
-            "is not set",
+            "the path to a variable is longer than 1024 bytes",
+        ),
+        (
+            "a long key of many variables",
+            format!("{VARIABLES}  ? {long}\n  :\n{}", lines(100_000, |field| format!("    a{field}: x\n"))),
+            "the path to a variable is longer than 1024 bytes",
         ),
         ("a template", format!("{VARIABLES}  a: ${{{long}}}\n"), "too long for a template"),
         ("commas in an unclosed template", format!("{HEAD}    x${{{}: 1\n", ",".repeat(200_000)), "5:5: "),
