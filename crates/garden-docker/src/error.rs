@@ -141,6 +141,8 @@ impl From<DockerError> for Error {
                 (ErrorKind::Unexpected, "look into the daemon's log, and whether it has room")
             }
         };
-        Self::new(kind, error.to_string()).with_hint(hint).with_source(error)
+        let may_pass = kind == ErrorKind::Unreachable;
+        let report = Self::new(kind, error.to_string()).with_hint(hint).with_source(error);
+        if may_pass { report.retryable() } else { report }
     }
 }

@@ -74,8 +74,17 @@ impl ClusterDockerBackend {
         if !is_a_break(&error) {
             return Err(error);
         }
-        Err(last_words(lost).await.map_or(error, Error::from))
+        Err(last_words(lost).await.map_or_else(|| lost_on_the_way(error), Error::from))
     }
+}
+
+/// What it means for a build that the way to a daemon broke which lives on, whatever the daemon was asked just then.
+fn lost_on_the_way(error: Error) -> Error {
+    if *error.kind() == ErrorKind::BuilderLost {
+        return error;
+    }
+    let message = error.message().to_owned();
+    Error::new(ErrorKind::BuilderLost, message).with_hint(ADVICE.lost).with_source(error).retryable()
 }
 
 /// Whether the way to the daemon broke, which may be the echo of its end. A daemon that says that it cannot reach a registry, or push to it,

@@ -13,13 +13,15 @@ use tokio::time::{Instant, sleep};
 use super::*;
 use crate::cluster::spec::tests::settings;
 
-/// What becomes of a push.
+/// What becomes of a build, or of its push.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Push {
     /// The registry cannot be reached from the daemon.
     Unreachable,
     /// The connection breaks, and a little later it shows that the daemon was killed for want of memory.
     Broken,
+    /// The connection breaks long before, and the daemon lives on.
+    NotBegun,
     /// The answer ends as if all were said, and a little later the same shows.
     Ended,
 }
@@ -58,9 +60,11 @@ async fn serve(process: Process, push: Push) -> std::io::Result<End> {
                     let failure = json!({ "errorDetail": { "message": message }, "error": message });
                     ("200 OK", format!("{failure}\n"))
                 }
-                Push::Broken => return Ok(End::Cut),
+                Push::Broken | Push::NotBegun => return Ok(End::Cut),
                 Push::Ended => ("200 OK", String::new()),
             }
+        } else if push == Push::NotBegun {
+            return Ok(End::Cut);
         } else {
             ("404 Not Found", json!({ "message": "no such image" }).to_string())
         };
@@ -139,6 +143,13 @@ async fn a_push_that_breaks_off_is_explained_by_the_end_of_the_daemon() {
         let (error, _) = failure(push).await;
         assert_eq!(*error.kind(), ErrorKind::OutOfMemory, "{push:?}: {error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_build_whose_connection_breaks_before_it_has_begun_can_begin_again() {
+    let (error, _) = failure(Push::NotBegun).await;
+    assert_eq!(*error.kind(), ErrorKind::BuilderLost, "{error:?}");
+    assert!(error.is_retryable() && error.hint() == Some(ADVICE.lost), "{error:?}");
 }
 
 #[test]
