@@ -44,6 +44,8 @@ pub struct BuildRequest {
     /// Which files are not part of the context, whatever else includes them: patterns as in
     /// `.dockerignore`, but without `!`. Default: none besides those of `.dockerignore`.
     pub exclude: Vec<String>,
+    /// Globs that say which of these files are part of the context. Default: all.
+    pub globs: FileGlobs,
     /// Ignore files in git's syntax; what they ignore is not part of the context. Default: none.
     pub ignore_files: Option<IgnoreFiles>,
     /// Whether files and directories keep their permissions, with set-user, set-group and sticky bits. Then they
@@ -87,6 +89,32 @@ pub struct BuildRequest {
 
 /// Files such as `.gardenignore`, with the syntax and meaning of `.gitignore`.
 ///
+/// Which files of a directory count, said with globs, as Garden's project files do.
+///
+/// A glob is relative to the directory. `*` stands for any part of a name, `?` for one byte of it, `[…]` for one of several,
+/// `**` for any number of directories, `{a,b}` for alternatives, and `\\` makes the next character literal; names with a
+/// leading dot are like others. A glob without any of these stands for the file of that name, or for the directory with
+/// everything in it; so does `.` for everything. A glob with a wildcard stands for the files that it matches, **not** for
+/// what lies in a directory that it matches: `lib/*` is not `lib/deep/a.js`, which `lib/**` is, and so is `lib/*/`.
+///
+/// Only files are asked about: a directory counts if a file in it does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct FileGlobs {
+    /// Globs of the files that count. Default: all; with an empty list, none.
+    pub include: Option<Vec<String>>,
+    /// Globs of files that do not count, whatever includes them. Default: none.
+    pub exclude: Vec<String>,
+}
+
+impl FileGlobs {
+    /// Whether there are any, so that not all files count.
+    pub fn is_any(&self) -> bool {
+        self.include.is_some() || !self.exclude.is_empty()
+    }
+}
+
 /// They are looked for in [`root`](Self::root), in every directory from there to the context
 /// directory, and in every directory of the context. A deeper file wins over a higher one, and in one
 /// directory a later name over an earlier one. As with git, nothing can be brought back that lies in an
@@ -119,6 +147,7 @@ impl BuildRequest {
             dockerfile: PathBuf::from("Dockerfile"),
             include: None,
             exclude: Vec::new(),
+            globs: FileGlobs::default(),
             ignore_files: None,
             preserve_permissions: false,
             whole_context: false,
@@ -155,6 +184,13 @@ impl BuildRequest {
     #[must_use]
     pub fn exclude(mut self, patterns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.exclude.extend(patterns.into_iter().map(Into::into));
+        self
+    }
+
+    /// Selects files by globs, in place of those set before.
+    #[must_use]
+    pub fn globs(mut self, globs: FileGlobs) -> Self {
+        self.globs = globs;
         self
     }
 

@@ -1,7 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{PathBytes, PatternProblem};
+use super::{GlobError, PathBytes, PatternProblem};
 use crate::{Error, ErrorKind};
 
 /// Why a build context cannot be scanned or sent.
@@ -129,6 +129,10 @@ pub enum ContextError {
     #[error("the pattern `{0}` in `exclude` cannot be used: nothing can be brought back there with a `!`")]
     ExceptionInExclude(String),
 
+    /// The request's globs cannot be used.
+    #[error(transparent)]
+    Globs(#[from] GlobError),
+
     /// A name of the request's ignore files is not that of a file.
     #[error("`{0}` cannot be the name of an ignore file, which is looked for in every directory")]
     IgnoreFileName(String),
@@ -235,6 +239,7 @@ impl ContextError {
             Self::Pattern { .. } | Self::RequestPattern { .. } => {
                 "correct the pattern; a `\\` makes the next character literal".to_owned()
             }
+            Self::Globs(error) => error.hint().to_owned(),
             Self::GitPattern { .. } => "correct the pattern, or delete the line".to_owned(),
             Self::ExceptionInExclude(_) => {
                 "narrow the patterns that exclude too much, or list what to keep in `include`".to_owned()

@@ -52,7 +52,10 @@ pub use open_directory::{Attributes, FileKind, Listed, OpenDirectory};
 pub use path_bytes::PathBytes;
 pub use read::CheckedFile;
 pub use scan::LeftOut;
-pub use select::{Extent, Filter, FilterError, IgnoreRules, PatternProblem, Reader, Sieve, Verdict};
+pub use select::{
+    Extent, Filter, FilterError, GlobError, GlobFilter, GlobProblem, IgnoreRules, PatternProblem, Reader,
+    Sieve, Verdict,
+};
 
 use self::select::{Selection, Wanted, extent};
 use crate::BuildRequest;

@@ -1,5 +1,6 @@
 //! What a request wants of its context directory.
 
+use super::globs::GlobFilter;
 use super::pattern::Pattern;
 use super::sieve::{Filter, Inside, Verdict};
 use super::wanted::Wanted;
@@ -18,6 +19,8 @@ pub(in crate::context) struct Selection {
     filter: Filter,
     /// The request's `exclude`. There are no exceptions among them.
     excluded: Filter,
+    /// The request's `globs`, if there are any.
+    globs: Option<GlobFilter>,
     pub(in crate::context) ignore_files: Option<IgnoreFiles>,
     pub(in crate::context) preserves_permissions: bool,
     /// What the build can read.
@@ -37,6 +40,7 @@ impl Selection {
         Ok(Self {
             filter,
             excluded: Filter::excluding(excluded),
+            globs: request.globs.is_any().then(|| GlobFilter::new(&request.globs)).transpose()?,
             ignore_files: request.ignore_files.clone(),
             preserves_permissions: request.preserve_permissions,
             wanted: Wanted::Everything,
@@ -50,7 +54,11 @@ impl Selection {
 
     /// Returns what decides about what is directly in the context.
     pub(in crate::context) fn top(&self) -> Choice<'_> {
-        Choice { excluded: Inside::top(&self.excluded), filter: Inside::top(&self.filter) }
+        Choice {
+            excluded: Inside::top(&self.excluded),
+            globs: self.globs.as_ref(),
+            filter: Inside::top(&self.filter),
+        }
     }
 }
 
@@ -58,21 +66,27 @@ impl Selection {
 #[derive(Clone, Debug)]
 pub(in crate::context) struct Choice<'s> {
     excluded: Inside<'s>,
+    globs: Option<&'s GlobFilter>,
     filter: Inside<'s>,
 }
 
 impl Choice<'_> {
     /// Decides about `path`.
     pub(in crate::context) fn judge(&self, path: &[u8], is_directory: bool) -> Verdict {
-        match self.excluded.judge(path, is_directory) {
-            Verdict::Keep => self.filter.judge(path, is_directory),
-            _ => Verdict::Drop,
+        if self.excluded.judge(path, is_directory) != Verdict::Keep {
+            return Verdict::Drop;
         }
+        let taken = self.globs.map_or(Verdict::Keep, |globs| globs.judge(path, is_directory));
+        if taken == Verdict::Drop { taken } else { taken.and(self.filter.judge(path, is_directory)) }
     }
 
     /// Decides about what is in `directory`, an entry of this one that is not dropped.
     pub(in crate::context) fn enter(&self, directory: &[u8]) -> Self {
-        Self { excluded: self.excluded.enter(directory), filter: self.filter.enter(directory) }
+        Self {
+            excluded: self.excluded.enter(directory),
+            globs: self.globs,
+            filter: self.filter.enter(directory),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::{IgnoreFiles, Version};
+use crate::{FileGlobs, IgnoreFiles, Version};
 
 /// A project with `rules` as its `.dockerignore`, which is not part of its context.
 fn project(rules: &str) -> Project {
@@ -191,4 +191,55 @@ fn nothing_is_said_of_a_socket_that_is_not_selected() {
     assert!(is_named(&project.request()));
     assert!(!is_named(&project.request().include(["b"])));
     assert!(!is_named(&project.request().include(["a"]).exclude(["a/b"])));
+}
+
+fn globs(include: Option<&[&str]>, exclude: &[&str]) -> FileGlobs {
+    let texts = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
+    FileGlobs { include: include.map(texts), exclude: texts(exclude) }
+}
+
+#[test]
+fn a_glob_with_a_wildcard_is_about_files_and_not_about_all_in_a_directory() {
+    let project = project("");
+    for (include, exclude, expected) in [
+        (
+            Some(&["./"][..]),
+            &[][..],
+            &["Dockerfile", "a", "a/b", "a/b/c", "a/b/d.log", "a/x", "b", "b/c", "top"][..],
+        ),
+        (Some(&["*"]), &[], &["Dockerfile", "top"]),
+        (Some(&["a/*"]), &[], &["a", "a/x"]),
+        (Some(&["**/b"]), &[], &[]),
+        (Some(&["a/", "./top"]), &["a/*"], &["a", "a/b", "a/b/c", "a/b/d.log", "top"]),
+        (None, &["a/*", "b/**", "Dockerfile"], &["a", "a/b", "a/b/c", "a/b/d.log", "top"]),
+        (None, &["."], &[]),
+        (Some(&[]), &[], &[]),
+    ] {
+        let request = project.request().globs(globs(include, exclude));
+        assert_eq!(kept(&request), expected, "{include:?} {exclude:?}");
+    }
+}
+
+#[test]
+fn globs_do_not_bring_back_what_patterns_and_ignore_files_exclude() {
+    for (rules, exclude, expected) in [
+        ("a/b", "", &["b", "b/c", "top"][..]),
+        ("*\n!a/b", "", &["a", "a/b", "a/b/c"]),
+        ("", "top", &["a", "a/b", "a/b/c", "b", "b/c"]),
+    ] {
+        let project = project(rules);
+        let request = project.request().globs(globs(Some(&["**/c", "top"]), &[])).exclude([exclude]);
+        assert_eq!(kept(&request), expected, "{rules:?} {exclude}");
+    }
+}
+
+#[test]
+fn a_glob_that_cannot_be_used_is_named_with_its_field() {
+    assert_eq!(
+        failure(&project("").request().globs(globs(Some(&["{a"]), &[]))),
+        (
+            "the glob `{a` in `include` has braces that do not pair, or have no alternatives".to_owned(),
+            "write alternatives as `{a,b}`; a `\\` makes a brace literal".to_owned()
+        )
+    );
 }
