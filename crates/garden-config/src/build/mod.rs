@@ -4,7 +4,6 @@ pub(crate) mod action;
 pub(crate) mod document;
 pub(crate) mod documents;
 pub(crate) mod fields;
-mod globs;
 pub(crate) mod module;
 mod publish;
 #[cfg(feature = "schema")]
@@ -15,10 +14,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use garden_build_core::{BuildRequest, BuildSecret, IgnoreFiles, ImageReference};
+use garden_build_core::{BuildRequest, BuildSecret, FileGlobs, IgnoreFiles, ImageReference};
 
 use crate::build::documents::{BuildDocument, BuildGeneration};
 use crate::document::decode::{Fields, report_duplicate_keys};
+use crate::document::globs;
 use crate::document::issue::Issue;
 use crate::document::problems::Problems;
 use crate::keys::{question_marks, resolve};
@@ -66,7 +66,7 @@ pub struct BuildConfig {
     pub secrets: BTreeMap<String, BuildSecret>,
     /// How long the build may take. Default: 20 minutes for a module, 10 for an action, as with Garden.
     pub timeout: Duration,
-    /// Globs of the files that belong to the context; `None` for all.
+    /// Globs of the files that belong to the context, see [`FileGlobs`]; `None` for all.
     pub include: Option<Vec<String>>,
     /// Globs of files that do not belong to the context, besides those that `.dockerignore` and the project's
     /// ignore files exclude, and besides what belongs to git and Garden. Default: none.
@@ -124,12 +124,14 @@ impl BuildConfig {
         request.platforms.clone_from(&self.platforms);
         request.secrets.clone_from(&self.secrets);
         request.timeout = self.timeout;
-        let patterns = |globs: &Vec<String>| globs.iter().flat_map(|glob| globs::patterns(glob)).collect();
-        request.include = self.include.as_ref().map(patterns);
-        request.exclude = patterns(&self.exclude);
-        request.exclude.extend(NEVER.map(str::to_owned));
+        request.globs = self.globs();
+        request.exclude = NEVER.map(str::to_owned).to_vec();
         request.ignore_files.clone_from(&self.ignore_files);
         request
+    }
+
+    fn globs(&self) -> FileGlobs {
+        globs::globs(self.include.clone(), self.exclude.clone())
     }
 
     /// Checks what is checked when a file is read.
@@ -225,25 +227,11 @@ impl BuildConfig {
             let hint = "use letters, digits, `.`, `_` and `-`";
             Issue::new("secrets", format!("`{id}` cannot be the id of a secret"), hint)
         });
-        let mut patterns = 0;
-        let mut globs = self.include.iter().flatten().chain(&self.exclude);
-        let too_many = globs.any(|glob| {
-            patterns += globs::patterns(glob).len();
-            patterns > globs::MOST_OF_ALL
-        });
-        let many = too_many.then(|| {
-            let message =
-                format!("`include` and `exclude` stand for more than {} patterns", globs::MOST_OF_ALL);
-            Issue::new("include", message, "use fewer alternatives, or `*` and `**`")
-        });
-        let include = self.include.iter().flatten().map(|glob| ("include", glob));
-        let globs = include.chain(self.exclude.iter().map(|glob| ("exclude", glob)));
-        let globs = globs.filter(|_| !too_many).filter_map(|(field, glob)| globs::issue(field, glob));
-        [name, image, publish_id, dockerfile, timeout, many]
+        [name, image, publish_id, dockerfile, timeout]
             .into_iter()
             .flatten()
             .chain(secrets)
-            .chain(globs)
+            .chain(globs::issues(&self.globs()))
             .collect()
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod decode;
 pub(crate) mod ellipsis;
+pub(crate) mod globs;
 pub(crate) mod indicators;
 pub(crate) mod issue;
 pub(crate) mod node;

@@ -1,14 +1,17 @@
 //! Which files of a project's directory hold modules and actions.
 
+use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use garden_build_core::read_regular_file;
+use garden_build_core::context::{GlobFilter, Verdict};
+use garden_build_core::{FileGlobs, read_regular_file};
 use ignore::WalkBuilder;
-use ignore::overrides::{Override, OverrideBuilder};
 
 use crate::document::decode::{Fields, text};
+use crate::document::globs;
 use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
 use crate::{ConfigError, NoticeKind, Project};
@@ -16,8 +19,7 @@ use crate::{ConfigError, NoticeKind, Project};
 /// What a project says of its files: the fields `scan` (`modules` with Garden 0.12) and `dotIgnoreFile`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ScanSettings {
-    include: Option<Vec<String>>,
-    exclude: Vec<String>,
+    globs: FileGlobs,
     /// The names of files in the way of `.gitignore` that say what does not count.
     pub(crate) ignore_files: Vec<String>,
 }
@@ -27,20 +29,20 @@ const NEVER: [&str; 2] = [".git", ".garden"];
 
 impl ScanSettings {
     pub(crate) fn read(fields: &Fields<'_>, problems: &Problems) -> Self {
-        let mut settings = Self { include: None, exclude: Vec::new(), ignore_files: Vec::new() };
+        let (mut include, mut exclude, mut ignore_files) = (None, Vec::new(), Vec::new());
         for name in ["modules", "scan"] {
             let Some(node) = fields.node(name) else { continue };
             let what = format!("`{name}`");
             let Some(scan) = Fields::open(node, &what, problems) else { continue };
             scan.set_aside(&["git"]);
-            if scan.node("include").is_some() {
-                settings.include = Some(scan.texts("include"));
-            }
-            settings.exclude.extend(scan.texts("exclude"));
-            scan.finish();
+            let own =
+                globs::globs(scan.node("include").map(|_| scan.texts("include")), scan.texts("exclude"));
+            scan.finish_with(|| globs::issues(&own));
+            include = own.include.or(include);
+            exclude.extend(own.exclude);
         }
         if fields.node("dotIgnoreFiles").is_some() {
-            settings.ignore_files = fields.texts("dotIgnoreFiles");
+            ignore_files = fields.texts("dotIgnoreFiles");
             let message = "`dotIgnoreFiles` is called `dotIgnoreFile` since Garden 0.13 and names one file";
             let position = fields.key_position("dotIgnoreFiles");
             problems.notice(
@@ -52,24 +54,11 @@ impl ScanSettings {
             );
         }
         if let Some(node) = fields.node("dotIgnoreFile") {
-            settings.ignore_files =
-                text(node, "`dotIgnoreFile`", problems).map(str::to_owned).into_iter().collect();
+            ignore_files = text(node, "`dotIgnoreFile`", problems).map(str::to_owned).into_iter().collect();
         } else if fields.node("dotIgnoreFiles").is_none() {
-            settings.ignore_files = vec![".gardenignore".to_owned()];
+            ignore_files = vec![".gardenignore".to_owned()];
         }
-        settings
-    }
-
-    /// As Garden reads them: anchored at the project's directory, and a directory stands for all in it.
-    fn overrides(&self, root: &Path) -> Result<Override, ignore::Error> {
-        let mut overrides = OverrideBuilder::new(root);
-        for pattern in self.include.iter().flatten() {
-            overrides.add(&format!("/{pattern}"))?.add(&format!("/{pattern}/**"))?;
-        }
-        for pattern in &self.exclude {
-            overrides.add(&format!("!/{pattern}"))?.add(&format!("!/{pattern}/**"))?;
-        }
-        overrides.build()
+        Self { globs: globs::globs(include, exclude), ignore_files }
     }
 }
 
@@ -97,10 +86,15 @@ fn paths(project: &Project, root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     if !root.is_dir() {
         return Ok(Vec::new());
     }
-    let failed = |error: ignore::Error| {
+    let failed = |error: &dyn Display| {
         let hint = "see the fields `scan` and `dotIgnoreFile` of the project";
         ConfigError::whole_file(root, format!("the project's files cannot be listed: {error}"), hint)
     };
+    let filter = GlobFilter::new(&project.scan.globs).map_err(|error| failed(&error))?;
+    let directory = root.to_owned();
+    let is_taken = Arc::new(move |path: &Path, is_directory| {
+        filter.judge(&below(&directory, path), is_directory) != Verdict::Drop
+    });
     let names = &project.scan.ignore_files;
     if let Some(name) = names.iter().find(|name| !is_plain(name)) {
         let hint = "give a name without slashes, such as `.gardenignore`";
@@ -113,14 +107,13 @@ fn paths(project: &Project, root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     if unreadable.is_in(root) {
         return Err(unreadable.into_error());
     }
+    let is_searched = Arc::clone(&is_taken);
     let mut walk = WalkBuilder::new(root);
-    walk.standard_filters(false).overrides(project.scan.overrides(root).map_err(failed)?).filter_entry(
-        move |entry| {
-            let is_never = NEVER.iter().any(|name| entry.file_name() == *name);
-            let is_directory = entry.file_type().is_some_and(|it| it.is_dir());
-            !(is_never || is_directory && asked.is_in(entry.path()))
-        },
-    );
+    walk.standard_filters(false).filter_entry(move |entry| {
+        let is_never = NEVER.iter().any(|name| entry.file_name() == *name);
+        let is_directory = entry.file_type().is_some_and(|it| it.is_dir());
+        !is_never && (!is_directory || is_searched(entry.path(), true) && !asked.is_in(entry.path()))
+    });
     for name in names {
         walk.add_custom_ignore_filename(name);
     }
@@ -129,9 +122,9 @@ fn paths(project: &Project, root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
         if unreadable.is_any() {
             break;
         }
-        let entry = entry.map_err(failed)?;
+        let entry = entry.map_err(|error| failed(&error))?;
         let is_file = entry.file_type().is_some_and(|it| it.is_file());
-        if is_file && entry.file_name().to_str().is_some_and(is_configuration) {
+        if is_file && is_configuration(entry.file_name()) && is_taken(entry.path(), false) {
             paths.push(entry.into_path());
         }
     }
@@ -140,6 +133,12 @@ fn paths(project: &Project, root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
     }
     paths.sort();
     Ok(paths)
+}
+
+/// The slash-separated path of `path` below `root`.
+fn below(root: &Path, path: &Path) -> Vec<u8> {
+    let parts = path.strip_prefix(root).unwrap_or(path).iter();
+    parts.map(OsStr::as_encoded_bytes).collect::<Vec<_>>().join(&b'/')
 }
 
 fn is_plain(name: &str) -> bool {
@@ -189,7 +188,8 @@ impl Unreadable {
 }
 
 /// Whether a file of this name holds modules or actions.
-fn is_configuration(name: &str) -> bool {
+fn is_configuration(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
     let stem = name.strip_suffix(".yml").or_else(|| name.strip_suffix(".yaml"));
     stem.is_some_and(|stem| stem == "garden" || stem.ends_with(".garden"))
 }

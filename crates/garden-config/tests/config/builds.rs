@@ -12,6 +12,9 @@ use crate::support::{follows_the_schema, indented};
 const PROJECT: &str =
     "kind: Project\nname: shop\nenvironments: [dev, prod]\nvariables: {a: '1', stage: release}\n";
 
+/// What belongs to git and Garden.
+const NEVER: [&str; 4] = [".git", ".gitmodules", ".garden", "debug-info*/**"];
+
 /// A project directory with these files besides the project's.
 fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().expect("directory");
@@ -140,8 +143,8 @@ fn the_request_for_a_builder_has_it_all() {
         ("b", build.platforms.as_slice())
     );
     assert_eq!((request.secrets, request.timeout), (build.secrets, build.timeout));
-    assert_eq!(request.include, Some(vec!["src/*.a".to_owned(), "src/*.b".to_owned()]));
-    assert_eq!(request.exclude, [".git", ".gitmodules", ".garden", "debug-info*/**"]);
+    assert_eq!((&request.globs.include, &request.globs.exclude), (&build.include, &build.exclude));
+    assert_eq!((request.include, request.exclude), (None, Vec::from(NEVER.map(str::to_owned))));
     assert_eq!(request.ignore_files, build.ignore_files);
 }
 
@@ -177,8 +180,7 @@ fn wrong_fields_of_modules_are_named() {
         ("include: src", "4:10: `include` must be a list, not text"),
         (
             "include: [../a]",
-            "4:10: the glob `../a` leads out of the build context | write it relative to the build context, \
-          without `..`",
+            "4:10: the glob `../a` leads out of the directory | write it relative to the directory, without `..`",
         ),
         (
             "exclude: ['!a']",
@@ -315,6 +317,49 @@ fn what_an_environment_does_not_build_is_not_among_its_builds() {
     };
     assert_eq!(names("dev"), ["broken", "named"]);
     assert_eq!(names("prod"), ["broken", "elsewhere", "named", "off"]);
+}
+
+#[test]
+fn what_the_project_scans_is_read_as_files_and_not_as_directories() {
+    let action = |name: &str| format!("kind: Build\ntype: container\nname: {name}\n");
+    let names = |scan: &str| {
+        let files = [
+            ("top.garden.yml", action("top")),
+            ("services/garden.yml", action("services")),
+            ("services/api/garden.yml", action("api")),
+            ("services/api/deep/garden.yml", action("deep")),
+            ("other/garden.yml", action("other")),
+            ("ignored/garden.yml", action("ignored")),
+            (".gardenignore", "ignored\n".to_owned()),
+        ];
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+        let directory = directory(&files);
+        fs::write(directory.path().join("project.garden.yml"), format!("{PROJECT}{scan}\n")).expect("write");
+        let project = garden_config::load(directory.path()).expect("valid");
+        project.environment("dev").and_then(|it| it.builds()).expect("readable").join(" ")
+    };
+    for (scan, expected) in [
+        ("scan: {}", "api deep other services top"),
+        ("scan: {include: [./services/**/*]}", "api deep services"),
+        ("modules: {include: [./services/api]}", "api deep"),
+        ("scan: {include: [services/*]}", "services"),
+        ("scan: {include: ['*']}", "top"),
+        ("scan: {include: [services//api/, ./]}", "api deep other services top"),
+        ("scan: {include: ['**/*']}", "api deep other services top"),
+        ("scan: {include: [ignored]}", ""),
+        ("scan: {exclude: [services/*]}", "api deep other top"),
+        ("scan: {exclude: [./services]}", "other top"),
+        ("scan: {exclude: ['**/api/**/*', top.garden.yml]}", "other services"),
+        ("scan: {exclude: [.]}", ""),
+    ] {
+        assert_eq!(names(scan), expected, "{scan}");
+    }
+    let text = format!("{PROJECT}scan: {{include: [../x]}}\n");
+    let error = garden_config::parse(&text, "garden.yml").expect_err("outside");
+    assert_eq!(
+        error.problems().first().map(garden_config::Problem::headline).as_deref(),
+        Some("garden.yml:5:17: the glob `../x` leads out of the directory")
+    );
 }
 
 #[test]
