@@ -60,7 +60,7 @@
 //!
 //! | | reads | runs |
 //! |---|---|---|
-//! | [`load`], [`parse`] | the project file (`parse`: nothing) | nothing |
+//! | [`load`], [`parse`] | the project file, and, to find it in a directory, the others there called `garden.yml` or `….garden.yml` (`parse`: nothing) | nothing |
 //! | [`Project::environment`] | files of variables, wherever `varfile` and `importVariables` lead; with [`Locals::of_this_machine`] the environment variables, the user's name, and branch, commit and origin of the git repository, wherever its `.git` leads | nothing |
 //! | [`Environment::provider`] | `caCertificate`, wherever it leads | nothing |
 //! | [`Environment::build`], [`Environment::builds`] | files of modules and actions beneath the project's directory, without following links, and the files of variables that they name | nothing |

@@ -187,8 +187,8 @@ impl Unreadable {
     }
 }
 
-/// Whether a file of this name holds modules or actions.
-fn is_configuration(name: &OsStr) -> bool {
+/// Whether a file of this name holds a project, modules or actions.
+pub(crate) fn is_configuration(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     let stem = name.strip_suffix(".yml").or_else(|| name.strip_suffix(".yaml"));
     stem.is_some_and(|stem| stem == "garden" || stem.ends_with(".garden"))

@@ -4,8 +4,12 @@ pub(crate) mod declaration;
 mod dotenv;
 pub(crate) mod environment;
 pub(crate) mod files;
+pub(crate) mod open;
 mod shown_path;
 pub(crate) mod varfile;
+
+pub(crate) use open::{documents, kind};
+pub use open::{load, parse};
 
 use std::fmt;
 use std::path::Path;
@@ -15,14 +19,10 @@ use serde_json::Value as Json;
 use crate::document::decode::{Fields, refuse_template, report_duplicate_keys, text};
 use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::problems::{Problems, Source};
-use crate::document::{ellipsis, indicators, suggest, yaml};
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry};
 use crate::project::environment::Environment;
 use crate::project::files::ScanSettings;
 use crate::{BuildConfig, ConfigError, Locals, Position, ProviderConfig};
-
-/// The names that a project file may have in its directory, best first.
-const FILE_NAMES: [&str; 4] = ["project.garden.yml", "project.garden.yaml", "garden.yml", "garden.yaml"];
 
 /// A project file: the document with `kind: Project`; and the modules and actions in its directory, which are
 /// read when one is asked for.
@@ -79,86 +79,6 @@ pub(crate) enum Generation {
 pub(crate) struct VariableFields {
     pub(crate) variables: Option<Node>,
     pub(crate) varfile: Option<Node>,
-}
-
-/// Loads the project file at `path`, or in the directory `path`: `project.garden.yml` or `garden.yml`,
-/// both also with the ending `.yaml`.
-///
-/// # Errors
-/// If there is no such file, it cannot be read, or [`parse`] refuses its text.
-pub fn load(path: impl AsRef<Path>) -> Result<Project, ConfigError> {
-    let path = path.as_ref();
-    let file = if path.is_dir() {
-        let mut candidates = FILE_NAMES.iter().map(|name| path.join(name));
-        candidates.find(|file| file.is_file()).ok_or_else(|| {
-            let hint = format!("a project file is called {}", suggest::quoted(&FILE_NAMES));
-            ConfigError::whole_file(path, "the directory holds no project file", hint)
-        })?
-    } else {
-        path.to_owned()
-    };
-    let text = yaml::read_file(&file).map_err(|reason| {
-        let hint = "give the path of a project file, or of the directory that holds it";
-        ConfigError::whole_file(&file, format!("the project file cannot be read: {reason}"), hint)
-    })?;
-    parse(&text, &file)
-}
-
-/// Reads a project from `text`, which stands in `file`: messages name the file, and relative paths in
-/// the text start at its directory. The file itself is not looked at.
-///
-/// Documents of other kinds in the same text are left for [`Project::build`]. A line with nothing but `...`,
-/// with which the guide's examples leave things out, is ignored.
-///
-/// # Errors
-/// If the text is not YAML, has not exactly one document with `kind: Project`, or that document has
-/// unknown or wrong fields. All problems are named.
-pub fn parse(text: &str, file: impl AsRef<Path>) -> Result<Project, ConfigError> {
-    let source = Source::new(file.as_ref(), text);
-    let problems = Problems::new(&source);
-    let project = documents(&source, &problems)
-        .and_then(|documents| find_project(&documents, &problems).cloned())
-        .and_then(|node| Project::read(&node, &problems));
-    problems.into_result(project)
-}
-
-/// Parses the YAML documents of a file; `None` if it is not YAML, which is reported.
-pub(crate) fn documents(source: &Source, problems: &Problems) -> Option<Vec<Node>> {
-    match yaml::parse_documents(&ellipsis::blank_ellipses(&source.text)) {
-        Ok(documents) => Some(documents),
-        Err(error) => {
-            let position = error.position.unwrap_or(Position::START);
-            let hint = error.position.and_then(|position| indicators::hint(&source.text, position));
-            problems.report(position, format!("this is not valid YAML: {}", error.message), hint);
-            None
-        }
-    }
-}
-
-/// What a document says it is.
-pub(crate) fn kind(document: &Node) -> Option<&str> {
-    document.as_mapping()?.get("kind")?.as_text()
-}
-
-/// Finds the one document with `kind: Project`.
-fn find_project<'a>(documents: &'a [Node], problems: &Problems) -> Option<&'a Node> {
-    let mut projects = documents.iter().filter(|document| kind(document) == Some("Project"));
-    let first = projects.next();
-    let Some(first) = first else {
-        let kinds: Vec<&str> = documents.iter().filter_map(kind).collect();
-        let found =
-            if kinds.is_empty() { String::new() } else { format!(", only {}", suggest::quoted(&kinds)) };
-        let position = documents.first().map_or(Position::START, |document| document.position);
-        let hint = "a project file starts with `kind: Project`".to_owned();
-        problems.report(position, format!("there is no document with `kind: Project`{found}"), Some(hint));
-        return None;
-    };
-    for other in projects {
-        let message = "there is another document with `kind: Project`";
-        let hint = format!("the first is on line {}; keep one of them in this file", first.position.line);
-        problems.report(other.position, message, Some(hint));
-    }
-    Some(first)
 }
 
 impl Project {
@@ -251,6 +171,11 @@ impl Project {
     /// As the two.
     pub fn build(&self, name: &str) -> Result<BuildConfig, ConfigError> {
         self.default_environment()?.build(name)
+    }
+
+    /// Reads the project among the `documents` of its file.
+    pub(crate) fn of_documents(documents: &[Node], problems: &Problems) -> Option<Self> {
+        open::find_project(documents, problems).and_then(|node| Self::read(node, problems))
     }
 
     fn read(node: &Node, problems: &Problems) -> Option<Self> {

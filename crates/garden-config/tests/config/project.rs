@@ -212,12 +212,36 @@ fn files_that_cannot_be_loaded_are_named() {
     let missing = garden_config::load(directory.path().join("no.yml")).expect_err("missing").to_string();
     assert!(missing.contains("no.yml: the project file cannot be read: "), "{missing}");
     let empty = garden_config::load(directory.path()).expect_err("empty").to_string();
-    assert!(empty.contains(
-        "the directory holds no project file\n  help: a project file is called `project.garden.yml`"
+    assert!(empty.ends_with(
+        "the directory holds no project file\n  help: a project file is called `garden.yml` or `….garden.yml`, and has a \
+         document with `kind: Project`"
     ));
-    std::fs::write(directory.path().join("garden.yml"), "kind: Project\nname: second\n").expect("write");
-    assert_eq!(garden_config::load(directory.path()).expect("valid").name(), "second");
-    std::fs::write(directory.path().join("project.garden.yml"), "kind: Project\nname: first\n")
-        .expect("write");
-    assert_eq!(garden_config::load(directory.path()).expect("valid").name(), "first");
+}
+
+#[test]
+fn a_directorys_project_is_in_the_file_that_says_so() {
+    let directory = tempfile::tempdir().expect("directory");
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).expect("write");
+    let load = || garden_config::load(directory.path()).map(|project| project.name().to_owned());
+    let told = || load().expect_err("no project").to_string();
+    write("garden.yml", "kind: Module\ntype: container\nname: api\n");
+    write("other.yml", "kind: Project\nname: not-read\n");
+    assert!(told().ends_with("; there is none in `garden.yml`"), "{}", told());
+    for name in ["shop.garden.yml", "garden.yaml", "project.garden.yaml", ".garden.yml"] {
+        write(name, "kind: Module\nname: web\n---\nkind: Project\nname: shop\n");
+        assert_eq!(load().as_deref(), Ok("shop"), "{name}");
+        std::fs::remove_file(directory.path().join(name)).expect("remove");
+    }
+    // What is not YAML only matters if nothing else is the project.
+    write("broken.garden.yml", "a: b: c\n");
+    assert!(told().contains("broken.garden.yml:1:5: this is not valid YAML"), "{}", told());
+    write("garden.yml", "kind: Project\nname: shop\n");
+    assert_eq!(load().as_deref(), Ok("shop"));
+    write("shop.garden.yml", "kind: Project\nname: other\n");
+    assert!(told().contains(
+        "the directory holds two project files: `garden.yml` and `shop.garden.yml`\n  help: keep one document with \
+         `kind: Project`, or give the path of the file"
+    ), "{}", told());
+    let path = directory.path().join("shop.garden.yml");
+    assert_eq!(garden_config::load(path).map(|project| project.name().to_owned()).as_deref(), Ok("other"));
 }
