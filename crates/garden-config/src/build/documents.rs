@@ -1,8 +1,10 @@
 //! Finding a module or an action by its name.
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
-use crate::build::lacks_dockerfile;
+use crate::build::unexpanded::{Templates, Unexpanded};
+use crate::build::{action, lacks_dockerfile, module};
 use crate::document::decode::Fields;
 use crate::document::node::{Mapping, Node, Value};
 use crate::document::problems::{Problems, Source};
@@ -29,22 +31,47 @@ pub(crate) enum BuildGeneration {
 }
 
 /// All documents of a project's files, and what went wrong with some.
-struct Documents {
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
     builds: Vec<BuildDocument>,
     /// The names of others, with their kinds: a `Deploy` of the name that is looked for explains much.
     others: Vec<(String, String)>,
+    unexpanded: Unexpanded,
     broken: Option<ConfigError>,
+}
+
+/// The documents, once they were read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ReadOnce(Arc<OnceLock<Documents>>);
+
+impl ReadOnce {
+    /// Returns them, and reads them first if that has not succeeded yet.
+    pub(crate) fn get(
+        &self,
+        read: impl FnOnce() -> Result<Documents, ConfigError>,
+    ) -> Result<&Documents, ConfigError> {
+        match self.0.get() {
+            Some(documents) => Ok(documents),
+            None => read().map(|documents| self.0.get_or_init(|| documents)),
+        }
+    }
+}
+
+/// Whether the files of a project were read already makes no difference to what it is.
+impl PartialEq for ReadOnce {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Finds the module or action `name`. A file that is not YAML does not stand in the way of what other
 /// files say.
-pub(crate) fn find(project: &Project, name: &str) -> Result<BuildDocument, ConfigError> {
-    let documents = Documents::read(project)?;
-    let (mut found, rest): (Vec<_>, Vec<_>) =
-        documents.builds.into_iter().partition(|build| build.name() == Some(name));
-    match (found.pop(), found.first()) {
+pub(crate) fn find<'p>(project: &'p Project, name: &str) -> Result<&'p BuildDocument, ConfigError> {
+    let documents = project.documents()?;
+    let mut found = documents.builds.iter().filter(|build| build.name() == Some(name));
+    match (found.next(), found.next_back()) {
         (Some(build), None) => Ok(build),
-        (Some(second), Some(first)) => {
+        (Some(first), Some(second)) => {
             let problems = Problems::new(&second.source);
             let place = format!("{}:{}", first.source.file.display(), first.node.position.line);
             let message =
@@ -52,18 +79,23 @@ pub(crate) fn find(project: &Project, name: &str) -> Result<BuildDocument, Confi
             problems.report(second.node.position, message, Some("rename one of the two".to_owned()));
             Err(problems.into_error())
         }
-        (None, _) => Err(documents.broken.unwrap_or_else(|| {
-            let names: Vec<&str> = rest.iter().filter_map(BuildDocument::name).collect();
-            unknown(project, name, &names, &documents.others)
-        })),
+        (None, _) => Err(documents.broken.clone().unwrap_or_else(|| unknown(project, name, documents))),
     }
 }
 
-/// Returns the names of all container modules and Build actions that `environment` builds, sorted.
+/// Returns the names of all container modules and Build actions that `environment` builds, sorted; all of them only if no
+/// document may make others.
 pub(crate) fn names(environment: &Environment<'_>) -> Result<Vec<String>, ConfigError> {
-    let documents = Documents::read(environment.project())?;
-    if let Some(error) = documents.broken {
-        return Err(error);
+    let names = written_names(environment)?;
+    let project = environment.project();
+    project.documents()?.unexpanded.error(project).map_or(Ok(names), Err)
+}
+
+/// Returns the names of those that are written out in files.
+pub(crate) fn written_names(environment: &Environment<'_>) -> Result<Vec<String>, ConfigError> {
+    let documents = environment.project().documents()?;
+    if let Some(error) = &documents.broken {
+        return Err(error.clone());
     }
     let containers = documents.builds.iter().filter(|build| build.text("type") == Some("container"));
     let containers = containers.filter(|build| build.is_wanted(environment));
@@ -125,28 +157,40 @@ impl BuildDocument {
     fn is_wanted(&self, environment: &Environment<'_>) -> bool {
         let Some(mapping) = self.node.as_mapping() else { return false };
         let asked = |name: &str| mapping.entry(name).cloned();
-        let node = Node {
-            position: self.node.position,
-            value: Value::Mapping(Mapping(
-                ["disabled", "environments", "image"].into_iter().filter_map(asked).collect(),
-            )),
-        };
+        let asked =
+            ["disabled", "environments", "image", "dockerfile"].into_iter().filter_map(asked).collect();
+        let node = Node { position: self.node.position, value: Value::Mapping(Mapping(asked)) };
         let problems = Problems::new(&self.source);
-        let node = resolve::all(
-            &node,
-            &environment.keys(self.this(environment, mapping.get("variables")), mapping.get("variables")),
-            &problems,
-        );
+        let own = self.own_variables(environment, &problems);
+        let keys = environment.keys(self.this(environment, own.as_ref()), own.as_ref());
+        let node = resolve::all(&node, &keys, &problems);
         let Some(fields) = Fields::open(&node, "a build", &problems) else { return true };
         let disabled = fields.flag("disabled") == Some(true);
         let elsewhere = self.generation == BuildGeneration::Action
             && fields.node("environments").is_some()
             && !fields.texts("environments").iter().any(|name| name == environment.name());
-        let dockerfile = mapping.get("dockerfile").and_then(Node::as_text).unwrap_or("Dockerfile");
-        let as_it_is = self.generation == BuildGeneration::Module
-            && fields.node("image").is_some_and(|node| node.as_text().is_some())
-            && lacks_dockerfile(self.directory(), Path::new(dockerfile));
+        let as_it_is = self.generation == BuildGeneration::Module && self.uses_image(&fields);
         !disabled && !elsewhere && !as_it_is
+    }
+
+    /// Whether the module names an image and has no Dockerfile to build it from; which image does not matter.
+    fn uses_image(&self, fields: &Fields<'_>) -> bool {
+        let is_false = |node: &Node| node.value == Value::Bool(false);
+        let dockerfile = match fields.node("dockerfile") {
+            // Where the Dockerfile would be cannot be told.
+            Some(Node { value: Value::Unresolved, .. }) => return false,
+            node => node.and_then(Node::as_text).unwrap_or("Dockerfile"),
+        };
+        fields.node("image").is_some_and(|image| !is_false(image))
+            && lacks_dockerfile(self.directory(), Path::new(dockerfile))
+    }
+
+    /// Its own variables, with those of its files on top.
+    pub(crate) fn own_variables(&self, environment: &Environment<'_>, problems: &Problems) -> Option<Node> {
+        match self.generation {
+            BuildGeneration::Module => module::own_variables(self, environment, problems),
+            BuildGeneration::Action => action::own_variables(self, environment, problems),
+        }
     }
 
     fn text(&self, field: &str) -> Option<&str> {
@@ -155,20 +199,33 @@ impl BuildDocument {
 }
 
 impl Documents {
-    fn read(project: &Project) -> Result<Self, ConfigError> {
-        let mut all = Self { builds: Vec::new(), others: Vec::new(), broken: None };
-        for source in files::sources(project)? {
+    /// Reads the files of `project`; `own` are the documents of its own one.
+    pub(crate) fn read(project: &Project, own: &[Node]) -> Result<Self, ConfigError> {
+        let mut all = Self::default();
+        let mut templates = Templates::default();
+        let mut add = |source: &Source, node: Node| {
+            templates.add(&node);
+            all.add(source, node);
+        };
+        for node in own {
+            add(&project.source, node.clone());
+        }
+        let mut broken = None;
+        for source in files::others(project)? {
             let problems = Problems::new(&source);
             let documents = project::documents(&source, &problems);
             match problems.into_result(documents) {
-                Ok(documents) => documents.into_iter().for_each(|node| all.add(&source, node)),
-                Err(error) => all.broken = all.broken.or(Some(error)),
+                Ok(documents) => documents.into_iter().for_each(|node| add(&source, node)),
+                Err(error) => broken = broken.or(Some(error)),
             }
         }
+        all.broken = broken;
+        all.unexpanded.retain_builders(&templates);
         Ok(all)
     }
 
     fn add(&mut self, source: &Source, node: Node) {
+        self.unexpanded.add(source, &node);
         let generation = match project::kind(&node) {
             Some("Module") => BuildGeneration::Module,
             Some("Build") => BuildGeneration::Action,
@@ -183,19 +240,23 @@ impl Documents {
     }
 }
 
-fn unknown(project: &Project, name: &str, names: &[&str], others: &[(String, String)]) -> ConfigError {
+fn unknown(project: &Project, name: &str, documents: &Documents) -> ConfigError {
     let problems = Problems::new(&project.source);
+    let names: Vec<&str> = documents.builds.iter().filter_map(BuildDocument::name).collect();
     let message = format!("the project has no module and no Build action `{name}`");
-    let hint = match others.iter().find(|(_, other)| other == name) {
-        Some((kind, _)) => Some(format!("`{name}` is the name of a `kind: {kind}`, which is not built")),
-        None => suggest::closest(name, names).map(|name| format!("did you mean `{name}`?")),
+    let known = documents.others.iter().find(|(_, other)| other == name);
+    let meant = suggest::closest(name, &names).map(|name| format!("did you mean `{name}`?"));
+    let hint = match (known, documents.unexpanded.origins(project)) {
+        (Some((kind, _)), _) => format!("`{name}` is the name of a `kind: {kind}`, which is not built"),
+        (None, Some(origins)) => {
+            let meant = meant.map(|meant| format!("{meant} Or ")).unwrap_or_default();
+            format!("{meant}it may come from {origins}, which are not expanded here")
+        }
+        (None, None) => meant.unwrap_or_else(|| match &names[..] {
+            [] => "they are read from files called `garden.yml` or `….garden.yml`".to_owned(),
+            names => format!("it has {}", suggest::quoted(names)),
+        }),
     };
-    let templates = others.iter().any(|(kind, _)| kind.ends_with("Template"));
-    let hint = hint.unwrap_or_else(|| match (names, templates) {
-        (_, true) => "modules and actions that templates make are not expanded here".to_owned(),
-        ([], _) => "they are read from files called `garden.yml` or `….garden.yml`".to_owned(),
-        (names, _) => format!("it has {}", suggest::quoted(names)),
-    });
     problems.report(Position::START, message, Some(hint));
     problems.into_error()
 }

@@ -9,6 +9,7 @@ mod publish;
 #[cfg(feature = "schema")]
 pub(crate) mod shapes;
 mod this;
+mod unexpanded;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -161,15 +162,10 @@ impl BuildConfig {
     fn read(document: &BuildDocument, environment: &Environment<'_>, problems: &Problems) -> Option<Self> {
         report_duplicate_keys(&document.node, problems);
         document.check_type(problems)?;
-        let (own, set_aside, what) = match document.generation {
-            BuildGeneration::Module => (
-                module::own_variables(document, environment, problems),
-                module::SET_ASIDE,
-                "a container module",
-            ),
-            BuildGeneration::Action => {
-                (action::own_variables(document, environment, problems), action::SET_ASIDE, "a Build action")
-            }
+        let own = document.own_variables(environment, problems);
+        let (set_aside, what) = match document.generation {
+            BuildGeneration::Module => (module::SET_ASIDE, "a container module"),
+            BuildGeneration::Action => (action::SET_ASIDE, "a Build action"),
         };
         let keys = environment.keys(document.this(environment, own.as_ref()), own.as_ref());
         if let Some(own) = &own {

@@ -165,8 +165,7 @@ impl<'a> Environment<'a> {
     /// resolved, or it has unknown or wrong fields or asks for what cannot be done here. All problems are
     /// named.
     pub fn build(&self, name: &str) -> Result<BuildConfig, ConfigError> {
-        let build = documents::find(self.project, name)?;
-        BuildConfig::of_document(&build, self)
+        BuildConfig::of_document(documents::find(self.project, name)?, self)
     }
 
     /// Returns the names of all container modules and Build actions in the project's directory that are built in this
@@ -174,9 +173,20 @@ impl<'a> Environment<'a> {
     /// image as it is.
     ///
     /// # Errors
-    /// If a file cannot be read or is not YAML.
+    /// If a file cannot be read or is not YAML; or if the list would not be whole, since a template that is rendered
+    /// (`RenderTemplate`, a module of `type: templated`) may make images to build, or the project has `sources`: neither is
+    /// expanded here. [`Environment::written_builds`] lists the rest.
     pub fn builds(&self) -> Result<Vec<String>, ConfigError> {
         documents::names(self)
+    }
+
+    /// Like [`Environment::builds`], whatever templates and sources would add: only what is written out in files, which may be
+    /// nothing.
+    ///
+    /// # Errors
+    /// If a file cannot be read or is not YAML.
+    pub fn written_builds(&self) -> Result<Vec<String>, ConfigError> {
+        documents::written_names(self)
     }
 
     /// The project.

@@ -62,10 +62,10 @@ impl ScanSettings {
     }
 }
 
-/// Finds and reads the files with modules and actions, sorted by path; the project's own file among them.
-pub(crate) fn sources(project: &Project) -> Result<Vec<Source>, ConfigError> {
+/// Finds and reads the files with modules and actions besides the project's own file, sorted by path.
+pub(crate) fn others(project: &Project) -> Result<Vec<Source>, ConfigError> {
     let root = if project.directory().as_os_str().is_empty() { Path::new(".") } else { project.directory() };
-    let mut files = vec![project.source.clone()];
+    let mut files = Vec::new();
     for path in paths(project, root)? {
         // The text of the project's file is there already, and may have come from somewhere else.
         let is_own = path.file_name() == project.source.file.file_name() && path.parent() == Some(root);

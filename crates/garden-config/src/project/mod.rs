@@ -16,6 +16,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
+use crate::build::documents::{Documents, ReadOnce};
 use crate::document::decode::{Fields, refuse_template, report_duplicate_keys, text};
 use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::problems::{Problems, Source};
@@ -24,14 +25,20 @@ use crate::project::environment::Environment;
 use crate::project::files::ScanSettings;
 use crate::{BuildConfig, ConfigError, Locals, Position, ProviderConfig};
 
-/// A project file: the document with `kind: Project`; and the modules and actions in its directory, which are
-/// read when one is asked for.
+/// A project file: the document with `kind: Project`; and the modules and actions in its directory.
+///
+/// The files of modules and actions are found and read once, when the first is asked for; what is written into them later
+/// does not count for this project and its clones. [`load`] it again to have them read anew. Files of variables are read with
+/// each [`Environment`], and those that a module or action names with each [`Environment::build`].
 ///
 /// What it says of one environment is read when [`Project::environment`] asks for it, so that a mistake
 /// in another environment does not stand in the way.
 #[derive(Clone, PartialEq)]
 pub struct Project {
     pub(crate) source: Source,
+    /// The documents of the project's file, itself among them.
+    own: Vec<Node>,
+    documents: ReadOnce,
     pub(crate) name: String,
     pub(crate) name_position: Position,
     pub(crate) generation: Generation,
@@ -46,6 +53,8 @@ pub struct Project {
     /// The field `importVariables`.
     pub(crate) imports: Option<Node>,
     pub(crate) scan: ScanSettings,
+    /// Where the field `sources` stands, if it names any.
+    pub(crate) sources_position: Option<Position>,
     pub(crate) locals: Locals,
     /// The variables that were set from Rust: a mapping.
     pub(crate) overrides: Node,
@@ -117,6 +126,8 @@ impl Project {
     pub fn confined(mut self) -> Self {
         self.locals = Locals::none();
         self.source.confine();
+        // Those that were read may lead anywhere.
+        self.documents = ReadOnce::default();
         self
     }
 
@@ -173,9 +184,15 @@ impl Project {
         self.default_environment()?.build(name)
     }
 
+    /// Returns the documents of the project's files, which are read the first time.
+    pub(crate) fn documents(&self) -> Result<&Documents, ConfigError> {
+        self.documents.get(|| Documents::read(self, &self.own))
+    }
+
     /// Reads the project among the `documents` of its file.
-    pub(crate) fn of_documents(documents: &[Node], problems: &Problems) -> Option<Self> {
-        open::find_project(documents, problems).and_then(|node| Self::read(node, problems))
+    pub(crate) fn of_documents(documents: Vec<Node>, problems: &Problems) -> Option<Self> {
+        let project = open::find_project(&documents, problems).and_then(|node| Self::read(node, problems))?;
+        Some(Self { own: documents, ..project })
     }
 
     fn read(node: &Node, problems: &Problems) -> Option<Self> {
@@ -190,6 +207,8 @@ impl Project {
         let generation = fields.choice("apiVersion", &API_VERSIONS).unwrap_or_default();
         let project = Self {
             source: problems.source().clone(),
+            own: Vec::new(),
+            documents: ReadOnce::default(),
             name: fields.required_text("name").unwrap_or_default().to_owned(),
             name_position: fields.raw("name").map_or(node.position, |node| node.position),
             generation,
@@ -201,6 +220,7 @@ impl Project {
             variables: VariableFields::read(&fields),
             imports: fields.node("importVariables").cloned(),
             scan: ScanSettings::read(&fields, problems),
+            sources_position: (!fields.list("sources").is_empty()).then(|| fields.key_position("sources")),
             locals: Locals::of_this_machine(),
             overrides: Node { position: Position::START, value: Value::Mapping(Mapping::default()) },
         };

@@ -39,7 +39,7 @@ pub fn parse(text: &str, file: impl AsRef<Path>) -> Result<Project, ConfigError>
     let source = Source::new(file.as_ref(), text);
     let problems = Problems::new(&source);
     let project =
-        documents(&source, &problems).and_then(|documents| Project::of_documents(&documents, &problems));
+        documents(&source, &problems).and_then(|documents| Project::of_documents(documents, &problems));
     problems.into_result(project)
 }
 
@@ -63,7 +63,7 @@ fn in_directory(directory: &Path) -> Result<Project, ConfigError> {
     match (found.pop(), found.pop()) {
         (Some((source, documents)), None) => {
             let problems = Problems::new(&source);
-            let project = Project::of_documents(&documents, &problems);
+            let project = Project::of_documents(documents, &problems);
             problems.into_result(project)
         }
         (Some((second, _)), Some((first, _))) => {

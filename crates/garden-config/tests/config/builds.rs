@@ -320,6 +320,115 @@ fn what_an_environment_does_not_build_is_not_among_its_builds() {
 }
 
 #[test]
+fn a_module_with_an_image_from_a_template_and_no_dockerfile_is_not_built() {
+    let module =
+        |name: &str, fields: &str| format!("kind: Module\ntype: container\nname: {name}\n{fields}\n");
+    let project = directory(&[
+        ("a/garden.yml", &module("unknown", "image: ${runtime.services.x.image}")),
+        ("b/garden.yml", &module("of-a-file", "image: ${var.image}\nvarfile: b.env")),
+        ("b/b.env", "image=postgres:16\n"),
+        ("c/garden.yml", &module("has-dockerfile", "image: ${runtime.x}")),
+        ("c/Dockerfile", ""),
+        ("d/garden.yml", &module("other-dockerfile", "image: team/d\ndockerfile: ${var.stage}.Dockerfile")),
+        ("d/release.Dockerfile", ""),
+        ("e/garden.yml", &module("no-image", "image: ${false}")),
+    ]);
+    let project = garden_config::load(project.path()).expect("valid");
+    let names = project.environment("dev").and_then(|it| it.builds());
+    assert_eq!(names.expect("readable"), ["has-dockerfile", "no-image", "other-dockerfile"]);
+}
+
+#[test]
+fn the_files_of_a_project_are_read_once() {
+    let document = |name: &str| {
+        format!("kind: Build\ntype: container\nname: {name}\nspec: {{targetStage: '${{var.stage}}'}}\n")
+    };
+    let directory = directory(&[("a/garden.yml", &document("a"))]);
+    let project = garden_config::load(directory.path()).expect("valid").with_locals(Locals::none());
+    let names = |project: &garden_config::Project| project.environment("dev").and_then(|it| it.builds());
+    assert_eq!(names(&project), Ok(vec!["a".to_owned()]));
+    fs::write(directory.path().join("a/garden.yml"), "not: [yaml").expect("write");
+    fs::create_dir(directory.path().join("b")).expect("directory");
+    fs::write(directory.path().join("b/garden.yml"), document("b")).expect("write");
+    assert_eq!(names(&project), Ok(vec!["a".to_owned()]));
+    // What templates stand for is not kept.
+    let other = project.clone().with_variable("stage", "debug");
+    assert_eq!(project.build("a").expect("read").target.as_deref(), Some("release"));
+    assert_eq!(other.build("a").expect("read").target.as_deref(), Some("debug"));
+    fs::remove_file(directory.path().join("a/garden.yml")).expect("remove");
+    assert_eq!(names(&garden_config::load(directory.path()).expect("valid")), Ok(vec!["b".to_owned()]));
+}
+
+#[test]
+fn files_that_could_not_be_read_are_read_again() {
+    let directory = directory(&[("a/garden.yml", "kind: Build\ntype: container\nname: a\n")]);
+    let file = directory.path().join("a/garden.yml");
+    let text = fs::read(&file).expect("read");
+    fs::write(&file, b"\xff").expect("write");
+    let project = garden_config::load(directory.path()).expect("valid");
+    let names = || project.environment("dev").and_then(|it| it.builds());
+    assert!(names().is_err());
+    fs::write(&file, text).expect("write");
+    assert_eq!(names(), Ok(vec!["a".to_owned()]));
+}
+
+#[test]
+fn what_may_make_builds_and_is_not_expanded_is_told() {
+    let template = |kind: &str, name: &str, list: &str| format!("kind: {kind}\nname: {name}\n{list}\n---\n");
+    let maker =
+        |head: &str, template: &str| format!("{head}\nname: made-{template}\ntemplate: {template}\n---\n");
+    let images = template("ConfigTemplate", "image", "configs: [{kind: Build, type: container, name: x}]")
+        + &template("ModuleTemplate", "old", "modules: [{type: '${parent.name}'}]")
+        + &template(
+            "ConfigTemplate",
+            "chart",
+            "configs: [{kind: Deploy, type: helm}, {kind: Build, type: exec}]",
+        )
+        + &template("ConfigTemplate", "none", "inputsSchemaPath: x.json");
+    let plain = ("api/garden.yml", "kind: Build\ntype: container\nname: api\n");
+    let builds = |makers: &str, head: &str| {
+        let directory = directory(&[plain, ("templates.garden.yml", &images), ("made/garden.yml", makers)]);
+        fs::write(directory.path().join("project.garden.yml"), format!("{PROJECT}{head}")).expect("write");
+        let project = garden_config::load(directory.path()).expect("valid");
+        let environment = project.environment("dev").expect("declared");
+        assert_eq!(environment.written_builds(), Ok(vec!["api".to_owned()]));
+        let told = |error: ConfigError| {
+            let root = format!("{}/", directory.path().display());
+            let problems = error.problems().iter().map(|it| it.headline().replace(&root, ""));
+            problems.collect::<Vec<_>>().join("\n")
+        };
+        let hint = refused(&directory, "web").split_once(" | ").map(|(_, hint)| hint.to_owned());
+        (environment.builds().map_err(told), hint.expect("a hint"))
+    };
+    // What only deploys or makes nothing does not stand in the way.
+    let makers = maker("kind: RenderTemplate", "chart")
+        + &maker("kind: RenderTemplate", "none")
+        + &maker("kind: RenderTemplate\ndisabled: true", "image");
+    assert_eq!(builds(&makers, ""), (Ok(vec!["api".to_owned()]), "it has `api`".to_owned()));
+
+    let makers = maker("kind: RenderTemplate", "image")
+        + &maker("kind: Module\ntype: templated", "old")
+        + &maker("kind: RenderTemplate", "missing");
+    let (told, hint) = builds(&makers, "sources: [{name: x, repositoryUrl: 'https://git.example/x#main'}]\n");
+    let not_here = "may make images to build, and templates are not expanded here";
+    assert_eq!(
+        told.expect_err("not whole"),
+        format!(
+            "project.garden.yml:5:1: `sources` may hold images to build, and repositories are not fetched here\n\
+             made/garden.yml:1:1: the `kind: RenderTemplate` `made-image` {not_here}\n\
+             made/garden.yml:5:1: the module of `type: templated` `made-old` {not_here}\n\
+             made/garden.yml:10:1: the `kind: RenderTemplate` `made-missing` {not_here}"
+        )
+    );
+    assert_eq!(
+        hint,
+        "it may come from the field `sources` (project.garden.yml:5), the `kind: RenderTemplate` `made-image` \
+         (made/garden.yml:1), the module of `type: templated` `made-old` (made/garden.yml:5), 1 more, which are not \
+         expanded here"
+    );
+}
+
+#[test]
 fn what_the_project_scans_is_read_as_files_and_not_as_directories() {
     let action = |name: &str| format!("kind: Build\ntype: container\nname: {name}\n");
     let names = |scan: &str| {
@@ -402,10 +511,6 @@ fn a_build_that_cannot_be_found_is_explained() {
     assert_eq!(
         refused(&directory(&[]), "api"),
         format!("{none}they are read from files called `garden.yml` or `….garden.yml`")
-    );
-    assert_eq!(
-        refused(&directory(&[("a/garden.yml", "kind: RenderTemplate\nname: x\n")]), "api"),
-        format!("{none}modules and actions that templates make are not expanded here")
     );
     assert_eq!(
         refused(&directory(&[("a/garden.yml", api), ("b/garden.yml", api)]), "api")
