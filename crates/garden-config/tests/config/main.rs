@@ -4,6 +4,7 @@ mod builds;
 mod cluster_buildkit;
 #[cfg(unix)]
 mod confined;
+mod corpus;
 mod fields;
 mod guide;
 mod hostile;
