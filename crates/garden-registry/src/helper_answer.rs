@@ -137,15 +137,19 @@ impl HelperOutput<'_> {
     fn complaint(&self, secret: Option<&SecretString>) -> String {
         let stdout = String::from_utf8_lossy(self.stdout);
         let stderr = String::from_utf8_lossy(self.stderr);
-        let may_be_quoted = match secret.map(ExposeSecret::expose_secret) {
-            Some(secret) => secret.is_empty() || !stderr.contains(secret),
-            None => !stdout.contains(['{', '"']),
-        };
+        let has_answer = stdout.contains(['{', '"']);
         let words = if secret.is_some() || stdout.trim().is_empty() { stderr } else { stdout };
         let shown = words.split_whitespace().collect::<Vec<_>>().join(" ");
-        let shown: String =
-            shown.chars().filter(|character| !character.is_control()).take(LONGEST_COMPLAINT).collect();
-        if may_be_quoted && !shown.is_empty() { shown } else { "it does not say why".to_owned() }
+        let shown: String = shown.chars().filter(|character| !character.is_control()).collect();
+        let may_be_quoted = match secret.map(ExposeSecret::expose_secret) {
+            // As it would be shown: what is taken out may have stood in the middle of the secret.
+            Some(secret) => secret.is_empty() || ![&*words, &*shown].iter().any(|text| text.contains(secret)),
+            None => !has_answer,
+        };
+        if !may_be_quoted || shown.is_empty() {
+            return "it does not say why".to_owned();
+        }
+        shown.chars().take(LONGEST_COMPLAINT).collect()
     }
 }
 
@@ -191,6 +195,7 @@ mod tests {
             (true, r#"{"Username":"user","Secret":["s3cret"]}"#, "s3cret"),
             (true, "user s3cret", "s3cret"),
             (false, answer, "got s3cret, but cannot"),
+            (false, answer, "got s3\u{7}cret, but cannot"),
             (false, &answer[..35], "got s3cret, but cannot"),
             (false, "\"s3cret\"", ""),
         ] {

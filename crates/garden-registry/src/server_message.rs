@@ -40,10 +40,10 @@ impl ServerMessage {
         let body: Body = serde_json::from_slice(body).unwrap_or_default();
         let first = body.errors.into_iter().next().unwrap_or_default();
         let clean = |text: Option<String>| {
-            let text = text.unwrap_or_default();
+            let text: String = text.unwrap_or_default().chars().filter(|it| !it.is_control()).collect();
+            // As it would be shown: what is taken out may have stood in the middle of a secret.
             let echoes = secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret));
-            let shown = text.chars().filter(|character| !character.is_control()).take(LONGEST);
-            if echoes { String::new() } else { shown.collect() }
+            if echoes { String::new() } else { text.chars().take(LONGEST).collect() }
         };
         Self {
             code: clean(first.code.or(body.error)),
@@ -103,6 +103,8 @@ mod tests {
     fn drops_echoed_secrets_and_terminal_control() {
         let body = br#"{"errors":[{"code":"DENIED","message":"bad Authorization: Basic czNjcmV0"}]}"#;
         assert_eq!(ServerMessage::read(body, &["", "czNjcmV0"]).text().as_deref(), Some("DENIED"));
+        let body = br#"{"errors":[{"code":"DENIED","message":"czNj\u0007cmV0"}]}"#;
+        assert_eq!(ServerMessage::read(body, &["czNjcmV0"]).text().as_deref(), Some("DENIED"));
         let body = b"{\"message\":\"\\u001b[2Jgone\"}";
         assert_eq!(ServerMessage::read(body, &[]).text().as_deref(), Some("[2Jgone"));
     }
