@@ -306,8 +306,8 @@ impl RegistryCleanUp {
             plan,
             deleted,
             failed,
-            stored_bytes_before: inventory.blobs.values().sum(),
-            stored_bytes_after: after.blobs.values().sum(),
+            stored_bytes_before: inventory.stored_bytes(),
+            stored_bytes_after: after.stored_bytes(),
             docker_daemon: None,
         })
     }

@@ -82,9 +82,11 @@ impl Followed {
             return;
         }
         self.counters.insert(counter.id, (counter.current, counter.total));
-        let current = self.counters.values().map(|(current, _)| current).sum();
-        let total = self.counters.values().filter(|counter| **counter != (0, None)).map(|(_, total)| *total);
-        step.progress(current, total.sum::<Option<u64>>());
+        // The daemon counts, and may count as far as it likes.
+        let current = self.counters.values().fold(0_u64, |sum, (current, _)| sum.saturating_add(*current));
+        let mut totals = self.counters.values().filter(|counter| **counter != (0, None));
+        let total = totals.try_fold(0_u64, |sum, (_, total)| Some(sum.saturating_add((*total)?)));
+        step.progress(current, total);
     }
 
     /// Returns the last lines that the step printed.

@@ -45,6 +45,17 @@ async fn shown(updates: Vec<Update>) -> (Vec<String>, (usize, usize)) {
 }
 
 #[tokio::test]
+async fn counters_that_count_too_far_are_the_most_there_can_be() {
+    let counter = |id: &str| {
+        let (current, total) = (u64::MAX, Some(u64::MAX));
+        let (step, id) = ("a".to_owned(), id.to_owned());
+        Update::Counter(Counter { step, id, current, total, started: None, completed: None })
+    };
+    let (shown, _) = shown(vec![Update::Step(state("a", "exporting")), counter("one"), counter("two")]).await;
+    assert!(shown.contains(&format!("   {0} of {0} bytes", u64::MAX)), "{shown:?}");
+}
+
+#[tokio::test]
 async fn steps_begin_print_whole_lines_and_end_once() {
     let name = "[build 2/3] RUN make";
     let (shown, counts) = shown(vec![

@@ -1,6 +1,6 @@
 //! How much a daemon stores.
 
-use http_body_util::{BodyExt as _, Empty};
+use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper::{Request, StatusCode};
@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use crate::DockerError;
 use crate::dial::Dial;
+
+/// The longest answer that is read, in bytes: that of a hundred thousand images.
+const LARGEST_ANSWER: usize = 64 << 20;
 
 /// What a daemon says to `GET /system/df`. Up to API 1.51 it lists the images' layers and every record of the cache, since
 /// 1.52 it sums them up; bollard knows the latter only. Source: moby, `api/docs/CHANGELOG.md`.
@@ -41,8 +44,8 @@ impl DiskUsage {
         let total = |usage: &Option<Total>| usage.as_ref().map(|usage| usage.total_size);
         let records = self.build_cache.iter().flatten().filter(|record| !record.shared);
         let images = total(&self.image_usage).or(self.layers_size).unwrap_or_default();
-        let caches =
-            total(&self.build_cache_usage).unwrap_or_else(|| records.map(|record| record.size).sum());
+        let sizes = records.map(|record| record.size);
+        let caches = total(&self.build_cache_usage).unwrap_or_else(|| sizes.fold(0, i64::saturating_add));
         // Docker says -1 for what it does not know.
         [images, caches].into_iter().map(|bytes| u64::try_from(bytes).unwrap_or_default()).sum()
     }
@@ -61,12 +64,13 @@ pub(super) async fn stored_bytes(dial: &dyn Dial) -> Result<u64, DockerError> {
         let request = Request::get("/system/df").header("host", "docker").body(Empty::<Bytes>::new());
         let request = request.map_err(|error| error.to_string())?;
         let answer = async {
-            let answer = sender.send_request(request).await?;
+            let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
             let status = answer.status();
-            answer.into_body().collect().await.map(|body| (status, body.to_bytes()))
+            let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
+            body.map(|body| (status, body.to_bytes())).map_err(|error| error.to_string())
         };
         tokio::select! {
-            answer = answer => answer.map_err(|error| error.to_string()),
+            answer = answer => answer,
             ended = connection => Err(ended.err().map_or_else(|| "it closed the connection".to_owned(), |error| error.to_string())),
         }
     };
@@ -80,7 +84,43 @@ pub(super) async fn stored_bytes(dial: &dyn Dial) -> Result<u64, DockerError> {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::BoxFuture;
+    use tokio::io::AsyncWriteExt as _;
+
     use super::*;
+    use crate::dial::Connection;
+
+    /// A daemon that answers more than anybody needs.
+    #[derive(Debug)]
+    struct Talkative;
+
+    impl Dial for Talkative {
+        fn address(&self) -> &'static str {
+            "talkative"
+        }
+
+        fn is_local(&self) -> bool {
+            false
+        }
+
+        fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, DockerError>> {
+            let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+            tokio::spawn(async move {
+                let mut sent = theirs.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
+                for _ in 0..=LARGEST_ANSWER >> 20 {
+                    sent = sent.and(theirs.write_all(&vec![b' '; 1 << 20]).await);
+                }
+                sent
+            });
+            Box::pin(async { Ok(Box::new(ours) as Box<dyn Connection>) })
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_far_too_long_is_not_read_to_its_end() {
+        let error = stored_bytes(&Talkative).await.expect_err("too long").to_string();
+        assert!(error.contains("length limit exceeded"), "{error}");
+    }
 
     #[test]
     fn layers_and_caches_are_counted_once_whatever_the_daemons_age() {
@@ -92,6 +132,11 @@ mod tests {
             ),
             (r#"{"LayersSize":100,"BuildCache":null}"#, 100),
             (r#"{"LayersSize":-1}"#, 0),
+            // None.
+            (
+                r#"{"LayersSize":0,"BuildCache":[{"Size":9223372036854775807},{"Size":9223372036854775807}]}"#,
+                9_223_372_036_854_775_807,
+            ),
             // 29.
             (r#"{"ImageUsage":{"TotalSize":40},"BuildCacheUsage":{"TotalSize":2},"LayersSize":40}"#, 42),
         ] {

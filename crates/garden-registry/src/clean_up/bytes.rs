@@ -46,12 +46,13 @@ impl<'a> Bytes<'a> {
         let mut own = BTreeMap::new();
         for (blob, holder) in &only_holder {
             if let Some(holder) = holder.filter(|_| !named_by_kept.contains(blob)) {
-                *own.entry(holder).or_default() += size(blob);
+                let own: &mut u64 = own.entry(holder).or_default();
+                *own = own.saturating_add(size(blob));
             }
         }
         Self {
-            freed: named_by_deleted.difference(&named_by_kept).map(size).sum(),
-            leftover: leftovers.map(size).sum(),
+            freed: total(named_by_deleted.difference(&named_by_kept).map(size)),
+            leftover: total(leftovers.map(size)),
             own,
         }
     }
@@ -60,6 +61,11 @@ impl<'a> Bytes<'a> {
     pub(crate) fn own(&self, repository: &'a str, digest: Digest) -> u64 {
         self.own.get(&(repository, digest)).copied().unwrap_or(0)
     }
+}
+
+/// Adds sizes up, which are whatever the registry says: they need not fit on any disk.
+pub(crate) fn total(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
 }
 
 /// The manifest, which is a blob itself, and all that it names. What it says something about is not among that.

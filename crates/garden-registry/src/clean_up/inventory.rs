@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use garden_build_core::Digest;
 use jiff::Timestamp;
 
+use super::bytes::total;
 use crate::{Manifest, ManifestKind};
 
 /// What a registry holds, as far as a clean-up has to know.
@@ -14,6 +15,13 @@ pub struct Inventory {
     pub repositories: BTreeMap<String, Repository>,
     /// The size of every blob that is stored, in bytes. Manifests are blobs, too, and repositories share them.
     pub blobs: BTreeMap<Digest, u64>,
+}
+
+impl Inventory {
+    /// Returns how many bytes of storage all blobs take.
+    pub fn stored_bytes(&self) -> u64 {
+        total(self.blobs.values().copied())
+    }
 }
 
 /// What a repository holds.

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use garden_build_core::{Digest, ImageReference};
 use jiff::Timestamp;
 
+use super::bytes::total;
 use super::inventory::StoredTag;
 
 /// What is stored where a registry keeps its images: all of it, as [`Inventory`](super::Inventory), but for what
@@ -41,6 +42,11 @@ pub struct StorageListingError {
 }
 
 impl StorageListing {
+    /// Returns how many bytes of storage all blobs take.
+    pub fn stored_bytes(&self) -> u64 {
+        total(self.blobs.values().copied())
+    }
+
     /// The shell script whose output [`parse`](Self::parse) understands; its argument is the storage's directory.
     pub const SCRIPT: &str = include_str!("list_storage.sh");
 

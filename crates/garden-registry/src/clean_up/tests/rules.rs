@@ -18,6 +18,20 @@ fn an_old_version_that_nothing_uses_goes() {
 }
 
 #[test]
+fn sizes_that_no_disk_has_are_the_most_there_can_be() {
+    let mut registry = Registry::new();
+    registry.image("my/api", "image", &["one", "two"]);
+    for size in registry.inventory.blobs.values_mut() {
+        *size = u64::MAX;
+    }
+    registry.inventory.blobs.extend([(digest("left over"), u64::MAX), (digest("this, too"), u64::MAX)]);
+    let plan = registry.plan();
+    assert_eq!((plan.freed_bytes, plan.leftover_bytes), (u64::MAX, u64::MAX));
+    assert_eq!(plan.deletions[0].own_bytes, u64::MAX);
+    assert_eq!(registry.inventory.stored_bytes(), u64::MAX);
+}
+
+#[test]
 fn an_untagged_manifest_goes_too() {
     let mut registry = Registry::new();
     registry.image("my/api", "image", &["layer"]);
