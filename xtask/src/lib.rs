@@ -6,6 +6,7 @@
 
 pub mod cargo;
 pub mod demo;
+pub mod fuzz;
 pub mod machine;
 pub mod part;
 pub mod prepare;

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use xtask::part::Part;
 use xtask::prepare::prepare;
-use xtask::{cargo, demo};
+use xtask::{cargo, demo, fuzz};
 
 /// Development tasks of the garden-build workspace.
 #[derive(Debug, Parser)]
@@ -27,6 +27,8 @@ enum Task {
     Conformance(PassedOn),
     /// Build a small application in a real cluster, and run it there.
     Demo(demo::Options),
+    /// Run the fuzz targets, with a nightly compiler.
+    Fuzz(fuzz::Options),
     /// Write the JSON Schema of the project files.
     Schema(PassedOn),
     /// Run all checks and tests, the end-to-end ones too.
@@ -63,6 +65,7 @@ fn run(task: &Task) -> Result<()> {
                 cargo::succeed(cargo::workbench()?.args(env::args_os().skip(1)), "`cargo xtask test`")
             });
         }
+        Task::Fuzz(options) => return fuzz::run(options),
         Task::Demo(options) => {
             // Before what takes minutes.
             options.check(has_cluster())?;

@@ -20,6 +20,9 @@ mod error;
 mod event;
 mod event_channel;
 mod framed_hasher;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod image_flag;
 mod inputs;
 mod phases;

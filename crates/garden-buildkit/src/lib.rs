@@ -11,6 +11,9 @@ pub mod client;
 pub mod daemon;
 mod daemon_config;
 mod failure;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod logins;
 mod progress;
 pub mod request;

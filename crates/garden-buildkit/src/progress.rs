@@ -1,6 +1,8 @@
 //! From the daemon's reports to the events of a build.
 
 mod followed;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod trouble;
 
 use std::collections::{HashMap, VecDeque};

@@ -24,6 +24,9 @@
 mod api;
 mod builder_proxies;
 mod diagnosis;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod idle;
 mod in_cluster_registry;
 mod leftovers;

@@ -77,6 +77,9 @@
 
 mod build;
 mod document;
+#[cfg(all(feature = "miette", any(test, fuzzing)))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod project;
 mod provider;

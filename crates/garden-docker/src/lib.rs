@@ -14,6 +14,9 @@ mod daemon;
 mod dial;
 mod endpoint;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod load;
 mod local;

@@ -15,6 +15,9 @@ mod ending;
 mod executor;
 mod failure;
 pub mod flags;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod pack;
 mod progress;
 mod run;

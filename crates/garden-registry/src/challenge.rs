@@ -11,7 +11,7 @@ use http::header::WWW_AUTHENTICATE;
 pub(crate) struct Challenge {
     /// The scheme in lower case.
     pub(crate) scheme: String,
-    parameters: Vec<(String, String)>,
+    pub(crate) parameters: Vec<(String, String)>,
 }
 
 impl Challenge {

@@ -254,7 +254,7 @@ pub(crate) fn render_passwords(entries: &Entries, registry: &str, repository: &s
     SecretString::from(json!({ "auths": auths }).to_string())
 }
 
-fn render_login(login: &Login) -> Value {
+pub(crate) fn render_login(login: &Login) -> Value {
     let encode = |username: &str, password: &str| BASE64_STANDARD.encode(format!("{username}:{password}"));
     match login {
         Login::Password { username, password } => {

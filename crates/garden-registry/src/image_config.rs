@@ -31,7 +31,7 @@ struct RunConfig {
 
 impl ImageConfig {
     /// Says where a text that is not a configuration breaks off from one; what it holds there is not repeated.
-    fn parse(text: &[u8]) -> Result<Self, String> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
         let document: Document = serde_json::from_slice(text).map_err(|error| {
             format!(
                 "it is not an image's configuration: see line {}, column {}",

@@ -105,7 +105,7 @@ fn split_port(host: &str) -> (&str, Option<&str>) {
 
 /// Whether `text` matches `pattern`, in a time that is at most the product of their lengths: where a `*` does not lead on, only the
 /// last one has to take more, since what is before it matched already.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut read) = (0, 0);
     // Behind the last `*`, and where what it does not stand for began.
     let mut star: Option<(usize, usize)> = None;

@@ -33,6 +33,9 @@ mod docker_config;
 mod endpoint;
 mod entries;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod helper_answer;
 mod helper_cache;
 mod helper_question;

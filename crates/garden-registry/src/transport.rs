@@ -346,7 +346,7 @@ fn answer(response: Response<Incoming>, origin: Origin, server: Server, deadline
 
 /// Reads how long the server wants to be left alone: seconds, or a date by the clock that its own `Date` shows; without that, by ours.
 /// Source: RFC 9110, section 10.2.3.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let wanted = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = wanted.parse() {
         return Some(Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER));

@@ -1,5 +1,6 @@
 //! What tests need of a machine besides Rust: programs to compare with, of which it may lack some, and of which those in Go
-//! are built from the modules below `testbed/tools`; and a clock that does not run on while others work.
+//! are built from the modules below `testbed/tools`; a clock that does not run on while others work; and the seeds of the
+//! fuzz targets.
 //!
 //! The tests of every crate and `cargo xtask` share it. No published crate depends on it but for its tests.
 
@@ -9,6 +10,7 @@ mod go;
 mod module;
 mod needs;
 mod network_proxy;
+mod seeds;
 
 pub use cache::{cache_directory, hex, short_hash};
 pub use clock::cpu_time;
@@ -18,3 +20,4 @@ pub use module::{
 };
 pub use needs::{Program, find_on_path, lacks};
 pub use network_proxy::NetworkProxy;
+pub use seeds::run_seeds;

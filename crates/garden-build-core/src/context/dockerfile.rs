@@ -2,6 +2,8 @@
 
 mod build;
 mod directives;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod heredoc;
 mod images;
 mod lex;

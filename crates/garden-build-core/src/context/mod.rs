@@ -26,7 +26,7 @@
 
 mod archive;
 mod digest_cache;
-mod dockerfile;
+pub(crate) mod dockerfile;
 mod error;
 pub mod go_path;
 mod manifest;
@@ -34,7 +34,7 @@ mod open_directory;
 mod path_bytes;
 mod read;
 mod scan;
-mod select;
+pub(crate) mod select;
 #[cfg(test)]
 mod tests;
 

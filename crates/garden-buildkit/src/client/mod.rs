@@ -31,6 +31,8 @@ pub use error::{ClientError, Failure, SourceLines};
 pub use file_sync::Source;
 pub use session::{AccessToken, Login, RegistryLogins, Session, WantedToken};
 pub use solve::{ImageDescriptor, Solved};
+#[cfg(any(test, fuzzing))]
+pub(crate) use status::updates;
 pub use status::{Counter, StepState, Update};
 pub use tls::TlsIdentity;
 

@@ -72,7 +72,7 @@ pub struct Counter {
 }
 
 /// Splits one message of the status stream into updates.
-pub(super) fn updates(response: proto::StatusResponse) -> impl Iterator<Item = Update> {
+pub(crate) fn updates(response: proto::StatusResponse) -> impl Iterator<Item = Update> {
     let steps = response.vertexes.into_iter().map(|vertex| {
         Update::Step(StepState {
             digest: vertex.digest,

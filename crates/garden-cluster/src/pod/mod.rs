@@ -11,6 +11,8 @@ mod build_pod;
 mod confinement;
 mod diagnose;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod last_words;
 mod log;
 mod missing_program;

@@ -5,6 +5,8 @@ mod classic;
 mod credentials;
 mod failure;
 mod flags;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod names;
 mod progress;
 mod push;

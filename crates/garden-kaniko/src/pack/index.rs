@@ -6,7 +6,7 @@ use super::Key;
 use garden_build_core::Digest;
 
 /// The first line of an index. The digit is the version of what follows.
-const MAGIC: &[u8] = b"garden-build pack index 2\n";
+pub(super) const MAGIC: &[u8] = b"garden-build pack index 2\n";
 
 /// What an index holds for each piece: its key, and the length of its member in four bytes, the lowest first.
 const RECORD: usize = Key::LENGTH + 4;
@@ -139,7 +139,7 @@ impl PackIndex {
     }
 }
 
-fn checksum_of(bytes: &[u8], pack: &Digest) -> Digest {
+pub(super) fn checksum_of(bytes: &[u8], pack: &Digest) -> Digest {
     Digest::from_sha256(Sha256::new().chain_update(bytes).chain_update(pack.as_bytes()).finalize().into())
 }
 

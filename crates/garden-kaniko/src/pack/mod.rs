@@ -32,6 +32,8 @@
 //! # }
 //! ```
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod index;
 mod known;
 mod member;

@@ -13,6 +13,8 @@ use garden_cluster::{
     Cluster, DeploymentWords, ManagedDeployment, RegistryCredentials, Remedies, VolumeWords,
 };
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod handover;
 mod indexes;
 mod install;

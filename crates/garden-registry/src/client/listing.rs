@@ -29,10 +29,10 @@ const PAGE: usize = 1000;
 const LARGEST_PAGE: usize = 16 * 1024 * 1024;
 
 #[derive(Deserialize)]
-struct Page {
+pub(super) struct Page {
     /// Go writes `null` for a list that has nothing in it.
     #[serde(alias = "repositories")]
-    tags: Option<Vec<String>>,
+    pub(super) tags: Option<Vec<String>>,
 }
 
 impl RegistryClient {
@@ -117,7 +117,7 @@ impl Answer {
     }
 }
 
-fn next_target(link: &str) -> Option<&str> {
+pub(super) fn next_target(link: &str) -> Option<&str> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     let is_next = |parameter: &str| {
         let (name, value) = parameter.trim().split_once('=').unwrap_or_default();

@@ -18,6 +18,8 @@ mod access_token;
 mod ask;
 mod blobs;
 mod extent;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod listing;
 mod manifests;
 mod part;

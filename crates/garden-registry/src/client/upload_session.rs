@@ -281,7 +281,7 @@ pub(super) fn empty(method: Method, uri: Uri) -> Call {
 /// Reads how much of an upload is there: `Range: 0-9`, also written `bytes=0-9`, for ten bytes.
 ///
 /// Of an upload without content, distribution says `0-0`, which would be one byte.
-fn offset(headers: &HeaderMap) -> Option<u64> {
+pub(super) fn offset(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(RANGE)?.to_str().ok()?;
     let range = range.trim().strip_prefix("bytes=").unwrap_or(range.trim());
     match range.split_once('-')?.1.parse::<u64>().ok()? {

@@ -140,7 +140,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// Adds the pattern that stands in one line, if there is one.
-fn add(patterns: &mut GitignoreBuilder, line: &str) -> Result<(), String> {
+pub(super) fn add(patterns: &mut GitignoreBuilder, line: &str) -> Result<(), String> {
     match patterns.add_line(None, &as_matcher_reads(line)?) {
         Ok(_) => Ok(()),
         Err(ignore::Error::Glob { err, .. }) => Err(err),

@@ -15,6 +15,8 @@
 //! *drop* and *search*: the last is for a directory that is dropped itself, while something in it may be kept.
 
 pub(super) mod extent;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod git_ignore;
 mod globs;
 mod ignore_file;

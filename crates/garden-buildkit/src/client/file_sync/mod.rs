@@ -19,6 +19,8 @@
 mod batch;
 mod error;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod journal;
 mod local_directory;
 mod memory_files;

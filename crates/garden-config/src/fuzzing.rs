@@ -1,15 +1,11 @@
 //! A project file that came with somebody else's repository: whatever its text says, reading it ends with
 //! a value or with an error that can be shown, and what was read can be written and read again.
 
-#![no_main]
-
 use std::collections::BTreeSet;
 
-use garden_config::{
-    BuildConfig, ConfigError, ConfigReport, Environment, GitState, Locals, Project, ProviderConfig,
-};
-use libfuzzer_sys::fuzz_target;
 use miette::NarratableReportHandler;
+
+use crate::{BuildConfig, ConfigError, ConfigReport, Environment, GitState, Locals, Project, ProviderConfig};
 
 /// In a directory that does not exist, so that nothing but the text is read. Absolute, as relative paths
 /// start at the file's directory: written back, they would start there a second time.
@@ -18,9 +14,13 @@ const FILE: &str = "/nowhere/project.garden.yml";
 /// So many environments and builds of one text are looked at; more would only be more of the same.
 const MOST: usize = 4;
 
-fuzz_target!(|data: &[u8]| {
+/// Reads a project file.
+///
+/// # Panics
+/// If reading, writing or an error is not as it should be.
+pub fn project_file(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let Some(project) = shown(garden_config::parse(&text, FILE).map(with_fixed_surroundings)) else { return };
+    let Some(project) = shown(crate::parse(&text, FILE).map(with_fixed_surroundings)) else { return };
     if let Some(environment) = shown(project.default_environment()) {
         read_builds(&environment);
     }
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         }
         read_builds(&environment);
     }
-});
+}
 
 /// What a template can ask for is the same on every machine.
 fn with_fixed_surroundings(project: Project) -> Project {
@@ -55,7 +55,7 @@ fn read_builds(environment: &Environment<'_>) {
 
 fn write_and_read(provider: &ProviderConfig, project_name: &str) {
     let Some(text) = shown(provider.to_yaml(project_name)) else { return };
-    let again = garden_config::parse(&text, FILE).and_then(|project| project.provider("dev"));
+    let again = crate::parse(&text, FILE).and_then(|project| project.provider("dev"));
     let mut again = again.unwrap_or_else(|error| panic!("{error}\nin what was written:\n{text}"));
     // They are about how the file was written, not about the provider.
     again.notices.clone_from(&provider.notices);
@@ -65,7 +65,7 @@ fn write_and_read(provider: &ProviderConfig, project_name: &str) {
 fn write_and_read_build(build: &BuildConfig) {
     let Some(text) = shown(build.to_yaml()) else { return };
     let text = format!("kind: Project\nname: a\nenvironments: [dev]\n---\n{text}");
-    let again = garden_config::parse(&text, FILE).and_then(|project| project.build(&build.name));
+    let again = crate::parse(&text, FILE).and_then(|project| project.build(&build.name));
     let mut again = again.unwrap_or_else(|error| panic!("{error}\nin what was written:\n{text}"));
     again.notices.clone_from(&build.notices);
     // The project tells these.
@@ -99,4 +99,9 @@ fn assert_harmless(text: &str) {
         it.is_control() && it != '\n' || matches!(it, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     assert!(!text.contains(harmful), "{text:?}");
+}
+
+#[test]
+fn the_seeds_pass() {
+    garden_test_programs::run_seeds("project_file", project_file);
 }
