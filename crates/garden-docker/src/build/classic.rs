@@ -11,6 +11,7 @@ use garden_build_core::context::{
     ByteStream, Context, ContextError, EntryKind, GzipMembers, TarStream, byte_stream,
 };
 use garden_build_core::{BuildContext, BuildJob, Caveat, Error, ErrorKind, ImageReference, Result};
+use serde_json::json;
 
 use super::credentials::{of_image, server};
 use super::flags::Flags;
@@ -32,12 +33,12 @@ pub(crate) async fn build(
 ) -> Result<(usize, usize)> {
     let archive = Archive::of(&job.context);
     let proxies = builder.proxies.build_args(&job.request.build_args);
-    let options = options(job, name, flags, &archive.dockerfile, proxies)?;
+    let mut options = options(job, name, flags, &archive.dockerfile, proxies)?;
     for Caveat { message, hint, .. } in unknown::caveats(job) {
         cx.events.warn(message, hint);
     }
     let logins = logins(builder, job).await?;
-    let docker = http::with_query(builder.daemon.api().await?, extra_hosts(job));
+    let docker = http::with_query(builder.daemon.api().await?, unlogged(&mut options, job));
 
     let step = cx.events.step("send the build context to Docker");
     let read = Arc::new(AtomicU64::new(0));
@@ -133,11 +134,16 @@ pub(crate) fn options(
     Ok(options.build())
 }
 
-/// The extra hosts, each a parameter of its own: bollard knows one.
-fn extra_hosts(job: &BuildJob) -> String {
+/// The parameters that go into the request behind bollard's back: the extra hosts, each a parameter of its own, of which bollard knows
+/// one; and the build arguments, which are taken out of `options`. They may be a proxy with a password, and bollard logs
+/// the address of each request at the level `debug` (0.21, `docker.rs`, `build_request`).
+fn unlogged(options: &mut BuildImageOptions, job: &BuildJob) -> String {
     let hosts = job.request.extra_hosts.iter();
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.extend_pairs(hosts.map(|(host, address)| ("extrahosts", format!("{host}:{address}"))));
+    if let Some(build_args) = options.buildargs.take() {
+        query.append_pair("buildargs", &json!(build_args).to_string());
+    }
     query.finish()
 }
 
@@ -306,11 +312,30 @@ mod tests {
         let job = BuildJob::new("id", request, context, name.clone());
         let flags = ["--network=none", "--pull", "--shm-size=1m"].map(str::to_owned);
         let flags = Flags::read(&flags, "local-docker").expect("valid");
-        assert_eq!(extra_hosts(&job), "extrahosts=db%3A10.0.0.1&extrahosts=six%3Afd00%3A%3A7");
         let options = |flags: &Flags| options(&job, &name, flags, "Dockerfile", BTreeMap::new());
         insta::assert_debug_snapshot!(options(&flags).expect("possible"));
+        assert_eq!(
+            unlogged(&mut options(&flags).expect("possible"), &job),
+            "extrahosts=db%3A10.0.0.1&extrahosts=six%3Afd00%3A%3A7&buildargs=%7B%22A%22%3A%221%22%7D"
+        );
         let flags = Flags::read(&["--shm-size=4g".to_owned()], "local-docker").expect("valid");
         assert!(options(&flags).is_err());
+    }
+
+    /// bollard logs the address of each request, with all that it was told itself.
+    #[test]
+    fn a_log_of_requests_has_no_build_arguments() {
+        let directory = TempDir::new().expect("a directory");
+        fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").expect("written");
+        let request = BuildRequest::new("api", directory.path());
+        let context = Context::scan(&request, &|| false).expect("a context");
+        let name: ImageReference = "r.example/api:1".parse().expect("a name");
+        let job = BuildJob::new("id", request, context, name.clone());
+        let flags = Flags::read(&[], "local-docker").expect("valid");
+        let proxies = BTreeMap::from([("HTTP_PROXY".to_owned(), "http://user:s3cret@proxy".to_owned())]);
+        let mut options = options(&job, &name, &flags, "Dockerfile", proxies).expect("possible");
+        assert!(unlogged(&mut options, &job).contains("s3cret"), "the daemon is told");
+        assert!(!format!("{options:?}").contains("s3cret"), "{options:?}");
     }
 
     #[test]
