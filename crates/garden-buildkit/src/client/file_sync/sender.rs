@@ -54,7 +54,7 @@ where
     let lister = Arc::clone(&transfer);
     spawn_blocking(move || lister.run(|| lister.list(&filter)));
     tokio::spawn(take_requests(transfer, incoming));
-    Outgoing { batches, current: Vec::new().into_iter(), record }
+    Outgoing { batches, current: Vec::new().into_iter(), record, is_over: false }
 }
 
 /// The packets that go to the daemon.
@@ -63,6 +63,8 @@ pub struct Outgoing {
     batches: mpsc::Receiver<Vec<Packet>>,
     current: vec::IntoIter<Packet>,
     record: Arc<SyncRecord>,
+    /// The packet that ends the sync was returned. Readers may have had more to hand over, which nobody wants.
+    is_over: bool,
 }
 
 impl Stream for Outgoing {
@@ -70,7 +72,11 @@ impl Stream for Outgoing {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Packet>> {
         loop {
+            if self.is_over {
+                self.current = Vec::new().into_iter();
+            }
             if let Some(packet) = self.current.next() {
+                self.is_over = matches!(packet.r#type(), PacketType::PacketFin | PacketType::PacketErr);
                 self.record.sent(&packet);
                 return Poll::Ready(Some(packet));
             }
@@ -316,6 +322,27 @@ impl Drop for PanicGuard<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
             self.0.fail_here(SyncError::Panicked);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Journal;
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_follows_the_packet_that_ends_a_sync() {
+        for end in [batch::end(), batch::failure("no")] {
+            let (output, batches) = mpsc::channel(WAITING);
+            let record = Journal::default().begin("context");
+            let outgoing = Outgoing { batches, current: Vec::new().into_iter(), record, is_over: false };
+            let late = batch::data(0, b"late".to_vec());
+            for packets in [vec![batch::stat(None), end.clone(), late.clone()], vec![late]] {
+                output.send(packets).await.expect("room");
+            }
+            drop(output);
+            assert_eq!(outgoing.collect::<Vec<_>>().await, [batch::stat(None), end]);
         }
     }
 }
