@@ -295,7 +295,7 @@ impl Inner {
         }
         let replaces = request.replaces();
         let (mut prepared, known) =
-            cx.until_stopped(self.find(request, replaces, &cx.events, &cx.cancel)).await?;
+            cx.until_stopped(Box::pin(self.find(request, replaces, &cx.events, &cx.cancel))).await?;
         let (reference, image, outcome) = match known {
             Known::Exists(digest) => {
                 (prepared.reference, Confirmed::by_registry(digest), Outcome::AlreadyExists)

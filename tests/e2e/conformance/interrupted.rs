@@ -23,12 +23,12 @@ fn rounds((variable, usual): (&str, u64)) -> u64 {
 const DOCKERFILE: &str = "ARG SUM\nCOPY . /app\nRUN cat /app/big /app/round | sha256sum | grep -q ^$SUM\n";
 
 /// Changes the context, and returns a request that says what it is.
-fn change(project: &Project, round: impl ToString) -> BuildRequest {
-    let (round, mut bytes) = (round.to_string(), noise(1 << 20));
+fn change(project: &Project, round: &str) -> BuildRequest {
+    let mut bytes = noise(1 << 20);
     // The noise is always the same.
     bytes[..round.len()].copy_from_slice(round.as_bytes());
     project.file("big", &bytes);
-    project.file("round", &round);
+    project.file("round", round);
     bytes.extend(round.bytes());
     project.request().build_arg("SUM", Digest::of(&bytes).hex())
 }
@@ -47,7 +47,7 @@ pub(super) async fn killed_or_cut(case: &mut Case<'_>) -> Seen {
         Duration::from_millis((state >> 33) % longest)
     };
     for round in 0..rounds(KILLS) {
-        let request = change(case.project, format!("kill {round}"));
+        let request = change(case.project, &format!("kill {round}"));
         let delay = delay();
         kill(case, &request, delay).await;
         goes_on(case, request, &format!("the client was killed after {delay:?}")).await;
@@ -55,7 +55,7 @@ pub(super) async fn killed_or_cut(case: &mut Case<'_>) -> Seen {
     // With local-docker nothing of a build goes by the cluster.
     let cuts = if case.mode.builds_in_the_cluster() { rounds(CUTS) } else { 0 };
     for round in 0..cuts {
-        let request = change(case.project, format!("cut {round}"));
+        let request = change(case.project, &format!("cut {round}"));
         let delay = delay();
         let outcome = cut(case, request.clone(), delay).await;
         goes_on(case, request, &format!("connections were cut after {delay:?} ({outcome})")).await;
@@ -115,7 +115,7 @@ pub(super) async fn is_victim(mode: Mode) -> bool {
     let Ok(what) = env::var(VICTIM) else { return false };
     let [namespace, directory, sum] = what.split('\n').collect::<Vec<_>>()[..] else { panic!("{what}") };
     let mut project = Project::in_namespace(namespace.to_owned()).await;
-    mode.is_installed();
+    Mode::is_installed();
     mode.set_up(&mut project).await;
     let case = Case { mode, project: &mut project };
     let mut request = case.request().build_arg("SUM", sum);
@@ -127,7 +127,7 @@ pub(super) async fn is_victim(mode: Mode) -> bool {
 pub(super) async fn two_clients(case: &mut Case<'_>) -> Seen {
     case.project.dockerfile(DOCKERFILE);
     for round in 0..rounds(RACES) {
-        let request = change(case.project, format!("race {round}"));
+        let request = change(case.project, &format!("race {round}"));
         let [one, other] = [case.builder(), case.builder()];
         let built = tokio::join!(one.build(request.clone()), other.build(request.clone()));
         let built = [built.0.unwrap(), built.1.unwrap()];

@@ -67,7 +67,7 @@ impl Mode {
     }
 
     /// Has [`set_up`](Self::set_up) rely on what another process has installed.
-    pub(super) fn is_installed(self) {
+    pub(super) fn is_installed() {
         let _already = DOCKER.set(());
     }
 

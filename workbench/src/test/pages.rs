@@ -62,7 +62,7 @@ fn defined(source: &str) -> impl Iterator<Item = &str> {
 /// The package that a file belongs to, by where it lies.
 fn package(file: &Path) -> String {
     let mut parts = file.iter().map(|part| part.to_string_lossy()).skip_while(|part| part != "crates");
-    parts.nth(1).map_or_else(|| "garden-build".to_owned(), |name| name.into_owned())
+    parts.nth(1).map_or_else(|| "garden-build".to_owned(), std::borrow::Cow::into_owned)
 }
 
 fn last(test: &str) -> &str {

@@ -24,6 +24,7 @@ use crate::{CacheLayer, DeploymentRegistry, PersistentStorage, ProviderConfig, T
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct ClusterBuildkitOptions {
     /// The caches in registries. They are asked in this order, and the first that has anything for a
     /// build serves it. None switches them off. Default: [`CacheLayer::default`] alone.

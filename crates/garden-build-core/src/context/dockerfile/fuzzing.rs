@@ -19,7 +19,7 @@ pub fn dockerfile(data: &[u8]) {
                 Err(doubt) => assert!(!doubt.to_string().is_empty()),
             }
         }
-        let lines = data.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let lines = data.split(|byte| *byte == b'\n').count();
         for used in dockerfile.uses(&request) {
             assert!((1..=lines).contains(&used.line), "{used:?} in {lines} lines");
         }

@@ -37,9 +37,9 @@ pub fn ignore_patterns(data: &[u8]) {
     assert_eq!(kept, kept_by_model(&compiled(&patterns), &tree), "by {patterns:?}");
     // The same patterns as sources of COPY: what is read by its own name is kept.
     let mut wishes = Wishes::default();
-    let wished = lines.iter().filter(|line| wishes.add(&line.pattern).is_ok());
+    let accepted = lines.iter().filter(|line| wishes.add(&line.pattern).is_ok());
     let names: Vec<&str> =
-        wished.map(|line| line.pattern.as_str()).filter(|name| !name.contains(['*', '?', '['])).collect();
+        accepted.map(|line| line.pattern.as_str()).filter(|name| !name.contains(['*', '?', '['])).collect();
     for name in names {
         assert_eq!(wishes.verdict(name.as_bytes()), Verdict::Keep, "{name:?}");
     }
