@@ -9,7 +9,8 @@ use garden_build_core::{Error, ErrorKind, EventSink, ImageReference, Result, Str
 use garden_cluster::{Cluster, InClusterRegistry, NamedImages, images_in_use};
 use garden_docker::{ClusterDaemon, DaemonCleanUp, DaemonCleanUpReport, DaemonRules, InRegistry};
 use garden_registry::clean_up::{
-    CleanUpPlan, CleanUpRules, Deletion, FailedDeletion, ImagesInUse, Inventory, KnownManifests, StoredNames,
+    CleanUpPlan, CleanUpRules, Deletion, DeletionList, Deletions, FailedDeletion, ImagesInUse, Inventory,
+    KnownManifests, StoredNames,
 };
 use garden_registry::{RegistryClient, Resolution};
 use serde::Serialize;
@@ -297,9 +298,8 @@ impl RegistryCleanUp {
         // The first look at a large registry may take minutes, the second one does not.
         let (inventory, in_use) = self.look(&mut known, " now").await?;
         let plan = first.again(&inventory, &in_use, &self.rules);
-        let (deleted, failed) = self.delete(&plan).await;
-        // Even if nothing was deleted: a clean-up before this one may have come no further.
-        self.collect().await?;
+        let list = plan.deletion_list(inventory.read_at);
+        let Deletions { deleted, failed, .. } = self.delete(&list, plan.deletions.len()).await?;
         let step = self.events.step("measure what the registry stores");
         let after = step.end(self.registry.storage().await.map_err(Error::from))?;
         Ok(CleanUpReport {
@@ -343,29 +343,28 @@ impl RegistryCleanUp {
         inventory.map_err(|error| error.explain(&remedies::OF_REGISTRY_IN_CLUSTER))
     }
 
-    async fn delete(&self, plan: &CleanUpPlan) -> (Vec<Deletion>, Vec<FailedDeletion>) {
-        if plan.deletions.is_empty() {
-            return (Vec::new(), Vec::new());
-        }
-        let step = self.events.step(format!("delete {} manifests", plan.deletions.len()));
-        let told = |deletion: &Deletion, deleted: std::result::Result<(), &str>| {
-            let image = format!("{}@{}", deletion.repository, deletion.digest);
-            match deleted {
-                Ok(()) => step.log(Stream::Builder, format!("deleted {image} {}", deletion.tags.join(" "))),
-                Err(reason) => self.events.warn(format!("{image} could not be deleted: {reason}"), None),
-            }
+    /// Even if nothing is planned, the registry collects: a clean-up before this one may have come no further.
+    async fn delete(&self, list: &DeletionList, planned: usize) -> Result<Deletions> {
+        let step = self.events.step(match planned {
+            0 => "have the registry free what belongs to no image".to_owned(),
+            1 => "have the registry delete 1 manifest, and free what belongs to no image".to_owned(),
+            count => format!("have the registry delete {count} manifests, and free what belongs to no image"),
+        });
+        let collected = Box::pin(self.registry.collect_garbage(list, &self.events)).await;
+        let done = match collected {
+            Ok(collected) => collected.deletions,
+            Err(error) => return step.end(Err(Error::from(error))),
         };
-        let done = plan.carry_out(&self.client, told).await;
+        for Deletion { repository, digest, tags, .. } in &done.deleted {
+            step.log(Stream::Builder, format!("deleted {repository}@{digest} {}", tags.join(" ")));
+        }
+        for FailedDeletion { repository, digest, reason, .. } in &done.failed {
+            self.events.warn(format!("{repository}@{digest} could not be deleted: {reason}"), None);
+        }
         match done.failed.len() {
             0 => step.done(),
             failed => step.failed(format!("{failed} could not be deleted")),
         }
-        (done.deleted, done.failed)
-    }
-
-    async fn collect(&self) -> Result<()> {
-        let step = self.events.step("have the registry free what belongs to no image");
-        let collected = Box::pin(self.registry.collect_garbage(&self.events)).await;
-        step.end(collected.map(drop).map_err(Error::from))
+        Ok(done)
     }
 }

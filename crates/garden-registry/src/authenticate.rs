@@ -43,7 +43,6 @@ pub(crate) enum Action<'a> {
     Push,
     /// To push, and to take blobs from another repository.
     PushFrom(&'a str),
-    Delete,
     ListRepositories,
 }
 
@@ -56,7 +55,6 @@ impl Access<'_> {
             Action::PushFrom(other) => {
                 vec![format!("repository:{repository}:pull,push"), format!("repository:{other}:pull")]
             }
-            Action::Delete => vec![format!("repository:{repository}:delete")],
             Action::ListRepositories => vec!["registry:catalog:*".to_owned()],
         }
     }

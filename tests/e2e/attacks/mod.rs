@@ -3,4 +3,5 @@
 mod executor_logins;
 mod forged_endings;
 mod poisoned_contexts;
+mod registry_deletions;
 mod shared_daemon;

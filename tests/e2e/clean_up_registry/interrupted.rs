@@ -15,22 +15,21 @@ use crate::site::own_process::in_own_process;
 const VICTIM: &str = "GARDEN_TEST_CLEAN_UP_VICTIM_NAMESPACE";
 
 /// What a clean-up says when it begins with each of its steps, and in the middle of some.
-const MOMENTS: [&str; 9] = [
+const MOMENTS: [&str; 8] = [
     "=> list what the registry stores",
     "=> read which images the cluster's objects name",
     "=> list what the registry stores now",
     "=> read which images the cluster's objects name now",
-    "=> delete",
-    "deleted",
-    "=> have the registry free what belongs to no image",
+    "=> have the registry delete",
     "collecting",
+    "deleted",
     "=> measure what the registry stores",
 ];
 
 /// Whether an event, as it is printed, is that moment.
 fn is_moment(line: &str, moment: &str) -> bool {
     match moment {
-        "=> delete" => line.starts_with(moment) && !line.contains(':'),
+        "=> have the registry delete" => line.starts_with(moment) && !line.contains(':'),
         _ if moment.starts_with("=>") => line == moment,
         _ => line.trim_start().starts_with(moment),
     }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use garden_build::docker::KeptName;
-use garden_build::registry::RegistryClient;
-use garden_build::{BuildRequest, BuiltImage, CleanUpOptions};
+use garden_build::{BuildRequest, CleanUpOptions};
 
 use super::{ask, daemon_pod, in_project_with_daemon, options};
 use crate::site::installing::init;
+use crate::site::registry::delete;
 use crate::site::{Project, variable};
 
 /// Nothing is young.
@@ -19,11 +19,6 @@ fn all() -> CleanUpOptions {
 fn with_layer(project: &Project, name: &str) -> BuildRequest {
     project.dockerfile(&format!("RUN head -c 2000000 /dev/urandom > /{name}\n"));
     BuildRequest::new(name, project.path())
-}
-
-async fn delete(image: &BuiltImage) {
-    let client = RegistryClient::builder(variable("GARDEN_TEST_REGISTRY")).insecure(true).build().unwrap();
-    assert!(client.delete_manifest(image.reference.repository(), image.digest).await.unwrap());
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ static REGISTRY: Mutex<bool> = Mutex::const_new(false);
 
 /// Runs a test in a project that pushes to the registry in the cluster, which is installed by the first test. Whoever waits for it has no turn
 /// yet.
-async fn in_project_with_registry(name: &str, test: impl AsyncFnOnce(&mut Project)) {
+pub(crate) async fn in_project_with_registry(name: &str, test: impl AsyncFnOnce(&mut Project)) {
     let mut installed = REGISTRY.lock().await;
     in_project(name, async |project| {
         use_in_cluster_registry(project);

@@ -1,9 +1,9 @@
 //! What conformance does not ask of every mode.
 
-use garden_build::registry::RegistryClient;
 use garden_build::{BuildRequest, Outcome};
 
 use crate::site::docker_daemon::{old, shared};
+use crate::site::registry::delete;
 use crate::site::{build_with_events, in_project, sent, shown, steps, warnings};
 
 const STEPS: &str = "COPY . /app\nRUN cat /app/a.txt /app/b.txt > /all\nCMD [\"cat\", \"/all\"]\n";
@@ -78,8 +78,7 @@ async fn an_image_that_docker_has_is_pushed_without_building_it_again() {
         let again = builder.build(project.request()).await.unwrap();
         assert_eq!((&again.outcome, again.digest), (&Outcome::AlreadyExists, image.digest));
 
-        let registry = RegistryClient::builder(image.reference.registry()).insecure(true).build().unwrap();
-        registry.delete_manifest(image.reference.repository(), image.digest).await.unwrap();
+        delete(&image).await;
         let (built, events) = build_with_events(&builder, project.request()).await;
         let pushed = built.unwrap();
         assert_eq!(steps(&pushed), (0, 0), "{}", shown(&events));

@@ -86,21 +86,33 @@ async fn blobs(image: &ImageReference) -> Vec<Vec<u8>> {
     blobs
 }
 
+/// Deletes the image that the tag of `image` stands for from a plain-HTTP registry that lets everybody delete.
+pub(crate) async fn delete(image: &BuiltImage) {
+    let path = format!("/v2/{}/manifests/{}", image.reference.repository(), image.digest);
+    let (head, _) = ask(image.reference.registry(), "DELETE", &path).await;
+    assert!(head.contains(" 202 "), "{head}");
+}
+
 /// Returns the head and the body of the answer, or `None` if nothing is at `path`.
 async fn get(host: &str, path: &str) -> Option<(String, Vec<u8>)> {
-    let mut stream = TcpStream::connect(host).await.unwrap();
-    // In this version bodies are not chunked, and the end of the connection ends the answer.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nAccept: {MANIFESTS}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
-    let body = answer.split_off(end + 4);
-    let head = String::from_utf8(answer).unwrap();
+    let (head, body) = ask(host, "GET", path).await;
     let status = head.split(' ').nth(1).expect("a status");
     if status == "404" {
         return None;
     }
     assert_eq!(status, "200", "{head}");
     Some((head, body))
+}
+
+/// Returns the head and the body of the answer.
+async fn ask(host: &str, method: &str, path: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    // In this version bodies are not chunked, and the end of the connection ends the answer.
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: {host}\r\nAccept: {MANIFESTS}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a whole head");
+    let body = answer.split_off(end + 4);
+    (String::from_utf8(answer).unwrap(), body)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
-use garden_build_core::{ErrorKind, ImageReference};
+use garden_build_core::{Digest, ErrorKind, ImageReference, ReferenceError};
 use garden_config::ProviderConfig;
 use garden_registry::{Descriptor, Manifest, RegistryClient, RegistryError, Sent};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements, Toleration};
@@ -47,8 +47,9 @@ impl InClusterRegistry {
     /// the names of the nodes that did. Of a large cluster, twenty are asked.
     ///
     /// Pushes a tiny image of a few hundred bytes and makes a pod of it on each node. There is no program in it, so the
-    /// pod cannot run; but to find that out, the node has to pull the image, and that is what is waited for. Removes
-    /// pods and image, also when `cancel` is cancelled; then it returns the nodes of which nothing bad is known.
+    /// pod cannot run; but to find that out, the node has to pull the image, and that is what is waited for. Removes the
+    /// pods, also when `cancel` is cancelled; then it returns the nodes of which nothing bad is known. The image has no tag, and
+    /// goes with a later clean-up.
     ///
     /// # Errors
     /// If the image cannot be pushed, or a node cannot pull it; the message names the node and what it says.
@@ -62,12 +63,8 @@ impl InClusterRegistry {
         let client = self.client().map_err(|error| self.unpushable(&error))?;
         let pushed = push(&client, &self.host(), &check).await.map_err(|error| self.unpushable(&error))?;
 
-        let pulls = nodes.map(|node| self.check_node(node, &check, cancel));
+        let pulls = nodes.map(|node| self.check_node(node, pushed, cancel));
         let outcomes: Vec<_> = stream::iter(pulls.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
-        // What cannot be deleted is a few hundred bytes.
-        if let Err(error) = client.delete_manifest(REPOSITORY, pushed.digest()).await {
-            tracing::debug!(%error, "could not delete the image of the check");
-        }
         outcomes.into_iter().collect()
     }
 
@@ -83,12 +80,12 @@ impl InClusterRegistry {
     async fn check_node(
         &self,
         node: String,
-        check: &str,
+        image: Digest,
         cancel: &CancellationToken,
     ) -> Result<String, ClusterError> {
         let lease_expires = Timestamp::now() + SignedDuration::from_mins(LEASE_MINUTES);
         let ownership = Ownership { build: build_id(), lease_expires };
-        let pod = pod(self.namespace(), &node, check, &ownership);
+        let pod = pod(self.namespace(), &node, image, &ownership);
         let name = pod.metadata.name.clone().unwrap_or_default();
         // If the cluster does not allow it. What else may befall it, `pull` judges.
         let remedies = Remedies {
@@ -130,8 +127,8 @@ impl InClusterRegistry {
     }
 }
 
-/// Pushes an image that no node has, as it is made for the check with this identifier.
-async fn push(client: &RegistryClient, host: &str, check: &str) -> Result<Manifest, RegistryError> {
+/// Pushes an image that no node has, as it is made for the check with this identifier. A tag would keep it for ever.
+async fn push(client: &RegistryClient, host: &str, check: &str) -> Result<Digest, RegistryError> {
     let layer = Bytes::from_static(&EMPTY_TAR);
     let layer_descriptor = Descriptor::of("application/vnd.oci.image.layer.v1.tar", &layer);
     let config = json!({
@@ -160,24 +157,27 @@ async fn push(client: &RegistryClient, host: &str, check: &str) -> Result<Manife
         "layers": [named(&layer_descriptor)],
     });
     let manifest = Manifest::new(Some(media_type), manifest.to_string());
-    let image =
-        ImageReference::tagged(host, REPOSITORY, check).map_err(|error| RegistryError::Malformed {
-            what: "the name of the image for the check".to_owned(),
-            reason: error.to_string(),
+    let digest = manifest.digest();
+    let image: ImageReference =
+        format!("{host}/{REPOSITORY}@{digest}").parse().map_err(|error: ReferenceError| {
+            RegistryError::Malformed {
+                what: "the name of the image for the check".to_owned(),
+                reason: error.to_string(),
+            }
         })?;
     client.push_manifest(&image, &manifest).await?;
-    Ok(manifest)
+    Ok(digest)
 }
 
 /// A pod on `node`, whatever taints that has.
-fn pod(namespace: &str, node: &str, check: &str, ownership: &Ownership) -> Pod {
+fn pod(namespace: &str, node: &str, image: Digest, ownership: &Ownership) -> Pod {
     let amounts = || {
         let amounts = [("cpu", "10m"), ("memory", "16Mi")];
         Some(BTreeMap::from(amounts.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned())))))
     };
     let container = Container {
         name: CONTAINER.to_owned(),
-        image: Some(format!("{}/{REPOSITORY}:{check}", ProviderConfig::IN_CLUSTER_REGISTRY)),
+        image: Some(format!("{}/{REPOSITORY}@{image}", ProviderConfig::IN_CLUSTER_REGISTRY)),
         image_pull_policy: Some("Always".to_owned()),
         command: Some(vec!["/there-is-no-program-in-this-image".to_owned()]),
         resources: Some(ResourceRequirements {
@@ -299,6 +299,6 @@ mod tests {
     #[test]
     fn the_pod_is_on_its_node_and_can_be_swept() {
         let ownership = Ownership { build: "0123456789".to_owned(), lease_expires: Timestamp::UNIX_EPOCH };
-        insta::assert_yaml_snapshot!(pod("garden-system", "node-1", "abc", &ownership));
+        insta::assert_yaml_snapshot!(pod("garden-system", "node-1", Digest::of(b"abc"), &ownership));
     }
 }

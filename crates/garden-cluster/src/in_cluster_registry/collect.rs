@@ -1,11 +1,12 @@
-//! Freeing the room of deleted images.
+//! Deleting images, and freeing their room.
 
 use std::time::Duration;
 
 use garden_build_core::{ErrorKind, EventSink};
+use garden_registry::clean_up::{DeletionList, Deletions};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
 use super::install::LONGEST_COLLECTION;
@@ -22,8 +23,14 @@ const LAST_POLL: Duration = Duration::from_secs(5);
 /// How long one question to the pod may take.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Of what a command in the pod says, so much is read.
-const ANSWER: u64 = 64 << 10;
+/// How long a list of deletions may take to get there.
+const LIST_PATIENCE: Duration = Duration::from_secs(2 * 60);
+
+/// Of what a command in the pod says, so much is read: more than what becomes of a whole list of deletions.
+const ANSWER: u64 = 8 << 20;
+
+/// What a registry says that was installed before it could delete.
+const OUTDATED: &str = "outdated";
 
 /// A collection that has run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +38,8 @@ const ANSWER: u64 = 64 << 10;
 pub struct Collected {
     /// The last lines that the registry's collector has printed.
     pub output: String,
+    /// What became of the images that were to be deleted.
+    pub deletions: Deletions,
 }
 
 /// What the file with the result says of a collection.
@@ -38,46 +47,67 @@ pub struct Collected {
 enum Outcome {
     /// None since the one with the number that was asked about.
     Pending,
-    Succeeded(Collected),
+    /// With the last lines of the collector.
+    Succeeded(String),
     Failed(String),
     /// The container died, and another one serves.
     Interrupted,
 }
 
 impl InClusterRegistry {
-    /// Has the registry remove the blobs that no manifest refers to, and waits until it takes pushes again.
+    /// Has the registry delete the images of a list, remove the blobs that no manifest refers to, and waits until it takes pushes
+    /// again.
     ///
     /// The registry refuses pushes meanwhile, and serves everything else. It does all of this by itself: if this future
     /// is dropped, or this program dies, it finishes and takes pushes again. What several ask for at once may be done in one go.
+    /// A list is carried out once, or not at all. Its server lets nobody delete.
     ///
     /// # Errors
-    /// If the registry is not installed or does not serve, the collection failed, or its pod died during it. In any
-    /// case, it takes pushes again; nothing that is referred to is lost, and it may be tried again.
-    pub async fn collect_garbage(&self, events: &EventSink) -> Result<Collected, ClusterError> {
+    /// If the registry is not installed, does not serve or cannot delete as it is of an older version; if the collection
+    /// failed, or its pod died during it. In any case, it takes pushes again; nothing that is referred to is lost, and it may be
+    /// tried again. That an image could not be deleted is no error, but in what is returned.
+    pub async fn collect_garbage(
+        &self,
+        list: &DeletionList,
+        events: &EventSink,
+    ) -> Result<Collected, ClusterError> {
         if !self.is_installed().await? {
             return Err(self.service().not_installed());
         }
         self.takes_pushes(events).await?;
         let pod = self.pod().await?;
-        let before = self.in_pod(&pod, &request()).await?;
+        let name = uuid::Uuid::new_v4().simple().to_string();
+        let before = self.in_pod(&pod, &request(&name, list.as_str()), list.as_str()).await?;
+        if before.trim() == OUTDATED {
+            let message = format!(
+                "the registry {}/{} is of an older version, and lets every pod delete images",
+                self.namespace(),
+                Self::NAME
+            );
+            return Err(error(ErrorKind::Unsupported, message, "run `Builder::init` to upgrade it"));
+        }
         let before =
             before.trim().parse().map_err(|_| failed(&pod, &before, "run `Builder::init` to upgrade it"))?;
         events.log("collecting: images are served, and pushes wait");
-        let collected = self.result(&pod, before).await?;
+        let output = self.result(&pod, before).await?;
+        let report = match list.as_str() {
+            "" => String::new(),
+            _ => self.in_pod(&pod, &report(&name), "").await?,
+        };
         self.takes_pushes(events).await?;
-        Ok(collected)
+        Ok(Collected { output, deletions: list.outcome(&report) })
     }
 
-    async fn result(&self, pod: &Pod, before: u64) -> Result<Collected, ClusterError> {
+    async fn result(&self, pod: &Pod, before: u64) -> Result<String, ClusterError> {
         let started = Instant::now();
         let mut poll = FIRST_POLL;
         loop {
             sleep(poll).await;
             poll = LAST_POLL.min(poll * 3 / 2);
-            match self.in_pod(pod, &look()).await {
+            match self.in_pod(pod, &look(), "").await {
                 Ok(text) => match outcome(&text, before) {
                     Outcome::Pending => {}
-                    Outcome::Succeeded(collected) => return Ok(collected),
+                    Outcome::Succeeded(output) => return Ok(output),
                     Outcome::Failed(output) => {
                         let hint = "see what the collector says; a full or broken volume is the usual cause";
                         return Err(failed(pod, &output, hint));
@@ -115,19 +145,27 @@ impl InClusterRegistry {
         })
     }
 
-    /// Runs a script in the registry's container, and returns what it prints.
-    async fn in_pod(&self, pod: &Pod, script: &str) -> Result<String, ClusterError> {
+    /// Runs a script in the registry's container, sends it `input`, and returns what it prints.
+    async fn in_pod(&self, pod: &Pod, script: &str, input: &str) -> Result<String, ClusterError> {
         let command = ["sh", "-c", script];
         let cut = |reason: String| ClusterError::StreamCut { target: crate::api::name_of(pod), reason };
-        let reading = async {
+        let asking = async {
             let (namespace, name) = (self.namespace(), pod.name_any());
-            let stream = PodStream::exec(&self.cluster, namespace, &name, Self::CONTAINER, &command).await?;
+            let mut stream =
+                PodStream::exec(&self.cluster, namespace, &name, Self::CONTAINER, &command).await?;
             let mut text = String::new();
-            let read = stream.take(ANSWER).read_to_string(&mut text).await;
-            read.map(|_| text).map_err(|error| cut(error.to_string()))
+            let sent = match stream.write_all(input.as_bytes()).await {
+                Ok(()) => stream.flush().await,
+                broken => broken,
+            };
+            // A script that ends before it has read all has something to say.
+            let read = stream.take(ANSWER).read_to_string(&mut text).await.map(drop);
+            let answer = if text.is_empty() { sent.and(read) } else { read };
+            answer.map(|()| text).map_err(|error| cut(error.to_string()))
         };
-        let patience = tokio::time::timeout(ANSWER_PATIENCE, reading).await;
-        patience.unwrap_or_else(|_| Err(cut(format!("no answer within {} s", ANSWER_PATIENCE.as_secs()))))
+        let patience = if input.is_empty() { ANSWER_PATIENCE } else { LIST_PATIENCE };
+        let answer = tokio::time::timeout(patience, asking).await;
+        answer.unwrap_or_else(|_| Err(cut(format!("no answer within {} s", patience.as_secs()))))
     }
 }
 
@@ -142,14 +180,32 @@ fn failed(pod: &Pod, output: &str, hint: &str) -> ClusterError {
 }
 
 fn error(kind: ErrorKind, message: String, hint: &str) -> ClusterError {
-    let retryable = kind != ErrorKind::Unexpected;
+    let retryable = !matches!(kind, ErrorKind::Unexpected | ErrorKind::Unsupported);
     ClusterError::Pod(Diagnosis { retryable, ..Diagnosis::other(kind, message, hint) })
 }
 
-/// Asks for a collection, and prints the number of the last one that was begun before. See `files/supervise.sh`.
-fn request() -> String {
-    let state = spec::STATE_DIRECTORY;
-    format!("cat {state}/begun && touch {state}/requested && kill -USR1 1")
+/// Asks for a collection, after the deletions of a list if that is not empty, and prints the number of the last one that was
+/// begun before. The list comes through the standard input, whose end not every version of the protocol can tell. See
+/// `files/supervise.sh`.
+fn request(name: &str, list: &str) -> String {
+    let (state, length) = (spec::STATE_DIRECTORY, list.len());
+    let receive = match list {
+        "" => String::new(),
+        _ => format!(
+            "head -c {length} >{name}.part && [ \"$(stat -c %s {name}.part)\" = {length} ] && \
+             mv {name}.part {name}.list && "
+        ),
+    };
+    format!(
+        "cd {state}/deletions 2>/dev/null || {{ echo {OUTDATED}; exit; }}; \
+         {receive}cat {state}/begun && touch {state}/requested && kill -USR1 1"
+    )
+}
+
+/// Prints what became of a list of deletions; nothing if the registry did not come to it.
+fn report(name: &str) -> String {
+    let report = format!("{}/deletions/{name}.done", spec::STATE_DIRECTORY);
+    format!("[ ! -e {report} ] || {{ cat {report} && rm {report}; }}")
 }
 
 /// Prints the last result; wakes the supervisor, which may have looked just before the request came.
@@ -166,23 +222,11 @@ fn outcome(text: &str, before: u64) -> Outcome {
         return Outcome::Pending;
     }
     match status.trim() {
-        "0" => Outcome::Succeeded(Collected { output: output.to_owned() }),
+        "0" => Outcome::Succeeded(output.to_owned()),
         "interrupted" => Outcome::Interrupted,
         _ => Outcome::Failed(output.to_owned()),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_result_counts_if_its_collection_began_after_the_request() {
-        assert_eq!(outcome("", 0), Outcome::Pending);
-        assert_eq!(outcome("3 0\nold", 3), Outcome::Pending);
-        assert_eq!(outcome("3 interrupted\n", 3), Outcome::Pending);
-        assert_eq!(outcome("4 0\na\nb\n", 3), Outcome::Succeeded(Collected { output: "a\nb\n".to_owned() }));
-        assert_eq!(outcome("4 1\nno space left\n", 3), Outcome::Failed("no space left\n".to_owned()));
-        assert_eq!(outcome("5 interrupted\n", 3), Outcome::Interrupted);
-    }
-}
+#[cfg(all(test, unix))]
+mod tests;

@@ -9,7 +9,7 @@
 //! * `install`: makes sure of them, waits until the registry serves, and says why it does not.
 //! * `check`: has every node pull an image.
 //! * `server`: what the registry says of itself.
-//! * `collect`: frees the room of deleted images.
+//! * `collect`: deletes images, which its server lets nobody do, and frees their room.
 //! * `storage`: what is on its volume.
 //! * `images_in_use`: which images workloads name, that a clean-up has to keep.
 

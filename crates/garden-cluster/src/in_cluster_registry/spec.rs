@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use garden_build_core::Digest;
+use garden_registry::clean_up::{DeletionList, StorageListing};
 use k8s_openapi::api::apps::v1::{
     DaemonSet, DaemonSetSpec, DaemonSetUpdateStrategy, Deployment, RollingUpdateDaemonSet,
 };
@@ -29,12 +30,14 @@ const HTTP_SECRET: &str = "http-secret";
 /// How many of the nodes may be without a proxy at once while it is replaced; two cannot share the port.
 const PROXIES_REPLACED_AT_ONCE: &str = "25%";
 
-/// The registry's configurations, and the script that runs it with one of them.
+/// The registry's configurations, the script that runs it with one of them, and those that this one runs.
 pub(super) fn config_map(settings: &RegistrySettings) -> ConfigMap {
     let files = [
         ("config.yml", include_str!("files/config.yml")),
         ("read-only.yml", include_str!("files/read-only.yml")),
         (pod::SUPERVISE, include_str!("files/supervise.sh")),
+        ("delete.sh", DeletionList::SCRIPT),
+        ("list-storage.sh", StorageListing::SCRIPT),
     ];
     let data = files.map(|(name, text)| (name.to_owned(), text.to_owned()));
     ConfigMap { metadata: metadata(NAME, settings), data: Some(BTreeMap::from(data)), ..ConfigMap::default() }

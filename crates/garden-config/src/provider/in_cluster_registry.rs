@@ -25,8 +25,8 @@ use crate::provider::names::image_issue;
 #[non_exhaustive]
 pub struct InClusterRegistryOptions {
     /// The image of the registry, and of what makes it reachable on the nodes: CNCF distribution, version 2.8 or 3,
-    /// with `registry`, `sh` and busybox' `nc` in it, as the official images have. Default: none, so that
-    /// [`InClusterRegistryOptions::DEFAULT_IMAGE`] is used.
+    /// with `registry`, `sh` and busybox' `nc`, `awk`, `find` and `stat` in it, as the official images have. Default: none, so
+    /// that [`InClusterRegistryOptions::DEFAULT_IMAGE`] is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
 }

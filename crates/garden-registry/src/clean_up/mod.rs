@@ -3,14 +3,15 @@
 //!
 //! [`StorageListing`] is what lies in the registry's storage, from which [`KnownManifests`] make the [`Inventory`].
 //! [`ImagesInUse`] is what something may still run, found by [`StoredNames`] in whatever text, [`CleanUpRules`] say what is kept besides, and
-//! [`CleanUpPlan`] is the decision, with a reason for everything that is kept. [`CleanUpPlan::carry_out`] deletes.
+//! [`CleanUpPlan`] is the decision, with a reason for everything that is kept. [`CleanUpPlan::deletion_list`] is what a
+//! registry is told of it.
 //!
 //! What a clean-up must never do is to delete what somebody can still name. So whatever is not understood is
 //! kept, and an image is matched in every way in which it may be named.
 
 mod bytes;
-mod carry_out;
 mod deletion;
+mod deletion_list;
 mod images_in_use;
 mod inventory;
 mod links;
@@ -25,8 +26,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use carry_out::{Deletions, FailedDeletion};
 pub use deletion::Deletion;
+pub use deletion_list::{DeletionList, Deletions, FailedDeletion};
 pub use images_in_use::ImagesInUse;
 pub use inventory::{Inventory, References, Repository, StoredManifest, StoredTag};
 pub use plan::{CleanUpPlan, Kept, UnreadableContent};

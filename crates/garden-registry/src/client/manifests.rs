@@ -123,24 +123,6 @@ impl RegistryClient {
         }
     }
 
-    /// Deletes a manifest, and with it all tags that stand for it. Returns whether it was there.
-    ///
-    /// The blobs stay until the registry collects them.
-    ///
-    /// # Errors
-    /// If the registry refuses; many do not delete unless told so in their settings.
-    pub async fn delete_manifest(&self, repository: &str, digest: Digest) -> Result<bool, RegistryError> {
-        let repository = self.repository(repository)?;
-        let access = Access { repository: &repository, action: Action::Delete };
-        let call = self.manifest_call(Method::DELETE, &access, &digest.to_string())?;
-        let asked = self.ask(call, &access, &self.begin(Patience::Transfer)).await?;
-        if asked.status().is_success() {
-            return Ok(true);
-        }
-        let Refused { status, said, error } = self.explain(asked, &access).await?;
-        if status == StatusCode::NOT_FOUND || said.says_missing() { Ok(false) } else { Err(error) }
-    }
-
     pub(super) async fn read_manifest(
         &self,
         reference: &str,

@@ -96,6 +96,13 @@ impl Registry {
         self.directory.path().join("storage")
     }
 
+    /// Has it forget a manifest that has no tag.
+    pub(crate) fn lose_manifest(&self, repository: &str, digest: Digest) {
+        let repositories = self.storage().join("docker/registry/v2/repositories");
+        let manifest = format!("{repository}/_manifests/revisions/sha256/{}", digest.hex());
+        fs::remove_dir_all(repositories.join(manifest)).expect("it is there");
+    }
+
     /// Has its collector remove the blobs that no manifest names. Nobody may push meanwhile.
     pub(crate) fn collect_garbage(&self) {
         let mut collector = Command::new(self.program.path());
@@ -153,14 +160,13 @@ pub(crate) fn client_at(address: SocketAddr) -> RegistryClient {
     builder.credentials(credentials).build().expect("valid")
 }
 
-/// Deleting is allowed, and lists come in short pages.
+/// Nobody may delete, as in the cluster, and lists come in short pages.
 fn configuration(storage: &str, extra: &str) -> String {
     format!(
         "version: 0.1\n\
          log: {{ level: info, accesslog: {{ disabled: true }} }}\n\
          storage:\n  \
-           filesystem: {{ rootdirectory: \"{storage}\" }}\n  \
-           delete: {{ enabled: true }}\n\
+           filesystem: {{ rootdirectory: \"{storage}\" }}\n\
          catalog: {{ maxentries: 3 }}\n\
          tags: {{ maxtags: 3 }}\n\
          http:\n  \

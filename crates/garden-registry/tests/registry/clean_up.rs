@@ -1,13 +1,10 @@
-//! What a clean-up asks a registry, and has it delete.
+//! What a clean-up asks a registry.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use garden_build_core::Digest;
-use garden_registry::clean_up::{
-    CleanUpPlan, CleanUpRules, ImagesInUse, Inventory, KnownManifests, ListedRepository, StorageListing,
-};
-use http::Method;
+use garden_registry::clean_up::{Inventory, KnownManifests, ListedRepository, StorageListing};
 
 use crate::support::{Answer, FakeServer, Seen, body, status, with};
 
@@ -57,10 +54,6 @@ fn listing(digests: impl IntoIterator<Item = Digest>) -> StorageListing {
 async fn inventory(server: &FakeServer, digests: impl IntoIterator<Item = Digest>) -> Inventory {
     let client = server.plain().build().expect("valid");
     KnownManifests::new().inventory(&listing(digests), &client).await.expect("an inventory")
-}
-
-fn plan(inventory: &Inventory) -> CleanUpPlan {
-    CleanUpPlan::new(inventory, &ImagesInUse::new(), &CleanUpRules::default())
 }
 
 #[tokio::test]
@@ -113,74 +106,4 @@ async fn a_registry_that_does_not_let_us_read_is_an_error() {
     let client = server.plain().build().expect("valid");
     let read = KnownManifests::new().inventory(&listing([Digest::of(b"x")]), &client).await;
     read.expect_err("nothing is known of the image");
-}
-
-/// An index of two images, and another image.
-fn registry() -> (Manifests, [Digest; 4]) {
-    let ((amd64, amd64_text), (arm64, arm64_text), (other, other_text)) =
-        (image("amd64"), image("arm64"), image("other"));
-    let (list, list_text) = index(&[amd64, arm64]);
-    let manifests: Manifests = [
-        (amd64.to_string(), (IMAGE, amd64_text)),
-        (arm64.to_string(), (IMAGE, arm64_text)),
-        (other.to_string(), (IMAGE, other_text)),
-        (list.to_string(), (INDEX, list_text)),
-    ]
-    .into();
-    (manifests, [list, amd64, arm64, other])
-}
-
-#[tokio::test]
-async fn an_index_is_deleted_before_its_parts_and_what_is_gone_already_is_as_good() {
-    let (manifests, [list, amd64, arm64, other]) = registry();
-    let server = FakeServer::start(move |seen| match seen.method {
-        Method::DELETE if last_part(seen) == other.to_string() => status(404),
-        Method::DELETE => status(202),
-        _ => serve(&manifests, seen),
-    })
-    .await;
-    let plan = plan(&inventory(&server, [list, amd64, arm64, other]).await);
-    let client = server.plain().build().expect("valid");
-    let mut told = 0;
-    let done = plan.carry_out(&client, |_, deleted| told += usize::from(deleted.is_ok())).await;
-    assert_eq!((done.deleted.len(), done.failed.len(), told), (4, 0, 4));
-
-    let seen = server.seen();
-    let deleted: Vec<&str> =
-        seen.iter().filter(|seen| seen.method == Method::DELETE).map(last_part).collect();
-    let position =
-        |digest: Digest| deleted.iter().position(|one| *one == digest.to_string()).expect("deleted");
-    assert!(position(list) < position(amd64) && position(list) < position(arm64), "{deleted:?}");
-}
-
-#[tokio::test]
-async fn what_cannot_be_deleted_is_told_its_parts_stay_and_the_others_go() {
-    let (manifests, [list, amd64, arm64, other]) = registry();
-    let server = FakeServer::start(move |seen| match seen.method {
-        Method::DELETE if last_part(seen) == list.to_string() => {
-            body(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"the operation is unsupported"}]}"#)
-        }
-        Method::DELETE => status(202),
-        _ => serve(&manifests, seen),
-    })
-    .await;
-    let plan = plan(&inventory(&server, [list, amd64, arm64, other]).await);
-    let client = server.plain().build().expect("valid");
-    let done = plan.carry_out(&client, |_, _| {}).await;
-    let deleted: Vec<Digest> = done.deleted.iter().map(|deletion| deletion.digest).collect();
-    assert_eq!(deleted, [other]);
-    assert_eq!(done.failed.len(), 3);
-    let reason = |digest| {
-        done.failed.iter().find(|failed| failed.digest == digest).map(|failed| failed.reason.as_str())
-    };
-    assert!(reason(list).expect("failed").contains("unsupported"), "{:?}", reason(list));
-    for part in [amd64, arm64] {
-        assert!(reason(part).expect("kept").contains(&list.to_string()));
-        assert!(
-            !server
-                .seen()
-                .iter()
-                .any(|seen| { seen.method == Method::DELETE && last_part(seen) == part.to_string() })
-        );
-    }
 }

@@ -1,10 +1,14 @@
 #!/bin/sh
-# Runs the registry, and collects its garbage when it is asked to.
+# Runs the registry, and deletes images and collects its garbage when it is asked to.
 #
 # Blobs may only be collected while nobody pushes. So the registry is stopped, serves read-only during the
 # collection, and is stopped and started once more; it also forgets its cache of blobs that way. All this is done
 # here, and not by the client that asks: a client that dies leaves nothing behind, and if this container dies, the
 # next one starts from the beginning, which is to take pushes.
+#
+# To have images deleted first, put a list of them, as delete.sh reads it, into $deletions/NAME.list at once, with a
+# name that nobody else has. What became of it is in $deletions/NAME.done after the collection, for an hour. The
+# registry itself lets nobody delete.
 #
 # To ask, create $state/requested and send SIGUSR1, which does nothing but wake this script. Then wait for
 # $state/result to begin with a higher number than $state/begun had before. Requests that come while a collection
@@ -12,6 +16,7 @@
 
 configuration=/etc/garden-registry
 state=/run/garden-registry
+deletions=$state/deletions
 storage=/var/lib/registry/docker/registry/v2
 
 # The identity of this container, as a pod may have several one after the other.
@@ -53,6 +58,26 @@ write() {
     cat >"$1.new" && mv "$1.new" "$1"
 }
 
+# Carries out the list of deletions $1. It is gone before it is begun with, so this happens once, whatever comes
+# in between.
+delete() {
+    mv "$1.list" "$1.begun"
+    sh "$configuration/delete.sh" "$storage" "$1.begun" "$configuration/list-storage.sh" >"$1.report" &
+    collector=$!
+    ended "$collector"
+    collector=
+    rm -f "$1.begun"
+    mv "$1.report" "$1.done"
+}
+
+# Removes what clients have left that died: what is older than an hour.
+tidy() {
+    for file in "$deletions"/*; do
+        written=$(stat -c %Y "$file" 2>/dev/null) || continue
+        [ "$written" -gt $(($(date +%s) - 3600)) ] || rm -f "$file"
+    done
+}
+
 collect() {
     # First this, then the number: a request that comes in between gets a collection of its own.
     rm -f "$state/requested"
@@ -62,9 +87,15 @@ collect() {
     serve read-only.yml refused
     # Where nothing was ever pushed, it misses these.
     mkdir -p "$storage/repositories" "$storage/blobs"
+    for list in "$deletions"/*.list; do
+        [ -n "$stopping" ] || [ ! -e "$list" ] || delete "${list%.list}"
+    done
+    tidy
     # Without --delete-untagged: what is untagged may be part of an index, or in use by its digest.
     registry garbage-collect "$configuration/config.yml" >"$state/output" 2>&1 &
     collector=$!
+    # The signal may have come before there was something to stop.
+    [ -z "$stopping" ] || kill -TERM "$collector"
     ended "$collector"
     collected=$?
     collector=
@@ -75,6 +106,9 @@ collect() {
 trap : USR1
 trap 'stopping=yes; kill -TERM $server $collector 2>/dev/null' TERM
 
+mkdir -p "$deletions"
+# What the container before this one had begun with is not begun again.
+rm -f "$deletions"/*.begun "$deletions"/*.report
 number=$(cat "$state/begun" 2>/dev/null || echo 0)
 echo "$number" | write "$state/begun"
 finished=0

@@ -1,7 +1,6 @@
 //! What the OCI distribution specification lets a client rely on, tried at every registry in every guard.
 
 mod authentication;
-mod deletion;
 mod listing;
 mod pull;
 mod push;
