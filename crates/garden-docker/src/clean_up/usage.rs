@@ -85,7 +85,7 @@ pub(super) async fn stored_bytes(dial: &dyn Dial) -> Result<u64, DockerError> {
 #[cfg(test)]
 mod tests {
     use futures::future::BoxFuture;
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
     use crate::dial::Connection;
@@ -106,6 +106,8 @@ mod tests {
         fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, DockerError>> {
             let (ours, mut theirs) = tokio::io::duplex(1 << 20);
             tokio::spawn(async move {
+                // What comes before the question is no answer.
+                theirs.read_u8().await?;
                 let mut sent = theirs.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
                 for _ in 0..=LARGEST_ANSWER >> 20 {
                     sent = sent.and(theirs.write_all(&vec![b' '; 1 << 20]).await);
