@@ -158,19 +158,19 @@ impl View<'_> {
         Some(if rest.is_empty() { LookedUp::Found(found.clone()) } else { missing(path, &[]) })
     }
 
-    /// Looks a variable up; the variable's own name means the layer below.
+    /// Looks a variable up. Within a layer, what the layers below have counts before what stands beside it, as with Garden:
+    /// so a variable can extend the one of its own name.
     fn variable(&self, path: &[String]) -> Result<LookedUp, Fault> {
-        if self.itself != Some(path) {
-            return self.keys.variables.look_up(path, self.top);
-        }
-        let found = self.keys.variables.look_up(path, self.top - 1)?;
-        Ok(match found {
-            LookedUp::Missing(_) => {
+        let variables = &self.keys.variables;
+        let Some(itself) = self.itself else { return variables.look_up(path, self.top) };
+        match variables.look_up(path, self.top - 1)? {
+            found @ LookedUp::Found(_) => Ok(found),
+            LookedUp::Missing(_) if itself == path => {
                 let message = format!("`var.{}` refers to itself, and nothing below sets it", path.join("."));
-                LookedUp::Missing(Fault::new(message))
+                Ok(LookedUp::Missing(Fault::new(message)))
             }
-            found @ LookedUp::Found(_) => found,
-        })
+            LookedUp::Missing(_) => variables.look_up(path, self.top),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Variables: `${var.…}`.
 //!
 //! They come in layers: the project's, those of the environment, those of a module or an action, those set
-//! from Rust. A higher layer wins: mappings of the same name merge, and anything else hides what is below it, with all its keys. A variable may refer to others; one
-//! that refers to its own name means the layer below, so an environment can extend what the project sets.
+//! from Rust. A higher layer wins: mappings of the same name merge, and anything else hides what is below it, with all its keys. A variable may refer to
+//! others: those of the layers below first, and then those beside it. So an environment can extend what the project sets.
 //!
 //! A variable that is asked for and not known yet is not resolved there and then, as a chain of variables
 //! could be longer than the stack is deep. Whoever asked breaks off, the variable is resolved, and the
@@ -51,7 +51,7 @@ impl<'a> Variables<'a> {
     const LONGEST_PATH: usize = 1024;
 
     /// So often something is asked again because of variables that became known.
-    const MOST_ROUNDS: usize = 64;
+    const MOST_ROUNDS: usize = 128;
 
     /// So much may all templates of one provider, module or action come to, in bytes. A few lines could
     /// fill the memory otherwise, each doubling the one before.

@@ -354,6 +354,31 @@ fn what_is_no_mapping_hides_a_mapping_below_it() {
     assert_eq!(found("{b: [weaker]}", "{c: 1}", "a.b[0]"), "weaker");
 }
 
+/// As with Garden: an environment's variables are resolved with the project's, and only then with each other.
+#[test]
+fn variables_of_a_layer_prefer_those_of_the_layers_below_to_each_other() {
+    let found = |own: &str, key: &str| {
+        let text = format!(
+            "kind: Project\nname: shop\nvariables: {{tag: base, cfg: {{p: 1, q: {{r: 2}}}}}}\nproviders:\n- name: kubernetes\n  \
+             context: \"${{jsonEncode(var.{key})}}\"\nenvironments:\n- name: dev\n  variables: {own}\n"
+        );
+        let provider =
+            project(&text).expect("valid").provider("dev").unwrap_or_else(|error| panic!("{error}"));
+        provider.context.unwrap_or_default()
+    };
+    assert_eq!(found("{tag: dev, full: 'app-${var.tag}'}", "full"), "\"app-base\"");
+    assert_eq!(found("{other: dev, full: 'app-${var.other}'}", "full"), "\"app-dev\"");
+    assert_eq!(found("{tag: 'x${var.full}', full: 'app-${var.tag}'}", "tag"), "\"xapp-base\"");
+    // What a mapping is made of may have the mapping's own name.
+    let whole = "{\"p\":1,\"q\":{\"r\":2}}";
+    assert_eq!(found("{cfg: '${var.cfg}'}", "cfg"), whole);
+    assert_eq!(found("{cfg: {q: '${var.cfg.q}'}}", "cfg"), whole);
+    assert_eq!(found("{cfg: {$merge: '${var.cfg}', p: 3}}", "cfg"), "{\"p\":3,\"q\":{\"r\":2}}");
+    assert_eq!(found("{$merge: '${var.cfg}', z: 1}", "z"), "1");
+    assert_eq!(found("{$merge: '${var.cfg}', z: 1}", "tag"), "\"base\"");
+    assert_eq!(found("{cfg: {p: '${var.cfg.q.r}', q: '${var.cfg.p}'}}", "cfg"), "{\"p\":2,\"q\":1}");
+}
+
 #[test]
 fn each_variable_that_cannot_be_resolved_is_told_where_it_is_set() {
     let text = "kind: Project\nname: shop\nvariables:\n  good: '1'\n  one: ${var.none}\n  deep:\n    two: \"x ${local.env.ABSENT}\"\n    \
