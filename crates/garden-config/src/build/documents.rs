@@ -7,6 +7,7 @@ use crate::build::unexpanded::{Templates, Unexpanded};
 use crate::build::{action, lacks_dockerfile, module};
 use crate::document::decode::Fields;
 use crate::document::node::{Mapping, Node, Value};
+use crate::document::placeholder::is_template;
 use crate::document::problems::{Problems, Source};
 use crate::document::suggest;
 use crate::keys::resolve;
@@ -97,6 +98,7 @@ pub(crate) fn written_names(environment: &Environment<'_>) -> Result<Vec<String>
     if let Some(error) = &documents.broken {
         return Err(error.clone());
     }
+    documents.builds.iter().try_for_each(BuildDocument::check_written_out)?;
     let containers = documents.builds.iter().filter(|build| build.text("type") == Some("container"));
     let containers = containers.filter(|build| build.is_wanted(environment));
     let mut names: Vec<String> = containers.filter_map(BuildDocument::name).map(str::to_owned).collect();
@@ -120,6 +122,22 @@ impl BuildDocument {
             BuildGeneration::Module => "module",
             BuildGeneration::Action => "Build action",
         }
+    }
+
+    /// Makes sure that name and type are there to be read: whoever passed over one without would give a part for the whole.
+    /// Garden wants both written out, too.
+    fn check_written_out(&self) -> Result<(), ConfigError> {
+        let problems = Problems::new(&self.source);
+        for field in ["name", "type"] {
+            let node = self.node.as_mapping().and_then(|mapping| mapping.get(field));
+            if node.and_then(Node::as_text).is_some_and(|text| !is_template(text)) {
+                continue;
+            }
+            let message = format!("a {} needs the field `{field}`, written out as text", self.what());
+            let hint = "write it in the document itself, without a template".to_owned();
+            problems.report(node.map_or(self.node.position, |node| node.position), message, Some(hint));
+        }
+        problems.into_result(Some(()))
     }
 
     /// Makes sure that it is a container image that is built.
@@ -167,8 +185,7 @@ impl BuildDocument {
         let Some(fields) = Fields::open(&node, "a build", &problems) else { return true };
         let disabled = fields.flag("disabled") == Some(true);
         let elsewhere = self.generation == BuildGeneration::Action
-            && fields.node("environments").is_some()
-            && !fields.texts("environments").iter().any(|name| name == environment.name());
+            && fields.node("environments").is_some_and(|node| leaves_out(node, environment.name()));
         let as_it_is = self.generation == BuildGeneration::Module && self.uses_image(&fields);
         !disabled && !elsewhere && !as_it_is
     }
@@ -195,6 +212,16 @@ impl BuildDocument {
 
     fn text(&self, field: &str) -> Option<&str> {
         self.node.as_mapping()?.get(field)?.as_text()
+    }
+}
+
+/// Whether a list of `environments` is known not to have this one.
+fn leaves_out(environments: &Node, name: &str) -> bool {
+    match &environments.value {
+        Value::Sequence(items) => {
+            items.iter().all(|item| item.as_text().is_some_and(|environment| environment != name))
+        }
+        _ => false,
     }
 }
 

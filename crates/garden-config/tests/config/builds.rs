@@ -372,6 +372,50 @@ fn files_that_could_not_be_read_are_read_again() {
     assert_eq!(names(), Ok(vec!["a".to_owned()]));
 }
 
+/// A list without it would be taken for all there is.
+#[test]
+fn a_build_whose_name_type_or_environments_cannot_be_told_is_not_passed_over() {
+    let listed = |document: &str| {
+        let directory = directory(&[("api/garden.yml", document), ("api/Dockerfile", "FROM scratch\n")]);
+        let project = garden_config::load(directory.path()).expect("valid").with_locals(Locals::none());
+        let names = project.environment("dev").and_then(|it| it.builds());
+        names.map_err(|error| {
+            let found = &error.problems()[0];
+            format!("{} {}", found.position.expect("a place").line, found.message)
+        })
+    };
+    let build = |rest: &str| listed(&format!("kind: Build\n{rest}"));
+    for (rest, expected) in [
+        ("name: api", "1 a Build action needs the field `type`, written out as text"),
+        ("type: container", "1 a Build action needs the field `name`, written out as text"),
+        ("type: container\nname: 5", "3 a Build action needs the field `name`, written out as text"),
+        ("type: container\nname: [api]", "3 a Build action needs the field `name`, written out as text"),
+        ("type: '${var.a}'\nname: api", "2 a Build action needs the field `type`, written out as text"),
+    ] {
+        assert_eq!(build(rest), Err(expected.to_owned()), "{rest}");
+    }
+    let module = listed("kind: Module\ntype: '${\"templated\"}'\nname: api");
+    assert_eq!(module, Err("2 a module needs the field `type`, written out as text".to_owned()));
+    // Those that are built elsewhere are known to be; of others, `build` says what is wrong.
+    let of = |environments: &str| {
+        build(&format!("type: container\nname: api\nenvironments: {environments}"))
+            .unwrap_or_else(|error| panic!("{environments}: {error}"))
+    };
+    for environments in ["[prod]", "[]", "['${\"prod\"}']"] {
+        assert_eq!(of(environments), Vec::<String>::new(), "{environments}");
+    }
+    for environments in [
+        "[dev]",
+        "['${local.env.NOPE}']",
+        "'${actions.build.x.version}'",
+        "dev",
+        "[1]",
+        "[prod, '${var.none}']",
+    ] {
+        assert_eq!(of(environments), ["api"], "{environments}");
+    }
+}
+
 #[test]
 fn what_may_make_builds_and_is_not_expanded_is_told() {
     let template = |kind: &str, name: &str, list: &str| format!("kind: {kind}\nname: {name}\n{list}\n---\n");
