@@ -136,6 +136,22 @@ fn what_is_read_otherwise_is_read_so() {
     }
 }
 
+/// As micromatch 4.0.8 takes them with its option `dot`.
+#[test]
+fn two_stars_and_a_dot_at_the_start_are_at_any_depth() {
+    let files = ["a.js", "a.jsx", "lib/x.test.js", "src/a.js", "src/deep/a.js"].map(str::to_owned);
+    for (glob, expected) in [
+        ("**.js", &["a.js", "lib/x.test.js", "src/a.js", "src/deep/a.js"][..]),
+        ("./**.test.js", &["lib/x.test.js"]),
+        ("**.{js,jsx}", &["a.js", "a.jsx"]),
+        ("**.j*", &["a.js", "a.jsx"]),
+        ("src/**.js", &["src/a.js"]),
+        ("**a.js", &["a.js"]),
+    ] {
+        assert_eq!(included(glob, &files), expected, "{glob}");
+    }
+}
+
 #[test]
 fn a_directory_is_searched_only_if_something_in_it_may_be_kept() {
     for (include, exclude, directory, expected) in [
