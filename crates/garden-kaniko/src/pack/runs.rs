@@ -8,7 +8,7 @@ use super::piece::Piece;
 
 /// What a range of the rope costs, as bytes that could be sent instead: a line of the rope, and a process that
 /// the service starts each time it reads the rope, which takes about a millisecond.
-const RANGE_COST: u64 = 2 * 1024;
+pub(super) const RANGE_COST: u64 = 2 * 1024;
 
 /// From how many bytes on content that is twice in a context is sent once. Source trees are full of small files
 /// with the same content, such as licences; the rope of a first delivery is to be one range all the same.
@@ -62,7 +62,7 @@ impl Run {
 }
 
 /// Takes the longest stretch that is known, then the next. No other choice gives fewer ranges.
-fn find(pieces: &[Piece], known: &KnownPacks) -> Vec<Run> {
+pub(super) fn find(pieces: &[Piece], known: &KnownPacks) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     let mut new = HashMap::new();
     let mut start = 0;
@@ -152,6 +152,18 @@ mod tests {
         for (length, new, ranges) in [(4095, 5, 1), (4097, 3, 5)] {
             let runs = runs(&pieces, &known([1, 3].into_iter(), length));
             check(&runs, 5);
+            assert_eq!((sent(&runs), runs.len()), (new, ranges), "{length}");
+        }
+    }
+
+    /// Each is a range that is spared, however many there are.
+    #[test]
+    fn small_known_pieces_one_after_the_other_are_sent_for_one_new_piece() {
+        let pieces: Vec<Piece> = (0..50).map(piece).collect();
+        // Backwards, so that no two are one stretch.
+        for (length, new, ranges) in [(2047, 50, 1), (2049, 1, 50)] {
+            let runs = runs(&pieces, &known((1..50).rev(), length));
+            check(&runs, 50);
             assert_eq!((sent(&runs), runs.len()), (new, ranges), "{length}");
         }
     }
