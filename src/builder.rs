@@ -336,7 +336,7 @@ impl Inner {
         cx: &BuildContext,
     ) -> Result<(Confirmed, Outcome)> {
         let mut attempt = 1;
-        let mut run = self.target.server_run().await;
+        let mut run = self.target.server_run().await?;
         loop {
             let error = match self.build_once(job, before, cx).await {
                 Ok(built) => return Ok(built),

@@ -96,7 +96,7 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 idle_after: provider.idle_after,
                 target: target.clone(),
                 namespace,
-                pull_secrets: provider.image_pull_secrets.clone(),
+                has_credentials: credentials.are_configured(),
                 proxies: BuilderProxies::new(&provider.proxies),
             };
             let backend = KanikoBackend::new(cluster.clone(), settings, credentials.clone());

@@ -42,8 +42,8 @@ pub(crate) const OF_REGISTRY_IN_CLUSTER: Remedies = Remedies {
     helpers: INSTALL,
 };
 
-const INSTALL: &str = "run `Builder::init`, as the registry within the cluster has neither TLS nor users: something else \
-                       answers in its place, or it was changed";
+const INSTALL: &str = "run `Builder::init`, as the registry within the cluster has no TLS, and no users but the one of \
+                       `inClusterRegistry.passwordForPushes`: something else answers in its place, or it was changed";
 
 /// The registry within the cluster, as far as it is made of options.
 pub(crate) const OF_REGISTRY_S_POD: RegistryWords = RegistryWords::new(&RegistryRemedies {
@@ -61,6 +61,9 @@ pub(crate) const OF_REGISTRY_S_POD: RegistryWords = RegistryWords::new(&Registry
     volume_quota: "set `storage.registry.size` to less, or raise the namespace's ResourceQuota",
     taints: "set `registryProxyTolerations` to tolerate the taints of the nodes",
     foreign: "uninstall it there, or set `gardenSystemNamespace` to another namespace, if nothing uses the port 5000 of the nodes",
+    password_wanted: "set `inClusterRegistry.passwordForPushes: true`; or leave it out, and run `Builder::init`, which lets everybody push",
+    password_missing: "run `Builder::init`, which makes it; or leave `inClusterRegistry.passwordForPushes` out if the registry was installed \
+                       without",
 });
 
 /// The registry that an image is published to.

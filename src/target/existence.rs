@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result};
-use garden_cluster::ServerRun;
+use garden_cluster::{ClusterError, ServerRun};
 use garden_registry::{Identity, Location, Refusal, RegistryError, Resolution};
 use tokio::time::{Instant, sleep};
 
@@ -135,8 +135,15 @@ impl Target {
 
     /// Returns which run of the registry's server serves now; `None` for a registry outside of the cluster, and for
     /// one that does not answer.
-    pub(crate) async fn server_run(&self) -> Option<ServerRun> {
-        self.in_cluster()?.server().await.ok()
+    ///
+    /// # Errors
+    /// If it would refuse every push, because it wants a password of which the configuration says nothing.
+    pub(crate) async fn server_run(&self) -> Result<Option<ServerRun>> {
+        let Some(registry) = self.in_cluster() else { return Ok(None) };
+        match registry.server().await {
+            Err(error @ ClusterError::Pod(_)) => Err(error.into()),
+            answer => Ok(answer.ok()),
+        }
     }
 
     /// Waits until the registry in the cluster takes pushes, and returns the run of its server if that is not the run

@@ -69,6 +69,10 @@ impl Target {
         } else {
             Place::Registry(Box::new(TargetRegistry::new(provider, cluster, &secrets)?))
         };
+        let secrets = match &place {
+            Place::Registry(registry) => registry.with_login(secrets, provider),
+            Place::Nodes(_) => secrets,
+        };
         let registries = Registries::new(cluster, secrets, is_local);
         Ok(Self { cluster: cluster.clone(), daemon, place, registries })
     }
@@ -119,6 +123,15 @@ impl Target {
 }
 
 impl TargetRegistry {
+    /// Returns `credentials` with what pushes to the registry in the cluster need. Only Docker's daemon knows it by the name that images
+    /// have there. Elsewhere a RUN step can listen at that address, and is to be shown nothing.
+    fn with_login(&self, credentials: RegistryCredentials, provider: &ProviderConfig) -> RegistryCredentials {
+        let Some(registry) = &self.in_cluster else { return credentials };
+        let by_docker = matches!(provider.build_mode, BuildMode::ClusterDocker(_));
+        let names = [self.push.reached.host()].into_iter().chain(by_docker.then(|| self.push.named.host()));
+        credentials.and_registry_in_cluster(registry.clone(), names.collect())
+    }
+
     /// Finds the registry that `provider` means. Where it is in the cluster, nodes pull its own image with `secrets`.
     fn new(provider: &ProviderConfig, cluster: &Cluster, secrets: &RegistryCredentials) -> Result<Self> {
         if let Some(namespace) = provider.in_cluster_registry_namespace() {

@@ -114,7 +114,7 @@ impl KanikoBackend {
     /// Reads the registry credentials, and takes those that the build needs. What a credential helper here knows is written out, as the
     /// executor has few helpers and other rights.
     async fn logins(&self, job: &BuildJob, cx: &BuildContext) -> Result<Option<Logins>> {
-        if !self.settings.has_credentials() {
+        if !self.settings.has_credentials {
             return Ok(None);
         }
         // The executor keeps them for its whole run.

@@ -7,9 +7,7 @@ use garden_cluster::{
     BuilderProxies, Ownership, PushTarget, Remedies, builder_service_account, builder_service_account_name,
     resource_requirements, tolerations, usual_system_calls,
 };
-use garden_config::{
-    ContextDelivery, IdleAfter, KanikoOptions, Namespace, PersistentStorage, Resources, SecretRef,
-};
+use garden_config::{ContextDelivery, IdleAfter, KanikoOptions, Namespace, PersistentStorage, Resources};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{
     Container, HostAlias, KeyToPath, LocalObjectReference, Pod, PodSpec, Secret, SecretVolumeSource,
@@ -97,18 +95,14 @@ pub struct Settings {
     pub target: PushTarget,
     /// The namespace that the pods run in.
     pub namespace: Namespace,
-    /// The Secrets with the credentials that the pods push and pull with.
-    pub pull_secrets: Vec<SecretRef>,
+    /// Whether there may be credentials that the pods push and pull with: see
+    /// [`RegistryCredentials::are_configured`](garden_cluster::RegistryCredentials::are_configured).
+    pub has_credentials: bool,
     /// The proxies that the pods use.
     pub proxies: BuilderProxies,
 }
 
 impl Settings {
-    /// Whether pods get registry credentials.
-    pub fn has_credentials(&self) -> bool {
-        !self.pull_secrets.is_empty()
-    }
-
     /// Whether pods fetch their context from the context service.
     pub fn syncs(&self) -> bool {
         self.options.context_delivery == ContextDelivery::Sync
@@ -116,7 +110,7 @@ impl Settings {
 
     /// Whether a build has a Secret.
     pub fn needs_secret(&self) -> bool {
-        self.has_credentials()
+        self.has_credentials
             || self.target.certificate_authority.is_some()
             || self.syncs()
             || self.proxies.have_credentials()
@@ -182,7 +176,7 @@ pub(crate) fn secret(
     };
     let node = logins.and_then(|logins| logins.node.as_ref());
     let mut data = BTreeMap::from([(NODE_CONFIG_KEY.to_owned(), bytes(node))]);
-    if settings.has_credentials() {
+    if settings.has_credentials {
         data.insert(DOCKER_CONFIG_KEY.to_owned(), bytes(logins.map(|logins| &logins.builder)));
     }
     if let Some(ca) = &settings.target.certificate_authority {
@@ -285,7 +279,7 @@ pub fn pod(
             tolerations: Some(tolerations(&settings.options.tolerations)),
             host_aliases: host_aliases(&job.request.extra_hosts),
             image_pull_secrets: settings
-                .has_credentials()
+                .has_credentials
                 .then(|| vec![LocalObjectReference { name: secret_name(job) }]),
             volumes: Some(volumes),
             ..PodSpec::default()
@@ -374,7 +368,7 @@ fn volumes(settings: &Settings, job: &BuildJob) -> (Vec<Volume>, Vec<VolumeMount
     let proxies: Vec<_> = settings.proxies.secret_data().keys().map(|key| file(key, key)).collect();
     let parts = [
         (
-            settings.has_credentials(),
+            settings.has_credentials,
             "docker-config",
             DOCKER_CONFIG_DIRECTORY,
             vec![file(DOCKER_CONFIG_KEY, "config.json")],

@@ -11,7 +11,7 @@ async fn no_pod_deletes_an_image_from_the_registry_in_the_cluster() {
         project.dockerfile(&format!("RUN echo {}\nCMD echo kept\n", project.namespace));
         let image = project.builder().build(project.request()).await.unwrap();
         let registry = project.in_cluster_registry();
-        let client = registry.client().unwrap();
+        let client = registry.client().await.unwrap();
         let reached = image.reference.in_registry(&registry.host()).unwrap();
         let manifest = client.manifest(&reached).await.unwrap().expect("it was pushed");
         let layer = manifest.layers().last().unwrap().digest;

@@ -27,7 +27,7 @@ async fn a_collection_frees_what_is_deleted_and_keeps_the_rest() {
         let kept = project.builder().build(project.request()).await.unwrap();
 
         let before = disk_usage(project).await;
-        let client = in_cluster.client().unwrap();
+        let client = in_cluster.client().await.unwrap();
         let manifests = format!(
             "{}/docker/registry/v2/repositories/{}/_manifests",
             InClusterRegistry::STORAGE,

@@ -2,6 +2,7 @@
 //! all tests here in turn. It stays; whoever installs it again finds it.
 
 mod collecting;
+mod password;
 
 use garden_build::config::{CacheLayer, ContextDelivery, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
@@ -30,9 +31,11 @@ pub(crate) async fn in_project_with_registry(name: &str, test: impl AsyncFnOnce(
         use_in_cluster_registry(project);
         if !*installed {
             install(project).await;
-            *installed = true;
         }
+        // A test that fails leaves it as nobody knows.
+        *installed = false;
         test(project).await;
+        *installed = true;
     })
     .await;
 }
@@ -53,9 +56,13 @@ fn use_in_cluster_registry(project: &mut Project) {
 
 /// Has a daemon build, which is told of the registry with the base image: it is not the one that is pushed to.
 fn use_buildkit(project: &mut Project) {
+    project.buildkit().registries = vec![registry_of_the_base_image()];
+}
+
+fn registry_of_the_base_image() -> DeploymentRegistry {
     let mut base = DeploymentRegistry::new(&variable("GARDEN_TEST_REGISTRY")).unwrap();
     base.insecure = true;
-    project.buildkit().registries = vec![base];
+    base
 }
 
 /// The testbed's machine is.

@@ -44,6 +44,8 @@ const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
     volume_quota: ADVICE,
     taints: ADVICE,
     foreign: ADVICE,
+    password_wanted: ADVICE,
+    password_missing: ADVICE,
 });
 
 /// Runs `Builder::init`, and prints what it says meanwhile.

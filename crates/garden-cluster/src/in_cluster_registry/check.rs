@@ -1,7 +1,6 @@
 //! Having nodes pull an image from the registry, which is what it is for.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +22,6 @@ use crate::api::{ClusterError, Watch, Watched};
 use crate::diagnosis::{Diagnosis, Remedies};
 use crate::leftovers::sweep;
 use crate::ownership::{Ownership, build_id};
-use crate::registries::ClusterDialer;
 
 /// Of a large cluster, so many nodes are asked, so many at once.
 const NODES: usize = 20;
@@ -60,21 +58,12 @@ impl InClusterRegistry {
         let ready = proxies.iter().filter(|pod| judge::is_ready(pod));
         let nodes = ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).take(NODES);
         let check = build_id();
-        let client = self.client().map_err(|error| self.unpushable(&error))?;
+        let client = self.client().await?;
         let pushed = push(&client, &self.host(), &check).await.map_err(|error| self.unpushable(&error))?;
 
         let pulls = nodes.map(|node| self.check_node(node, pushed, cancel));
         let outcomes: Vec<_> = stream::iter(pulls.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
         outcomes.into_iter().collect()
-    }
-
-    /// Returns a client of the registry, for this machine.
-    ///
-    /// # Errors
-    /// If the namespace does not form a host's name.
-    pub fn client(&self) -> Result<RegistryClient, RegistryError> {
-        let dialer = Arc::new(ClusterDialer::new(self.cluster.clone()));
-        RegistryClient::builder(self.host()).insecure(true).dialer(dialer).build()
     }
 
     async fn check_node(
@@ -120,7 +109,7 @@ impl InClusterRegistry {
         }
     }
 
-    fn unpushable(&self, error: &RegistryError) -> ClusterError {
+    pub(super) fn unpushable(&self, error: &RegistryError) -> ClusterError {
         let message = format!("nothing can be pushed to the registry {}: {error}", self.host());
         let hint = "see the log of its pod: its volume may be full, or not writable for user 1000";
         ClusterError::Pod(Diagnosis::other(ErrorKind::PushFailed, message, hint))

@@ -7,11 +7,12 @@ use k8s_openapi::api::apps::v1::{DaemonSet, DaemonSetSpec, Deployment};
 use k8s_openapi::api::core::v1::{ConfigMap, Event, PersistentVolumeClaim, Pod, PodSpec, Secret, Service};
 use tokio::time::{Instant, sleep};
 
+use super::login::random;
 use super::{InClusterRegistry, RegistrySettings, ServerRun, judge, spec};
 use crate::api::ClusterError;
 use crate::service::deployment::{refuse_foreign, too_late};
 use crate::service::wait::{Judgement, Parts, Snapshot, until_ready};
-use crate::service::{DeploymentWords, pod_of, service_selector, unpulled};
+use crate::service::{DeploymentWords, ManagedDeployment, pod_of, service_selector, unpulled};
 
 /// How often the registry itself is asked whether it takes pushes, which no object of the cluster shows.
 const POLL: Duration = Duration::from_millis(500);
@@ -22,6 +23,7 @@ pub(super) const LONGEST_COLLECTION: Duration = Duration::from_secs(60 * 60);
 /// What the cluster has of the registry.
 struct Live {
     has_secret: bool,
+    login: Option<Secret>,
     /// The pods of its templates, that of the proxies as well.
     pods: Vec<PodSpec>,
 }
@@ -47,15 +49,14 @@ impl InClusterRegistry {
         let live = Box::pin(self.refuse_foreign()).await?;
         let settings = &Box::pin(self.with_pull_secrets(&live, events)).await?;
         if !live.has_secret {
-            let random =
-                [uuid::Uuid::new_v4(), uuid::Uuid::new_v4()].map(|id| id.simple().to_string()).concat();
-            cluster.create(&spec::secret(settings, random)).await?;
+            cluster.create(&spec::secret(settings, random())).await?;
         }
+        let htpasswd = self.htpasswd(live.login).await?;
         self.service().ensure_claim(&spec::claim(settings), events).await?;
         // What the pods refer to comes before them.
         cluster.apply(&spec::config_map(settings)).await?;
         cluster.apply(&spec::service(settings)).await?;
-        cluster.apply(&spec::deployment(settings)).await?;
+        cluster.apply(&spec::deployment(settings, htpasswd.as_deref())).await?;
         cluster.apply(&spec::daemon_set(settings)).await?;
         Ok(())
     }
@@ -63,8 +64,9 @@ impl InClusterRegistry {
     /// Looks at all objects before the first is changed.
     async fn refuse_foreign(&self) -> Result<Live, ClusterError> {
         let (service, name) = (self.service(), Self::NAME);
-        let (secret, _, _, _, deployment, daemon_set) = tokio::try_join!(
+        let (secret, login, _, _, _, deployment, daemon_set) = tokio::try_join!(
             service.own::<Secret>(name),
+            self.own_login(&service),
             service.own::<ConfigMap>(name),
             service.own::<PersistentVolumeClaim>(name),
             service.own::<Service>(name),
@@ -75,7 +77,37 @@ impl InClusterRegistry {
         let proxies: Option<&DaemonSetSpec> = daemon_set.as_ref().and_then(|proxies| (&proxies.spec).into());
         let proxy = proxies.and_then(|proxies| proxies.template.spec.as_ref());
         let pods = [deployment.as_ref().and_then(pod_of), proxy].into_iter().flatten().cloned().collect();
-        Ok(Live { has_secret: secret.is_some(), pods })
+        Ok(Live { has_secret: secret.is_some(), login, pods })
+    }
+
+    /// Returns the Secret with the login for pushes, if pushes need one. Nobody else is to need a right for it.
+    async fn own_login(&self, service: &ManagedDeployment) -> Result<Option<Secret>, ClusterError> {
+        if self.has_login() { service.own::<Secret>(Self::LOGIN).await } else { Ok(None) }
+    }
+
+    /// Makes the password for pushes, unless there is one, and returns what the registry reads of it; `None` if pushes need none. A Secret
+    /// that stays from before they needed none counts again.
+    async fn htpasswd(&self, live: Option<Secret>) -> Result<Option<Vec<u8>>, ClusterError> {
+        if !self.has_login() {
+            return Ok(None);
+        }
+        let mut secret = live;
+        if secret.is_none() {
+            secret = self.cluster.create(&self.new_login()?).await?;
+        }
+        if secret.is_none() {
+            // Somebody else has just created it.
+            secret = self.cluster.get::<Secret>(self.namespace(), Self::LOGIN).await?;
+        }
+        let htpasswd = secret.and_then(|secret| secret.data?.remove(spec::HTPASSWD));
+        let htpasswd = htpasswd.ok_or_else(|| {
+            self.unusable_login(&format!(
+                "its Secret {} has no key `{}`; delete it",
+                Self::LOGIN,
+                spec::HTPASSWD
+            ))
+        })?;
+        Ok(Some(htpasswd.0))
     }
 
     /// Brings what nodes need to pull the image, and has those pods made anew that they could not pull it for.
@@ -122,6 +154,8 @@ impl InClusterRegistry {
                     longest = LONGEST_COLLECTION;
                     "it collects garbage, and takes no pushes meanwhile".to_owned()
                 }
+                // What has been judged does not pass.
+                Err(error @ ClusterError::Pod(_)) => return Err(error),
                 Err(error) if matches!(error.code(), Some(401 | 403)) => return Err(error),
                 Err(error) => {
                     // That it is not there will not pass; what keeps its pod from starting is told.

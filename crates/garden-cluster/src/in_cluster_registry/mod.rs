@@ -7,6 +7,7 @@
 //! * `spec`: the objects, as functions of [`RegistrySettings`].
 //! * `words`: what people hear of them.
 //! * `install`: makes sure of them, waits until the registry serves, and says why it does not.
+//! * `login`: the password without which nobody pushes, if there is to be one.
 //! * `check`: has every node pull an image.
 //! * `server`: what the registry says of itself.
 //! * `collect`: deletes images, which its server lets nobody do, and frees their room.
@@ -27,6 +28,7 @@ mod collect;
 mod images_in_use;
 mod install;
 mod judge;
+mod login;
 mod server;
 mod spec;
 mod storage;
@@ -50,6 +52,8 @@ pub struct RegistrySettings {
     pub storage: PersistentStorage,
     /// Labels that a node must have to run the registry.
     pub node_selector: BTreeMap<String, String>,
+    /// Whether only those can push who know the password.
+    pub password_for_pushes: bool,
     /// Taints that the proxies tolerate, besides `garden-system=true:NoSchedule`.
     pub proxy_tolerations: Vec<Toleration>,
     /// The names of the Secrets in its namespace with which nodes pull its image. None are known before they are brought there.
@@ -65,15 +69,21 @@ impl RegistrySettings {
             resources: provider.resources.registry.clone(),
             storage: provider.storage.registry.clone(),
             node_selector: provider.system_node_selector.clone(),
+            password_for_pushes: provider.in_cluster_registry.password_for_pushes,
             proxy_tolerations: provider.registry_proxy_tolerations.clone(),
             pull_secrets: BTreeSet::new(),
         }
     }
 
-    /// Returns a container for a pod in the registry's namespace in which `127.0.0.1:5000` is then the registry, as it is on
-    /// the nodes. It ends at once when it is told to.
+    /// Returns a container for a builder's pod in the registry's namespace in which `127.0.0.1:5000` is then the registry, as it is on
+    /// the nodes; but where pushes need a password, it is asked for here, for pulls as well. It ends at once when it is told to.
     pub fn forwarding_container(&self) -> Container {
-        spec::forward(self)
+        spec::forward(self, self.push_port())
+    }
+
+    /// Returns the port of the Service, and of the pod, that takes pushes.
+    pub fn push_port(&self) -> u16 {
+        if self.password_for_pushes { InClusterRegistry::PUSH_PORT } else { InClusterRegistry::PORT }
     }
 }
 
@@ -99,8 +109,17 @@ impl InClusterRegistry {
     /// The name of the proxies' container.
     const PROXY_CONTAINER: &str = "proxy";
 
-    /// The port of the Service, of the pod, and on every node.
+    /// The port of the Service, of the pod, and on every node. If pushes need a password, it only serves pulls.
     pub const PORT: u16 = 5000;
+
+    /// The port of the Service, and of the pod, that takes pushes if they need a password.
+    pub const PUSH_PORT: u16 = 5001;
+
+    /// The name of the Secret with the user and the password for pushes.
+    pub const LOGIN: &str = "garden-docker-registry-login";
+
+    /// The name of the container that serves pulls if pushes need a password.
+    const READER_CONTAINER: &str = "reader";
 
     /// Where the registry keeps its images, in its container.
     pub const STORAGE: &str = "/var/lib/registry";
@@ -119,7 +138,7 @@ impl InClusterRegistry {
     /// Returns where builders within the cluster, and [`ClusterDialer`](crate::ClusterDialer), reach it, by plain
     /// HTTP. Without the cluster's domain, which need not be `cluster.local`.
     pub fn host(&self) -> String {
-        format!("{}.{}.svc:{}", Self::NAME, self.namespace(), Self::PORT)
+        format!("{}.{}.svc:{}", Self::NAME, self.namespace(), self.settings.push_port())
     }
 
     /// Returns the namespace that it runs in.

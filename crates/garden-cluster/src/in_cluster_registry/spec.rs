@@ -1,6 +1,7 @@
 //! The registry's objects, as functions from typed settings to Kubernetes objects.
 
 use std::collections::BTreeMap;
+use std::iter;
 
 use garden_build_core::Digest;
 use garden_registry::clean_up::{DeletionList, StorageListing};
@@ -13,6 +14,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{InClusterRegistry, RegistrySettings};
 use crate::service::{CONFIGURATION, pod_template, service_deployment, service_labels, volume_claim};
@@ -26,6 +28,9 @@ const PROXY: &str = InClusterRegistry::PROXY;
 
 /// The key in the Secret [`NAME`]: what the registry signs the state of uploads with. Another one would break those under way.
 const HTTP_SECRET: &str = "http-secret";
+
+/// The annotation of its pod that says which password it asks for.
+const LOGIN: &str = "garden-build/registry-login";
 
 /// How many of the nodes may be without a proxy at once while it is replaced; two cannot share the port.
 const PROXIES_REPLACED_AT_ONCE: &str = "25%";
@@ -52,31 +57,62 @@ pub(super) fn secret(settings: &RegistrySettings, random: String) -> Secret {
     }
 }
 
+/// The key in the Secret [`InClusterRegistry::LOGIN`], besides those of its type: the file with the password's hash that the registry reads.
+pub(super) const HTPASSWD: &str = "htpasswd";
+
+/// The keys of a Secret of the type `kubernetes.io/basic-auth`. Source: Kubernetes, "Secrets", section "Basic authentication Secret".
+pub(super) const USERNAME: &str = "username";
+pub(super) const PASSWORD: &str = "password";
+
+/// Returns the Secret with the login for pushes, `htpasswd` being what the registry reads of it.
+pub(super) fn login(
+    settings: &RegistrySettings,
+    username: &str,
+    password: &SecretString,
+    htpasswd: String,
+) -> Secret {
+    let data = [
+        (USERNAME, username.to_owned()),
+        (PASSWORD, password.expose_secret().to_owned()),
+        (HTPASSWD, htpasswd),
+    ];
+    Secret {
+        metadata: metadata(InClusterRegistry::LOGIN, settings),
+        type_: Some("kubernetes.io/basic-auth".to_owned()),
+        string_data: Some(data.map(|(key, value)| (key.to_owned(), value)).into()),
+        ..Secret::default()
+    }
+}
+
 pub(super) fn claim(settings: &RegistrySettings) -> PersistentVolumeClaim {
     let size = Quantity(settings.storage.size_quantity());
     volume_claim(metadata(NAME, settings), size, settings.storage.storage_class.clone())
 }
 
 pub(super) fn service(settings: &RegistrySettings) -> Service {
+    let port = |name: &str, number: u16| ServicePort {
+        name: Some(name.to_owned()),
+        port: i32::from(number),
+        target_port: Some(IntOrString::Int(i32::from(number))),
+        ..ServicePort::default()
+    };
+    let pushes = settings.password_for_pushes.then(|| port("pushes", InClusterRegistry::PUSH_PORT));
     Service {
         metadata: metadata(NAME, settings),
         spec: Some(ServiceSpec {
             selector: Some(service_labels(NAME)),
-            ports: Some(vec![ServicePort {
-                name: Some("registry".to_owned()),
-                port: i32::from(InClusterRegistry::PORT),
-                target_port: Some(IntOrString::Int(i32::from(InClusterRegistry::PORT))),
-                ..ServicePort::default()
-            }]),
+            ports: Some(iter::once(port("registry", InClusterRegistry::PORT)).chain(pushes).collect()),
             ..ServiceSpec::default()
         }),
         ..Service::default()
     }
 }
 
-pub(super) fn deployment(settings: &RegistrySettings) -> Deployment {
+/// `htpasswd` is what it reads of the [`login`], if it has one: with another, it begins anew.
+pub(super) fn deployment(settings: &RegistrySettings, htpasswd: Option<&[u8]>) -> Deployment {
     let configuration = Digest::of(serde_json::json!(config_map(settings).data).to_string().as_bytes()).hex();
-    let read = BTreeMap::from([(CONFIGURATION.to_owned(), configuration)]);
+    let login = htpasswd.map(|htpasswd| (LOGIN.to_owned(), Digest::of(htpasswd).hex()));
+    let read = iter::once((CONFIGURATION.to_owned(), configuration)).chain(login).collect();
     service_deployment(NAME, metadata(NAME, settings), read, pod::registry(settings))
 }
 

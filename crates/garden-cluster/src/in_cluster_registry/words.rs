@@ -34,6 +34,10 @@ pub struct RegistryRemedies {
     pub taints: &'static str,
     /// Another program has installed something under its names.
     pub foreign: &'static str,
+    /// Its pushes need a password, and the settings say that they do not.
+    pub password_wanted: &'static str,
+    /// There is no password, and the settings say that there is one.
+    pub password_missing: &'static str,
 }
 
 /// What is said of the registry and of its proxies.
@@ -43,6 +47,10 @@ pub struct RegistryWords {
     pub(super) proxy: DeploymentWords,
     /// What to do if all nodes have taints that the proxies do not tolerate.
     pub(super) taints: &'static str,
+    /// What to do if pushes need a password against what the settings say.
+    pub(super) password_wanted: &'static str,
+    /// What to do if there is no password against what the settings say.
+    pub(super) password_missing: &'static str,
 }
 
 const HOST_PORT: &str = "the nodes reach the registry by a host port, so its namespace needs the label \
@@ -111,7 +119,8 @@ impl RegistryWords {
             missing: MISSING,
             longest: Some(DeploymentWords::USUALLY_LONGEST),
         };
-        Self { registry, proxy, taints: remedies.taints }
+        let RegistryRemedies { taints, password_wanted, password_missing, .. } = *remedies;
+        Self { registry, proxy, taints, password_wanted, password_missing }
     }
 }
 
@@ -134,5 +143,7 @@ pub(super) mod tests {
         volume_quota: "a smaller volume",
         taints: "more tolerations",
         foreign: "another namespace",
+        password_wanted: "say that there is a password",
+        password_missing: "install it with a password",
     });
 }

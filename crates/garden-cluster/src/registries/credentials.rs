@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::pull_secrets::{PullSecret, merged, read_pull_secrets};
 use crate::api::Cluster;
+use crate::in_cluster_registry::InClusterRegistry;
 
 /// How long what was read counts, unless it is [expired](RegistryCredentials::expire) before: as long as what a credential
 /// helper has answered. Whoever is refused with old ones may expire them and ask once more.
@@ -50,6 +51,8 @@ enum Source {
     },
     /// The `docker` command's, which win over those of `besides`.
     DockerCommand { besides: RegistryCredentials },
+    /// That of the registry in the cluster, under each of `names`, besides those of `besides`.
+    InClusterRegistry { besides: RegistryCredentials, registry: Box<InClusterRegistry>, names: Vec<String> },
 }
 
 struct Read {
@@ -84,14 +87,35 @@ impl RegistryCredentials {
         Self::new(Source::DockerCommand { besides: self }, AllowedHelpers::for_all())
     }
 
+    /// Takes what pushes to the registry in the cluster need as well, if they need something. It is asked for under each of `names`, which are
+    /// hosts. Nodes need it for nothing, so no pull secret has it.
+    pub fn and_registry_in_cluster(self, registry: InClusterRegistry, names: Vec<String>) -> Self {
+        Self::new(
+            Source::InClusterRegistry { besides: self, registry: Box::new(registry), names },
+            AllowedHelpers::none(),
+        )
+    }
+
     fn new(source: Source, helpers: AllowedHelpers) -> Self {
         Self(Arc::new(Shared { source, helpers, read: Mutex::default(), expired: AtomicU64::new(0) }))
+    }
+
+    /// Whether anything is named that may hold credentials. Reads nothing.
+    pub fn are_configured(&self) -> bool {
+        match &self.0.source {
+            Source::Secrets { secrets, .. } => !secrets.is_empty(),
+            Source::DockerCommand { .. } => true,
+            Source::InClusterRegistry { besides, registry, .. } => {
+                registry.has_login() || besides.are_configured()
+            }
+        }
     }
 
     /// Has everything read again by whoever asks next.
     pub fn expire(&self) {
         self.0.expired.fetch_add(1, Ordering::SeqCst);
-        if let Source::DockerCommand { besides } = &self.0.source {
+        if let Source::DockerCommand { besides } | Source::InClusterRegistry { besides, .. } = &self.0.source
+        {
             besides.expire();
         }
     }
@@ -126,7 +150,7 @@ impl RegistryCredentials {
     pub(super) fn named(&self) -> (&Cluster, &'static str, &[SecretRef]) {
         match &self.0.source {
             Source::Secrets { cluster, field, secrets } => (cluster, field, secrets),
-            Source::DockerCommand { besides } => besides.named(),
+            Source::DockerCommand { besides } | Source::InClusterRegistry { besides, .. } => besides.named(),
         }
     }
 
@@ -171,6 +195,13 @@ impl Source {
                 // Not those of `besides`, which may be the same as before, with what helpers answered then.
                 Ok((known.with_helpers(CredentialHelpers::new()), secrets))
             }
+            Self::InClusterRegistry { besides, registry, names } => {
+                let (reading, login) = tokio::join!(besides.read_within(longest), registry.login(names));
+                let Reading { credentials, secrets } = reading?;
+                let mut known = Credentials::clone(&*credentials);
+                known.merge(login?);
+                Ok((known, secrets))
+            }
         }
     }
 }
@@ -183,6 +214,9 @@ impl fmt::Debug for RegistryCredentials {
             }
             Source::DockerCommand { besides } => {
                 f.debug_struct("RegistryCredentials").field("and_docker_command", besides).finish()
+            }
+            Source::InClusterRegistry { besides, names, .. } => {
+                f.debug_struct("RegistryCredentials").field("besides", besides).field("names", names).finish()
             }
         }
     }

@@ -34,6 +34,8 @@ const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
     volume_quota: "a smaller volume",
     taints: "more tolerations",
     foreign: "another namespace",
+    password_wanted: "say that there is a password",
+    password_missing: "install it with a password",
 });
 
 /// A cluster with a node, whose pods run as soon as they are made, and a registry that is not installed.
@@ -71,6 +73,11 @@ fn login(fake: &FakeCluster, name: &str, registry: &str, password: &str) -> Valu
 
 /// The registry's server, which answers each question in the same way.
 async fn serve(connection: Connection) {
+    answer(connection, "accepted").await;
+}
+
+/// A server that says this of pushes.
+async fn answer(connection: Connection, pushes: &str) {
     let mut stream = connection.stream;
     let mut asked = Vec::new();
     while !asked.ends_with(b"\r\n\r\n") {
@@ -79,7 +86,9 @@ async fn serve(connection: Connection) {
             Err(_) => return,
         }
     }
-    let answer = "HTTP/1.1 200 OK\r\ngarden-registry-run: pod-1-1\r\ngarden-registry-pushes: accepted\r\nContent-Length: 0\r\n\r\n";
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ngarden-registry-run: pod-1-1\r\ngarden-registry-pushes: {pushes}\r\nContent-Length: 0\r\n\r\n"
+    );
     stream.write_all(answer.as_bytes()).await.unwrap();
     // It is the client that goes.
     let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -209,4 +218,69 @@ async fn a_registry_that_another_program_replaces_is_not_waited_for() {
     let error = Error::from(waiting.await.unwrap().unwrap_err());
     assert_eq!((error.kind(), error.hint()), (&ErrorKind::Rejected, Some("another namespace")));
     assert_eq!(started.elapsed(), Duration::ZERO);
+}
+
+/// The same registry, as projects know it that say that its pushes need a password.
+fn with_password(fake: &FakeCluster) -> InClusterRegistry {
+    let mut provider = ProviderConfig::kubernetes("demo");
+    NAMESPACE.clone_into(&mut provider.garden_system_namespace);
+    provider.in_cluster_registry.password_for_pushes = true;
+    let cluster = Cluster::new(fake.client());
+    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
+    InClusterRegistry::new(cluster, RegistrySettings::new(&provider), credentials, &WORDS)
+}
+
+/// What builds push with under this name.
+async fn pushes_with(fake: &FakeCluster, registry: &InClusterRegistry, name: &str) -> Result<bool, Error> {
+    let none = RegistryCredentials::of_secrets(Cluster::new(fake.client()), "imagePullSecrets", Vec::new());
+    let names = vec![registry.host(), "127.0.0.1:5000".to_owned()];
+    let credentials = none.and_registry_in_cluster(registry.clone(), names).read().await?;
+    Ok(credentials.have_password(name, "team/api"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_is_made_once_and_builds_find_it() {
+    let (fake, without) = site();
+    let (registry, events) = (with_password(&fake), event_channel().0);
+    let error = pushes_with(&fake, &registry, "127.0.0.1:5000").await.unwrap_err();
+    assert_eq!((error.kind(), error.hint()), (&ErrorKind::NotFound, Some("install it with a password")));
+
+    registry.apply(&events).await.unwrap();
+    let secret = || fake.object("secrets", NAMESPACE, InClusterRegistry::LOGIN).unwrap();
+    let deployment = || fake.object("deployments", NAMESPACE, NAME).unwrap();
+    let (first, installed) = (secret(), deployment());
+    assert_eq!(first["type"], "kubernetes.io/basic-auth");
+    registry.apply(&events).await.unwrap();
+    assert_eq!((secret(), deployment()), (first.clone(), installed.clone()));
+    for name in [registry.host().as_str(), "127.0.0.1:5000"] {
+        assert!(pushes_with(&fake, &registry, name).await.unwrap(), "{name}");
+    }
+    for name in [without.host().as_str(), "r.example"] {
+        assert!(!pushes_with(&fake, &registry, name).await.unwrap(), "{name}");
+    }
+    assert!(!pushes_with(&fake, &without, &without.host()).await.unwrap(), "nobody has asked for one");
+
+    // For another password, one deletes the Secret.
+    assert!(fake.remove("secrets", NAMESPACE, InClusterRegistry::LOGIN));
+    registry.apply(&events).await.unwrap();
+    assert_ne!(secret()["data"], first["data"]);
+    assert_ne!(deployment()["spec"], installed["spec"], "the registry begins anew with it");
+
+    // Without, the registry is as it was before it had one. The Secret stays, for whoever installs it with one again.
+    without.apply(&events).await.unwrap();
+    assert_eq!(deployment()["spec"]["template"]["spec"]["containers"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_know_that_there_is_a_password_hears_it_at_once() {
+    let (fake, registry) = site();
+    fake.on_connection(|connection| answer(connection, "with-password"));
+    registry.apply(&event_channel().0).await.unwrap();
+    connect_service(&fake);
+    run_proxy(&fake);
+    let started = Instant::now();
+    let error = Error::from(registry.ready(&event_channel().0).await.unwrap_err());
+    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Config, Some("say that there is a password")));
+    assert!(error.message().contains(NAME), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5));
 }

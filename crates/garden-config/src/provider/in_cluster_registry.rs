@@ -29,6 +29,11 @@ pub struct InClusterRegistryOptions {
     /// that [`InClusterRegistryOptions::DEFAULT_IMAGE`] is used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// Whether only those can push who know a password, which `Builder::init` makes and keeps in the Secret `garden-docker-registry-login`
+    /// of `gardenSystemNamespace`: builds read it there. Everybody in the cluster can still pull. `Builder::init` switches the registry
+    /// over, so all projects that use it need the same value. Default: false, so that every pod of the cluster can push.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub password_for_pushes: bool,
 }
 
 impl InClusterRegistryOptions {
@@ -48,7 +53,10 @@ impl InClusterRegistryOptions {
         let Some(fields) = Fields::open(node, "`inClusterRegistry`", problems) else {
             return Self::default();
         };
-        let options = Self { image: fields.text("image").map(str::to_owned) };
+        let options = Self {
+            image: fields.text("image").map(str::to_owned),
+            password_for_pushes: fields.flag("passwordForPushes").unwrap_or_default(),
+        };
         fields.finish_with(|| options.issues());
         options
     }

@@ -245,7 +245,9 @@ fn scheduling_of_services() {
 fn the_registry_within_the_cluster() {
     let options = valid("inClusterRegistry: {image: mirror.example/registry:3}").in_cluster_registry;
     assert_eq!(options.image_from("docker.io"), "mirror.example/registry:3");
+    assert!(!options.password_for_pushes);
     assert_eq!(valid("inClusterRegistry: {}").in_cluster_registry, InClusterRegistryOptions::default());
+    assert!(valid("inClusterRegistry: {passwordForPushes: true}").in_cluster_registry.password_for_pushes);
     refused(&[
         ("inClusterRegistry: on", "5:24: `inClusterRegistry` must be a mapping, not text"),
         (

@@ -48,6 +48,10 @@ fn unfit(settings: &ClusterDaemonSettings, live: &Deployment) -> Option<Diagnosi
         format!("{name} was installed without what this project says of {}", untold.join(", "))
     } else if settings.forwards && !spec::forwards(live) {
         format!("{name} was installed without a way to the registry within the cluster")
+    } else if settings.forwards && !spec::forwards_to(&settings.in_cluster_registry, live) {
+        format!(
+            "{name} reaches the registry within the cluster by another port than the one that takes this project's pushes"
+        )
     } else if spec.is_some_and(|spec| spec.replicas == Some(0)) {
         format!("{name} is scaled to nothing")
     } else {
@@ -134,6 +138,12 @@ mod tests {
         let mut forwarding = settings.clone();
         forwarding.forwards = true;
         assert!(unfit(&forwarding, &live).is_some_and(|unfit| unfit.message.contains("within the cluster")));
+        let live_forwarding = spec::deployment(&forwarding);
+        assert_eq!(unfit(&forwarding, &live_forwarding), None);
+        forwarding.in_cluster_registry.password_for_pushes = true;
+        let diagnosis = unfit(&forwarding, &live_forwarding).expect("unfit");
+        assert!(diagnosis.message.contains("another port"), "{diagnosis}");
+        assert_eq!(unfit(&forwarding, &spec::deployment(&forwarding)), None);
 
         let mut value: Value = serde_json::to_value(&live).expect("serialises");
         value["spec"]["replicas"] = json!(0);

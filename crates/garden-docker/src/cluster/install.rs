@@ -62,7 +62,13 @@ impl ClusterDaemon {
         if let Some(live) = config_map.and_then(|config_map| config_map.data) {
             configuration::keep_others(&mut settings, &live);
         }
-        settings.forwards |= deployment.as_ref().is_some_and(spec::forwards);
+        if let Some(live) = deployment.as_ref().filter(|live| !settings.forwards && spec::forwards(live)) {
+            settings.forwards = true;
+            // This project does not use that registry, so it knows nothing of its password.
+            let registry = &mut settings.in_cluster_registry;
+            registry.password_for_pushes = true;
+            registry.password_for_pushes = spec::forwards_to(registry, live);
+        }
         let brought = self.credentials.bring_to(self.namespace(), &settings.images()).await;
         brought.warn(events);
         if brought.have_changed() {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use garden_build_core::Digest;
 use garden_cluster::{
-    CONFIGURATION, lost_node_tolerations, pod_of, pull_secret_references, resource_requirements,
-    service_deployment, service_labels, system_tolerations, volume_claim,
+    CONFIGURATION, InClusterRegistry, RegistrySettings, lost_node_tolerations, pod_of,
+    pull_secret_references, resource_requirements, service_deployment, service_labels, system_tolerations,
+    volume_claim,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{
@@ -23,6 +24,9 @@ const NAME: &str = ClusterDaemon::NAME;
 
 /// On the Deployment: which registries the daemon was told of.
 const REGISTRIES: &str = "garden-build/registries";
+
+/// On the Deployment: by which port of the registry within the cluster its pod has that at `127.0.0.1:5000`.
+const REGISTRY_PORT: &str = "garden-build/registry-port";
 
 /// On the pods of a daemon whose proxies have passwords: which ones.
 const PROXIES: &str = "garden-build/proxies";
@@ -63,10 +67,10 @@ pub(super) fn deployment(settings: &ClusterDaemonSettings) -> Deployment {
     let mut read = BTreeMap::from([(CONFIGURATION.to_owned(), Digest::of(files.as_bytes()).hex())]);
     read.extend(settings.proxy_secret.clone().map(|mark| (PROXIES.to_owned(), mark)));
     let told = configuration::told(&settings.registries).into_iter().collect::<Vec<_>>().join(" ");
-    let metadata = ObjectMeta {
-        annotations: Some(BTreeMap::from([(REGISTRIES.to_owned(), told)])),
-        ..metadata(NAME, settings)
-    };
+    let port = settings.forwards.then(|| settings.in_cluster_registry.push_port().to_string());
+    let annotations = [(REGISTRIES, Some(told)), (REGISTRY_PORT, port)];
+    let annotations = annotations.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let metadata = ObjectMeta { annotations: Some(annotations.collect()), ..metadata(NAME, settings) };
     service_deployment(NAME, metadata, read, pod(settings))
 }
 
@@ -93,9 +97,16 @@ pub(super) fn untold(settings: &ClusterDaemonSettings, live: &Deployment) -> Vec
     untold.map(|registry| registry.split('=').next().unwrap_or_default().to_owned()).collect()
 }
 
-/// Whether the pods of `live` have the registry within the cluster at `127.0.0.1:5000`.
+/// Whether the pods of `live` have the registry within the cluster at `127.0.0.1:5000`, by whatever port.
 pub(super) fn forwards(live: &Deployment) -> bool {
     pod_of(live).is_some_and(|pod| pod.containers.len() > 1)
+}
+
+/// Whether they have it there by the port that takes pushes, as `registry` says. Not all that were installed say which they have: there was one.
+pub(super) fn forwards_to(registry: &RegistrySettings, live: &Deployment) -> bool {
+    let port = live.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REGISTRY_PORT));
+    let port = port.map_or(Some(InClusterRegistry::PORT), |port| port.parse().ok());
+    forwards(live) && port == Some(registry.push_port())
 }
 
 fn pod(settings: &ClusterDaemonSettings) -> PodSpec {

@@ -19,7 +19,7 @@ fn settings() -> Settings {
         idle_after: IdleAfter::default(),
         target: PushTarget::read("deploymentRegistry", &registry).expect("no certificate"),
         namespace: Namespace::new("my-project"),
-        pull_secrets: Vec::new(),
+        has_credentials: false,
         proxies: BuilderProxies::default(),
     }
 }
@@ -145,7 +145,7 @@ fn every_option_of_the_guide_is_in_the_pod() {
     settings.resources.limits.ephemeral_storage = Some(2048);
     settings.target.reached.insecure = true;
     settings.target.certificate_authority = Some("a certificate".to_owned());
-    settings.pull_secrets.push(SecretRef::new("regcred"));
+    settings.has_credentials = true;
     let job = job(|request| {
         request.target("app").build_arg("A", "1 2").platform("linux/arm64").extra_flag("--cache=false")
     });
@@ -238,7 +238,7 @@ fn a_build_without_credentials_and_authority_needs_no_secret() {
 fn the_secret_can_serve_as_the_pod_s_own_pull_secret_and_dies_with_the_pod() {
     let job = job(|request| request);
     let mut settings = settings();
-    settings.pull_secrets.push(SecretRef::new("regcred"));
+    settings.has_credentials = true;
     let logins = Logins { builder: "the build's".into(), node: Some("the node's".into()) };
     let mut secret = secret(&settings, &job, &ownership(), Some(&logins), None).expect("a secret");
     assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
@@ -260,7 +260,7 @@ fn the_secret_can_serve_as_the_pod_s_own_pull_secret_and_dies_with_the_pod() {
 #[test]
 fn what_a_node_needs_is_not_mounted_where_steps_see_it() {
     let mut settings = syncing();
-    settings.pull_secrets.push(SecretRef::new("regcred"));
+    settings.has_credentials = true;
     settings.proxies = proxies();
     let pod = pod(&settings, &job(|request| request), &ownership(), Some("10.0.0.1")).expect("a pod");
     let volumes = pod.spec.and_then(|spec| spec.volumes).expect("volumes");

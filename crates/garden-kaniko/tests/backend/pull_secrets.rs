@@ -41,7 +41,7 @@ fn build_in(fake: &FakeCluster, id: &str) -> Site {
 
 /// The same, with these Secrets.
 fn pulling_with(fake: FakeCluster, id: &str, delivery: ContextDelivery, secrets: Vec<SecretRef>) -> Site {
-    Site::with_settings(fake, id, Settings { pull_secrets: secrets, ..settings(delivery) })
+    Site::with_secrets(fake, id, Settings { has_credentials: true, ..settings(delivery) }, secrets)
 }
 
 /// What nodes have of the Secret that the image needs.

@@ -11,7 +11,9 @@ use garden_build_core::{
 };
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault};
 use garden_cluster::{BuilderProxies, Cluster, PushTarget, RegistryCredentials};
-use garden_config::{ContextDelivery, DeploymentRegistry, IdleAfter, KanikoOptions, Namespace, Resources};
+use garden_config::{
+    ContextDelivery, DeploymentRegistry, IdleAfter, KanikoOptions, Namespace, Resources, SecretRef,
+};
 use garden_kaniko::KanikoBackend;
 use garden_kaniko::spec::{CONTAINER, Settings};
 use tempfile::TempDir;
@@ -75,14 +77,13 @@ pub(crate) fn settings(delivery: ContextDelivery) -> Settings {
         idle_after: IdleAfter::default(),
         target,
         namespace: Namespace::new(NAMESPACE),
-        pull_secrets: Vec::new(),
+        has_credentials: false,
         proxies: BuilderProxies::default(),
     }
 }
 
-fn backend(fake: &FakeCluster, settings: Settings) -> KanikoBackend {
+fn backend(fake: &FakeCluster, settings: Settings, secrets: Vec<SecretRef>) -> KanikoBackend {
     let cluster = Cluster::new(fake.client());
-    let secrets = settings.pull_secrets.clone();
     let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", secrets);
     KanikoBackend::new(cluster, settings, credentials)
 }
@@ -131,6 +132,16 @@ impl Site {
 
     /// The same, with other settings than the usual ones.
     pub(crate) fn with_settings(fake: FakeCluster, id: &str, settings: Settings) -> Self {
+        Self::with_secrets(fake, id, settings, Vec::new())
+    }
+
+    /// The same, with what these Secrets have.
+    pub(crate) fn with_secrets(
+        fake: FakeCluster,
+        id: &str,
+        settings: Settings,
+        secrets: Vec<SecretRef>,
+    ) -> Self {
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
         std::fs::write(directory.path().join("file"), "its content").unwrap();
@@ -138,7 +149,7 @@ impl Site {
         let context = Context::scan(&request, &|| false).unwrap();
         let destination = "registry.example:5000/team/api:v-1".parse().unwrap();
         Self {
-            backend: backend(&fake, settings),
+            backend: backend(&fake, settings, secrets),
             fake,
             cancel: CancellationToken::new(),
             job: BuildJob::new(id, request, context, destination),
@@ -150,7 +161,7 @@ impl Site {
 
     /// The same build, with other settings.
     pub(crate) fn with(mut self, settings: Settings) -> Self {
-        self.backend = backend(&self.fake, settings);
+        self.backend = backend(&self.fake, settings, Vec::new());
         self
     }
 
