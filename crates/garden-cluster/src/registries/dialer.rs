@@ -1,17 +1,25 @@
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either, select};
 use garden_registry::{Dial, Place, Stream, TcpDialer};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::ListParams;
+use tokio::time::timeout;
 
 use crate::api::{Cluster, ClusterError, ask};
 use crate::pod::PodStream;
 
+/// How long a program in the cluster waits for a Service before it tries the way through the API server as well. Where a `NetworkPolicy` keeps it out,
+/// nothing comes back in most clusters.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// Opens connections to hosts that this machine reaches itself and, through the API server, to
-/// Services of the cluster, which are named `<service>.<namespace>.svc` or `….svc.cluster.local`.
+/// Services of the cluster, which are named `<service>.<namespace>.svc` or `….svc.cluster.local`. A program in the cluster connects to
+/// Services itself, and goes through the API server where that fails.
 #[derive(Clone, Debug)]
 pub struct ClusterDialer {
     cluster: Cluster,
@@ -20,7 +28,7 @@ pub struct ClusterDialer {
 }
 
 impl ClusterDialer {
-    /// Dials through `cluster` where this is needed: not from a program that runs in the cluster.
+    /// Dials through `cluster` where this is needed: from a program that runs in the cluster, only where it is kept out.
     pub fn new(cluster: Cluster) -> Self {
         Self { cluster, direct: Arc::new(TcpDialer), in_cluster: in_cluster() }
     }
@@ -34,15 +42,20 @@ pub fn in_cluster() -> bool {
 
 impl Dial for ClusterDialer {
     fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        let Some((service, namespace)) = service_of(host).filter(|_| !self.in_cluster) else {
+        let Some((service, namespace)) = service_of(host) else {
             return self.direct.dial(host, port);
         };
         let (cluster, service, namespace) = (self.cluster.clone(), service.to_owned(), namespace.to_owned());
-        Box::pin(async move {
+        let through_the_api_server = async move {
             let stream =
                 dial_service(&cluster, &namespace, &service, port).await.map_err(io::Error::other)?;
             Ok(Box::new(stream) as Box<dyn Stream>)
-        })
+        };
+        if self.in_cluster {
+            Box::pin(either(self.direct.dial(host, port), through_the_api_server))
+        } else {
+            Box::pin(through_the_api_server)
+        }
     }
 
     fn leaves_by_network(&self, host: &str) -> bool {
@@ -57,6 +70,36 @@ impl Dial for ClusterDialer {
             Some((_, namespace)) => Place::Behind(format!("Namespace {namespace} of the cluster")),
             None => Place::of(host),
         }
+    }
+}
+
+/// Takes the direct way; if that fails or is silent, the other one as well, and then the first that succeeds.
+async fn either<T>(
+    direct: impl Future<Output = io::Result<T>>,
+    other: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let (mut direct, other) = (pin!(direct), pin!(other));
+    let failed = |direct: io::Error, other: io::Error| {
+        let message = format!("{direct}; and through the API server: {other}");
+        Err(io::Error::new(direct.kind(), message))
+    };
+    match timeout(SILENCE, direct.as_mut()).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(direct)) => match other.await {
+            Err(other) => failed(direct, other),
+            stream => stream,
+        },
+        Err(_) => match select(direct, other).await {
+            Either::Left((Err(direct), other)) => match other.await {
+                Err(other) => failed(direct, other),
+                stream => stream,
+            },
+            Either::Right((Err(other), direct)) => match direct.await {
+                Err(direct) => failed(direct, other),
+                stream => stream,
+            },
+            Either::Left((stream, _)) | Either::Right((stream, _)) => stream,
+        },
     }
 }
 
@@ -121,6 +164,29 @@ mod tests {
         for host in ["registry.example.com", "localhost", "127.0.0.1", "svc", "a.svc", "a.b.svc.example.com"]
         {
             assert_eq!(service_of(host), None, "{host}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_keeps_a_program_in_the_cluster_out_is_reached_through_the_api_server() {
+        let after = async |seconds: u64, outcome: Result<&'static str, &'static str>| {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            outcome.map_err(io::Error::other)
+        };
+        let silent = std::future::pending::<io::Result<&str>>;
+        let never = async || -> io::Result<&str> { panic!("nobody needs it") };
+        assert_eq!(either(after(0, Ok("direct")), never()).await.ok(), Some("direct"));
+        assert_eq!(either(after(0, Err("refused")), after(1, Ok("other"))).await.ok(), Some("other"));
+        let started = tokio::time::Instant::now();
+        assert_eq!(either(silent(), after(1, Ok("other"))).await.ok(), Some("other"));
+        assert_eq!(started.elapsed(), SILENCE + Duration::from_secs(1));
+        assert_eq!(either(after(1, Err("refused")), after(2, Ok("other"))).await.ok(), Some("other"));
+        // A slow network is none that keeps it out.
+        assert_eq!(either(after(2, Ok("direct")), after(1, Err("no right"))).await.ok(), Some("direct"));
+        for seconds in [0, 1, 3] {
+            let failed = either(after(seconds, Err("refused")), after(2, Err("no right"))).await;
+            let message = failed.expect_err("both fail").to_string();
+            assert_eq!(message, "refused; and through the API server: no right");
         }
     }
 
