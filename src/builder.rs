@@ -8,6 +8,7 @@ use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Caveat, Error, ErrorKind, EventSink, LONGEST_ARGUMENT,
     Result, SweepReport, event_channel,
 };
+use garden_buildkit::BuildkitBackend;
 use garden_cluster::{Cluster, EnsuredSecret, build_id, ensure_pull_secrets};
 use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
 use garden_docker::{ClusterDaemon, DaemonChoice, DockerDaemon};
@@ -42,6 +43,8 @@ struct Inner {
     daemon: Option<ClusterDaemon>,
     /// What hands contexts to builders, if something does.
     contexts: Option<ContextService>,
+    /// What builds on the `BuildKit` daemon of a namespace, if it does.
+    buildkit: Option<BuildkitBackend>,
     /// The Secrets that workloads may need.
     secrets: Vec<SecretRef>,
     /// What is to be installed in the cluster is installed by the build that needs it.
@@ -115,7 +118,7 @@ impl Builder {
     }
 
     fn from_parts(provider: ProviderConfig, target: Target, mode: Mode) -> Self {
-        let Mode { backend, daemon, contexts, bases } = mode;
+        let Mode { backend, daemon, contexts, buildkit, bases } = mode;
         let installs = provider.kind == ProviderKind::LocalKubernetes;
         let cache_tags = match &provider.build_mode {
             BuildMode::ClusterBuildkit(options) => {
@@ -130,6 +133,7 @@ impl Builder {
             target,
             daemon,
             contexts,
+            buildkit,
             secrets,
             installs,
             cache_tags,
@@ -272,6 +276,7 @@ impl Inner {
             registry: self.target.in_cluster().cloned(),
             daemon: self.daemon.clone(),
             contexts: self.contexts.clone(),
+            buildkit: self.buildkit.clone(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Installing what builds need in the cluster besides builders.
 
 use garden_build_core::{Error, ErrorKind, EventSink, Result, event_channel};
+use garden_buildkit::BuildkitBackend;
 use garden_cluster::InClusterRegistry;
 use garden_config::ProviderConfig;
 use garden_docker::ClusterDaemon;
@@ -24,6 +25,9 @@ impl Builder {
     /// its registry are copied to its namespace; see [`ensure_pull_secrets`](Self::ensure_pull_secrets). Run it again when such a Secret
     /// is renewed: builds do so only with what is theirs, the `BuildKit` daemon and the context service.
     ///
+    /// With the provider's `networkPolicies`, there is a `NetworkPolicy` for each of these, and for the `BuildKit` daemon of the project's namespace with
+    /// cluster-buildkit. Without, those that an earlier call has made are removed.
+    ///
     /// A provider `local-kubernetes` needs no such call: its first build does the same. Nor is it needed for the context
     /// service: the first build installs it. But builds use it with whatever settings it has, so that users with different ones
     /// do not replace it in turn; this gives it those of the provider.
@@ -45,7 +49,7 @@ impl Builder {
         let cancel = CancellationToken::new();
         let cancelled = cancel.clone();
         Operation::spawn(stream, cancel, async move {
-            if services.registry.is_none() && services.daemon.is_none() && services.contexts.is_none() {
+            if services.are_none() {
                 events.step(format!("images go to {place}, so there is nothing to install")).done();
             }
             services.install(&events, &cancelled).await
@@ -62,9 +66,16 @@ pub(crate) struct Services {
     pub(crate) daemon: Option<ClusterDaemon>,
     /// What hands contexts to builders, if something does.
     pub(crate) contexts: Option<ContextService>,
+    /// What builds on the `BuildKit` daemon of a namespace, if it does. Builds install that daemon.
+    pub(crate) buildkit: Option<BuildkitBackend>,
 }
 
 impl Services {
+    fn are_none(&self) -> bool {
+        let has_policy = self.buildkit.as_ref().is_some_and(BuildkitBackend::wants_network_policy);
+        self.registry.is_none() && self.daemon.is_none() && self.contexts.is_none() && !has_policy
+    }
+
     /// Installs, or upgrades, and checks.
     async fn install(&self, events: &EventSink, cancel: &CancellationToken) -> Result<Initialized> {
         // Applying an object again changes nothing, so this may end anywhere.
@@ -125,6 +136,15 @@ impl Services {
                 events.step(format!("install the context service in Namespace {}", contexts.namespace()));
             let ended = Box::pin(contexts.apply(step.events())).await.map_err(Error::from);
             step.end(ended)?;
+        }
+        match &self.buildkit {
+            Some(buildkit) if buildkit.wants_network_policy() => {
+                let step = events.step("apply the NetworkPolicy of the BuildKit daemon");
+                let ended = buildkit.settle_network_policy(step.events()).await;
+                step.end(ended)?;
+            }
+            Some(buildkit) => buildkit.settle_network_policy(events).await?,
+            None => {}
         }
         if let Some(registry) = &self.registry {
             let step = events.step("wait for the registry and its proxy on each node");

@@ -18,6 +18,8 @@ pub(crate) struct Mode {
     pub(crate) daemon: Option<ClusterDaemon>,
     /// What hands contexts to builders, if something does.
     pub(crate) contexts: Option<ContextService>,
+    /// What builds on the `BuildKit` daemon of a namespace, if it does.
+    pub(crate) buildkit: Option<BuildkitBackend>,
     /// Where its builders look for base images.
     pub(crate) bases: BaseSources,
 }
@@ -53,7 +55,7 @@ impl Mode {
     /// Builds with `backend`, which needs nothing else.
     pub(crate) fn of(backend: Arc<dyn Backend>) -> Self {
         let bases = BaseSources::Fixed(ImageSources::default());
-        Self { backend, daemon: None, contexts: None, bases }
+        Self { backend, daemon: None, contexts: None, buildkit: None, bases }
     }
 }
 
@@ -98,6 +100,7 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 namespace,
                 has_credentials: credentials.are_configured(),
                 proxies: BuilderProxies::new(&provider.proxies),
+                network_policies: provider.network_policies,
             };
             let backend = KanikoBackend::new(cluster.clone(), settings, credentials.clone());
             let contexts = backend.context_service().cloned();
@@ -117,10 +120,11 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 &target.registry()?.push,
             )?
             .proxies(BuilderProxies::new(&provider.proxies))
-            .idle_after(provider.idle_after);
+            .idle_after(provider.idle_after)
+            .network_policies(provider.network_policies);
             let bases = BaseSources::Fixed(ImageSources::new(settings.registries().to_vec()));
             let backend = BuildkitBackend::new(cluster.clone(), settings, credentials.clone());
-            return Ok(Mode { bases, ..Mode::of(Arc::new(backend)) });
+            return Ok(Mode { bases, buildkit: Some(backend.clone()), ..Mode::of(Arc::new(backend)) });
         }
         BuildMode::LocalDocker => {
             let credentials = credentials.clone();

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
-    Pushed, Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, EventSink, ImageFlag,
+    PlannedObject, Pushed, Result, SweepReport,
 };
 use garden_cluster::{
     BUILDER_SERVICE_ACCOUNT, Cluster, RegistryCredentials, last_words, new_namespace, planned, stop_idle,
@@ -33,6 +33,27 @@ impl BuildkitBackend {
     /// Builds in `cluster`, as `settings` say, and answers the daemon from `credentials`.
     pub fn new(cluster: Cluster, settings: Settings, credentials: RegistryCredentials) -> Self {
         Self { cluster, settings, credentials }
+    }
+
+    /// Whether a `NetworkPolicy` is to say who may connect to the daemon's pods.
+    pub fn wants_network_policy(&self) -> bool {
+        self.settings.daemon.network_policies
+    }
+
+    /// Creates or changes the `NetworkPolicy` of the daemon's pods if there is to be one, which every build does as well. Else removes
+    /// ours, which no build does; `events` hear of that.
+    ///
+    /// # Errors
+    /// If the cluster refuses, cannot be reached, or has one of another program.
+    pub async fn settle_network_policy(&self, events: &EventSink) -> Result<()> {
+        let policy = daemon::policy(&self.cluster, &self.settings.daemon);
+        // Not over another program's, and before there is anything of ours.
+        policy.is_due().await?;
+        if self.wants_network_policy() {
+            self.cluster.ensure_namespace(&self.settings.daemon.namespace).await?;
+            policy.apply().await?;
+        }
+        Ok(policy.remove_unwanted(events).await?)
     }
 
     /// The story of one build. It creates nothing that would have to be removed: the daemon stays for
@@ -249,6 +270,9 @@ impl Backend for BuildkitBackend {
         let name = config_map.metadata.name.clone().unwrap_or_default();
         objects
             .push(PlannedObject::of(format!("ConfigMap {namespace}/{name}, unless it exists"), &config_map)?);
+        if let Some(policy) = daemon::policy(&self.cluster, daemon).wanted() {
+            objects.push(PlannedObject::of(format!("NetworkPolicy {namespace}/{}", spec::NAME), policy)?);
+        }
         let deployment = spec::deployment(daemon);
         objects
             .push(planned(format!("Deployment {namespace}/{}, unless it exists", spec::NAME), &deployment)?);

@@ -6,8 +6,9 @@
 
 use garden_build_core::{ErrorKind, EventSink};
 use garden_cluster::{
-    Cluster, ClusterError, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment, PodPullSecrets,
-    RegistryCredentials, Remedies, Sight, VolumeWords, configuration, is_refused, pod_of, used_at,
+    AllowedPeers, Cluster, ClusterError, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment,
+    PodPullSecrets, RegistryCredentials, Remedies, ServicePolicy, Sight, VolumeWords, configuration,
+    is_refused, pod_of, used_at,
 };
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -15,7 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
 use crate::client::TlsIdentity;
-use crate::spec::{self, CONTAINER, NAME, PROXY_SECRET, Settings};
+use crate::spec::{self, CONTAINER, NAME, PORT, PROXY_SECRET, Settings};
 
 pub(crate) mod certificates;
 mod standing;
@@ -68,6 +69,14 @@ pub(crate) fn managed(cluster: &Cluster, namespace: &str) -> ManagedDeployment {
     ManagedDeployment::new(cluster, namespace, &WORDS)
 }
 
+/// The policy of its pods. Nobody connects to them but to the port of a daemon that listens, which takes nobody without a certificate of its
+/// authority; builds come by commands in the pod else. RUN steps may listen on other ports, as they share the pod's network.
+pub(crate) fn policy(cluster: &Cluster, settings: &Settings) -> ServicePolicy {
+    let allowed = if settings.options.listen { AllowedPeers::Port(PORT) } else { AllowedPeers::Nobody };
+    let metadata = spec::metadata(NAME.to_owned(), settings);
+    ServicePolicy::new(cluster, &WORDS, metadata, allowed, settings.network_policies)
+}
+
 /// A daemon that takes builds, and how it knows its clients.
 #[derive(Clone, Debug)]
 pub struct Daemon {
@@ -82,7 +91,7 @@ const RECENT_SECONDS: i64 = 600;
 
 /// Makes sure that a daemon with these settings runs, and returns it. Nodes pull its image with `credentials`.
 ///
-/// If one does, this costs two requests at once, three if it listens, one more if its proxies have passwords, and then one for each Secret
+/// If one does, this costs two requests at once, three if it listens, one more if its proxies have passwords, one more with a `NetworkPolicy`, and then one for each Secret
 /// that nodes need a copy of; it changes nothing but such copies, and the note that it is in use, which is written now and then. A Deployment
 /// with other settings is replaced: the last client wins, and builds on the former daemon run to their end. A Deployment
 /// that was scaled to nothing or paused is started again; nothing is said of it if that was done because nobody used it. Other
@@ -98,18 +107,22 @@ pub async fn ensure(
     events: &EventSink,
 ) -> Result<Daemon, ClusterError> {
     let namespace = settings.namespace.name.as_str();
-    let managed = managed(cluster, namespace);
+    let (managed, policy) = (managed(cluster, namespace), policy(cluster, settings));
     let proxy_secret = async {
         if settings.proxies.have_credentials() { managed.own::<Secret>(PROXY_SECRET).await } else { Ok(None) }
     };
     // In boxes, for they are large.
     let looking = Box::pin(async {
-        tokio::try_join!(managed.look(), certificates::existing(cluster, settings), proxy_secret)
+        let certificates = certificates::existing(cluster, settings);
+        tokio::try_join!(managed.look(), certificates, proxy_secret, policy.is_due())
     });
-    let (seen, certificates, proxy_secret) = looking.await?;
+    let (seen, certificates, proxy_secret, policy_is_due) = looking.await?;
     let live = seen.live.as_ref();
     if live.is_none() {
         cluster.ensure_namespace(&settings.namespace).await?;
+    }
+    if policy_is_due {
+        policy.apply().await?;
     }
     let certificates = match certificates {
         None if settings.options.listen => Some(certificates::create(cluster, settings).await?),

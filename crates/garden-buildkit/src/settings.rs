@@ -59,6 +59,7 @@ impl Settings {
             certificates: None,
             proxies: BuilderProxies::default(),
             proxy_secret: None,
+            network_policies: false,
         };
         Ok(Self {
             daemon,
@@ -84,6 +85,12 @@ impl Settings {
     /// Keeps the daemon for this time without use. Left out, it is four hours.
     pub fn idle_after(mut self, idle_after: IdleAfter) -> Self {
         self.daemon.idle_after = idle_after;
+        self
+    }
+
+    /// Whether a `NetworkPolicy` says who may connect to the daemon's pods. By default there is none.
+    pub fn network_policies(mut self, wanted: bool) -> Self {
+        self.daemon.network_policies = wanted;
         self
     }
 

@@ -75,6 +75,8 @@ pub struct Settings {
     /// The mark of those addresses of proxies that are in a Secret; `None` if none is, or as long as it is not known. Others make it
     /// another configuration, too.
     pub proxy_secret: Option<String>,
+    /// Whether a `NetworkPolicy` says who may connect to the daemon's pods.
+    pub network_policies: bool,
 }
 
 /// The options of the mode.
@@ -284,7 +286,7 @@ fn config_map_name(data: &BTreeMap<String, String>) -> String {
     format!("{NAME}-{}", digest(data, 10))
 }
 
-fn metadata(name: String, settings: &Settings) -> ObjectMeta {
+pub(crate) fn metadata(name: String, settings: &Settings) -> ObjectMeta {
     ObjectMeta {
         name: Some(name),
         namespace: Some(settings.namespace.name.clone()),

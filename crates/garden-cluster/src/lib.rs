@@ -56,7 +56,7 @@ pub use registries::{
     RegistryCredentials, SecretCopy, ensure_pull_secrets, in_cluster, pull_secret_references,
 };
 pub use service::{
-    CONFIGURATION, DaemonPod, DeploymentWords, ManagedDeployment, Sight, VolumeWords, annotation,
-    configuration, configured_at, is_refused, is_stopped, living, pod_of, service_deployment, service_labels,
-    service_selector, volume_claim,
+    AllowedPeers, CONFIGURATION, DaemonPod, DeploymentWords, ManagedDeployment, ServicePolicy, Sight,
+    VolumeWords, annotation, configuration, configured_at, is_refused, is_stopped, living, pod_of,
+    service_deployment, service_labels, service_selector, volume_claim,
 };

@@ -271,6 +271,12 @@ impl Backend for KanikoBackend {
                 let description = format!("PersistentVolumeClaim {namespace}/{name}, unless it exists");
                 objects.push(PlannedObject::of(description, &claim)?);
             }
+            if let Some(policy) = self.service.as_ref().map(ContextService::policy)
+                && let Some(policy) = policy.wanted()
+            {
+                let description = format!("NetworkPolicy {namespace}/{name}, unless the Deployment exists");
+                objects.push(PlannedObject::of(description, policy)?);
+            }
             let description = format!("Deployment {namespace}/{name}, unless it exists");
             objects.push(planned(description, &service::deployment(&settings, &pull_secrets))?);
         }

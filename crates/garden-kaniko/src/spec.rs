@@ -100,6 +100,8 @@ pub struct Settings {
     pub has_credentials: bool,
     /// The proxies that the pods use.
     pub proxies: BuilderProxies,
+    /// Whether a `NetworkPolicy` says who may connect to the pod of the context service.
+    pub network_policies: bool,
 }
 
 impl Settings {
@@ -132,6 +134,7 @@ impl Settings {
             annotations: annotations.clone(),
             storage: self.service_storage.clone(),
             idle_after: self.idle_after,
+            network_policies: self.network_policies,
         })
     }
 }

@@ -2,6 +2,7 @@
 //! all tests here in turn. It stays; whoever installs it again finds it.
 
 mod collecting;
+mod network_policies;
 mod password;
 
 use garden_build::config::{CacheLayer, ContextDelivery, DeploymentRegistry, ProviderKind, Resources};

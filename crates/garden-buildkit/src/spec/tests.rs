@@ -14,6 +14,7 @@ pub(crate) fn settings() -> Settings {
         certificates: None,
         proxies: BuilderProxies::default(),
         proxy_secret: None,
+        network_policies: false,
     }
 }
 

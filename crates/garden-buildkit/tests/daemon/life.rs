@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use crate::{NAMESPACE, no_credentials, settings};
 
 /// A cluster in which all pods run, and go when they are told to.
-fn cluster() -> (FakeCluster, Cluster) {
+pub(crate) fn cluster() -> (FakeCluster, Cluster) {
     let fake = FakeCluster::new();
     fake.run_deployments();
     fake.on_pod(async |pod: FakePod| {

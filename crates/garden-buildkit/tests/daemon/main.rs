@@ -1,6 +1,7 @@
 //! The daemon of a namespace, with an API server in this process.
 //!
 //! * `life`: brought up, stopped when nobody uses it, brought back.
+//! * `network_policy`: who may connect to its pods.
 //! * `proxies`: one whose proxy wants a password.
 //! * `pull_secrets`: with which Secrets nodes pull its image.
 
@@ -13,6 +14,7 @@ use garden_cluster::{BuilderProxies, Cluster, RegistryCredentials};
 use garden_config::{IdleAfter, Namespace, Resources};
 
 mod life;
+mod network_policy;
 mod proxies;
 mod pull_secrets;
 
@@ -29,6 +31,7 @@ fn settings() -> Settings {
         certificates: None,
         proxies: BuilderProxies::default(),
         proxy_secret: None,
+        network_policies: false,
     }
 }
 

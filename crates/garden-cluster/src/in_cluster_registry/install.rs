@@ -56,15 +56,16 @@ impl InClusterRegistry {
         // What the pods refer to comes before them.
         cluster.apply(&spec::config_map(settings)).await?;
         cluster.apply(&spec::service(settings)).await?;
+        self.apply_policies().await?;
         cluster.apply(&spec::deployment(settings, htpasswd.as_deref())).await?;
         cluster.apply(&spec::daemon_set(settings)).await?;
-        Ok(())
+        self.remove_unwanted_policies(events).await
     }
 
     /// Looks at all objects before the first is changed.
     async fn refuse_foreign(&self) -> Result<Live, ClusterError> {
         let (service, name) = (self.service(), Self::NAME);
-        let (secret, login, _, _, _, deployment, daemon_set) = tokio::try_join!(
+        let (secret, login, _, _, _, deployment, daemon_set, ()) = tokio::try_join!(
             service.own::<Secret>(name),
             self.own_login(&service),
             service.own::<ConfigMap>(name),
@@ -72,6 +73,7 @@ impl InClusterRegistry {
             service.own::<Service>(name),
             service.own::<Deployment>(name),
             service.own::<DaemonSet>(Self::PROXY),
+            self.refuse_foreign_policies(),
         )?;
         // Optional in some versions of the Kubernetes API only.
         let proxies: Option<&DaemonSetSpec> = daemon_set.as_ref().and_then(|proxies| (&proxies.spec).into());

@@ -8,6 +8,7 @@
 //! * `words`: what people hear of them.
 //! * `install`: makes sure of them, waits until the registry serves, and says why it does not.
 //! * `login`: the password without which nobody pushes, if there is to be one.
+//! * `network_policies`: who may connect to its pods.
 //! * `check`: has every node pull an image.
 //! * `server`: what the registry says of itself.
 //! * `collect`: deletes images, which its server lets nobody do, and frees their room.
@@ -29,6 +30,7 @@ mod images_in_use;
 mod install;
 mod judge;
 mod login;
+mod network_policies;
 mod server;
 mod spec;
 mod storage;
@@ -58,6 +60,8 @@ pub struct RegistrySettings {
     pub proxy_tolerations: Vec<Toleration>,
     /// The names of the Secrets in its namespace with which nodes pull its image. None are known before they are brought there.
     pub pull_secrets: BTreeSet<String>,
+    /// Whether `NetworkPolicies` say who may connect to its pods and to those of the proxies.
+    pub network_policies: bool,
 }
 
 impl RegistrySettings {
@@ -72,6 +76,7 @@ impl RegistrySettings {
             password_for_pushes: provider.in_cluster_registry.password_for_pushes,
             proxy_tolerations: provider.registry_proxy_tolerations.clone(),
             pull_secrets: BTreeSet::new(),
+            network_policies: provider.network_policies,
         }
     }
 

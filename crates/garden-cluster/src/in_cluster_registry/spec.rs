@@ -137,7 +137,7 @@ pub(super) fn daemon_set(settings: &RegistrySettings) -> DaemonSet {
     }
 }
 
-fn metadata(name: &str, settings: &RegistrySettings) -> ObjectMeta {
+pub(super) fn metadata(name: &str, settings: &RegistrySettings) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(settings.namespace.name.clone()),

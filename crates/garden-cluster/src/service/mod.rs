@@ -2,7 +2,8 @@
 //! service that they use (the registry, the context service).
 //!
 //! * `words`: which Deployment it is, and what people hear of it.
-//! * `objects`: what such Deployments have in common; `claim`: their volumes.
+//! * `objects`: what such Deployments have in common; `claim`: their volumes; `network_policy`: who may connect to
+//!   their pods.
 //! * `deployment`: is it there, is it ours, which pod takes builds.
 //! * `judge`: what the cluster shows of a pod, and what that means; `rollout` and `replacement` judge a whole Deployment by
 //!   it. Pure.
@@ -14,6 +15,7 @@ mod claim;
 pub(crate) mod daemon;
 pub(crate) mod deployment;
 pub(crate) mod judge;
+mod network_policy;
 mod objects;
 mod outlived;
 mod replacement;
@@ -26,6 +28,7 @@ pub use claim::volume_claim;
 pub use daemon::DaemonPod;
 pub use deployment::{ManagedDeployment, Sight};
 pub use judge::{annotation, configured_at, is_refused, is_stopped, living};
+pub use network_policy::{AllowedPeers, ServicePolicy};
 pub(crate) use objects::pod_template;
 pub use objects::{
     CONFIGURATION, configuration, pod_of, service_deployment, service_labels, service_selector,

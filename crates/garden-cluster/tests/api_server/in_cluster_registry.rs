@@ -20,7 +20,7 @@ const NAME: &str = InClusterRegistry::NAME;
 const PROXY: &str = InClusterRegistry::PROXY;
 
 /// Each says which it is.
-const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
+pub(crate) const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
     memory: "more memory",
     evicted: "a larger node",
     scheduling: "fewer demands on nodes",

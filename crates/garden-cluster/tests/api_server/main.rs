@@ -8,6 +8,7 @@ mod idle;
 mod in_cluster_registry;
 mod leftovers;
 mod log;
+mod network_policies;
 mod pod;
 mod streams;
 

@@ -66,6 +66,9 @@ pub(crate) struct ProviderDocument {
     /// next build starts it again. Default: `4h`.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) idle_after: IdleAfter,
+    /// Whether `NetworkPolicies` say who may connect to the pods of what is installed in the cluster. Default: `false`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) network_policies: bool,
     /// The namespace of the services in the cluster. Default: `garden-system`.
     pub(crate) garden_system_namespace: String,
     /// Taints that what makes the registry within the cluster reachable on the nodes tolerates.
@@ -145,6 +148,7 @@ impl From<&ProviderConfig> for ProviderDocument {
             storage: provider.storage,
             proxies: provider.proxies,
             idle_after: provider.idle_after,
+            network_policies: provider.network_policies,
             garden_system_namespace: provider.garden_system_namespace,
             registry_proxy_tolerations: provider.registry_proxy_tolerations,
             system_node_selector: provider.system_node_selector,

@@ -29,7 +29,7 @@ use crate::document::problems::Problems;
 use crate::document::write;
 use crate::project::Generation;
 use crate::provider::document::ProviderDocument;
-use crate::provider::names::namespace_issue;
+use crate::provider::names::{namespace_issue, no_effect};
 use crate::{
     BuildMode, ConfigError, DeploymentRegistry, IdleAfter, InClusterRegistryOptions, KanikoOptions,
     Namespace, Notice, NoticeKind, ProviderResources, ProviderStorage, ProxyOptions, SecretRef, Toleration,
@@ -95,6 +95,9 @@ pub struct ProviderConfig {
     /// For how long kaniko's context service, or the `BuildKit` daemon of a namespace, may be unused before it is stopped. The
     /// next build starts it again. An extension: Garden has no such field. Default: four hours.
     pub idle_after: IdleAfter,
+    /// Whether `NetworkPolicies` say who may connect to the pods of what is installed in the cluster: the registry and its proxies, the Docker
+    /// daemon, kaniko's context service and the `BuildKit` daemon of a namespace. An extension: Garden has no such field. Default: no.
+    pub network_policies: bool,
     /// The namespace of the services in the cluster, and of kaniko's pods unless told otherwise. Default:
     /// `garden-system`.
     pub garden_system_namespace: String,
@@ -263,6 +266,7 @@ impl ProviderConfig {
             storage: ProviderStorage::default(),
             proxies: ProxyOptions::default(),
             idle_after: IdleAfter::default(),
+            network_policies: false,
             garden_system_namespace: KanikoOptions::SYSTEM_NAMESPACE.to_owned(),
             registry_proxy_tolerations: Vec::new(),
             system_node_selector: BTreeMap::new(),
@@ -325,6 +329,11 @@ impl ProviderConfig {
             }
         }
         provider.idle_after = IdleAfter::read(&fields, provider.build_mode.idles(), problems);
+        provider.network_policies = fields.flag("networkPolicies").unwrap_or(false);
+        if provider.network_policies && provider.build_mode == BuildMode::LocalDocker {
+            let message = "`networkPolicies` has no effect: nothing is installed in the cluster, as this machine's Docker daemon builds";
+            no_effect("networkPolicies", &fields, message, problems);
+        }
         provider.registry_proxy_tolerations =
             Toleration::read_all(&fields, "registryProxyTolerations", problems);
         provider.system_node_selector = fields.text_map("systemNodeSelector");

@@ -267,6 +267,7 @@ fn provider() -> impl Strategy<Value = ProviderConfig> {
             provider.in_cluster_registry.image = local.then(|| "registry.example/registry:3".to_owned());
             provider.garden_system_namespace = cluster.2;
             (provider.idle_after, provider.proxies) = cluster.5;
+            provider.network_policies = local;
             (provider.registry_proxy_tolerations, provider.system_node_selector) = (cluster.3, cluster.4);
             "mirror.example:5000/hub".clone_into(&mut provider.util_image_registry_domain);
             provider

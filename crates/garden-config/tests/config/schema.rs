@@ -45,6 +45,8 @@ fn every_field_takes_its_value_a_template_and_null() {
         json!({ "idleAfter": "never" }),
         json!({ "idleAfter": "${var.idleAfter}" }),
         json!({ "idleAfter": null }),
+        json!({ "networkPolicies": true }),
+        json!({ "networkPolicies": "${var.networkPolicies}" }),
         json!({ "ingressClass": "nginx", "tlsCertificates": [{ "anything": 1 }] }),
     ] {
         assert_eq!(refusal(&fields), None, "{fields}");
@@ -71,6 +73,7 @@ fn unknown_fields_and_wrong_values_are_refused() {
         json!({ "storage": { "registry": { "size": "large" } } }),
         json!({ "idleAfter": "soon" }),
         json!({ "idleAfter": 3600 }),
+        json!({ "networkPolicies": ["registry"] }),
     ] {
         assert!(refusal(&fields).is_some(), "{fields}");
     }

@@ -207,6 +207,24 @@ fn what_can_be_unused_is_named_where_there_is_nothing_of_it() {
 }
 
 #[test]
+fn network_policies_are_for_what_is_installed_in_the_cluster() {
+    assert!(!valid("buildMode: cluster-buildkit").network_policies);
+    for (mode, notices) in [
+        ("buildMode: kaniko\nkaniko: {namespace: null}", 0),
+        ("buildMode: cluster-buildkit", 0),
+        ("buildMode: local-docker", 1),
+    ] {
+        let provider = valid(&format!("{mode}\nnetworkPolicies: true"));
+        assert!(provider.network_policies, "{mode}");
+        let notices_of = provider.notices;
+        assert_eq!(notices_of.len(), notices, "{mode}: {notices_of:?}");
+        assert!(notices_of.iter().all(|notice| notice.field == "networkPolicies"), "{notices_of:?}");
+        assert_eq!(valid(&format!("{mode}\nnetworkPolicies: false")).notices, [], "{mode}");
+    }
+    refused(&[("networkPolicies: [a]", "5:22: `networkPolicies` must be `true` or `false`, not a list")]);
+}
+
+#[test]
 fn the_context_service_s_settings_have_an_effect_where_there_is_one() {
     let settings = "resources: {util: {limits: {cpu: 1000}}}\nstorage: {sync: {size: 1024}}";
     let kaniko = "buildMode: kaniko\nkaniko: {namespace: null, util: {annotations: {a: b}}}";

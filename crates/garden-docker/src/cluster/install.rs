@@ -34,8 +34,10 @@ impl ClusterDaemon {
         self.managed().ensure_claim(&spec::claim(&settings), events).await?;
         // What the pod refers to comes before it.
         cluster.apply(&spec::config_map(&settings)).await?;
+        let policy = self.policy();
+        policy.apply().await?;
         cluster.apply(&spec::deployment(&settings)).await?;
-        Ok(())
+        policy.remove_unwanted(events).await
     }
 
     /// Looks at all objects before the first is changed. Then brings what nodes need to pull the images. Returns the settings, and the
@@ -52,11 +54,13 @@ impl ClusterDaemon {
                 Ok(None)
             }
         };
-        let (config_map, deployment, _, secret) = tokio::try_join!(
+        let policy = self.policy();
+        let (config_map, deployment, _, secret, _) = tokio::try_join!(
             managed.own::<ConfigMap>(Self::NAME),
             managed.own::<Deployment>(Self::NAME),
             managed.own::<PersistentVolumeClaim>(Self::CLAIM),
             secret,
+            policy.is_due(),
         )?;
         let mut settings = self.settings.clone();
         if let Some(live) = config_map.and_then(|config_map| config_map.data) {

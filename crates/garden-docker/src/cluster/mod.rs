@@ -14,8 +14,8 @@
 
 use garden_build_core::ProxyVariables;
 use garden_cluster::{
-    Cluster, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment, RegistryCredentials, Remedies,
-    VolumeWords,
+    AllowedPeers, Cluster, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment, RegistryCredentials,
+    Remedies, ServicePolicy, VolumeWords,
 };
 
 mod backend;
@@ -121,6 +121,13 @@ impl ClusterDaemon {
 
     fn managed(&self) -> ManagedDeployment {
         ManagedDeployment::new(&self.cluster, self.namespace(), &WORDS)
+    }
+
+    /// Nobody connects to its pod: the way to the daemon is a command there.
+    fn policy(&self) -> ServicePolicy {
+        let metadata = spec::metadata(Self::NAME, &self.settings);
+        let is_wanted = self.settings.network_policies;
+        ServicePolicy::new(&self.cluster, &WORDS, metadata, AllowedPeers::Nobody, is_wanted)
     }
 }
 

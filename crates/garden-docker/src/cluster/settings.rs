@@ -30,6 +30,8 @@ pub struct ClusterDaemonSettings {
     pub proxies: BuilderProxies,
     /// The mark of those addresses of proxies that are in a Secret; `None` if none is, or as long as it is not known.
     pub proxy_secret: Option<String>,
+    /// Whether a `NetworkPolicy` says who may connect to its pod.
+    pub network_policies: bool,
 }
 
 impl ClusterDaemonSettings {
@@ -63,6 +65,7 @@ impl ClusterDaemonSettings {
             forwards: provider.in_cluster_registry_namespace().is_some(),
             proxies: BuilderProxies::new(&provider.proxies),
             proxy_secret: None,
+            network_policies: provider.network_policies,
         })
     }
 

@@ -247,7 +247,7 @@ fn mounts(settings: &ClusterDaemonSettings) -> Vec<VolumeMount> {
     mounts
 }
 
-fn metadata(name: &str, settings: &ClusterDaemonSettings) -> ObjectMeta {
+pub(super) fn metadata(name: &str, settings: &ClusterDaemonSettings) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(settings.namespace.name.clone()),

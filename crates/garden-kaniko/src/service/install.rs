@@ -87,6 +87,7 @@ impl ContextService {
         let (live, now) = self.managed().deployment().await?;
         match live.as_ref().map_or(Standing::Absent, standing) {
             Standing::Absent => {
+                self.apply_policy_if_due().await?;
                 self.claim(events).await?;
                 // Not over one that somebody else has made meanwhile.
                 self.cluster.create(&self.wanted(&brought, None, now)).await?;
@@ -162,16 +163,22 @@ impl ContextService {
         if brought.have_changed() {
             self.managed().end_unpulled(&self.managed().pods().await?, events).await;
         }
-        self.apply_with(&brought, events).await
+        self.apply_with(&brought, events).await?;
+        self.policy().remove_unwanted(events).await
     }
 
     async fn apply_with(&self, brought: &PodPullSecrets, events: &EventSink) -> Result<(), ClusterError> {
         let managed = self.managed();
-        let ((live, now), _) =
-            tokio::try_join!(managed.deployment(), managed.own::<PersistentVolumeClaim>(NAME))?;
+        let policy = self.policy();
+        let ((live, now), _, _) = tokio::try_join!(
+            managed.deployment(),
+            managed.own::<PersistentVolumeClaim>(NAME),
+            policy.is_due()
+        )?;
         if live.as_ref().is_some_and(|live| standing(live) == Standing::Newer) {
             return Err(ClusterError::Pod(self.newer()));
         }
+        policy.apply().await?;
         self.claim(events).await?;
         self.cluster.apply(&self.wanted(brought, live.as_ref(), now)).await.map(drop)
     }
@@ -182,6 +189,11 @@ impl ContextService {
     /// With the cause, within seconds where it is known, if that cannot come about.
     pub async fn ready(&self, events: &EventSink) -> Result<(), ClusterError> {
         self.managed().ready_with(|live| self.usable(live), |_| Some(()), events).await
+    }
+
+    async fn apply_policy_if_due(&self) -> Result<(), ClusterError> {
+        let policy = self.policy();
+        if policy.is_due().await? { policy.apply().await } else { Ok(()) }
     }
 
     async fn claim(&self, events: &EventSink) -> Result<(), ClusterError> {

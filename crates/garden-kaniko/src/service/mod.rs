@@ -10,7 +10,8 @@
 //! * `indexes`: what this machine knows of what the service has.
 
 use garden_cluster::{
-    Cluster, DeploymentWords, ManagedDeployment, RegistryCredentials, Remedies, VolumeWords,
+    AllowedPeers, Cluster, DeploymentWords, ManagedDeployment, RegistryCredentials, Remedies, ServicePolicy,
+    VolumeWords,
 };
 
 #[cfg(any(test, fuzzing))]
@@ -104,5 +105,11 @@ impl ContextService {
 
     fn managed(&self) -> ManagedDeployment {
         ManagedDeployment::new(&self.cluster, self.namespace(), &WORDS)
+    }
+
+    /// The pods of builds fetch their contexts. This machine comes by commands in the service's pod.
+    pub(crate) fn policy(&self) -> ServicePolicy {
+        let (metadata, is_wanted) = (spec::metadata(&self.settings), self.settings.network_policies);
+        ServicePolicy::new(&self.cluster, &WORDS, metadata, AllowedPeers::PodsOfBuilds, is_wanted)
     }
 }

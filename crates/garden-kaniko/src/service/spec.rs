@@ -50,6 +50,8 @@ pub(crate) struct ServiceSettings {
     pub(crate) storage: Option<PersistentStorage>,
     /// For how long it is kept without use. Another time is no other configuration.
     pub(crate) idle_after: IdleAfter,
+    /// Whether a `NetworkPolicy` says who may connect to its pod.
+    pub(crate) network_policies: bool,
 }
 
 /// Returns the claim to the service's volume, if it has one. It outlives the Deployment.
@@ -166,7 +168,7 @@ fn volume(name: &str, storage: Option<&PersistentStorage>) -> Volume {
     volume
 }
 
-fn metadata(settings: &ServiceSettings) -> ObjectMeta {
+pub(super) fn metadata(settings: &ServiceSettings) -> ObjectMeta {
     ObjectMeta {
         name: Some(NAME.to_owned()),
         namespace: Some(settings.namespace.name.clone()),

@@ -21,6 +21,7 @@ fn settings() -> Settings {
         namespace: Namespace::new("my-project"),
         has_credentials: false,
         proxies: BuilderProxies::default(),
+        network_policies: false,
     }
 }
 

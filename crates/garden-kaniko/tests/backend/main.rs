@@ -6,6 +6,7 @@ mod endings;
 mod forged_endings;
 mod idle;
 mod leftovers;
+mod network_policy;
 mod proxies;
 mod pull_secrets;
 mod service;

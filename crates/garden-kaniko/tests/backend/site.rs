@@ -79,6 +79,7 @@ pub(crate) fn settings(delivery: ContextDelivery) -> Settings {
         namespace: Namespace::new(NAMESPACE),
         has_credentials: false,
         proxies: BuilderProxies::default(),
+        network_policies: false,
     }
 }
 

@@ -111,3 +111,50 @@ async fn the_password_of_a_proxy_is_in_a_secret_and_another_one_replaces_the_dae
         assert!(!shown.contains("s3cret"), "{shown}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_network_policy_lets_nobody_in_and_goes_when_it_is_not_wanted_any_more() {
+    let fake = cluster();
+    let (events, _heard) = event_channel();
+    let install = async |network_policies| {
+        let cluster = Cluster::new(fake.client());
+        let settings = ClusterDaemonSettings { network_policies, ..settings() };
+        let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
+        ClusterDaemon::new(cluster, settings, credentials).apply(&events).await
+    };
+    let (policies, namespace, name) = ("networkpolicies", settings().namespace.name, ClusterDaemon::NAME);
+    Box::pin(install(false)).await.expect("installed");
+    assert_eq!(fake.names(policies), Vec::<String>::new());
+    Box::pin(install(true)).await.expect("installed");
+    let policy = fake.object(policies, &namespace, name).expect("a policy");
+    let daemon = fake.object("deployments", &namespace, name).expect("a Deployment");
+    assert_eq!(policy["metadata"]["labels"], daemon["metadata"]["labels"]);
+    let pods = &daemon["spec"]["template"]["metadata"]["labels"];
+    let expected = json!({
+        "podSelector": { "matchLabels": pods }, "policyTypes": ["Ingress"], "ingress": [],
+    });
+    assert_eq!(policy["spec"], expected);
+    // Builds, whose users have no rights to policies here, ask for none.
+    fake.forget_requests();
+    Box::pin(find_daemon(&fake)).await;
+    assert!(fake.requests().iter().all(|request| request.resource() != policies));
+    Box::pin(install(false)).await.expect("installed");
+    assert_eq!(fake.names(policies), Vec::<String>::new());
+
+    let mut foreign = policy;
+    foreign["metadata"]["labels"]["app.kubernetes.io/managed-by"] = "Helm".into();
+    fake.put(foreign.clone());
+    fake.forget_requests();
+    let error = Box::pin(install(true)).await.expect_err("it is not ours");
+    assert!(error.to_string().contains("NetworkPolicy"), "{error}");
+    assert_eq!(fake.writes(), Vec::<String>::new());
+}
+
+/// Finds the daemon, as a build does.
+async fn find_daemon(fake: &FakeCluster) {
+    let cluster = Cluster::new(fake.client());
+    let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
+    let settings = ClusterDaemonSettings { network_policies: true, ..settings() };
+    let daemon = ClusterDaemon::new(cluster, settings, credentials);
+    daemon.running(&event_channel().0).await.expect("it takes builds");
+}

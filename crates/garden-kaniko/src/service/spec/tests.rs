@@ -10,6 +10,7 @@ pub(in crate::service) fn settings() -> ServiceSettings {
         annotations: BTreeMap::new(),
         storage: None,
         idle_after: IdleAfter::default(),
+        network_policies: false,
     }
 }
 
