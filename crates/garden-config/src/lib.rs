@@ -63,7 +63,7 @@
 //! | [`load`], [`parse`] | the project file, and, to find it in a directory, the others there called `garden.yml` or `….garden.yml` (`parse`: nothing) | nothing |
 //! | [`Project::environment`] | files of variables, wherever `varfile` and `importVariables` lead; with [`Locals::of_this_machine`] the environment variables, the user's name, and branch, commit and origin of the git repository, wherever its `.git` leads | nothing |
 //! | [`Environment::provider`] | `caCertificate`, wherever it leads | nothing |
-//! | [`Environment::build`], [`Environment::builds`] | files of modules and actions beneath the project's directory, without following links, and the files of variables that they name | nothing |
+//! | [`Environment::build`], [`Environment::builds`] | files of modules and actions beneath the project's directory, of links only relative ones that stay in it, and the files of variables that they name | nothing |
 //! | planning and building | the build context: the module's directory, or wherever `source.path` leads; no link leads out of that | with local-docker, `ssh` if `DOCKER_HOST` or Docker's own context says so; credential helpers |
 //! | connecting to the cluster | `kubeconfig`, and the files that it names | the credential plugin that the kubeconfig names, with any arguments |
 //!

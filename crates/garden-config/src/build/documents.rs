@@ -1,18 +1,18 @@
 //! Finding a module or an action by its name.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
-use crate::build::unexpanded::{Templates, Unexpanded};
+use crate::build::kinds::{BuildGeneration, Product};
+use crate::build::reading::Documents;
 use crate::build::{action, lacks_dockerfile, module};
 use crate::document::decode::Fields;
-use crate::document::node::{Mapping, Node, Value};
+use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::placeholder::is_template;
 use crate::document::problems::{Problems, Source};
 use crate::document::suggest;
-use crate::keys::resolve;
-use crate::project::files;
-use crate::{ConfigError, Environment, Position, Project, project};
+use crate::keys::{Keys, resolve};
+use crate::{ConfigError, Environment, Position, Problem, Project};
 
 /// A document that tells how something is built.
 #[derive(Debug)]
@@ -22,88 +22,92 @@ pub(crate) struct BuildDocument {
     pub(crate) generation: BuildGeneration,
 }
 
-/// How Garden calls what is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BuildGeneration {
-    /// `kind: Module`, until Garden 0.12 and still read by later ones.
-    Module,
-    /// `kind: Build`, since Garden 0.13.
-    Action,
-}
-
-/// All documents of a project's files, and what went wrong with some.
-#[derive(Debug, Default)]
-pub(crate) struct Documents {
-    builds: Vec<BuildDocument>,
-    /// The names of others, with their kinds: a `Deploy` of the name that is looked for explains much.
-    others: Vec<(String, String)>,
-    unexpanded: Unexpanded,
-    broken: Option<ConfigError>,
-}
-
-/// The documents, once they were read.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ReadOnce(Arc<OnceLock<Documents>>);
-
-impl ReadOnce {
-    /// Returns them, and reads them first if that has not succeeded yet.
-    pub(crate) fn get(
-        &self,
-        read: impl FnOnce() -> Result<Documents, ConfigError>,
-    ) -> Result<&Documents, ConfigError> {
-        match self.0.get() {
-            Some(documents) => Ok(documents),
-            None => read().map(|documents| self.0.get_or_init(|| documents)),
-        }
-    }
-}
-
-/// Whether the files of a project were read already makes no difference to what it is.
-impl PartialEq for ReadOnce {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-/// Finds the module or action `name`. A file that is not YAML does not stand in the way of what other
-/// files say.
-pub(crate) fn find<'p>(project: &'p Project, name: &str) -> Result<&'p BuildDocument, ConfigError> {
+/// Finds the module or action `name`. What is wrong with other documents does not stand in the way of one that is found.
+pub(crate) fn find<'e>(environment: &Environment<'e>, name: &str) -> Result<&'e BuildDocument, ConfigError> {
+    let project = environment.project();
     let documents = project.documents()?;
-    let mut found = documents.builds.iter().filter(|build| build.name() == Some(name));
-    match (found.next(), found.next_back()) {
-        (Some(build), None) => Ok(build),
-        (Some(first), Some(second)) => {
-            let problems = Problems::new(&second.source);
-            let place = format!("{}:{}", first.source.file.display(), first.node.position.line);
-            let message =
-                format!("there are two modules or actions called `{name}`; the other is at {place}");
-            problems.report(second.node.position, message, Some("rename one of the two".to_owned()));
-            Err(problems.into_error())
-        }
-        (None, _) => Err(documents.broken.clone().unwrap_or_else(|| unknown(project, name, documents))),
+    let named = documents.builds.iter().filter(|build| build.name() == Some(name)).collect();
+    match counted(named, environment)[..] {
+        [] => Err(documents.refused().unwrap_or_else(|| unknown(project, name, documents))),
+        [build] => Ok(build),
+        [first, .., last] => Err(declared_twice(first, last, name)),
     }
 }
 
-/// Returns the names of all container modules and Build actions that `environment` builds, sorted; all of them only if no
-/// document may make others.
+/// Returns the names of all container modules and Build actions that `environment` builds, sorted; all of them only if
+/// nothing else may make images.
 pub(crate) fn names(environment: &Environment<'_>) -> Result<Vec<String>, ConfigError> {
     let names = written_names(environment)?;
     let project = environment.project();
-    project.documents()?.unexpanded.error(project).map_or(Ok(names), Err)
+    let documents = project.documents()?;
+    let mut elsewhere = documents.unexpanded.problems(project);
+    for build in &documents.builds {
+        if build.product() == Some(Product::ForeignImage) && !build.is_disabled(environment) {
+            elsewhere.extend(build.foreign_image().problems().iter().cloned());
+        }
+    }
+    if elsewhere.is_empty() { Ok(names) } else { Err(ConfigError::new(elsewhere)) }
 }
 
 /// Returns the names of those that are written out in files.
 pub(crate) fn written_names(environment: &Environment<'_>) -> Result<Vec<String>, ConfigError> {
     let documents = environment.project().documents()?;
-    if let Some(error) = &documents.broken {
-        return Err(error.clone());
+    if let Some(error) = documents.refused() {
+        return Err(error);
     }
-    documents.builds.iter().try_for_each(BuildDocument::check_written_out)?;
-    let containers = documents.builds.iter().filter(|build| build.text("type") == Some("container"));
-    let containers = containers.filter(|build| build.is_wanted(environment));
-    let mut names: Vec<String> = containers.filter_map(BuildDocument::name).map(str::to_owned).collect();
-    names.sort();
-    Ok(names)
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut of_names: BTreeMap<&str, Vec<&BuildDocument>> = BTreeMap::new();
+    for build in &documents.builds {
+        if problems.len() >= Documents::MOST_PROBLEMS {
+            break;
+        }
+        match build.check_written_out() {
+            Ok(()) => of_names.entry(build.name().unwrap_or_default()).or_default().push(build),
+            Err(error) => problems.extend(error.problems().iter().cloned()),
+        }
+    }
+    let mut names = Vec::new();
+    for (name, named) in of_names {
+        if problems.len() >= Documents::MOST_PROBLEMS {
+            break;
+        }
+        let listed = match counted(named, environment)[..] {
+            [first, .., last] if !std::ptr::eq(first, last) => Err(declared_twice(first, last, name)),
+            [build, ..] if build.product() == Some(Product::Image) => build.is_wanted(environment),
+            _ => Ok(false),
+        };
+        match listed {
+            Ok(true) => names.push(name.to_owned()),
+            Ok(false) => {}
+            Err(error) => problems.extend(error.problems().iter().cloned()),
+        }
+    }
+    if problems.is_empty() { Ok(names) } else { Err(ConfigError::new(problems)) }
+}
+
+/// Returns those of the modules and actions of one name that count. Of actions, Garden 0.13 and 0.14 leave out one that is
+/// disabled, or of other environments, if there is another of its name.
+///
+/// Source: Garden, `addRawActionConfig` and `addRawModuleConfig` in `core/src/garden.ts`.
+fn counted<'d>(mut named: Vec<&'d BuildDocument>, environment: &Environment<'_>) -> Vec<&'d BuildDocument> {
+    if named.len() > 1 {
+        // What templates make has names of its own.
+        named.retain(|build| build.product() != Some(Product::Documents));
+    }
+    if named.len() < 2 || named.iter().any(|build| build.generation == BuildGeneration::Module) {
+        return named;
+    }
+    let enabled: Vec<_> = named.iter().copied().filter(|build| !build.is_disabled(environment)).collect();
+    if enabled.is_empty() { named[..1].to_vec() } else { enabled }
+}
+
+/// Says that two have the name `name`.
+fn declared_twice(first: &BuildDocument, second: &BuildDocument, name: &str) -> ConfigError {
+    let problems = Problems::new(&second.source);
+    let place = format!("{}:{}", first.source.file.display(), first.node.position.line);
+    let message = format!("there are two modules or actions called `{name}`; the other is at {place}");
+    problems.report(second.node.position, message, Some("rename one of the two".to_owned()));
+    problems.into_error()
 }
 
 impl BuildDocument {
@@ -118,14 +122,16 @@ impl BuildDocument {
 
     /// What Garden calls it.
     fn what(&self) -> &'static str {
-        match self.generation {
-            BuildGeneration::Module => "module",
-            BuildGeneration::Action => "Build action",
-        }
+        self.generation.what()
+    }
+
+    /// What it makes; `None` if Garden does not have its type.
+    fn product(&self) -> Option<Product> {
+        self.generation.product(self.text("type")?)
     }
 
     /// Makes sure that name and type are there to be read: whoever passed over one without would give a part for the whole.
-    /// Garden wants both written out, too.
+    /// Garden wants both written out, too, and a type that it knows.
     fn check_written_out(&self) -> Result<(), ConfigError> {
         let problems = Problems::new(&self.source);
         for field in ["name", "type"] {
@@ -137,28 +143,50 @@ impl BuildDocument {
             let hint = "write it in the document itself, without a template".to_owned();
             problems.report(node.map_or(self.node.position, |node| node.position), message, Some(hint));
         }
+        if problems.count() == 0 && self.product().is_none() {
+            self.report_type(&problems);
+        }
         problems.into_result(Some(()))
     }
 
     /// Makes sure that it is a container image that is built.
     pub(crate) fn check_type(&self, problems: &Problems) -> Option<()> {
+        if self.product() == Some(Product::Image) {
+            return Some(());
+        }
+        self.report_type(problems);
+        None
+    }
+
+    /// Reports that its type is none of which an image can be built here.
+    fn report_type(&self, problems: &Problems) {
         let node = self.node.as_mapping().and_then(|mapping| mapping.get("type"));
         let what = self.what();
-        match node.and_then(Node::as_text) {
-            Some("container") => Some(()),
-            Some(other) => {
-                let name = self.name().unwrap_or_default();
-                let message =
-                    format!("the {what} `{name}` has the type `{other}`; only `container` can be built here");
-                problems.report(node.map_or(self.node.position, |node| node.position), message, None);
-                None
-            }
-            None => {
-                let hint = Some("write `type: container`".to_owned());
-                problems.report(self.node.position, format!("a {what} needs the field `type`"), hint);
-                None
-            }
-        }
+        let Some((node, other)) = node.and_then(|node| Some((node, node.as_text()?))) else {
+            let hint = Some("write `type: container`".to_owned());
+            problems.report(self.node.position, format!("a {what} needs the field `type`"), hint);
+            return;
+        };
+        let name = self.name().unwrap_or_default();
+        let message =
+            format!("the {what} `{name}` has the type `{other}`; only `container` can be built here");
+        let hint = match self.product() {
+            None if !is_template(other) => self.generation.suggest_type(other),
+            _ => None,
+        };
+        problems.report(node.position, message, hint);
+    }
+
+    /// Says that the image that it makes can be built by Garden only.
+    fn foreign_image(&self) -> ConfigError {
+        let problems = Problems::new(&self.source);
+        let (what, name) = (self.what(), self.name().unwrap_or_default());
+        let kind = self.text("type").unwrap_or_default();
+        let message =
+            format!("the {what} `{name}` makes an image, and those of `type: {kind}` cannot be built here");
+        let hint = "build it with Garden, or list the others with `Environment::written_builds`";
+        problems.report(self.node.position, message, Some(hint.to_owned()));
+        problems.into_error()
     }
 
     pub(crate) fn refuse_disabled(&self, fields: &Fields<'_>, problems: &Problems) {
@@ -170,28 +198,68 @@ impl BuildDocument {
         }
     }
 
-    /// Whether it is built in `environment`: not if it is disabled there, an action of other environments, or a
-    /// module that uses an image as it is. One of which this cannot be told is.
-    fn is_wanted(&self, environment: &Environment<'_>) -> bool {
-        let Some(mapping) = self.node.as_mapping() else { return false };
-        let asked = |name: &str| mapping.entry(name).cloned();
-        let asked =
-            ["disabled", "environments", "image", "dockerfile"].into_iter().filter_map(asked).collect();
-        let node = Node { position: self.node.position, value: Value::Mapping(Mapping(asked)) };
+    /// Whether it is built in `environment`: not if it is disabled there, or a module that uses an image as it is. One of which
+    /// this cannot be told is.
+    ///
+    /// # Errors
+    /// If an operation brings fields that count only where they are written.
+    fn is_wanted(&self, environment: &Environment<'_>) -> Result<bool, ConfigError> {
         let problems = Problems::new(&self.source);
-        let own = self.own_variables(environment, &problems);
+        let own = self.own_variables(environment, &Problems::new(&self.source));
         let keys = environment.keys(self.this(environment, own.as_ref()), own.as_ref());
-        let node = resolve::all(&node, &keys, &problems);
-        let Some(fields) = Fields::open(&node, "a build", &problems) else { return true };
-        let disabled = fields.flag("disabled") == Some(true);
-        let elsewhere = self.generation == BuildGeneration::Action
-            && fields.node("environments").is_some_and(|node| leaves_out(node, environment.name()));
-        let as_it_is = self.generation == BuildGeneration::Module && self.uses_image(&fields);
-        !disabled && !elsewhere && !as_it_is
+        self.refuse_brought(&keys, &problems);
+        problems.into_result(Some(()))?;
+        Ok(!self.is_disabled_by(&keys, environment) && !self.uses_image(&keys))
     }
 
-    /// Whether the module names an image and has no Dockerfile to build it from; which image does not matter.
-    fn uses_image(&self, fields: &Fields<'_>) -> bool {
+    /// Whether it is disabled in `environment`, or an action of other environments. One of which this cannot be told is not.
+    fn is_disabled(&self, environment: &Environment<'_>) -> bool {
+        let own = self.own_variables(environment, &Problems::new(&self.source));
+        let keys = environment.keys(self.this(environment, own.as_ref()), own.as_ref());
+        self.is_disabled_by(&keys, environment)
+    }
+
+    fn is_disabled_by(&self, keys: &Keys<'_>, environment: &Environment<'_>) -> bool {
+        let problems = Problems::new(&self.source);
+        let node = self.resolved(&["disabled", "environments"], keys, &problems);
+        let Some(fields) = Fields::open(&node, "a build", &problems) else { return false };
+        let elsewhere = self.generation == BuildGeneration::Action
+            && fields.node("environments").is_some_and(|node| leaves_out(node, environment.name()));
+        fields.flag("disabled") == Some(true) || elsewhere
+    }
+
+    /// Resolves the fields `names`, with what operations such as `$merge` beside them make of them.
+    fn resolved(&self, names: &[&str], keys: &Keys<'_>, problems: &Problems) -> Node {
+        let asked = |entry: &&Entry| names.contains(&entry.key.as_str()) || entry.key.starts_with('$');
+        let asked = self.entries().iter().filter(asked).cloned().collect();
+        let node = Node { position: self.node.position, value: Value::Mapping(Mapping(asked)) };
+        resolve::all(&node, keys, problems)
+    }
+
+    fn entries(&self) -> &[Entry] {
+        self.node.as_mapping().map(|mapping| mapping.0.as_slice()).unwrap_or_default()
+    }
+
+    /// Reports fields that an operation such as `$merge` brings, and that are read before operations are resolved.
+    pub(crate) fn refuse_brought(&self, keys: &Keys<'_>, problems: &Problems) {
+        // What cannot be resolved is told when all fields are.
+        let node = self.resolved(&[], keys, &Problems::new(&self.source));
+        let brought = node.as_mapping().map(|mapping| mapping.0.as_slice()).unwrap_or_default().iter();
+        for entry in brought.filter(|entry| READ_BEFORE.contains(&entry.key.as_str())) {
+            let message = format!("`{}` counts only where it is written in the document itself", entry.key);
+            let hint = "write it beside `kind`, not within `$merge` or `$if`".to_owned();
+            problems.report(entry.key_position, message, Some(hint));
+        }
+    }
+
+    /// Whether it is a module that names an image and has no Dockerfile to build it from; which image does not matter.
+    fn uses_image(&self, keys: &Keys<'_>) -> bool {
+        if self.generation == BuildGeneration::Action {
+            return false;
+        }
+        let problems = Problems::new(&self.source);
+        let node = self.resolved(&["image", "dockerfile"], keys, &problems);
+        let Some(fields) = Fields::open(&node, "a build", &problems) else { return false };
         let is_false = |node: &Node| node.value == Value::Bool(false);
         let dockerfile = match fields.node("dockerfile") {
             // Where the Dockerfile would be cannot be told.
@@ -215,6 +283,9 @@ impl BuildDocument {
     }
 }
 
+/// The fields that are read before operations are resolved.
+const READ_BEFORE: [&str; 6] = ["kind", "name", "type", "variables", "varfile", "varfiles"];
+
 /// Whether a list of `environments` is known not to have this one.
 fn leaves_out(environments: &Node, name: &str) -> bool {
     match &environments.value {
@@ -222,48 +293,6 @@ fn leaves_out(environments: &Node, name: &str) -> bool {
             items.iter().all(|item| item.as_text().is_some_and(|environment| environment != name))
         }
         _ => false,
-    }
-}
-
-impl Documents {
-    /// Reads the files of `project`; `own` are the documents of its own one.
-    pub(crate) fn read(project: &Project, own: &[Node]) -> Result<Self, ConfigError> {
-        let mut all = Self::default();
-        let mut templates = Templates::default();
-        let mut add = |source: &Source, node: Node| {
-            templates.add(&node);
-            all.add(source, node);
-        };
-        for node in own {
-            add(&project.source, node.clone());
-        }
-        let mut broken = None;
-        for source in files::others(project)? {
-            let problems = Problems::new(&source);
-            let documents = project::documents(&source, &problems);
-            match problems.into_result(documents) {
-                Ok(documents) => documents.into_iter().for_each(|node| add(&source, node)),
-                Err(error) => broken = broken.or(Some(error)),
-            }
-        }
-        all.broken = broken;
-        all.unexpanded.retain_builders(&templates);
-        Ok(all)
-    }
-
-    fn add(&mut self, source: &Source, node: Node) {
-        self.unexpanded.add(source, &node);
-        let generation = match project::kind(&node) {
-            Some("Module") => BuildGeneration::Module,
-            Some("Build") => BuildGeneration::Action,
-            Some(kind) => {
-                let name = node.as_mapping().and_then(|it| it.get("name")).and_then(Node::as_text);
-                self.others.extend(name.map(|name| (kind.to_owned(), name.to_owned())));
-                return;
-            }
-            None => return,
-        };
-        self.builds.push(BuildDocument { source: source.clone(), node, generation });
     }
 }
 

@@ -4,8 +4,10 @@ pub(crate) mod action;
 pub(crate) mod document;
 pub(crate) mod documents;
 pub(crate) mod fields;
+mod kinds;
 pub(crate) mod module;
 mod publish;
+pub(crate) mod reading;
 #[cfg(feature = "schema")]
 pub(crate) mod shapes;
 mod this;
@@ -17,7 +19,8 @@ use std::time::Duration;
 
 use garden_build_core::{BuildRequest, BuildSecret, FileGlobs, IgnoreFiles, ImageReference};
 
-use crate::build::documents::{BuildDocument, BuildGeneration};
+use crate::build::documents::BuildDocument;
+use crate::build::kinds::BuildGeneration;
 use crate::document::decode::{Fields, report_duplicate_keys};
 use crate::document::globs;
 use crate::document::issue::Issue;
@@ -153,7 +156,12 @@ impl BuildConfig {
         let project = environment.project();
         let build = build.map(|build| Self {
             ignore_files: Some(IgnoreFiles::new(&project.scan.ignore_files, project.directory())),
-            notices: environment.notices().iter().cloned().chain(problems.take_notices()).collect(),
+            notices: environment
+                .notices_of_variables()
+                .iter()
+                .cloned()
+                .chain(problems.take_notices())
+                .collect(),
             ..build
         });
         problems.into_result(build)
@@ -171,6 +179,7 @@ impl BuildConfig {
         if let Some(own) = &own {
             question_marks::notice(own, "variables", &keys, problems);
         }
+        document.refuse_brought(&keys, problems);
         let node = resolve::fields(&document.node, &set_aside, &keys, problems);
         let fields = Fields::open(&node, what, problems)?;
         fields.set_aside(&set_aside);

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde_json::{Map, Value as Json};
 
 use crate::Environment;
-use crate::build::documents::{BuildDocument, BuildGeneration};
+use crate::build::documents::BuildDocument;
+use crate::build::kinds::BuildGeneration;
 use crate::document::node::{Node, Value};
 use crate::document::problems::Problems;
 use crate::keys::resolve;

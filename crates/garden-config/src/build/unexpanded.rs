@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use crate::build::kinds::{BuildGeneration, Product};
 use crate::document::node::{Mapping, Node, Value};
 use crate::document::placeholder::is_template;
 use crate::document::problems::{Problems, Source};
 use crate::project::kind;
-use crate::{ConfigError, Position, Project};
+use crate::{Position, Problem, Project};
 
 /// The documents of a project that make modules and actions of a template.
 #[derive(Debug, Default)]
@@ -22,21 +23,34 @@ struct Maker {
     template: Option<String>,
 }
 
-/// By name, whether something in the template may be a container image that is built.
+/// The templates, by name.
 #[derive(Debug, Default)]
-pub(crate) struct Templates(HashMap<String, bool>);
+pub(crate) struct Templates(HashMap<String, Template>);
+
+#[derive(Debug)]
+struct Template {
+    /// `garden.yml:3`.
+    place: String,
+    /// Whether something in it may be a container image that is built.
+    builds: bool,
+}
 
 impl Templates {
-    /// Adds the `document` if it is a template.
-    pub(crate) fn add(&mut self, document: &Node) {
+    /// Adds the `document` if it is a template. Garden refuses two of one name, which is reported.
+    pub(crate) fn add(&mut self, document: &Node, problems: &Problems) {
         if !matches!(kind(document), Some("ConfigTemplate" | "ModuleTemplate")) {
             return;
         }
         let Some(template) = document.as_mapping() else { return };
-        if let Some(name) = text(template, "name") {
-            let builds = may_build(template, "configs") || may_build(template, "modules");
-            self.0.insert(name.to_owned(), builds);
+        let Some(name) = text(template, "name") else { return };
+        if let Some(other) = self.0.get(name) {
+            let message = format!("there are two templates called `{name}`; the other is at {}", other.place);
+            problems.report(document.position, message, Some("rename one of the two".to_owned()));
+            return;
         }
+        let place = place(problems.source(), document.position);
+        let builds = may_build(template, "configs") || may_build(template, "modules");
+        self.0.insert(name.to_owned(), Template { place, builds });
     }
 }
 
@@ -68,12 +82,12 @@ impl Unexpanded {
                 .template
                 .as_ref()
                 .and_then(|template| templates.0.get(template))
-                .is_none_or(|builds| *builds)
+                .is_none_or(|template| template.builds)
         });
     }
 
-    /// Says that a list of what is built would not be whole, unless there is nothing that is not expanded.
-    pub(crate) fn error(&self, project: &Project) -> Option<ConfigError> {
+    /// Says why a list of what is built would not be whole; nothing if there is nothing that is not expanded.
+    pub(crate) fn problems(&self, project: &Project) -> Vec<Problem> {
         let problem = |source: &Source, position: Position, message: String| {
             let problems = Problems::new(source);
             let hint =
@@ -92,15 +106,12 @@ impl Unexpanded {
             let message = "`sources` may hold images to build, and repositories are not fetched here";
             problem(&project.source, position, message.to_owned())
         });
-        let all: Vec<_> = sources.chain(makers).collect();
-        (!all.is_empty()).then(|| ConfigError::new(all))
+        sources.chain(makers).collect()
     }
 
     /// Names what a module or action may come from that stands in no file.
     pub(crate) fn origins(&self, project: &Project) -> Option<String> {
         const TOLD: usize = 3;
-        let place =
-            |source: &Source, position: Position| format!("{}:{}", source.file.display(), position.line);
         let sources = project.sources_position;
         let sources =
             sources.map(|position| format!("the field `sources` ({})", place(&project.source, position)));
@@ -116,24 +127,33 @@ impl Unexpanded {
     }
 }
 
-/// Whether a list of a template may hold a container module or Build action.
+/// Whether a list of a template may hold a container image that is built.
 fn may_build(template: &Mapping, list: &str) -> bool {
-    let may_be = |item: &Mapping, field: &str, value: &str| {
-        item.get(field)
-            .is_none_or(|node| node.as_text().is_none_or(|text| text == value || is_template(text)))
-    };
     let is_build = |item: &Node| {
-        item.as_mapping().is_none_or(|item| {
-            let is_of_kind =
-                list == "modules" || may_be(item, "kind", "Build") || may_be(item, "kind", "Module");
-            is_of_kind && may_be(item, "type", "container")
-        })
+        let Some(item) = item.as_mapping() else { return true };
+        // What an operation comes to is not known.
+        if item.0.iter().any(|entry| entry.key.starts_with('$')) {
+            return true;
+        }
+        let known = |field: &str| item.get(field).and_then(Node::as_text).filter(|text| !is_template(text));
+        let generation = match known("kind") {
+            _ if list == "modules" => BuildGeneration::Module,
+            Some("Module") => BuildGeneration::Module,
+            Some("Build") | None => BuildGeneration::Action,
+            Some(_) => return false,
+        };
+        // What is of no known type is not known to make no image; modules of a template may come of templates again.
+        known("type").and_then(|name| generation.product(name)) != Some(Product::Other)
     };
     match template.get(list).map(|node| &node.value) {
         None | Some(Value::Null) => false,
         Some(Value::Sequence(items)) => items.iter().any(is_build),
         Some(_) => true,
     }
+}
+
+fn place(source: &Source, position: Position) -> String {
+    format!("{}:{}", source.file.display(), position.line)
 }
 
 fn text<'a>(mapping: &'a Mapping, field: &str) -> Option<&'a str> {

@@ -71,6 +71,8 @@ pub enum NoticeKind {
     NoEffect,
     /// The field works, and another setting would be better.
     Advice,
+    /// A document or file is passed over, as Garden passes over it.
+    PassedOver,
 }
 
 /// All that is wrong with a configuration, in the file's order; never empty.

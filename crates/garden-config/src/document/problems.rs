@@ -79,7 +79,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// More problems than this are not told: nobody reads them, and a file can have as many as it has lines.
+    /// More problems than this are not told, nor more notices: nobody reads them, and a file can have as many as it has lines.
     const MOST: usize = 100;
 
     /// After so many reports, most of them of the same problems, no more are heard.
@@ -141,6 +141,9 @@ impl Problems {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
+        if self.notices.borrow().len() >= Self::MOST {
+            return;
+        }
         self.notices.borrow_mut().push(Notice {
             kind,
             field: field.into(),

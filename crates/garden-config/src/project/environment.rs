@@ -165,7 +165,7 @@ impl<'a> Environment<'a> {
     /// resolved, or it has unknown or wrong fields or asks for what cannot be done here. All problems are
     /// named.
     pub fn build(&self, name: &str) -> Result<BuildConfig, ConfigError> {
-        BuildConfig::of_document(documents::find(self.project, name)?, self)
+        BuildConfig::of_document(documents::find(self, name)?, self)
     }
 
     /// Returns the names of all container modules and Build actions in the project's directory that are built in this
@@ -173,20 +173,32 @@ impl<'a> Environment<'a> {
     /// image as it is.
     ///
     /// # Errors
-    /// If a file cannot be read or is not YAML; or if the list would not be whole, since a template that is rendered
-    /// (`RenderTemplate`, a module of `type: templated`) may make images to build, or the project has `sources`: neither is
-    /// expanded here. [`Environment::written_builds`] lists the rest.
+    /// If Garden refuses a document of the project: a file cannot be read or is not YAML, a `kind` or `type` is not one of
+    /// Garden's, two have the same name. Or if the list would not be whole, since a template that is rendered
+    /// (`RenderTemplate`, a module of `type: templated`) may make images to build, the project has `sources`, or a type makes
+    /// images that only Garden can build (`jib-container`). [`Environment::written_builds`] lists the rest. All problems are
+    /// named.
     pub fn builds(&self) -> Result<Vec<String>, ConfigError> {
         documents::names(self)
     }
 
-    /// Like [`Environment::builds`], whatever templates and sources would add: only what is written out in files, which may be
-    /// nothing.
+    /// Like [`Environment::builds`], whatever templates, sources and other types would add: only container images that are
+    /// written out in files, which may be none.
     ///
     /// # Errors
-    /// If a file cannot be read or is not YAML.
+    /// If Garden refuses a document of the project.
     pub fn written_builds(&self) -> Result<Vec<String>, ConfigError> {
         documents::written_names(self)
+    }
+
+    /// Returns what the author of the project should know: about its variables, and which documents and files are passed over
+    /// as Garden passes over them with a warning.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn notices(&self) -> Result<Vec<Notice>, ConfigError> {
+        let passed_over = &self.project.documents()?.notices;
+        Ok(self.notices.iter().chain(passed_over).cloned().collect())
     }
 
     /// The project.
@@ -195,7 +207,7 @@ impl<'a> Environment<'a> {
     }
 
     /// What the author of the project should know about its variables.
-    pub(crate) fn notices(&self) -> &[Notice] {
+    pub(crate) fn notices_of_variables(&self) -> &[Notice] {
         &self.notices
     }
 

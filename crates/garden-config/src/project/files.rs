@@ -14,7 +14,8 @@ use crate::document::decode::{Fields, text};
 use crate::document::globs;
 use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
-use crate::{ConfigError, NoticeKind, Project};
+use crate::project::links::{self, Linked};
+use crate::{ConfigError, Notice, NoticeKind, Problem, Project};
 
 /// What a project says of its files: the fields `scan` (`modules` with Garden 0.12) and `dotIgnoreFile`.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,23 +63,49 @@ impl ScanSettings {
     }
 }
 
-/// Finds and reads the files with modules and actions besides the project's own file, sorted by path.
-pub(crate) fn others(project: &Project) -> Result<Vec<Source>, ConfigError> {
+/// The files with modules and actions besides the project's own file.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// Sorted by path.
+    pub(crate) sources: Vec<Source>,
+    /// Links that Garden passes over.
+    pub(crate) notices: Vec<Notice>,
+    /// Links that cannot be read.
+    pub(crate) refused: Vec<Problem>,
+}
+
+/// Finds and reads the files of `project`.
+pub(crate) fn others(project: &Project) -> Result<Found, ConfigError> {
     let root = if project.directory().as_os_str().is_empty() { Path::new(".") } else { project.directory() };
-    let mut files = Vec::new();
+    let mut found = Found::default();
     for path in paths(project, root)? {
         // The text of the project's file is there already, and may have come from somewhere else.
         let is_own = path.file_name() == project.source.file.file_name() && path.parent() == Some(root);
         if is_own {
             continue;
         }
-        let text = yaml::read_file(&path).map_err(|reason| {
-            let hint = "mend it, or leave it out with `scan.exclude`";
-            ConfigError::whole_file(&path, format!("the file cannot be read: {reason}"), hint)
-        })?;
-        files.push(Source::new(&path, &text).confined_as(&project.source));
+        let text = if path.is_symlink() {
+            match links::read(root, &path) {
+                Linked::Text(text) => text,
+                Linked::Nothing => continue,
+                Linked::PassedOver(notice) => {
+                    found.notices.push(notice);
+                    continue;
+                }
+                Linked::Refused(error) => {
+                    found.refused.extend(error.problems().iter().cloned());
+                    continue;
+                }
+            }
+        } else {
+            yaml::read_file(&path).map_err(|reason| {
+                let hint = "mend it, or leave it out with `scan.exclude`";
+                ConfigError::whole_file(&path, format!("the file cannot be read: {reason}"), hint)
+            })?
+        };
+        found.sources.push(Source::new(&path, &text).confined_as(&project.source));
     }
-    Ok(files)
+    Ok(found)
 }
 
 fn paths(project: &Project, root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
@@ -123,7 +150,7 @@ fn paths(project: &Project, root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
             break;
         }
         let entry = entry.map_err(|error| failed(&error))?;
-        let is_file = entry.file_type().is_some_and(|it| it.is_file());
+        let is_file = entry.file_type().is_some_and(|it| it.is_file() || it.is_symlink());
         if is_file && is_configuration(entry.file_name()) && is_taken(entry.path(), false) {
             paths.push(entry.into_path());
         }

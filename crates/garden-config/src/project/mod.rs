@@ -4,6 +4,7 @@ pub(crate) mod declaration;
 mod dotenv;
 pub(crate) mod environment;
 pub(crate) mod files;
+mod links;
 pub(crate) mod open;
 mod shown_path;
 pub(crate) mod varfile;
@@ -16,7 +17,7 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use crate::build::documents::{Documents, ReadOnce};
+use crate::build::reading::{Documents, ReadOnce};
 use crate::document::decode::{Fields, refuse_template, report_duplicate_keys, text};
 use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::problems::{Problems, Source};

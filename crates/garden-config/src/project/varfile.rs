@@ -1,19 +1,15 @@
 //! Files of variables: `varfile`, `varfiles` and `importVariables`.
 
-use std::io;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json};
-
-use garden_build_core::context::OpenDirectory;
-use garden_build_core::read_at_most;
 
 use crate::document::decode::{Fields, items, report_duplicate_keys, text};
 use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
 use crate::keys::{Keys, resolve};
-use crate::project::{VariableFields, dotenv};
+use crate::project::{VariableFields, dotenv, links};
 use crate::{NoticeKind, Position, project, template};
 
 /// Loads the file that `fields` name. Without a `varfile` the file `default_file` counts if it exists; paths start at the
@@ -138,18 +134,9 @@ fn load_as(path: &str, file: &Path, format: Format, position: Position, problems
 }
 
 /// Reads the file at `path`. In a confined project it is reached from the project's directory without following links
-/// any more, so that nothing can be put in its place since it was looked at.
+/// any more.
 fn read(path: &Path, source: &Source) -> Result<String, String> {
-    let Some(boundary) = source.boundary() else { return yaml::read_file(path) };
-    let opened = OpenDirectory::open(boundary).and_then(|boundary| {
-        let inside = path.strip_prefix(boundary.path()).map_err(|_| io::ErrorKind::NotFound)?;
-        boundary.file(inside)
-    });
-    match opened {
-        Ok(Some((file, _))) => yaml::text(read_at_most(file, yaml::SIZE_LIMIT)),
-        Ok(None) => Err("it is not a file".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
+    source.boundary().map_or_else(|| yaml::read_file(path), |boundary| links::read_inside(boundary, path))
 }
 
 /// How variables are written.

@@ -16,3 +16,4 @@ mod schema;
 mod services;
 mod support;
 mod templates;
+mod whole;
