@@ -91,7 +91,8 @@ pub(super) fn own_variables(
         &environment.keys(document.this(environment, own.as_ref()), own.as_ref()),
         problems,
     );
-    shared::below_files(own, varfile::of_list(&varfiles, problems))
+    let files = &environment.project().variable_files;
+    shared::below_files(own, varfile::of_list(&varfiles, files, problems))
 }
 
 /// Fields of an action that do not concern what is built, or were read before the others.

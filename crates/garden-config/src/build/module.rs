@@ -70,7 +70,8 @@ pub(super) fn own_variables(
         return own;
     }
     let keys = environment.keys(document.this(environment, own.as_ref()), own.as_ref());
-    let files = varfile::of_fields(&variables, "", &keys, problems);
+    let files = &environment.project().variable_files;
+    let files = varfile::of_fields(&variables, "", &keys, files, problems);
     shared::below_files(own, files)
 }
 

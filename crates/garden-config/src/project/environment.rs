@@ -88,7 +88,8 @@ impl<'a> Environment<'a> {
             notices: Vec::new(),
         };
         if let Some(node) = &project.imports {
-            environment.imported = varfile::imported(node, &project.keys(), problems);
+            environment.imported =
+                varfile::imported(node, &project.keys(), &project.variable_files, problems);
         }
         environment.add_layer(&project.variables, "garden.env", problems);
         if let Some(declared) = declared {
@@ -250,7 +251,8 @@ impl<'a> Environment<'a> {
         };
         let keys = self.keys(None, None);
         question_marks::notice(&layer, "variables", &keys, problems);
-        if let Some(file) = varfile::of_fields(fields, default_file, &keys, problems) {
+        let files = &self.project.variable_files;
+        if let Some(file) = varfile::of_fields(fields, default_file, &keys, files, problems) {
             layer.merge(&file);
         }
         self.layers.push(layer);

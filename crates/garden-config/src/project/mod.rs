@@ -8,6 +8,7 @@ mod links;
 pub(crate) mod open;
 mod shown_path;
 pub(crate) mod varfile;
+pub(crate) mod variable_files;
 
 pub(crate) use open::{documents, kind};
 pub use open::{load, parse};
@@ -24,13 +25,14 @@ use crate::document::problems::{Problems, Source};
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry};
 use crate::project::environment::Environment;
 use crate::project::files::ScanSettings;
+use crate::project::variable_files::VariableFiles;
 use crate::{BuildConfig, ConfigError, Locals, Position, ProviderConfig};
 
 /// A project file: the document with `kind: Project`; and the modules and actions in its directory.
 ///
 /// The files of modules and actions are found and read once, when the first is asked for; what is written into them later
-/// does not count for this project and its clones. [`load`] it again to have them read anew. Files of variables are read with
-/// each [`Environment`], and those that a module or action names with each [`Environment::build`].
+/// does not count for this project and its clones. The same is true of files of variables (but for what exceeds 16 MiB of them).
+/// [`load`] the project again to have all read anew.
 ///
 /// What it says of one environment is read when [`Project::environment`] asks for it, so that a mistake
 /// in another environment does not stand in the way.
@@ -40,6 +42,7 @@ pub struct Project {
     /// The documents of the project's file, itself among them.
     own: Vec<Node>,
     documents: ReadOnce,
+    pub(crate) variable_files: VariableFiles,
     pub(crate) name: String,
     pub(crate) name_position: Position,
     pub(crate) generation: Generation,
@@ -129,6 +132,7 @@ impl Project {
         self.source.confine();
         // Those that were read may lead anywhere.
         self.documents = ReadOnce::default();
+        self.variable_files = VariableFiles::default();
         self
     }
 
@@ -210,6 +214,7 @@ impl Project {
             source: problems.source().clone(),
             own: Vec::new(),
             documents: ReadOnce::default(),
+            variable_files: VariableFiles::default(),
             name: fields.required_text("name").unwrap_or_default().to_owned(),
             name_position: fields.raw("name").map_or(node.position, |node| node.position),
             generation,

@@ -1,6 +1,7 @@
 //! Files of variables: `varfile`, `varfiles` and `importVariables`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
@@ -9,6 +10,7 @@ use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
 use crate::keys::{Keys, resolve};
+use crate::project::variable_files::VariableFiles;
 use crate::project::{VariableFields, dotenv, links};
 use crate::{NoticeKind, Position, project, template};
 
@@ -18,36 +20,44 @@ pub(crate) fn of_fields(
     fields: &VariableFields,
     default_file: &str,
     keys: &Keys<'_>,
+    files: &VariableFiles,
     problems: &Problems,
 ) -> Option<Node> {
-    let Some(node) = &fields.varfile else { return load(default_file, false, Position::START, problems) };
+    let Some(node) = &fields.varfile else {
+        return load(default_file, false, Position::START, files, problems);
+    };
     let node = resolve::all(node, keys, problems);
     let path = text(&node, "`varfile`", problems)?;
-    load(path, path != default_file, node.position, problems)
+    load(path, path != default_file, node.position, files, problems)
 }
 
 /// Loads an action's `varfiles`: paths, or mappings with `path` and `optional`.
-pub(crate) fn of_list(node: &Node, problems: &Problems) -> Vec<Node> {
-    let mut files = Vec::new();
+pub(crate) fn of_list(node: &Node, files: &VariableFiles, problems: &Problems) -> Vec<Node> {
+    let mut loaded = Vec::new();
     for item in items(node, "`varfiles`", problems) {
         if item.as_mapping().is_none() {
             let path = text(item, "each of `varfiles`", problems);
-            files.extend(path.and_then(|path| load(path, true, item.position, problems)));
+            loaded.extend(path.and_then(|path| load(path, true, item.position, files, problems)));
             continue;
         }
         let Some(fields) = Fields::open(item, "each of `varfiles`", problems) else { continue };
         let optional = fields.flag("optional").unwrap_or(false);
         let path = fields.required_text("path");
-        files.extend(path.and_then(|path| load(path, !optional, item.position, problems)));
+        loaded.extend(path.and_then(|path| load(path, !optional, item.position, files, problems)));
         fields.finish();
     }
-    files
+    loaded
 }
 
 /// Loads what `importVariables` names, the later source winning: `${imported.…}`. Only files can be read here.
 ///
 /// Source: Garden 0.14, `core/src/config/import-variables.ts`.
-pub(crate) fn imported(node: &Node, keys: &Keys<'_>, problems: &Problems) -> Map<String, Json> {
+pub(crate) fn imported(
+    node: &Node,
+    keys: &Keys<'_>,
+    files: &VariableFiles,
+    problems: &Problems,
+) -> Map<String, Json> {
     let node = resolve::all(node, keys, problems);
     let mut imported = Map::new();
     for item in items(&node, "`importVariables`", problems) {
@@ -74,15 +84,21 @@ pub(crate) fn imported(node: &Node, keys: &Keys<'_>, problems: &Problems) -> Map
         let format = fields.choice("format", &formats);
         fields.finish();
         let (Some(path), Some(format)) = (path, format) else { continue };
-        imported.extend(import(path, format, item.position, problems).into_iter().flatten());
+        imported.extend(import(path, format, item.position, files, problems).into_iter().flatten());
     }
     imported
 }
 
 /// Imports from the file at `path`; one that does not exist has no variables. All are texts.
-fn import(path: &str, format: Format, position: Position, problems: &Problems) -> Option<Map<String, Json>> {
+fn import(
+    path: &str,
+    format: Format,
+    position: Position,
+    files: &VariableFiles,
+    problems: &Problems,
+) -> Option<Map<String, Json>> {
     let file = problems.path(path, position)?;
-    if !file.exists() {
+    if files.get(&file, format).is_none() && !file.exists() {
         problems.notice(
             NoticeKind::NoEffect,
             "importVariables",
@@ -97,40 +113,70 @@ fn import(path: &str, format: Format, position: Position, problems: &Problems) -
         Json::Array(_) | Json::Object(_) => Json::String(value.to_string()),
         value => template::text(&value).map_or(value, Json::String),
     };
-    match load_as(path, &file, format, position, problems)?.to_json() {
+    match load_as(path, &file, format, position, files, problems)?.to_json() {
         Json::Object(values) => Some(values.into_iter().map(|(name, value)| (name, text(value))).collect()),
         _ => None,
     }
 }
 
 /// Loads the file at `path`, which the text at `position` names. One that is not `required` need not exist.
-fn load(path: &str, required: bool, position: Position, problems: &Problems) -> Option<Node> {
+fn load(
+    path: &str,
+    required: bool,
+    position: Position,
+    files: &VariableFiles,
+    problems: &Problems,
+) -> Option<Node> {
     let file = problems.path(path, position)?;
-    if !required && !file.exists() {
+    let format = Format::of(&file);
+    if !required && files.get(&file, format).is_none() && !file.exists() {
         return None;
     }
-    load_as(path, &file, Format::of(&file), position, problems)
+    load_as(path, &file, format, position, files, problems)
 }
 
-/// Loads the file `file`, which the text at `position` names by `path`.
-fn load_as(path: &str, file: &Path, format: Format, position: Position, problems: &Problems) -> Option<Node> {
-    let text = match read(file, problems.source()) {
-        Ok(text) => text,
-        Err(reason) => {
-            let message = format!("the file of variables `{path}` cannot be read: {reason}");
-            let hint = "its path starts at the directory of the file that names it".to_owned();
-            problems.report(position, message, Some(hint));
-            return None;
-        }
+/// Loads the file `file`, which the text at `position` names by `path`. What is wrong with a variable is told of that text.
+fn load_as(
+    path: &str,
+    file: &Path,
+    format: Format,
+    position: Position,
+    files: &VariableFiles,
+    problems: &Problems,
+) -> Option<Node> {
+    let variables = match files.get(file, format) {
+        Some(variables) => Ok(variables),
+        None => read_once(path, file, format, files, problems.source()),
     };
-    match variables(&text, file, format) {
-        // What is wrong with a variable is told of a line in the file that names the file of variables.
-        Ok(node) => Some(node.moved(position)),
-        Err(reason) => {
-            problems.report(position, format!("the file of variables `{path}`: {reason}"), None);
+    match variables {
+        Ok(variables) => Some(Node::clone(&variables).moved(position)),
+        Err((message, hint)) => {
+            problems.report(position, message, hint);
             None
         }
     }
+}
+
+/// Reads the file `file`, unless it was read by another path; the error is a message and what to do.
+fn read_once(
+    path: &str,
+    file: &Path,
+    format: Format,
+    files: &VariableFiles,
+    source: &Source,
+) -> Result<Arc<Node>, (String, Option<String>)> {
+    let real = file.canonicalize().unwrap_or_else(|_| file.to_owned());
+    if let Some(variables) = files.get(&real, format) {
+        return Ok(files.keep(file, format, variables, 0));
+    }
+    let text = read(&real, source).map_err(|reason| {
+        let hint = "its path starts at the directory of the file that names it".to_owned();
+        (format!("the file of variables `{path}` cannot be read: {reason}"), Some(hint))
+    })?;
+    let variables = variables(&text, file, format)
+        .map_err(|reason| (format!("the file of variables `{path}`: {reason}"), None))?;
+    let variables = files.keep(&real, format, Arc::new(variables), text.len());
+    Ok(files.keep(file, format, variables, 0))
 }
 
 /// Reads the file at `path`. In a confined project it is reached from the project's directory without following links
@@ -140,8 +186,8 @@ fn read(path: &Path, source: &Source) -> Result<String, String> {
 }
 
 /// How variables are written.
-#[derive(Clone, Copy, Debug)]
-enum Format {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Format {
     /// YAML, of which JSON is a part.
     Yaml,
     Dotenv,

@@ -360,6 +360,62 @@ fn the_files_of_a_project_are_read_once() {
 }
 
 #[test]
+fn files_of_variables_are_read_once() {
+    let build = "kind: Build\ntype: container\nname: a\nvarfiles: [a.env, {path: b.yml, optional: true}]\n\
+                 spec: {buildArgs: {A: '${var.own}', B: '${var.other}', P: '${var.all}'}}\n";
+    let module = "kind: Module\ntype: container\nname: m\nvarfile: m.json\nbuildArgs: {A: '${var.own}', P: '${var.all}'}\n";
+    let files = [
+        ("garden.env", "all=1"),
+        ("a/garden.yml", build),
+        ("a/a.env", "own=1"),
+        ("a/b.yml", "other: 1"),
+        ("m/garden.yml", module),
+        ("m/m.json", "{\"own\": 1}"),
+    ];
+    let directory = directory(&files);
+    let arguments = |project: &garden_config::Project| {
+        let environment = project.environment("dev").expect("declared");
+        assert_eq!(environment.builds(), Ok(vec!["a".to_owned(), "m".to_owned()]));
+        let of =
+            |name: &str| environment.build(name).expect("valid").build_args.into_values().collect::<String>();
+        of("a") + &of("m")
+    };
+    let project = garden_config::load(directory.path()).expect("valid").with_locals(Locals::none());
+    assert_eq!(arguments(&project), "11111");
+    for (path, text) in files.iter().filter(|(path, _)| !path.ends_with("garden.yml")) {
+        fs::write(directory.path().join(path), text.replace('1', "2")).expect("write");
+    }
+    assert_eq!(arguments(&project.clone()), "11111");
+    for path in ["garden.env", "a/b.yml"] {
+        fs::remove_file(directory.path().join(path)).expect("remove");
+    }
+    assert_eq!(arguments(&project), "11111", "what need not exist, too");
+    fs::write(directory.path().join("garden.env"), "all=2").expect("write");
+    fs::write(directory.path().join("a/b.yml"), "other: 2").expect("write");
+    // Where they may lead is another thing in a confined project.
+    assert_eq!(arguments(&project.confined()), "22222");
+    assert_eq!(arguments(&garden_config::load(directory.path()).expect("valid")), "22222");
+}
+
+#[test]
+fn a_file_of_variables_is_read_once_by_whatever_path_it_is_named() {
+    let module = |name: &str, varfile: &str| {
+        format!(
+            "kind: Module\ntype: container\nname: {name}\nvarfile: {varfile}\nbuildArgs: {{A: '${{var.a}}'}}\n"
+        )
+    };
+    let directory = directory(&[
+        ("one/garden.yml", &module("one", "../shared.yml")),
+        ("two/garden.yml", &module("two", "../one/.././shared.yml")),
+        ("shared.yml", "a: before\n"),
+    ]);
+    let project = garden_config::load(directory.path()).expect("valid").with_locals(Locals::none());
+    assert_eq!(project.build("one").expect("valid").build_args["A"], "before");
+    fs::write(directory.path().join("shared.yml"), "a: after\n").expect("write");
+    assert_eq!(project.build("two").expect("valid").build_args["A"], "before");
+}
+
+#[test]
 fn files_that_could_not_be_read_are_read_again() {
     let directory = directory(&[("a/garden.yml", "kind: Build\ntype: container\nname: a\n")]);
     let file = directory.path().join("a/garden.yml");
