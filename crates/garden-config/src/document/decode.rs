@@ -251,6 +251,17 @@ pub(crate) fn refuse_template(node: &Node, label: &str, problems: &Problems) {
     }
 }
 
+/// Like [`refuse_template`], for each text in `node`.
+pub(crate) fn refuse_templates(node: &Node, label: &str, problems: &Problems) {
+    match &node.value {
+        Value::Sequence(items) => items.iter().for_each(|item| refuse_templates(item, label, problems)),
+        Value::Mapping(mapping) => {
+            mapping.0.iter().for_each(|entry| refuse_templates(&entry.value, label, problems));
+        }
+        _ => refuse_template(node, label, problems),
+    }
+}
+
 /// Reports every key that stands more than once in one mapping, in all of `node`.
 pub(crate) fn report_duplicate_keys(node: &Node, problems: &Problems) {
     match &node.value {

@@ -10,7 +10,7 @@ use garden_build_core::context::{GlobFilter, Verdict};
 use garden_build_core::{FileGlobs, read_regular_file};
 use ignore::WalkBuilder;
 
-use crate::document::decode::{Fields, text};
+use crate::document::decode::{Fields, refuse_template, refuse_templates, text};
 use crate::document::globs;
 use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
@@ -29,12 +29,16 @@ pub(crate) struct ScanSettings {
 const NEVER: [&str; 2] = [".git", ".garden"];
 
 impl ScanSettings {
+    /// Reads the fields. None of Garden's generations resolves templates in them: 0.12 and 0.13 take them for globs and names.
+    ///
+    /// Source: Garden, `resolveProjectConfig` in `core/src/config/project.ts`.
     pub(crate) fn read(fields: &Fields<'_>, problems: &Problems) -> Self {
         let (mut include, mut exclude, mut ignore_files) = (None, Vec::new(), Vec::new());
         for name in ["modules", "scan"] {
             let Some(node) = fields.node(name) else { continue };
             let what = format!("`{name}`");
             let Some(scan) = Fields::open(node, &what, problems) else { continue };
+            refuse_templates(node, &what, problems);
             scan.set_aside(&["git"]);
             let own =
                 globs::globs(scan.node("include").map(|_| scan.texts("include")), scan.texts("exclude"));
@@ -42,7 +46,8 @@ impl ScanSettings {
             include = own.include.or(include);
             exclude.extend(own.exclude);
         }
-        if fields.node("dotIgnoreFiles").is_some() {
+        if let Some(node) = fields.node("dotIgnoreFiles") {
+            refuse_templates(node, "`dotIgnoreFiles`", problems);
             ignore_files = fields.texts("dotIgnoreFiles");
             let message = "`dotIgnoreFiles` is called `dotIgnoreFile` since Garden 0.13 and names one file";
             let position = fields.key_position("dotIgnoreFiles");
@@ -55,6 +60,7 @@ impl ScanSettings {
             );
         }
         if let Some(node) = fields.node("dotIgnoreFile") {
+            refuse_template(node, "`dotIgnoreFile`", problems);
             ignore_files = text(node, "`dotIgnoreFile`", problems).map(str::to_owned).into_iter().collect();
         } else if fields.node("dotIgnoreFiles").is_none() {
             ignore_files = vec![".gardenignore".to_owned()];

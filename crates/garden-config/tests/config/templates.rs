@@ -232,6 +232,26 @@ fn what_says_which_environments_there_are_holds_no_templates() {
     }
 }
 
+/// No Garden resolves any there.
+#[test]
+fn what_says_which_files_there_are_holds_no_templates() {
+    let hint = " | templates are for what is inside an environment, a provider, a module or an action";
+    for version in ["v0", "v1", "v2"] {
+        for (fields, expected) in [
+            ("scan: {include: ['${var.a}/**']}", "4:18: `scan` cannot hold a template"),
+            ("scan: {exclude: ['a', \"x/${local.env.X || '*'}\"]}", "4:23: `scan` cannot hold a template"),
+            ("modules: {exclude: ['${var.a}']}", "4:21: `modules` cannot hold a template"),
+            ("dotIgnoreFile: ${var.a}", "4:16: `dotIgnoreFile` cannot hold a template"),
+        ] {
+            let text = format!("apiVersion: garden.io/{version}\nkind: Project\nname: a\n{fields}\n");
+            assert_eq!(brief(&project(&text).expect_err(fields)), format!("{expected}{hint}"));
+        }
+    }
+    let old = "kind: Project\nname: a\ndotIgnoreFiles: ['${var.a}']\n";
+    let expected = format!("3:18: `dotIgnoreFiles` cannot hold a template{hint}");
+    assert_eq!(brief(&project(old).expect_err(old)), expected);
+}
+
 #[test]
 fn problems_point_into_the_text_however_it_is_quoted() {
     for (template, column) in [
