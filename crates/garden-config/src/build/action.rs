@@ -10,6 +10,7 @@ use crate::build::{BuildConfig, image_names};
 use crate::document::decode::Fields;
 use crate::document::node::Node;
 use crate::document::problems::Problems;
+use crate::keys::declared::DeclaredVariables;
 use crate::keys::resolve;
 use crate::project::varfile;
 
@@ -77,22 +78,20 @@ fn refuse_other_environments(fields: &Fields<'_>, environment: &Environment<'_>,
     }
 }
 
-/// The action's own variables, with those of its `varfiles` on top.
+/// The action's own variables, with those of its `varfiles` above.
 pub(super) fn own_variables(
     document: &BuildDocument,
     environment: &Environment<'_>,
     problems: &Problems,
-) -> Option<Node> {
-    let mapping = document.node.as_mapping()?;
-    let own = mapping.get("variables").cloned();
-    let Some(varfiles) = mapping.get("varfiles") else { return own };
-    let varfiles = resolve::all(
-        varfiles,
-        &environment.keys(document.this(environment, own.as_ref()), own.as_ref()),
-        problems,
-    );
-    let files = &environment.project().variable_files;
-    shared::below_files(own, varfile::of_list(&varfiles, files, problems))
+) -> DeclaredVariables {
+    let field = |name: &str| document.node.as_mapping().and_then(|mapping| mapping.get(name));
+    let generation = environment.project().generation;
+    let own = DeclaredVariables::new(field("variables").cloned(), [], generation);
+    let Some(varfiles) = field("varfiles") else { return own };
+    let keys = environment.keys(document.this(environment, &own), Some(&own));
+    let varfiles = resolve::all(varfiles, &keys, problems);
+    let files = varfile::of_list(&varfiles, &environment.project().variable_files, problems);
+    DeclaredVariables::new(field("variables").cloned(), files, generation)
 }
 
 /// Fields of an action that do not concern what is built, or were read before the others.

@@ -11,6 +11,7 @@ use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::placeholder::is_template;
 use crate::document::problems::{Problems, Source};
 use crate::document::suggest;
+use crate::keys::declared::DeclaredVariables;
 use crate::keys::{Keys, resolve};
 use crate::{ConfigError, Environment, Position, Problem, Project};
 
@@ -206,7 +207,7 @@ impl BuildDocument {
     fn is_wanted(&self, environment: &Environment<'_>) -> Result<bool, ConfigError> {
         let problems = Problems::new(&self.source);
         let own = self.own_variables(environment, &Problems::new(&self.source));
-        let keys = environment.keys(self.this(environment, own.as_ref()), own.as_ref());
+        let keys = environment.keys(self.this(environment, &own), Some(&own));
         self.refuse_brought(&keys, &problems);
         problems.into_result(Some(()))?;
         Ok(!self.is_disabled_by(&keys, environment) && !self.uses_image(&keys))
@@ -215,7 +216,7 @@ impl BuildDocument {
     /// Whether it is disabled in `environment`, or an action of other environments. One of which this cannot be told is not.
     fn is_disabled(&self, environment: &Environment<'_>) -> bool {
         let own = self.own_variables(environment, &Problems::new(&self.source));
-        let keys = environment.keys(self.this(environment, own.as_ref()), own.as_ref());
+        let keys = environment.keys(self.this(environment, &own), Some(&own));
         self.is_disabled_by(&keys, environment)
     }
 
@@ -271,7 +272,11 @@ impl BuildDocument {
     }
 
     /// Its own variables, with those of its files on top.
-    pub(crate) fn own_variables(&self, environment: &Environment<'_>, problems: &Problems) -> Option<Node> {
+    pub(crate) fn own_variables(
+        &self,
+        environment: &Environment<'_>,
+        problems: &Problems,
+    ) -> DeclaredVariables {
         match self.generation {
             BuildGeneration::Module => module::own_variables(self, environment, problems),
             BuildGeneration::Action => action::own_variables(self, environment, problems),

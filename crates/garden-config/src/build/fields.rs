@@ -15,14 +15,6 @@ pub(crate) type Place = (&'static str, &'static str);
 /// What to do about files that Garden would put into the build context.
 const COPY_YOURSELF: &str = "copy them there before the build, or use `COPY --from` in the Dockerfile";
 
-/// Lays files of variables over a module's or an action's own ones.
-pub(crate) fn below_files(own: Option<Node>, files: impl IntoIterator<Item = Node>) -> Option<Node> {
-    own.into_iter().chain(files).reduce(|mut below, above| {
-        below.merge(&above);
-        below
-    })
-}
-
 /// Refuses a source elsewhere, which Garden would fetch.
 pub(crate) fn refuse_repository(fields: &Fields<'_>, name: &'static str, problems: &Problems) {
     if fields.node(name).is_some() {

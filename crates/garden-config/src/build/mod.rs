@@ -175,9 +175,9 @@ impl BuildConfig {
             BuildGeneration::Module => (module::SET_ASIDE, "a container module"),
             BuildGeneration::Action => (action::SET_ASIDE, "a Build action"),
         };
-        let keys = environment.keys(document.this(environment, own.as_ref()), own.as_ref());
-        if let Some(own) = &own {
-            question_marks::notice(own, "variables", &keys, problems);
+        let keys = environment.keys(document.this(environment, &own), Some(&own));
+        for layer in own.layers() {
+            question_marks::notice(layer, "variables", &keys, problems);
         }
         document.refuse_brought(&keys, problems);
         let node = resolve::fields(&document.node, &set_aside, &keys, problems);

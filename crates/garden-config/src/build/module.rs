@@ -10,6 +10,7 @@ use crate::build::{BuildConfig, image_names, lacks_dockerfile};
 use crate::document::decode::Fields;
 use crate::document::node::Node;
 use crate::document::problems::Problems;
+use crate::keys::declared::DeclaredVariables;
 use crate::project::{VariableFields, varfile};
 
 /// Reads what only modules have; returns where the fields of a [`BuildConfig`] are written that have another name
@@ -57,22 +58,24 @@ fn read_build(node: &Node, build: &mut BuildConfig, problems: &Problems) {
     fields.finish();
 }
 
-/// The module's own variables, with those of its `varfile` on top.
+/// The module's own variables, with those of its `varfile` above.
 pub(super) fn own_variables(
     document: &BuildDocument,
     environment: &Environment<'_>,
     problems: &Problems,
-) -> Option<Node> {
-    let fields = Fields::open(&document.node, "a container module", problems)?;
+) -> DeclaredVariables {
+    let Some(fields) = Fields::open(&document.node, "a container module", problems) else {
+        return DeclaredVariables::default();
+    };
     let variables = VariableFields::read(&fields);
-    let own = variables.variables.clone();
+    let generation = environment.project().generation;
+    let own = DeclaredVariables::new(variables.variables.clone(), [], generation);
     if variables.varfile.is_none() {
         return own;
     }
-    let keys = environment.keys(document.this(environment, own.as_ref()), own.as_ref());
-    let files = &environment.project().variable_files;
-    let files = varfile::of_fields(&variables, "", &keys, files, problems);
-    shared::below_files(own, files)
+    let keys = environment.keys(document.this(environment, &own), Some(&own));
+    let file = varfile::of_fields(&variables, "", &keys, &environment.project().variable_files, problems);
+    DeclaredVariables::new(variables.variables.clone(), file, generation)
 }
 
 /// Fields of a module that do not concern building, or were read before the others.

@@ -9,6 +9,7 @@ use crate::build::documents::BuildDocument;
 use crate::build::kinds::BuildGeneration;
 use crate::document::node::{Node, Value};
 use crate::document::problems::Problems;
+use crate::keys::declared::DeclaredVariables;
 use crate::keys::resolve;
 
 impl BuildDocument {
@@ -19,7 +20,7 @@ impl BuildDocument {
     pub(crate) fn this(
         &self,
         environment: &Environment<'_>,
-        own: Option<&Node>,
+        own: &DeclaredVariables,
     ) -> Option<Map<String, Json>> {
         let project = environment.project();
         let shown = |path: PathBuf| Json::from(project.shown_path(&path).to_string_lossy());
@@ -51,12 +52,12 @@ impl BuildDocument {
         &self,
         this: &Map<String, Json>,
         environment: &Environment<'_>,
-        own: Option<&Node>,
+        own: &DeclaredVariables,
     ) -> PathBuf {
         let node = self.field("source").and_then(Node::as_mapping).and_then(|source| source.get("path"));
         let Some(node) = node else { return self.directory().to_owned() };
         let problems = Problems::new(&self.source);
-        let node = resolve::all(node, &environment.keys(Some(this.clone()), own), &problems);
+        let node = resolve::all(node, &environment.keys(Some(this.clone()), Some(own)), &problems);
         node.as_text().map_or_else(|| self.directory().to_owned(), |path| self.directory().join(path))
     }
 

@@ -1,5 +1,6 @@
 //! What the keys of templates stand for: `${environment.name}`, `${var.replicas}`, `${git.branch}`.
 
+pub(crate) mod declared;
 mod elsewhere;
 pub(crate) mod git;
 mod git_config;
@@ -58,18 +59,16 @@ pub(crate) struct EnvironmentKeys<'a> {
 impl Keys<'_> {
     /// Sees all variables.
     pub(crate) fn all(&self) -> View<'_> {
-        View { keys: self, top: self.variables.layer_count(), itself: None }
+        View { keys: self, within: None }
     }
 }
 
-/// The keys as a variable sees them: with the variables up to its own layer.
+/// The keys as a text sees them, or a variable: with the variables up to its own layer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     pub(crate) keys: &'a Keys<'a>,
-    /// How many of the layers of variables count.
-    pub(crate) top: usize,
-    /// The path of the variable itself.
-    pub(crate) itself: Option<&'a [String]>,
+    /// The variable that asks: its layer and its path.
+    pub(crate) within: Option<(usize, &'a [String])>,
 }
 
 const KNOWN: [&str; 11] = [
@@ -162,14 +161,9 @@ impl View<'_> {
     /// so a variable can extend the one of its own name.
     fn variable(&self, path: &[String]) -> Result<LookedUp, Fault> {
         let variables = &self.keys.variables;
-        let Some(itself) = self.itself else { return variables.look_up(path, self.top) };
-        match variables.look_up(path, self.top - 1)? {
-            found @ LookedUp::Found(_) => Ok(found),
-            LookedUp::Missing(_) if itself == path => {
-                let message = format!("`var.{}` refers to itself, and nothing below sets it", path.join("."));
-                Ok(LookedUp::Missing(Fault::new(message)))
-            }
-            LookedUp::Missing(_) => variables.look_up(path, self.top),
+        match self.within {
+            None => variables.look_up(path, variables.all()),
+            Some((layer, itself)) => variables.look_up_from(layer, itself, path),
         }
     }
 }

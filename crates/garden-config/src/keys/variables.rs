@@ -3,6 +3,7 @@
 //! They come in layers: the project's, those of the environment, those of a module or an action, those set
 //! from Rust. A higher layer wins: mappings of the same name merge, and anything else hides what is below it, with all its keys. A variable may refer to
 //! others: those of the layers below first, and then those beside it. So an environment can extend what the project sets.
+//! Since Garden 0.14 a file of variables is a layer of its own, whose variables see first those of the declaration that names it.
 //!
 //! A variable that is asked for and not known yet is not resolved there and then, as a chain of variables
 //! could be longer than the stack is deep. Whoever asked breaks off, the variable is resolved, and the
@@ -10,24 +11,31 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
 
 use crate::document::node::Node;
+use crate::keys::declared::DeclaredVariables;
 use crate::keys::layer::{Here, Indexes};
 use crate::keys::{Keys, View, missing};
 use crate::project::Generation;
 use crate::template::{Fault, LookedUp, Parsed, TemplateProblem, check_depth, parse};
 
-/// A path, and how many layers count for it.
-type Place = (usize, Vec<String>);
+/// Which layers count.
+pub(crate) type Sight = Range<usize>;
+
+/// A path, and the layers that count for it.
+type Place = (Sight, Vec<String>);
 
 /// All variables that a text may use, lowest layer first.
 #[derive(Debug, Default)]
 pub(crate) struct Variables<'a> {
     /// Each a mapping.
     layers: Vec<&'a Node>,
+    /// Which of them are of a file, above a layer of the same declaration.
+    of_files: Vec<bool>,
     /// What has been found out.
     known: RefCell<HashMap<Place, Result<LookedUp, Fault>>>,
     /// What has been asked for and was not known.
@@ -68,12 +76,50 @@ impl<'a> Variables<'a> {
     /// So many names of variables are enough to suggest one of them.
     const MOST_KEYS: usize = 200;
 
-    pub(crate) fn new(layers: Vec<&'a Node>) -> Self {
-        Self { layers, ..Self::default() }
+    /// Takes what was declared, the lowest first.
+    pub(crate) fn new(declared: impl IntoIterator<Item = &'a DeclaredVariables>) -> Self {
+        let mut variables = Self::default();
+        for declared in declared {
+            for (index, layer) in declared.layers().iter().enumerate() {
+                variables.layers.push(layer);
+                variables.of_files.push(index > 0);
+            }
+        }
+        variables
     }
 
-    pub(crate) fn layer_count(&self) -> usize {
-        self.layers.len()
+    /// Lets all layers count.
+    pub(crate) fn all(&self) -> Sight {
+        0..self.layers.len()
+    }
+
+    /// Looks up `path` for the variable `itself` of a layer: in the layers below first, and then in its own. In a layer of a file
+    /// the one right below comes first, then its own, and then the others.
+    pub(crate) fn look_up_from(
+        &self,
+        layer: usize,
+        itself: &[String],
+        path: &[String],
+    ) -> Result<LookedUp, Fault> {
+        let mut sights: Vec<Sight> = Vec::new();
+        if self.of_files.get(layer) == Some(&true) {
+            sights.push(layer - 1..layer);
+            // What is within the variable itself cannot be found out yet.
+            if !itself.starts_with(path) {
+                sights.push(layer..layer + 1);
+            }
+        }
+        sights.push(0..layer);
+        for sight in sights {
+            if let found @ LookedUp::Found(_) = self.look_up(path, sight)? {
+                return Ok(found);
+            }
+        }
+        if itself == path {
+            let message = format!("`var.{}` refers to itself, and nothing below sets it", path.join("."));
+            return Ok(LookedUp::Missing(Fault::new(message)));
+        }
+        self.look_up(path, 0..layer + 1)
     }
 
     /// Counts `value` as made by a template.
@@ -113,14 +159,14 @@ impl<'a> Variables<'a> {
         parsed
     }
 
-    /// Looks up `path` in the lowest `top` layers. The answer means nothing if the variable is
+    /// Looks up `path` in the layers of `sight`. The answer means nothing if the variable is
     /// [`wanted`](Self::wants) now.
-    pub(crate) fn look_up(&self, path: &[String], top: usize) -> Result<LookedUp, Fault> {
+    pub(crate) fn look_up(&self, path: &[String], sight: Sight) -> Result<LookedUp, Fault> {
         if path.iter().map(String::len).sum::<usize>() > Self::LONGEST_PATH {
             let message = format!("the path to a variable is longer than {} bytes", Self::LONGEST_PATH);
             return Err(Fault::new(message).hint("use shorter keys"));
         }
-        let place = (top, path.to_vec());
+        let place = (sight, path.to_vec());
         if let Some(known) = self.known.borrow().get(&place) {
             return known.clone();
         }
@@ -190,12 +236,12 @@ impl<'a> Variables<'a> {
     }
 
     /// Merges what the layers have at `place`.
-    fn merged(&self, (top, path): &Place, keys: &Keys<'_>) -> Result<LookedUp, Fault> {
+    fn merged(&self, (sight, path): &Place, keys: &Keys<'_>) -> Result<LookedUp, Fault> {
         let mut fields: BTreeSet<String> = BTreeSet::new();
         let mut only: Option<Value> = None;
         let (mut found, mut mappings) = (0, 0);
-        for layer in (0..*top).rev() {
-            let view = View { keys, top: layer + 1, itself: Some(path) };
+        for layer in sight.clone().rev() {
+            let view = View { keys, within: Some((layer, path)) };
             let here = match self.indexes.look_into(self.layers[layer], path, mappings, view)? {
                 Here::Nothing(passed) => {
                     mappings = mappings.max(passed);
@@ -218,20 +264,20 @@ impl<'a> Variables<'a> {
             }
         }
         match (found, only) {
-            (0, _) => Ok(self.missing(path, *top)),
+            (0, _) => Ok(self.missing(path, sight)),
             (1, Some(value)) => Ok(LookedUp::Found(value)),
-            _ => self.gathered(fields, path, *top),
+            _ => self.gathered(fields, path, sight),
         }
     }
 
     /// Looks up each of the `fields` of the mapping at `path`, as each is a variable of its own.
-    fn gathered(&self, fields: BTreeSet<String>, path: &[String], top: usize) -> Result<LookedUp, Fault> {
+    fn gathered(&self, fields: BTreeSet<String>, path: &[String], sight: &Sight) -> Result<LookedUp, Fault> {
         let mut mapping = Map::new();
         let mut failure = None;
         for field in fields {
             let mut path = path.to_vec();
             path.push(field.clone());
-            match self.look_up(&path, top) {
+            match self.look_up(&path, sight.clone()) {
                 Ok(LookedUp::Found(value)) => {
                     mapping.insert(field, value);
                 }
@@ -244,10 +290,11 @@ impl<'a> Variables<'a> {
     }
 
     /// Says that no layer has `path`, and what else there is.
-    fn missing(&self, path: &[String], top: usize) -> LookedUp {
+    fn missing(&self, path: &[String], sight: &Sight) -> LookedUp {
         let (above, _) = path.split_at(path.len().saturating_sub(1));
         self.missing.set(self.missing.get() + 1);
-        let layers = if self.missing.get() > Self::MOST_SUGGESTIONS { &[] } else { &self.layers[..top] };
+        let layers =
+            if self.missing.get() > Self::MOST_SUGGESTIONS { &[] } else { &self.layers[sight.clone()] };
         let mut keys = Vec::new();
         for layer in layers {
             let mapping = above.iter().try_fold(*layer, |node, key| node.as_mapping()?.get(key));

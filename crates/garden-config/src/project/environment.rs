@@ -7,11 +7,12 @@ use crate::document::decode::text;
 use crate::document::node::{Mapping, Node, Value};
 use crate::document::problems::Problems;
 use crate::document::suggest;
+use crate::keys::declared::DeclaredVariables;
 use crate::keys::variables::Variables;
 use crate::keys::{EnvironmentKeys, Keys};
 use crate::keys::{question_marks, resolve};
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry, Wanted, report_unknown};
-use crate::project::{VariableFields, varfile};
+use crate::project::{Generation, VariableFields, varfile};
 use crate::provider::names::namespace_issue;
 use crate::template::LookedUp;
 use crate::{BuildConfig, ConfigError, Notice, Position, Project, ProviderConfig, ProviderKind};
@@ -24,8 +25,10 @@ pub struct Environment<'a> {
     declared: Option<&'a DeclaredEnvironment>,
     name: String,
     namespace: Option<String>,
-    /// The variables, lowest layer first; each a mapping.
-    layers: Vec<Node>,
+    /// The variables of the project and of the environment, the lowest first.
+    variables: Vec<DeclaredVariables>,
+    /// Those that were set from Rust.
+    overrides: DeclaredVariables,
     /// What `${imported.…}` stands for.
     imported: Map<String, Json>,
     /// About the variables.
@@ -83,7 +86,8 @@ impl<'a> Environment<'a> {
             declared,
             name: wanted.environment.to_owned(),
             namespace: wanted.namespace.map(str::to_owned),
-            layers: Vec::new(),
+            variables: Vec::new(),
+            overrides: DeclaredVariables::new(Some(project.overrides.clone()), [], project.generation),
             imported: Map::new(),
             notices: Vec::new(),
         };
@@ -91,12 +95,15 @@ impl<'a> Environment<'a> {
             environment.imported =
                 varfile::imported(node, &project.keys(), &project.variable_files, problems);
         }
-        environment.add_layer(&project.variables, "garden.env", problems);
+        environment.add_variables(&project.variables, "garden.env", problems);
+        if project.generation >= Generation::V2 {
+            // The environment's variables see what the project's are replaced by.
+            environment.variables.push(environment.overrides.clone());
+        }
         if let Some(declared) = declared {
             let default_file = format!("garden.{}.env", declared.name);
-            environment.add_layer(&declared.variables, &default_file, problems);
+            environment.add_variables(&declared.variables, &default_file, problems);
         }
-        environment.layers.push(project.overrides.clone());
         environment.namespace =
             environment.namespace.take().or_else(|| environment.default_namespace(problems));
         environment.notices = problems.take_notices();
@@ -120,7 +127,7 @@ impl<'a> Environment<'a> {
     /// If a template in one of them cannot be resolved.
     pub fn variables(&self) -> Result<Map<String, Json>, ConfigError> {
         let keys = self.keys(None, None);
-        match keys.variables.ask(&keys, || keys.variables.look_up(&[], keys.variables.layer_count())) {
+        match keys.variables.ask(&keys, || keys.variables.look_up(&[], keys.variables.all())) {
             Some(Ok(LookedUp::Found(Json::Object(variables)))) => Ok(variables),
             Some(Ok(_)) => Ok(Map::new()),
             failure => {
@@ -214,13 +221,17 @@ impl<'a> Environment<'a> {
 
     /// What templates stand for, in this environment; within the module or action `this`, with its own
     /// variables on top.
-    pub(crate) fn keys<'k>(&'k self, this: Option<Map<String, Json>>, own: Option<&'k Node>) -> Keys<'k> {
-        let own = own.filter(|node| node.as_mapping().is_some());
-        let (overrides, declared) =
-            self.layers.split_last().map_or((None, &[][..]), |(last, rest)| (Some(last), rest));
+    pub(crate) fn keys<'k>(
+        &'k self,
+        this: Option<Map<String, Json>>,
+        own: Option<&'k DeclaredVariables>,
+    ) -> Keys<'k> {
+        // Its own variables see what the environment's are replaced by.
+        let own = own.into_iter().flat_map(|own| [&self.overrides, own]);
+        let variables = self.variables.iter().chain(own).chain([&self.overrides]);
         Keys {
             environment: Some(EnvironmentKeys { name: &self.name, namespace: self.namespace.as_deref() }),
-            variables: Variables::new(declared.iter().chain(own).chain(overrides).collect()),
+            variables: Variables::new(variables),
             imported: Some(&self.imported),
             this,
             ..self.project.keys()
@@ -230,32 +241,27 @@ impl<'a> Environment<'a> {
     /// Reports each variable that cannot be resolved, where it is set.
     fn report_variables(&self, keys: &Keys<'_>, problems: &Problems) {
         let empty = Node { position: Position::START, value: Value::Mapping(Mapping::default()) };
-        let merged = self.layers.iter().fold(empty, |mut below, above| {
+        let declared = self.variables.iter().chain([&self.overrides]);
+        let merged = declared.flat_map(DeclaredVariables::layers).fold(empty, |mut below, above| {
             below.merge(above);
             below
         });
         report_within(&merged, &mut Vec::new(), keys, problems);
     }
 
-    /// Adds a layer of variables: those that stand in the file, and above them those of its `varfile`.
-    fn add_layer(&mut self, fields: &VariableFields, default_file: &str, problems: &Problems) {
-        let empty = Node { position: Position::START, value: Value::Mapping(Mapping::default()) };
-        let mut layer = match &fields.variables {
-            Some(node) if node.as_mapping().is_none() => {
-                let message = format!("`variables` must be a mapping, not {}", node.kind());
-                problems.report(node.position, message, None);
-                empty
-            }
-            Some(node) => node.clone(),
-            None => empty,
-        };
-        let keys = self.keys(None, None);
-        question_marks::notice(&layer, "variables", &keys, problems);
-        let files = &self.project.variable_files;
-        if let Some(file) = varfile::of_fields(fields, default_file, &keys, files, problems) {
-            layer.merge(&file);
+    /// Adds variables: those that stand in the file, and above them those of its `varfile`.
+    fn add_variables(&mut self, fields: &VariableFields, default_file: &str, problems: &Problems) {
+        let mut own = fields.variables.clone();
+        if let Some(node) = own.take_if(|node| node.as_mapping().is_none()) {
+            let message = format!("`variables` must be a mapping, not {}", node.kind());
+            problems.report(node.position, message, None);
         }
-        self.layers.push(layer);
+        let keys = self.keys(None, None);
+        if let Some(own) = &own {
+            question_marks::notice(own, "variables", &keys, problems);
+        }
+        let file = varfile::of_fields(fields, default_file, &keys, &self.project.variable_files, problems);
+        self.variables.push(DeclaredVariables::new(own, file, self.project.generation));
     }
 
     /// The namespace that the environment stands for unless another is asked for.
@@ -363,7 +369,7 @@ fn report_within(node: &Node, path: &mut Vec<String>, keys: &Keys<'_>, problems:
         }
         return;
     }
-    let found = keys.variables.ask(keys, || keys.variables.look_up(path, keys.variables.layer_count()));
+    let found = keys.variables.ask(keys, || keys.variables.look_up(path, keys.variables.all()));
     let fault = match found {
         Some(Ok(_)) => return,
         Some(Err(fault)) => fault,

@@ -399,6 +399,59 @@ fn variables_of_a_layer_prefer_those_of_the_layers_below_to_each_other() {
     assert_eq!(found("{cfg: {p: '${var.cfg.q.r}', q: '${var.cfg.p}'}}", "cfg"), "{\"p\":2,\"q\":1}");
 }
 
+/// With Garden 0.14, which looks into the scope right below, then into its own, and then further below.
+#[test]
+fn variables_of_a_file_see_first_those_of_the_declaration_that_names_it() {
+    let found = |version: &str, own: &str, file: &str, key: &str| {
+        let directory = tempfile::tempdir().expect("directory");
+        let text = format!(
+            "apiVersion: garden.io/{version}\nkind: Project\nname: shop\nvariables: {{tag: base, low: base}}\nenvironments:\n\
+             - name: dev\n  varfile: dev.yml\n  variables: {own}\n"
+        );
+        std::fs::write(directory.path().join("garden.yml"), text).expect("file");
+        std::fs::write(directory.path().join("dev.yml"), file).expect("file");
+        let project = garden_config::load(directory.path()).expect("valid").with_variable("set.outside", "1");
+        let variables = project.environment("dev").and_then(|it| it.variables());
+        variables.unwrap_or_else(|error| panic!("{version} {own} {file}: {error}"))[key].clone()
+    };
+    for (own, file, v1, v2) in [
+        // The declaration comes first.
+        ("{tag: own}", "{tag: file, full: 'app-${var.tag}'}", "app-base", "app-own"),
+        ("{tag: own}", "{tag: file, full: 'app-${var.low}'}", "app-base", "app-base"),
+        // Then the file itself, before the project.
+        ("{x: own}", "{tag: file, full: 'app-${var.tag}'}", "app-base", "app-file"),
+        ("{x: own}", "{low: file, tag: '${var.low}', full: 'app-${var.tag}'}", "app-base", "app-file"),
+        // A declaration without variables does not count, so the project is right below.
+        ("{}", "{tag: file, full: 'app-${var.tag}'}", "app-base", "app-base"),
+        // A variable that extends the one of its own name.
+        ("{x: own}", "{tag: '${var.tag}-file', full: '${var.tag}'}", "base", "base-file"),
+        ("{m: {a: own}}", "{m: {b: file}, full: '${var.m.a}-${var.m.b}'}", "own-file", "own-file"),
+        // A declaration does not see its file.
+        ("{full: '${var.x || 1}-${var.tag}'}", "{x: file, tag: file}", "file-base", "1-base"),
+    ] {
+        assert_eq!(found("v1", own, file, "full"), v1, "0.13: {own} {file}");
+        assert_eq!(found("v2", own, file, "full"), v2, "0.14: {own} {file}");
+    }
+    assert_eq!(found("v2", "{full: own}", "{full: '${var.full}-file'}", "full"), "own-file");
+}
+
+#[test]
+fn variables_above_see_what_those_below_were_replaced_by_from_rust() {
+    let found = |version: &str| {
+        let text = format!(
+            "apiVersion: garden.io/{version}\nkind: Project\nname: shop\nvariables: {{tag: base, of-project: '${{var.tag}}'}}\n\
+             environments:\n- name: dev\n  variables: {{of-environment: '${{var.tag}}'}}\n---\nkind: Build\ntype: container\nname: api\n\
+             variables: {{tag: own, own: '${{var.tag}}'}}\n\
+             spec:\n  buildArgs: {{A: '${{var.of-project}}', B: '${{var.of-environment}}', C: '${{var.own}}', D: '${{var.tag}}'}}\n"
+        );
+        let project = project(&text).expect("valid").with_variable("tag", "rust");
+        project.build("api").expect("valid").build_args.into_values().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(found("v0"), "base base rust rust");
+    assert_eq!(found("v1"), "base base rust rust");
+    assert_eq!(found("v2"), "base rust rust rust");
+}
+
 #[test]
 fn each_variable_that_cannot_be_resolved_is_told_where_it_is_set() {
     let text = "kind: Project\nname: shop\nvariables:\n  good: '1'\n  one: ${var.none}\n  deep:\n    two: \"x ${local.env.ABSENT}\"\n    \
