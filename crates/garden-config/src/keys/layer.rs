@@ -6,9 +6,10 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
+use crate::Position;
 use crate::document::node::{Mapping, Node, Value as NodeValue};
-use crate::keys::View;
 use crate::keys::resolve::{self, Failure};
+use crate::keys::{Asker, View};
 use crate::template::Fault;
 
 /// How to look into a mapping or list without going through all of it, as thousands of templates may do.
@@ -119,16 +120,22 @@ fn within(mut value: Value, path: &[String], depth: usize, mappings: usize) -> H
 const LONGEST_TRAIL: usize = 300;
 
 fn resolved(node: &Node, path: &[String], view: View<'_>) -> Result<Option<Value>, Fault> {
-    match resolve::once(node, view) {
+    let within = view.within.map(|asker| Asker { depth: path.len(), ..asker });
+    match resolve::once(node, View { within, ..view }) {
         Ok(node) => Ok(node.map(|node| node.to_json())),
         Err(Failure { position, fault, .. }) => {
-            let name = if path.is_empty() { "var".to_owned() } else { format!("var.{}", path.join(".")) };
+            let place = place(path, position);
             // The start of a long chain does not help, and each of its variables would repeat the rest.
-            if fault.message.len() > LONGEST_TRAIL {
+            if fault.message.len() > LONGEST_TRAIL || fault.message.starts_with(&place) {
                 return Err(fault);
             }
-            let message = format!("`{name}`, line {}: {}", position.line, fault.message);
-            Err(Fault { message, ..fault })
+            Err(Fault { message: place + &fault.message, ..fault })
         }
     }
+}
+
+/// Leads a message to the variable at `path`, which is set at `position`.
+pub(super) fn place(path: &[String], position: Position) -> String {
+    let name = if path.is_empty() { "var".to_owned() } else { format!("var.{}", path.join(".")) };
+    format!("`{name}`, line {}: ", position.line)
 }

@@ -7,6 +7,7 @@ mod git_config;
 mod layer;
 pub(crate) mod locals;
 pub(crate) mod question_marks;
+pub(crate) mod reports;
 pub(crate) mod resolve;
 pub(crate) mod variables;
 
@@ -67,8 +68,23 @@ impl Keys<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct View<'a> {
     pub(crate) keys: &'a Keys<'a>,
-    /// The variable that asks: its layer and its path.
-    pub(crate) within: Option<(usize, &'a [String])>,
+    /// The variable that the text belongs to.
+    pub(crate) within: Option<Asker<'a>>,
+}
+
+/// A variable of a layer, whose templates ask for others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker<'a> {
+    pub(crate) layer: usize,
+    pub(crate) path: &'a [String],
+    /// So many parts of the path lead to what is resolved: the variable may come of an operation around it.
+    pub(crate) depth: usize,
+}
+
+impl<'a> Asker<'a> {
+    pub(crate) fn new(layer: usize, path: &'a [String]) -> Self {
+        Self { layer, path, depth: path.len() }
+    }
 }
 
 const KNOWN: [&str; 11] = [
@@ -163,7 +179,7 @@ impl View<'_> {
         let variables = &self.keys.variables;
         match self.within {
             None => variables.look_up(path, variables.all()),
-            Some((layer, itself)) => variables.look_up_from(layer, itself, path),
+            Some(asker) => variables.look_up_from(asker, path),
         }
     }
 }
@@ -270,8 +286,9 @@ const OUTSIDE: &str = "set it in `variables`, or from outside: in Rust with `Pro
 
 /// Says that `path` stands for nothing, and which of `keys` its last part may have meant.
 pub(crate) fn missing(path: &[String], keys: &[String]) -> LookedUp {
-    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let last = path.last().map(String::as_str).unwrap_or_default();
+    // What is there and cannot be seen is not what was meant.
+    let keys: Vec<&str> = keys.iter().map(String::as_str).filter(|key| *key != last).collect();
     let hint = match path {
         [local, env, name] if local == "local" && env == "env" => {
             Some(format!("set the environment variable, or give a default: `${{local.env.{name} || \"…\"}}`"))

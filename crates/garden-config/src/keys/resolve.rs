@@ -12,7 +12,7 @@ use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::placeholder::is_template;
 use crate::document::problems::Problems;
 use crate::keys::variables::Variables;
-use crate::keys::{Keys, View, question_marks};
+use crate::keys::{Keys, View, layer, question_marks};
 use crate::template::{Fault, TemplateProblem};
 
 /// A text with templates may not be longer, in bytes: it is read again for each variable that it takes.
@@ -52,6 +52,12 @@ pub(crate) fn fields(node: &Node, except: &[&str], keys: &Keys<'_>, problems: &P
 
 /// Like [`fields`], with nothing left as it is.
 pub(crate) fn all(node: &Node, keys: &Keys<'_>, problems: &Problems) -> Node {
+    seen(node, keys.all(), problems)
+}
+
+/// Like [`all`], for a `node` that has the `view`.
+pub(crate) fn seen(node: &Node, view: View<'_>, problems: &Problems) -> Node {
+    let keys = view.keys;
     let unresolved = |position| Node { position, value: Value::Unresolved };
     let attempt = || {
         let mut failures = Vec::new();
@@ -60,7 +66,7 @@ pub(crate) fn all(node: &Node, keys: &Keys<'_>, problems: &Problems) -> Node {
             failures.push(failure);
             Ok(Some(unresolved(position)))
         };
-        let resolved = resolved(node, keys.all(), &mut go_on).unwrap_or_default();
+        let resolved = resolved(node, view, &mut go_on).unwrap_or_default();
         (resolved, failures)
     };
     let (resolved, failures) = keys.variables.ask(keys, attempt).unwrap_or_else(|| {
@@ -68,9 +74,14 @@ pub(crate) fn all(node: &Node, keys: &Keys<'_>, problems: &Problems) -> Node {
     });
     // What stands behind an anchor fails once for each of its aliases.
     let mut told = HashSet::new();
-    for Failure { position, before, fault } in failures {
+    for Failure { position, before, mut fault } in failures {
         if problems.is_full() {
             break;
+        }
+        // The place of the problem says where the variable itself is set.
+        let itself = view.within.map(|asker| layer::place(asker.path, position)).unwrap_or_default();
+        if fault.message.starts_with(&itself) {
+            fault.message.drain(..itself.len());
         }
         if !told.insert((position, fault.message.clone())) {
             continue;
@@ -225,15 +236,20 @@ fn refuse(
 }
 
 /// Where something stands that has `before` between it and the start of its text at `start`. A text with
-/// escapes or line breaks is not written as it is read; then `start` is as close as can be told.
+/// escapes or folded lines is not written as it is read; then `start` is as close as can be told.
 pub(crate) fn place_behind(before: &str, start: Position, source: &str) -> Position {
-    let line = source.lines().nth(start.line.saturating_sub(1)).unwrap_or_default();
-    let written = line.char_indices().nth(start.column.saturating_sub(1));
-    let written = written.map_or("", |(start, _)| &line[start..]);
-    let quotes = usize::from(written.starts_with(['"', '\'']));
-    if written[quotes..].starts_with(before) {
-        let columns = quotes + before.chars().count();
-        return Position { column: start.column + columns, ..start };
+    let mut written = source.lines().skip(start.line.saturating_sub(1));
+    let mut place = start;
+    for (index, part) in before.split('\n').enumerate() {
+        let line = written.next().unwrap_or_default();
+        let first = line.char_indices().nth(start.column.saturating_sub(1));
+        let rest = first.map_or("", |(first, _)| &line[first..]);
+        let quotes = usize::from(index == 0 && rest.starts_with(['"', '\'']));
+        // Each line of a block is indented as the first one is, and an empty one need not be.
+        if !rest[quotes..].starts_with(part) {
+            return start;
+        }
+        place = Position { line: start.line + index, column: start.column + quotes + part.chars().count() };
     }
-    start
+    place
 }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::document::node::Node;
 use crate::keys::declared::DeclaredVariables;
 use crate::keys::layer::{Here, Indexes};
-use crate::keys::{Keys, View, missing};
+use crate::keys::{Asker, Keys, View, missing};
 use crate::project::Generation;
 use crate::template::{Fault, LookedUp, Parsed, TemplateProblem, check_depth, parse};
 
@@ -88,19 +88,20 @@ impl<'a> Variables<'a> {
         variables
     }
 
+    /// All layers, the lowest first.
+    pub(crate) fn layers(&self) -> &[&'a Node] {
+        &self.layers
+    }
+
     /// Lets all layers count.
     pub(crate) fn all(&self) -> Sight {
         0..self.layers.len()
     }
 
-    /// Looks up `path` for the variable `itself` of a layer: in the layers below first, and then in its own. In a layer of a file
-    /// the one right below comes first, then its own, and then the others.
-    pub(crate) fn look_up_from(
-        &self,
-        layer: usize,
-        itself: &[String],
-        path: &[String],
-    ) -> Result<LookedUp, Fault> {
+    /// Looks up `path` for a variable of a layer: in the layers below first, and then in its own. In a layer of a file the one
+    /// right below comes first, then its own, and then the others.
+    pub(crate) fn look_up_from(&self, asker: Asker<'_>, path: &[String]) -> Result<LookedUp, Fault> {
+        let Asker { layer, path: itself, depth } = asker;
         let mut sights: Vec<Sight> = Vec::new();
         if self.of_files.get(layer) == Some(&true) {
             sights.push(layer - 1..layer);
@@ -116,6 +117,9 @@ impl<'a> Variables<'a> {
             }
         }
         if itself == path {
+            if depth < path.len() {
+                return Ok(self.missing(path, &(0..layer + 1)));
+            }
             let message = format!("`var.{}` refers to itself, and nothing below sets it", path.join("."));
             return Ok(LookedUp::Missing(Fault::new(message)));
         }
@@ -241,7 +245,7 @@ impl<'a> Variables<'a> {
         let mut only: Option<Value> = None;
         let (mut found, mut mappings) = (0, 0);
         for layer in sight.clone().rev() {
-            let view = View { keys, within: Some((layer, path)) };
+            let view = View { keys, within: Some(Asker::new(layer, path)) };
             let here = match self.indexes.look_into(self.layers[layer], path, mappings, view)? {
                 Here::Nothing(passed) => {
                     mappings = mappings.max(passed);

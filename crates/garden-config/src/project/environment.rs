@@ -4,13 +4,13 @@ use serde_json::{Map, Value as Json};
 
 use crate::build::documents;
 use crate::document::decode::text;
-use crate::document::node::{Mapping, Node, Value};
+use crate::document::node::Node;
 use crate::document::problems::Problems;
 use crate::document::suggest;
 use crate::keys::declared::DeclaredVariables;
 use crate::keys::variables::Variables;
 use crate::keys::{EnvironmentKeys, Keys};
-use crate::keys::{question_marks, resolve};
+use crate::keys::{question_marks, reports, resolve};
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry, Wanted, report_unknown};
 use crate::project::{Generation, VariableFields, varfile};
 use crate::provider::names::namespace_issue;
@@ -132,7 +132,7 @@ impl<'a> Environment<'a> {
             Some(Ok(_)) => Ok(Map::new()),
             failure => {
                 let problems = Problems::new(&self.project.source);
-                self.report_variables(&keys, &problems);
+                reports::unresolved(&keys, &problems);
                 if problems.count() == 0 {
                     let fault = failure.and_then(Result::err).unwrap_or_else(Variables::too_many);
                     problems.report(Position::START, fault.message, fault.hint);
@@ -236,17 +236,6 @@ impl<'a> Environment<'a> {
             this,
             ..self.project.keys()
         }
-    }
-
-    /// Reports each variable that cannot be resolved, where it is set.
-    fn report_variables(&self, keys: &Keys<'_>, problems: &Problems) {
-        let empty = Node { position: Position::START, value: Value::Mapping(Mapping::default()) };
-        let declared = self.variables.iter().chain([&self.overrides]);
-        let merged = declared.flat_map(DeclaredVariables::layers).fold(empty, |mut below, above| {
-            below.merge(above);
-            below
-        });
-        report_within(&merged, &mut Vec::new(), keys, problems);
     }
 
     /// Adds variables: those that stand in the file, and above them those of its `varfile`.
@@ -354,29 +343,4 @@ impl<'a> Environment<'a> {
         }
         Some(name)
     }
-}
-
-/// Reports the variable at `path`, which `node` sets, or those that are within it.
-fn report_within(node: &Node, path: &mut Vec<String>, keys: &Keys<'_>, problems: &Problems) {
-    if problems.is_full() {
-        return;
-    }
-    if let Some(mapping) = node.as_mapping().filter(|mapping| !resolve::is_operation(mapping)) {
-        for entry in &mapping.0 {
-            path.push(entry.key.clone());
-            report_within(&entry.value, path, keys, problems);
-            path.pop();
-        }
-        return;
-    }
-    let found = keys.variables.ask(keys, || keys.variables.look_up(path, keys.variables.all()));
-    let fault = match found {
-        Some(Ok(_)) => return,
-        Some(Err(fault)) => fault,
-        None => Variables::too_many(),
-    };
-    // The place says where the variable itself is set.
-    let itself = format!("`var.{}`, line {}: ", path.join("."), node.position.line);
-    let message = fault.message.strip_prefix(&itself).unwrap_or(&fault.message);
-    problems.report(node.position, message, fault.hint.clone());
 }

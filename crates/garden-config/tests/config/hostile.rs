@@ -111,12 +111,12 @@ fn nesting_is_bounded_before_the_stack_overflows() {
         (
             "templates",
             format!("{VARIABLES}  a: \"{}\"\n", nested("${'", "x", "'}", 5_000)),
-            "4:6: `${` is never closed",
+            "4:10: `${` is never closed",
         ),
         (
             "a template that decodes a deep list",
             format!("{VARIABLES}  a: \"${{yamlDecode('{}')}}\"\n", "[".repeat(10_000)),
-            "4:6: ",
+            "4:20: ",
         ),
     ]);
 }
@@ -228,7 +228,7 @@ fn variables_take_no_more_than_their_share_of_memory_and_time() {
         (
             "a circle",
             format!("{VARIABLES}  a: ${{var.b}}\n  b: ${{var.a}}\n"),
-            "refer to each other in a circle: `var.b`, `var.a`, `var.b`",
+            "refer to each other in a circle: `var.a`, `var.b`, `var.a`",
         ),
         ("itself", format!("{VARIABLES}  a: ${{var.a}}\n"), "`var.a` refers to itself"),
         ("doubling", format!("{VARIABLES}  a0: x\n{doubled}"), "this becomes larger than 1 MiB"),

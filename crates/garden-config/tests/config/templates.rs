@@ -462,10 +462,10 @@ fn each_variable_that_cannot_be_resolved_is_told_where_it_is_set() {
     assert_eq!(
         places,
         [
-            "5:8: `var.none` is not set | did",
-            "7:10: `local.env.ABSENT` is not ",
-            "8:11: argument `string` of `uppe",
-            "12:22: `actions` tells of other ",
+            "5:10: `var.none` is not set | di",
+            "7:15: `local.env.ABSENT` is not ",
+            "8:21: argument `string` of `uppe",
+            "12:25: `actions` tells of other ",
         ]
     );
     // A file of variables has lines of its own, which are not those of the project.
@@ -476,6 +476,50 @@ fn each_variable_that_cannot_be_resolved_is_told_where_it_is_set() {
     let error = project.environment("dev").expect("any").variables().expect_err("a problem");
     assert_eq!(error.problems()[0].position.map(|it| it.line), Some(3));
     assert!(error.problems()[0].message.starts_with("`var.none` is not set"), "{error}");
+}
+
+#[test]
+fn variables_are_told_by_the_lines_that_hold_the_mistake() {
+    let told = |variables: &str| {
+        let text = format!(
+            "kind: Project\nname: shop\nvariables:\n{variables}\nenvironments:\n- name: dev\n  variables: {{hides: 1}}\n"
+        );
+        let project = project(&text).expect("valid");
+        let error = project.environment("dev").expect("declared").variables().expect_err(variables);
+        let lines: Vec<String> = brief(&error)
+            .lines()
+            .map(|line| line.split(" | ").next().unwrap_or_default().to_owned())
+            .collect();
+        lines.join("\n")
+    };
+    for (variables, expected) in [
+        (
+            "  a: 1\n  $merge: ${var.none}\n  b: ${var.none}",
+            "5:13: `var.none` is not set\n6:8: `var`, line 5: `var.none` is not set",
+        ),
+        ("  $merge: {x: 1, y: '${var.none}'}\n  b: 1", "4:24: `var.none` is not set"),
+        (
+            "  $merge: ${var.x.y}\n  x: {y: '${var.none}'}",
+            "4:13: `var.x.y` is not set\n5:13: `var`, line 4: `var.x.y` is not set",
+        ),
+        (
+            "  list:\n  - ok\n  - ${var.none}\n  - deep: {a: '${upper(1)}'}",
+            "6:7: `var.none` is not set\n7:24: argument `string` of `upper` must be text, not a number",
+        ),
+        (
+            "  deep:\n    $merge: ${var.none}\n    list: [{$if: '${var.no}', $then: 1}]",
+            "5:15: `var.none` is not set\n6:21: `var.no` is not set",
+        ),
+        (
+            "  a: ${var.b}\n  b: ['${var.none}']",
+            "4:8: `var.b`, line 5: `var.none` is not set\n5:10: `var.none` is not set",
+        ),
+        ("  text: |\n    one\n\n    two ${var.none}", "7:11: `var.none` is not set"),
+        // What the environment replaces is not wanted.
+        ("  hides: ['${var.none}']\n  a: ${var.none}", "5:8: `var.none` is not set"),
+    ] {
+        assert_eq!(told(variables), expected, "{variables}");
+    }
 }
 
 #[test]
