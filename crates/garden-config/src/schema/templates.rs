@@ -11,6 +11,9 @@ const FIXED: [&str; 4] = ["kind", "type", "name", "apiVersion"];
 /// Fields of a project and its environments whose own value cannot be a template; what is in them can.
 const FIXED_OUTSIDE: [&str; 3] = ["environments", "providers", "variables"];
 
+/// Fields of a project in which there are no templates at all: they say which files there are.
+const PLAIN: [&str; 4] = ["scan", "modules", "dotIgnoreFile", "dotIgnoreFiles"];
+
 /// Lets each field of each definition be a template, or `null`, which is the same as leaving it out; and
 /// takes what rustdoc needs out of the descriptions.
 pub(super) fn allow(definitions: &mut Value) {
@@ -27,6 +30,8 @@ pub(super) fn allow(definitions: &mut Value) {
                 }
             } else if is_outside && FIXED_OUTSIDE.contains(&name.as_str()) {
                 or_null(property);
+            } else if definition == "Scan" || definition == "Project" && PLAIN.contains(&name.as_str()) {
+                plain(property);
             } else {
                 or_template(property);
             }
@@ -61,6 +66,22 @@ fn allow_merging(definition: &mut Value) {
 fn or_null(schema: &mut Value) {
     if let Some(items) = schema.get_mut("items").filter(|items| items.is_object()) {
         *items = json!({ "anyOf": [items.take(), { "type": "null" }] });
+    }
+}
+
+/// Keeps templates out of a text, and of the texts of a list; both may be left out.
+fn plain(schema: &mut Value) {
+    if let Some(items) = schema.get_mut("items").filter(|items| items.is_object()) {
+        plain(items);
+    }
+    let kind = schema.get("type");
+    if kind.is_some_and(|kind| *kind == json!("string") || *kind == json!(["string", "null"])) {
+        schema["not"] = json!({ "pattern": TEMPLATE });
+    }
+    let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+    *schema = json!({ "anyOf": [schema.take(), { "type": "null" }] });
+    if let Some(description) = description {
+        schema["description"] = description;
     }
 }
 

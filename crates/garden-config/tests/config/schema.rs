@@ -237,6 +237,16 @@ fn names_of_what_is_read_before_templates_are_texts() {
         (json!({ "kind": "Project", "name": "a", "environments": "${var.x}" }), false),
         (json!({ "kind": "Project", "name": "a", "environments": ["${var.x}"] }), false),
         (json!({ "kind": "Project", "name": "a", "environments": [{ "name": "${var.x}" }] }), false),
+        (
+            json!({ "kind": "Project", "name": "a", "scan": { "include": ["a", null] }, "dotIgnoreFile": null }),
+            true,
+        ),
+        (json!({ "kind": "Project", "name": "a", "scan": null, "modules": { "exclude": null } }), true),
+        (json!({ "kind": "Project", "name": "a", "scan": { "include": ["${var.x}"] } }), false),
+        (json!({ "kind": "Project", "name": "a", "modules": { "exclude": ["a/${var.x}"] } }), false),
+        (json!({ "kind": "Project", "name": "a", "modules": "${var.x}" }), false),
+        (json!({ "kind": "Project", "name": "a", "dotIgnoreFile": "${var.x}" }), false),
+        (json!({ "kind": "Project", "name": "a", "dotIgnoreFiles": ["${var.x}"] }), false),
     ] {
         assert_eq!(validator.is_valid(&document), accepted, "{document}");
         let loaded =
