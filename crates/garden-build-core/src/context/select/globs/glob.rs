@@ -74,6 +74,8 @@ pub(super) enum Glob {
     Nothing,
     /// A file, or a directory with all in it: a glob without wildcards.
     Path(Vec<u8>),
+    /// All in a directory: `lib/**/*`.
+    Below(Vec<u8>),
     /// What a glob with wildcards matches.
     Wild(Wild),
 }
@@ -85,7 +87,7 @@ pub(super) struct Wild {
     pub(super) files: globset::Glob,
     /// Matches directories that are taken with all in them, if the glob ends in `/**` or `/**/*`.
     pub(super) directories: Option<globset::Glob>,
-    /// Whether `directories` matches files, too: to micromatch, `**/a/**` stands for a file `a` as well.
+    /// Whether `directories` matches files, too: to micromatch, `*.js/**` stands for a file `a.js` as well.
     pub(super) directories_are_files: bool,
     /// The directory without wildcards that it begins with, and the parts that a path has at most that it matches.
     pub(super) below: Vec<u8>,
@@ -103,16 +105,18 @@ impl Glob {
         if text.ends_with('/') && is_wild(text) {
             return Ok(Self::Nothing);
         }
-        let whole = match &parts[..] {
-            [whole @ .., "**", "*"] | [whole @ .., "**"] => Some(whole),
-            _ => None,
+        let (whole, takes_files) = match &parts[..] {
+            [whole @ .., "**", "*"] => (Some(without_stars(whole)), false),
+            [whole @ .., "**"] => (Some(without_stars(whole)), !ends_in_a_star(whole)),
+            _ => (None, true),
         };
         if parts.is_empty() || whole.is_some_and(<[_]>::is_empty) {
             return Ok(Self::Everything);
         }
         let plain = whole.unwrap_or(&parts).join("/");
         if !is_wild(&plain) {
-            return Ok(Self::Path(plain.into_bytes()));
+            let plain = plain.into_bytes();
+            return Ok(if takes_files { Self::Path(plain) } else { Self::Below(plain) });
         }
         let below: Vec<&str> = parts.iter().copied().take_while(|part| !is_wild(part)).collect();
         let is_deep = text.contains("**") || text.contains('{');
@@ -120,12 +124,26 @@ impl Glob {
         Ok(Self::Wild(Wild {
             files: compile(&literal)?,
             directories: whole.map(|whole| compile(&whole.join("/"))).transpose()?,
-            directories_are_files: matches!(&parts[..], [.., name, "**"] if !is_wild(name)),
+            directories_are_files: takes_files,
             below: below.join("/").into_bytes(),
             depth: if is_deep { usize::MAX } else { parts.len() },
             literal: literal.into_bytes(),
         }))
     }
+}
+
+/// The parts in front of the `**` at the end, of which more than one mean the same.
+fn without_stars<'p, 't>(parts: &'p [&'t str]) -> &'p [&'t str] {
+    let stars = parts.iter().rev().take_while(|part| **part == "**").count();
+    &parts[..parts.len() - stars]
+}
+
+/// Whether a `/**` behind `parts` is only about what is in a directory. Behind anything else but a star, micromatch lets it stand
+/// for nothing at all, and so takes a file of that name.
+/// Source: picomatch 2.3, `parse`, "strip trailing slash and make it optional".
+fn ends_in_a_star(parts: &[&str]) -> bool {
+    let last = without_stars(parts).last().and_then(|part| part.strip_suffix('*'));
+    last.is_some_and(|before| before.bytes().rev().take_while(|it| *it == b'\\').count() % 2 == 0)
 }
 
 /// To micromatch, `**.js` and `**.test.js` are at any depth, but neither `**.j*` nor `lib/**.js`: within a part, `**` is a `*` otherwise.

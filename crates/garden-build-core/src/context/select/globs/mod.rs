@@ -130,6 +130,8 @@ struct Taken {
     everything: bool,
     /// Files, and directories with all in them, by their paths.
     paths: BTreeSet<Vec<u8>>,
+    /// Directories with all in them.
+    below: BTreeSet<Vec<u8>>,
     /// Matches files.
     files: GlobSet,
     /// Matches directories that are taken with all in them.
@@ -148,6 +150,9 @@ impl Taken {
                 Glob::Everything => taken.everything = true,
                 Glob::Path(path) => {
                     taken.paths.insert(path);
+                }
+                Glob::Below(path) => {
+                    taken.below.insert(path);
                 }
                 Glob::Nothing => {}
                 Glob::Wild(wild) => {
@@ -176,11 +181,14 @@ impl Taken {
 
     /// Whether all that may be in `directory` is taken, as far as the globs show it.
     fn has_all_of(&self, directory: &[u8]) -> bool {
-        self.has_path(directory) || self.directories.is_match_candidate(&Candidate::from_bytes(directory))
+        self.has_path(directory)
+            || self.below.contains(directory)
+            || self.directories.is_match_candidate(&Candidate::from_bytes(directory))
     }
 
     fn has_path(&self, path: &[u8]) -> bool {
-        self.everything || with_parents(path).any(|path| self.paths.contains(path))
+        let is_below = || with_parents(path).skip(1).any(|parent| self.below.contains(parent));
+        self.everything || with_parents(path).any(|path| self.paths.contains(path)) || is_below()
     }
 
     /// Whether something in `directory` may be taken.
@@ -190,6 +198,8 @@ impl Taken {
         let depth = directory.split(|byte| *byte == b'/').count();
         let is_searched = |start: &[u8]| self.reach.get(start).is_some_and(|deepest| depth < *deepest);
         self.has_path(directory)
+            || self.below.contains(directory)
+            || is_below(self.below.range(below.clone()..).next())
             || is_below(self.paths.range(below.clone()..).next())
             || is_below(self.reach.range(below.clone()..).next().map(|(start, _)| start))
             || with_parents(directory).any(is_searched)

@@ -79,8 +79,8 @@ mod differences {
         "Dockerfile/",
     ];
 
-    /// From `include` of 0.12, where there are no alternatives.
-    pub(super) const OLD_INCLUDE: [&str; 14] = [
+    /// From `include` of 0.12, where there are no alternatives, and `x/**` does not stand for a file `x`.
+    pub(super) const OLD_INCLUDE: [&str; 28] = [
         "**/deep/**",
         "*.{js,ts}",
         "lib/{a,b}.*",
@@ -95,6 +95,20 @@ mod differences {
         "Dockerfile/**",
         "***",
         "lib/***",
+        "*.js/**",
+        "*.js/**/**",
+        "[.]env/**",
+        "[a-c].js/**",
+        "a?/**",
+        "{a.js,lib}/**",
+        "{*,zzz}/**",
+        "*.{js,ts}/**",
+        "**/*.js/**",
+        "**/a.js/**",
+        "lib/*.js/**",
+        "b\\*c/**",
+        "**.js/**",
+        "Dockerfile/**/**",
     ];
 }
 
@@ -170,6 +184,12 @@ fn a_directory_is_searched_only_if_something_in_it_may_be_kept() {
         (None, Some("lib/*"), "lib/deep", Verdict::Search),
         (None, Some("**/deep/**/*"), "lib/deep", Verdict::Drop),
         (None, Some("**/deep/**"), "deep", Verdict::Drop),
+        (None, Some("lib/**/*"), "lib", Verdict::Drop),
+        (None, Some("lib/**/*"), "lib/deep", Verdict::Drop),
+        (Some("lib/deep/**/*"), None, "lib", Verdict::Search),
+        (Some("lib/deep/**/*"), None, "lib/deep", Verdict::Search),
+        (Some("lib/deep/**/*"), None, "lib/deep/d", Verdict::Search),
+        (Some("lib/deep/**/*"), None, "lib/d", Verdict::Drop),
         (None, Some("**/*.js"), "lib", Verdict::Search),
         (None, Some("."), "lib", Verdict::Drop),
     ] {
