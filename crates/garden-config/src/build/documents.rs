@@ -230,7 +230,7 @@ impl BuildDocument {
     }
 
     /// Resolves the fields `names`, with what operations such as `$merge` beside them make of them.
-    fn resolved(&self, names: &[&str], keys: &Keys<'_>, problems: &Problems) -> Node {
+    pub(crate) fn resolved(&self, names: &[&str], keys: &Keys<'_>, problems: &Problems) -> Node {
         let asked = |entry: &&Entry| names.contains(&entry.key.as_str()) || entry.key.starts_with('$');
         let asked = self.entries().iter().filter(asked).cloned().collect();
         let node = Node { position: self.node.position, value: Value::Mapping(Mapping(asked)) };
@@ -294,9 +294,9 @@ const READ_BEFORE: [&str; 6] = ["kind", "name", "type", "variables", "varfile", 
 /// Whether a list of `environments` is known not to have this one.
 fn leaves_out(environments: &Node, name: &str) -> bool {
     match &environments.value {
-        Value::Sequence(items) => {
-            items.iter().all(|item| item.as_text().is_some_and(|environment| environment != name))
-        }
+        Value::Sequence(items) => items
+            .iter()
+            .all(|item| item.is_null() || item.as_text().is_some_and(|environment| environment != name)),
         _ => false,
     }
 }

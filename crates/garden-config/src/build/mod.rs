@@ -171,18 +171,18 @@ impl BuildConfig {
         report_duplicate_keys(&document.node, problems);
         document.check_type(problems)?;
         let own = document.own_variables(environment, problems);
-        let (set_aside, what) = match document.generation {
-            BuildGeneration::Module => (module::SET_ASIDE, "a container module"),
-            BuildGeneration::Action => (action::SET_ASIDE, "a Build action"),
+        let (set_aside, what): (&[&str], _) = match document.generation {
+            BuildGeneration::Module => (&module::SET_ASIDE, "a container module"),
+            BuildGeneration::Action => (&action::SET_ASIDE, "a Build action"),
         };
         let keys = environment.keys(document.this(environment, &own), Some(&own));
         for layer in own.layers() {
             question_marks::notice(layer, "variables", &keys, problems);
         }
         document.refuse_brought(&keys, problems);
-        let node = resolve::fields(&document.node, &set_aside, &keys, problems);
+        let node = resolve::fields(&document.node, set_aside, &keys, problems);
         let fields = Fields::open(&node, what, problems)?;
-        fields.set_aside(&set_aside);
+        fields.set_aside(set_aside);
 
         let mut build = Self::new(fields.required_text("name").unwrap_or_default(), document.directory());
         build.include = fields.node("include").map(|_| fields.texts("include"));

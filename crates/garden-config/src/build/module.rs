@@ -79,12 +79,13 @@ pub(super) fn own_variables(
 }
 
 /// Fields of a module that do not concern building, or were read before the others.
-pub(crate) const SET_ASIDE: [&str; 11] = [
+pub(crate) const SET_ASIDE: [&str; 12] = [
     "allowPublish",
     "apiVersion",
     "description",
     "hotReload",
     "kind",
+    "local",
     "services",
     "tasks",
     "tests",

@@ -7,10 +7,9 @@ use serde_json::{Map, Value as Json};
 use crate::Environment;
 use crate::build::documents::BuildDocument;
 use crate::build::kinds::BuildGeneration;
-use crate::document::node::{Node, Value};
+use crate::document::node::Node;
 use crate::document::problems::Problems;
 use crate::keys::declared::DeclaredVariables;
-use crate::keys::resolve;
 
 impl BuildDocument {
     /// The fields of `${this}`, in a document with the variables `own`; `None` if it has no name.
@@ -28,19 +27,21 @@ impl BuildDocument {
         let mut this = Map::new();
         this.insert("name".to_owned(), name.into());
         let staged = project.directory().join(".garden/build").join(name);
+        let build_path = |source: &PathBuf, in_place: bool| if in_place { source.clone() } else { staged };
         match self.generation {
             BuildGeneration::Module => {
-                this.insert("path".to_owned(), shown(self.directory().to_owned()));
-                this.insert("buildPath".to_owned(), shown(staged));
+                let path = self.directory().to_owned();
+                let in_place = self.flag("local", &this, environment, own);
+                this.insert("buildPath".to_owned(), shown(build_path(&path, in_place)));
+                this.insert("path".to_owned(), shown(path));
             }
             BuildGeneration::Action => {
                 // An action that is disabled is not read, and no other mode builds an image.
                 this.insert("disabled".to_owned(), false.into());
                 this.insert("mode".to_owned(), "default".into());
                 let source = self.source_path(&this, environment, own);
-                let in_place =
-                    self.field("buildAtSource").is_some_and(|node| node.value == Value::Bool(true));
-                this.insert("buildPath".to_owned(), shown(if in_place { source.clone() } else { staged }));
+                let in_place = self.flag("buildAtSource", &this, environment, own);
+                this.insert("buildPath".to_owned(), shown(build_path(&source, in_place)));
                 this.insert("sourcePath".to_owned(), shown(source));
             }
         }
@@ -54,14 +55,33 @@ impl BuildDocument {
         environment: &Environment<'_>,
         own: &DeclaredVariables,
     ) -> PathBuf {
-        let node = self.field("source").and_then(Node::as_mapping).and_then(|source| source.get("path"));
-        let Some(node) = node else { return self.directory().to_owned() };
-        let problems = Problems::new(&self.source);
-        let node = resolve::all(node, &environment.keys(Some(this.clone()), Some(own)), &problems);
-        node.as_text().map_or_else(|| self.directory().to_owned(), |path| self.directory().join(path))
+        let source = self.field("source", this, environment, own);
+        let path =
+            source.as_ref().and_then(Node::as_mapping).and_then(|source| source.get("path")?.as_text());
+        path.map_or_else(|| self.directory().to_owned(), |path| self.directory().join(path))
     }
 
-    fn field(&self, name: &str) -> Option<&Node> {
-        self.node.as_mapping()?.get(name)
+    /// Whether the field `name` is true. If that cannot be told, it is not.
+    fn flag(
+        &self,
+        name: &str,
+        this: &Map<String, Json>,
+        environment: &Environment<'_>,
+        own: &DeclaredVariables,
+    ) -> bool {
+        self.field(name, this, environment, own).as_ref().and_then(Node::as_flag) == Some(true)
+    }
+
+    /// The field `name`, resolved as far as that is possible without what is asked for.
+    fn field(
+        &self,
+        name: &str,
+        this: &Map<String, Json>,
+        environment: &Environment<'_>,
+        own: &DeclaredVariables,
+    ) -> Option<Node> {
+        let keys = environment.keys(Some(this.clone()), Some(own));
+        let node = self.resolved(&[name], &keys, &Problems::new(&self.source));
+        node.as_mapping()?.get(name).cloned()
     }
 }

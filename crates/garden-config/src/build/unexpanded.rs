@@ -63,7 +63,7 @@ impl Unexpanded {
             (Some("Module"), Some("templated")) => "module of `type: templated`",
             _ => return,
         };
-        if mapping.get("disabled").is_some_and(|node| node.value == Value::Bool(true)) {
+        if mapping.get("disabled").and_then(Node::as_flag) == Some(true) {
             return;
         }
         let name = text(mapping, "name").map(|name| format!(" `{name}`")).unwrap_or_default();

@@ -74,41 +74,37 @@ impl<'a> Fields<'a> {
         self.text(name)
     }
 
-    /// Reads `true` or `false`. As Garden does, takes them in quotes too.
+    /// Reads `true` or `false`, see [`Node::as_flag`].
     pub(crate) fn flag(&self, name: &'static str) -> Option<bool> {
         let node = self.node(name)?;
-        let flag = match &node.value {
-            Value::Bool(flag) => Some(*flag),
-            Value::String(text) => text.parse().ok(),
-            _ => None,
-        };
-        if flag.is_some() {
-            return flag;
+        let flag = node.as_flag();
+        if flag.is_none() {
+            report_kind(node, &field(name), "`true` or `false`", self.problems);
         }
-        report_kind(node, &field(name), "`true` or `false`", self.problems);
-        None
+        flag
     }
 
-    /// Reads a whole number within `range`. As Garden does, takes one in quotes too.
+    /// Reads a whole number within `range`, see [`Node::as_integer`].
     pub(crate) fn integer<T: TryFrom<i64>>(
         &self,
         name: &'static str,
         range: RangeInclusive<i64>,
     ) -> Option<T> {
         let node = self.node(name)?;
-        let number = match &node.value {
-            Value::Number(digits) => digits.parse().ok(),
-            Value::Unresolved => return None,
-            // The parser hands over `010` as text, as some readers take it for eight.
-            Value::String(text) => text.parse().ok().filter(|number: &i64| number.to_string() == *text),
-            _ => None,
-        };
+        if node.value == Value::Unresolved {
+            return None;
+        }
+        let number = node.as_integer();
         let value =
             number.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok());
         if value.is_none() {
+            let is_too_large = number.is_some_and(|number| number > *range.end());
             let bounds = match (*range.start(), *range.end()) {
                 (i64::MIN, _) => String::new(),
-                (least, most) if most >= i64::from(u32::MAX) => format!(" of at least {least}"),
+                // Only who has reached it is told of an end that is far away.
+                (least, most) if most >= i64::from(u32::MAX) && !is_too_large => {
+                    format!(" of at least {least}")
+                }
                 (least, most) => format!(" from {least} to {most}"),
             };
             let message = format!("`{name}` must be a whole number{bounds}");

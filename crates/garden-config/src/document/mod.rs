@@ -7,6 +7,7 @@ pub(crate) mod globs;
 pub(crate) mod indicators;
 pub(crate) mod issue;
 pub(crate) mod node;
+mod number;
 pub(crate) mod placeholder;
 pub(crate) mod printable;
 pub(crate) mod problem;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value as Json;
 
+use crate::document::number;
 use crate::{Position, template};
 
 /// A value and where it is written. Behind an alias, that is where the anchor's value is written.
@@ -56,6 +57,25 @@ impl Node {
         }
     }
 
+    /// The boolean that the value is. As Garden's schema library does, takes one in quotes too, in any case.
+    pub(crate) fn as_flag(&self) -> Option<bool> {
+        match &self.value {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) if text.eq_ignore_ascii_case("true") => Some(true),
+            Value::String(text) if text.eq_ignore_ascii_case("false") => Some(false),
+            _ => None,
+        }
+    }
+
+    /// The whole number that the value is. As Garden's schema library does, takes one in quotes too.
+    pub(crate) fn as_integer(&self) -> Option<i64> {
+        match &self.value {
+            Value::Number(written) => number::whole(written),
+            Value::String(text) => number::whole_in_quotes(text),
+            _ => None,
+        }
+    }
+
     /// Makes a tree of what a template has come to, all of it where the template stands.
     pub(crate) fn from_json(value: Json, position: Position) -> Self {
         let node = |value| Self::from_json(value, position);
@@ -80,7 +100,7 @@ impl Node {
         match &self.value {
             Value::Null | Value::Unresolved => Json::Null,
             Value::Bool(value) => Json::Bool(*value),
-            Value::Number(written) => number(written),
+            Value::Number(written) => number::value(written),
             Value::String(text) => Json::String(text.clone()),
             Value::Sequence(items) => items.iter().map(Self::to_json).collect(),
             Value::Mapping(mapping) => {
@@ -171,24 +191,6 @@ impl Node {
             mapping.0[place].value.merge_all(&changes);
         }
     }
-}
-
-/// Larger integers lose their last digits in JavaScript, whose numbers are all of 64 bits and floating.
-const LARGEST: u64 = 1 << 53;
-
-/// Reads a number as YAML 1.2 does. One that JSON does not have (`.nan`) stays the text that it is.
-fn number(written: &str) -> Json {
-    let radix = |prefix, radix| {
-        written.strip_prefix(prefix).and_then(|digits| i64::from_str_radix(digits, radix).ok())
-    };
-    let integer = written.parse().ok().or_else(|| radix("0x", 16)).or_else(|| radix("0o", 8));
-    if let Some(integer) = integer.filter(|integer: &i64| integer.unsigned_abs() <= LARGEST) {
-        return Json::from(integer);
-    }
-    #[expect(clippy::cast_precision_loss, reason = "as JavaScript loses it")]
-    let float = integer.map(|integer| integer as f64).or_else(|| written.parse().ok());
-    let number = float.and_then(serde_json::Number::from_f64);
-    number.map_or_else(|| Json::String(written.to_owned()), Json::Number)
 }
 
 impl Mapping {

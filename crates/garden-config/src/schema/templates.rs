@@ -115,14 +115,18 @@ fn or_template(schema: &mut Value) {
     *schema = Value::Object(replaced);
 }
 
+/// A whole number in quotes, as `Node::as_integer` reads it.
+const INTEGER: &str =
+    "^\\s*[+-]?(?!0[0-9])([0-9]+(\\.0*)?|([0-9]+(\\.[0-9]*)?|\\.[0-9]+)[eE][+-]?[0-9]+)\\s*$";
+
 /// Garden takes a boolean and a whole number in quotes, too.
 fn quoted(schema: &Map<String, Value>) -> Option<Value> {
     let kind = schema.get("type")?;
     let is = |wanted: &str| *kind == json!(wanted) || *kind == json!([wanted, "null"]);
     if is("boolean") {
-        Some(json!({ "enum": ["true", "false"] }))
+        Some(json!({ "type": "string", "pattern": "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])$" }))
     } else if is("integer") {
-        Some(json!({ "type": "string", "pattern": "^(0|-?[1-9][0-9]*)$" }))
+        Some(json!({ "type": "string", "pattern": INTEGER }))
     } else {
         None
     }

@@ -35,7 +35,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 pub(crate) use self::limits::check_depth;
-pub(crate) use self::value::text;
+pub(crate) use self::value::{number, text};
 #[cfg(test)]
 use crate::document::placeholder::{escape, is_template};
 use crate::project::Generation;

@@ -98,9 +98,21 @@ pub(super) fn float_text(number: f64) -> String {
 
 /// The number as a value: an integer if it is whole, so that `4 / 2` can stand where an integer must;
 /// nothing if it is not finite.
-pub(super) fn number(number: f64) -> Option<Value> {
+pub(crate) fn number(number: f64) -> Option<Value> {
     let finite = Number::from_f64(number)?;
     Some(float_text(number).parse::<i64>().map_or(Value::Number(finite), Value::from))
+}
+
+/// The value with each number in it as [`number`] makes it, so that `1.0` is `1`, wherever it is written.
+pub(super) fn with_numbers_of_javascript(value: Value) -> Value {
+    match value {
+        Value::Number(written) => written.as_f64().and_then(number).unwrap_or(Value::Number(written)),
+        Value::Array(items) => items.into_iter().map(with_numbers_of_javascript).collect(),
+        Value::Object(entries) => {
+            entries.into_iter().map(|(key, value)| (key, with_numbers_of_javascript(value))).collect()
+        }
+        other => other,
+    }
 }
 
 /// The number as an integer, if it is whole.

@@ -17,7 +17,7 @@ use crate::document::decode::report_duplicate_keys;
 use crate::document::node::Node;
 use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
-use crate::template::value::float_text;
+use crate::template::value::{float_text, with_numbers_of_javascript};
 use crate::template::{Fault, TemplateProblem};
 
 type Called = Result<Value, TemplateProblem>;
@@ -61,6 +61,7 @@ pub(super) fn sha256(arguments: &Arguments<'_>) -> Called {
 /// `jsonDecode(string)`.
 pub(super) fn json_decode(arguments: &Arguments<'_>) -> Called {
     serde_json::from_str(arguments.text(0)?)
+        .map(with_numbers_of_javascript)
         .map_err(|error| arguments.wrong(0, &format!("is not JSON: {error}")))
 }
 

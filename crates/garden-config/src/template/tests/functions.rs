@@ -49,6 +49,8 @@ fn calls_functions() {
         ("${yamlDecode('')}", json!(null)),
         ("${yamlDecode('a: 1\\n---\\nb: 2\\n', true)}", json!([{"a": 1}, {"b": 2}])),
         ("${yamlEncode(jsonDecode('{\"my\": \"simple document\"}'))}", json!("my: simple document\n")),
+        ("${yamlEncode(jsonDecode('[1.0, 1.50, 1e2, -0.0]'))}", json!("- 1\n- 1.5\n- 100\n- 0\n")),
+        ("${yamlEncode(yamlDecode('[1.0, 0x10]'))}", json!("- 1\n- 16\n")),
         ("${yamlEncode([1, 'b'], true)}", json!("---\n1\n---\nb\n")),
         ("${lower (  'A' , )}", json!("a")),
     ]);

@@ -1,0 +1,187 @@
+//! One value written in several ways: numbers, booleans, and what each field makes of them.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use garden_config::{BuildConfig, ConfigError, Locals, Project};
+use tempfile::TempDir;
+
+use crate::support::{brief, valid};
+
+/// A project with the files of `files` beside its own, and with these `variables`.
+fn directory(variables: &str, files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().expect("directory");
+    let project = format!("kind: Project\nname: shop\nenvironments: [dev, prod]\nvariables: {variables}\n");
+    for (path, text) in [("garden.yml", project.as_str())].iter().chain(files) {
+        let path = directory.path().join(path);
+        fs::create_dir_all(path.parent().expect("parent")).expect("directory");
+        fs::write(path, text).expect("file");
+    }
+    directory
+}
+
+fn project(directory: &TempDir) -> Project {
+    garden_config::load(directory.path()).expect("a project").with_locals(Locals::none())
+}
+
+/// Reads the action `api` with these fields.
+fn action(variables: &str, fields: &str) -> Result<BuildConfig, ConfigError> {
+    let text = format!("kind: Build\ntype: container\nname: api\n{fields}\n");
+    project(&directory(variables, &[("api/garden.yml", &text)])).build("api")
+}
+
+#[test]
+fn a_whole_number_may_be_written_in_any_way_and_come_from_a_variable() {
+    for (written, seconds) in [
+        ("600", 600),
+        ("600.0", 600),
+        ("1e2", 100),
+        ("0x64", 100),
+        ("0o144", 100),
+        ("'600'", 600),
+        ("' 6.0e2 '", 600),
+        ("'+7'", 7),
+        ("4294967295", 4_294_967_295),
+    ] {
+        for (variables, timeout) in [("{}", written), (&format!("{{v: {written}}}"), "${var.v}")] {
+            let build = action(variables, &format!("timeout: {timeout}"));
+            let build = build.unwrap_or_else(|error| panic!("{written} {timeout}: {error}"));
+            assert_eq!(build.timeout, Duration::from_secs(seconds), "{written} {timeout}");
+        }
+    }
+    let fields = "buildMode: cluster-buildkit\nstorage: {registry: {size: 1e4}}\nclusterBuildkit:\n  compressionLevel: '9.0'\n  \
+                  tolerations: [{key: a, effect: NoExecute, tolerationSeconds: 0x3c}]\n  storage: {size: 2048.0}\n\
+                  deploymentRegistry: {hostname: a.example, namespace: a, port: 5e3}";
+    let provider = valid(fields);
+    assert_eq!(provider.deployment_registry.and_then(|it| it.port), Some(5000));
+}
+
+#[test]
+fn what_is_no_whole_number_is_refused_directly_and_from_a_variable() {
+    let least = "`timeout` must be a whole number of at least 1";
+    let range = "`timeout` must be a whole number from 1 to 4294967295";
+    for (written, message) in [
+        ("0", least),
+        ("0.5", least),
+        ("'0x64'", least),
+        ("010", least),
+        ("1_000", least),
+        (".inf", least),
+        ("1e400", least),
+        ("true", least),
+        ("[1]", least),
+        ("5000000000", range),
+        ("5e9", range),
+        ("'5e9'", range),
+    ] {
+        for (variables, timeout) in [("{}", written), (&format!("{{v: {written}}}"), "${var.v}")] {
+            let error = action(variables, &format!("timeout: {timeout}")).expect_err(written);
+            assert_eq!(error.problems()[0].message, message, "{written} {timeout}");
+        }
+    }
+}
+
+#[test]
+fn what_json_has_no_number_for_is_the_text_that_garden_prints() {
+    for (written, expected) in
+        [("1e400", "Infinity"), (".inf", "Infinity"), ("-.INF", "-Infinity"), (".NaN", "NaN")]
+    {
+        let fields = format!("spec: {{buildArgs: {{A: {written}, B: '${{var.v}}', C: '<${{var.v}}>'}}}}");
+        let args = action(&format!("{{v: {written}}}"), &fields).expect(written).build_args;
+        assert_eq!([&args["A"], &args["B"], &args["C"]], [expected, expected, &format!("<{expected}>")[..]]);
+    }
+}
+
+/// Every field that is `true` or `false` is read in one way.
+#[test]
+fn a_boolean_may_stand_in_quotes_in_any_case_and_come_from_a_variable() {
+    for (written, flag) in [("true", true), ("'TRUE'", true), ("\"True\"", true), ("'fAlSe'", false)] {
+        for (variables, disabled) in [("{}", written), (&format!("{{v: {written}}}"), "${var.v}")] {
+            for kind in ["Module", "Build"] {
+                let text = format!("kind: {kind}\ntype: container\nname: api\ndisabled: {disabled}\n");
+                let directory = directory(variables, &[("api/garden.yml", &text), ("api/Dockerfile", "")]);
+                let project = project(&directory);
+                let listed = project.default_environment().expect("dev").builds().expect("readable");
+                assert_eq!(listed.is_empty(), flag, "{kind} {written} {disabled}");
+                assert_eq!(project.build("api").is_err(), flag, "{kind} {written} {disabled}");
+            }
+        }
+        let templated =
+            format!("kind: Module\ntype: templated\nname: a\ntemplate: none\ndisabled: {written}\n");
+        let directory = directory("{}", &[("t/garden.yml", &templated)]);
+        assert_eq!(
+            project(&directory).default_environment().expect("dev").builds().is_ok(),
+            flag,
+            "{written}"
+        );
+        let optional = format!("varfiles: [{{path: none.env, optional: {written}}}]");
+        assert_eq!(action("{}", &optional).is_ok(), flag, "{written}");
+        let fields = format!("buildMode: cluster-buildkit\nclusterBuildkit: {{rootless: {written}}}");
+        let rootless = valid(&fields).build_mode;
+        let garden_config::BuildMode::ClusterBuildkit(options) = rootless else { panic!("BuildKit") };
+        assert_eq!(options.rootless, flag, "{written}");
+    }
+    for written in ["yes", "1", "'1'", "''", "' true'"] {
+        let error = action("{}", &format!("disabled: {written}")).expect_err(written);
+        assert!(brief(&error).contains("`disabled` must be `true` or `false`"), "{error}");
+    }
+}
+
+/// Whatever is listed is built, or something is wrong with it; and what is not listed is not built.
+#[test]
+fn what_is_listed_is_what_is_built() {
+    for fields in [
+        "environments: [prod]",
+        "environments: [prod, null]",
+        "environments: []",
+        "environments: [null]",
+        "environments: ['${var.e}']",
+        "environments: '${[var.e]}'",
+        "environments: [dev, 1]",
+        "environments: dev",
+        "disabled: '${var.none || \"TRUE\"}'",
+        "disabled: '${var.none || \"no\"}'",
+        "disabled: {$if: true, $then: 'True'}",
+    ] {
+        let text = format!("kind: Build\ntype: container\nname: api\n{fields}\n");
+        let directory = directory("{e: prod}", &[("api/garden.yml", &text)]);
+        let project = project(&directory);
+        let is_listed = !project.default_environment().expect("dev").builds().expect("readable").is_empty();
+        let left_out = |error: &ConfigError| {
+            let says = |it: &garden_config::Problem| {
+                it.message == "the Build action is disabled" || it.message.contains("not for the environment")
+            };
+            error.problems().iter().all(says)
+        };
+        match project.build("api") {
+            Ok(_) => assert!(is_listed, "{fields}"),
+            Err(error) => assert_eq!(!left_out(&error), is_listed, "{fields}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_build_at_its_source_knows_its_place_however_that_is_written() {
+    for (written, in_place) in [
+        ("true", true),
+        ("'True'", true),
+        ("'${var.yes}'", true),
+        ("{$if: '${var.yes}', $then: true}", true),
+        ("'${!var.yes}'", false),
+        ("null", false),
+    ] {
+        for (kind, field, args) in [("Build", "buildAtSource", "spec: "), ("Module", "local", "")] {
+            let args = if args.is_empty() {
+                "buildArgs: {P: '${this.buildPath}'}".to_owned()
+            } else {
+                format!("{args}{{buildArgs: {{P: '${{this.buildPath}}'}}}}")
+            };
+            let text = format!("kind: {kind}\ntype: container\nname: api\n{field}: {written}\n{args}\n");
+            let directory = directory("{yes: true}", &[("api/garden.yml", &text), ("api/Dockerfile", "")]);
+            let build = project(&directory).build("api").unwrap_or_else(|error| panic!("{error}"));
+            let expected = directory.path().join(if in_place { "api" } else { ".garden/build/api" });
+            assert_eq!(Path::new(&build.build_args["P"]), expected, "{kind} {written}");
+        }
+    }
+}
