@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use crate::build::document::{ActionDocument, ModuleDocument};
+use crate::build::shapes::Glob;
 use crate::build::{action, module};
 use crate::project::declaration;
 use crate::provider::document::ProviderDocument;
@@ -95,6 +96,17 @@ struct EnvironmentDocument {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("required" = ["from"]))]
+#[schemars(extend(
+    "if" = {
+        "required": ["from"],
+        "properties": { "from": { "const": "file" } },
+        "not": { "required": ["$merge"] },
+    },
+    "then" = {
+        "required": ["path", "format"],
+        "properties": { "path": { "not": { "type": "null" } }, "format": { "not": { "type": "null" } } },
+    },
+))]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Import {
     /// `file`; what comes from elsewhere is not read here.
@@ -157,9 +169,9 @@ impl JsonSchema for AnyProvider {
 #[expect(dead_code, reason = "only its schema is used")]
 struct Scan {
     /// Globs of the files that count. Default: all.
-    include: Option<Vec<String>>,
+    include: Option<Vec<Glob>>,
     /// Globs of files that do not count.
-    exclude: Option<Vec<String>>,
+    exclude: Option<Vec<Glob>>,
     /// How Garden asks git.
     git: Option<Map<String, Value>>,
 }
@@ -206,6 +218,9 @@ pub fn schema() -> Value {
         definitions[kind]["properties"]["name"]["pattern"] =
             json!("^(?![0-9]+$)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$");
     }
+    // A dot separates an environment from a namespace.
+    definitions["Environment"]["properties"]["name"]["pattern"] = json!(ENVIRONMENT);
+    definitions["EnvironmentOrName"]["anyOf"][0]["pattern"] = json!(ENVIRONMENT);
     // The tag that serde writes is unknown to schemars.
     definitions["CacheLayer"]["properties"]["type"] =
         json!({ "description": "What kind of cache it is.", "const": "registry" });
@@ -219,10 +234,18 @@ pub fn schema() -> Value {
     })
 }
 
+/// What the name of an environment can be.
+const ENVIRONMENT: &str = "^[^.]+$";
+
 /// Fields that are read and that no type here has, as they are never written: the definition, the name, the schema.
-fn only_read() -> [(&'static str, &'static str, Value); 5] {
+fn only_read() -> [(&'static str, &'static str, Value); 6] {
     let no_items = json!({ "type": "null" });
     [
+        (
+            "Project",
+            "sources",
+            json!({ "description": "Repositories, which are not fetched here.", "type": ["array", "null"] }),
+        ),
         (
             "Build",
             "environments",

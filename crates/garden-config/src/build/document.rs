@@ -6,7 +6,8 @@ use serde::Serialize;
 
 #[cfg(feature = "schema")]
 use crate::build::shapes::{
-    Arguments, Dependency, Dockerfile, FalseOrDockerfile, FalseOrText, Flag, NoFiles, Nothing, Secrets,
+    Arguments, Dependency, Dockerfile, FalseOrDockerfile, FalseOrImage, FalseOrReference, Flag, Glob,
+    NoFiles, Nothing, Secrets,
 };
 use crate::document::write;
 use crate::{BuildConfig, ConfigError};
@@ -29,12 +30,14 @@ pub(crate) struct ActionDocument {
     source: Option<SourceDocument>,
     /// Globs of the files that belong to the context. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<Vec<Glob>>"))]
     include: Option<Vec<String>>,
     /// Globs of files that do not belong to the context.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<Glob>"))]
     exclude: Vec<String>,
     /// How many seconds the build may take. Default: 600.
-    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 4_294_967_295_u64)))]
     timeout: u64,
     /// How the image is built.
     spec: SpecDocument,
@@ -55,11 +58,11 @@ struct SourceDocument {
 struct SpecDocument {
     /// The name of the image; a registry and a tag in it do not count. Default: the action's name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<FalseOrText>"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<FalseOrImage>"))]
     local_id: Option<String>,
     /// The name under which the image is published.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(with = "Option<FalseOrText>"))]
+    #[cfg_attr(feature = "schema", schemars(with = "Option<FalseOrReference>"))]
     publish_id: Option<String>,
     /// The Dockerfile, relative to the context. Default: `Dockerfile`.
     #[cfg_attr(feature = "schema", schemars(with = "Dockerfile"))]
@@ -157,7 +160,7 @@ pub(crate) struct ModuleDocument {
     /// The name of the module.
     name: String,
     /// The name of the image; with a registry, where it is published, too. Default: the module's name.
-    image: Option<FalseOrText>,
+    image: Option<FalseOrImage>,
     /// The Dockerfile, relative to the module's directory. Default: `Dockerfile`.
     dockerfile: Option<FalseOrDockerfile>,
     /// How the image is built.
@@ -175,9 +178,9 @@ pub(crate) struct ModuleDocument {
     /// A repository that Garden fetches, which is not fetched here.
     repository_url: Option<Nothing>,
     /// Globs of the files that belong to the build context. Default: all.
-    include: Option<Vec<String>>,
+    include: Option<Vec<Glob>>,
     /// Globs of files that do not belong to the build context.
-    exclude: Option<Vec<String>>,
+    exclude: Option<Vec<Glob>>,
     /// Whether the module is left out.
     disabled: Option<bool>,
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use garden_build_core::BuildSecret;
 
 use crate::document::decode::{Fields, items, text};
+use crate::document::issue::Issue;
 use crate::document::node::{Node, Value};
 use crate::document::problems::Problems;
 use crate::template;
@@ -57,10 +58,15 @@ pub(crate) fn refuse_copies(
     }
 }
 
-/// Reads a text for which `false` means nothing.
+/// Reads a text for which `false` means nothing. As with Garden, an empty one does not.
 pub(crate) fn text_unless_false<'a>(fields: &Fields<'a>, name: &'static str) -> Option<&'a str> {
     let is_false = fields.node(name).is_some_and(|node| node.value == Value::Bool(false));
-    if is_false { None } else { fields.text(name) }
+    let text = if is_false { None } else { fields.text(name) };
+    if text.is_some_and(str::is_empty) {
+        let hint = format!("leave `{name}` out, or write `false`");
+        fields.report(Issue::new(name, format!("`{name}` is empty"), hint));
+    }
+    text.filter(|text| !text.is_empty())
 }
 
 /// Reads build arguments. As with Garden, numbers and booleans are written as text; an argument that is

@@ -220,10 +220,15 @@ impl BuildConfig {
         });
         let outside = self.dockerfile.is_absolute()
             || self.dockerfile.components().any(|part| part == std::path::Component::ParentDir);
-        let dockerfile = outside.then(|| {
-            let message = format!("`{}` must lie inside of the build context", self.dockerfile.display());
-            Issue::new("dockerfile", message, "write its path relative to the context directory")
-        });
+        let hint = "write its path relative to the context directory";
+        let dockerfile = if self.dockerfile.as_os_str().is_empty() {
+            Some(Issue::new("dockerfile", "the path of the Dockerfile is empty", hint))
+        } else {
+            outside.then(|| {
+                let message = format!("`{}` must lie inside of the build context", self.dockerfile.display());
+                Issue::new("dockerfile", message, hint)
+            })
+        };
         let timeout = self.timeout.is_zero().then(|| {
             let message = "`timeout` must be a whole number of at least 1";
             Issue::new("timeout", message, "give the seconds that the build may take")

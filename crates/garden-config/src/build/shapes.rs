@@ -5,7 +5,31 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// A path that is not absolute and has no part `..`.
-const INSIDE: &str = "^(?!/)(?!(?:.*/)?\\.\\.(?:/|$))";
+const INSIDE: &str = "^(?=.)(?!/)(?!(?:.*/)?\\.\\.(?:/|$))";
+
+/// What a glob cannot be, as `FileGlobs` says, so far as a pattern can tell: absolute, negated, leading out, with an extended group, a
+/// bracket that stays open or nothing behind a backslash.
+const NO_GLOB: &str = r"^[/!]|(^|/)\.\.(/|$)|[?*+@!]\(|(^|[^\\])\[[^\]]*[^\]/]$|(^|[^\\])\[$|(^|[^\\])\\$";
+
+/// The first brace opens, the last closes, and there is a comma between them.
+const WITH_BRACES: &str = r"^(?:[^{}\\]|\\[\s\S])*(?:\{[\s\S]*,[\s\S]*\}(?:[^{}\\]|\\[\s\S])*)?$";
+
+/// Lower-case words with separators between them, and a slash between each two: the path of an image.
+macro_rules! image_path {
+    () => {
+        r"(?:[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*/)*[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+    };
+}
+
+/// The name of an image. What looks like a registry in front of it, and a tag or digest behind it, do not matter.
+const IMAGE: &str = concat!(r"^(?:[^/]*[.:][^/]*/|localhost/)?", image_path!(), r"(?:[:@][^/]*)?$");
+
+/// The name of an image with registry, tag and digest as they can be.
+const REFERENCE: &str = concat!(
+    r"^(?:[A-Za-z0-9._:-]+/)?",
+    image_path!(),
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[a-z0-9]+:[0-9a-fA-F]+)?$"
+);
 
 /// Makes a type that stands for a schema, written in place of the field's.
 macro_rules! shape {
@@ -42,9 +66,21 @@ shape!(
 );
 
 shape!(
-    /// A text for which `false` means nothing.
-    FalseOrText,
-    { "anyOf": [{ "const": false }, { "type": "string" }] }
+    /// A glob of files.
+    Glob,
+    { "type": "string", "minLength": 1, "maxLength": 4096, "pattern": WITH_BRACES, "not": { "pattern": NO_GLOB } }
+);
+
+shape!(
+    /// The name of an image; `false` means none.
+    FalseOrImage,
+    { "anyOf": [{ "const": false }, { "type": "string", "pattern": IMAGE }] }
+);
+
+shape!(
+    /// The name under which an image is published; `false` means none.
+    FalseOrReference,
+    { "anyOf": [{ "const": false }, { "type": "string", "pattern": REFERENCE }] }
 );
 
 shape!(

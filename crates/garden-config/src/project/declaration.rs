@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::Position;
 use crate::document::decode::{Fields, items, refuse_template, text};
 use crate::document::node::Node;
+use crate::document::placeholder::is_template;
 use crate::document::problems::Problems;
 use crate::document::suggest;
 use crate::project::VariableFields;
@@ -40,8 +41,23 @@ impl<'a> Wanted<'a> {
             None => Self { environment: text, namespace: None },
             Some((namespace, environment)) => Self { environment, namespace: Some(namespace) },
         };
-        let valid = |name: &str| !name.is_empty() && !name.contains('.');
-        (valid(wanted.environment) && wanted.namespace.is_none_or(valid)).then_some(wanted)
+        (is_name(wanted.environment) && wanted.namespace.is_none_or(is_name)).then_some(wanted)
+    }
+}
+
+/// Whether an environment, or a namespace in one, can be asked for by that name: a dot separates the two.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains('.')
+}
+
+/// Reports the name of an environment that nobody could ask for.
+fn check_name(node: &Node, problems: &Problems) {
+    refuse_template(node, "the name of an environment", problems);
+    if let Some(name) = node.as_text().filter(|name| !is_name(name) && !is_template(name)) {
+        let message = format!("`{name}` cannot be the name of an environment");
+        let hint =
+            "give it a name without dots: in `namespace.environment`, a dot separates the two".to_owned();
+        problems.report(node.position, message, Some(hint));
     }
 }
 
@@ -65,14 +81,14 @@ impl DeclaredEnvironment {
         let position = node.position;
         if node.as_mapping().is_none() {
             let name = text(node, "each of `environments`", problems)?.to_owned();
-            refuse_template(node, "the name of an environment", problems);
+            check_name(node, problems);
             let variables = VariableFields::default();
             return Some(Self { name, position, default_namespace: None, variables, providers: Vec::new() });
         }
         let fields = Fields::open(node, "an environment", problems)?;
         fields.set_aside(&SET_ASIDE);
         if let Some(name) = fields.node("name") {
-            refuse_template(name, "the name of an environment", problems);
+            check_name(name, problems);
         }
         let name = fields.required_text("name").map(str::to_owned);
         let default_namespace = fields.raw("defaultNamespace").cloned();

@@ -32,6 +32,7 @@ pub struct DeploymentRegistry {
     pub hostname: String,
     /// The port. Default: 443, or 80 with `insecure`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub port: Option<u16>,
     /// The path within the registry that all repositories start with. Default: none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -53,11 +53,14 @@ pub struct Resources {
 #[non_exhaustive]
 pub struct ResourceAmounts {
     /// Thousandths of a processor.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub cpu: u32,
     /// Memory in MiB. Garden's documentation says megabytes, but it has always meant MiB.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub memory: u32,
     /// Disk for the container's own files, in MiB; `None` leaves it to the cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub ephemeral_storage: Option<u32>,
 }
 

@@ -34,6 +34,7 @@ pub struct ProviderStorage {
 pub struct PersistentStorage {
     /// The volume's size in MiB, like the sizes of Garden's own volumes, and with their default:
     /// [`PersistentStorage::DEFAULT_SIZE`].
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub size: u32,
     /// The storage class that provides the volume. Default: the cluster's default class.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,7 +9,7 @@ const DOCUMENTS: [&str; 6] = ["Project", "Environment", "Provider", "Build", "Mo
 const FIXED: [&str; 4] = ["kind", "type", "name", "apiVersion"];
 
 /// Fields of a project and its environments whose own value cannot be a template; what is in them can.
-const FIXED_OUTSIDE: [&str; 3] = ["environments", "providers", "variables"];
+const FIXED_OUTSIDE: [&str; 4] = ["environments", "providers", "sources", "variables"];
 
 /// Fields of a project in which there are no templates at all: they say which files there are.
 const PLAIN: [&str; 4] = ["scan", "modules", "dotIgnoreFile", "dotIgnoreFiles"];
@@ -26,7 +26,7 @@ pub(super) fn allow(definitions: &mut Value) {
             let is_outside = matches!(definition.as_str(), "Project" | "Environment");
             if DOCUMENTS.contains(&definition.as_str()) && FIXED.contains(&name.as_str()) {
                 if name == "name" {
-                    property["not"] = json!({ "pattern": TEMPLATE });
+                    refuse_templates(property);
                 }
             } else if is_outside && FIXED_OUTSIDE.contains(&name.as_str()) {
                 or_null(property);
@@ -37,7 +37,7 @@ pub(super) fn allow(definitions: &mut Value) {
             }
         }
     }
-    definitions["EnvironmentOrName"]["anyOf"][0]["not"] = json!({ "pattern": TEMPLATE });
+    refuse_templates(&mut definitions["EnvironmentOrName"]["anyOf"][0]);
     definitions["Template"] = json!({
         "anyOf": [
             { "type": "string", "pattern": TEMPLATE },
@@ -69,6 +69,15 @@ fn or_null(schema: &mut Value) {
     }
 }
 
+/// Lets a text be no template, besides what else it must not be.
+fn refuse_templates(text: &mut Value) {
+    let template = json!({ "pattern": TEMPLATE });
+    text["not"] = match text.get_mut("not").map(Value::take) {
+        Some(other) => json!({ "anyOf": [other, template] }),
+        None => template,
+    };
+}
+
 /// Keeps templates out of a text, and of the texts of a list; both may be left out.
 fn plain(schema: &mut Value) {
     if let Some(items) = schema.get_mut("items").filter(|items| items.is_object()) {
@@ -76,7 +85,7 @@ fn plain(schema: &mut Value) {
     }
     let kind = schema.get("type");
     if kind.is_some_and(|kind| *kind == json!("string") || *kind == json!(["string", "null"])) {
-        schema["not"] = json!({ "pattern": TEMPLATE });
+        refuse_templates(schema);
     }
     let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
     *schema = json!({ "anyOf": [schema.take(), { "type": "null" }] });
@@ -102,6 +111,10 @@ fn or_template(schema: &mut Value) {
     let mut replaced = Map::new();
     for keyword in ["description", "default"] {
         replaced.extend(original.remove(keyword).map(|value| (keyword.to_owned(), value)));
+    }
+    // The validator of an editor need not know the format.
+    if original.get("format") == Some(&json!("uint32")) {
+        original.entry("maximum").or_insert_with(|| json!(u32::MAX));
     }
     // What may be anything may be a template already.
     if !original.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn validator() -> jsonschema::Validator {
@@ -164,6 +165,13 @@ fn builds_are_judged_as_the_loader_judges_them() {
         (both, "disabled: 'false'"),
         (both, "disabled: '${!var.yes}'"),
         (both, "include: {$if: '${var.yes}', $then: [a], $else: [b]}"),
+        (action, "timeout: 600.0"),
+        (action, "timeout: 1e2"),
+        (action, "timeout: '6.0e2'"),
+        (action, "timeout: 4294967295"),
+        (both, "disabled: 'FALSE'"),
+        (both, "include: ['${var.s}/a', '{a,{b,c}}/*', 'a/..b', '[a]', '\\{', 'a[b/', '**']"),
+        (both, "exclude: ['*.{js,ts}', './', '[!a]', 'a!b', '{${var.s},b}']"),
         (both, "include: [{$concat: '${var.a}'}, a, {$if: '${var.yes}', $then: b}]"),
         (both, "exclude: ['${var.s}', null]"),
         (action, "timeout: '7'"),
@@ -171,6 +179,20 @@ fn builds_are_judged_as_the_loader_judges_them() {
         (action, "copyFrom: []"),
         (action, "source: {repository: null, path: {$if: true, $then: .}}"),
         (action, "spec: {localId: false, publishId: null, dockerfile: {$if: true, $then: a..b}}"),
+        (
+            action,
+            "spec: {localId: 'REG.example:5000/team/we__b-c.d:TAG', publishId: 'REG.example/a/b:1.0_X'}",
+        ),
+        (
+            action,
+            "spec: {localId: '${upper(var.s) && var.s}', publishId: 'localhost/a', dockerfile: '${var.s}'}",
+        ),
+        (action, "spec: {localId: team/web, publishId: 'web'}"),
+        (
+            module,
+            "image: 'docker.io/team/web@sha256:0000000000000000000000000000000000000000000000000000000000000000'",
+        ),
+        (module, "image: localhost/web:1"),
         (action, "spec: {targetStage: {$if: '${var.yes}', $then: a}, extraFlags: [--x, 1, {$concat: [b]}]}"),
         (action, "spec: {buildArgs: {$merge: '${var.m}', A: {$if: true, $then: 1}}, platforms: '${var.a}'}"),
         (action, "spec: {secrets: {$merge: '${var.m}', a.b_C-1: {$if: true, $then: x}}}"),
@@ -198,6 +220,38 @@ fn builds_are_judged_as_the_loader_judges_them() {
         (both, "api", "include: a"),
         (both, "api", "$forEach: []"),
         (both, "api", "buildargs: {}"),
+        (both, "api", "include: ['!a']"),
+        (both, "api", "include: [/a]"),
+        (both, "api", "include: ['']"),
+        (both, "api", "include: [../a]"),
+        (both, "api", "exclude: [a/..]"),
+        (both, "api", "exclude: ['{a']"),
+        (both, "api", "exclude: ['a}']"),
+        (both, "api", "exclude: ['{a}']"),
+        (both, "api", "exclude: ['}a,b{']"),
+        (both, "api", "exclude: ['+(a)']"),
+        (both, "api", "exclude: ['a[b']"),
+        (both, "api", "exclude: ['a\\']"),
+        (action, "api", "timeout: 5000000000"),
+        (action, "api", "timeout: 0.5"),
+        (action, "api", "timeout: '0x10'"),
+        (action, "api", "timeout: '0.5'"),
+        (module, "api", "build: {timeout: 5000000000}"),
+        (both, "api", "disabled: 'yes'"),
+        (action, "api", "spec: {localId: UPPER}"),
+        (action, "api", "spec: {localId: 'a b'}"),
+        (action, "api", "spec: {localId: ''}"),
+        (action, "api", "spec: {localId: registry.example/}"),
+        (action, "api", "spec: {localId: a//b}"),
+        (action, "api", "spec: {publishId: 'a b'}"),
+        (action, "api", "spec: {publishId: UPPER}"),
+        (action, "api", "spec: {publishId: ''}"),
+        (action, "api", "spec: {publishId: 'a:b c'}"),
+        (action, "api", "spec: {dockerfile: ''}"),
+        (module, "api", "image: 'a b'"),
+        (module, "api", "image: UPPER"),
+        (module, "api", "image: ''"),
+        (module, "api", "dockerfile: ''"),
         (action, "api", "environments: dev"),
         (action, "api", "timeout: 0"),
         (action, "api", "timeout: soon"),
@@ -223,6 +277,93 @@ fn builds_are_judged_as_the_loader_judges_them() {
             assert!(loaded.is_err(), "{kind} {name} {fields}");
             assert!(!valid, "{kind} {name} {fields}: {loaded:?}");
         }
+    }
+}
+
+/// What the loader takes of a project, and what it refuses and a schema can see.
+#[test]
+fn projects_are_judged_as_the_loader_judges_them() {
+    let validator = validator();
+    for (fields, accepted) in [
+        ("importVariables: [{from: file, path: a.env, format: dotenv}, {from: exec, command: [a]}]", true),
+        ("importVariables: [{from: garden-cloud, list: a, description: b}]", true),
+        ("importVariables: [{$merge: '${var.none || jsonDecode(\"{}\")}', from: exec}]", true),
+        ("importVariables: [{from: file, path: '${project.name}.env', format: '${\"yaml\"}'}]", true),
+        ("importVariables: [{from: file, path: a.env}]", false),
+        ("importVariables: [{from: file, path: a.env, format: null}]", false),
+        ("importVariables: [{from: file, format: yaml}]", false),
+        ("importVariables: [{from: file, path: a.env, format: toml}]", false),
+        ("importVariables: [{from: http}]", false),
+        ("sources: []", true),
+        ("sources: null", true),
+        ("sources: [{name: a, repositoryUrl: 'https://git.example/a#b'}]", true),
+        ("sources: {}", false),
+        ("sources: '${var.x}'", false),
+        ("scan: {include: ['./a', '**/*.yml'], exclude: ['{a,b}']}", true),
+        ("scan: {include: [../a]}", false),
+        ("scan: {exclude: ['!a']}", false),
+        ("scan: {include: ['${a,b}']}", false),
+        ("modules: {exclude: ['{a']}", false),
+        ("environments: [dev, {name: b-1}]", true),
+        ("environments: [dev, a.b]", false),
+        ("environments: [dev, {name: a.b}]", false),
+        ("environments: [dev, '']", false),
+    ] {
+        let text = format!("kind: Project\nname: shop\n{fields}\n");
+        let document: Value = serde_saphyr::from_str(&text).expect("YAML");
+        assert_eq!(validator.is_valid(&document), accepted, "{fields}");
+        let loaded = garden_config::parse(&text, "/shop/garden.yml");
+        let loaded = loaded.and_then(|project| project.environment("dev").map(|_| ()));
+        assert_eq!(loaded.is_ok(), accepted, "{fields}: {loaded:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_text_the_loader_takes_the_schema_takes(
+        glob in r"[a,{}./!*?+(@\[\]\\-]{0,8}",
+        image in "[aA9./:@_-]{0,10}",
+        number in "[ +-]?[0-9.]{0,4}([eE][+-]?[0-9])?",
+    ) {
+        thread_local!(static VALIDATOR: jsonschema::Validator = validator());
+        for fields in [
+            json!({ "exclude": [glob] }),
+            json!({ "timeout": number }),
+            json!({ "spec": { "localId": image } }),
+            json!({ "spec": { "publishId": image } }),
+        ] {
+            let mut build = fields;
+            build["kind"] = json!("Build");
+            build["type"] = json!("container");
+            build["name"] = json!("api");
+            let text = format!("kind: Project\nname: shop\nenvironments: [dev]\n---\n{build}\n");
+            let loaded = garden_config::parse(&text, "/shop/garden.yml").and_then(|project| project.build("api"));
+            let valid = VALIDATOR.with(|validator| validator.is_valid(&build));
+            prop_assert!(loaded.is_err() || valid, "{build}");
+        }
+    }
+}
+
+/// Numbers of a provider that are too small or too large.
+#[test]
+fn numbers_are_within_the_ranges_of_the_loader() {
+    for (fields, message) in [
+        ("storage: {registry: {size: 0}}", "`size`"),
+        ("storage: {registry: {size: 5000000000}}", "`size`"),
+        ("resources: {builder: {limits: {cpu: 0}}}", "`cpu`"),
+        ("resources: {builder: {limits: {memory: 5000000000}}}", "`memory`"),
+        ("resources: {builder: {limits: {ephemeralStorage: 0}}}", "`ephemeralStorage`"),
+        ("deploymentRegistry: {hostname: a.b, namespace: c, port: 0}", "`port`"),
+        ("deploymentRegistry: {hostname: a.b, namespace: c, port: 65536}", "`port`"),
+        ("clusterBuildkit: {compressionLevel: 10}", "`compressionLevel`"),
+    ] {
+        let document: Value = serde_saphyr::from_str(fields).expect("YAML");
+        assert!(refusal(&document).is_some(), "{fields}");
+        let text = format!("kind: Project\nname: shop\nproviders: [{{name: kubernetes, {fields}}}]\n");
+        let loaded =
+            garden_config::parse(&text, "/shop/garden.yml").and_then(|project| project.provider("dev"));
+        let error = loaded.expect_err(fields).to_string();
+        assert!(error.contains(message), "{error}");
     }
 }
 
