@@ -14,7 +14,7 @@ pub(crate) fn document(value: &impl Serialize) -> Result<String, ConfigError> {
 }
 
 /// Makes every text one that is not taken for a template.
-fn literal(value: Value) -> Value {
+pub(crate) fn literal(value: Value) -> Value {
     match value {
         Value::String(text) if is_template(&text) => Value::String(escape(&text)),
         Value::Array(items) => items.into_iter().map(literal).collect(),

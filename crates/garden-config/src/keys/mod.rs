@@ -19,8 +19,9 @@ use crate::document::suggest;
 use crate::keys::locals::Git;
 use crate::keys::variables::Variables;
 use crate::project::Generation;
+use crate::project::varfile::Imported;
 use crate::template::{Fault, LookedUp, Scope};
-use crate::{GitState, Locals};
+use crate::{GitState, Locals, Position};
 
 /// The keys that one text may use. Those that are not known yet are `None`.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) struct Keys<'a> {
     pub(crate) environment: Option<EnvironmentKeys<'a>>,
     pub(crate) variables: Variables<'a>,
     /// What `importVariables` has brought.
-    pub(crate) imported: Option<&'a Map<String, Value>>,
+    pub(crate) imported: Option<&'a Imported>,
     /// What is known of the module or action that the text belongs to, besides its variables: `${this.name}`.
     pub(crate) this: Option<Map<String, Value>>,
     /// The image that a tag is made for.
@@ -125,7 +126,14 @@ impl Scope for View<'_> {
                 git
             }
             "command" => command(),
-            "imported" => Value::Object(keys.imported.cloned().unwrap_or_default()),
+            "imported" => {
+                let imported = keys.imported.cloned().unwrap_or_default();
+                let found = descend(Value::Object(imported.variables), path);
+                return Ok(match imported.passed_over {
+                    Some(source) => explained(found, source),
+                    None => found,
+                });
+            }
             "project" => mapping([("name", text(keys.project.0))]),
             "environment" => match keys.environment {
                 Some(environment) => environment.keys(),
@@ -167,8 +175,8 @@ impl View<'_> {
     /// Looks up one of the imported variables, which Garden 0.14 also keeps among the secrets.
     fn imported(&self, path: &[String]) -> Option<LookedUp> {
         let [first, name, rest @ ..] = path else { return None };
-        let found =
-            matches!(first.as_str(), "imported" | "secrets").then(|| self.keys.imported?.get(name))??;
+        let found = matches!(first.as_str(), "imported" | "secrets")
+            .then(|| self.keys.imported?.variables.get(name))??;
         // All are texts, in which there is nothing.
         Some(if rest.is_empty() { LookedUp::Found(found.clone()) } else { missing(path, &[]) })
     }
@@ -279,6 +287,16 @@ fn follow(mut value: Value, path: &[String]) -> Result<Value, (usize, Vec<String
         };
     }
     Ok(value)
+}
+
+/// Says of an imported variable that is missing that the source at `source` may have it.
+fn explained(found: LookedUp, source: Position) -> LookedUp {
+    let LookedUp::Missing(fault) = found else { return found };
+    let line = source.line;
+    let hint = format!(
+        "the source of `importVariables` on line {line} of the project file was passed over and may have it: write it into a file, and import that"
+    );
+    LookedUp::Missing(fault.hint(hint))
 }
 
 /// What to do about a variable that nothing sets.

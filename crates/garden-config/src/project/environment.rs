@@ -12,7 +12,8 @@ use crate::keys::variables::Variables;
 use crate::keys::{EnvironmentKeys, Keys};
 use crate::keys::{question_marks, reports, resolve};
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry, Wanted, report_unknown};
-use crate::project::{Generation, VariableFields, varfile};
+use crate::project::varfile::{self, Imported};
+use crate::project::{Generation, VariableFields};
 use crate::provider::names::namespace_issue;
 use crate::template::LookedUp;
 use crate::{BuildConfig, ConfigError, Notice, Position, Project, ProviderConfig, ProviderKind};
@@ -30,7 +31,7 @@ pub struct Environment<'a> {
     /// Those that were set from Rust.
     overrides: DeclaredVariables,
     /// What `${imported.…}` stands for.
-    imported: Map<String, Json>,
+    imported: Imported,
     /// About the variables.
     notices: Vec<Notice>,
 }
@@ -88,7 +89,7 @@ impl<'a> Environment<'a> {
             namespace: wanted.namespace.map(str::to_owned),
             variables: Vec::new(),
             overrides: DeclaredVariables::new(Some(project.overrides.clone()), [], project.generation),
-            imported: Map::new(),
+            imported: Imported::default(),
             notices: Vec::new(),
         };
         if let Some(node) = &project.imports {

@@ -6,7 +6,7 @@ pub(crate) mod environment;
 pub(crate) mod files;
 mod links;
 pub(crate) mod open;
-mod shown_path;
+pub(crate) mod shown_path;
 pub(crate) mod varfile;
 pub(crate) mod variable_files;
 
@@ -22,6 +22,7 @@ use crate::build::reading::{Documents, ReadOnce};
 use crate::document::decode::{Fields, refuse_template, report_duplicate_keys, text};
 use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::problems::{Problems, Source};
+use crate::document::write;
 use crate::project::declaration::{DeclaredEnvironment, ProviderEntry};
 use crate::project::environment::Environment;
 use crate::project::files::ScanSettings;
@@ -138,11 +139,14 @@ impl Project {
 
     /// Sets `${var.NAME}`, whatever the project and its environments set it to. A dot in `name` leads
     /// into a mapping: `image.tag`.
+    ///
+    /// The texts in `value` stand for themselves: `${…}` in one is no template. So it may come from somebody who must not learn what
+    /// templates can tell, such as the name of a branch.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: impl Into<Json>) -> Self {
         let mut parts = name.rsplit('.');
         let last = parts.next().unwrap_or(name);
-        let value = Node::from_json(value.into(), Position::START);
+        let value = Node::from_json(write::literal(value.into()), Position::START);
         let nested = parts.fold(single(last, value), |inner, key| single(key, inner));
         self.overrides.merge(&nested);
         self

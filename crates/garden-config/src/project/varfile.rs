@@ -49,17 +49,20 @@ pub(crate) fn of_list(node: &Node, files: &VariableFiles, problems: &Problems) -
     loaded
 }
 
-/// Loads what `importVariables` names, the later source winning: `${imported.…}`. Only files can be read here.
+/// What `${imported.…}` stands for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Imported {
+    pub(crate) variables: Map<String, Json>,
+    /// The first source that was passed over, which may have what is missing.
+    pub(crate) passed_over: Option<Position>,
+}
+
+/// Loads what `importVariables` names, the later source winning. Only files can be read here.
 ///
 /// Source: Garden 0.14, `core/src/config/import-variables.ts`.
-pub(crate) fn imported(
-    node: &Node,
-    keys: &Keys<'_>,
-    files: &VariableFiles,
-    problems: &Problems,
-) -> Map<String, Json> {
+pub(crate) fn imported(node: &Node, keys: &Keys<'_>, files: &VariableFiles, problems: &Problems) -> Imported {
     let node = resolve::all(node, keys, problems);
-    let mut imported = Map::new();
+    let mut imported = Imported::default();
     for item in items(&node, "`importVariables`", problems) {
         let Some(fields) = Fields::open(item, "each of `importVariables`", problems) else { continue };
         fields.set_aside(&["description", "list", "command"]);
@@ -76,6 +79,7 @@ pub(crate) fn imported(
                 "variables are imported from files only, so these are not set",
                 "write them into a file, and import that",
             );
+            imported.passed_over = imported.passed_over.or(Some(item.position));
             continue;
         }
         let path = fields.required_text("path");
@@ -84,7 +88,10 @@ pub(crate) fn imported(
         let format = fields.choice("format", &formats);
         fields.finish();
         let (Some(path), Some(format)) = (path, format) else { continue };
-        imported.extend(import(path, format, item.position, files, problems).into_iter().flatten());
+        match import(path, format, item.position, files, problems) {
+            Some(variables) => imported.variables.extend(variables),
+            None => imported.passed_over = imported.passed_over.or(Some(item.position)),
+        }
     }
     imported
 }

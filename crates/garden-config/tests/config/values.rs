@@ -185,3 +185,55 @@ fn a_build_at_its_source_knows_its_place_however_that_is_written() {
         }
     }
 }
+
+#[test]
+fn an_imported_variable_that_may_come_from_a_source_that_is_passed_over_says_so() {
+    let missing = |imports: &str| {
+        let text = format!(
+            "kind: Project\nname: shop\nenvironments: [dev]\nvariables: {{a: '${{imported.TOKEN}}'}}\n\
+             importVariables:\n- {{from: file, path: a.env, format: dotenv}}\n{imports}\n"
+        );
+        let directory = directory("{}", &[("garden.yml", &text), ("a.env", "TOKENS=1")]);
+        let error = project(&directory).environment("dev").expect("dev").variables().expect_err("missing");
+        let problem = &error.problems()[0];
+        (problem.message.clone(), problem.hint.clone().unwrap_or_default())
+    };
+    let (message, hint) = missing("");
+    assert!(
+        message.ends_with("`imported.TOKEN` is not set") && hint == "did you mean `TOKENS`?",
+        "{message} {hint}"
+    );
+    for source in [
+        "{from: exec, command: [x]}",
+        "{from: garden-cloud, list: x}",
+        "{from: file, path: b.env, format: yaml}",
+    ] {
+        let (message, hint) = missing(&format!("- {source}"));
+        assert!(message.ends_with("`imported.TOKEN` is not set"), "{message}");
+        assert_eq!(
+            hint,
+            "the source of `importVariables` on line 7 of the project file was passed over and may have it: write it into a \
+             file, and import that"
+        );
+    }
+}
+
+/// What a program hands over may come from anybody.
+#[test]
+fn what_is_set_from_rust_is_no_template() {
+    let text = "kind: Build\ntype: container\nname: api\nspec: {buildArgs: {A: '${var.branch}', B: '<${var.deep.list[0]}>'}}\n";
+    let directory = directory("{}", &[("api/garden.yml", text)]);
+    let mut locals = Locals::none();
+    locals.env.insert("TOKEN".to_owned(), "s3cret".to_owned());
+    let branch = "fix/${local.env.TOKEN}";
+    let project = garden_config::load(directory.path())
+        .expect("a project")
+        .with_locals(locals)
+        .with_variable("branch", branch)
+        .with_variable("deep", serde_json::json!({ "list": [branch, 1.0] }));
+    let build = project.build("api").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(build.build_args["A"], branch);
+    assert_eq!(build.build_args["B"], format!("<{branch}>"));
+    let variables = project.environment("dev").and_then(|it| it.variables()).expect("resolved");
+    assert_eq!(variables["deep"], serde_json::json!({ "list": [branch, 1] }));
+}
