@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::build::kinds::{BuildGeneration, Product};
 use crate::build::reading::Documents;
-use crate::build::{action, lacks_dockerfile, module};
+use crate::build::{action, module};
 use crate::document::decode::Fields;
 use crate::document::node::{Entry, Mapping, Node, Value};
 use crate::document::placeholder::is_template;
@@ -253,22 +253,13 @@ impl BuildDocument {
         }
     }
 
-    /// Whether it is a module that names an image and has no Dockerfile to build it from; which image does not matter.
+    /// Whether it is a module that uses an image as it is.
     fn uses_image(&self, keys: &Keys<'_>) -> bool {
-        if self.generation == BuildGeneration::Action {
-            return false;
-        }
         let problems = Problems::new(&self.source);
         let node = self.resolved(&["image", "dockerfile"], keys, &problems);
-        let Some(fields) = Fields::open(&node, "a build", &problems) else { return false };
-        let is_false = |node: &Node| node.value == Value::Bool(false);
-        let dockerfile = match fields.node("dockerfile") {
-            // Where the Dockerfile would be cannot be told.
-            Some(Node { value: Value::Unresolved, .. }) => return false,
-            node => node.and_then(Node::as_text).unwrap_or("Dockerfile"),
-        };
-        fields.node("image").is_some_and(|image| !is_false(image))
-            && lacks_dockerfile(self.directory(), Path::new(dockerfile))
+        let fields = Fields::open(&node, "a build", &problems);
+        self.generation == BuildGeneration::Module
+            && fields.is_some_and(|fields| module::uses_image(&fields, self.directory()))
     }
 
     /// Its own variables, with those of its files on top.

@@ -275,7 +275,10 @@ pub(crate) fn image_names(image: &str) -> (String, Option<String>) {
     (format!("{path}{name}"), publishable)
 }
 
-/// Whether `path` is a Dockerfile's place below the directory `directory` and there is none.
-pub(crate) fn lacks_dockerfile(directory: &Path, path: &Path) -> bool {
-    !directory.join(path).is_file() && !directory.join("dockerfile").is_file()
+/// Whether a module that names an image, but no Dockerfile, has the usual one, and so is built: without it, the image is used as it is.
+/// A module that names a Dockerfile is built in any case, so that nobody learns by it which files there are; nor is a link followed.
+///
+/// Source: Garden, `moduleHasDockerfile` in `core/src/plugins/container/helpers.ts`.
+pub(crate) fn has_usual_dockerfile(directory: &Path) -> bool {
+    directory.join("Dockerfile").symlink_metadata().is_ok_and(|it| !it.is_dir())
 }

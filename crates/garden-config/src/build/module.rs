@@ -1,14 +1,14 @@
 //! Modules: `kind: Module` with `type: container`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::Environment;
 use crate::build::documents::BuildDocument;
 use crate::build::fields::{self as shared, Place};
-use crate::build::{BuildConfig, image_names, lacks_dockerfile};
+use crate::build::{BuildConfig, has_usual_dockerfile, image_names};
 use crate::document::decode::Fields;
-use crate::document::node::Node;
+use crate::document::node::{Node, Value};
 use crate::document::problems::Problems;
 use crate::keys::declared::DeclaredVariables;
 use crate::project::{VariableFields, varfile};
@@ -34,7 +34,7 @@ pub(super) fn read(fields: &Fields<'_>, build: &mut BuildConfig, problems: &Prob
     if let Some(image) = shared::text_unless_false(fields, "image") {
         let (name, publish_id) = image_names(image);
         (build.image, build.publish_id) = (Some(name), publish_id);
-        if lacks_dockerfile(&build.directory, &build.dockerfile) {
+        if uses_image(fields, &build.directory) {
             let message = format!(
                 "the module `{}` has no Dockerfile: it uses the image `{image}` as it is",
                 build.name
@@ -45,6 +45,12 @@ pub(super) fn read(fields: &Fields<'_>, build: &mut BuildConfig, problems: &Prob
     }
     // One field tells both names.
     &[("publishId", "image")]
+}
+
+/// Whether the module uses an image as it is, whichever: it names one, and has no Dockerfile to build it from.
+pub(super) fn uses_image(fields: &Fields<'_>, directory: &Path) -> bool {
+    let is_set = |name| fields.node(name).is_some_and(|node| node.value != Value::Bool(false));
+    is_set("image") && !is_set("dockerfile") && !has_usual_dockerfile(directory)
 }
 
 /// Reads the field `build`.

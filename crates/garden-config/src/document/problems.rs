@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::document::printable;
 use crate::document::snippet;
+use crate::project::shown_path::normalized;
 use crate::{ConfigError, Notice, NoticeKind, Position, Problem};
 
 /// A file that is being read: its name and its text, for messages. Cheap to clone.
@@ -51,16 +52,34 @@ impl Source {
         Some(if boundary.as_os_str().is_empty() { Path::new(".") } else { boundary })
     }
 
-    /// Returns where `path` leads, which the file names; `None` if it must not lead there. What is there is judged by
-    /// where links lead, what is not by its text.
+    /// Returns where `path` leads, which the file names; `None` if it must not lead there. As with Garden, `.` and `..` are taken out
+    /// of it by its text.
     fn lead(&self, path: &str) -> Option<PathBuf> {
-        let full = self.directory().join(path);
+        let path = normalized(Path::new(path));
+        let full = if path.as_os_str().is_empty() {
+            self.directory().to_owned()
+        } else {
+            self.directory().join(&path)
+        };
         let Some(boundary) = self.boundary() else { return Some(full) };
-        if let (Ok(real), Ok(boundary)) = (full.canonicalize(), boundary.canonicalize()) {
-            return real.starts_with(boundary).then_some(real);
+        let Ok(boundary) = boundary.canonicalize() else {
+            // Nothing is there, so the text is all there is.
+            let stays = |part| matches!(part, Component::Normal(_));
+            return path.components().all(stays).then_some(full);
+        };
+        // What is there is judged by where links lead; what is not, by the directory that it would be in. A link that leads nowhere
+        // leads out, as one that leads out does: nobody learns which of the two it is.
+        for ancestor in full.ancestors() {
+            let ancestor = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
+            if let Ok(real) = ancestor.canonicalize() {
+                let leads_to = if ancestor == full { real.clone() } else { full };
+                return real.starts_with(boundary).then_some(leads_to);
+            }
+            if ancestor.symlink_metadata().is_ok() {
+                return None;
+            }
         }
-        let stays = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-        Path::new(path).components().all(stays).then_some(full)
+        None
     }
 }
 

@@ -17,7 +17,7 @@ impl Project {
 }
 
 /// Takes `.` and `..` out of the path by its text, as Node's `path.join` does.
-fn normalized(path: &Path) -> PathBuf {
+pub(crate) fn normalized(path: &Path) -> PathBuf {
     let mut parts: Vec<Component<'_>> = Vec::new();
     for part in path.components() {
         match (part, parts.last()) {

@@ -186,6 +186,55 @@ fn a_build_at_its_source_knows_its_place_however_that_is_written() {
     }
 }
 
+/// As Node.js joins paths: by the text, whatever exists.
+#[test]
+fn dots_are_taken_out_of_a_path_by_its_text() {
+    for (path, expected) in
+        [("./u/..", "api"), ("u/../src/.", "api/src"), ("../web/./x/..", "web"), (".", "api"), ("''", "api")]
+    {
+        let text = format!(
+            "kind: Build\ntype: container\nname: api\nsource: {{path: {path}}}\nvarfiles: [u/../a.env]\n\
+             spec: {{buildArgs: {{P: '${{this.sourcePath}}', A: '${{var.A}}'}}}}\n"
+        );
+        let directory = directory("{}", &[("api/garden.yml", &text), ("api/a.env", "A=1")]);
+        let build = project(&directory).build("api").unwrap_or_else(|error| panic!("{path}: {error}"));
+        let expected = directory.path().join(expected);
+        assert_eq!(Path::new(&build.build_args["P"]), expected, "{path}");
+        // What leads out of the file's directory does so when it is opened, as that may be a link.
+        let opened = if path.starts_with("..") { directory.path().join("api/../web") } else { expected };
+        assert_eq!(build.directory, opened, "{path}");
+        assert_eq!(build.build_args["A"], "1");
+    }
+}
+
+/// As Garden has it: a module that names a Dockerfile is built, and one that names an image only if it has the usual one.
+#[test]
+fn a_module_with_an_image_is_built_if_it_names_or_has_a_dockerfile() {
+    for (fields, files, is_built) in [
+        ("", &[][..], false),
+        ("", &["Dockerfile"], true),
+        ("", &["dockerfile"], false),
+        ("dockerfile: false", &[], false),
+        ("dockerfile: null", &["Dockerfile"], true),
+        ("dockerfile: release.Dockerfile", &["dockerfile"], true),
+        ("dockerfile: release.Dockerfile", &[], true),
+        ("dockerfile: '${var.d}'", &[], true),
+    ] {
+        let text = format!("kind: Module\ntype: container\nname: api\nimage: team/api\n{fields}\n");
+        let directory = directory("{d: release.Dockerfile}", &[("api/garden.yml", &text)]);
+        for file in files {
+            fs::write(directory.path().join("api").join(file), "FROM scratch").expect("file");
+        }
+        let project = project(&directory);
+        let listed = project.default_environment().expect("dev").builds().expect("readable");
+        assert_eq!(
+            (!listed.is_empty(), project.build("api").is_ok()),
+            (is_built, is_built),
+            "{fields} {files:?}"
+        );
+    }
+}
+
 #[test]
 fn an_imported_variable_that_may_come_from_a_source_that_is_passed_over_says_so() {
     let missing = |imports: &str| {
