@@ -54,8 +54,8 @@ impl Source {
 
     /// Returns where `path` leads, which the file names; `None` if it must not lead there. As with Garden, `.` and `..` are taken out
     /// of it by its text.
-    fn lead(&self, path: &str) -> Option<PathBuf> {
-        let path = normalized(Path::new(path));
+    pub(crate) fn lead(&self, path: &Path) -> Option<PathBuf> {
+        let path = normalized(path);
         let full = if path.as_os_str().is_empty() {
             self.directory().to_owned()
         } else {
@@ -137,7 +137,7 @@ impl Problems {
     /// Returns where `path` leads, which the text at `position` names. Reports it if the project is confined and it leads
     /// out of its directory.
     pub(crate) fn path(&self, path: &str, position: Position) -> Option<PathBuf> {
-        let found = self.source.lead(path);
+        let found = self.source.lead(Path::new(path));
         if found.is_none() {
             let message =
                 format!("`{path}` leads out of the project's directory, to which the project is confined");

@@ -135,7 +135,8 @@ fn paths(project: &Project, root: &Path) -> Result<Vec<PathBuf>, ConfigError> {
             format!("`{name}` cannot be the name of an ignore file, which is looked for in every directory");
         return Err(ConfigError::whole_file(root, message, hint));
     }
-    let unreadable = Unreadable { names: names.clone(), found: Arc::default() };
+    let unreadable =
+        Unreadable { source: project.source.clone(), names: names.clone(), found: Arc::default() };
     let asked = unreadable.clone();
     if unreadable.is_in(root) {
         return Err(unreadable.into_error());
@@ -179,9 +180,10 @@ fn is_plain(name: &str) -> bool {
 }
 
 /// Looks for ignore files that cannot be ones, before the walk opens them: it would read a device without an end, and wait
-/// for the other end of a FIFO.
+/// for the other end of a FIFO, and follow a link out of a confined project.
 #[derive(Clone)]
 struct Unreadable {
+    source: Source,
     names: Vec<String>,
     /// The first one, and why.
     found: Arc<Mutex<Option<(PathBuf, String)>>>,
@@ -190,19 +192,28 @@ struct Unreadable {
 impl Unreadable {
     /// Whether there is one in `directory`, which is then remembered.
     fn is_in(&self, directory: &Path) -> bool {
-        let problem = |path: PathBuf| match read_regular_file(&path, yaml::SIZE_LIMIT) {
-            Err(error)
-                if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) =>
-            {
-                Some((path, error.to_string()))
-            }
-            _ => None,
+        let problem = |path: PathBuf| {
+            let reason = self.reason(&path)?;
+            Some((path, reason))
         };
         let Some(first) = self.names.iter().find_map(|name| problem(directory.join(name))) else {
             return false;
         };
         self.lock().get_or_insert(first);
         true
+    }
+
+    /// Why the ignore file at `path` cannot be one, if it is there.
+    fn reason(&self, path: &Path) -> Option<String> {
+        let inside = path.strip_prefix(self.source.directory()).unwrap_or(path);
+        if path.is_symlink() && self.source.lead(inside).is_none() {
+            let reason = "it leads out of the project's directory, to which the project is confined";
+            return Some(reason.to_owned());
+        }
+        let error = read_regular_file(path, yaml::SIZE_LIMIT).err()?;
+        let is_passed_over =
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+        (!is_passed_over).then(|| error.to_string())
     }
 
     fn is_any(&self) -> bool {

@@ -162,6 +162,7 @@ fn nobody_learns_what_exists_elsewhere() {
         "varfile: up/TARGET",
         "varfile: up/TARGET/x",
         "",
+        "description: ignored",
     ] {
         let [existing, missing] = ["secret.env", "nobody.env"].map(|target| {
             let checkout = Checkout::new(&[]);
@@ -171,6 +172,10 @@ fn nobody_learns_what_exists_elsewhere() {
             symlink("../..", checkout.path("project/api/up")).expect("link");
             if fields.is_empty() {
                 symlink(format!("../../{target}"), checkout.path("project/api/Dockerfile")).expect("link");
+            }
+            if fields.starts_with("description") {
+                checkout.write("secret.env", "*");
+                symlink(format!("../{target}"), checkout.path("project/.gardenignore")).expect("link");
             }
             told(&checkout, target)
         });
