@@ -87,15 +87,15 @@ pub struct BuildRequest {
     pub timeout: Duration,
 }
 
-/// Files such as `.gardenignore`, with the syntax and meaning of `.gitignore`.
-///
 /// Which files of a directory count, said with globs, as Garden's project files do.
 ///
 /// A glob is relative to the directory. `*` stands for any part of a name, `?` for one byte of it, `[…]` for one of several,
 /// `**` for any number of directories, `{a,b}` for alternatives, and `\\` makes the next character literal; names with a
 /// leading dot are like others. A glob without any of these stands for the file of that name, or for the directory with
 /// everything in it; so does `.` for everything. A glob with a wildcard stands for the files that it matches, **not** for
-/// what lies in a directory that it matches: `lib/*` is not `lib/deep/a.js`, which `lib/**` is, and so is `lib/*/`.
+/// what lies in a directory that it matches: `lib/*` does not match `lib/deep/a.js`, which `lib/**` does; and with a `/` at its
+/// end it matches nothing. A `/**` at the end stands for all in a directory, and for a file in its place (`*.js/**` matches
+/// `a.js`) unless a `*` stands before it.
 ///
 /// Only files are asked about: a directory counts if a file in it does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -115,6 +115,8 @@ impl FileGlobs {
     }
 }
 
+/// Files such as `.gardenignore`, with the syntax and meaning of `.gitignore`.
+///
 /// They are looked for in [`root`](Self::root), in every directory from there to the context
 /// directory, and in every directory of the context. A deeper file wins over a higher one, and in one
 /// directory a later name over an earlier one. As with git, nothing can be brought back that lies in an
