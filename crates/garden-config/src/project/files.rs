@@ -91,7 +91,7 @@ pub(crate) fn others(project: &Project) -> Result<Found, ConfigError> {
             continue;
         }
         let text = if path.is_symlink() {
-            match links::read(root, &path) {
+            match links::read(&project.source, root, &path) {
                 Linked::Text(text) => text,
                 Linked::Nothing => continue,
                 Linked::PassedOver(notice) => {
@@ -205,9 +205,8 @@ impl Unreadable {
 
     /// Why the ignore file at `path` cannot be one, if it is there.
     fn reason(&self, path: &Path) -> Option<String> {
-        let inside = path.strip_prefix(self.source.directory()).unwrap_or(path);
-        if path.is_symlink() && self.source.lead(inside).is_none() {
-            let reason = "it leads out of the project's directory, to which the project is confined";
+        let leads_out = if path.is_symlink() { links::leads_out(&self.source, path) } else { None };
+        if let Some(reason) = leads_out {
             return Some(reason.to_owned());
         }
         let error = read_regular_file(path, yaml::SIZE_LIMIT).err()?;

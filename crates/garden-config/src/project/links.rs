@@ -6,6 +6,7 @@ use std::path::Path;
 use garden_build_core::context::OpenDirectory;
 use garden_build_core::read_at_most;
 
+use crate::document::problems::Source;
 use crate::document::yaml;
 use crate::{ConfigError, Notice, NoticeKind};
 
@@ -26,7 +27,7 @@ pub(super) enum Linked {
 /// not looked at here.
 ///
 /// Source: Garden, `core/src/vcs/git.ts` of 0.12 and `git-sub-tree.ts` of 0.14.
-pub(super) fn read(root: &Path, path: &Path) -> Linked {
+pub(super) fn read(project: &Source, root: &Path, path: &Path) -> Linked {
     let refused = |reason: &str| {
         let hint = "put the file itself there, or leave the link out with `scan.exclude`";
         Linked::Refused(ConfigError::whole_file(path, format!("the link cannot be read: {reason}"), hint))
@@ -35,6 +36,9 @@ pub(super) fn read(root: &Path, path: &Path) -> Linked {
         Ok(target) if target.is_absolute() => return Linked::PassedOver(notice(path)),
         Ok(_) => {}
         Err(error) => return refused(&error.to_string()),
+    }
+    if let Some(reason) = leads_out(project, path) {
+        return refused(reason);
     }
     let (root, target) = match (root.canonicalize(), path.canonicalize()) {
         (Ok(root), Ok(target)) => (root, target),
@@ -47,6 +51,16 @@ pub(super) fn read(root: &Path, path: &Path) -> Linked {
         return Linked::Nothing;
     }
     read_inside(&root, &target).map_or_else(|reason| refused(&reason), Linked::Text)
+}
+
+/// Why the link at `path` must not be followed: the file `project` is confined, and it leads out of its directory, or nowhere. Nobody
+/// learns which of the two it is.
+pub(super) fn leads_out(project: &Source, path: &Path) -> Option<&'static str> {
+    let inside = path.strip_prefix(project.directory()).unwrap_or(path);
+    project
+        .lead(inside)
+        .is_none()
+        .then_some("it leads out of the project's directory, to which the project is confined, or nowhere")
 }
 
 fn notice(path: &Path) -> Notice {

@@ -123,7 +123,7 @@ impl Project {
     ///
     /// * Templates learn nothing of this machine ([`Locals::none`]); [`Project::with_locals`] may add what they may see.
     /// * No path in the project's files leads out of the project's directory, neither by its text nor by links: files of
-    ///   variables, `source.path`, `caCertificate`, `kubeconfig`, ignore files that are links.
+    ///   variables, `source.path`, `caCertificate`, `kubeconfig`, and ignore files, and files of modules and actions, that are links.
     /// * Connecting runs no program and reads no file for the project ([`ProviderConfig::confined`]).
     ///
     /// What is read and run without it stands at the [crate](crate#what-is-read-and-run).

@@ -163,6 +163,7 @@ fn nobody_learns_what_exists_elsewhere() {
         "varfile: up/TARGET/x",
         "",
         "description: ignored",
+        "description: linked",
     ] {
         let [existing, missing] = ["secret.env", "nobody.env"].map(|target| {
             let checkout = Checkout::new(&[]);
@@ -173,7 +174,11 @@ fn nobody_learns_what_exists_elsewhere() {
             if fields.is_empty() {
                 symlink(format!("../../{target}"), checkout.path("project/api/Dockerfile")).expect("link");
             }
-            if fields.starts_with("description") {
+            if fields == "description: linked" {
+                checkout.write("secret.env", image);
+                symlink(format!("../{target}"), checkout.path("project/linked.garden.yml")).expect("link");
+            }
+            if fields == "description: ignored" {
                 checkout.write("secret.env", "*");
                 symlink(format!("../{target}"), checkout.path("project/.gardenignore")).expect("link");
             }
