@@ -257,8 +257,12 @@ impl BuildDocument {
     fn uses_image(&self, keys: &Keys<'_>) -> bool {
         let problems = Problems::new(&self.source);
         let node = self.resolved(&["image", "dockerfile"], keys, &problems);
+        let entries = node.as_mapping().map(|mapping| mapping.0.as_slice()).unwrap_or_default();
+        // It may bring a `dockerfile`.
+        let is_unknown = |entry: &Entry| entry.key.starts_with('$') && entry.value.value == Value::Unresolved;
         let fields = Fields::open(&node, "a build", &problems);
         self.generation == BuildGeneration::Module
+            && !entries.iter().any(is_unknown)
             && fields.is_some_and(|fields| module::uses_image(&fields, self.directory()))
     }
 

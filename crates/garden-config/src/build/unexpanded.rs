@@ -6,6 +6,7 @@ use crate::build::kinds::{BuildGeneration, Product};
 use crate::document::node::{Mapping, Node, Value};
 use crate::document::placeholder::is_template;
 use crate::document::problems::{Problems, Source};
+use crate::keys::resolve;
 use crate::project::kind;
 use crate::{Position, Problem, Project};
 
@@ -63,7 +64,8 @@ impl Unexpanded {
             (Some("Module"), Some("templated")) => "module of `type: templated`",
             _ => return,
         };
-        if mapping.get("disabled").and_then(Node::as_flag) == Some(true) {
+        // What an operation beside it makes of the field is not known.
+        if !resolve::is_operation(mapping) && mapping.get("disabled").and_then(Node::as_flag) == Some(true) {
             return;
         }
         let name = text(mapping, "name").map(|name| format!(" `{name}`")).unwrap_or_default();
@@ -132,7 +134,7 @@ fn may_build(template: &Mapping, list: &str) -> bool {
     let is_build = |item: &Node| {
         let Some(item) = item.as_mapping() else { return true };
         // What an operation comes to is not known.
-        if item.0.iter().any(|entry| entry.key.starts_with('$')) {
+        if resolve::is_operation(item) {
             return true;
         }
         let known = |field: &str| item.get(field).and_then(Node::as_text).filter(|text| !is_template(text));

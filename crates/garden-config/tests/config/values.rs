@@ -286,3 +286,82 @@ fn what_is_set_from_rust_is_no_template() {
     let variables = project.environment("dev").and_then(|it| it.variables()).expect("resolved");
     assert_eq!(variables["deep"], serde_json::json!({ "list": [branch, 1] }));
 }
+
+/// With the variables of modules and actions, which see what is set from Rust, in between.
+#[test]
+fn what_is_set_from_rust_is_no_template_to_the_variables_that_take_it() {
+    let branch = "fix/${local.env.TOKEN}-$${var.b}";
+    for version in ["v0", "v1", "v2"] {
+        for (kind, files, spec) in
+            [("Module", "varfile: own.env", "buildArgs"), ("Build", "varfiles: [own.env]", "spec")]
+        {
+            let args = "{A: '${var.own}', B: '${var.branch}', C: '${var.of-file}', D: '${var.of-project}'}";
+            let args = if spec == "spec" { format!("{{buildArgs: {args}}}") } else { args.to_owned() };
+            let text = format!(
+                "kind: {kind}\ntype: container\nname: api\n{files}\nvariables: {{own: '<${{var.branch}}>', branch: own}}\n{spec}: {args}\n"
+            );
+            let project_text = format!(
+                "apiVersion: garden.io/{version}\nkind: Project\nname: shop\nenvironments: [dev]\n\
+                 variables: {{branch: main, of-project: '${{var.branch}}'}}\n"
+            );
+            let files = [
+                ("garden.yml", project_text.as_str()),
+                ("api/garden.yml", &text),
+                ("api/own.env", "of-file=[${var.branch}]"),
+                ("api/Dockerfile", ""),
+            ];
+            let directory = directory("{}", &files);
+            let mut locals = Locals::none();
+            locals.env.insert("TOKEN".to_owned(), "s3cret".to_owned());
+            let project = garden_config::load(directory.path()).expect("a project").with_locals(locals);
+            let build = project.with_variable("branch", branch).build("api");
+            let args = build.unwrap_or_else(|error| panic!("{version} {kind}: {error}")).build_args;
+            let of_file = if version == "v2" { "[own]".to_owned() } else { format!("[{branch}]") };
+            assert_eq!(args["A"], format!("<{branch}>"), "{version} {kind}");
+            assert_eq!(args["B"], branch, "{version} {kind}");
+            assert_eq!(args["C"], of_file, "{version} {kind}");
+            assert_eq!(args["D"], "main", "{version} {kind}");
+        }
+    }
+}
+
+/// What an operation at the root brings counts for `this` as it does for the build.
+#[test]
+fn a_place_that_an_operation_brings_is_the_one_of_the_build() {
+    for (fields, expected) in [
+        ("$merge: {buildAtSource: 'True'}", "api"),
+        ("buildAtSource: true\n$merge: {buildAtSource: false}", ".garden/build/api"),
+        ("buildAtSource: true\n$merge: {source: {path: src}}", "api/src"),
+        ("buildAtSource: true\nsource: {$merge: {path: '${var.path}'}}", "api/src"),
+        ("buildAtSource: true\n$merge: {description: '${this.buildPath}'}", "api"),
+    ] {
+        let args = "spec: {buildArgs: {P: '${this.buildPath}'}}";
+        let text = format!("kind: Build\ntype: container\nname: api\n{fields}\n{args}\n");
+        let directory = directory("{path: src}", &[("api/garden.yml", &text), ("api/src/Dockerfile", "")]);
+        let build = project(&directory).build("api").unwrap_or_else(|error| panic!("{fields}: {error}"));
+        assert_eq!(Path::new(&build.build_args["P"]), directory.path().join(expected), "{fields}");
+    }
+    let text = "kind: Module\ntype: container\nname: api\n$merge: {local: true}\nbuildArgs: {P: '${this.buildPath}'}\n";
+    let directory = directory("{}", &[("api/garden.yml", text), ("api/Dockerfile", "")]);
+    let build = project(&directory).build("api").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(Path::new(&build.build_args["P"]), directory.path().join("api"));
+}
+
+/// A list leaves nothing out on a guess.
+#[test]
+fn what_an_operation_may_change_is_listed() {
+    for operation in
+        ["$merge: '${var.none}'", "$merge: {$if: '${var.none}', $then: {dockerfile: a.Dockerfile}}"]
+    {
+        let image = format!("kind: Module\ntype: container\nname: api\nimage: team/api\n{operation}\n");
+        let directory = directory("{}", &[("api/garden.yml", &image)]);
+        let project = project(&directory);
+        let listed = project.default_environment().and_then(|it| it.builds());
+        assert_eq!(listed, Ok(vec!["api".to_owned()]), "{operation}");
+        assert!(project.build("api").is_err(), "{operation}");
+    }
+    let templated =
+        "kind: Module\ntype: templated\nname: a\ntemplate: none\ndisabled: true\n$merge: {disabled: false}\n";
+    let directory = directory("{}", &[("t/garden.yml", templated)]);
+    assert!(project(&directory).default_environment().expect("dev").builds().is_err());
+}

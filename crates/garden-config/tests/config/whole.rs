@@ -280,12 +280,17 @@ fn operations_at_the_root_of_a_document_count() {
         "$merge: {disabled: true}",
         "$merge: {environments: [prod]}",
         "disabled: false\n$merge: {disabled: true}",
+        "$merge: {disabled: 'TRUE'}",
+        "variables: {off: {disabled: 'True'}}\n$merge: '${var.off}'",
     ] {
         assert_eq!(listed(fields), Ok(Vec::new()), "{fields}");
     }
-    for fields in
-        ["$merge: {disabled: true}\ndisabled: false", "$merge: {environments: [dev]}", "$merge: {timeout: 5}"]
-    {
+    for fields in [
+        "$merge: {disabled: true}\ndisabled: false",
+        "$merge: {disabled: 'FALSE'}",
+        "$merge: {environments: [dev]}",
+        "$merge: {timeout: 5}",
+    ] {
         assert_eq!(listed(fields), Ok(vec!["api".to_owned()]), "{fields}");
     }
     for field in ["kind: Deploy", "type: exec", "name: web", "variables: {a: 1}", "varfiles: [a.env]"] {
