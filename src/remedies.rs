@@ -61,7 +61,8 @@ pub(crate) const OF_REGISTRY_S_POD: RegistryWords = RegistryWords::new(&Registry
     volume_quota: "set `storage.registry.size` to less, or raise the namespace's ResourceQuota",
     taints: "set `registryProxyTolerations` to tolerate the taints of the nodes",
     foreign: "uninstall it there, or set `gardenSystemNamespace` to another namespace, if nothing uses the port 5000 of the nodes",
-    password_wanted: "set `inClusterRegistry.passwordForPushes: true`; or leave it out, and run `Builder::init`, which lets everybody push",
+    password_wanted: "set `inClusterRegistry.passwordForPushes: true`; or, if everybody may push, delete the Secret `garden-docker-registry-login` \
+                      there, and run `Builder::init` without that option",
     password_missing: "run `Builder::init`, which makes it; or leave `inClusterRegistry.passwordForPushes` out if the registry was installed \
                        without",
 });

@@ -52,8 +52,11 @@ async fn with_a_password_pods_only_pull_and_builds_of_each_mode_push() {
         init(&project.builder()).await.unwrap();
         assert_ne!(login().await, before);
         builds_and_runs(project).await;
-        secrets.delete(InClusterRegistry::LOGIN, &DeleteParams::default()).await.unwrap();
 
+        // Who knows nothing of it takes it away from nobody.
+        let error = init(&without).await.expect_err("it needs a password");
+        assert!(error.hint().is_some_and(|hint| hint.contains(InClusterRegistry::LOGIN)), "{error:?}");
+        secrets.delete(InClusterRegistry::LOGIN, &DeleteParams::default()).await.unwrap();
         project.provider.in_cluster_registry.password_for_pushes = false;
         init(&project.builder()).await.unwrap();
         builds_and_runs(project).await;

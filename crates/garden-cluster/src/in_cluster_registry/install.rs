@@ -23,6 +23,7 @@ pub(super) const LONGEST_COLLECTION: Duration = Duration::from_secs(60 * 60);
 /// What the cluster has of the registry.
 struct Live {
     has_secret: bool,
+    /// The login for pushes, if the settings or the registry that is there want one.
     login: Option<Secret>,
     /// The pods of its templates, that of the proxies as well.
     pods: Vec<PodSpec>,
@@ -65,9 +66,8 @@ impl InClusterRegistry {
     /// Looks at all objects before the first is changed.
     async fn refuse_foreign(&self) -> Result<Live, ClusterError> {
         let (service, name) = (self.service(), Self::NAME);
-        let (secret, login, _, _, _, deployment, daemon_set, ()) = tokio::try_join!(
+        let (secret, _, _, _, deployment, daemon_set, ()) = tokio::try_join!(
             service.own::<Secret>(name),
-            self.own_login(&service),
             service.own::<ConfigMap>(name),
             service.own::<PersistentVolumeClaim>(name),
             service.own::<Service>(name),
@@ -75,6 +75,14 @@ impl InClusterRegistry {
             service.own::<DaemonSet>(Self::PROXY),
             self.refuse_foreign_policies(),
         )?;
+        let wants_login = deployment.as_ref().is_some_and(spec::wants_login);
+        // Nobody else is to need a right for it.
+        let login =
+            if self.has_login() || wants_login { service.own::<Secret>(Self::LOGIN).await? } else { None };
+        // Whoever knows nothing of the password does not take it away from others.
+        if wants_login && login.is_some() && !self.has_login() {
+            return Err(self.wants_password());
+        }
         // Optional in some versions of the Kubernetes API only.
         let proxies: Option<&DaemonSetSpec> = daemon_set.as_ref().and_then(|proxies| (&proxies.spec).into());
         let proxy = proxies.and_then(|proxies| proxies.template.spec.as_ref());
@@ -82,13 +90,10 @@ impl InClusterRegistry {
         Ok(Live { has_secret: secret.is_some(), login, pods })
     }
 
-    /// Returns the Secret with the login for pushes, if pushes need one. Nobody else is to need a right for it.
-    async fn own_login(&self, service: &ManagedDeployment) -> Result<Option<Secret>, ClusterError> {
-        if self.has_login() { service.own::<Secret>(Self::LOGIN).await } else { Ok(None) }
-    }
-
-    /// Makes the password for pushes, unless there is one, and returns what the registry reads of it; `None` if pushes need none. A Secret
-    /// that stays from before they needed none counts again.
+    /// Makes the password for pushes, unless there is one, and returns what the registry reads of it; `None` if pushes need none.
+    ///
+    /// # Errors
+    /// If there is one that builds could not push with.
     async fn htpasswd(&self, live: Option<Secret>) -> Result<Option<Vec<u8>>, ClusterError> {
         if !self.has_login() {
             return Ok(None);
@@ -99,17 +104,9 @@ impl InClusterRegistry {
         }
         if secret.is_none() {
             // Somebody else has just created it.
-            secret = self.cluster.get::<Secret>(self.namespace(), Self::LOGIN).await?;
+            secret = self.service().own::<Secret>(Self::LOGIN).await?;
         }
-        let htpasswd = secret.and_then(|secret| secret.data?.remove(spec::HTPASSWD));
-        let htpasswd = htpasswd.ok_or_else(|| {
-            self.unusable_login(&format!(
-                "its Secret {} has no key `{}`; delete it",
-                Self::LOGIN,
-                spec::HTPASSWD
-            ))
-        })?;
-        Ok(Some(htpasswd.0))
+        Ok(Some(self.checked_htpasswd(&secret.unwrap_or_default())?))
     }
 
     /// Brings what nodes need to pull the image, and has those pods made anew that they could not pull it for.
@@ -136,8 +133,7 @@ impl InClusterRegistry {
     /// With the cause, within seconds where it is known, if that cannot come about.
     pub async fn ready(&self, events: &EventSink) -> Result<ServerRun, ClusterError> {
         // Together: what the cluster does not allow shows at once, however long something else takes.
-        let service = self.service();
-        tokio::try_join!(service.ready(events), self.proxies_ready(events))?;
+        tokio::try_join!(self.pod_ready(events), self.proxies_ready(events))?;
         self.takes_pushes(events).await
     }
 
@@ -164,7 +160,7 @@ impl InClusterRegistry {
                     if !self.is_installed().await? {
                         return Err(self.service().not_installed());
                     }
-                    self.service().ready(events).await?;
+                    self.pod_ready(events).await?;
                     error.to_string()
                 }
             };
@@ -177,6 +173,16 @@ impl InClusterRegistry {
             }
             sleep(POLL).await;
         }
+    }
+
+    /// Waits until all that serves in the registry's pod does.
+    async fn pod_ready(&self, events: &EventSink) -> Result<(), ClusterError> {
+        self.service().ready(events).await?;
+        if self.has_login() {
+            let reader = ManagedDeployment::new(&self.cluster, self.namespace(), &self.words.reader);
+            reader.ready(events).await?;
+        }
+        Ok(())
     }
 
     async fn proxies_ready(&self, events: &EventSink) -> Result<(), ClusterError> {

@@ -18,6 +18,8 @@ use crate::registries::ClusterDialer;
 /// The user that the registry knows.
 const USER: &str = "garden-build";
 
+const BROKEN: &str = "delete this Secret, and run `Builder::init`, which makes another";
+
 /// As cheap as can be, as the registry computes it for each request: nobody guesses two random UUIDs, whatever one guess costs.
 const BCRYPT_COST: u32 = 4;
 
@@ -48,17 +50,27 @@ impl InClusterRegistry {
         let Some(secret) = self.cluster.get::<Secret>(self.namespace(), Self::LOGIN).await? else {
             return Err(self.unusable_login(&format!("{origin} does not exist")));
         };
-        let text = |key: &str| {
-            let value = secret.data.as_ref().and_then(|data| data.get(key));
-            let text = value.and_then(|value| std::str::from_utf8(&value.0).ok());
-            text.ok_or_else(|| self.unusable_login(&format!("{origin} has no text in its key `{key}`")))
-        };
+        let text = |key| text(&secret, key).ok_or_else(|| self.broken_login());
         let (user, password) = (text(spec::USERNAME)?, text(spec::PASSWORD)?);
         for name in names {
             let one = Credentials::with_password(name, user, SecretString::from(password), &origin);
-            credentials.merge(one.map_err(|error| self.unusable_login(&error.to_string()))?);
+            credentials.merge(one.map_err(|_| self.broken_login())?);
         }
         Ok(credentials)
+    }
+
+    /// Returns what the registry reads of the `secret`, which its password opens.
+    ///
+    /// # Errors
+    /// If somebody has changed the Secret so that nobody could push any more.
+    pub(super) fn checked_htpasswd(&self, secret: &Secret) -> Result<Vec<u8>, ClusterError> {
+        let opens = || {
+            let (user, password) = (text(secret, spec::USERNAME)?, text(secret, spec::PASSWORD)?);
+            let htpasswd = text(secret, spec::HTPASSWD)?;
+            let hash = htpasswd.strip_prefix(user)?.strip_prefix(':')?.trim_end();
+            bcrypt::verify(password, hash).ok()?.then(|| htpasswd.as_bytes().to_vec())
+        };
+        opens().ok_or_else(|| self.broken_login())
     }
 
     /// Returns a client of the registry, for this machine.
@@ -72,7 +84,16 @@ impl InClusterRegistry {
         client.build().map_err(|error| self.unpushable(&error))
     }
 
-    pub(super) fn unusable_login(&self, reason: &str) -> ClusterError {
+    fn broken_login(&self) -> ClusterError {
+        let message = format!(
+            "Secret {}/{} is not as it was made: nobody can push with it",
+            self.namespace(),
+            Self::LOGIN
+        );
+        ClusterError::Pod(Diagnosis::other(ErrorKind::Config, message, BROKEN))
+    }
+
+    fn unusable_login(&self, reason: &str) -> ClusterError {
         let message = format!(
             "the registry {}/{} has no password for pushes that can be used: {reason}",
             self.namespace(),
@@ -80,6 +101,10 @@ impl InClusterRegistry {
         );
         ClusterError::Pod(Diagnosis::other(ErrorKind::NotFound, message, self.words.password_missing))
     }
+}
+
+fn text<'a>(secret: &'a Secret, key: &str) -> Option<&'a str> {
+    std::str::from_utf8(&secret.data.as_ref()?.get(key)?.0).ok()
 }
 
 /// Returns what nobody guesses: 244 random bits in 64 characters, and bcrypt takes up to 72.

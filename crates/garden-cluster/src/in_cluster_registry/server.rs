@@ -74,7 +74,7 @@ impl InClusterRegistry {
         if run.wants_password { Err(self.wants_password()) } else { Ok(run) }
     }
 
-    fn wants_password(&self) -> ClusterError {
+    pub(super) fn wants_password(&self) -> ClusterError {
         let message = format!(
             "the registry {}/{} takes pushes only with its password, which this configuration does not use",
             self.namespace(),

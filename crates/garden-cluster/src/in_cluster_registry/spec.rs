@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{InClusterRegistry, RegistrySettings};
-use crate::service::{CONFIGURATION, pod_template, service_deployment, service_labels, volume_claim};
+use crate::service::{CONFIGURATION, pod_of, pod_template, service_deployment, service_labels, volume_claim};
 
 mod pod;
 
@@ -114,6 +114,12 @@ pub(super) fn deployment(settings: &RegistrySettings, htpasswd: Option<&[u8]>) -
     let login = htpasswd.map(|htpasswd| (LOGIN.to_owned(), Digest::of(htpasswd).hex()));
     let read = iter::once((CONFIGURATION.to_owned(), configuration)).chain(login).collect();
     service_deployment(NAME, metadata(NAME, settings), read, pod::registry(settings))
+}
+
+/// Whether the registry of `live` asks for a password.
+pub(super) fn wants_login(live: &Deployment) -> bool {
+    let containers = pod_of(live).map(|pod| pod.containers.as_slice()).unwrap_or_default();
+    containers.iter().any(|container| container.name == InClusterRegistry::READER_CONTAINER)
 }
 
 #[allow(clippy::useless_conversion, reason = "not useless in every version of the Kubernetes API")]

@@ -44,6 +44,8 @@ pub struct RegistryRemedies {
 #[derive(Debug)]
 pub struct RegistryWords {
     pub(super) registry: DeploymentWords,
+    /// The container in the registry's pod that serves pulls, if pushes need a password.
+    pub(super) reader: DeploymentWords,
     pub(super) proxy: DeploymentWords,
     /// What to do if all nodes have taints that the proxies do not tolerate.
     pub(super) taints: &'static str,
@@ -91,6 +93,11 @@ impl RegistryWords {
             missing: MISSING,
             longest: Some(DeploymentWords::USUALLY_LONGEST),
         };
+        let reader = DeploymentWords {
+            what: "the registry's server for pulls",
+            container: InClusterRegistry::READER_CONTAINER,
+            ..registry
+        };
         // No option has their resources, and no selector keeps them from a node.
         let proxy = DeploymentWords {
             what: "the registry's proxy on a node",
@@ -120,7 +127,7 @@ impl RegistryWords {
             longest: Some(DeploymentWords::USUALLY_LONGEST),
         };
         let RegistryRemedies { taints, password_wanted, password_missing, .. } = *remedies;
-        Self { registry, proxy, taints, password_wanted, password_missing }
+        Self { registry, reader, proxy, taints, password_wanted, password_missing }
     }
 }
 

@@ -126,7 +126,7 @@ impl RegistryCredentials {
     /// # Errors
     /// If a Secret or the command's configuration cannot be read.
     pub async fn read(&self) -> Result<Arc<Credentials>> {
-        Ok(self.reading().await?.credentials)
+        Ok(self.read_within(COUNTS).await?.credentials)
     }
 
     /// Returns what counts now for a builder, which may ask in the course of a build: what [`read`](Self::read) returns, but at most two
@@ -138,12 +138,16 @@ impl RegistryCredentials {
         Ok(self.read_within(COUNTS_FOR_BUILDERS).await?.credentials)
     }
 
-    /// Returns what [`read`](Self::read) does, with the Secrets that it is from.
+    /// Returns what [`read`](Self::read) does, with the Secrets that it is from, as far as nodes may pull with it.
     ///
     /// # Errors
     /// As there.
     pub(super) async fn reading(&self) -> Result<Reading> {
-        self.read_within(COUNTS).await
+        match &self.0.source {
+            // Nodes pull without that login.
+            Source::InClusterRegistry { besides, .. } => besides.read_within(COUNTS).await,
+            _ => self.read_within(COUNTS).await,
+        }
     }
 
     /// Returns the Secrets that they are from, which cluster has them, and which option names them. Reads nothing.

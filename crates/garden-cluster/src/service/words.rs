@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::diagnosis::Remedies;
 
 /// A Deployment of ours, or a `DaemonSet`: its names, and what is said of it by whoever knows the options that it is made of.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct DeploymentWords {
     /// What it is called, such as `the registry`.
     pub what: &'static str,
@@ -36,7 +36,7 @@ impl DeploymentWords {
 }
 
 /// The volume of a Deployment of ours, and the options that it is made of.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct VolumeWords {
     /// The name of the claim to it.
     pub claim: &'static str,

@@ -266,21 +266,60 @@ async fn a_password_is_made_once_and_builds_find_it() {
     assert_ne!(secret()["data"], first["data"]);
     assert_ne!(deployment()["spec"], installed["spec"], "the registry begins anew with it");
 
-    // Without, the registry is as it was before it had one. The Secret stays, for whoever installs it with one again.
+    // A project that knows nothing of it takes it away from nobody. Whoever deletes the Secret does.
+    let (installed, writes) = (deployment(), fake.writes().len());
+    let error = Error::from(without.apply(&events).await.unwrap_err());
+    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Config, Some("say that there is a password")));
+    assert_eq!((deployment(), fake.writes().len()), (installed, writes));
+    assert!(fake.remove("secrets", NAMESPACE, InClusterRegistry::LOGIN));
     without.apply(&events).await.unwrap();
     assert_eq!(deployment()["spec"]["template"]["spec"]["containers"].as_array().map(Vec::len), Some(1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_does_not_know_that_there_is_a_password_hears_it_at_once() {
-    let (fake, registry) = site();
-    fake.on_connection(|connection| answer(connection, "with-password"));
+async fn a_password_that_somebody_has_broken_is_not_put_to_use() {
+    let (fake, _) = site();
+    let (registry, events) = (with_password(&fake), event_channel().0);
+    registry.apply(&events).await.unwrap();
+    let whole = fake.object("secrets", NAMESPACE, InClusterRegistry::LOGIN).unwrap()["data"].clone();
+    let text = |text: &str| json!(ByteString(text.as_bytes().to_vec()));
+    for (key, value) in [
+        ("password", text("another")),
+        ("password", json!(ByteString(vec![0xff]))),
+        ("username", text("")),
+        ("htpasswd", text("")),
+        ("htpasswd", text("garden-build:no hash")),
+        ("htpasswd", Value::Null),
+    ] {
+        let data = |it: &mut Value| {
+            it["data"].clone_from(&whole);
+            it["data"][key].clone_from(&value);
+        };
+        assert!(fake.alter("secrets", NAMESPACE, InClusterRegistry::LOGIN, data));
+        let writes = fake.writes().len();
+        let error = Error::from(registry.apply(&events).await.unwrap_err());
+        assert!(error.message().contains(InClusterRegistry::LOGIN), "{key}: {error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("delete this Secret")), "{key}: {error:?}");
+        assert_eq!(fake.writes().len(), writes, "{key}: nothing is changed");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_for_pulls_that_does_not_start_is_named() {
+    let (fake, _) = site();
+    let registry = with_password(&fake);
     registry.apply(&event_channel().0).await.unwrap();
     connect_service(&fake);
     run_proxy(&fake);
-    let started = Instant::now();
+    let name = fake.names("pods").into_iter().find(|name| name.starts_with(NAME)).unwrap();
+    let pod = fake.pod(NAMESPACE, &name).unwrap();
+    pod.wait("reader", "CrashLoopBackOff", "back-off 40s restarting failed container");
+    pod.alter(|pod| {
+        pod["status"]["conditions"] = json!([{ "type": "Ready", "status": "False" }]);
+        let containers = pod["status"]["containerStatuses"].as_array_mut().unwrap();
+        let reader = containers.iter_mut().find(|it| it["name"] == "reader").unwrap();
+        reader["lastState"] = json!({ "terminated": { "exitCode": 1, "reason": "Error" } });
+    });
     let error = Error::from(registry.ready(&event_channel().0).await.unwrap_err());
-    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Config, Some("say that there is a password")));
-    assert!(error.message().contains(NAME), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert_eq!(error.hint(), Some("a better command"), "{error:?}");
 }

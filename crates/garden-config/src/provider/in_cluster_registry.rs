@@ -30,8 +30,9 @@ pub struct InClusterRegistryOptions {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
     /// Whether only those can push who know a password, which `Builder::init` makes and keeps in the Secret `garden-docker-registry-login`
-    /// of `gardenSystemNamespace`: builds read it there. Everybody in the cluster can still pull. `Builder::init` switches the registry
-    /// over, so all projects that use it need the same value. Default: false, so that every pod of the cluster can push.
+    /// of `gardenSystemNamespace`: builds read it there. Everybody in the cluster can still pull. All projects
+    /// that use the registry need the same value. To let everybody push again, delete that Secret, and run `Builder::init` without this. Default:
+    /// false, so that every pod of the cluster can push.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub password_for_pushes: bool,
 }
