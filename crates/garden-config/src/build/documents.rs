@@ -43,6 +43,9 @@ pub(crate) fn names(environment: &Environment<'_>) -> Result<Vec<String>, Config
     let documents = project.documents()?;
     let mut elsewhere = documents.unexpanded.problems(project);
     for build in &documents.builds {
+        if elsewhere.len() >= Documents::MOST_PROBLEMS {
+            break;
+        }
         if build.product() == Some(Product::ForeignImage) && !build.is_disabled(environment) {
             elsewhere.extend(build.foreign_image().problems().iter().cloned());
         }

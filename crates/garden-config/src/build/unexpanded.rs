@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::build::kinds::{BuildGeneration, Product};
+use crate::build::reading::Documents;
 use crate::document::node::{Mapping, Node, Value};
 use crate::document::placeholder::is_template;
 use crate::document::problems::{Problems, Source};
@@ -108,7 +109,8 @@ impl Unexpanded {
             let message = "`sources` may hold images to build, and repositories are not fetched here";
             problem(&project.source, position, message.to_owned())
         });
-        sources.chain(makers).collect()
+        // Each holds the text of its file, and nobody reads more.
+        sources.chain(makers).take(Documents::MOST_PROBLEMS).collect()
     }
 
     /// Names what a module or action may come from that stands in no file.

@@ -210,7 +210,22 @@ fn thousands_of_mistakes_are_told_in_part_and_soon() {
             format!("{VARIABLES}{}", lines(10_000, |name| format!("  a{name}: ${{var.b{name} || c}}\n"))),
             "there is no `c`",
         ),
+        (
+            "templates that are rendered",
+            documents(|name| format!("kind: RenderTemplate\nname: a{name}\ntemplate: b\n")),
+            "6:1: the `kind: RenderTemplate` `a0` may make images to build",
+        ),
+        (
+            "images that only Garden can build",
+            documents(|name| format!("kind: Build\nname: a{name}\ntype: jib-container\n")),
+            "6:1: the Build action `a0` makes an image",
+        ),
     ]);
+}
+
+/// A project with a thousand documents, about as many as one file may have.
+fn documents(document: impl Fn(usize) -> String) -> String {
+    format!("{HEAD}{}", lines(1_000, |index| format!("---\n{}", document(index))))
 }
 
 #[test]
