@@ -197,7 +197,7 @@ enum ModuleKind {
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ModuleBuild {
-    /// How many seconds the build may take. Default: 1200.
+    /// How many seconds the build may take. Default: 600; 1200 with Garden 0.12.
     #[schemars(range(min = 1))]
     timeout: Option<u32>,
     /// The stage to build. Default: the last.

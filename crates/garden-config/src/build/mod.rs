@@ -68,7 +68,7 @@ pub struct BuildConfig {
     pub platforms: Vec<String>,
     /// The secrets for RUN steps that mount them, by id. Default: none.
     pub secrets: BTreeMap<String, BuildSecret>,
-    /// How long the build may take. Default: 20 minutes for a module, 10 for an action, as with Garden.
+    /// How long the build may take. Default: 10 minutes; 20 for a module of Garden 0.12.
     pub timeout: Duration,
     /// Globs of the files that belong to the context, see [`FileGlobs`]; `None` for all.
     pub include: Option<Vec<String>>,
@@ -85,7 +85,7 @@ pub struct BuildConfig {
 const NEVER: [&str; 4] = [".git", ".gitmodules", ".garden", "debug-info*/**"];
 
 impl BuildConfig {
-    /// How long a module's build may take unless it says otherwise.
+    /// How long a module's build may take unless it says otherwise, with Garden 0.12. Later ones make an action of it.
     pub const MODULE_TIMEOUT: Duration = Duration::from_secs(20 * 60);
 
     /// How long an action's build may take unless it says otherwise.
@@ -189,7 +189,7 @@ impl BuildConfig {
         build.exclude = fields.texts("exclude");
         document.refuse_disabled(&fields, problems);
         let place = match document.generation {
-            BuildGeneration::Module => module::read(&fields, &mut build, problems),
+            BuildGeneration::Module => module::read(&fields, &mut build, environment, problems),
             BuildGeneration::Action => action::read(&fields, &mut build, environment, problems),
         };
         fields.finish_with(|| build.issues().into_iter().map(|issue| issue.placed(place)).collect());

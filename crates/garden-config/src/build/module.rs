@@ -11,12 +11,22 @@ use crate::document::decode::Fields;
 use crate::document::node::{Node, Value};
 use crate::document::problems::Problems;
 use crate::keys::declared::DeclaredVariables;
-use crate::project::{VariableFields, varfile};
+use crate::project::{Generation, VariableFields, varfile};
 
 /// Reads what only modules have; returns where the fields of a [`BuildConfig`] are written that have another name
 /// in a module.
-pub(super) fn read(fields: &Fields<'_>, build: &mut BuildConfig, problems: &Problems) -> &'static [Place] {
-    build.timeout = BuildConfig::MODULE_TIMEOUT;
+///
+/// Source of the timeouts: Garden, `core/src/config/module.ts`.
+pub(super) fn read(
+    fields: &Fields<'_>,
+    build: &mut BuildConfig,
+    environment: &Environment<'_>,
+    problems: &Problems,
+) -> &'static [Place] {
+    build.timeout = match environment.project().generation {
+        Generation::V0 => BuildConfig::MODULE_TIMEOUT,
+        Generation::V1 | Generation::V2 => BuildConfig::ACTION_TIMEOUT,
+    };
     shared::refuse_repository(fields, "repositoryUrl", problems);
     shared::refuse_list(fields, "generateFiles", "files that Garden makes before a build", problems);
     if let Some(node) = fields.node("build") {

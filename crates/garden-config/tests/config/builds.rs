@@ -78,6 +78,20 @@ fn nothing_set_gives_the_defaults() {
 }
 
 #[test]
+fn a_module_may_take_as_long_as_with_the_garden_that_the_project_is_for() {
+    for (version, timeout) in [
+        ("v0", BuildConfig::MODULE_TIMEOUT),
+        ("v1", BuildConfig::ACTION_TIMEOUT),
+        ("v2", BuildConfig::ACTION_TIMEOUT),
+    ] {
+        let directory = module("");
+        let project = format!("apiVersion: garden.io/{version}\n{PROJECT}");
+        fs::write(directory.path().join("project.garden.yml"), project).expect("file");
+        assert_eq!(valid(&directory).timeout, timeout, "{version}");
+    }
+}
+
+#[test]
 fn every_field_of_a_module() {
     let text = format!(
         "kind: Module\ntype: container\nname: api\n{}\n",
