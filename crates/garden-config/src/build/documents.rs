@@ -209,18 +209,25 @@ impl BuildDocument {
     /// If an operation brings fields that count only where they are written.
     fn is_wanted(&self, environment: &Environment<'_>) -> Result<bool, ConfigError> {
         let problems = Problems::new(&self.source);
-        let own = self.own_variables(environment, &Problems::new(&self.source));
-        let keys = environment.keys(self.this(environment, &own), Some(&own));
-        self.refuse_brought(&keys, &problems);
-        problems.into_result(Some(()))?;
-        Ok(!self.is_disabled_by(&keys, environment) && !self.uses_image(&keys))
+        let is_wanted = self.ask(environment, |keys| {
+            self.refuse_brought(keys, &problems);
+            !self.is_disabled_by(keys, environment) && !self.uses_image(keys)
+        });
+        problems.into_result(Some(is_wanted))
     }
 
     /// Whether it is disabled in `environment`, or an action of other environments. One of which this cannot be told is not.
     fn is_disabled(&self, environment: &Environment<'_>) -> bool {
-        let own = self.own_variables(environment, &Problems::new(&self.source));
-        let keys = environment.keys(self.this(environment, &own), Some(&own));
-        self.is_disabled_by(&keys, environment)
+        self.ask(environment, |keys| self.is_disabled_by(keys, environment))
+    }
+
+    /// Asks something with the keys that the document may use. If its own variables cannot be read, none is known.
+    fn ask<T>(&self, environment: &Environment<'_>, question: impl FnOnce(&Keys<'_>) -> T) -> T {
+        let problems = Problems::new(&self.source);
+        let own = self.own_variables(environment, &problems);
+        let mut keys = environment.keys(self.this(environment, &own), Some(&own));
+        keys.variables.are_unknown = problems.count() > 0;
+        question(&keys)
     }
 
     fn is_disabled_by(&self, keys: &Keys<'_>, environment: &Environment<'_>) -> bool {

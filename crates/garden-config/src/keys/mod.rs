@@ -185,6 +185,9 @@ impl View<'_> {
     /// so a variable can extend the one of its own name.
     fn variable(&self, path: &[String]) -> Result<LookedUp, Fault> {
         let variables = &self.keys.variables;
+        if variables.are_unknown {
+            return Err(Fault::new("the variables cannot be read"));
+        }
         match self.within {
             None => variables.look_up(path, variables.all()),
             Some(asker) => variables.look_up_from(asker, path),

@@ -49,6 +49,8 @@ pub(crate) struct Variables<'a> {
     /// How many variables were looked for that are not set.
     missing: Cell<usize>,
     indexes: Indexes,
+    /// Whether a file of variables cannot be read, which may set any of them: then none can be told, and no default replaces one.
+    pub(crate) are_unknown: bool,
 }
 
 impl<'a> Variables<'a> {

@@ -365,3 +365,28 @@ fn what_an_operation_may_change_is_listed() {
     let directory = directory("{}", &[("t/garden.yml", templated)]);
     assert!(project(&directory).default_environment().expect("dev").builds().is_err());
 }
+
+/// The file may say that it is built, whatever the template makes of its absence.
+#[test]
+fn what_is_disabled_for_want_of_a_file_of_variables_is_listed() {
+    for fields in [
+        "disabled: '${var.off || true}'",
+        "environments: ['${var.name || \"other\"}']",
+        "disabled: '${var.on}'",
+        "$merge: {disabled: '${!var.miss?}'}",
+    ] {
+        for file in ["none.env", "${var.none}", "broken.yml"] {
+            let api = format!("kind: Build\ntype: container\nname: api\nvarfiles: ['{file}']\n{fields}\n");
+            let files = [("api/garden.yml", api.as_str()), ("api/broken.yml", "a: [")];
+            let directory = directory("{on: true}", &files);
+            let project = project(&directory);
+            let listed = project.default_environment().and_then(|it| it.builds());
+            assert_eq!(listed, Ok(vec!["api".to_owned()]), "{file} {fields}");
+            assert!(project.build("api").is_err(), "{file} {fields}");
+        }
+    }
+    // What asks for no variable is known.
+    let api = "kind: Build\ntype: container\nname: api\nvarfiles: [none.env]\ndisabled: '${environment.name == \"dev\"}'\n";
+    let directory = directory("{}", &[("api/garden.yml", api)]);
+    assert_eq!(project(&directory).default_environment().and_then(|it| it.builds()), Ok(Vec::new()));
+}
