@@ -65,8 +65,9 @@ impl Unexpanded {
             (Some("Module"), Some("templated")) => "module of `type: templated`",
             _ => return,
         };
-        // What an operation beside it makes of the field is not known.
-        if !resolve::is_operation(mapping) && mapping.get("disabled").and_then(Node::as_flag) == Some(true) {
+        // What an operation beside them makes of the fields is not known.
+        let known = |field: &str| mapping.get(field).filter(|_| !resolve::is_operation(mapping));
+        if known("disabled").and_then(Node::as_flag) == Some(true) {
             return;
         }
         let name = text(mapping, "name").map(|name| format!(" `{name}`")).unwrap_or_default();
@@ -74,7 +75,7 @@ impl Unexpanded {
             source: source.clone(),
             position: document.position,
             what: format!("the {what}{name}"),
-            template: text(mapping, "template").map(str::to_owned),
+            template: known("template").and_then(Node::as_text).map(str::to_owned),
         });
     }
 

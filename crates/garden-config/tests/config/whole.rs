@@ -201,6 +201,10 @@ fn templates_of_which_it_cannot_be_told_what_they_make_are_named() {
     ] {
         assert_eq!(made(template), Ok(Vec::new()), "{template}");
     }
+    let render = "kind: RenderTemplate\nname: made\ntemplate: t\n$merge: {template: other}\n";
+    let template = "kind: ConfigTemplate\nname: t\nconfigs: [{kind: Deploy, type: helm}]\n";
+    let directory = directory("v1", &[("a/garden.yml", render), ("t/garden.yml", template)]);
+    assert!(builds(&directory).expect_err("another template").contains("may make images to build"));
 }
 
 #[test]
