@@ -28,6 +28,9 @@ pub(crate) struct ScanSettings {
 /// Directories that hold nothing of the project, whatever it says.
 const NEVER: [&str; 2] = [".git", ".garden"];
 
+/// A project may not name more ignore files: each of them is looked for in every directory.
+const MOST_IGNORE_FILES: usize = 100;
+
 impl ScanSettings {
     /// Reads the fields. None of Garden's generations resolves templates in them: 0.12 and 0.13 take them for globs and names.
     ///
@@ -49,8 +52,13 @@ impl ScanSettings {
         if let Some(node) = fields.node("dotIgnoreFiles") {
             refuse_templates(node, "`dotIgnoreFiles`", problems);
             ignore_files = fields.texts("dotIgnoreFiles");
-            let message = "`dotIgnoreFiles` is called `dotIgnoreFile` since Garden 0.13 and names one file";
             let position = fields.key_position("dotIgnoreFiles");
+            if ignore_files.len() > MOST_IGNORE_FILES {
+                ignore_files.clear();
+                let message = format!("`dotIgnoreFiles` names more than {MOST_IGNORE_FILES} files");
+                problems.report(position, message, Some("name fewer".to_owned()));
+            }
+            let message = "`dotIgnoreFiles` is called `dotIgnoreFile` since Garden 0.13 and names one file";
             problems.notice(
                 NoticeKind::Deprecated,
                 "dotIgnoreFiles",

@@ -211,6 +211,14 @@ fn thousands_of_mistakes_are_told_in_part_and_soon() {
             "there is no `c`",
         ),
         (
+            "ignore files",
+            format!(
+                "kind: Project\nname: a\ndotIgnoreFiles: [{}]\n",
+                lines(10_000, |name| format!("a{name}, "))
+            ),
+            "3:1: `dotIgnoreFiles` names more than 100 files | name fewer",
+        ),
+        (
             "templates that are rendered",
             documents(|name| format!("kind: RenderTemplate\nname: a{name}\ntemplate: b\n")),
             "6:1: the `kind: RenderTemplate` `a0` may make images to build",
