@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::build::effort::Effort;
 use crate::build::kinds::{BuildGeneration, Product};
 use crate::build::reading::Documents;
 use crate::build::{action, module};
@@ -28,7 +29,7 @@ pub(crate) fn find<'e>(environment: &Environment<'e>, name: &str) -> Result<&'e 
     let project = environment.project();
     let documents = project.documents()?;
     let named = documents.builds.iter().filter(|build| build.name() == Some(name)).collect();
-    match counted(named, environment)[..] {
+    match counted(named, &Effort::begin(environment))[..] {
         [] => Err(documents.refused().unwrap_or_else(|| unknown(project, name, documents))),
         [build] => Ok(build),
         [first, .., last] => Err(declared_twice(first, last, name)),
@@ -38,7 +39,8 @@ pub(crate) fn find<'e>(environment: &Environment<'e>, name: &str) -> Result<&'e 
 /// Returns the names of all container modules and Build actions that `environment` builds, sorted; all of them only if
 /// nothing else may make images.
 pub(crate) fn names(environment: &Environment<'_>) -> Result<Vec<String>, ConfigError> {
-    let names = written_names(environment)?;
+    let effort = Effort::begin(environment);
+    let names = names_within(&effort)?;
     let project = environment.project();
     let documents = project.documents()?;
     let mut elsewhere = documents.unexpanded.problems(project);
@@ -46,7 +48,7 @@ pub(crate) fn names(environment: &Environment<'_>) -> Result<Vec<String>, Config
         if elsewhere.len() >= Documents::MOST_PROBLEMS {
             break;
         }
-        if build.product() == Some(Product::ForeignImage) && !build.is_disabled(environment) {
+        if build.product() == Some(Product::ForeignImage) && !build.is_disabled(&effort) {
             elsewhere.extend(build.foreign_image().problems().iter().cloned());
         }
     }
@@ -55,7 +57,11 @@ pub(crate) fn names(environment: &Environment<'_>) -> Result<Vec<String>, Config
 
 /// Returns the names of those that are written out in files.
 pub(crate) fn written_names(environment: &Environment<'_>) -> Result<Vec<String>, ConfigError> {
-    let documents = environment.project().documents()?;
+    names_within(&Effort::begin(environment))
+}
+
+fn names_within(effort: &Effort<'_, '_>) -> Result<Vec<String>, ConfigError> {
+    let documents = effort.environment.project().documents()?;
     if let Some(error) = documents.refused() {
         return Err(error);
     }
@@ -72,12 +78,13 @@ pub(crate) fn written_names(environment: &Environment<'_>) -> Result<Vec<String>
     }
     let mut names = Vec::new();
     for (name, named) in of_names {
+        effort.check()?;
         if problems.len() >= Documents::MOST_PROBLEMS {
             break;
         }
-        let listed = match counted(named, environment)[..] {
+        let listed = match counted(named, effort)[..] {
             [first, .., last] if !std::ptr::eq(first, last) => Err(declared_twice(first, last, name)),
-            [build, ..] if build.product() == Some(Product::Image) => build.is_wanted(environment),
+            [build, ..] if build.product() == Some(Product::Image) => build.is_wanted(effort),
             _ => Ok(false),
         };
         match listed {
@@ -93,7 +100,7 @@ pub(crate) fn written_names(environment: &Environment<'_>) -> Result<Vec<String>
 /// disabled, or of other environments, if there is another of its name.
 ///
 /// Source: Garden, `addRawActionConfig` and `addRawModuleConfig` in `core/src/garden.ts`.
-fn counted<'d>(mut named: Vec<&'d BuildDocument>, environment: &Environment<'_>) -> Vec<&'d BuildDocument> {
+fn counted<'d>(mut named: Vec<&'d BuildDocument>, effort: &Effort<'_, '_>) -> Vec<&'d BuildDocument> {
     if named.len() > 1 {
         // What templates make has names of its own.
         named.retain(|build| build.product() != Some(Product::Documents));
@@ -101,7 +108,7 @@ fn counted<'d>(mut named: Vec<&'d BuildDocument>, environment: &Environment<'_>)
     if named.len() < 2 || named.iter().any(|build| build.generation == BuildGeneration::Module) {
         return named;
     }
-    let enabled: Vec<_> = named.iter().copied().filter(|build| !build.is_disabled(environment)).collect();
+    let enabled: Vec<_> = named.iter().copied().filter(|build| !build.is_disabled(effort)).collect();
     if enabled.is_empty() { named[..1].to_vec() } else { enabled }
 }
 
@@ -207,8 +214,9 @@ impl BuildDocument {
     ///
     /// # Errors
     /// If an operation brings fields that count only where they are written.
-    fn is_wanted(&self, environment: &Environment<'_>) -> Result<bool, ConfigError> {
-        let problems = Problems::new(&self.source);
+    fn is_wanted(&self, effort: &Effort<'_, '_>) -> Result<bool, ConfigError> {
+        effort.check()?;
+        let (environment, problems) = (effort.environment, Problems::new(&self.source));
         let is_wanted = self.ask(environment, |keys| {
             self.refuse_brought(keys, &problems);
             !self.is_disabled_by(keys, environment) && !self.uses_image(keys)
@@ -217,8 +225,9 @@ impl BuildDocument {
     }
 
     /// Whether it is disabled in `environment`, or an action of other environments. One of which this cannot be told is not.
-    fn is_disabled(&self, environment: &Environment<'_>) -> bool {
-        self.ask(environment, |keys| self.is_disabled_by(keys, environment))
+    fn is_disabled(&self, effort: &Effort<'_, '_>) -> bool {
+        let environment = effort.environment;
+        effort.check().is_ok() && self.ask(environment, |keys| self.is_disabled_by(keys, environment))
     }
 
     /// Asks something with the keys that the document may use. If its own variables cannot be read, none is known.

@@ -3,6 +3,7 @@
 pub(crate) mod action;
 pub(crate) mod document;
 pub(crate) mod documents;
+mod effort;
 pub(crate) mod fields;
 mod kinds;
 pub(crate) mod module;

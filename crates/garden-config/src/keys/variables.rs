@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value};
 
@@ -44,6 +45,8 @@ pub(crate) struct Variables<'a> {
     spent: Cell<usize>,
     /// How much passed through their expressions.
     handled: Cell<usize>,
+    /// How much all documents of the environment have taken.
+    total: Option<&'a AtomicUsize>,
     /// The templates that were read: each is computed again whenever a variable became known.
     parsed: RefCell<HashMap<String, Rc<Result<Parsed, TemplateProblem>>>>,
     /// How many variables were looked for that are not set.
@@ -90,6 +93,11 @@ impl<'a> Variables<'a> {
         variables
     }
 
+    /// Counts in `total`, too, what passes through expressions.
+    pub(crate) fn counted_in(self, total: &'a AtomicUsize) -> Self {
+        Self { total: Some(total), ..self }
+    }
+
     /// All layers, the lowest first.
     pub(crate) fn layers(&self) -> &[&'a Node] {
         &self.layers
@@ -130,14 +138,23 @@ impl<'a> Variables<'a> {
 
     /// Counts `value` as made by a template.
     pub(crate) fn spend(&self, value: &Value) -> Result<(), Fault> {
-        self.spent.set(self.spent.get().saturating_add(size(value)));
+        self.spent.set(self.spent.get().saturating_add(self.counted(value)));
         self.check_spent()
     }
 
     /// Counts `value` as one that a template reckons with.
     pub(crate) fn handle(&self, value: &Value) -> Result<(), Fault> {
-        self.handled.set(self.handled.get().saturating_add(size(value)));
+        self.handled.set(self.handled.get().saturating_add(self.counted(value)));
         self.check_spent()
+    }
+
+    /// Returns the size of `value`, which is counted for all documents, too.
+    fn counted(&self, value: &Value) -> usize {
+        let size = size(value);
+        if let Some(total) = self.total {
+            total.fetch_add(size, Ordering::Relaxed);
+        }
+        size
     }
 
     /// Whether templates may be computed still.

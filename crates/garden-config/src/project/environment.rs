@@ -1,4 +1,6 @@
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Map, Value as Json};
 
@@ -34,6 +36,8 @@ pub struct Environment<'a> {
     imported: Imported,
     /// About the variables.
     notices: Vec<Notice>,
+    /// How much has passed through templates, in bytes.
+    handled: Arc<AtomicUsize>,
 }
 
 /// Without the variables, as some of them are secrets.
@@ -91,6 +95,7 @@ impl<'a> Environment<'a> {
             overrides: DeclaredVariables::new(Some(project.overrides.clone()), [], project.generation),
             imported: Imported::default(),
             notices: Vec::new(),
+            handled: Arc::default(),
         };
         if let Some(node) = &project.imports {
             environment.imported =
@@ -215,6 +220,11 @@ impl<'a> Environment<'a> {
         self.project
     }
 
+    /// How much has passed through templates so far, in bytes.
+    pub(crate) fn handled(&self) -> usize {
+        self.handled.load(Ordering::Relaxed)
+    }
+
     /// What the author of the project should know about its variables.
     pub(crate) fn notices_of_variables(&self) -> &[Notice] {
         &self.notices
@@ -232,7 +242,7 @@ impl<'a> Environment<'a> {
         let variables = self.variables.iter().chain(own).chain([&self.overrides]);
         Keys {
             environment: Some(EnvironmentKeys { name: &self.name, namespace: self.namespace.as_deref() }),
-            variables: Variables::new(variables),
+            variables: Variables::new(variables).counted_in(&self.handled),
             imported: Some(&self.imported),
             this,
             ..self.project.keys()

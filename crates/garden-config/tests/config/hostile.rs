@@ -276,6 +276,42 @@ fn variables_take_no_more_than_their_share_of_memory_and_time() {
 }
 
 #[test]
+fn telling_which_builds_there_are_takes_no_more_than_a_share_of_time() {
+    let doubled = lines(9, |it| format!("  a{}: ${{var.a{it}}}${{var.a{it}}}\n", it + 1));
+    let asked = "${isEmpty(var.a9)}".repeat(200);
+    let head = format!(
+        "apiVersion: garden.io/v1\nkind: Project\nname: shop\nenvironments: [dev]\nvariables:\n  a0: {}\n{doubled}  big: \"{asked}\"\n",
+        "x".repeat(1_000)
+    );
+    // The answer takes a hundred megabytes.
+    let builds = |count: usize, name: &dyn Fn(usize) -> String| {
+        let build = |index| {
+            format!(
+                "---\nkind: Build\nname: {}\ntype: container\ndisabled: ${{var.big == 'y'}}\n",
+                name(index)
+            )
+        };
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::write(directory.path().join("garden.yml"), format!("{head}{}", lines(count, build)))
+            .expect("written");
+        garden_config::load(directory.path()).expect("a project")
+    };
+    let few = builds(2, &|index| format!("b{index}"));
+    assert_eq!(few.environment("dev").and_then(|dev| dev.builds()).expect("two"), ["b0", "b1"]);
+
+    let many = builds(900, &|index| format!("b{index}"));
+    let dev = many.environment("dev").expect("an environment");
+    let error = dev.builds().expect_err("too much");
+    assert!(error.to_string().contains("reckon with values of more than 512 MiB"), "{error}");
+    assert!(dev.build("b7").is_ok(), "each by itself can be told");
+
+    let of_one_name = builds(900, &|_| "same".to_owned());
+    let dev = of_one_name.environment("dev").expect("an environment");
+    let error = dev.build("same").expect_err("there are many");
+    assert!(error.to_string().contains("called `same`"), "{error}");
+}
+
+#[test]
 fn any_number_of_variables_may_refer_to_others() {
     let variables = lines(500, |it| format!("  a{it}: x{it}\n  b{it}: ${{var.a{it}}}\n"));
     let text = format!("{VARIABLES}{variables}providers: [{{name: kubernetes}}]\n");
