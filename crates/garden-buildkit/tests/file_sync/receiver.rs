@@ -33,10 +33,23 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Returns how the sync ended on our side, whose tasks may hear of it after the receiver has gone.
+    pub(crate) fn end(&self) -> SyncState {
+        let mut state = self.record.state();
+        for _ in 0..3000 {
+            if state != SyncState::Running {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            state = self.record.state();
+        }
+        state
+    }
+
     /// Panics if the sync failed.
     pub(crate) fn succeeded(self) -> Self {
         assert_eq!(self.failure, None);
-        assert_eq!(self.record.state(), SyncState::Finished);
+        assert_eq!(self.end(), SyncState::Finished);
         self
     }
 }
