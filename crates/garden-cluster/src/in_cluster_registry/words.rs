@@ -36,7 +36,7 @@ pub struct RegistryRemedies {
     pub foreign: &'static str,
     /// Its pushes need a password, and the settings say that they do not.
     pub password_wanted: &'static str,
-    /// There is no password, and the settings say that there is one.
+    /// The settings say that pushes need a password, and the cluster has none.
     pub password_missing: &'static str,
 }
 
@@ -49,9 +49,9 @@ pub struct RegistryWords {
     pub(super) proxy: DeploymentWords,
     /// What to do if all nodes have taints that the proxies do not tolerate.
     pub(super) taints: &'static str,
-    /// What to do if pushes need a password against what the settings say.
+    /// What to do if pushes need a password, and the settings say that they do not.
     pub(super) password_wanted: &'static str,
-    /// What to do if there is no password against what the settings say.
+    /// What to do if the settings say that pushes need a password, and the cluster has none.
     pub(super) password_missing: &'static str,
 }
 

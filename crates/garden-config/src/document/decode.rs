@@ -101,7 +101,7 @@ impl<'a> Fields<'a> {
             let is_too_large = number.is_some_and(|number| number > *range.end());
             let bounds = match (*range.start(), *range.end()) {
                 (i64::MIN, _) => String::new(),
-                // Only who has reached it is told of an end that is far away.
+                // The message names an end of the range that is far away only if the number lies beyond it.
                 (least, most) if most >= i64::from(u32::MAX) && !is_too_large => {
                     format!(" of at least {least}")
                 }

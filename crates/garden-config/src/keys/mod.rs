@@ -292,7 +292,7 @@ fn follow(mut value: Value, path: &[String]) -> Result<Value, (usize, Vec<String
     Ok(value)
 }
 
-/// Says of an imported variable that is missing that the source at `source` may have it.
+/// Says that an imported variable which is missing may come from the source at `source`.
 fn explained(found: LookedUp, source: Position) -> LookedUp {
     let LookedUp::Missing(fault) = found else { return found };
     let line = source.line;

@@ -31,7 +31,7 @@ fn within(layers: Vec<(usize, Set<'_>)>, path: &mut Vec<String>, keys: &Keys<'_>
         let Set::Node(node) = set else { break };
         let view = View { keys, within: Some(Asker::new(layer, path)) };
         let Some(mapping) = node.as_mapping() else {
-            // What is no mapping is replaced by the mapping above it, and replaces those below it.
+            // A value other than a mapping hides the mappings below it, and a mapping above hides it.
             if index == 0 {
                 resolve::seen(node, view, problems);
             }

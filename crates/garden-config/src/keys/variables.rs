@@ -271,7 +271,7 @@ impl<'a> Variables<'a> {
                     continue;
                 }
                 Here::Hidden => break,
-                // What is no mapping is replaced by the mapping above it, and replaces those below it.
+                // A value other than a mapping hides the mappings below it, and a mapping above hides it.
                 Here::Value(value) if !value.is_object() && found > 0 => break,
                 here => here,
             };

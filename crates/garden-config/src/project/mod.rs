@@ -140,7 +140,7 @@ impl Project {
     /// Sets `${var.NAME}`, whatever the project and its environments set it to. A dot in `name` leads
     /// into a mapping: `image.tag`.
     ///
-    /// The texts in `value` stand for themselves: `${…}` in one is no template. So it may come from somebody who must not learn what
+    /// The texts in `value` stand for themselves: `${…}` in them is not resolved. So `value` may come from somebody who must not learn what
     /// templates can tell, such as the name of a branch.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: impl Into<Json>) -> Self {

@@ -142,7 +142,7 @@ fn load(
     load_as(path, &file, format, position, files, problems)
 }
 
-/// Loads the file `file`, which the text at `position` names by `path`. What is wrong with a variable is told of that text.
+/// Loads the file `file`, which the text at `position` names by `path`. A problem with a variable is reported at that text.
 fn load_as(
     path: &str,
     file: &Path,

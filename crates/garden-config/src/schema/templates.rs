@@ -11,7 +11,7 @@ const FIXED: [&str; 4] = ["kind", "type", "name", "apiVersion"];
 /// Fields of a project and its environments whose own value cannot be a template; what is in them can.
 const FIXED_OUTSIDE: [&str; 4] = ["environments", "providers", "sources", "variables"];
 
-/// Fields of a project in which there are no templates at all: they say which files there are.
+/// Fields of a project that never hold templates, since they say which files the project has.
 const PLAIN: [&str; 4] = ["scan", "modules", "dotIgnoreFile", "dotIgnoreFiles"];
 
 /// Lets each field of each definition be a template, or `null`, which is the same as leaving it out; and

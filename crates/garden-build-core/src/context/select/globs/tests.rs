@@ -79,7 +79,7 @@ mod differences {
         "Dockerfile/",
     ];
 
-    /// From `include` of 0.12, where there are no alternatives, and `x/**` does not stand for a file `x`.
+    /// From `include` of 0.12, which knows no alternatives, and in which `x/**` does not match a file `x`.
     pub(super) const OLD_INCLUDE: [&str; 28] = [
         "**/deep/**",
         "*.{js,ts}",
