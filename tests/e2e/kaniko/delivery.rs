@@ -5,7 +5,7 @@ use std::process::Stdio;
 use garden_build::{Builder, ErrorKind};
 
 use crate::site::own_process::in_own_process;
-use crate::site::{Project, in_project, noise, proxy, registry, variable};
+use crate::site::{Project, in_project, noise, own_process, proxy, registry, variable};
 
 #[tokio::test]
 async fn a_stream_that_is_cut_never_yields_an_image() {
@@ -62,13 +62,12 @@ async fn a_context_of_2_gb_streams_in_less_than_64_mb() {
 }
 
 async fn build_and_report_memory(directory: &str) {
+    let peak = own_process::PeakMemory::measure();
     in_project("big", async |project: &mut Project| {
         // No instruction reads it, so that only its way is measured.
         let request = garden_build::BuildRequest::new("big", directory).whole_context(true);
         project.builder().build(request).await.unwrap();
     })
     .await;
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    println!("peak KiB: {}", peak.trim().trim_end_matches(" kB"));
+    println!("peak KiB: {}", peak.kib());
 }
