@@ -116,10 +116,11 @@ pub(super) fn example(name: &str) -> Result<Binary> {
 }
 
 impl Binary {
-    /// As cargo runs it.
+    /// As cargo runs it. Without backtraces: those of async tests name the runtime, and what says why is lost among them.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command.current_dir(&self.directory).env("CARGO_MANIFEST_DIR", &self.directory);
+        command.env("RUST_BACKTRACE", "0");
         command
     }
 }

@@ -3,7 +3,7 @@
 use std::env;
 use std::thread;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use xtask::cargo::succeed;
 use xtask::part::Part;
 
@@ -51,7 +51,11 @@ fn tests(environment: &Environment) -> Result<()> {
     thread::scope(|scope| {
         let longest = scope.spawn(|| run(&LONGEST));
         let others = run(&LONGEST.map(|test| ["--skip", test]).concat());
-        others.and(longest.join().map_err(|_| anyhow!("the tests' thread panicked"))?)
+        let longest = longest.join().map_err(|_| anyhow!("the tests' thread panicked"))?;
+        match (others, longest) {
+            (Err(others), Err(longest)) => bail!("{others:#}\n{longest:#}"),
+            (others, longest) => others.and(longest),
+        }
     })
 }
 

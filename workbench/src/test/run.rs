@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 /// How long no test may end before the program counts as hung. The longest test takes a third of it on a slow machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
-/// How many lines of what failed tests have printed are repeated at the end: those of several tests.
-const REPEATED_LINES: usize = 200;
+/// How many lines of what each failed test has printed are repeated at the end.
+const REPEATED_LINES: usize = 40;
 
 /// How a test program has ended.
 #[derive(Debug)]
@@ -34,13 +34,29 @@ impl Ended {
         if self.shown { String::new() } else { format!("{}\n", self.output) }
     }
 
-    /// What the failed tests have printed, if the program's output was shown as it came: by the end it is far above. Its last
-    /// lines, if they are many.
+    /// What the failed tests have printed, if the program's output was shown as it came: by the end it is far above. The last lines of
+    /// each, as a test that prints much is not to hide what another one says.
     pub(super) fn failures(&self) -> String {
         let section = if self.shown { self.output.split_once("\nfailures:\n") } else { None };
-        let lines: Vec<&str> = section.map(|(_, failures)| failures.lines().collect()).unwrap_or_default();
-        let lines = &lines[lines.len().saturating_sub(REPEATED_LINES)..];
-        if lines.is_empty() { String::new() } else { format!("{}\n", lines.join("\n")) }
+        let Some((_, failures)) = section else { return String::new() };
+        let mut tests: Vec<Vec<&str>> = Vec::new();
+        for line in failures.lines() {
+            // libtest's heading of a test, or of the list of all that failed.
+            if tests.is_empty() || line.starts_with("---- ") || line == "failures:" {
+                tests.push(Vec::new());
+            }
+            tests.last_mut().expect("there is one now").push(line);
+        }
+        let mut repeated = String::new();
+        for test in tests {
+            let (heading, lines) = test.split_at(1);
+            let last = &lines[lines.len().saturating_sub(REPEATED_LINES)..];
+            for line in heading.iter().chain(last) {
+                repeated.push_str(line);
+                repeated.push('\n');
+            }
+        }
+        repeated
     }
 
     /// What the program says last of all its tests. Tests that run themselves again print such lines of their own before.
@@ -149,6 +165,15 @@ mod tests {
         let ended = |show| run_within(&mut shell(script), show, PATIENCE).expect("ended");
         assert_eq!(ended(true).failures(), "---- a stdout ----\nwhy\n");
         assert_eq!(ended(false).failures(), "");
+    }
+
+    #[test]
+    fn a_failed_test_that_prints_much_does_not_hide_what_another_one_says() {
+        let script = "echo; echo failures:; echo; echo '---- a stdout ----'; echo why; \
+                      echo '---- b stdout ----'; seq 1000; echo; echo failures:; echo '    a'; exit 1";
+        let failures = run_within(&mut shell(script), true, PATIENCE).expect("ended").failures();
+        assert!(failures.contains("---- a stdout ----\nwhy\n---- b stdout ----\n962\n"), "{failures}");
+        assert!(failures.ends_with("1000\n\nfailures:\n    a\n"), "{failures}");
     }
 
     #[test]
