@@ -2,14 +2,14 @@
 
 use garden_build::{Builder, CleanUpOptions, ErrorKind};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use kube::api::{DeleteParams, PostParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use super::images::{at_once, with_own_registry};
 use super::{create, version};
-use crate::site::{Project, client_of_account};
+use crate::site::{Account, Project, client_of_account};
 
 /// The rights of `examples/clean-up-role.yaml`, for a registry in the project's namespace. The role for the whole cluster
 /// gets the namespace's name.
@@ -36,6 +36,9 @@ impl Rights {
     async fn client(self, project: &Project) -> Client {
         let parameters = PostParams::default();
         let name = self.account["metadata"]["name"].as_str().unwrap().to_owned();
+        let rules =
+            |role: &Value| -> Vec<PolicyRule> { serde_json::from_value(role["rules"].clone()).unwrap() };
+        let (own, of_cluster) = (rules(&self.role), rules(&self.cluster_role));
         create::<ServiceAccount>(project, self.account).await;
         create::<Role>(project, self.role).await;
         create::<RoleBinding>(project, self.binding).await;
@@ -43,6 +46,9 @@ impl Rights {
         roles.create(&parameters, &serde_json::from_value(self.cluster_role).unwrap()).await.unwrap();
         let bindings: Api<ClusterRoleBinding> = Api::all(project.client.clone());
         bindings.create(&parameters, &serde_json::from_value(self.cluster_binding).unwrap()).await.unwrap();
+        let account = Account { namespace: &project.namespace, name: &name };
+        account.wait_for_rights(&project.client, Some(&project.namespace), &own).await;
+        account.wait_for_rights(&project.client, None, &of_cluster).await;
         client_of_account(project, &name).await
     }
 }

@@ -8,7 +8,7 @@ use garden_registry::{Location, RegistryClient, copy};
 
 use super::image::files;
 use super::{Case, Seen};
-use crate::site::{recording_client, registry, steps, variable};
+use crate::site::{recording_client, registry, shown, steps, variable};
 
 /// A step that makes `file`, another one each time it runs. No other test's run has it in its cache: a daemon that several
 /// builds reach at once can keep two records of one step, and later builds take either.
@@ -84,10 +84,10 @@ pub(super) async fn digest(case: &mut Case<'_>) -> Seen {
     // That the tag stands for the digest in the registry is part of each build of a case.
     let first = case.build(case.request()).await;
     let id = files(&first.reference).await.text("id").to_owned();
-    let forced = case.build(case.request().force(true)).await;
+    let (forced, events) = case.build_and_watch(case.request().force(true)).await;
     assert_eq!(forced.reference, first.reference);
     // Whether the other instruction is a step depends on the builder.
-    assert!(steps(&forced).0 >= 1, "built, with the cache: {:?}", forced.outcome);
+    assert!(steps(&forced).0 >= 1, "built, with the cache: {:?}\n{}", forced.outcome, shown(&events));
     // The node verifies what it pulls by digest.
     assert_eq!(case.project.run(&forced.reference.at(forced.digest), &[], None).await, id);
     Seen::Works

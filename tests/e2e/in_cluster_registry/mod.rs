@@ -5,6 +5,8 @@ mod collecting;
 mod network_policies;
 mod password;
 
+use std::collections::BTreeMap;
+
 use garden_build::config::{CacheLayer, ContextDelivery, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
 use garden_cluster::InClusterRegistry;
@@ -18,7 +20,8 @@ use tokio::sync::Mutex;
 
 use crate::site::installing::{host_port, init, refused};
 use crate::site::{
-    Project, build_with_events, client_with_the_documented_role, in_project, shown, steps, variable, warnings,
+    Account, Project, build_with_events, client_with_the_documented_role, in_project, shown, steps, variable,
+    warnings,
 };
 
 /// Held by the test that uses the registry, which some of them stop or break.
@@ -202,20 +205,24 @@ async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
         let roles: Api<Role> = Api::namespaced(project.client.clone(), "garden-system");
         let bindings: Api<RoleBinding> = Api::namespaced(project.client.clone(), "garden-system");
         let force = PatchParams::apply("e2e").force();
+        let mut rules = BTreeMap::new();
         for role in documents.unwrap().into_iter().filter(|document| document["kind"] == "Role") {
             let name = role["metadata"]["name"].as_str().unwrap().to_owned();
-            roles.patch(&name, &force, &Patch::Apply(&role)).await.unwrap();
+            let role = roles.patch(&name, &force, &Patch::Apply(&role)).await.unwrap();
+            rules.insert(name, role.rules.unwrap());
         }
         // Those of the user of the registry are to be enough with the documented role of builds.
         let client = client_with_the_documented_role(project).await;
+        let account = Account { namespace: &project.namespace, name: "garden-builder" };
         let bind = async |role: &str| {
             let name = format!("{}-{role}", project.namespace);
             let binding = json!({
                 "metadata": { "name": name },
                 "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role },
-                "subjects": [{ "kind": "ServiceAccount", "name": "garden-builder", "namespace": project.namespace }],
+                "subjects": [{ "kind": "ServiceAccount", "name": account.name, "namespace": account.namespace }],
             });
             bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+            account.wait_for_rights(&project.client, Some("garden-system"), &rules[role]).await;
             name
         };
         let builder = Builder::with_client(project.provider.clone(), client).unwrap();

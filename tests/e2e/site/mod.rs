@@ -31,7 +31,7 @@ mod volume;
 mod webhook;
 
 pub(crate) use clients::{
-    client_of_account, client_with_role, client_with_the_documented_role, recording_client,
+    Account, client_of_account, client_with_role, client_with_the_documented_role, recording_client,
 };
 pub(crate) use events::{
     build_with_events, follow, follow_until, printed, sent, sent_to_service, shown, steps, warnings,

@@ -8,7 +8,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
-use super::{Project, in_project, variable};
+use super::{Account, Project, in_project, variable};
 
 /// The Secret with the password.
 pub(crate) const SECRET: &str = "pull";
@@ -62,8 +62,11 @@ impl Project {
         });
         let roles: Api<Role> = Api::namespaced(self.client.clone(), &self.namespace);
         let bindings: Api<RoleBinding> = Api::namespaced(self.client.clone(), &self.namespace);
-        roles.create(&PostParams::default(), &serde_json::from_value(role).unwrap()).await.unwrap();
+        let role: Role = serde_json::from_value(role).unwrap();
+        roles.create(&PostParams::default(), &role).await.unwrap();
         bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+        let account = Account { namespace: &user.namespace, name: account };
+        account.wait_for_rights(&self.client, Some(&self.namespace), &role.rules.unwrap()).await;
     }
 
     /// Makes sure that the Secret of `owner` was copied to this project's namespace, as it is now.
