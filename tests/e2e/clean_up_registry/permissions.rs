@@ -36,9 +36,9 @@ impl Rights {
     async fn client(self, project: &Project) -> Client {
         let parameters = PostParams::default();
         let name = self.account["metadata"]["name"].as_str().unwrap().to_owned();
-        let rules =
+        let rights_of =
             |role: &Value| -> Vec<PolicyRule> { serde_json::from_value(role["rules"].clone()).unwrap() };
-        let (own, of_cluster) = (rules(&self.role), rules(&self.cluster_role));
+        let (own, of_cluster) = (rights_of(&self.role), rights_of(&self.cluster_role));
         create::<ServiceAccount>(project, self.account).await;
         create::<Role>(project, self.role).await;
         create::<RoleBinding>(project, self.binding).await;

@@ -205,11 +205,11 @@ async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
         let roles: Api<Role> = Api::namespaced(project.client.clone(), "garden-system");
         let bindings: Api<RoleBinding> = Api::namespaced(project.client.clone(), "garden-system");
         let force = PatchParams::apply("e2e").force();
-        let mut rules = BTreeMap::new();
+        let mut rights = BTreeMap::new();
         for role in documents.unwrap().into_iter().filter(|document| document["kind"] == "Role") {
             let name = role["metadata"]["name"].as_str().unwrap().to_owned();
             let role = roles.patch(&name, &force, &Patch::Apply(&role)).await.unwrap();
-            rules.insert(name, role.rules.unwrap());
+            rights.insert(name, role.rules.unwrap());
         }
         // Those of the user of the registry are to be enough with the documented role of builds.
         let client = client_with_the_documented_role(project).await;
@@ -222,7 +222,7 @@ async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
                 "subjects": [{ "kind": "ServiceAccount", "name": account.name, "namespace": account.namespace }],
             });
             bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
-            account.wait_for_rights(&project.client, Some("garden-system"), &rules[role]).await;
+            account.wait_for_rights(&project.client, Some("garden-system"), &rights[role]).await;
             name
         };
         let builder = Builder::with_client(project.provider.clone(), client).unwrap();
