@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 
 use crate::site::installing::host_port;
-use crate::site::{Project, in_project, printed, variable};
+use crate::site::{PATIENCE, Project, in_project, printed, variable};
 
 pub(super) const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -97,7 +97,7 @@ impl Registry {
         let its_pods = ListParams::default().labels(&InClusterRegistry::selector());
         let started = Instant::now();
         while !self.pods.list(&its_pods).await.unwrap().items.is_empty() {
-            assert!(started.elapsed() < Duration::from_secs(60), "the registry's pod stays");
+            assert!(started.elapsed() < PATIENCE, "the registry's pod stays");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         project.remove_volume().await;

@@ -8,6 +8,7 @@ use garden_build::{Digest, Event};
 
 use super::images::{Registry, at_once, in_parallel, use_own_registry, with_own_registry};
 use super::{use_images, version};
+use crate::site::PATIENCE;
 use crate::site::Project;
 use crate::site::own_process::in_own_process;
 
@@ -70,7 +71,7 @@ async fn assert_well(project: &Project, registry: &Registry, used: &[Digest], ro
         registry.try_push("shop/unused", &version(50_000 + round), &format!("after {round}")).await
     {
         println!("not yet: {error}");
-        assert!(started.elapsed() < Duration::from_secs(60), "pushes are refused: {error}");
+        assert!(started.elapsed() < PATIENCE, "pushes are refused: {error}");
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     for digest in used {

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::site::installing::{init, refused};
 use crate::site::private_images::with_a_secret_elsewhere;
 use crate::site::{
-    Project, build_with_events, client_with_role, in_project, shown, steps, variable, warnings,
+    PATIENCE, Project, build_with_events, client_with_role, in_project, shown, steps, variable, warnings,
 };
 
 /// Uses a daemon in the project's own namespace, with a volume that goes with the test.
@@ -47,7 +47,7 @@ async fn remove_daemon(project: &Project) {
     let chosen = ListParams::default().labels(&format!("app={}", ClusterDaemon::NAME));
     let started = Instant::now();
     while !project.pods().list(&chosen).await.unwrap().items.is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(60), "a daemon without builds stops at once");
+        assert!(started.elapsed() < PATIENCE, "a daemon without builds stops at once");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -13,7 +13,7 @@ use kube::{Api, ResourceExt};
 use tokio::io::AsyncReadExt;
 
 use super::{in_project_with_registry, use_buildkit};
-use crate::site::{Project, build_with_events, printed, shown, warnings};
+use crate::site::{PATIENCE, Project, build_with_events, printed, shown, warnings};
 
 #[tokio::test]
 async fn a_collection_frees_what_is_deleted_and_keeps_the_rest() {
@@ -72,7 +72,7 @@ async fn in_registry_pod(project: &Project, script: &str) -> String {
     let mut said = String::new();
     let mut output = running.stdout().unwrap();
     let reading = output.read_to_string(&mut said);
-    tokio::time::timeout(Duration::from_secs(60), reading).await.expect("it takes too long").unwrap();
+    tokio::time::timeout(PATIENCE, reading).await.expect("it takes too long").unwrap();
     said
 }
 

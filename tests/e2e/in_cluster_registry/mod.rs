@@ -6,6 +6,8 @@ mod network_policies;
 mod password;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 
 use garden_build::config::{CacheLayer, ContextDelivery, DeploymentRegistry, ProviderKind, Resources};
 use garden_build::{Builder, Error, ErrorKind, Initialized, Outcome};
@@ -16,30 +18,29 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use tokio::sync::Mutex;
 
-use crate::site::installing::{host_port, init, refused};
+use crate::site::installing::{host_port, init, lock, refused};
 use crate::site::{
     Account, Project, build_with_events, client_with_the_documented_role, in_project, shown, steps, variable,
     warnings,
 };
 
-/// Held by the test that uses the registry, which some of them stop or break.
-static REGISTRY: Mutex<bool> = Mutex::const_new(false);
-
-/// Runs a test in a project that pushes to the registry in the cluster, which is installed by the first test. Whoever waits for it has no turn
-/// yet.
+/// Runs a test in a project that pushes to the registry in the cluster, which some of the tests stop or break: one of them uses it at a time. The first
+/// one installs it, and the first one after a test that has failed, or that ran in another process. Whoever waits for it has no turn yet.
 pub(crate) async fn in_project_with_registry(name: &str, test: impl AsyncFnOnce(&mut Project)) {
-    let mut installed = REGISTRY.lock().await;
+    let mut registry = lock("registry-in-the-cluster").await;
+    // In the file is the process whose test has left the registry as it is to be.
+    let own = std::process::id().to_string();
+    let mut left_by = String::new();
+    registry.read_to_string(&mut left_by).unwrap();
     in_project(name, async |project| {
         use_in_cluster_registry(project);
-        if !*installed {
+        if left_by != own {
             install(project).await;
         }
-        // A test that fails leaves it as nobody knows.
-        *installed = false;
+        registry.set_len(0).unwrap();
         test(project).await;
-        *installed = true;
+        registry.write_all_at(own.as_bytes(), 0).unwrap();
     })
     .await;
 }

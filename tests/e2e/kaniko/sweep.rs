@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::site::own_process::in_own_process;
-use crate::site::{Project, in_project, running};
+use crate::site::{PATIENCE, Project, in_project, running};
 
 /// A project whose build takes for ever and has a secret.
 async fn endless(project: &mut Project) {
@@ -53,7 +53,7 @@ async fn a_detached_build_runs_to_its_end() {
         project.builder().start(project.request()).await.unwrap().detach();
         let started = Instant::now();
         while project.builder().status(project.request()).await.unwrap().existing.is_none() {
-            assert!(started.elapsed() < Duration::from_secs(60), "the image never appeared");
+            assert!(started.elapsed() < PATIENCE, "the image never appeared");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         project.assert_nothing_left().await;
@@ -101,7 +101,7 @@ async fn a_sweep_removes_what_a_killed_client_left_and_nothing_of_a_living_one()
         let secret = orphan.rsplit('-').next().map(|build| format!("garden-docker-auth-{build}")).unwrap();
         let started = Instant::now();
         while project.secrets().get_opt(&secret).await.unwrap().is_some() {
-            assert!(started.elapsed() < Duration::from_secs(60), "the Secret stays");
+            assert!(started.elapsed() < PATIENCE, "the Secret stays");
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
         assert!(!removed.iter().any(|name| name.contains(&survivor)), "{removed:?}");

@@ -11,6 +11,7 @@ use garden_build::config::BuildMode;
 use garden_build::docker::DockerDaemon;
 use tempfile::TempDir;
 
+use crate::site::PATIENCE;
 use crate::site::{Project, variable};
 
 /// The testbed's daemon.
@@ -61,7 +62,7 @@ impl Daemon {
             // Anew each time: a client remembers what the daemon is.
             let Err(error) = self.client().platform().await else { return };
             let log = fs::read_to_string(self.path("log")).unwrap_or_default();
-            assert!(started.elapsed() < Duration::from_secs(60), "{error}\n{log}");
+            assert!(started.elapsed() < PATIENCE, "{error}\n{log}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }

@@ -1,10 +1,10 @@
 //! Following a build, and what its events say.
 
-use std::time::Duration;
-
 use garden_build::{
     Build, BuildRequest, Builder, BuiltImage, Error, Event, EventSink, Outcome, event_channel,
 };
+
+use super::PATIENCE;
 
 /// Builds and returns the result with every event, as text and as data.
 pub(crate) async fn build_with_events(
@@ -22,19 +22,26 @@ pub(crate) async fn build_with_events(
 /// Follows a build until one of its events contains `text`, and returns what it has told so far.
 pub(crate) async fn follow_until(build: &mut Build, text: &str) -> Vec<Event> {
     let mut events = Vec::new();
-    let told = tokio::time::timeout(Duration::from_secs(60), async {
-        while let Some(event) = build.next_event().await {
-            let found = event.to_string().contains(text);
-            events.push(event);
-            if found {
-                return true;
-            }
-        }
-        false
-    });
+    let told = tokio::time::timeout(PATIENCE, read_until(build, text, &mut events));
     let told = told.await.unwrap_or(false);
     assert!(told, "no event tells of `{text}`:\n{}", shown(&events));
     events
+}
+
+/// Follows a build until one of its events contains `text`. Returns `false` if it ends before.
+pub(crate) async fn follow_while_it_runs(build: &mut Build, text: &str) -> bool {
+    read_until(build, text, &mut Vec::new()).await
+}
+
+async fn read_until(build: &mut Build, text: &str, events: &mut Vec<Event>) -> bool {
+    while let Some(event) = build.next_event().await {
+        let found = event.to_string().contains(text);
+        events.push(event);
+        if found {
+            return true;
+        }
+    }
+    false
 }
 
 /// Follows a build to its end, and returns what it has told.

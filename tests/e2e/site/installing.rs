@@ -1,7 +1,7 @@
 //! Installing into the cluster what builds need there, also where something stands against it.
 
 use std::env;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::time::{Duration, Instant};
 
 use garden_build::{Builder, Error, Initialized};
@@ -18,10 +18,16 @@ use super::{Project, WITHIN_SECONDS};
 
 /// Waits until nobody else makes pods with the usual host port, and keeps others from it until the file is closed: the node has one, and a pod that
 /// does not get it fails whoever waits for it. Tests with a registry of their own remove its proxies before, or give them another
-/// port. A file, as the tests run in two processes.
+/// port.
 pub(crate) async fn host_port() -> File {
-    let lock = || {
-        let file = File::create(env::temp_dir().join("garden-build-e2e-host-port.lock")).unwrap();
+    lock("host-port").await
+}
+
+/// Waits until no other test has the lock `name`, and keeps others from it until the file is closed. A file, as the tests run in two processes.
+pub(crate) async fn lock(name: &str) -> File {
+    let path = env::temp_dir().join(format!("garden-build-e2e-{name}.lock"));
+    let lock = move || {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
         file.lock().unwrap();
         file
     };

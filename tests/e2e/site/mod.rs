@@ -34,7 +34,8 @@ pub(crate) use clients::{
     Account, client_of_account, client_with_role, client_with_the_documented_role, recording_client,
 };
 pub(crate) use events::{
-    build_with_events, follow, follow_until, printed, sent, sent_to_service, shown, steps, warnings,
+    build_with_events, follow, follow_until, follow_while_it_runs, printed, sent, sent_to_service, shown,
+    steps, warnings,
 };
 pub(crate) use leftovers::{assert_not_running, everything_in_namespace};
 pub(crate) use noise::{noise, noise_of};
@@ -45,6 +46,9 @@ pub(crate) use turn::in_turn;
 /// What is promised within seconds, on a machine that does other things as well. Without what a test is about, it takes minutes, or never
 /// comes.
 pub(crate) const WITHIN_SECONDS: Duration = Duration::from_secs(90);
+
+/// How long a test waits for what is certain to come: on a busy machine, it comes late.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// This machine's address, as the cluster sees it.
 pub(crate) fn own_address() -> IpAddr {

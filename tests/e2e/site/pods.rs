@@ -7,6 +7,7 @@ use kube::api::{AttachParams, ListParams, LogParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
 
+use super::PATIENCE;
 use super::{Project, WITHIN_SECONDS, variable};
 
 /// Chooses what we make but the context service, which stays.
@@ -40,7 +41,7 @@ impl Project {
             if let Some(pod) = pods.items.into_iter().find(|pod| condition(pod)) {
                 return pod;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "no such builder pod appeared");
+            assert!(started.elapsed() < PATIENCE, "no such builder pod appeared");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -70,7 +71,7 @@ impl Project {
             match status.phase.as_deref() {
                 Some("Succeeded") => break,
                 Some("Failed") => panic!("{image} failed: {status:?}"),
-                _ => assert!(started.elapsed() < Duration::from_secs(60), "{image} does not run: {status:?}"),
+                _ => assert!(started.elapsed() < PATIENCE, "{image} does not run: {status:?}"),
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
