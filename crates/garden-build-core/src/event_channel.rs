@@ -1,23 +1,16 @@
-//! How events get from a build to its caller, without one waiting for the other.
+//! How events get from a build to its readers, without one waiting for the other.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use tokio::sync::Notify;
+use std::task::{Context, Poll};
 
 use crate::Result;
 use crate::event::{Event, StepId, Stream};
+use crate::event_queue::{History, Queue};
 use crate::phases::Phases;
-
-/// Log lines and progress counters that wait for a slow consumer before the oldest are dropped.
-const CAPACITY: usize = 4096;
-
-/// Events of any kind that wait. Steps and warnings must arrive, but what is built decides how many there are.
-const MOST: usize = 4 * CAPACITY;
-
-/// How much all that waits may hold, in bytes.
-const LARGEST: usize = 32 * 1024 * 1024;
 
 /// Creates a pair through which a build reports to its caller.
 ///
@@ -25,75 +18,37 @@ const LARGEST: usize = 32 * 1024 * 1024;
 /// the caller is told how many it missed.
 pub fn event_channel() -> (EventSink, EventStream) {
     let shared = Arc::new(Shared::default());
-    (EventSink { sender: Arc::new(Sender(Arc::clone(&shared))), step: None }, EventStream(shared))
+    let source = EventSource(Arc::clone(&shared));
+    (EventSink { sender: Arc::new(Sender(shared)), step: None }, source.stream())
 }
 
 #[derive(Default, Debug)]
 struct Shared {
-    queue: Mutex<Queue>,
-    changed: Notify,
+    readers: Mutex<Readers>,
     next_step: AtomicU64,
     phases: Mutex<Phases>,
 }
 
 #[derive(Default, Debug)]
-struct Queue {
-    events: VecDeque<Event>,
-    /// How many of `events` may be dropped.
-    droppable: usize,
-    /// How much `events` hold, in bytes.
-    size: usize,
-    /// How many were dropped since the consumer last looked.
-    missed: u64,
+struct Readers {
+    queues: BTreeMap<u64, Queue>,
+    next: u64,
+    history: History,
+    /// No sink is left.
     closed: bool,
 }
 
-impl Queue {
-    fn push(&mut self, event: Event) {
-        if event.is_droppable() {
-            if self.droppable == CAPACITY {
-                self.drop_oldest();
-            }
-            self.droppable += 1;
-        }
-        self.size += event.size();
-        self.events.push_back(event);
-        while self.events.len() > MOST || (self.size > LARGEST && self.events.len() > 1) {
-            self.drop_oldest();
-        }
-    }
-
-    /// Drops the oldest event that may be dropped; if there is none, the oldest.
-    fn drop_oldest(&mut self) {
-        let droppable =
-            if self.droppable > 0 { self.events.iter().position(Event::is_droppable) } else { None };
-        if let Some(dropped) = self.events.remove(droppable.unwrap_or(0)) {
-            self.taken(&dropped);
-            self.missed += 1;
-        }
-    }
-
-    /// Takes note that `event` waits no more.
-    fn taken(&mut self, event: &Event) {
-        self.size -= event.size();
-        self.droppable -= usize::from(event.is_droppable());
-    }
-
-    fn pop(&mut self) -> Option<Event> {
-        if self.missed > 0 {
-            let count = std::mem::take(&mut self.missed);
-            return Some(Event::Missed { count });
-        }
-        let event = self.events.pop_front()?;
-        self.taken(&event);
-        Some(event)
+impl Readers {
+    /// Wakes everyone who waits.
+    fn wake(&mut self) {
+        self.queues.values_mut().filter_map(|queue| queue.waker.take()).for_each(std::task::Waker::wake);
     }
 }
 
 impl Shared {
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Every method leaves the queue consistent, so a panic elsewhere does not spoil it.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    fn readers(&self) -> MutexGuard<'_, Readers> {
+        // Every method leaves the queues consistent, so a panic elsewhere does not spoil them.
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn phases(&self) -> MutexGuard<'_, Phases> {
@@ -101,14 +56,15 @@ impl Shared {
     }
 }
 
-/// Closes the queue when the last sink is gone.
+/// Ends the streams when the last sink is gone.
 #[derive(Debug)]
 struct Sender(Arc<Shared>);
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        self.0.queue().closed = true;
-        self.0.changed.notify_one();
+        let mut readers = self.0.readers();
+        readers.closed = true;
+        readers.wake();
     }
 }
 
@@ -127,8 +83,15 @@ impl EventSink {
         if Phases::concerns(&event) {
             shared.phases().note(&event);
         }
-        shared.queue().push(event);
-        shared.changed.notify_one();
+        let mut readers = shared.readers();
+        readers.history.keep(&event);
+        readers.queues.values_mut().for_each(|queue| queue.push(event.clone()));
+        readers.wake();
+    }
+
+    /// Returns where further streams of the same events come from.
+    pub fn source(&self) -> EventSource {
+        EventSource(Arc::clone(&self.sender.0))
     }
 
     /// Says what is under way and what it waits for, and how long the longest steps before took; `None` if nothing is known.
@@ -228,34 +191,71 @@ impl Drop for Step {
     }
 }
 
-/// What a build reports, in order.
+/// Where streams of one build's events come from. Does not keep the streams from ending.
+#[derive(Clone, Debug)]
+pub struct EventSource(Arc<Shared>);
+
+impl EventSource {
+    /// Returns a stream that begins with the steps and warnings so far (the last 2000, and at most 1 MiB of them), without the lines and counters
+    /// between them. What comes from now on comes whole.
+    pub fn stream(&self) -> EventStream {
+        let mut readers = self.0.readers();
+        let number = readers.next;
+        readers.next += 1;
+        let queue = readers.history.replay();
+        readers.queues.insert(number, queue);
+        drop(readers);
+        EventStream { shared: Arc::clone(&self.0), number }
+    }
+}
+
+/// What a build reports, in order. Also a [`futures::Stream`].
 #[derive(Debug)]
-pub struct EventStream(Arc<Shared>);
+pub struct EventStream {
+    shared: Arc<Shared>,
+    number: u64,
+}
 
 impl EventStream {
     /// Waits for the next event; `None` when the build has ended and everything was read.
     ///
     /// Cancel safe: dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
-        loop {
-            let changed = self.0.changed.notified();
-            {
-                let mut queue = self.0.queue();
-                if let Some(event) = queue.pop() {
-                    return Some(event);
-                }
-                if queue.closed {
-                    return None;
-                }
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        let mut readers = self.shared.readers();
+        let closed = readers.closed;
+        let queue = readers.queues.entry(self.number).or_default();
+        match queue.pop() {
+            None if !closed => {
+                queue.waker = Some(cx.waker().clone());
+                Poll::Pending
             }
-            changed.await;
+            event => Poll::Ready(event),
         }
+    }
+}
+
+impl futures::Stream for EventStream {
+    type Item = Event;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        self.poll(cx)
+    }
+}
+
+impl Drop for EventStream {
+    fn drop(&mut self) {
+        self.shared.readers().queues.remove(&self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event_queue::{CAPACITY, LARGEST, LARGEST_KEPT, MOST, MOST_KEPT};
 
     fn line(number: usize) -> Event {
         Event::Log { step: None, stream: Stream::Output, line: number.to_string() }
@@ -358,5 +358,43 @@ mod tests {
         tokio::task::yield_now().await;
         sink.emit(line(7));
         assert_eq!(waiting.await.expect("no panic"), Some(line(7)));
+    }
+
+    #[tokio::test]
+    async fn who_comes_later_gets_the_steps_so_far_and_everything_from_then_on() {
+        let (sink, first) = event_channel();
+        let step = sink.step("build");
+        step.log(Stream::Output, "before");
+        step.progress(1, None);
+        sink.warn("careful", None);
+        let second = sink.source().stream();
+        step.log(Stream::Output, "after");
+        step.done();
+        let source = sink.source();
+        drop(sink);
+        let shown = |events: Vec<Event>| events.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            shown(drain(second).await),
+            ["=> build", "warning: careful", "   after", "=> build: done"]
+        );
+        assert_eq!(shown(drain(source.stream()).await), ["=> build", "warning: careful", "=> build: done"]);
+        assert_eq!(drain(first).await.len(), 6);
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_for_later_is_bounded() {
+        let (sink, stream) = event_channel();
+        drop(stream);
+        for number in 0..MOST_KEPT {
+            sink.step(format!("made up {number}")).done();
+        }
+        let events = |stream| async { drain(stream).await.len() };
+        let source = sink.source();
+        let later = source.stream();
+        sink.warn("x".repeat(LARGEST_KEPT), None);
+        let latest = source.stream();
+        drop(sink);
+        assert_eq!(events(later).await, 1 + MOST_KEPT + 1);
+        assert_eq!(drain(latest).await, [Event::Missed { count: 2 * MOST_KEPT as u64 + 1 }]);
     }
 }

@@ -19,6 +19,7 @@ mod digest;
 mod error;
 mod event;
 mod event_channel;
+mod event_queue;
 mod framed_hasher;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -42,7 +43,7 @@ pub use build_context::{BuildContext, Witness};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind, Result, with_causes};
 pub use event::{Event, StepId, Stream};
-pub use event_channel::{EventSink, EventStream, Step, event_channel};
+pub use event_channel::{EventSink, EventSource, EventStream, Step, event_channel};
 pub use framed_hasher::FramedHasher;
 pub use image_flag::ImageFlag;
 pub use inputs::{BuildSecret, NamedContext};
