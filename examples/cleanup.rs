@@ -17,7 +17,7 @@ async fn main() -> anyhow::Result<()> {
     let (flags, names): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|it| it.starts_with("--"));
     let environment = names.first().map_or("in-cluster", String::as_str);
     let provider = garden_build::config::load("examples/app/project.garden.yml")?.provider(environment)?;
-    let builder = Builder::connect(provider).await?;
+    let builder = Builder::options(provider).connect()?;
 
     // Two hours is the default; whoever deploys later than that after a build should keep images for longer.
     let options = CleanUpOptions::new();

@@ -19,7 +19,7 @@ async fn main() -> anyhow::Result<()> {
     let mut provider = ProviderConfig::kubernetes("demo");
     provider.build_mode = BuildMode::ClusterBuildkit(ClusterBuildkitOptions::default());
     provider.in_cluster_registry.image = std::env::args().nth(1);
-    let builder = Builder::connect(provider).await?;
+    let builder = Builder::options(provider).connect()?;
 
     let mut init = builder.init();
     while let Some(event) = init.next_event().await {

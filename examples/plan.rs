@@ -14,7 +14,7 @@ use garden_build::{BuildRequest, Builder};
 async fn main() -> anyhow::Result<()> {
     let environment = std::env::args().nth(1).unwrap_or_else(|| "testbed".to_owned());
     let provider = garden_build::config::load("examples/app/project.garden.yml")?.provider(&environment)?;
-    let builder = Builder::connect(provider).await?;
+    let builder = Builder::options(provider).connect()?;
 
     let plan = builder.plan(BuildRequest::new("app", "examples/app").build_arg("RELEASE", "1.0")).await?;
     println!("# would push {}", plan.reference);

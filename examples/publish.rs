@@ -24,7 +24,7 @@ async fn main() -> anyhow::Result<()> {
 
     let project = garden_build::config::load("examples/app/project.garden.yml")?;
     let environment = project.environment(&environment)?;
-    let builder = Builder::connect(environment.provider()?).await?;
+    let builder = Builder::options(environment.provider()?).connect()?;
     let image = builder.build(BuildRequest::new("app", "examples/app")).await?;
 
     let mut app = BuildConfig::new("app", "examples/app");
@@ -33,7 +33,7 @@ async fn main() -> anyhow::Result<()> {
     let tag = tag.map(|template| environment.publish_tag(&app, version, &template)).transpose()?;
     let name = app.public_image(version, tag.as_deref())?;
 
-    let mut publishing = builder.start_publish(PublishRequest::new(&image, name));
+    let mut publishing = builder.publish(PublishRequest::new(&image, name));
     while let Some(event) = publishing.next_event().await {
         println!("{event}");
     }

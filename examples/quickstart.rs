@@ -15,9 +15,11 @@ use garden_build::{BuildRequest, Builder};
 async fn main() -> anyhow::Result<()> {
     let environment = std::env::args().nth(1).unwrap_or_else(|| "testbed".to_owned());
     let provider = garden_build::config::load("examples/app/project.garden.yml")?.provider(&environment)?;
-    let builder = Builder::connect(provider).await?;
+    let builder = Builder::options(provider).connect()?;
 
-    let mut build = builder.start(BuildRequest::new("app", "examples/app")).await?;
+    let request = BuildRequest::new("app", "examples/app");
+    // Ctrl-C leaves nothing behind.
+    let mut build = builder.build(request).until(tokio::signal::ctrl_c());
     while let Some(event) = build.next_event().await {
         println!("{event}");
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use garden_build_core::{Error, ErrorKind, EventSink, ImageReference, Result, Stream, event_channel};
+use garden_build_core::{Error, ErrorKind, EventSink, ImageReference, Result, Stream};
 use garden_cluster::{Cluster, InClusterRegistry, NamedImages, images_in_use};
 use garden_docker::{ClusterDaemon, DaemonCleanUp, DaemonCleanUpReport, DaemonRules, InRegistry};
 use garden_registry::clean_up::{
@@ -14,7 +14,6 @@ use garden_registry::clean_up::{
 };
 use garden_registry::{RegistryClient, Resolution};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use crate::target::Target;
 use crate::{Builder, Operation, remedies};
@@ -178,23 +177,20 @@ impl CleanUp {
         work: impl FnOnce(Self) -> F + Send + 'static,
     ) -> Operation<T>
     where
-        T: Send + 'static,
+        T: Clone + Send + Sync + 'static,
         F: Future<Output = Result<T>> + Send,
     {
-        let (events, stream) = event_channel();
-        let cancel = CancellationToken::new();
-        let (target, cache_tags, cancelled) =
-            (builder.target().clone(), builder.cache_tags().clone(), cancel.clone());
-        target.registries.begin();
+        let (target, cache_tags) = (builder.target().clone(), builder.cache_tags().clone());
         let daemon = builder.daemon().cloned();
-        Operation::spawn(stream, cancel, async move {
+        builder.begin("clean up the registry".to_owned(), |events, cancel| async move {
+            target.registries.begin();
             let working = async {
                 let registry = RegistryCleanUp::new(&target, cache_tags, &options, &events).await?;
                 work(Self { target, registry, daemon, options, events }).await
             };
             tokio::select! {
                 biased;
-                () = cancelled.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the clean-up was cancelled")
+                () = cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the clean-up was cancelled")
                     .with_hint("what is deleted already is deleted; the next clean-up does the rest")),
                 outcome = working => outcome,
             }

@@ -1,6 +1,6 @@
 //! Installing what builds need in the cluster besides builders.
 
-use garden_build_core::{Error, ErrorKind, EventSink, Result, event_channel};
+use garden_build_core::{Error, ErrorKind, EventSink, Result};
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::InClusterRegistry;
 use garden_config::ProviderConfig;
@@ -43,16 +43,14 @@ impl Builder {
     /// # }
     /// ```
     pub fn init(&self) -> Operation<Initialized> {
-        let (services, place) = (self.services(), self.target().description());
-        self.target().registries.begin();
-        let (events, stream) = event_channel();
-        let cancel = CancellationToken::new();
-        let cancelled = cancel.clone();
-        Operation::spawn(stream, cancel, async move {
+        let (services, target) = (self.services(), self.target().clone());
+        self.begin("install what builds need".to_owned(), |events, cancel| async move {
+            target.registries.begin();
             if services.are_none() {
+                let place = target.description();
                 events.step(format!("images go to {place}, so there is nothing to install")).done();
             }
-            services.install(&events, &cancelled).await
+            services.install(&events, &cancel).await
         })
     }
 }

@@ -9,13 +9,14 @@ mod operation;
 mod outcome;
 mod publish;
 mod remedies;
+mod running;
 mod target;
 
-pub use builder::Builder;
+pub use builder::{Builder, BuilderOptions};
 pub use clean_up::{CleanUpOptions, CleanUpReport};
 pub use garden_build_core::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, BuildSecret, CancellationToken, Capabilities,
-    Caveat, Digest, Error, ErrorKind, Event, EventSink, EventStream, ImageFlag, ImageReference,
+    Caveat, Digest, Error, ErrorKind, Event, EventSink, EventSource, EventStream, ImageFlag, ImageReference,
     MissingCapability, NamedContext, PlannedObject, Pushed, Result, Step, StepId, Stream, SweepReport,
     Version, Witness, context, event_channel,
 };
@@ -28,8 +29,8 @@ pub use garden_registry as registry;
 pub use garden_registry::clean_up::{
     CleanUpPlan, Deletion, FailedDeletion, Kept, KeptBecause, UnreadableContent,
 };
-/// The Kubernetes client that [`Builder::with_client`] takes.
+/// The Kubernetes client that [`BuilderOptions::client`] takes.
 pub use kube;
-pub use operation::{Build, Operation};
+pub use operation::{Build, Detached, Operation, OperationHandle};
 pub use outcome::{BuiltImage, Initialized, Outcome, Plan, Status};
 pub use publish::{PublishRequest, Published};

@@ -22,6 +22,8 @@ pub(crate) struct Mode {
     pub(crate) buildkit: Option<BuildkitBackend>,
     /// Where its builders look for base images.
     pub(crate) bases: BaseSources,
+    /// Whether its builders are in the cluster.
+    pub(crate) is_in_cluster: bool,
 }
 
 /// Where a mode's builders look for base images.
@@ -55,7 +57,7 @@ impl Mode {
     /// Builds with `backend`, which needs nothing else.
     pub(crate) fn of(backend: Arc<dyn Backend>) -> Self {
         let bases = BaseSources::Fixed(ImageSources::default());
-        Self { backend, daemon: None, contexts: None, buildkit: None, bases }
+        Self { backend, daemon: None, contexts: None, buildkit: None, bases, is_in_cluster: false }
     }
 }
 
@@ -82,7 +84,7 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
             let daemon = cluster_daemon(cluster, provider, options, target)?;
             let backend =
                 ClusterDockerBackend::new(daemon.clone(), options.enable_buildkit, credentials.clone());
-            return Ok(Mode { daemon: Some(daemon), ..Mode::of(Arc::new(backend)) });
+            return Ok(Mode { daemon: Some(daemon), is_in_cluster: true, ..Mode::of(Arc::new(backend)) });
         }
         BuildMode::Kaniko(options) => {
             let namespace = match &options.namespace {
@@ -108,7 +110,7 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 target: Box::new(target.clone()),
                 extra_flags: options.extra_flags.clone(),
             };
-            return Ok(Mode { contexts, bases, ..Mode::of(Arc::new(backend)) });
+            return Ok(Mode { contexts, bases, is_in_cluster: true, ..Mode::of(Arc::new(backend)) });
         }
         BuildMode::ClusterBuildkit(options) => {
             let mut options = options.clone();
@@ -124,7 +126,8 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
             .network_policies(provider.network_policies);
             let bases = BaseSources::Fixed(ImageSources::new(settings.registries().to_vec()));
             let backend = BuildkitBackend::new(cluster.clone(), settings, credentials.clone());
-            return Ok(Mode { bases, buildkit: Some(backend.clone()), ..Mode::of(Arc::new(backend)) });
+            let buildkit = Some(backend.clone());
+            return Ok(Mode { bases, buildkit, is_in_cluster: true, ..Mode::of(Arc::new(backend)) });
         }
         BuildMode::LocalDocker => {
             let credentials = credentials.clone();

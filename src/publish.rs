@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use garden_build_core::{
-    BuildContext, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, event_channel,
-};
+use garden_build_core::{BuildContext, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step};
 use garden_docker::DockerDaemon;
 use garden_registry::{Copied, CopyEvent, Credentials, Location, Platforms, Remedies, Uploaded, copy, save};
-use tokio_util::sync::CancellationToken;
 
+use crate::builder::unless_cancelled;
 use crate::target::Target;
 use crate::{Builder, BuiltImage, Operation, remedies};
 
@@ -61,31 +59,21 @@ pub struct Published {
 }
 
 impl Builder {
-    /// Copies an image from the deployment registry to another name, there or elsewhere, and waits for it. See
-    /// [`start_publish`](Self::start_publish).
-    ///
-    /// # Errors
-    /// If the image was not copied. Its new name then stands for what it stood for before.
-    pub async fn publish(&self, request: PublishRequest) -> Result<Published> {
-        self.start_publish(request).await
-    }
-
-    /// Starts to copy an image from the deployment registry to another name, there or elsewhere.
+    /// Copies an image from the deployment registry to another name, there or elsewhere.
     ///
     /// All of it is copied: every platform, attestations, and signatures and the like that refer to it. It goes through this
     /// machine, without Docker, unless both names are in one registry: then no content travels. Content that is
     /// there already is not sent again, so repeating this after a failure goes on where it was.
-    pub fn start_publish(&self, request: PublishRequest) -> Operation<Published> {
+    ///
+    /// # Errors
+    /// When awaited, if the image was not copied. Its new name then stands for what it stood for before.
+    pub fn publish(&self, request: PublishRequest) -> Operation<Published> {
         let target = self.target().clone();
-        target.registries.begin();
-        let (events, stream) = event_channel();
-        let cancel = CancellationToken::new();
-        let cx = BuildContext::new(events.clone(), cancel.clone(), request.timeout);
-        Operation::spawn(
-            stream,
-            cancel,
-            async move { cx.until_stopped(publish(&target, request, events)).await },
-        )
+        self.begin(format!("publish {}", request.source), |events, cancel| async move {
+            target.registries.begin();
+            let cx = BuildContext::new(events.clone(), cancel, request.timeout);
+            cx.until_stopped(publish(&target, request, events)).await
+        })
     }
 
     /// Writes an image of the deployment registry to a file, and returns its digest. The file appears when it is complete.
@@ -94,24 +82,18 @@ impl Builder {
     ///
     /// # Errors
     /// If the image or the platform does not exist, the registry cannot be reached, or the file cannot be written.
-    pub async fn save(
+    pub fn save(
         &self,
         image: &ImageReference,
-        platforms: &Platforms,
-        file: impl AsRef<Path>,
-    ) -> Result<Digest> {
-        let file = file.as_ref();
-        self.target().registries.begin();
-        let remedies = self.target().registry()?.remedies;
-        let location = self.target().locate(image).await?;
-        let partial = Partial::beside(file)?;
-        let mut output =
-            tokio::fs::File::create(&partial.0).await.map_err(|error| unwritable(file, error))?;
-        let saved = save(&location, platforms, image, &mut output).await;
-        let saved = saved.map_err(|error| error.explain(remedies))?;
-        output.sync_all().await.map_err(|error| unwritable(file, error))?;
-        tokio::fs::rename(&partial.0, file).await.map_err(|error| unwritable(file, error))?;
-        Ok(saved.root.digest)
+        platforms: Platforms,
+        file: impl Into<PathBuf>,
+    ) -> Operation<Digest> {
+        let (target, image, file) = (self.target().clone(), image.clone(), file.into());
+        self.begin(format!("save {image} to {}", file.display()), |_events, cancel| async move {
+            target.registries.begin();
+            let saving = write_to_file(&target, &image, &platforms, &file);
+            unless_cancelled(&cancel, "writing the image was cancelled", Box::pin(saving)).await
+        })
     }
 
     /// Gives an image of the deployment registry to a Docker daemon, such as the one of this machine, under its name.
@@ -121,12 +103,35 @@ impl Builder {
     /// # Errors
     /// If the image does not exist for the daemon's platform, the registry or the daemon cannot be reached, or the daemon
     /// does not take it.
-    pub async fn load_into_docker(&self, image: &ImageReference, daemon: &DockerDaemon) -> Result<()> {
-        self.target().registries.begin();
-        let remedies = self.target().registry()?.remedies;
-        let location = self.target().locate(image).await?;
-        daemon.load(&location, image).await.map_err(|error| error.explain(remedies))
+    pub fn load_into_docker(&self, image: &ImageReference, daemon: &DockerDaemon) -> Operation<()> {
+        let (target, image, daemon) = (self.target().clone(), image.clone(), daemon.clone());
+        self.begin(format!("give {image} to Docker"), |_events, cancel| async move {
+            target.registries.begin();
+            let loading = async {
+                let remedies = target.registry()?.remedies;
+                let location = target.locate(&image).await?;
+                daemon.load(&location, &image).await.map_err(|error| error.explain(remedies))
+            };
+            unless_cancelled(&cancel, "giving the image to Docker was cancelled", Box::pin(loading)).await
+        })
     }
+}
+
+async fn write_to_file(
+    target: &Target,
+    image: &ImageReference,
+    platforms: &Platforms,
+    file: &Path,
+) -> Result<Digest> {
+    let remedies = target.registry()?.remedies;
+    let location = target.locate(image).await?;
+    let partial = Partial::beside(file)?;
+    let mut output = tokio::fs::File::create(&partial.0).await.map_err(|error| unwritable(file, error))?;
+    let saved = save(&location, platforms, image, &mut output).await;
+    let saved = saved.map_err(|error| error.explain(remedies))?;
+    output.sync_all().await.map_err(|error| unwritable(file, error))?;
+    tokio::fs::rename(&partial.0, file).await.map_err(|error| unwritable(file, error))?;
+    Ok(saved.root.digest)
 }
 
 async fn publish(target: &Target, request: PublishRequest, events: EventSink) -> Result<Published> {

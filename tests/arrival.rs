@@ -86,7 +86,8 @@ async fn build(backend: &Arc<Asking>, host: &str, force: bool) -> (BuiltImage, b
     deployment.insecure = true;
     provider.deployment_registry = Some(deployment);
     let used: Arc<dyn Backend> = Arc::clone(backend) as _;
-    let builder = Builder::with_backend(provider, Client::new(nobody, "default"), used).unwrap();
+    let builder =
+        Builder::options(provider).client(Client::new(nobody, "default")).backend(used).connect().unwrap();
     let image = builder.build(BuildRequest::new("api", directory.path()).force(force)).await.unwrap();
     (image, backend.seen.lock().unwrap().pop().unwrap())
 }

@@ -65,8 +65,8 @@ impl Site {
         deployment.insecure = true;
         provider.deployment_registry = Some(deployment);
         provider.image_pull_secrets = secrets;
-        let builder = Builder::with_client(provider, cluster).unwrap();
-        let builder = builder.base_image_cache(None);
+        let options = Builder::options(provider).client(cluster);
+        let builder = options.base_image_cache(None).connect().unwrap();
         let directory = tempfile::TempDir::new().unwrap();
         let dockerfile = format!("FROM {}\nCOPY read /\n", base(&registry));
         for (name, content) in [("Dockerfile", dockerfile.as_str()), ("read", "read"), ("unread", "unread")] {
@@ -171,7 +171,7 @@ async fn whoever_is_refused_a_base_image_is_told_what_to_do() {
         |_| vec![format!("--insecure-registry={private}")],
         |_| format!("{private}/private/tools:1"),
     );
-    let mut build = site.builder.start(site.request()).await.unwrap();
+    let mut build = site.builder.build(site.request());
     let mut said = Vec::new();
     while let Some(event) = build.next_event().await {
         said.push(event.to_string());

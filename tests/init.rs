@@ -12,7 +12,7 @@ async fn init(fake: &FakeCluster, network_policies: bool) -> Vec<String> {
     provider.build_mode = BuildMode::ClusterBuildkit(ClusterBuildkitOptions::default());
     provider.deployment_registry = Some(DeploymentRegistry::new("registry.example/team").unwrap());
     provider.network_policies = network_policies;
-    let mut init = Builder::with_client(provider, fake.client()).unwrap().init();
+    let mut init = Builder::options(provider).client(fake.client()).connect().unwrap().init();
     let mut said = Vec::new();
     while let Some(event) = init.next_event().await {
         said.push(event.to_string());

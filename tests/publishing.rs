@@ -63,7 +63,7 @@ fn builder(deployment: &str, insecure: bool) -> Builder {
     let mut deployment = DeploymentRegistry::new(deployment).unwrap();
     deployment.insecure = insecure;
     provider.deployment_registry = Some(deployment);
-    Builder::with_client(provider, Client::new(nobody, "default")).unwrap()
+    Builder::options(provider).client(Client::new(nobody, "default")).connect().unwrap()
 }
 
 async fn refused(builder: &Builder, from: &str, to: &str, change: impl Fn(&mut PublishRequest)) -> Error {

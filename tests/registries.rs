@@ -160,7 +160,11 @@ async fn a_build_has_one_connection_and_one_token_for_each_purpose_and_reads_eac
         let (deployment, base) = (variable(DEPLOYMENT), variable(BASES));
         let reads = Arc::default();
         let client = cluster(&[deployment.clone(), base.clone()], &reads);
-        let builder = Builder::with_backend(provider(&deployment), client, Arc::new(Pushes)).unwrap();
+        let builder = Builder::options(provider(&deployment))
+            .client(client)
+            .backend(Arc::new(Pushes))
+            .connect()
+            .unwrap();
         let directory = project(&[format!("{base}/base/one:1"), format!("{base}/base/two:1")], "read");
         let image = builder.build(BuildRequest::new("api", directory.path())).await.unwrap();
         assert!(matches!(image.outcome, Outcome::Built { .. }), "{:?}", image.outcome);
@@ -202,7 +206,11 @@ async fn five_processes_pull_the_manifests_of_a_base_image_as_often_as_one() {
     if let Ok(part) = std::env::var(PART) {
         let (deployment, base) = (variable(DEPLOYMENT), variable(BASES));
         let client = cluster(&[], &Arc::default());
-        let builder = Builder::with_backend(provider(&deployment), client, Arc::new(Pushes)).unwrap();
+        let builder = Builder::options(provider(&deployment))
+            .client(client)
+            .backend(Arc::new(Pushes))
+            .connect()
+            .unwrap();
         let directory = project(&[format!("{base}/base/one:1")], &part);
         let request = || BuildRequest::new("api", directory.path());
         let status = builder.status(request()).await.unwrap();

@@ -110,7 +110,7 @@ fn builder(backend: &Arc<Scripted>, has_images: &Arc<AtomicBool>) -> Builder {
     deployment.insecure = true;
     provider.deployment_registry = Some(deployment);
     let backend: Arc<dyn Backend> = Arc::clone(backend) as _;
-    Builder::with_backend(provider, Client::new(nobody, "default"), backend).unwrap()
+    Builder::options(provider).client(Client::new(nobody, "default")).backend(backend).connect().unwrap()
 }
 
 fn context() -> tempfile::TempDir {
@@ -213,7 +213,7 @@ async fn sockets_are_named_once_if_something_is_built() {
         ),
         (exists, &[]),
     ] {
-        let mut build = builder.start(request).await.unwrap();
+        let mut build = builder.build(request);
         let mut warnings = Vec::new();
         while let Some(event) = build.next_event().await {
             if let Event::Warning { message, hint } = event {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use garden_build::config::{
@@ -43,7 +44,7 @@ async fn a_plan_of_both_docker_modes_shows_what_the_daemon_is_asked_for() {
     let plan = async |mode: BuildMode, daemon: DockerDaemon| {
         let mut provider = provider();
         provider.build_mode = mode;
-        let builder = Builder::with_docker(provider, nobody(), daemon).unwrap();
+        let builder = Builder::options(provider).client(nobody()).docker(daemon).connect().unwrap();
         builder.plan(BuildRequest::new("api", directory.path()).target("app")).await.unwrap()
     };
     let daemon = || DockerDaemon::at("tcp://127.0.0.1:1").unwrap();
@@ -71,12 +72,12 @@ async fn only_a_local_cluster_gets_images_from_a_local_daemon_without_a_registry
     let mut provider = provider();
     provider.build_mode = BuildMode::LocalDocker;
     provider.deployment_registry = None;
-    let error = Builder::with_client(provider.clone(), nobody()).unwrap_err();
+    let error = Builder::options(provider.clone()).client(nobody()).connect().unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Config);
     assert!(error.message().contains("deploymentRegistry"), "{error}");
     provider.kind = ProviderKind::LocalKubernetes;
     let directory = context();
-    let builder = Builder::with_client(provider, nobody()).unwrap();
+    let builder = Builder::options(provider).client(nobody()).connect().unwrap();
     let plan = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap();
     assert!(plan.reference.to_string().starts_with("docker.io/library/api:v-"), "{}", plan.reference);
 }
@@ -86,7 +87,7 @@ async fn without_a_registry_images_go_to_the_one_in_the_cluster() {
     let mut provider = provider();
     provider.deployment_registry = None;
     let plan = |provider| async {
-        let builder = Builder::with_client(provider, nobody()).unwrap();
+        let builder = Builder::options(provider).client(nobody()).connect().unwrap();
         let directory = tempfile::TempDir::new().unwrap();
         std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").unwrap();
         builder.plan(BuildRequest::new("api", directory.path())).await.unwrap()
@@ -97,7 +98,7 @@ async fn without_a_registry_images_go_to_the_one_in_the_cluster() {
 
     // Nobody but this machine's daemon builds in this mode, and it does not reach that registry.
     provider.build_mode = BuildMode::LocalDocker;
-    let error = Builder::with_client(provider, nobody()).unwrap_err();
+    let error = Builder::options(provider).client(nobody()).connect().unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Config);
     assert!(error.message().contains("deploymentRegistry"), "{error}");
 }
@@ -106,21 +107,21 @@ async fn without_a_registry_images_go_to_the_one_in_the_cluster() {
 async fn options_set_in_rust_are_checked_like_those_of_a_file() {
     let mut provider = provider();
     provider.namespace.name = "Not_A_Namespace".to_owned();
-    let error = Builder::with_client(provider, nobody()).unwrap_err();
+    let error = Builder::options(provider).client(nobody()).connect().unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Config);
     assert!(error.message().contains("Not_A_Namespace"), "{error}");
 }
 
 #[tokio::test]
 async fn what_the_mode_cannot_do_is_refused_before_anything_is_read() {
-    let builder = Builder::with_client(provider(), nobody()).unwrap();
+    let builder = Builder::options(provider()).client(nobody()).connect().unwrap();
     let request =
         BuildRequest::new("api", "/no/such/directory").platform("linux/amd64").platform("linux/arm64");
-    let error = builder.start(request).await.unwrap_err();
+    let error = builder.build(request).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("platforms"), "{error}");
     let request = BuildRequest::new("api", "/no/such/directory").secret("token", "s3cret");
-    let error = builder.start(request).await.unwrap_err();
+    let error = builder.build(request).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("`secrets`: kaniko cannot"), "{error}");
     // Which modes can is for the facade to say; core knows of none.
@@ -128,9 +129,49 @@ async fn what_the_mode_cannot_do_is_refused_before_anything_is_read() {
 }
 
 #[tokio::test]
+async fn who_asks_no_cluster_needs_no_kubeconfig() {
+    let directory = context();
+    let mut provider = provider();
+    provider.kubeconfig = Some("/no/such/kubeconfig".into());
+    let request = || BuildRequest::new("api", directory.path());
+    let plan = Builder::options(provider.clone()).connect().unwrap().plan(request()).await.unwrap();
+    assert!(!plan.objects.is_empty());
+
+    // The registry has nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut registry = DeploymentRegistry::new(&listener.local_addr().unwrap().to_string()).unwrap();
+    registry.insecure = true;
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _request = stream.read(&mut [0; 4096]).unwrap();
+            stream
+                .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .unwrap();
+        }
+    });
+    provider.deployment_registry = Some(registry);
+    let builder = Builder::options(provider.clone()).connect().unwrap();
+    assert_eq!(builder.status(request()).await.unwrap().existing, None);
+
+    // A build in the cluster says what it lacks.
+    let error = builder.build(request()).await.unwrap_err();
+    assert_eq!(*error.kind(), ErrorKind::Config, "{error:?}");
+    assert!(error.message().contains("/no/such/kubeconfig"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("KUBECONFIG")), "{error}");
+
+    // One with a Docker daemon gets as far as that.
+    provider.build_mode = BuildMode::LocalDocker;
+    let daemon = DockerDaemon::at("tcp://127.0.0.1:1").unwrap();
+    let builder = Builder::options(provider).docker(daemon).connect().unwrap();
+    let error = builder.build(request()).await.unwrap_err();
+    assert!(error.message().contains("127.0.0.1:1"), "{error}");
+}
+
+#[tokio::test]
 async fn an_image_name_that_no_registry_takes_is_refused() {
     let directory = context();
-    let builder = Builder::with_client(provider(), nobody()).unwrap();
+    let builder = Builder::options(provider()).client(nobody()).connect().unwrap();
     let error = builder.plan(BuildRequest::new("API Server", directory.path())).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Config);
     assert!(error.message().contains("API Server"), "{error}");
@@ -143,7 +184,7 @@ async fn a_plan_shows_every_object_and_asks_nobody() {
     provider.image_pull_secrets.push(SecretRef::new("regcred"));
     // Where builders are, so that it need not be copied.
     provider.image_pull_secrets.push(SecretRef::new("own").in_namespace("garden-system"));
-    let builder = Builder::with_client(provider, nobody()).unwrap();
+    let builder = Builder::options(provider).client(nobody()).connect().unwrap();
     let plan = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap();
 
     let tag = plan.reference.tag().unwrap();
@@ -177,7 +218,7 @@ async fn proxies_do_not_change_an_images_name_and_a_plan_shows_no_password_of_th
             let mut provider = provider();
             provider.build_mode = mode.clone();
             provider.proxies.https_proxy = proxy.map(Into::into);
-            let builder = Builder::with_client(provider, nobody()).unwrap();
+            let builder = Builder::options(provider).client(nobody()).connect().unwrap();
             builder.plan(BuildRequest::new("api", directory.path())).await.unwrap()
         };
         let (without, with) = (plan(None).await, plan(Some("http://who:s3cret@proxy.example:3128")).await);
@@ -206,7 +247,7 @@ fn assert_is_copy_of_regcred(planned: &PlannedObject, namespace: &str, image: &s
 
 #[tokio::test]
 async fn a_context_that_cannot_be_read_is_a_failure_of_the_build_not_of_the_cluster() {
-    let builder = Builder::with_client(provider(), nobody()).unwrap();
+    let builder = Builder::options(provider()).client(nobody()).connect().unwrap();
     let error = builder.build(BuildRequest::new("api", "/no/such/directory")).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Context);
     assert!(error.message().contains("/no/such/directory"), "{error}");
@@ -220,7 +261,7 @@ async fn flags_of_the_provider_count_for_the_version_if_they_can_change_the_imag
         let mut kaniko = KanikoOptions::default();
         kaniko.extra_flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         provider.build_mode = BuildMode::Kaniko(kaniko);
-        let builder = Builder::with_client(provider, nobody()).unwrap();
+        let builder = Builder::options(provider).client(nobody()).connect().unwrap();
         builder.plan(BuildRequest::new("api", directory.path())).await.unwrap().reference
     };
     let plain = reference(&[]).await;
@@ -240,7 +281,7 @@ async fn a_plan_of_cluster_buildkit_shows_the_daemon_and_the_build_without_secre
     let directory = context();
     let mut provider = buildkit();
     provider.image_pull_secrets.push(SecretRef::new("regcred"));
-    let builder = Builder::with_client(provider, nobody()).unwrap();
+    let builder = Builder::options(provider).client(nobody()).connect().unwrap();
     let request = BuildRequest::new("api", directory.path())
         .build_arg("RELEASE", "2.1")
         .secret("token", "s3cr3t")
@@ -268,7 +309,7 @@ async fn a_plan_of_cluster_buildkit_shows_the_volume_that_is_asked_for() {
     let mut provider = buildkit();
     let BuildMode::ClusterBuildkit(options) = &mut provider.build_mode else { unreachable!() };
     options.storage = Some(PersistentStorage::default());
-    let builder = Builder::with_client(provider, nobody()).unwrap();
+    let builder = Builder::options(provider).client(nobody()).connect().unwrap();
     let plan = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap();
     let claim = &plan.objects[1].object;
     assert_eq!(claim["kind"], "PersistentVolumeClaim");
@@ -277,7 +318,7 @@ async fn a_plan_of_cluster_buildkit_shows_the_volume_that_is_asked_for() {
 #[tokio::test]
 async fn a_flag_that_cluster_buildkit_does_not_know_is_refused_by_name() {
     let directory = context();
-    let builder = Builder::with_client(buildkit(), nobody()).unwrap();
+    let builder = Builder::options(buildkit()).client(nobody()).connect().unwrap();
     let request = BuildRequest::new("api", directory.path()).extra_flag("--no-such-flag=1");
     let error = builder.build(request).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
@@ -287,7 +328,7 @@ async fn a_flag_that_cluster_buildkit_does_not_know_is_refused_by_name() {
 #[tokio::test]
 async fn options_of_the_frontend_count_for_the_version() {
     let directory = context();
-    let builder = Builder::with_client(buildkit(), nobody()).unwrap();
+    let builder = Builder::options(buildkit()).client(nobody()).connect().unwrap();
     let reference = async |flag: Option<&str>| {
         let request = BuildRequest::new("api", directory.path());
         let request = flag.into_iter().fold(request, BuildRequest::extra_flag);
@@ -300,7 +341,7 @@ async fn options_of_the_frontend_count_for_the_version() {
 
 #[tokio::test]
 async fn a_registry_outside_of_the_cluster_is_left_to_its_own_retention_policy() {
-    let builder = Builder::with_client(provider(), nobody()).unwrap();
+    let builder = Builder::options(provider()).client(nobody()).connect().unwrap();
     let planned = builder.plan_clean_up(CleanUpOptions::new()).await.map(drop);
     let cleaned = builder.clean_up_registry(CleanUpOptions::new()).await.map(drop);
     for error in [planned.unwrap_err(), cleaned.unwrap_err()] {
@@ -354,7 +395,7 @@ async fn what_the_flags_of_a_foreign_backend_read_is_for_it_to_say() {
     std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY read /\n").unwrap();
     std::fs::write(directory.path().join("read"), "").unwrap();
     std::fs::write(directory.path().join("unread"), "").unwrap();
-    let builder = Builder::with_backend(provider(), nobody(), Arc::new(Foreign)).unwrap();
+    let builder = Builder::options(provider()).client(nobody()).backend(Arc::new(Foreign)).connect().unwrap();
     let paths = async |flags: &[&str]| {
         let request = BuildRequest::new("api", directory.path());
         let request = flags.iter().fold(request, |request, flag| request.extra_flag(*flag));

@@ -28,7 +28,7 @@ const MOST: usize = 2000;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
 #[derive(Debug, Default)]
-pub(super) struct KeptFacts {
+pub(crate) struct KeptFacts {
     directory: Option<PathBuf>,
     known: Arc<Mutex<Known>>,
     /// Held while the file is read, added to and written. Of two that did so at once, the one would undo what the other has added.
@@ -54,12 +54,12 @@ struct Found {
 
 impl KeptFacts {
     /// Keeps facts in the user's cache directory.
-    pub(super) fn of_user() -> Self {
+    pub(crate) fn of_user() -> Self {
         Self::in_directory(user_cache_directory("base-images"))
     }
 
     /// Keeps facts in `directory`; if there is none, in memory only.
-    pub(super) fn in_directory(directory: Option<PathBuf>) -> Self {
+    pub(crate) fn in_directory(directory: Option<PathBuf>) -> Self {
         Self { directory, known: Arc::default(), saving: Arc::default() }
     }
 

@@ -4,7 +4,6 @@
 //! that a tag stands for now. That counts as no pull at Docker Hub, where whoever has not logged in has ten an hour.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
@@ -18,7 +17,7 @@ mod kept;
 
 pub(crate) use doubt::Doubt;
 use facts::{Child, Fact, images};
-use kept::KeptFacts;
+pub(crate) use kept::KeptFacts;
 
 use crate::mode::BaseSources;
 use crate::target::{BasePlace, Target};
@@ -31,14 +30,9 @@ pub(crate) struct BaseImages {
 }
 
 impl BaseImages {
-    /// Looks for base images where builders do, and keeps what is known of them in the user's cache directory.
-    pub(crate) fn new(sources: BaseSources) -> Self {
-        Self { sources, facts: Arc::new(KeptFacts::of_user()) }
-    }
-
-    /// Keeps what is known in `directory` instead; nowhere if there is none.
-    pub(crate) fn keep_in(&mut self, directory: Option<PathBuf>) {
-        self.facts = Arc::new(KeptFacts::in_directory(directory));
+    /// Looks for base images where builders do, and knows what `facts` say of them.
+    pub(crate) fn new(sources: BaseSources, facts: Arc<KeptFacts>) -> Self {
+        Self { sources, facts }
     }
 
     /// Makes sure that none of `bases`, as the Dockerfile of `request` calls them, has triggers, on any of its platforms.

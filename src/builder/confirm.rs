@@ -28,6 +28,7 @@ impl Before {
 }
 
 /// The image that was built, and whose word that is.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Confirmed {
     pub(super) digest: Digest,
     /// Whether the registry, or whatever else images go to, was asked.

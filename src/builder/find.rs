@@ -78,7 +78,7 @@ impl Inner {
         cancel: &CancellationToken,
     ) -> Result<(Prepared, Known)> {
         let step = events.step(format!("read the build context {}", request.directory.display()));
-        let prepared = self.prepare(request, cancel).await;
+        let prepared = self.prepare(request, step.events(), cancel).await;
         if let Ok(prepared) = &prepared {
             prepared.explain(&step);
         }
@@ -117,7 +117,8 @@ impl Inner {
             if let Some(Err(doubt)) = &early {
                 doubt.log_remedies(&step);
             }
-            let read = self.prepare(prepared.request.clone().whole_context(true), cancel).await;
+            let read =
+                self.prepare(prepared.request.clone().whole_context(true), step.events(), cancel).await;
             let whole = match (read, &early) {
                 (Err(error), None) => {
                     let message =
@@ -204,6 +205,7 @@ impl Inner {
     pub(super) async fn prepare(
         &self,
         request: BuildRequest,
+        events: &EventSink,
         cancel: &CancellationToken,
     ) -> Result<Prepared> {
         let image_flags = self.backend.image_flags(&request)?;
@@ -212,6 +214,7 @@ impl Inner {
         let _stop_with_us = stop.clone().drop_guard();
         let (scanned, flags, digests) = (request.clone(), image_flags.clone(), self.digests.clone());
         let stages = self.backend.capabilities().stages_built();
+        let _turn = self.limits.turn_to_scan(events).await;
         let scan = move || scan(&scanned, &Reader::new(stages, &flags), &digests, &|| stop.is_cancelled());
         let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)

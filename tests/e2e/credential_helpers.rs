@@ -121,7 +121,7 @@ async fn buildkit_builds_with_what_a_store_on_the_client_knows_when_it_pushes() 
                 // The password for the push is right only when the build has got as far as its step.
                 let expired = Private { password: "expired".to_owned(), ..encrypted() };
                 write_program(helper, &program(&[plain(), expired]));
-                let mut build = project.builder().start(project.request().force(true)).await.unwrap();
+                let mut build = project.builder().build(project.request().force(true));
                 let mut events = Vec::new();
                 while let Some(event) = build.next_event().await {
                     if matches!(&event, Event::Log { line, .. } if line == "under way") {

@@ -13,7 +13,9 @@ use crate::site::{
 /// Builds as a user with the documented role and the right to read the Secret, first without the Secret, which has to fail.
 async fn builds_with_the_secret_only(project: &Project, client: &Client, unique: &str) {
     project.dockerfile(&format!("RUN echo {} {unique}\n", project.namespace));
-    let builder = |provider: &ProviderConfig| Builder::with_client(provider.clone(), client.clone()).unwrap();
+    let builder = |provider: &ProviderConfig| {
+        Builder::options(provider.clone()).client(client.clone()).connect().unwrap()
+    };
     let mut without = project.provider.clone();
     without.image_pull_secrets.clear();
     let error = builder(&without).build(project.request()).await.expect_err("the image is private");
@@ -68,7 +70,7 @@ async fn the_buildkit_daemon_is_pulled_and_its_copy_follows_the_secret() {
         secret.data.as_mut().unwrap().insert(".dockerconfigjson".to_owned(), renewed);
         owner.secrets().replace(SECRET, &kube::api::PostParams::default(), &secret).await.unwrap();
         project.dockerfile(&format!("RUN echo {} renewed\n", project.namespace));
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         builder.build(project.request()).await.unwrap();
         project.assert_has_copy_of_secret(owner).await;
         assert_eq!(project.builder_pod(running).await.uid(), daemon, "another content is no other daemon");

@@ -70,7 +70,8 @@ fn write_project(project: &Project) {
 async fn build(project: &Project, environment: &str, name: &str) -> (String, Vec<String>) {
     let loaded = config::load(project.path()).unwrap();
     let environment = loaded.environment(environment).unwrap();
-    let builder = Builder::with_client(environment.provider().unwrap(), project.client.clone()).unwrap();
+    let builder =
+        Builder::options(environment.provider().unwrap()).client(project.client.clone()).connect().unwrap();
     let image = builder.build(environment.build(name).unwrap().request()).await.unwrap();
     let listing = ["sh", "-c", "cat /greeting; cd /context; find . -type f | sort"];
     let printed = project.run(&image.reference.at(image.digest), &listing, None).await;

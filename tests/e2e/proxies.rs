@@ -33,7 +33,7 @@ async fn builds_in_both_modes(project: &mut Project, name: &str, kubeconfig: Opt
         }
         project.dockerfile(&format!("COPY file /\nRUN echo {mode} {name} {}\n", project.namespace));
         project.file("file", vec![7; 3_000_000]);
-        let builder = Builder::connect(project.provider.clone()).await.unwrap();
+        let builder = Builder::options(project.provider.clone()).connect().unwrap();
         let image = builder.build(project.request()).await.unwrap();
         assert!(matches!(image.outcome, Outcome::Built { .. }));
         registry::assert_has(&image).await;

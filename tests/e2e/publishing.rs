@@ -35,7 +35,7 @@ async fn an_image_is_published_to_another_registry_and_once_there_is_not_sent_ag
         request.ca_certificates = Some(ca.clone());
 
         let builder = project.builder();
-        let mut publishing = builder.start_publish(request.clone());
+        let mut publishing = builder.publish(request.clone());
         let mut events = Vec::new();
         while let Some(event) = publishing.next_event().await {
             events.push(event);
@@ -110,7 +110,7 @@ async fn a_saved_image_is_whole_and_is_what_docker_loads() {
         let image = built(project).await;
         let file = project.path().join("image.tar");
         let builder = project.builder();
-        let saved = builder.save(&image.reference, &Platforms::All, &file).await.unwrap();
+        let saved = builder.save(&image.reference, Platforms::All, &file).await.unwrap();
         assert_eq!(saved, image.digest);
 
         let mut files = BTreeMap::new();
@@ -144,7 +144,7 @@ async fn a_saved_image_is_whole_and_is_what_docker_loads() {
             std::fs::read_dir(project.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");
         let only = Platforms::Only(Platform::of_this_machine());
-        assert_eq!(builder.save(&image.reference, &only, &file).await.unwrap(), image.digest);
+        assert_eq!(builder.save(&image.reference, only, &file).await.unwrap(), image.digest);
     })
     .await;
 }

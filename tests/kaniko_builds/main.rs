@@ -69,7 +69,7 @@ impl Site {
         provider.deployment_registry = Some(deployment);
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
-        let builder = Builder::with_client(provider, fake.client()).unwrap();
+        let builder = Builder::options(provider).client(fake.client()).connect().unwrap();
         Self { fake, registry, host, builder, directory }
     }
 
@@ -78,7 +78,7 @@ impl Site {
     }
 
     async fn build(&self) -> (Result<BuiltImage>, Vec<Event>) {
-        let mut build = self.builder.start(self.request()).await.unwrap();
+        let mut build = self.builder.build(self.request());
         let mut events = Vec::new();
         while let Some(event) = build.next_event().await {
             events.push(event);
@@ -217,7 +217,7 @@ async fn a_page_in_place_of_the_registry_leaves_the_answer_to_the_builder() {
 async fn a_cancelled_build_removes_all_even_what_is_being_created() {
     // While it builds.
     let site = Site::new(async |_, _| std::future::pending().await);
-    let build = site.builder.start(site.request()).await.unwrap();
+    let build = site.builder.build(site.request());
     site.fake.until(|| (site.fake.count("get", "pods/attach") == 1).then_some(())).await;
     assert_eq!(*build.cancel().await.unwrap_err().kind(), ErrorKind::Cancelled);
     assert_eq!(site.pods(), (0, 1));
@@ -227,7 +227,7 @@ async fn a_cancelled_build_removes_all_even_what_is_being_created() {
         let site = Site::new(async |pod, registry| succeed(&pod, &registry));
         let gate = Gate::new();
         site.fake.fault(Fault::hold("patch", "pods", &gate));
-        let build = site.builder.start(site.request()).await.unwrap();
+        let build = site.builder.build(site.request());
         gate.arrived().await;
         if is_dropped {
             drop(build);

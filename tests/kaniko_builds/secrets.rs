@@ -70,7 +70,7 @@ async fn a_secret_that_is_renewed_while_the_image_is_built_counts_when_it_is_con
         }
     });
     site.set_password("first", &["one"]);
-    let build = site.builder.start(site.request()).await.unwrap();
+    let build = site.builder.build(site.request());
     site.fake.until(|| (site.fake.count("get", "pods/attach") == 1).then_some(())).await;
     site.set_password("second", &["one"]);
     renewed.notify_one();

@@ -93,9 +93,9 @@ async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
     let builder = match daemon.filter(|_| provider.build_mode == BuildMode::LocalDocker) {
         Some(address) => {
             let client = client(&provider).await?;
-            Builder::with_docker(provider.clone(), client, DockerDaemon::at(address)?)?
+            Builder::options(provider.clone()).client(client).docker(DockerDaemon::at(address)?).connect()?
         }
-        None => Builder::connect(provider.clone()).await?,
+        None => Builder::options(provider.clone()).connect()?,
     };
     let registry = provider.in_cluster_registry_namespace().map(|_| "a registry");
     let daemon = matches!(provider.build_mode, BuildMode::ClusterDocker(_)).then_some("a Docker daemon");
@@ -133,7 +133,7 @@ async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
 }
 
 async fn build(builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
-    let image = shown(builder.start(request).await?).await?;
+    let image = shown(builder.build(request)).await?;
     let seconds = image.duration.as_secs_f64();
     println!("{}@{}", image.reference, image.digest);
     match image.outcome {
@@ -147,7 +147,7 @@ async fn build(builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
 }
 
 /// Shows what happens until the operation has ended.
-async fn shown<T: Send + 'static>(mut operation: Operation<T>) -> Result<T> {
+async fn shown<T: Clone>(mut operation: Operation<T>) -> Result<T> {
     let mut display = Display::new();
     while let Some(event) = operation.next_event().await {
         display.show(&event);

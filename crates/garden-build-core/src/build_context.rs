@@ -11,6 +11,10 @@ use crate::{Digest, Error, ErrorKind, EventSink, Result};
 /// In place of a moment that the clock cannot hold.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// How long what must not be broken off may go on when a build has to stop. A backend has one such thing before its clean-up at most, so that a
+/// cancellation takes no more than five seconds.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// What surrounds a running build: where it reports to and what ends it early.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -67,6 +71,20 @@ impl BuildContext {
             biased;
             error = self.stopped() => Err(error),
             outcome = work => outcome,
+        }
+    }
+
+    /// Runs `work`, which goes on when the build has to stop, but not for long: two seconds later, this returns `None`. So a clean-up whose other end
+    /// is silent does not keep whoever has cancelled.
+    pub async fn within_grace<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let over = async {
+            let _why = self.stopped().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = over => None,
         }
     }
 

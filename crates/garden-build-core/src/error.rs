@@ -1,5 +1,6 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::printable::Printable;
 
@@ -59,21 +60,23 @@ pub enum ErrorKind {
 ///
 /// The message names the thing that it concerns (file and line, namespace and pod, registry and
 /// repository). Neither message, hint, log tail nor source ever holds a secret.
-pub struct Error(Box<Inner>);
+#[derive(Clone)]
+pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
     log_tail: Vec<String>,
     retryable: bool,
-    source: Option<Box<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// Creates an error of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner {
+        Self(Arc::new(Inner {
             kind,
             message: message.into(),
             hint: None,
@@ -86,29 +89,33 @@ impl Error {
     /// Adds what the user can do about it.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+        self.inner().hint = Some(hint.into());
         self
     }
 
     /// Adds the last lines that the builder printed.
     #[must_use]
     pub fn with_log_tail(mut self, lines: Vec<String>) -> Self {
-        self.0.log_tail = lines;
+        self.inner().log_tail = lines;
         self
     }
 
     /// Adds the error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.inner().source = Some(Arc::from(source.into()));
         self
     }
 
     /// Marks the error as one that may be gone if the same is tried again.
     #[must_use]
     pub fn retryable(mut self) -> Self {
-        self.0.retryable = true;
+        self.inner().retryable = true;
         self
+    }
+
+    fn inner(&mut self) -> &mut Inner {
+        Arc::make_mut(&mut self.0)
     }
 
     /// Returns the class of the failure.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::printable::Printable;
 
-/// Names one step of one build.
+/// Names one step. No other step of this process has the same name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize)]
 pub struct StepId(pub(crate) u64);
 

@@ -22,10 +22,12 @@ pub fn event_channel() -> (EventSink, EventStream) {
     (EventSink { sender: Arc::new(Sender(shared)), step: None }, source.stream())
 }
 
+/// The steps of all builds have numbers of their own: one build may pass on the events of another.
+static NEXT_STEP: AtomicU64 = AtomicU64::new(0);
+
 #[derive(Default, Debug)]
 struct Shared {
     readers: Mutex<Readers>,
-    next_step: AtomicU64,
     phases: Mutex<Phases>,
 }
 
@@ -85,7 +87,12 @@ impl EventSink {
         }
         let mut readers = shared.readers();
         readers.history.keep(&event);
-        readers.queues.values_mut().for_each(|queue| queue.push(event.clone()));
+        let mut queues = readers.queues.values_mut();
+        let last = queues.next_back();
+        queues.for_each(|queue| queue.push(event.clone()));
+        if let Some(last) = last {
+            last.push(event);
+        }
         readers.wake();
     }
 
@@ -101,7 +108,7 @@ impl EventSink {
 
     /// Reports that a step began; the returned [`Step`] reports the rest of its life.
     pub fn step(&self, name: impl Into<String>) -> Step {
-        let id = StepId(self.sender.0.next_step.fetch_add(1, Ordering::Relaxed));
+        let id = StepId(NEXT_STEP.fetch_add(1, Ordering::Relaxed));
         let name = name.into();
         self.emit(Event::StepStarted { step: id, name: name.clone() });
         let sink = Self { sender: Arc::clone(&self.sender), step: Some(id) };

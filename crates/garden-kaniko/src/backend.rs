@@ -1,8 +1,8 @@
 use futures::future::BoxFuture;
 use garden_build_core::context::Context;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Caveat, EventSink, ImageFlag,
-    ImageReference, PlannedObject, Pushed, Result, SweepReport,
+    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Caveat, Error, ErrorKind, EventSink,
+    ImageFlag, ImageReference, PlannedObject, Pushed, Result, SweepReport,
 };
 use garden_cluster::{
     BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, planned,
@@ -39,6 +39,9 @@ struct Prepared {
     fetch: Option<Fetch>,
 }
 
+/// What to do about what a build has left.
+const LEFT: &str = "the next build in this namespace removes it, or a sweep, once its lease has run out";
+
 /// How the build's pod fetches its context.
 struct Fetch {
     key: Key,
@@ -71,8 +74,8 @@ impl KanikoBackend {
         let upload = fetch.map(|fetch| fetch.announced.send(job.context.clone(), cx.events.clone()));
         // Not interrupted: an object whose creation is still under way cannot be deleted for sure.
         let ownership = lease.ownership();
-        let created = self.create(job, &ownership, logins.as_ref(), key.as_ref(), address.as_deref()).await;
-        let outcome = match created {
+        let creating = self.create(job, &ownership, logins.as_ref(), key.as_ref(), address.as_deref());
+        let outcome = match cx.within_grace(Box::pin(creating)).await.unwrap_or(Ok(())) {
             Ok(()) => {
                 let (namespace, name) = (self.namespace(), &spec::pod_name(job));
                 let run = Run { cluster: &self.cluster, namespace, name, job, cx, upload, key };
@@ -80,8 +83,21 @@ impl KanikoBackend {
             }
             Err(error) => Err(error),
         };
-        self.remove(job, cx).await;
-        outcome
+        match (self.remove(job, cx).await, outcome) {
+            (None, outcome) => outcome,
+            (Some(left), Ok(pushed)) => {
+                cx.events.warn(left, Some(LEFT.to_owned()));
+                Ok(pushed)
+            }
+            (Some(left), Err(error)) => {
+                cx.events.warn(left.clone(), Some(LEFT.to_owned()));
+                if !matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
+                    return Err(error);
+                }
+                let message = format!("{}; {left}", error.message());
+                Err(Error::new(error.kind().clone(), message).with_hint(LEFT))
+            }
+        }
     }
 
     /// Makes sure of the namespace or of the context service in it, and reads the server's clock and the registry
@@ -202,23 +218,31 @@ impl KanikoBackend {
         }
     }
 
-    /// Removes what the build created. What this fails to remove is swept by a later build.
-    async fn remove(&self, job: &BuildJob, cx: &BuildContext) {
+    /// Removes what the build created, and returns what may be left. A build that has to stop does not wait long for a silent API server: the removal
+    /// then goes on by itself.
+    async fn remove(&self, job: &BuildJob, cx: &BuildContext) -> Option<String> {
+        let (cluster, namespace) = (self.cluster.clone(), self.namespace().to_owned());
         let (pod, secret) = (spec::pod_name(job), spec::secret_name(job));
-        let namespace = self.namespace();
-        let (pod_deleted, secret_deleted) =
-            tokio::join!(self.cluster.delete::<Pod>(namespace, &pod), async {
-                if self.settings.needs_secret() {
-                    self.cluster.delete::<Secret>(namespace, &secret).await
-                } else {
-                    Ok(())
-                }
-            });
-        if let Err(error) = pod_deleted.and(secret_deleted) {
-            cx.events.warn(
-                format!("not everything of the build could be removed: {error}"),
-                Some("the next build in this namespace removes the rest".to_owned()),
-            );
+        let needs_secret = self.settings.needs_secret();
+        let mut left = format!("Pod {namespace}/{pod}");
+        if needs_secret {
+            left = format!("{left} and Secret {namespace}/{secret}");
+        }
+        let removal = tokio::spawn(async move {
+            let secret_deleted = async {
+                if needs_secret { cluster.delete::<Secret>(&namespace, &secret).await } else { Ok(()) }
+            };
+            let (pod_deleted, secret_deleted) =
+                tokio::join!(cluster.delete::<Pod>(&namespace, &pod), secret_deleted);
+            pod_deleted.and(secret_deleted)
+        });
+        match cx.within_grace(removal).await {
+            Some(Ok(Ok(()))) => None,
+            Some(Ok(Err(error))) => {
+                Some(format!("{left} may be left, as not everything could be removed: {error}"))
+            }
+            Some(Err(error)) => Some(format!("{left} may be left, as their removal broke off: {error}")),
+            None => Some(format!("{left} may be left, as the API server does not answer")),
         }
     }
 

@@ -44,7 +44,7 @@ async fn a_failing_step_cannot_make_a_build_succeed_whose_registry_cannot_be_ask
         project.registry().insecure = true;
         // Whoever has this role does not reach the registry's Service.
         let client = client_with_the_documented_role(project).await;
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         let (_, log) = fail(project, &builder).await;
         assert!(log.contains("could not be found out from here"), "{log}");
 

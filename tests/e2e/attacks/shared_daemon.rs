@@ -21,7 +21,7 @@ async fn found_by_another_build(project: &Project) -> Vec<String> {
         project.long_sleep()
     ));
     let request = project.request().secret("file", SECRET);
-    let mut victim = project.builder().start(request).await.unwrap();
+    let mut victim = project.builder().build(request);
     follow_until(&mut victim, "holds it").await;
 
     project.dockerfile(&format!("ENV RUN_OF={name}\n{LOOK}"));

@@ -116,7 +116,7 @@ async fn a_secret_that_is_renewed_during_the_build_counts_for_the_push() {
         use_private_registries(project, "expired").await;
         project.dockerfile("RUN echo under way; sleep 3\n");
         // The registry is not asked before, as it would refuse what is expired.
-        let mut build = project.builder().start(project.request().force(true)).await.unwrap();
+        let mut build = project.builder().build(project.request().force(true));
         let mut renewed = false;
         while let Some(event) = build.next_event().await {
             if matches!(&event, Event::Log { line, .. } if line == "under way") {

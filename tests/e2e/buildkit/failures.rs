@@ -156,7 +156,7 @@ async fn a_file_that_changes_after_it_was_scanned_fails_the_build_with_its_name(
         project.buildkit();
         project.dockerfile("COPY app.txt /\n");
         project.file("app.txt", "before");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         // The scan is over, and the daemon is not there yet.
         follow_until(&mut build, "find the BuildKit daemon").await;
         project.file("app.txt", "afterwards");
@@ -173,7 +173,7 @@ async fn a_file_that_is_removed_after_it_was_scanned_fails_the_build_with_its_na
         project.buildkit();
         project.dockerfile("COPY . /\n");
         project.file("app.txt", "before");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         follow_until(&mut build, "find the BuildKit daemon").await;
         std::fs::remove_file(project.path().join("app.txt")).unwrap();
         let error = build.await.expect_err("the version would be wrong");
@@ -188,7 +188,7 @@ async fn dropping_stops_the_build_in_the_daemon() {
     in_project("bk-drop", async |project| {
         project.buildkit();
         project.dockerfile("RUN echo begun; sleep 600\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         follow_until(&mut build, "   begun").await;
         let daemon = Daemon::of(project).await;
         assert_eq!(daemon.builds().await, 1);
@@ -211,7 +211,7 @@ async fn a_build_that_takes_too_long_is_stopped_in_the_daemon() {
         // On a busy machine, the step begins later.
         let (started, build) = loop {
             let started = Instant::now();
-            let mut build = project.builder().start(project.request().timeout(limit)).await.unwrap();
+            let mut build = project.builder().build(project.request().timeout(limit));
             if follow_while_it_runs(&mut build, "   begun").await {
                 break (started, build);
             }
@@ -352,7 +352,7 @@ async fn a_failed_build_leaves_the_daemon_to_the_next() {
         let before = Daemon::of(project).await;
         before.assert_idle().await;
         project.dockerfile("RUN true\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         let events = follow(&mut build).await;
         build.await.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
         assert_eq!(Daemon::of(project).await.pod.metadata.uid, before.pod.metadata.uid);

@@ -81,7 +81,7 @@ async fn a_build_whose_daemon_is_killed_begins_again_on_the_next() {
     in_project("bk-killed-pod", async |project| {
         project.buildkit();
         project.dockerfile("RUN echo begun; sleep 4\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         let events = follow_until(&mut build, "   begun").await;
         let pod = project.builder_pod(running).await.name_any();
         project.pods().delete(&pod, &DeleteParams::default().grace_period(0)).await.unwrap();
@@ -106,7 +106,7 @@ async fn a_build_whose_daemon_s_process_dies_begins_again_on_the_next() {
         project.buildkit();
         // Longer than a busy machine takes to start the pod that kills the daemon.
         project.dockerfile("RUN echo begun; sleep 20\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         let events = follow_until(&mut build, "   begun").await;
         let pod = project.builder_pod(running).await.name_any();
         // From the node, as the kernel would: nobody in the pod can kill its first process.
@@ -131,7 +131,7 @@ async fn a_build_whose_daemon_is_told_to_stop_finishes_there() {
     in_project("bk-drained", async |project| {
         project.buildkit();
         project.dockerfile("RUN echo begun; sleep 5; echo ended\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         let mut events = follow_until(&mut build, "   begun").await;
         let pod = project.builder_pod(running).await.name_any();
         project.pods().delete(&pod, &DeleteParams::default()).await.unwrap();
@@ -158,7 +158,7 @@ async fn a_changed_configuration_gets_a_daemon_of_its_own_and_builds_on_the_form
             "ARG CLIENT\nRUN echo begun $CLIENT\nRUN if [ $CLIENT = first ]; then sleep 12; fi\n",
         );
         let request = |client: &str| project.request().build_arg("CLIENT", client);
-        let mut first = project.builder().start(request("first")).await.unwrap();
+        let mut first = project.builder().build(request("first"));
         let first_events = follow_until(&mut first, "   begun first").await;
         let former = project.builder_pod(running).await.name_any();
 
@@ -167,7 +167,7 @@ async fn a_changed_configuration_gets_a_daemon_of_its_own_and_builds_on_the_form
             unreachable!()
         };
         options.annotations.insert("example.com/changed".to_owned(), "yes".to_owned());
-        let second = Builder::with_client(changed, project.client.clone()).unwrap();
+        let second = Builder::options(changed).client(project.client.clone()).connect().unwrap();
         let (image, events) = build_with_events(&second, request("second")).await;
         registry::assert_has(&image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)))).await;
         let warned = warnings(&events);
@@ -192,8 +192,9 @@ async fn a_connection_that_is_cut_is_made_again_and_so_is_the_build() {
         project.buildkit();
         project.dockerfile("RUN echo begun; sleep 3\n");
         let proxied = client_cut_after(u64::MAX).await;
-        let builder = Builder::with_client(project.provider.clone(), proxied.client.clone()).unwrap();
-        let mut build = builder.start(project.request()).await.unwrap();
+        let builder =
+            Builder::options(project.provider.clone()).client(proxied.client.clone()).connect().unwrap();
+        let mut build = builder.build(project.request());
         let events = follow_until(&mut build, "   begun").await;
         proxied.cut_all();
         let cut = Instant::now();
@@ -352,7 +353,7 @@ async fn a_daemon_with_a_build_is_not_taken_for_unused() {
         builder.build(project.request()).await.unwrap();
         project.unused_for_years("garden-buildkit").await;
         project.dockerfile("RUN echo begun; sleep 10; echo ended\n");
-        let mut build = builder.start(project.request()).await.unwrap();
+        let mut build = builder.build(project.request());
         let events = follow_until(&mut build, "   begun").await;
         builder.sweep().await.unwrap();
         let (image, events) = finish(build, events).await;
@@ -382,7 +383,7 @@ async fn with_storage_a_build_waits_for_the_end_of_a_daemon_that_was_told_to_sto
         project.use_storage().await;
         let builder = project.builder();
         project.dockerfile("RUN echo begun; sleep 15\n");
-        let mut first = builder.start(project.request()).await.unwrap();
+        let mut first = builder.build(project.request());
         let first_events = follow_until(&mut first, "   begun").await;
         let former = project.builder_pod(running).await.name_any();
         project.pods().delete(&former, &DeleteParams::default()).await.unwrap();
@@ -445,7 +446,7 @@ async fn the_role_in_the_examples_is_enough_to_build() {
         project.provider.image_pull_secrets.push(secret);
         project.dockerfile("RUN echo built by a user with few rights\n");
         let client = client_with_the_documented_role(project).await;
-        let builder = Builder::with_client(project.provider.clone(), client.clone()).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client.clone()).connect().unwrap();
         let (image, events) = build_with_events(&builder, project.request()).await;
         let image = image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
         assert_eq!(warnings(&events), Vec::<&str>::new());
@@ -453,7 +454,7 @@ async fn the_role_in_the_examples_is_enough_to_build() {
 
         // To change what is there takes other rights than to make it.
         project.buildkit().annotations.insert("example.com/changed".to_owned(), "yes".to_owned());
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         builder.build(project.request().force(true)).await.unwrap();
     })
     .await;

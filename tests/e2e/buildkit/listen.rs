@@ -35,7 +35,11 @@ fn builder_by(project: &Project, route: Route) -> Builder {
     let cluster = Cluster::new(project.client.clone());
     let credentials = RegistryCredentials::of_secrets(cluster.clone(), "imagePullSecrets", Vec::new());
     let backend = BuildkitBackend::new(cluster, settings.route(route), credentials);
-    Builder::with_backend(project.provider.clone(), project.client.clone(), Arc::new(backend)).unwrap()
+    Builder::options(project.provider.clone())
+        .client(project.client.clone())
+        .backend(Arc::new(backend))
+        .connect()
+        .unwrap()
 }
 
 /// Builds an image that nobody has built before, and makes sure that it is in the registry.
@@ -100,7 +104,7 @@ async fn how_fast_the_routes_are() {
         for round in 0..3 {
             for route in [Route::Exec, Route::PortForward, Route::Direct] {
                 project.file("large", noise_of(round * 3 + route as u64, MEBIBYTES << 20));
-                let mut build = builder_by(project, route).start(project.request()).await.unwrap();
+                let mut build = builder_by(project, route).build(project.request());
                 let mut started = None;
                 while let Some(event) = build.next_event().await {
                     match event {

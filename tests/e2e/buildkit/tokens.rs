@@ -149,7 +149,7 @@ async fn a_login_that_expires_during_the_build_is_fetched_from_the_helper_again(
                 project.use_pull_secret("helper");
                 project.provider.credential_helpers_for = vec![registry.clone()];
 
-                let mut build = project.builder().start(project.request().force(true)).await.unwrap();
+                let mut build = project.builder().build(project.request().force(true));
                 let mut ended = false;
                 while let Some(event) = build.next_event().await {
                     if matches!(&event, Event::Log { line, .. } if line == "under way") {

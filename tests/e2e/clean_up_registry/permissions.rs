@@ -66,7 +66,7 @@ async fn the_role_in_the_examples_is_enough_to_clean_up() {
     with_own_registry("clean-up-role", async |project, registry| {
         registry.push("shop/api", &version(1), "image", &[]).await;
         let client = Rights::documented(&project.namespace).client(project).await;
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         let report = builder.clean_up_registry(at_once()).await.unwrap();
         assert_eq!(report.deleted.len(), 1, "{report}");
         remove(project).await;
@@ -84,7 +84,7 @@ async fn nothing_is_deleted_if_one_kind_of_workload_may_not_be_listed() {
         }
         rights.cluster_role["rules"].as_array_mut().unwrap().retain(|rule| rule["resources"] != json!([]));
         let client = rights.client(project).await;
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         let error = builder.clean_up_registry(at_once()).await.expect_err("not allowed");
         assert_eq!(*error.kind(), ErrorKind::PermissionDenied, "{error:?}");
         assert!(error.message().contains("list cronjobs in all namespaces"), "{error}");

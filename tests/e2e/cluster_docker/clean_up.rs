@@ -61,7 +61,7 @@ async fn a_clean_up_waits_for_a_running_build_and_keeps_its_image() {
         init(&project.builder()).await.unwrap();
         let builder = project.builder();
         project.dockerfile(&format!("RUN echo {} > /one\nRUN sleep 5\nRUN cat /one\n", project.namespace));
-        let mut build = builder.start(project.request()).await.unwrap();
+        let mut build = builder.build(project.request());
         while let Some(event) = build.next_event().await {
             if event.to_string().contains("sleep 5") {
                 break;

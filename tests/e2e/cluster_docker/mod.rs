@@ -139,7 +139,7 @@ async fn a_daemon_that_is_replaced_lets_its_builds_end() {
         init(&project.builder()).await.unwrap();
         let first = daemon_pod(project).await;
         project.dockerfile("RUN sleep 15\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         while let Some(event) = build.next_event().await {
             if event.to_string().contains("sleep 15") {
                 break;
@@ -161,7 +161,7 @@ async fn a_build_whose_daemon_is_killed_begins_again_on_the_next() {
     in_project_with_daemon("cd-killed", async |project| {
         init(&project.builder()).await.unwrap();
         project.dockerfile("RUN sleep 10\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         let mut events = Vec::new();
         let mut killed = false;
         while let Some(event) = build.next_event().await {
@@ -188,7 +188,7 @@ async fn a_build_that_loses_its_lock_begins_again() {
     in_project_with_daemon("cd-lock", async |project| {
         init(&project.builder()).await.unwrap();
         project.dockerfile("RUN sleep 20\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         let mut events = Vec::new();
         let mut is_lost = false;
         while let Some(event) = build.next_event().await {
@@ -247,12 +247,12 @@ async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
     in_project_with_daemon("cd-roles", async |project| {
         let documents = include_str!("../../../examples/cluster-init-role.yaml");
         let user = client_with_role(project, documents, "garden-docker-user").await;
-        let builder = Builder::with_client(project.provider.clone(), user).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(user).connect().unwrap();
         let error = init(&builder).await.expect_err("not allowed");
         assert_eq!(*error.kind(), ErrorKind::PermissionDenied, "{error:?}");
 
         let installer = client_with_role(project, documents, "garden-init").await;
-        init(&Builder::with_client(project.provider.clone(), installer).unwrap()).await.unwrap();
+        init(&Builder::options(project.provider.clone()).client(installer).connect().unwrap()).await.unwrap();
         project.dockerfile(&format!("RUN echo {}\n", project.namespace));
         let (image, events) = build_with_events(&builder, project.request()).await;
         image.unwrap_or_else(|error| panic!("{error:?}\n{}", shown(&events)));
@@ -270,7 +270,9 @@ async fn a_private_image_is_pulled_with_a_secret_of_another_namespace() {
             let documents = include_str!("../../../examples/cluster-init-role.yaml");
             let installer = client_with_role(project, documents, "garden-init").await;
             owner.share_secret_with(project, "garden-init").await;
-            init(&Builder::with_client(project.provider.clone(), installer).unwrap()).await.unwrap();
+            init(&Builder::options(project.provider.clone()).client(installer).connect().unwrap())
+                .await
+                .unwrap();
             project.assert_has_copy_of_secret(owner).await;
             project.dockerfile(&format!("RUN echo {}\n", project.namespace));
             project.builder().build(project.request()).await.unwrap();

@@ -41,7 +41,7 @@ pub(super) async fn cancel(case: &mut Case<'_>) -> Seen {
     case.project.create_registry_secret("pull", "registry.example", "user", "password").await;
     case.project.use_pull_secret("pull");
     case.project.dockerfile(&format!("RUN echo begun; {}\n", case.project.long_sleep()));
-    let mut build = case.builder().start(case.request()).await.unwrap();
+    let mut build = case.builder().build(case.request());
     follow_until(&mut build, "   begun").await;
     let cancelled = Instant::now();
     let error = build.cancel().await.expect_err("cancelled");

@@ -81,7 +81,7 @@ async fn goes_on(case: &Case<'_>, request: BuildRequest, after: &str) {
 
 async fn cut(case: &Case<'_>, request: BuildRequest, delay: Duration) -> String {
     let proxied = proxy::client_cut_after(u64::MAX).await;
-    let build = case.builder_with(proxied.client.clone()).start(request).await.unwrap();
+    let build = case.builder_with(proxied.client.clone()).build(request);
     tokio::time::sleep(delay).await;
     proxied.cut_all();
     match build.await {

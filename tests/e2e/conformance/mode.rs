@@ -115,13 +115,15 @@ impl Mode {
         let provider = project.provider.clone();
         let daemon = |name| DockerDaemon::at(&docker.map_or_else(|| variable(name), str::to_owned)).unwrap();
         let builder = match self {
-            Self::LocalDocker => Builder::with_docker(provider, client, daemon("GARDEN_TEST_DOCKER_HOST")),
+            Self::LocalDocker => {
+                Builder::options(provider).client(client).docker(daemon("GARDEN_TEST_DOCKER_HOST")).connect()
+            }
             // A daemon of years ago, besides.
             Self::LocalDockerClassic => {
                 let daemon = daemon("GARDEN_TEST_DOCKER_HOST_OLD").without_buildkit();
-                Builder::with_docker(provider, client, daemon)
+                Builder::options(provider).client(client).docker(daemon).connect()
             }
-            _ => Builder::with_client(provider, client),
+            _ => Builder::options(provider).client(client).connect(),
         };
         builder.unwrap()
     }

@@ -165,7 +165,7 @@ async fn waits(project: &Project) {
     let building = async {
         let collector = in_registry_pod(project, FREEZE_COLLECTOR).await;
         assert!(!answering(&in_cluster).await.takes_pushes);
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         let mut events = Vec::new();
         while let Some(event) = build.next_event().await {
             if event.to_string().contains("it collects garbage") {

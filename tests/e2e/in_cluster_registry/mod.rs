@@ -226,7 +226,7 @@ async fn the_roles_in_the_examples_are_enough_to_install_and_to_build() {
             account.wait_for_rights(&project.client, Some("garden-system"), &rights[role]).await;
             name
         };
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         // Without a way to the registry, the builder's word has to do.
         project.dockerfile(&format!("RUN echo {} unasked\n", project.namespace));
         let (image, events) = build_with_events(&builder, project.request()).await;

@@ -24,8 +24,9 @@ async fn a_build_goes_on_when_every_connection_to_the_cluster_is_lost() {
         project
             .dockerfile("RUN i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo line $i; usleep 20000; done\n");
         let proxied = proxy::client_cut_after(u64::MAX).await;
-        let builder = Builder::with_client(project.provider.clone(), proxied.client.clone()).unwrap();
-        let mut build = builder.start(project.request()).await.unwrap();
+        let builder =
+            Builder::options(project.provider.clone()).client(proxied.client.clone()).connect().unwrap();
+        let mut build = builder.build(project.request());
         let mut lines = Vec::new();
         while let Some(event) = build.next_event().await {
             if let Event::Log { stream: Stream::Output, line, .. } = event {

@@ -38,7 +38,7 @@ async fn copied_pull_secrets_let_pods_of_another_namespace_pull() {
             use_pull_secret(project, "pull", &source);
             project.provider.copy_secrets.push(SecretRef::new("other").in_namespace(&source));
             let (client, calls) = recording_client().await;
-            let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+            let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
             let copies = async || {
                 let ensured = builder.ensure_pull_secrets(&project.namespace).await.unwrap();
                 ensured.into_iter().map(|secret| secret.copy).collect::<Vec<_>>()

@@ -13,7 +13,8 @@ async fn a_stream_that_is_cut_never_yields_an_image() {
         project.dockerfile("COPY . /context\n");
         project.file("big", noise(4 << 20));
         let proxied = proxy::client_cut_after(1 << 20).await;
-        let builder = Builder::with_client(project.provider.clone(), proxied.client.clone()).unwrap();
+        let builder =
+            Builder::options(project.provider.clone()).client(proxied.client.clone()).connect().unwrap();
         let error = builder.build(project.request()).await.expect_err("the context did not arrive");
         assert!(proxied.cuts() >= 3, "the proxy did cut each of three tries");
         assert_eq!(*error.kind(), ErrorKind::BuilderLost, "{error:?}");

@@ -78,7 +78,7 @@ async fn a_step_may_go_on_when_a_child_of_it_ran_out_of_memory() {
 async fn a_build_starts_again_within_seconds_when_its_pod_is_deleted() {
     in_project("deleted", async |project| {
         project.dockerfile("RUN sleep 600\n");
-        let mut build = project.builder().start(project.request()).await.unwrap();
+        let mut build = project.builder().build(project.request());
         let first = project.builder_pod(running).await;
         project
             .pods()

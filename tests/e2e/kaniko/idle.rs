@@ -13,7 +13,7 @@ async fn a_service_that_nobody_used_is_stopped_and_back_by_the_next_build_of_a_u
     in_project("idle-service", async |project| {
         project.dockerfile("RUN true\n");
         let client = client_with_the_documented_role(project).await;
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         builder.build(project.request()).await.unwrap();
         assert!(builder.sweep().await.unwrap().stopped.is_empty(), "it was used just now");
         project.unused_for_years(SERVICE).await;
@@ -64,7 +64,7 @@ async fn a_builder_without_room_names_what_of_ours_takes_it() {
         project.provider.resources.builder.requests.cpu = 1_000_000;
         project.provider.resources.builder.limits.cpu = 1_000_000;
         let client = client_with_the_documented_role(project).await;
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         let error = builder.build(project.request().force(true)).await.expect_err("no room");
         println!("{error}");
         assert_eq!(*error.kind(), ErrorKind::Unschedulable, "{error:?}");

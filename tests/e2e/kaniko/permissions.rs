@@ -14,7 +14,7 @@ async fn the_role_in_the_examples_is_enough_to_build() {
         project.provider.image_pull_secrets.push(secret);
         project.dockerfile("RUN echo built by a user with few rights\n");
         let client = client_with_the_documented_role(project).await;
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         let image = builder.build(project.request()).await.unwrap();
         assert!(matches!(image.outcome, Outcome::Built { .. }));
         assert!(project.leftovers().await.is_empty());
@@ -30,14 +30,14 @@ async fn builders_run_as_a_service_account_with_the_annotations_that_give_them_a
         project.dockerfile("RUN sleep 2\n");
         project.kaniko().service_account_annotations.clone_from(&annotations);
         let client = client_with_the_documented_role(project).await;
-        let builder = Builder::with_client(project.provider.clone(), client.clone()).unwrap();
-        let build = builder.start(project.request()).await.unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client.clone()).connect().unwrap();
+        let build = builder.build(project.request());
         let accounts = project.service_accounts_of_pods("kaniko-").await;
         build.await.unwrap();
         assert_eq!(accounts, ["garden-in-cluster-builder"]);
 
         project.buildkit().service_account_annotations.clone_from(&annotations);
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         builder.build(project.request().force(true)).await.unwrap();
         assert_eq!(project.service_accounts_of_pods("garden-buildkit-").await, ["garden-in-cluster-builder"]);
 
@@ -55,7 +55,7 @@ async fn a_right_that_is_missing_is_named() {
         let client = client_with_the_documented_role(project).await;
         // The role is for another namespace.
         project.provider.namespace.name = "default".to_owned();
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         let error = builder.build(project.request()).await.expect_err("not allowed");
         assert_eq!(*error.kind(), ErrorKind::PermissionDenied, "{error:?}");
         assert!(error.message().contains("default") && error.message().contains("pods"), "{error}");

@@ -22,7 +22,7 @@ fn use_pull_secret(project: &mut Project) {
 async fn dropping_leaves_no_pod_and_no_secret() {
     in_project("drop", async |project| {
         endless(project).await;
-        let build = project.builder().start(project.request()).await.unwrap();
+        let build = project.builder().build(project.request());
         project.builder_pod(running).await;
         drop(build);
         project.assert_nothing_left().await;
@@ -35,7 +35,7 @@ async fn dropping_while_objects_are_being_created_leaves_nothing() {
     in_project("drop-early", async |project| {
         endless(project).await;
         for delay in [0, 5, 10, 20, 40, 80] {
-            let build = project.builder().start(project.request()).await.unwrap();
+            let build = project.builder().build(project.request());
             tokio::time::sleep(Duration::from_millis(delay)).await;
             drop(build);
         }
@@ -50,7 +50,7 @@ async fn dropping_while_objects_are_being_created_leaves_nothing() {
 async fn a_detached_build_runs_to_its_end() {
     in_project("detach", async |project| {
         project.dockerfile("RUN sleep 2\n");
-        project.builder().start(project.request()).await.unwrap().detach();
+        project.builder().build(project.request()).detach();
         let started = Instant::now();
         while project.builder().status(project.request()).await.unwrap().existing.is_none() {
             assert!(started.elapsed() < PATIENCE, "the image never appeared");
@@ -83,7 +83,7 @@ async fn a_sweep_removes_what_a_killed_client_left_and_nothing_of_a_living_one()
 
         // A second client builds meanwhile, for longer than a lease lasts.
         let builder = project.builder();
-        let living = builder.start(project.request().build_arg("OTHER", "build")).await.unwrap();
+        let living = builder.build(project.request().build_arg("OTHER", "build"));
         let another = |pod: &Pod| pod.metadata.name.as_deref() != Some(&orphan) && running(pod);
         let survivor = project.builder_pod(another).await.metadata.name.unwrap();
 

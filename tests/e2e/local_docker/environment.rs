@@ -107,7 +107,8 @@ async fn build(expected: &str) {
         project.file("Dockerfile", "FROM scratch\nCOPY namespace.txt /\n");
         project.file("namespace.txt", &project.namespace);
         project.provider.build_mode = BuildMode::LocalDocker;
-        let builder = Builder::with_client(project.provider.clone(), project.client.clone()).unwrap();
+        let builder =
+            Builder::options(project.provider.clone()).client(project.client.clone()).connect().unwrap();
         let built = builder.build(project.request()).await;
         let (kind, told) = match expected {
             "works" => {

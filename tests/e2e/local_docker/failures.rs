@@ -31,7 +31,7 @@ async fn a_daemon_that_dies_during_a_build_is_used_again_when_it_is_back() {
         project.dockerfile("RUN echo here > /here; sleep 5\nCMD [\"cat\", \"/here\"]\n");
         let mut daemon = Daemon::start().await;
         let builder = project.builder_on(&daemon.client());
-        let mut build = builder.start(project.request().extra_flag("--network=host")).await.unwrap();
+        let mut build = builder.build(project.request().extra_flag("--network=host"));
         let mut events = Vec::new();
         while let Some(event) = build.next_event().await {
             let is_running = event.to_string().starts_with("=> [2/2] RUN");
@@ -96,7 +96,7 @@ async fn a_cancelled_build_stops_in_the_daemon() {
         project.dockerfile(&format!("RUN {}\n", project.long_sleep()));
         for daemon in [shared(), shared().without_buildkit()] {
             let builder = project.builder_on(&daemon);
-            let mut build = builder.start(project.request()).await.unwrap();
+            let mut build = builder.build(project.request());
             while let Some(event) = build.next_event().await {
                 if event.to_string().starts_with("=> [2/2] RUN") {
                     break;

@@ -36,7 +36,8 @@ async fn a_daemon_on_another_machine_is_reached_through_the_proxy_of_the_environ
             project.file("Dockerfile", "FROM scratch\nCOPY namespace.txt /\n");
             project.file("namespace.txt", &project.namespace);
             project.provider.build_mode = BuildMode::LocalDocker;
-            let builder = Builder::with_client(project.provider.clone(), project.client.clone()).unwrap();
+            let builder =
+                Builder::options(project.provider.clone()).client(project.client.clone()).connect().unwrap();
             let image = builder.build(project.request()).await.unwrap();
             assert!(matches!(image.outcome, Outcome::Built { .. }));
         })

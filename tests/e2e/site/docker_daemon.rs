@@ -28,7 +28,11 @@ impl Project {
     /// A builder of the mode local-docker, on `daemon`.
     pub(crate) fn builder_on(&mut self, daemon: &DockerDaemon) -> Builder {
         self.provider.build_mode = BuildMode::LocalDocker;
-        Builder::with_docker(self.provider.clone(), self.client.clone(), daemon.clone()).unwrap()
+        Builder::options(self.provider.clone())
+            .client(self.client.clone())
+            .docker(daemon.clone())
+            .connect()
+            .unwrap()
     }
 }
 

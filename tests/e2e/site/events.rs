@@ -11,7 +11,7 @@ pub(crate) async fn build_with_events(
     builder: &Builder,
     request: BuildRequest,
 ) -> (Result<BuiltImage, Error>, Vec<Event>) {
-    let mut build = builder.start(request).await.unwrap();
+    let mut build = builder.build(request);
     let mut events = Vec::new();
     while let Some(event) = build.next_event().await {
         events.push(event);

@@ -104,7 +104,7 @@ impl Project {
     }
 
     pub(crate) fn builder(&self) -> Builder {
-        Builder::with_client(self.provider.clone(), self.client.clone()).unwrap()
+        Builder::options(self.provider.clone()).client(self.client.clone()).connect().unwrap()
     }
 
     pub(crate) fn request(&self) -> BuildRequest {

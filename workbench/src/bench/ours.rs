@@ -127,7 +127,7 @@ pub(super) fn build_once() -> Result<()> {
 
 async fn build(by: &Ours, request: &Request) -> Result<Answer> {
     let started = Instant::now();
-    let builder = Builder::connect(by.provider(request)?).await?;
+    let builder = Builder::options(by.provider(request)?).connect()?;
     let asked =
         BuildRequest::new(&request.repository, &request.directory).force(request.ours == Task::BuildAnyway);
     if request.ours == Task::Ask {
@@ -135,7 +135,7 @@ async fn build(by: &Ours, request: &Request) -> Result<Answer> {
         let seconds = started.elapsed().as_secs_f64();
         return Ok(Answer { seconds, context: None, asked_for_context: None, existed });
     }
-    let mut build = builder.start(asked).await?;
+    let mut build = builder.build(asked);
     let mut clock = ContextClock::default();
     let mut asked_for_context = None;
     while let Some(event) = build.next_event().await {

@@ -49,7 +49,7 @@ async fn show_environment(
     }
     adapt(&mut provider, options, testbed)?;
 
-    let builder = Builder::connect(provider.clone()).await?;
+    let builder = Builder::options(provider.clone()).connect()?;
     for name in environment.builds()? {
         println!("\n--- build `{name}`");
         let image = build(&builder, environment.build(&name)?.request()).await?;

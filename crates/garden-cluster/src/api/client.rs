@@ -2,20 +2,18 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable as _};
-use garden_build_core::with_causes;
 use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
 use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::Body;
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::{Instant, timeout};
 use tower::BoxError;
 
 use crate::api::literal::literal;
-use crate::api::{ClusterError, Namespaced, Refusal, confined, http_client, proxy};
+use crate::api::{ClusterError, Namespaced, Refusal, connect};
 use crate::diagnosis::{Cause, Remedies};
 use crate::ownership::MANAGER;
 
@@ -54,34 +52,14 @@ impl Cluster {
         Self { client }
     }
 
-    /// Connects to the cluster that the provider's `kubeconfig` and `context` name; without them to
-    /// the current context of the environment's kubeconfig, or to the cluster this program runs in.
+    /// Uses the cluster that the provider's `kubeconfig` and `context` name; without them the current context of the environment's kubeconfig,
+    /// or the cluster this program runs in. The configuration is read when the first request is made: what never asks the cluster needs none.
+    /// If it cannot be used, each request says so ([`ClusterError::Kubeconfig`]).
     ///
-    /// # Errors
-    /// [`ClusterError::Kubeconfig`] if the configuration cannot be read, has no such context, or wants what a
-    /// [confined](ProviderConfig::confined) provider does not do. No request is made yet.
-    pub async fn connect(provider: &ProviderConfig) -> Result<Self, ClusterError> {
-        // What kube says of a kubeconfig hides the path in the source.
-        let unusable = |reason: String| ClusterError::Kubeconfig { reason };
-        let options = KubeConfigOptions { context: provider.context.clone(), ..KubeConfigOptions::default() };
-        let kubeconfig = match &provider.kubeconfig {
-            Some(path) => Some(confined::read_kubeconfig(path, provider).map_err(unusable)?),
-            // Where there is none, this program may run in a cluster.
-            None => Kubeconfig::read().ok(),
-        };
-        let proxies = proxy::proxies(kubeconfig.as_ref(), provider.context.as_deref()).map_err(unusable)?;
-        let config = match (kubeconfig.filter(|_| provider.kubeconfig.is_some()), &provider.context) {
-            (Some(kubeconfig), _) => Config::from_custom_kubeconfig(kubeconfig, &options)
-                .await
-                .map_err(|error| with_causes(&error)),
-            (None, Some(_)) => Config::from_kubeconfig(&options).await.map_err(|error| with_causes(&error)),
-            (None, None) => Config::infer().await.map_err(|error| with_causes(&error)),
-        };
-        let config = config.map_err(unusable)?;
-        if provider.confined {
-            confined::runs_nothing(&config.auth_info).map_err(unusable)?;
-        }
-        http_client::client(config, proxies).map(Self::new)
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn of(provider: &ProviderConfig) -> Self {
+        Self::new(connect::when_needed(provider.clone()))
     }
 
     /// Returns the client, for calls that only one build mode makes.

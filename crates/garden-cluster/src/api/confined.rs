@@ -71,7 +71,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::Cluster;
+    use crate::api::connect::connect;
 
     /// Connects as a project would whose kubeconfig has these credentials, and says what was refused.
     async fn refusal(user: Value, cluster: Value, confined: bool) -> Option<String> {
@@ -89,7 +89,7 @@ mod tests {
         let mut provider = ProviderConfig::kubernetes("shop");
         provider.kubeconfig = Some(path);
         provider.confined = confined;
-        Cluster::connect(&provider).await.err().map(|error| error.to_string())
+        connect(&provider).await.err().map(|error| error.to_string())
     }
 
     #[tokio::test]
@@ -129,7 +129,7 @@ mod tests {
     async fn a_kubeconfig_without_an_end_is_not_read() {
         let mut provider = ProviderConfig::kubernetes("shop");
         provider.kubeconfig = Some("/dev/zero".into());
-        let error = Cluster::connect(&provider).await.expect_err("no file").to_string();
+        let error = connect(&provider).await.err().expect("no file").to_string();
         assert!(error.contains("`/dev/zero` cannot be read: it is not a file"), "{error}");
     }
 }

@@ -1,3 +1,4 @@
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use garden_build_core::{Error, ErrorKind};
@@ -126,11 +127,27 @@ impl ClusterError {
         let action = action.into();
         match error {
             kube::Error::Api(status) => Self::Refused { action, status, hint: None },
-            error => match NoCredentials::behind(&error, None) {
-                Some(found) => found.report(),
-                None => Self::Unreachable { action, source: Box::new(error) },
-            },
+            error => Self::without_connection(&error)
+                .or_else(|| NoCredentials::behind(&error, None).map(|found| found.report()))
+                .unwrap_or_else(|| Self::Unreachable { action, source: Box::new(error) }),
         }
+    }
+
+    /// Finds out whether `error` is that of a client that could not even connect: see [`connect`](crate::api::connect).
+    fn without_connection(error: &(dyn StdError + 'static)) -> Option<Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            match error.downcast_ref::<Self>() {
+                Some(Self::Kubeconfig { reason }) => {
+                    return Some(Self::Kubeconfig { reason: reason.clone() });
+                }
+                Some(Self::CredentialPlugin { reason, hint }) => {
+                    return Some(Self::CredentialPlugin { reason: reason.clone(), hint });
+                }
+                _ => next = error.source(),
+            }
+        }
+        None
     }
 }
 
@@ -138,10 +155,10 @@ impl From<ClusterError> for Error {
     fn from(error: ClusterError) -> Self {
         let message = error.to_string();
         match error {
-            // Both name the option themselves, or whoever asked knows it.
-            ClusterError::Kubeconfig { .. } | ClusterError::PullSecret { .. } => {
-                Self::new(ErrorKind::Config, message)
-            }
+            ClusterError::Kubeconfig { .. } => Self::new(ErrorKind::Config, message)
+                .with_hint("set the provider's `kubeconfig` and `context`, or KUBECONFIG"),
+            // It names the option itself.
+            ClusterError::PullSecret { .. } => Self::new(ErrorKind::Config, message),
             ClusterError::CredentialPlugin { hint, .. } => {
                 Self::new(ErrorKind::Unauthorized, message).with_hint(hint)
             }

@@ -4,6 +4,7 @@
 mod client;
 mod clock;
 mod confined;
+mod connect;
 mod credential_plugin;
 mod error;
 mod http_client;
@@ -11,6 +12,7 @@ mod literal;
 mod namespaced;
 mod proxy;
 mod refusal;
+mod silence;
 mod watch;
 
 pub use client::{Cluster, new_namespace};

@@ -6,7 +6,7 @@ use garden_cluster::{Cluster, ClusterError, PodStream};
 use garden_config::{Namespace, ProviderConfig};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::{MAIN, NAMESPACE, REMEDIES, fake, made, pod};
 
@@ -120,6 +120,25 @@ async fn a_server_that_never_answers_is_given_up() {
     assert!(garden_build_core::Error::from(error).is_retryable());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_server_that_falls_silent_is_told_of_within_15_seconds_and_when_it_is_back() {
+    let (fake, cluster) = fake();
+    let (events, mut told) = garden_build_core::event_channel();
+    tokio::spawn(async move { cluster.report_silence(&events).await });
+    // A server that refuses is there.
+    fake.fault(Fault::refuse("*", "*", Refusal::internal("busy")).times(9));
+    let quiet = timeout(Duration::from_secs(60), told.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+    let since = Instant::now();
+    fake.fault(Fault::silent("*", "*").times(2));
+    let event = told.next().await.unwrap().to_string();
+    assert!(event.contains("API server has not answered for 8 s"), "{event}");
+    assert!(since.elapsed() <= Duration::from_secs(15), "{:?}", since.elapsed());
+    // Said once.
+    let event = told.next().await.unwrap().to_string();
+    assert!(event.contains("answers again"), "{event}");
+}
+
 #[tokio::test]
 async fn a_server_that_asks_to_come_again_later_is_asked_again() {
     let fake = FakeCluster::new();
@@ -129,12 +148,13 @@ async fn a_server_that_asks_to_come_again_later_is_asked_again() {
     std::fs::write(&path, FakeCluster::kubeconfig(&url)).unwrap();
     let mut provider = ProviderConfig::kubernetes("demo");
     provider.kubeconfig = Some(path);
-    let cluster = Cluster::connect(&provider).await.unwrap();
+    let cluster = Cluster::of(&provider);
     fake.fault(Fault::refuse("get", "secrets", Refusal::too_many_requests(Duration::ZERO)).times(2));
     assert!(cluster.get::<Secret>("default", "a").await.unwrap().is_none());
     assert_eq!(fake.count("get", "secrets"), 3);
     provider.context = Some("another".to_owned());
-    let error = Cluster::connect(&provider).await.unwrap_err();
+    let cluster = Cluster::of(&provider);
+    let error = cluster.get::<Secret>("default", "a").await.unwrap_err();
     assert!(matches!(error, ClusterError::Kubeconfig { .. }), "{error:?}");
 }
 

@@ -1,14 +1,14 @@
 //! Whatever goes wrong, and whenever: nothing is left, and nothing is made twice.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use garden_build_core::{Backend as _, ErrorKind};
-use garden_build_testing::kubernetes::{FakePod, Fault, Refusal};
+use garden_build_testing::kubernetes::{FakeCluster, FakePod, Fault, Refusal};
 use garden_config::ContextDelivery;
 use garden_kaniko::spec::CONTAINER;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::site::{Site, is_cancelled, succeed};
 
@@ -39,6 +39,36 @@ async fn a_build_that_is_cancelled_at_any_of_its_requests_removes_all() {
         assert!(site.pods_made() <= 1, "at {request}");
     }
     assert!(cancelled > 10, "{cancelled}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_does_not_wait_for_a_silent_api_server_and_names_what_may_be_left() {
+    let mut named = 0;
+    for request in 0..requests().await {
+        let site = site();
+        let (cancel, since) = (site.cancel.clone(), Arc::new(OnceLock::new()));
+        let noted = Arc::clone(&since);
+        let meddle = move |fake: &FakeCluster| {
+            fake.fault(Fault::silent("*", "*").always());
+            let _first = noted.set(Instant::now());
+            cancel.cancel();
+        };
+        site.fake.fault(Fault::meddle("*", "*", meddle).after(request));
+        let seen = site.build().await;
+        let took = since.get().unwrap().elapsed();
+        assert!(took <= Duration::from_secs(5), "at {request}: {took:?}");
+        let Err(error) = &seen.outcome else { continue };
+        assert_eq!(*error.kind(), ErrorKind::Cancelled, "at {request}: {error}");
+        if site.pods_made() == 0 {
+            continue;
+        }
+        for left in ["Pod builds/kaniko-api-0123456789", "Secret builds/garden-docker-auth-0123456789"] {
+            assert!(error.message().contains(left), "at {request}: {error}");
+            assert!(seen.warnings().iter().any(|warning| warning.contains(left)), "at {request}");
+        }
+        named += 1;
+    }
+    assert!(named > 5, "{named}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -52,7 +52,8 @@ async fn one_changed_file_of_20_000_is_less_than_a_megabyte_on_the_wire() {
         project.builder().build(project.request()).await.unwrap();
         project.file("files/1/1", "second");
         let proxied = proxy::client_cut_after(u64::MAX).await;
-        let builder = Builder::with_client(project.provider.clone(), proxied.client.clone()).unwrap();
+        let builder =
+            Builder::options(project.provider.clone()).client(proxied.client.clone()).connect().unwrap();
         builder.build(project.request()).await.unwrap();
         let sent = proxied.sent();
         println!("one changed file of 20 000: {sent} bytes sent to the API server");
@@ -117,7 +118,7 @@ async fn a_build_takes_14_requests() {
         project.dockerfile("RUN true");
         project.builder().build(project.request()).await.unwrap();
         let (client, calls) = recording_client().await;
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         builder.build(project.request().build_arg("A", "1")).await.unwrap();
         let calls = calls.lock().unwrap().clone();
         let listed = calls.join("\n");

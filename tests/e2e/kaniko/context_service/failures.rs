@@ -175,7 +175,7 @@ async fn the_service_tells_a_foreign_pod_nothing() {
     in_project("sync-foreign-pod", async |project| {
         project.dockerfile("COPY . /app\nRUN sleep 20");
         project.file("secret", "the contents");
-        let build = project.builder().start(project.request()).await.unwrap();
+        let build = project.builder().build(project.request());
         project.builder_pod(crate::site::running).await;
         let address = service_pod(project).await.status.unwrap().pod_ip.unwrap();
         let names = [
@@ -198,7 +198,7 @@ async fn the_service_tells_a_foreign_pod_nothing() {
 async fn the_key_is_in_the_build_s_secret_and_nowhere_else() {
     in_project("sync-key", async |project| {
         project.dockerfile("RUN sleep 20");
-        let build = project.builder().start(project.request()).await.unwrap();
+        let build = project.builder().build(project.request());
         let pod = project.builder_pod(crate::site::running).await;
         let id = pod.labels()["garden-build/build"].clone();
         let secret = project.secrets().get(&format!("garden-docker-auth-{id}")).await.unwrap();
@@ -250,7 +250,7 @@ async fn a_user_with_the_role_of_the_examples_makes_the_service() {
     in_project("sync-role", async |project| {
         project.dockerfile("RUN true");
         let client = crate::site::client_with_the_documented_role(project).await;
-        let builder = Builder::with_client(project.provider.clone(), client).unwrap();
+        let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         builder.build(project.request()).await.unwrap();
         assert_idle(project).await;
     })

@@ -63,8 +63,9 @@ fn change(project: &Project, round: usize) -> String {
 /// Builds, and kills meanwhile. A build that succeeds all the same has checked its context itself.
 async fn attempt(project: &Project, sum: &str, victim: Victim, delay: Duration) -> String {
     let proxied = proxy::client_cut_after(u64::MAX).await;
-    let builder = Builder::with_client(project.provider.clone(), proxied.client.clone()).unwrap();
-    let build = builder.start(project.request().build_arg("SUM", sum)).await.unwrap();
+    let builder =
+        Builder::options(project.provider.clone()).client(proxied.client.clone()).connect().unwrap();
+    let build = builder.build(project.request().build_arg("SUM", sum));
     tokio::time::sleep(delay).await;
     let at_once = DeleteParams::default().grace_period(0);
     match victim {

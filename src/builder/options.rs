@@ -1,0 +1,125 @@
+//! How a builder is made.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use garden_build_core::context::DigestCache;
+use garden_build_core::{Backend, Result};
+use garden_cluster::Cluster;
+use garden_config::ProviderConfig;
+use garden_docker::{DaemonChoice, DockerDaemon};
+
+use crate::base_images::{BaseImages, KeptFacts};
+use crate::builder::Builder;
+use crate::builder::limits::Limits;
+use crate::mode::{self, Mode};
+use crate::target::Target;
+
+/// What a [`Builder`] is made of, besides the provider's configuration. Made by [`Builder::options`].
+///
+/// ```no_run
+/// # fn example(provider: garden_build::config::ProviderConfig, client: kube::Client) -> garden_build::Result<()> {
+/// use garden_build::{Builder, context::DigestCache};
+///
+/// let builder =
+///     Builder::options(provider).client(client).digest_cache(DigestCache::none()).most_builds(4).connect()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct BuilderOptions {
+    provider: ProviderConfig,
+    cluster: Option<Cluster>,
+    daemon: DaemonChoice,
+    backend: Option<Arc<dyn Backend>>,
+    digests: DigestCache,
+    /// What is known of base images.
+    base_images: Arc<KeptFacts>,
+    limits: Limits,
+}
+
+impl BuilderOptions {
+    pub(super) fn new(provider: ProviderConfig) -> Self {
+        Self {
+            provider,
+            cluster: None,
+            daemon: DaemonChoice::Environment,
+            backend: None,
+            digests: DigestCache::of_user(),
+            base_images: Arc::new(KeptFacts::of_user()),
+            limits: Limits::default(),
+        }
+    }
+
+    /// Uses a Kubernetes client that the caller has set up; the provider's `kubeconfig` and `context` then count for nothing. Default: a client
+    /// for the cluster that these name, made when the cluster is first asked.
+    ///
+    /// A client as kube makes it waits up to 40 ms with small messages (Nagle's algorithm), of which a build with `BuildKit` exchanges a few
+    /// dozen; the default client does not.
+    pub fn client(mut self, client: kube::Client) -> Self {
+        self.cluster = Some(Cluster::new(client));
+        self
+    }
+
+    /// Builds on this daemon with the build mode local-docker. Default: the daemon that the `docker` command would use.
+    pub fn docker(mut self, daemon: DockerDaemon) -> Self {
+        self.daemon = DaemonChoice::Daemon(daemon);
+        self
+    }
+
+    /// Builds with a backend of the caller's own; the provider's `buildMode` then counts for nothing.
+    pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// Keeps the digests of files, by which an unchanged context is known without reading it, in `cache`; with
+    /// [`DigestCache::none`], nowhere. Default: in the user's cache directory.
+    pub fn digest_cache(mut self, cache: DigestCache) -> Self {
+        self.digests = cache;
+        self
+    }
+
+    /// Keeps what is known of base images, by which Docker Hub is asked for a digest and not for a pull, in `directory`; with `None`, only as
+    /// long as the builder lives. The directory is made when it is needed, and has to belong to the user alone. Default:
+    /// `garden-build/base-images` in the user's cache directory (`$XDG_CACHE_HOME` or `~/.cache`).
+    pub fn base_image_cache(mut self, directory: Option<PathBuf>) -> Self {
+        self.base_images = Arc::new(KeptFacts::in_directory(directory));
+        self
+    }
+
+    /// Lets at most so many builds be under way at a time; others wait for their turn, and are cancelled and time out while they do. Their time
+    /// limit begins when they are started. At least 1. Default: no limit.
+    pub fn most_builds(mut self, count: usize) -> Self {
+        self.limits.set_builds(count);
+        self
+    }
+
+    /// Lets at most so many build contexts be read at a time. At least 1. Default: the number of processors, as each reading uses
+    /// all of them.
+    pub fn most_scans(mut self, count: usize) -> Self {
+        self.limits.set_scans(count);
+        self
+    }
+
+    /// Makes the builder. Neither the cluster nor a registry nor a Docker daemon is asked yet, nor is a kubeconfig read.
+    ///
+    /// # Errors
+    /// If the configuration is incomplete or asks for what is not supported.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn connect(self) -> Result<Builder> {
+        let Self { provider, cluster, daemon, backend, digests, base_images, limits } = self;
+        provider.check()?;
+        let cluster = cluster.unwrap_or_else(|| Cluster::of(&provider));
+        let target = Target::new(&provider, &cluster, daemon)?;
+        let mode = match backend {
+            Some(backend) => Mode::of(backend),
+            None => mode::mode(&provider, &cluster, &target)?,
+        };
+        let base_images = BaseImages::new(mode.bases.clone(), base_images);
+        Ok(Builder::from_parts(provider, target, mode, digests, base_images, limits))
+    }
+}
