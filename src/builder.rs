@@ -19,6 +19,7 @@ mod left_out;
 mod limits;
 mod options;
 mod same_image;
+mod suspicions;
 
 pub use options::BuilderOptions;
 

@@ -226,6 +226,84 @@ async fn sockets_are_named_once_if_something_is_built() {
     }
 }
 
+/// The messages and hints of the warnings of a build.
+async fn warnings(builder: &Builder, request: BuildRequest) -> Vec<(String, String)> {
+    let mut build = builder.start(request).await.unwrap();
+    let mut warnings = Vec::new();
+    while let Some(event) = build.next_event().await {
+        if let Event::Warning { message, hint } = event {
+            warnings.push((message, hint.unwrap_or_default()));
+        }
+    }
+    build.await.unwrap();
+    warnings
+}
+
+#[tokio::test]
+async fn a_repository_in_a_context_is_told_unless_it_is_asked_for() {
+    let present = Arc::new(AtomicBool::new(true));
+    let backend = Scripted::new((0..20).map(|_| None));
+    let builder = builder(&backend, &present);
+    let changes = "has the repository `.git`, which each commit and each fetch change";
+    let (all, none) = (&[(".git/HEAD", ""), (".git/objects/pack/p", "")][..], &[][..]);
+    let dockerignore = (".dockerignore", ".git\n!.git/HEAD\n");
+    for (instruction, files, expected) in [
+        ("COPY . /", all, Some(changes)),
+        ("COPY . /", none, None),
+        // Nobody reads it, or somebody wants it.
+        ("COPY src /", all, None),
+        ("COPY .git /g", all, None),
+        ("COPY .git/HEAD /", all, None),
+        ("COPY . /", &[all, &[dockerignore]].concat(), None),
+        // A worktree.
+        ("COPY . /", &[(".git", "gitdir: /elsewhere/.git/worktrees/a")], Some("has a file `.git`")),
+    ] {
+        let directory = context();
+        let dockerfile = [("Dockerfile", &*format!("FROM scratch\n{instruction}\n")), ("src/a", "")];
+        for (path, content) in dockerfile.iter().chain(files) {
+            let path = directory.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let request = BuildRequest::new("api", directory.path()).force(true);
+        let said = warnings(&builder, request.clone()).await;
+        assert_eq!(said.len(), usize::from(expected.is_some()), "{instruction} {files:?}: {said:?}");
+        for (message, hint) in said {
+            assert!(message.starts_with("the build context has"), "{message}");
+            assert!(expected.is_some_and(|expected| message.contains(expected)), "{message}");
+            assert!(hint.starts_with("add the line `.git` to .dockerignore"), "{hint}");
+            std::fs::write(directory.path().join(".dockerignore"), ".git\n").unwrap();
+            assert_eq!(warnings(&builder, request.clone()).await, []);
+        }
+        assert_eq!(warnings(&builder, request.force(false)).await, [], "nothing is built");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_context_that_is_unusually_large_is_told_with_the_lines_that_leave_it_out() {
+    let present = Arc::new(AtomicBool::new(true));
+    let backend = Scripted::new([None, None, None]);
+    let (builder, directory, library) = (builder(&backend, &present), context(), context());
+    std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
+    for directory in [&directory, &library] {
+        std::fs::create_dir(directory.path().join("node_modules")).unwrap();
+        let file = std::fs::File::create(directory.path().join("node_modules/large")).unwrap();
+        // Sparse: it takes no space.
+        file.set_len(501 * 1024 * 1024).unwrap();
+    }
+    let request = BuildRequest::new("api", directory.path()).force(true);
+    let large = "the build context is unusually large: 2 files, 502 MiB; the largest parts are `node_modules` (1 file, 501 MiB)";
+    let [(message, hint)] = &warnings(&builder, request.clone()).await[..] else { panic!("not one warning") };
+    assert_eq!(message, large);
+    assert!(hint.contains("a line of .dockerignore") && hint.ends_with(": `node_modules`"), "{hint}");
+    std::fs::write(directory.path().join(".dockerignore"), "node_modules\n").unwrap();
+    assert_eq!(warnings(&builder, request.clone()).await, []);
+    let named = request.context("lib", NamedContext::Directory(library.path().to_owned()));
+    let [(message, _)] = &warnings(&builder, named).await[..] else { panic!("not one warning") };
+    assert!(message.starts_with("the context `lib` is unusually large: "), "{message}");
+}
+
 #[tokio::test]
 async fn what_the_backend_would_pass_over_matters_only_if_something_is_built() {
     let has_images = Arc::new(AtomicBool::new(true));

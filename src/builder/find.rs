@@ -15,7 +15,7 @@ use garden_build_core::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Inner, left_out};
+use super::{Inner, left_out, suspicions};
 use crate::base_images::Doubt;
 use crate::target::Known;
 
@@ -49,7 +49,10 @@ impl Prepared {
     /// # Errors
     /// If the backend would build another image.
     pub(super) fn take_caveats(&mut self) -> Result<Vec<Caveat>> {
-        mem::replace(&mut self.judgement, Ok(Vec::new()))
+        let mut caveats = mem::replace(&mut self.judgement, Ok(Vec::new()))?;
+        caveats.extend(left_out::caveat(self.context.tree(), &self.named_contexts));
+        caveats.extend(suspicions::caveats(&self.context, &self.named_contexts));
+        Ok(caveats)
     }
 
     /// Says in `step` why the whole directory counts, if it does and nobody has asked for it.
@@ -219,10 +222,7 @@ impl Inner {
         let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
         })??;
-        let mut judgement = self.backend.check(&request, &context);
-        if let Ok(caveats) = &mut judgement {
-            caveats.extend(left_out::caveat(context.tree(), &named_contexts));
-        }
+        let judgement = self.backend.check(&request, &context);
         let version = Version::derive(&request, &image_flags, &context, &named_contexts);
         let reference = self.target.reference(&request.name, &version)?;
         Ok(Prepared { request, context, named_contexts, version, reference, judgement })

@@ -245,11 +245,11 @@ impl Iterator for Entries<'_> {
 impl ExactSizeIterator for Entries<'_> {}
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Makes a manifest of `entries`, in which a directory precedes what is in it.
-    fn manifest(entries: Vec<Entry>) -> Manifest {
+    pub(in crate::context) fn manifest(entries: Vec<Entry>) -> Manifest {
         let mut prefixes = vec![Vec::new()];
         let directories = entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
         prefixes.extend(directories.map(|entry| [entry.path.as_bytes(), b"/"].concat()));

@@ -29,6 +29,7 @@ mod digest_cache;
 pub(crate) mod dockerfile;
 mod error;
 pub mod go_path;
+mod large;
 mod manifest;
 mod open_directory;
 mod path_bytes;
@@ -47,6 +48,7 @@ pub use archive::{
 pub use digest_cache::DigestCache;
 pub use dockerfile::{Dockerfile, Feature, StagesBuilt, Use};
 pub use error::ContextError;
+pub use large::{LargeContext, LargePart};
 pub use manifest::{Entry, EntryKind, Manifest};
 pub use open_directory::{Attributes, FileKind, Listed, OpenDirectory};
 pub use path_bytes::PathBytes;

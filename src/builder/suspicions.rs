@@ -1,0 +1,70 @@
+//! What is said of contexts that hold what probably nobody meant to send.
+
+use std::collections::BTreeMap;
+
+use garden_build_core::Caveat;
+use garden_build_core::context::{Context, EntryKind, Extent, LargeContext, Manifest, Tree};
+
+/// Says what is suspicious in the contexts of a build.
+pub(super) fn caveats(context: &Context, named: &BTreeMap<String, Tree>) -> Vec<Caveat> {
+    let mut caveats = of("the build context", context.manifest(), context.extent());
+    for (name, tree) in named {
+        caveats.extend(of(&format!("the context `{name}`"), tree.manifest(), &Extent::Whole(None)));
+    }
+    caveats
+}
+
+fn of(what: &str, manifest: &Manifest, extent: &Extent) -> Vec<Caveat> {
+    let large = LargeContext::of(manifest).map(|large| large_context(what, &large));
+    let repository = repository(what, manifest, extent);
+    large.into_iter().chain(repository).collect()
+}
+
+fn large_context(what: &str, large: &LargeContext) -> Caveat {
+    let lines: Vec<String> = large.largest.iter().map(|part| format!("`{}`", part.pattern)).collect();
+    Caveat::new(
+        format!("{what} is unusually large: {large}"),
+        format!(
+            "leave out what the build does not need: each of these can be a line of .dockerignore, or of the Dockerfile's own ignore \
+             file if it has one: {}",
+            lines.join(", ")
+        ),
+    )
+}
+
+/// Says that a repository's own files are part of a context of this `extent`.
+///
+/// Docker and `BuildKit` send a `.git` that no ignore file names, and a build may read a version from it, so it is not left out. Only
+/// of contexts that `BuildKit` clones itself, it is, unless the build argument `BUILDKIT_CONTEXT_KEEP_GIT_DIR` is set. (Source: Docker's
+/// documentation, "Build context", "Keep git directory".)
+///
+/// Nothing is said if an instruction names it, as then somebody wants it, and nothing of single files in it that an ignore file
+/// brings back (`!.git/HEAD`).
+fn repository(what: &str, manifest: &Manifest, extent: &Extent) -> Option<Caveat> {
+    let is_known_what_is_read = matches!(extent, Extent::Read { .. });
+    if let Extent::Read { sources, .. } = extent
+        && sources.iter().any(|source| source == ".git" || source.starts_with(".git/"))
+    {
+        return None;
+    }
+    let message = if matches!(manifest.find(".git")?.kind, EntryKind::File { .. }) {
+        format!(
+            "{what} has a file `.git`, which says where the repository is on this machine: elsewhere, the same sources are another \
+             version"
+        )
+    } else if manifest.find(".git/objects").is_some() {
+        format!(
+            "{what} has the repository `.git`, which each commit and each fetch change: then the image is built again, as another \
+             version, though no source has changed"
+        )
+    } else {
+        return None;
+    };
+    let mut hint =
+        "add the line `.git` to .dockerignore, or to the Dockerfile's own ignore file if it has one"
+            .to_owned();
+    if is_known_what_is_read {
+        hint += "; or, if the build needs it, name it in an instruction, such as `COPY .git .git`";
+    }
+    Some(Caveat::new(message, hint))
+}
