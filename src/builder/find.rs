@@ -80,7 +80,7 @@ impl Inner {
         events: &EventSink,
         cancel: &CancellationToken,
     ) -> Result<(Prepared, Known)> {
-        let step = events.step(format!("read the build context {}", request.directory.display()));
+        let step = events.step(format!("read the build context {}", request.shown_directory().display()));
         let prepared = self.prepare(request, step.events(), cancel).await;
         if let Ok(prepared) = &prepared {
             prepared.explain(&step);

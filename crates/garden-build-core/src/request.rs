@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -34,6 +34,8 @@ pub struct BuildRequest {
     pub name: String,
     /// The context directory.
     pub directory: PathBuf,
+    /// What messages, events and errors call the context directory, such as `web/`. Not part of the version. Default: its path.
+    pub shown_as: Option<String>,
     /// The Dockerfile, relative to the context directory. Default: `Dockerfile`. It need not be part
     /// of the context, so nothing below has to spare it.
     pub dockerfile: PathBuf,
@@ -146,6 +148,7 @@ impl BuildRequest {
         Self {
             name: name.into(),
             directory: directory.into(),
+            shown_as: None,
             dockerfile: PathBuf::from("Dockerfile"),
             include: None,
             exclude: Vec::new(),
@@ -166,6 +169,19 @@ impl BuildRequest {
             no_cache: false,
             timeout: DEFAULT_TIMEOUT,
         }
+    }
+
+    /// Calls the context directory `name` in messages, events and errors, such as `web/`: of use if it is a temporary one, whose
+    /// path says nothing.
+    #[must_use]
+    pub fn shown_as(mut self, name: impl Into<String>) -> Self {
+        self.shown_as = Some(name.into());
+        self
+    }
+
+    /// Returns what to call the context directory in a message.
+    pub fn shown_directory(&self) -> &Path {
+        self.shown_as.as_deref().map_or(&self.directory, Path::new)
     }
 
     /// Uses the Dockerfile at `path`, relative to the context directory.

@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{GlobError, PathBytes, PatternProblem};
-use crate::{Error, ErrorKind};
+use crate::{BuildRequest, Error, ErrorKind};
 
 /// Why a build context cannot be scanned or sent.
 ///
@@ -200,6 +200,26 @@ impl ContextError {
         match reason.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Changed(path.into()),
             _ => Self::Unreadable { path: path.into(), reason },
+        }
+    }
+
+    /// Calls the context directory what `request` calls it.
+    pub(super) fn shown_by(self, request: &BuildRequest) -> Self {
+        let Some(name) = &request.shown_as else { return self };
+        let real = request.directory.canonicalize();
+        let show = |path: PathBuf| {
+            let is_context = path == request.directory || real.as_ref().is_ok_and(|real| *real == path);
+            if is_context { PathBuf::from(name) } else { path }
+        };
+        match self {
+            Self::RootMissing(path) => Self::RootMissing(show(path)),
+            Self::RootNotADirectory(path) => Self::RootNotADirectory(show(path)),
+            Self::RootUnreadable { path, reason } => Self::RootUnreadable { path: show(path), reason },
+            Self::LinkLeadsOut { path, boundary } => Self::LinkLeadsOut { path, boundary: show(boundary) },
+            Self::DockerfileMissing { path, similar, root } => {
+                Self::DockerfileMissing { path, similar, root: show(root) }
+            }
+            other => other,
         }
     }
 

@@ -111,7 +111,7 @@ impl Context {
         cancelled: Cancelled<'_>,
     ) -> Result<Self, ContextError> {
         let whole = |_: &OpenDirectory, _: &Dockerfile| (Extent::Whole(None), Wanted::Everything);
-        Self::scan_extent(request, whole, cache, cancelled)
+        Self::scan_extent(request, whole, cache, cancelled).map_err(|error| error.shown_by(request))
     }
 
     /// Scans what of the context of `request` the `reader` can read, as far as the Dockerfile tells; if in
@@ -127,7 +127,7 @@ impl Context {
     ) -> Result<Self, ContextError> {
         let extent =
             |root: &OpenDirectory, dockerfile: &Dockerfile| extent::of(request, reader, root, dockerfile);
-        Self::scan_extent(request, extent, cache, cancelled)
+        Self::scan_extent(request, extent, cache, cancelled).map_err(|error| error.shown_by(request))
     }
 
     fn scan_extent(

@@ -230,3 +230,25 @@ mod unix {
         fs::set_permissions(project.path("secret"), fs::Permissions::from_mode(0o755)).expect("mode");
     }
 }
+
+#[test]
+fn a_context_directory_is_called_what_the_request_calls_it() {
+    let project = Project::new(&[("file", "")]);
+    let path = project.0.path().to_string_lossy().into_owned();
+    let missing = BuildRequest::new("test", project.path("missing"));
+    let no_directory = BuildRequest::new("test", project.path("file"));
+    let no_dockerfile = project.request().dockerfile("other");
+    let mut requests = vec![missing, no_directory, no_dockerfile];
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("/", project.path("link")).expect("link");
+        requests.push(project.request().dockerfile("link"));
+    }
+    for request in requests {
+        let plain = failure(&request).0;
+        assert!(plain.contains(&path), "{plain}");
+        let error = Error::from(Context::scan(&request.shown_as("web/"), &|| false).expect_err("it fails"));
+        assert!(error.message().contains("`web/`"), "{error}");
+        assert!(!format!("{error:?}").contains(&path), "{error:?}");
+    }
+}
