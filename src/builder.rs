@@ -2,9 +2,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use garden_build_core::context::DigestCache;
 use garden_build_core::{
-    Backend, BuildContext, BuildRequest, CancellationToken, Error, ErrorKind, EventSink, Result, SweepReport,
+    Backend, BuildContext, BuildRequest, Caches, CancellationToken, Error, ErrorKind, EventSink, Result,
+    SweepReport,
 };
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::{EnsuredSecret, ensure_pull_secrets};
@@ -56,8 +56,8 @@ struct Inner {
     installs: bool,
     /// The tags of build caches, which a clean-up keeps.
     cache_tags: BTreeSet<String>,
-    /// Where the digests of files are kept from one build to the next.
-    digests: DigestCache,
+    /// Where what is learned is kept from one build to the next.
+    caches: Caches,
     base_images: BaseImages,
     notices: Vec<Notice>,
     limits: Limits,
@@ -84,11 +84,10 @@ impl Builder {
         provider: ProviderConfig,
         target: Target,
         mode: Mode,
-        digests: DigestCache,
-        base_images: BaseImages,
+        caches: Caches,
         limits: Limits,
     ) -> Self {
-        let Mode { backend, daemon, contexts, buildkit, is_in_cluster, .. } = mode;
+        let Mode { backend, daemon, contexts, buildkit, is_in_cluster, bases } = mode;
         let installs = provider.kind == ProviderKind::LocalKubernetes;
         let cache_tags = match &provider.build_mode {
             BuildMode::ClusterBuildkit(options) => {
@@ -107,8 +106,8 @@ impl Builder {
             secrets,
             installs,
             cache_tags,
-            digests,
-            base_images,
+            base_images: BaseImages::new(bases, &caches),
+            caches,
             notices: provider.notices,
             limits,
             same_images: SameImages::default(),
@@ -128,7 +127,7 @@ impl Builder {
         let inner = Arc::clone(&self.0);
         self.begin(format!("build {}", request.name), |events, cancel| async move {
             mode::check(inner.backend.as_ref(), &request)?;
-            let cx = BuildContext::new(events, cancel, request.timeout);
+            let cx = BuildContext::new(events, cancel, request.timeout).with_caches(inner.caches.clone());
             let watched = Arc::clone(&inner);
             let silence = async {
                 if !watched.is_in_cluster {

@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig, SecretRef};
 use garden_build::kube::Client;
 use garden_build::kube::client::Body;
-use garden_build::{BuildRequest, Builder, Digest, Status};
+use garden_build::{BuildRequest, Builder, BuilderOptions, Caches, Digest, Status};
 use garden_build_testing::kubernetes::{FakeCluster, Fault};
 use http::{Request, Response};
 use k8s_openapi::ByteString;
@@ -32,6 +32,7 @@ type Content = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 /// A project that builds for a registry here, and a file that the Dockerfile reads beside one that it does not.
 struct Site {
     directory: tempfile::TempDir,
+    options: BuilderOptions,
     builder: Builder,
     registry: String,
     content: Content,
@@ -65,14 +66,14 @@ impl Site {
         deployment.insecure = true;
         provider.deployment_registry = Some(deployment);
         provider.image_pull_secrets = secrets;
-        let options = Builder::options(provider).client(cluster);
-        let builder = options.base_image_cache(None).connect().unwrap();
+        let options = Builder::options(provider).client(cluster).caches(Caches::none());
+        let builder = options.clone().connect().unwrap();
         let directory = tempfile::TempDir::new().unwrap();
         let dockerfile = format!("FROM {}\nCOPY read /\n", base(&registry));
         for (name, content) in [("Dockerfile", dockerfile.as_str()), ("read", "read"), ("unread", "unread")] {
             std::fs::write(directory.path().join(name), content).unwrap();
         }
-        Self { directory, builder, registry, content }
+        Self { directory, options, builder, registry, content }
     }
 
     fn request(&self) -> BuildRequest {
@@ -154,6 +155,19 @@ async fn nobody_waits_for_a_base_image_s_registry_when_there_is_nothing_to_do() 
     let status = site.status().await;
     assert_eq!(status.existing, Some(Digest::of(b"an image")));
     assert!(whole.ends_with(status.reference.tag().unwrap()), "{}", status.reference);
+}
+
+#[tokio::test]
+async fn what_is_learned_is_kept_where_the_builder_s_caches_are() {
+    let home = tempfile::TempDir::new().unwrap();
+    let mut site = Site::new(|registry| format!("{registry}/other:1"));
+    site.builder = site.options.clone().caches(Caches::in_directory(home.path())).connect().unwrap();
+    put_base_image(&site, "other");
+    site.status().await;
+    for cache in ["digests", "base-images"] {
+        let files = std::fs::read_dir(home.path().join(cache)).map(Iterator::count);
+        assert_eq!(files.unwrap(), 1, "{cache}");
+    }
 }
 
 #[tokio::test]

@@ -228,7 +228,7 @@ async fn sockets_are_named_once_if_something_is_built() {
 
 /// The messages and hints of the warnings of a build.
 async fn warnings(builder: &Builder, request: BuildRequest) -> Vec<(String, String)> {
-    let mut build = builder.start(request).await.unwrap();
+    let mut build = builder.build(request);
     let mut warnings = Vec::new();
     while let Some(event) = build.next_event().await {
         if let Event::Warning { message, hint } = event {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use garden_build_core::{Digest, read_private_file, user_cache_directory, write_private_file};
+use garden_build_core::{Digest, read_private_file, write_private_file};
 use serde::{Deserialize, Serialize};
 
 use super::facts::Fact;
@@ -53,11 +53,6 @@ struct Found {
 }
 
 impl KeptFacts {
-    /// Keeps facts in the user's cache directory.
-    pub(crate) fn of_user() -> Self {
-        Self::in_directory(user_cache_directory("base-images"))
-    }
-
     /// Keeps facts in `directory`; if there is none, in memory only.
     pub(crate) fn in_directory(directory: Option<PathBuf>) -> Self {
         Self { directory, known: Arc::default(), saving: Arc::default() }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use garden_build_core::{BuildRequest, Digest, ImageReference};
+use garden_build_core::{BuildRequest, Caches, Digest, ImageReference};
 use garden_registry::{Location, Manifest, ManifestKind};
 use tokio::time::timeout;
 
@@ -17,7 +17,7 @@ mod kept;
 
 pub(crate) use doubt::Doubt;
 use facts::{Child, Fact, images};
-pub(crate) use kept::KeptFacts;
+use kept::KeptFacts;
 
 use crate::mode::BaseSources;
 use crate::target::{BasePlace, Target};
@@ -30,9 +30,9 @@ pub(crate) struct BaseImages {
 }
 
 impl BaseImages {
-    /// Looks for base images where builders do, and knows what `facts` say of them.
-    pub(crate) fn new(sources: BaseSources, facts: Arc<KeptFacts>) -> Self {
-        Self { sources, facts }
+    /// Looks for base images where builders do, and keeps what is known of them in `caches`.
+    pub(crate) fn new(sources: BaseSources, caches: &Caches) -> Self {
+        Self { sources, facts: Arc::new(KeptFacts::in_directory(caches.directory("base-images"))) }
     }
 
     /// Makes sure that none of `bases`, as the Dockerfile of `request` calls them, has triggers, on any of its platforms.

@@ -88,7 +88,7 @@ impl Inner {
         let joined = images.join(key, asked, move |ending| {
             start(format!("build {reference}"), |events, cancel| async move {
                 // The time limit is that of each who waits.
-                let cx = BuildContext::new(events, cancel, Duration::MAX);
+                let cx = BuildContext::new(events, cancel, Duration::MAX).with_caches(inner.caches.clone());
                 let turn = inner.limits.turn_to_build(&cx.events);
                 let built = match cx.until_stopped(async { Ok(turn.await) }).await {
                     // In a box, as a whole build is a large future.

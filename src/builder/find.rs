@@ -215,7 +215,7 @@ impl Inner {
         // Also stops the scan's thread when this future is dropped.
         let stop = cancel.child_token();
         let _stop_with_us = stop.clone().drop_guard();
-        let (scanned, flags, digests) = (request.clone(), image_flags.clone(), self.digests.clone());
+        let (scanned, flags, digests) = (request.clone(), image_flags.clone(), self.caches.digests());
         let stages = self.backend.capabilities().stages_built();
         let _turn = self.limits.turn_to_scan(events).await;
         let scan = move || scan(&scanned, &Reader::new(stages, &flags), &digests, &|| stop.is_cancelled());

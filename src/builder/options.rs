@@ -1,15 +1,12 @@
 //! How a builder is made.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
-use garden_build_core::context::DigestCache;
-use garden_build_core::{Backend, Result};
+use garden_build_core::{Backend, Caches, Result};
 use garden_cluster::Cluster;
 use garden_config::ProviderConfig;
 use garden_docker::{DaemonChoice, DockerDaemon};
 
-use crate::base_images::{BaseImages, KeptFacts};
 use crate::builder::Builder;
 use crate::builder::limits::Limits;
 use crate::mode::{self, Mode};
@@ -19,10 +16,10 @@ use crate::target::Target;
 ///
 /// ```no_run
 /// # fn example(provider: garden_build::config::ProviderConfig, client: kube::Client) -> garden_build::Result<()> {
-/// use garden_build::{Builder, context::DigestCache};
+/// use garden_build::{Builder, Caches};
 ///
 /// let builder =
-///     Builder::options(provider).client(client).digest_cache(DigestCache::none()).most_builds(4).connect()?;
+///     Builder::options(provider).client(client).caches(Caches::none()).most_builds(4).connect()?;
 /// # Ok(())
 /// # }
 /// ```
@@ -33,9 +30,7 @@ pub struct BuilderOptions {
     cluster: Option<Cluster>,
     daemon: DaemonChoice,
     backend: Option<Arc<dyn Backend>>,
-    digests: DigestCache,
-    /// What is known of base images.
-    base_images: Arc<KeptFacts>,
+    caches: Caches,
     limits: Limits,
 }
 
@@ -46,8 +41,7 @@ impl BuilderOptions {
             cluster: None,
             daemon: DaemonChoice::Environment,
             backend: None,
-            digests: DigestCache::of_user(),
-            base_images: Arc::new(KeptFacts::of_user()),
+            caches: Caches::of_user(),
             limits: Limits::default(),
         }
     }
@@ -74,18 +68,11 @@ impl BuilderOptions {
         self
     }
 
-    /// Keeps the digests of files, by which an unchanged context is known without reading it, in `cache`; with
-    /// [`DigestCache::none`], nowhere. Default: in the user's cache directory.
-    pub fn digest_cache(mut self, cache: DigestCache) -> Self {
-        self.digests = cache;
-        self
-    }
-
-    /// Keeps what is known of base images, by which Docker Hub is asked for a digest and not for a pull, in `directory`; with `None`, only as
-    /// long as the builder lives. The directory is made when it is needed, and has to belong to the user alone. Default:
-    /// `garden-build/base-images` in the user's cache directory (`$XDG_CACHE_HOME` or `~/.cache`).
-    pub fn base_image_cache(mut self, directory: Option<PathBuf>) -> Self {
-        self.base_images = Arc::new(KeptFacts::in_directory(directory));
+    /// Keeps what is learned for later builds in `caches`: digests of files, by which an unchanged context is known without reading it; what base
+    /// images are, by which Docker Hub is asked for a digest and not for a pull; and what a context service has, by which nobody asks it. With
+    /// [`Caches::none`], all this is learned again by each builder. Default: the user's directory for caches.
+    pub fn caches(mut self, caches: Caches) -> Self {
+        self.caches = caches;
         self
     }
 
@@ -111,7 +98,7 @@ impl BuilderOptions {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn connect(self) -> Result<Builder> {
-        let Self { provider, cluster, daemon, backend, digests, base_images, limits } = self;
+        let Self { provider, cluster, daemon, backend, caches, limits } = self;
         provider.check()?;
         let cluster = cluster.unwrap_or_else(|| Cluster::of(&provider));
         let target = Target::new(&provider, &cluster, daemon)?;
@@ -119,7 +106,6 @@ impl BuilderOptions {
             Some(backend) => Mode::of(backend),
             None => mode::mode(&provider, &cluster, &target)?,
         };
-        let base_images = BaseImages::new(mode.bases.clone(), base_images);
-        Ok(Builder::from_parts(provider, target, mode, digests, base_images, limits))
+        Ok(Builder::from_parts(provider, target, mode, caches, limits))
     }
 }

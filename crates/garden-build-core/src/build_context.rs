@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Digest, Error, ErrorKind, EventSink, Result};
+use crate::{Caches, Digest, Error, ErrorKind, EventSink, Result};
 
 /// In place of a moment that the clock cannot hold.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -27,6 +27,8 @@ pub struct BuildContext {
     pub deadline: Instant,
     /// How long the build was allowed in all, for messages.
     pub time_limit: Duration,
+    /// Where to keep what later builds can use.
+    pub caches: Caches,
     witness: Option<Arc<dyn Witness>>,
 }
 
@@ -38,11 +40,18 @@ pub trait Witness: Debug + Send + Sync {
 }
 
 impl BuildContext {
-    /// Surrounds a build that begins now and may take `time_limit`.
+    /// Surrounds a build that begins now, may take `time_limit`, and keeps nothing for later ones.
     pub fn new(events: EventSink, cancel: CancellationToken, time_limit: Duration) -> Self {
         let now = Instant::now();
         let deadline = now.checked_add(time_limit).unwrap_or(now + FOR_EVER);
-        Self { events, cancel, deadline, time_limit, witness: None }
+        Self { events, cancel, deadline, time_limit, caches: Caches::none(), witness: None }
+    }
+
+    /// Keeps what later builds can use in `caches`.
+    #[must_use]
+    pub fn with_caches(mut self, caches: Caches) -> Self {
+        self.caches = caches;
+        self
     }
 
     /// Lets the backend ask whether its push has arrived.

@@ -51,7 +51,7 @@ pub use proxy_variables::{ProxyUrl, ProxyVariables};
 pub use reference::{ImageReference, ReferenceError};
 pub use regular_file::{read_at_most, read_regular_file};
 pub use request::{BuildRequest, FileGlobs, IgnoreFiles, LONGEST_ARGUMENT};
-pub use user_cache::{read_private_file, user_cache_directory, write_private_file};
+pub use user_cache::{Caches, read_private_file, write_private_file};
 pub use version::Version;
 
 /// What [`Backend`]'s methods return, as it is object safe.

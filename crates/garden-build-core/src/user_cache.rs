@@ -7,14 +7,48 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy as _;
 use tempfile::NamedTempFile;
 
+use crate::context::DigestCache;
+
 /// How a file is called that is in the making.
 pub(crate) const UNFINISHED_PREFIX: &str = "new-";
 
-/// Returns where the caches of this user called `name` are: `garden-build/<name>` in `$XDG_CACHE_HOME` or `~/.cache`, on
-/// macOS in `~/Library/Caches`; `None` if the user has no such directory. It need not exist.
-pub fn user_cache_directory(name: &str) -> Option<PathBuf> {
-    let strategy = etcetera::base_strategy::choose_native_strategy().ok()?;
-    Some(strategy.cache_dir().join("garden-build").join(name))
+/// Where a builder keeps what it has learned for later builds, which would otherwise find it out again: the digests of files (in
+/// `digests`), which base images have triggers (`base-images`), and which files a context service has (`packs`).
+///
+/// None of it changes what is built. Only the user can read it, and what somebody else could have written does not count. Several
+/// processes may use the same directory.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Caches {
+    directory: Option<PathBuf>,
+}
+
+impl Caches {
+    /// Keeps nothing longer than the builder lives.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Keeps it in `directory`, which is made when it is needed and has to belong to the user alone.
+    pub fn in_directory(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: Some(directory.into()) }
+    }
+
+    /// Keeps it in the user's directory for caches: `garden-build` in `$XDG_CACHE_HOME` or `~/.cache`, on macOS in
+    /// `~/Library/Caches`. Keeps nothing if the user has none.
+    pub fn of_user() -> Self {
+        let strategy = etcetera::base_strategy::choose_native_strategy().ok();
+        Self { directory: strategy.map(|strategy| strategy.cache_dir().join("garden-build")) }
+    }
+
+    /// Returns the directory for what is called `name`; `None` if nothing is kept. It need not exist.
+    pub fn directory(&self, name: &str) -> Option<PathBuf> {
+        self.directory.as_ref().map(|directory| directory.join(name))
+    }
+
+    /// Returns where the digests of files are kept.
+    pub fn digests(&self) -> DigestCache {
+        self.directory("digests").map_or_else(DigestCache::none, DigestCache::in_directory)
+    }
 }
 
 /// Reads the file `name` in `directory`; `None` if it is not there, has more than `limit` bytes, is not this user's own, or
@@ -69,4 +103,18 @@ fn is_private(metadata: &Metadata, is_directory: bool) -> bool {
 #[cfg(not(unix))]
 fn is_private(metadata: &Metadata, is_directory: bool) -> bool {
     if is_directory { metadata.is_dir() } else { metadata.is_file() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_caches_are_in_one_directory_or_nowhere() {
+        let caches = Caches::in_directory("/caches");
+        assert_eq!(caches.directory("packs"), Some(PathBuf::from("/caches/packs")));
+        assert_eq!(Caches::none().directory("packs"), None);
+        let of_user = Caches::of_user().directory("packs");
+        assert!(of_user.is_none_or(|directory| directory.ends_with("garden-build/packs")));
+    }
 }

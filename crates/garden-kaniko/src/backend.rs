@@ -1,7 +1,7 @@
 use futures::future::BoxFuture;
 use garden_build_core::context::Context;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Caveat, Error, ErrorKind, EventSink,
+    Backend, BuildContext, BuildJob, BuildRequest, Caches, Capabilities, Caveat, Error, ErrorKind, EventSink,
     ImageFlag, ImageReference, PlannedObject, Pushed, Result, SweepReport,
 };
 use garden_cluster::{
@@ -105,7 +105,7 @@ impl KanikoBackend {
     async fn prepare(&self, job: &BuildJob, cx: &BuildContext, events: &EventSink) -> Result<Prepared> {
         let fetch = async {
             if let Some(service) = &self.service {
-                return self.announce(service, events).await.map(Some);
+                return self.announce(service, events, &cx.caches).await.map(Some);
             }
             self.cluster.ensure_namespace(&self.settings.namespace).await?;
             Ok(None)
@@ -116,14 +116,14 @@ impl KanikoBackend {
     }
 
     /// Finds the context service, and tells it of the pod that is to come.
-    async fn announce(&self, service: &ContextService, events: &EventSink) -> Result<Fetch> {
+    async fn announce(&self, service: &ContextService, events: &EventSink, caches: &Caches) -> Result<Fetch> {
         let found = service.find(events).await?;
         if found.differs {
             events.log("the context service has other settings than this project's, which `Builder::init` would apply");
         }
         let address = found.pod.address.map(|address| address.to_string()).unwrap_or_default();
         let key = Key::random();
-        let announced = service.announce(found, key.clone()).await?;
+        let announced = service.announce(found, key.clone(), caches).await?;
         Ok(Fetch { key, address, announced })
     }
 

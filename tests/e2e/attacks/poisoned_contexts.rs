@@ -4,7 +4,7 @@
 use std::fs;
 
 use garden_build::{Event, Outcome};
-use garden_build_core::{Digest, user_cache_directory};
+use garden_build_core::{Caches, Digest};
 
 use crate::kaniko::context_service::failures::{in_service, service_pod};
 use crate::site::{Project, build_with_events, in_project, noise_of, shown, warnings};
@@ -70,7 +70,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
 /// Has this machine know nothing of the service, as one that has never built here.
 async fn forget(project: &Project) {
     let owners = service_pod(project).await.metadata.owner_references.unwrap();
-    let known = user_cache_directory("packs").unwrap().join(Digest::of(owners[0].uid.as_bytes()).hex());
+    let known =
+        Caches::of_user().directory("packs").unwrap().join(Digest::of(owners[0].uid.as_bytes()).hex());
     fs::remove_dir_all(known).unwrap();
 }
 

@@ -44,12 +44,6 @@ impl DigestCache {
         Self { directory: Some(directory.into()) }
     }
 
-    /// Keeps digests in the user's cache directory: `garden-build/digests` in `$XDG_CACHE_HOME` or `~/.cache`, on
-    /// macOS in `~/Library/Caches`. Keeps nothing if the user has none.
-    pub fn of_user() -> Self {
-        Self { directory: crate::user_cache_directory("digests") }
-    }
-
     /// Removes what is kept of the context directory `root`, which is absolute and without links.
     pub(super) fn forget(&self, root: &Path) {
         if let Some(directory) = &self.directory {

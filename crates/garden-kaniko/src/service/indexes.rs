@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use crate::pack::{NewPack, PackIndex, Segments};
-use garden_build_core::{Digest, read_private_file, user_cache_directory, write_private_file};
+use garden_build_core::{Caches, Digest, read_private_file, write_private_file};
 
 /// How long an index is kept that no build has needed. Packs themselves are not kept longer.
 const KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
@@ -43,12 +43,11 @@ pub(crate) enum Known {
 }
 
 impl IndexCache {
-    /// In the user's directory for caches, for the service of this identifier: that of an object in a cluster, which no other
-    /// cluster has.
-    pub(crate) fn of_service(uid: &str) -> Self {
+    /// In one of these `caches`, for the service of this identifier: that of an object in a cluster, which no other cluster has.
+    pub(crate) fn of_service(caches: &Caches, uid: &str) -> Self {
         // The cluster says what it is, and so what it is called here must not lead anywhere else.
         let name = Digest::of(uid.as_bytes()).hex();
-        Self { directory: user_cache_directory("packs").map(|packs| packs.join(name)) }
+        Self { directory: caches.directory("packs").map(|packs| packs.join(name)) }
     }
 
     /// Returns what is known of a pack, and notes that it was needed.
@@ -129,7 +128,7 @@ mod tests {
     use super::*;
 
     fn cache(directory: &tempfile::TempDir) -> IndexCache {
-        IndexCache { directory: Some(directory.path().join("packs/service")) }
+        IndexCache::of_service(&Caches::in_directory(directory.path()), "service")
     }
 
     fn pack(number: u8) -> NewPack {
@@ -175,10 +174,17 @@ mod tests {
 
     #[test]
     fn what_one_service_says_is_not_known_of_another() {
-        let of = |uid| IndexCache::of_service(uid).directory;
+        let of = |uid| IndexCache::of_service(&Caches::in_directory("/caches"), uid).directory;
         assert_ne!(of("one"), of("another"));
-        let packs = user_cache_directory("packs");
-        assert_eq!(of("../../escaped").and_then(|directory| Some(directory.parent()?.to_owned())), packs);
+        let directory = of("../../escaped").expect("a directory");
+        assert_eq!(directory.parent(), Some(std::path::Path::new("/caches/packs")));
+    }
+
+    #[test]
+    fn without_caches_nothing_is_known() {
+        let (cache, pack) = (IndexCache::of_service(&Caches::none(), "service"), pack(1));
+        cache.put_own(&pack);
+        assert_eq!((cache.directory.clone(), cache.get(&pack.name)), (None, Known::Nothing));
     }
 
     #[cfg(unix)]
@@ -208,7 +214,7 @@ mod tests {
     fn old_files_are_removed_and_needed_ones_stay() {
         let directory = tempfile::tempdir().expect("a directory");
         let cache = cache(&directory);
-        let gone = IndexCache { directory: Some(directory.path().join("packs/gone")) };
+        let gone = IndexCache::of_service(&Caches::in_directory(directory.path()), "gone");
         let packs = [pack(1), pack(2)];
         for (cache, pack) in [(&cache, &packs[0]), (&cache, &packs[1]), (&gone, &packs[0])] {
             cache.put(&pack.name, &pack.index);

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::pack::{Assembly, KnownPacks, PackIndex, PackRange, Plan};
 use garden_build_core::context::{Context, byte_stream};
-use garden_build_core::{Digest, Error, ErrorKind, Event, EventSink, Result, Step, Stream};
+use garden_build_core::{Caches, Digest, Error, ErrorKind, Event, EventSink, Result, Step, Stream};
 use garden_cluster::{ClusterError, DaemonPod, PodStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -61,9 +61,9 @@ pub(crate) struct Upload {
 }
 
 impl ContextService {
-    /// Announces the pod that will ask with `key`, to the service that was `found`.
-    pub(crate) async fn announce(&self, found: Found, key: Key) -> Result<Announced> {
-        let (pod, cache) = (found.pod, IndexCache::of_service(&found.uid));
+    /// Announces the pod that will ask with `key`, to the service that was `found`. What it has is known from `caches`.
+    pub(crate) async fn announce(&self, found: Found, key: Key, caches: &Caches) -> Result<Announced> {
+        let (pod, cache) = (found.pod, IndexCache::of_service(caches, &found.uid));
         let command = session::command();
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         let begun = async {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use garden_build_core::{Backend as _, ErrorKind};
+use garden_build_core::{Backend as _, Caches, ErrorKind};
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Process};
 use garden_cluster::{LAST_WORDS_PATIENCE, MANAGED_BY_LABEL};
 use garden_config::ContextDelivery;
@@ -204,6 +204,20 @@ async fn the_first_build_makes_the_service_and_the_second_finds_it() {
     let asked = asked.map(|(verb, resource)| first.fake.count(verb, resource));
     assert_eq!(asked, [1, 0, 0, 0], "whether it is known to be in use, and nothing else");
     assert_eq!(first.fake.names("pods").len(), 1, "the service stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_service_has_is_kept_where_the_build_s_caches_are() {
+    let home = tempfile::tempdir().unwrap();
+    let mut site = site(Turn::None);
+    site.caches = Caches::in_directory(home.path());
+    site.build().await.outcome.unwrap();
+    let services: Vec<_> =
+        std::fs::read_dir(home.path().join("packs")).unwrap().map(Result::unwrap).collect();
+    let [service] = &services[..] else { panic!("not one service: {services:?}") };
+    let files = std::fs::read_dir(service.path()).unwrap().map(|file| file.unwrap().file_name());
+    let files: Vec<String> = files.map(|name| name.into_string().unwrap()).collect();
+    assert!(files.iter().any(|name| name.contains(".index")), "{files:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use garden_build_core::context::Context;
 use garden_build_core::{
-    Backend as _, BuildContext, BuildJob, BuildRequest, CancellationToken, ErrorKind, Event, Pushed, Result,
-    Witness, event_channel,
+    Backend as _, BuildContext, BuildJob, BuildRequest, Caches, CancellationToken, ErrorKind, Event, Pushed,
+    Result, Witness, event_channel,
 };
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault};
 use garden_cluster::{BuilderProxies, Cluster, PushTarget, RegistryCredentials};
@@ -33,6 +33,8 @@ pub(crate) struct Site {
     pub(crate) stdin: Arc<Mutex<Vec<u8>>>,
     /// Who is asked whether the image has arrived.
     pub(crate) witness: Option<Arc<dyn Witness>>,
+    /// Where it keeps what it learns.
+    pub(crate) caches: Caches,
     directory: TempDir,
 }
 
@@ -156,6 +158,7 @@ impl Site {
             job: BuildJob::new(id, request, context, destination),
             stdin: Arc::default(),
             witness: None,
+            caches: Caches::none(),
             directory,
         }
     }
@@ -168,7 +171,8 @@ impl Site {
 
     pub(crate) async fn build(&self) -> Seen {
         let (events, mut heard) = event_channel();
-        let mut cx = BuildContext::new(events, self.cancel.clone(), TIME_LIMIT);
+        let mut cx =
+            BuildContext::new(events, self.cancel.clone(), TIME_LIMIT).with_caches(self.caches.clone());
         if let Some(witness) = &self.witness {
             cx = cx.with_witness(Arc::clone(witness));
         }
