@@ -20,14 +20,15 @@ use std::sync::{Mutex, PoisonError};
 pub(super) use self::file::{Directory, Item};
 use self::file::{Draft, Stored};
 pub(super) use self::stamp::{Clock, Stamp, now};
+use super::OpenDirectory;
 use crate::Digest;
 
 /// Where digests of files are kept from one scan to the next, or that they are not.
 ///
-/// There is one file for each context directory, of about 72 bytes for each of its files, without names and contents.
-/// Only the user may read it. What was not used for 30 days is removed, and so is what is more than 512 MiB in
-/// all. Several processes may use the same directory. On Windows nothing is kept, as it does not tell when a file
-/// was changed.
+/// There is one file for each context directory, with its path and about 72 bytes for each of its files, without their names and
+/// contents. Only the user may read it. What was not used for 30 days is removed, or for two days if the directory does not exist
+/// any more. What was kept of a directory that was made anew goes with its next scan. What is more than 512 MiB in all is removed, too.
+/// Several processes may use the same directory. On Windows nothing is kept, as it does not tell when a file was changed.
 #[derive(Clone, Debug, Default)]
 pub struct DigestCache {
     directory: Option<PathBuf>,
@@ -56,6 +57,10 @@ impl DigestCache {
 #[derive(Debug)]
 pub(super) struct Session {
     root: PathBuf,
+    /// What the context directory is now.
+    top: Directory,
+    /// Whether the file tells the context's path, by which it is found out that this does not exist any more.
+    is_named: bool,
     directory: Option<PathBuf>,
     old: Option<Stored>,
     /// The latest change of anything on the context's own device.
@@ -77,12 +82,23 @@ struct Outcome {
 }
 
 impl Session {
-    /// Begins a scan of `root`, which is absolute and without links.
-    pub(super) fn open(cache: &DigestCache, root: &Path) -> Self {
+    /// Begins a scan of `root`.
+    pub(super) fn open(cache: &DigestCache, root: &OpenDirectory) -> Self {
+        if cache.directory.is_none() {
+            return Self::of(cache, root.path(), (0, 0), false);
+        }
+        let top = root.own_attributes().map(|found| (found.device, found.inode)).unwrap_or_default();
+        Self::of(cache, root.path(), top, !Clock::is_elsewhere(root))
+    }
+
+    /// Begins a scan of the directory `top` at `root`, which is absolute and without links.
+    fn of(cache: &DigestCache, root: &Path, top: Directory, is_named: bool) -> Self {
         let directory = cache.directory.clone();
         let file = directory.as_ref().and_then(|directory| home::open(directory, root));
         Self {
             root: root.to_owned(),
+            top,
+            is_named,
             directory,
             old: file.and_then(|file| Stored::read(file, root)),
             latest: AtomicI64::new(i64::MIN),
@@ -147,15 +163,18 @@ impl Session {
         let written = new.and_then(|mut new| {
             if let Some(old) = &self.old {
                 let forgotten = self.today.saturating_sub(day_count(home::FORGOTTEN_AFTER.as_secs()));
+                // Of a directory that was made anew, only what has come into it from the old one is still there.
+                let is_same = old.top == self.top;
                 for block in &old.blocks {
                     let is_unchanged = outcome.unchanged.contains(&block.directory);
                     let seen = if is_unchanged { self.today } else { block.seen };
-                    if !outcome.replaced.contains(&block.directory) && seen >= forgotten {
+                    let is_kept = is_unchanged || (is_same && seen >= forgotten);
+                    if !outcome.replaced.contains(&block.directory) && is_kept {
                         new.copy(old, block, seen)?;
                     }
                 }
             }
-            home::replace(home, &self.root, new.finish(&self.root, self.today)?)
+            home::replace(home, &self.root, new.finish(&self.root, self.top, self.is_named, self.today)?)
         });
         // Nobody has to know of an error: the next scan takes longer, that is all.
         if written.is_ok() {

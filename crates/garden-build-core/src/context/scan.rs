@@ -23,7 +23,7 @@ pub(super) fn scan(
     let Some(ignored) = GitIgnore::above(root, selection.ignore_files.as_ref())? else {
         return Ok((Manifest::new(Vec::new()), None));
     };
-    let session = Session::open(cache, root.path());
+    let session = Session::open(cache, root);
     let (mut walked, left_out) = walk::walk(root, selection, ignored, &session, cancelled)?;
     digest::digest(root, selection, &mut walked, &session, cancelled)?;
     session.finish();

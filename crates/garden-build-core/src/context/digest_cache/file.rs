@@ -1,15 +1,15 @@
 //! The file in which the digests of one context directory are kept.
 //!
-//! Blocks, each with some files of one directory; an index of the blocks; a footer of fixed length. All
-//! numbers are little-endian. A block is read when its directory is scanned, so a large cache takes little
+//! Blocks, each with some files of one directory; an index of the blocks; the path of the context directory, or nothing; a footer
+//! of fixed length. All numbers are little-endian. A block is read when its directory is scanned, so a large cache takes little
 //! memory. Whatever is not as it was written is found out by a checksum, and is not used: that of a block
 //! lies in the index, that of the index in the footer.
 //!
-//! No names and no contents are in it: a file is known by its stamp, a directory by device and inode.
+//! No contents are in it, and no name but that path: a file is known by its stamp, a directory by device and inode.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
@@ -18,11 +18,14 @@ use super::stamp::Stamp;
 use crate::Digest;
 
 /// What the file ends with. The last character is the version of the format.
-const MAGIC: &[u8; 8] = b"gbdigst1";
+const MAGIC: &[u8; 8] = b"gbdigst2";
 
 const ITEM: usize = 5 * 8 + 32;
 const BLOCK: usize = 3 * 8 + 4 + 4 + CHECKSUM;
-const FOOTER: usize = 8 + 32 + 4 + CHECKSUM + MAGIC.len();
+const FOOTER: usize = 8 + 32 + 16 + 4 + 4 + CHECKSUM + MAGIC.len();
+
+/// The longest path that is read, in bytes. Linux has none of more than 4096.
+const LONGEST_PATH: u64 = 64 * 1024;
 
 /// Bytes of a SHA-256 that are kept.
 const CHECKSUM: usize = 16;
@@ -56,31 +59,76 @@ pub(super) struct Stored {
     pub(super) blocks: Vec<Block>,
     /// The day on which it was written.
     pub(super) written: u32,
+    /// What the context directory was then.
+    pub(super) top: Directory,
+}
+
+/// What a file says of itself.
+struct Footer {
+    blocks: u64,
+    root: Digest,
+    top: Directory,
+    written: u32,
+    path: u32,
+    checksum: [u8; CHECKSUM],
+}
+
+impl Footer {
+    /// Reads that of `file`, and where it stands.
+    fn read(file: &mut File) -> Option<(Self, [u8; FOOTER], u64)> {
+        let at = file.seek(SeekFrom::End(-i64::try_from(FOOTER).ok()?)).ok()?;
+        let mut bytes = [0; FOOTER];
+        file.read_exact(&mut bytes).ok()?;
+        let mut rest = &bytes[..];
+        let blocks = u64::from_le_bytes(take(&mut rest)?);
+        let root = Digest::from_sha256(take(&mut rest)?);
+        let top = (u64::from_le_bytes(take(&mut rest)?), u64::from_le_bytes(take(&mut rest)?));
+        let (written, path) = (u32::from_le_bytes(take(&mut rest)?), u32::from_le_bytes(take(&mut rest)?));
+        let checksum = take(&mut rest)?;
+        (rest == MAGIC).then_some((Self { blocks, root, top, written, path, checksum }, bytes, at))
+    }
+}
+
+/// Returns the path of the context directory that `file` is about, if it says so. It is the one that the file is called after, by
+/// [`name_of`].
+#[cfg(unix)]
+pub(super) fn root_of(mut file: File, name: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt as _;
+    let (footer, _, at) = Footer::read(&mut file)?;
+    let length = u64::from(footer.path);
+    if length == 0 || length > LONGEST_PATH {
+        return None;
+    }
+    file.seek(SeekFrom::Start(at.checked_sub(length)?)).ok()?;
+    let mut path = vec![0; usize::try_from(length).ok()?];
+    file.read_exact(&mut path).ok()?;
+    let path = PathBuf::from(std::ffi::OsString::from_vec(path));
+    (name_of(&path).hex() == name).then_some(path)
+}
+
+/// Nothing was ever written here.
+#[cfg(not(unix))]
+pub(super) fn root_of(_: File, _: &str) -> Option<PathBuf> {
+    None
 }
 
 impl Stored {
     /// Reads the index of `file`, if it is a whole one of the context directory `root`.
     pub(super) fn read(mut file: File, root: &Path) -> Option<Self> {
-        let end = file.seek(SeekFrom::End(-i64::try_from(FOOTER).ok()?)).ok()?;
-        let mut footer = [0; FOOTER];
-        file.read_exact(&mut footer).ok()?;
-        let mut rest = &footer[..];
-        let count = u64::from_le_bytes(take(&mut rest)?);
-        let (of, written) = (take::<32>(&mut rest)?, u32::from_le_bytes(take(&mut rest)?));
-        let expected = take::<CHECKSUM>(&mut rest)?;
-        let length = count.checked_mul(BLOCK as u64).filter(|length| *length <= end)?;
-        if rest != MAGIC || of != *name_of(root).as_bytes() {
+        let (footer, bytes, end) = Footer::read(&mut file)?;
+        let length = footer.blocks.checked_mul(BLOCK as u64)?.checked_add(footer.path.into())?;
+        if length > end || footer.root != name_of(root) {
             return None;
         }
         file.seek(SeekFrom::Start(end - length)).ok()?;
         let mut index = vec![0; usize::try_from(length).ok()?];
         file.read_exact(&mut index).ok()?;
-        if checksum([&index, &footer[..FOOTER - MAGIC.len() - CHECKSUM]]) != expected {
+        if checksum([&index, &bytes[..FOOTER - MAGIC.len() - CHECKSUM]]) != footer.checksum {
             return None;
         }
         let mut rest = &index[..];
-        let blocks = (0..count).map(|_| Block::read(&mut rest)).collect::<Option<_>>()?;
-        Some(Self { file, blocks, written })
+        let blocks = (0..footer.blocks).map(|_| Block::read(&mut rest)).collect::<Option<_>>()?;
+        Some(Self { file, blocks, written: footer.written, top: footer.top })
     }
 
     /// Returns the items of `directory`, sorted by inode.
@@ -152,8 +200,14 @@ impl Draft {
         Ok(())
     }
 
-    /// Writes the index and the footer.
-    pub(super) fn finish(mut self, root: &Path, today: u32) -> io::Result<NamedTempFile> {
+    /// Writes the index, the path of the context directory `root` if it `is_named`, and the footer.
+    pub(super) fn finish(
+        mut self,
+        root: &Path,
+        top: Directory,
+        is_named: bool,
+        today: u32,
+    ) -> io::Result<NamedTempFile> {
         self.blocks.sort_by_key(|block| block.directory);
         let mut hasher = Sha256::new();
         for block in &self.blocks {
@@ -161,11 +215,15 @@ impl Draft {
             hasher.update(bytes);
             self.output.write_all(&bytes)?;
         }
+        let path = if is_named { root.as_os_str().as_encoded_bytes() } else { &[] };
         let mut footer = (self.blocks.len() as u64).to_le_bytes().to_vec();
         footer.extend(name_of(root).as_bytes());
+        footer.extend([top.0, top.1].map(u64::to_le_bytes).as_flattened());
         footer.extend(today.to_le_bytes());
+        footer.extend(u32::try_from(path.len()).map_err(io::Error::other)?.to_le_bytes());
+        hasher.update(path);
         hasher.update(&footer);
-        for part in [&footer[..], &shortened(hasher), MAGIC] {
+        for part in [path, &footer[..], &shortened(hasher), MAGIC] {
             self.output.write_all(part)?;
         }
         self.output.into_inner().map_err(io::IntoInnerError::into_error)

@@ -1,17 +1,26 @@
 //! The directory with the caches of one user.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
-use super::file::name_of;
+use super::file::{name_of, root_of};
 use crate::user_cache::{self, UNFINISHED_PREFIX};
 
 /// A context that was not scanned for this long is forgotten.
 pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// A directory that does not exist may be one that only another process can see, in a container with the same cache. Whoever is
+/// used every day is written every day, so a file of more than two days is none of those.
+const FORGOTTEN_IF_GONE_AFTER: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// Of how many files it is looked each time whether their directories still exist. Which ones they are is left to chance, so that
+/// all have their turn, and a machine on which each job has a directory of its own gets rid of more than are added.
+const LOOKED_AT: usize = 8;
 
 /// The most that all caches together may take. Those that were written longest ago go first.
 const SIZE_LIMIT: u64 = 512 * 1024 * 1024;
@@ -59,6 +68,7 @@ pub(super) fn tidy(directory: &Path) {
         .collect();
     files.sort();
     let mut total = 0;
+    let mut unused = Vec::new();
     for (age, size, path) in files {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let limit = if name.starts_with(UNFINISHED_PREFIX) { UNFINISHED } else { FORGOTTEN_AFTER };
@@ -66,6 +76,24 @@ pub(super) fn tidy(directory: &Path) {
         if age > limit || total > SIZE_LIMIT {
             // Another process may have done it.
             let _ = fs::remove_file(path);
+        } else if age > FORGOTTEN_IF_GONE_AFTER {
+            unused.push(name);
         }
     }
+    let first = usize::try_from(RandomState::new().hash_one(()) % unused.len().max(1) as u64);
+    unused.rotate_left(first.unwrap_or_default());
+    for name in unused.iter().take(LOOKED_AT).filter(|name| is_of_nothing(directory, name)) {
+        // A process that reads it goes on to do so.
+        let _ = fs::remove_file(directory.join(name));
+    }
+}
+
+/// Whether the file `name` is about a directory that does not exist. One on another machine is not asked for, as that may not
+/// answer.
+fn is_of_nothing(directory: &Path, name: &str) -> bool {
+    let root = user_cache::open_private(directory, name).and_then(|file| root_of(file, name));
+    root.is_some_and(|root| match fs::symlink_metadata(root) {
+        Ok(found) => !found.is_dir(),
+        Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    })
 }

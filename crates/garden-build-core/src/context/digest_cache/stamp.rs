@@ -78,6 +78,11 @@ impl Clock {
         Self::Theirs
     }
 
+    /// Whether it is known that another machine may have to be asked for what lies in `directory`.
+    pub(super) fn is_elsewhere(directory: &OpenDirectory) -> bool {
+        cfg!(target_os = "linux") && Self::of(directory) == Self::Theirs
+    }
+
     /// Whether a file whose reading began at `now` cannot have been changed since without its `stamp` being
     /// another. `device` is that of its directory, on which the latest change known was at `latest`.
     pub(in super::super) fn trusts(self, stamp: &Stamp, device: u64, now: i64, latest: i64) -> bool {

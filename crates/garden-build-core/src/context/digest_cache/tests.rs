@@ -2,8 +2,14 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, SystemTime};
 
 use super::*;
+
+/// The context directory.
+const TOP: Directory = (3, 7);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 const SECOND: i64 = 1_000_000_000;
 
@@ -25,7 +31,19 @@ impl Home {
     }
 
     fn session(&self) -> Session {
-        Session::open(&self.cache(), Path::new("/context"))
+        self.session_at(Path::new("/context"), TOP)
+    }
+
+    fn session_at(&self, root: &Path, top: Directory) -> Session {
+        Session::of(&self.cache(), root, top, true)
+    }
+
+    /// Keeps something of `root`. Returns the file.
+    fn write_at(&self, root: &Path, is_named: bool) -> PathBuf {
+        let session = Session::of(&self.cache(), root, TOP, is_named);
+        session.replace((3, 1), vec![item(10)]);
+        session.finish();
+        self.0.path().join("digests").join(file::name_of(root).hex())
     }
 
     /// Keeps what is to be kept of each directory, given by its inode.
@@ -139,7 +157,7 @@ fn what_others_can_write_to_or_own_is_not_used() {
 fn a_file_of_another_root_is_not_used() {
     let home = Home::new();
     home.write(&[(1, &[10])]);
-    let other = Session::open(&home.cache(), Path::new("/other"));
+    let other = home.session_at(Path::new("/other"), TOP);
     other.replace((3, 1), vec![item(11)]);
     other.finish();
     assert_eq!(home.files().len(), 2);
@@ -183,7 +201,7 @@ fn any_other_content_is_ignored_and_replaced() {
     home.write(&[(1, &[10])]);
     let file = home.file();
     for junk in
-        [&b""[..], b"gbdigst1", &[0; 500], &[255; 500], &[b"x".repeat(68), b"gbdigst1".to_vec()].concat()]
+        [&b""[..], b"gbdigst1", &[0; 500], &[255; 500], &[b"x".repeat(68), b"gbdigst2".to_vec()].concat()]
     {
         fs::write(&file, junk).expect("written");
         assert!(home.known(1, &[10]).is_empty());
@@ -219,7 +237,7 @@ fn files_of_killed_processes_and_of_forgotten_contexts_are_removed() {
     let hour = 60 * 60;
     for (name, age) in [("new-a", 2 * hour), ("new-b", 0), ("c", 31 * 24 * hour), ("d", 29 * 24 * hour)] {
         let file = File::create(directory.join(name)).expect("file");
-        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        let then = SystemTime::now() - Duration::from_secs(age);
         file.set_modified(then).expect("time");
     }
     home.write(&[(1, &[11])]);
@@ -239,7 +257,7 @@ fn the_files_that_were_written_longest_ago_go_if_they_are_too_large_together() {
         let file = File::create(directory.join(name)).expect("file");
         // Sparse: it takes no space.
         file.set_len(300 * 1024 * 1024).expect("length");
-        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(age);
+        let then = SystemTime::now() - Duration::from_secs(age);
         file.set_modified(then).expect("time");
     }
     home.write(&[(1, &[11])]);
@@ -261,4 +279,78 @@ fn several_scans_at_once_leave_a_whole_file() {
         }
     });
     assert_eq!(home.files().len(), 1);
+}
+
+/// Makes a file one that was last written so long ago.
+fn make_old(file: &Path, age: Duration) {
+    let file = File::options().append(true).open(file).expect("a file");
+    file.set_modified(SystemTime::now() - age).expect("time");
+}
+
+#[test]
+fn of_directories_that_do_not_exist_any_more_nothing_is_kept() {
+    let home = Home::new();
+    let path = |name: &str| home.0.path().join(name);
+    fs::create_dir(path("there")).expect("directory");
+    fs::write(path("file"), "").expect("written");
+    let there = home.write_at(&path("there"), true);
+    // Another process may see it.
+    let just_used = home.write_at(&path("just used"), true);
+    // One on another machine, which may not answer, is not asked for.
+    let elsewhere = home.write_at(&path("elsewhere"), false);
+    let gone = ["gone", "file/gone", "file"].map(|name| home.write_at(&path(name), true));
+    // A path that the file is not called after says nothing.
+    let wrong = path("digests").join("0".repeat(64));
+    fs::copy(&gone[0], &wrong).expect("copied");
+    for file in gone.iter().chain([&there, &elsewhere, &wrong]) {
+        make_old(file, 3 * DAY);
+    }
+    make_old(&just_used, DAY);
+    home.write(&[(1, &[11])]);
+    for file in [there, just_used, elsewhere, wrong] {
+        assert!(file.exists(), "{file:?}");
+    }
+    for file in gone {
+        assert!(!file.exists(), "{file:?}");
+    }
+}
+
+#[test]
+fn however_many_directories_are_gone_the_last_one_has_its_turn() {
+    let home = Home::new();
+    let roots = |kind: &str| -> Vec<PathBuf> {
+        (0..20).map(|number| home.0.path().join(format!("{kind}{number}"))).collect()
+    };
+    for root in roots("there") {
+        fs::create_dir(root).expect("directory");
+    }
+    let [there, gone] = ["there", "gone"]
+        .map(|kind| -> Vec<PathBuf> { roots(kind).iter().map(|root| home.write_at(root, true)).collect() });
+    for file in there.iter().chain(&gone) {
+        make_old(file, 3 * DAY);
+    }
+    let left = || gone.iter().filter(|file| file.exists()).count();
+    home.write(&[(1, &[0])]);
+    assert!(left() >= 12, "few are looked at each time");
+    let mut round = 0;
+    while left() > 0 {
+        round += 1;
+        home.write(&[(1, &[round])]);
+    }
+    assert!(there.iter().all(|file| file.exists()));
+}
+
+#[test]
+fn of_a_directory_that_was_made_anew_only_what_was_seen_in_it_is_kept() {
+    let home = Home::new();
+    home.write(&[(1, &[10]), (2, &[20]), (5, &[50])]);
+    // With the same directory, what was not looked at may still be there.
+    home.write(&[(1, &[11])]);
+    assert_eq!((home.known(2, &[20]), home.known(5, &[50])), (vec![20], vec![50]));
+    let session = home.session_at(Path::new("/context"), (3, 8));
+    session.replace((3, 1), vec![item(12)]);
+    session.keep((3, 2));
+    session.finish();
+    assert_eq!((home.known(1, &[11, 12]), home.known(2, &[20])), (vec![12], vec![20]));
+    assert!(home.known(5, &[50]).is_empty());
 }
