@@ -13,7 +13,7 @@ use garden_registry::clean_up::{
     KnownManifests, StoredNames,
 };
 use garden_registry::{RegistryClient, Resolution};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::target::Target;
 use crate::{Builder, Operation, remedies};
@@ -79,7 +79,7 @@ impl CleanUpOptions {
 }
 
 /// What a clean-up has done. What is about the registry is empty if images go to one outside of the cluster.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CleanUpReport {

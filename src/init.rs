@@ -1,6 +1,6 @@
 //! Installing what builds need in the cluster besides builders.
 
-use garden_build_core::{Error, ErrorKind, EventSink, Result};
+use garden_build_core::{Error, ErrorKind, EventSink, Remedy, Result};
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::InClusterRegistry;
 use garden_config::ProviderConfig;
@@ -165,5 +165,5 @@ impl Services {
 
 fn cancelled() -> Error {
     Error::new(ErrorKind::Cancelled, "the installation was cancelled")
-        .with_hint("what is installed already stays; run `Builder::init` again to complete it")
+        .with_hint(Remedy::install("what is installed already stays; install again (`init`) to complete it"))
 }

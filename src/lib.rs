@@ -16,9 +16,9 @@ pub use builder::{Builder, BuilderOptions};
 pub use clean_up::{CleanUpOptions, CleanUpReport};
 pub use garden_build_core::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, BuildSecret, Caches, CancellationToken,
-    Capabilities, Caveat, Digest, Error, ErrorKind, Event, EventSink, EventSource, EventStream, ImageFlag,
-    ImageReference, MissingCapability, NamedContext, PlannedObject, Pushed, Result, Step, StepId, Stream,
-    SweepReport, Version, Witness, context, event_channel,
+    Capabilities, Caveat, Digest, Error, ErrorKind, Event, EventSink, EventSource, EventStream, FailedStep,
+    Hint, HintCode, ImageFlag, ImageReference, MissingCapability, NamedContext, PlannedObject, Pushed,
+    Remedy, Result, Step, StepId, Stream, SweepReport, Version, Witness, context, event_channel,
 };
 pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use garden_build_core::{Digest, ImageReference, PlannedObject, Version};
-use serde::Serialize;
+use garden_build_core::{Digest, ImageReference, PlannedObject, Version, milliseconds};
+use serde::{Deserialize, Serialize};
 
 /// An image that is in the deployment registry; or, without one, in Docker and on the nodes of the local cluster.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct BuiltImage {
@@ -22,17 +22,19 @@ pub struct BuiltImage {
     /// What it took.
     pub outcome: Outcome,
     /// How long it took.
+    #[serde(rename = "durationMs", with = "milliseconds")]
     pub duration: Duration,
 }
 
 /// What it took to have the image there.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Outcome {
     /// The image was there already; nothing was built.
     AlreadyExists,
     /// The image was built and pushed.
+    #[non_exhaustive]
     Built {
         /// How many steps of the Dockerfile came from a cache.
         steps_cached: usize,
@@ -42,7 +44,7 @@ pub enum Outcome {
 }
 
 /// What a build would do now.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Status {
@@ -55,7 +57,7 @@ pub struct Status {
 }
 
 /// Everything that a build would create.
-#[derive(Clone, PartialEq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Plan {
@@ -66,8 +68,8 @@ pub struct Plan {
 }
 
 /// What [`Builder::init`](crate::Builder::init) has made sure of. Nothing of it, if nothing has to be installed.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct Initialized {
     /// The registry within the cluster serves and takes pushes, and these nodes were asked to pull from it, and could.
@@ -77,4 +79,47 @@ pub struct Initialized {
     pub docker_daemon: bool,
     /// The context service of kaniko serves. `false` if another mode builds, or contexts are sent to each pod.
     pub context_service: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_client_of_a_service_reads_what_was_built() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let image = BuiltImage {
+            reference: ImageReference::from_str("r.example/a:v-00112233445566778899").expect("a name"),
+            digest: Digest::from_str(&digest).expect("a digest"),
+            confirmed_by_registry: true,
+            outcome: Outcome::Built { steps_cached: 1, steps_run: 2 },
+            duration: Duration::from_micros(1_500_900),
+        };
+        let written = json!({
+            "reference": "r.example/a:v-00112233445566778899",
+            "digest": digest,
+            "confirmedByRegistry": true,
+            "outcome": {"built": {"stepsCached": 1, "stepsRun": 2}},
+            "durationMs": 1500,
+        });
+        assert_eq!(serde_json::to_value(&image).expect("JSON"), written);
+        let read: BuiltImage = serde_json::from_value(written).expect("an image");
+        assert_eq!(read, BuiltImage { duration: Duration::from_millis(1500), ..image });
+    }
+
+    #[test]
+    fn names_and_versions_from_elsewhere_are_checked() {
+        let status = |reference: &str, version: &str| {
+            serde_json::from_value::<Status>(
+                json!({"reference": reference, "version": version, "existing": null}),
+            )
+        };
+        assert!(status("r.example/a:1", "v-00112233445566778899").is_ok());
+        assert!(status("r.example/a b", "v-00112233445566778899").is_err());
+        assert!(status("r.example/a:1", "v-0011223344556677889G").is_err());
+    }
 }

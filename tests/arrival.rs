@@ -11,8 +11,8 @@ use garden_build::config::{DeploymentRegistry, ProviderConfig};
 use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
-    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, BuiltImage, Capabilities, ImageFlag,
-    PlannedObject, Pushed, Result, SweepReport,
+    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, BuiltImage, Capabilities, Pushed,
+    Result,
 };
 use http::{Request, Response};
 
@@ -34,14 +34,6 @@ impl Backend for Asking {
         Capabilities::default()
     }
 
-    fn image_flags(&self, _: &BuildRequest) -> Result<Vec<ImageFlag>> {
-        Ok(Vec::new())
-    }
-
-    fn plan(&self, _: &BuildJob) -> Result<Vec<PlannedObject>> {
-        Ok(Vec::new())
-    }
-
     fn build<'a>(&'a self, _: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
         self.has_pushed.store(true, Ordering::SeqCst);
         Box::pin(async move {
@@ -50,10 +42,6 @@ impl Backend for Asking {
             self.seen.lock().unwrap().push(seen);
             Ok(Pushed::new(image, 0, 1).witnessed(seen))
         })
-    }
-
-    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
-        Box::pin(async { Ok(SweepReport::default()) })
     }
 }
 

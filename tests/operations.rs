@@ -196,7 +196,7 @@ async fn shown(events: EventStream) -> Vec<String> {
 }
 
 fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> ErrorKind {
-    outcome.unwrap_err().kind().clone()
+    outcome.unwrap_err().kind()
 }
 
 #[tokio::test]
@@ -295,7 +295,7 @@ async fn a_shutdown_ends_everything_and_names_what_does_not_end() {
     assert_eq!(kind(build.await), ErrorKind::Cancelled);
     assert_eq!(site.gate.count(), (1, 1));
     let error = site.builder.clone().build(site.request()).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Cancelled);
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert!(error.message().contains("shut down"), "{error}");
 
     let deaf = Site::new();
@@ -304,7 +304,7 @@ async fn a_shutdown_ends_everything_and_names_what_does_not_end() {
     // From here on only the clock is waited for.
     tokio::time::pause();
     let error = deaf.builder.shutdown(Duration::from_secs(5)).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Timeout);
+    assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.message().contains("build api"), "{error}");
     drop(build);
 }

@@ -16,8 +16,8 @@ use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, Provide
 use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
-    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Digest, ImageFlag,
-    Outcome, PlannedObject, Pushed, Result, SweepReport,
+    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Digest, Outcome, Pushed,
+    Result,
 };
 use http::{Request, Response};
 use serde_json::json;
@@ -86,25 +86,11 @@ impl Backend for Pushes {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.pulls_base_images = true;
-        capabilities
-    }
-
-    fn image_flags(&self, _: &BuildRequest) -> Result<Vec<ImageFlag>> {
-        Ok(Vec::new())
-    }
-
-    fn plan(&self, _: &BuildJob) -> Result<Vec<PlannedObject>> {
-        Ok(Vec::new())
+        Capabilities::default().pulling_base_images(true)
     }
 
     fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
         Box::pin(async { Ok(Pushed::new(Digest::of(IMAGE), 0, 1)) })
-    }
-
-    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
-        Box::pin(async { Ok(SweepReport::default()) })
     }
 }
 

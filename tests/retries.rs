@@ -14,7 +14,7 @@ use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Caveat, Error,
-    ErrorKind, Event, ImageFlag, NamedContext, Outcome, PlannedObject, Pushed, Result, SweepReport,
+    ErrorKind, Event, NamedContext, Outcome, Pushed, Result,
 };
 use http::{Request, Response};
 
@@ -51,21 +51,11 @@ impl Backend for Scripted {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.named_contexts = true;
-        capabilities
-    }
-
-    fn image_flags(&self, _: &BuildRequest) -> Result<Vec<ImageFlag>> {
-        Ok(Vec::new())
+        Capabilities::default().with_named_contexts(true)
     }
 
     fn check(&self, _: &BuildRequest, _: &Context) -> Result<Vec<Caveat>> {
         if self.refuses { Err(Error::new(ErrorKind::Unsupported, "passed over")) } else { Ok(Vec::new()) }
-    }
-
-    fn plan(&self, _: &BuildJob) -> Result<Vec<PlannedObject>> {
-        Ok(Vec::new())
     }
 
     fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
@@ -77,10 +67,6 @@ impl Backend for Scripted {
                 Some(error) => Err(error),
             }
         })
-    }
-
-    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
-        Box::pin(async { Ok(SweepReport::default()) })
     }
 }
 
@@ -125,10 +111,6 @@ async fn build(backend: &Arc<Scripted>, has_images: &Arc<AtomicBool>, force: boo
     Ok(image.outcome)
 }
 
-fn failed() -> ErrorKind {
-    ErrorKind::BuildFailed { step: None, exit_code: Some(1) }
-}
-
 /// An end that trying again does not change, as far as the backend knows.
 #[expect(clippy::unnecessary_wraps, reason = "so that scripts are short")]
 fn end(kind: ErrorKind) -> Option<Error> {
@@ -147,12 +129,12 @@ async fn a_build_that_loses_its_builder_is_begun_three_times_at_most() {
     let lost_pod = || lost(ErrorKind::BuilderLost);
     let backend = Scripted::new([lost_pod(), lost(ErrorKind::Evicted), lost_pod(), None]);
     let error = build(&backend, &missing, false).await.unwrap_err();
-    assert_eq!((error.kind(), backend.left()), (&ErrorKind::BuilderLost, 1));
+    assert_eq!((error.kind(), backend.left()), (ErrorKind::BuilderLost, 1));
 
     let backend = Scripted::new([lost_pod(), None]);
     let error = build(&backend, &missing, false).await.unwrap_err();
     // Begun again; only that the registry of this test has no image makes it a failure.
-    assert_eq!((error.kind(), backend.left()), (&ErrorKind::PushFailed, 0));
+    assert_eq!((error.kind(), backend.left()), (ErrorKind::PushFailed, 0));
 }
 
 #[tokio::test]
@@ -166,10 +148,10 @@ async fn an_image_that_was_pushed_before_its_builder_was_lost_is_not_built_again
 #[tokio::test]
 async fn a_failed_step_is_never_tried_again() {
     // One that is evicted for a limit of its own would reach it once more.
-    for kind in [failed(), ErrorKind::Unreachable, ErrorKind::OutOfMemory, ErrorKind::Evicted] {
-        let backend = Scripted::new([end(kind.clone()), None]);
+    for kind in [ErrorKind::BuildFailed, ErrorKind::Unreachable, ErrorKind::OutOfMemory, ErrorKind::Evicted] {
+        let backend = Scripted::new([end(kind), None]);
         let error = build(&backend, &Arc::new(AtomicBool::new(false)), false).await.unwrap_err();
-        assert_eq!((error.kind(), backend.left()), (&kind, 1));
+        assert_eq!((error.kind(), backend.left()), (kind, 1));
     }
 }
 
@@ -311,14 +293,14 @@ async fn what_the_backend_would_pass_over_matters_only_if_something_is_built() {
         Arc::new(Scripted { ends: Mutex::default(), pushes_to: Arc::clone(&has_images), refuses: true });
     assert_eq!(build(&backend, &has_images, false).await.unwrap(), Outcome::AlreadyExists);
     let error = build(&backend, &has_images, true).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
 
     has_images.store(false, Ordering::SeqCst);
     let error = build(&backend, &has_images, false).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
     let (builder, directory) = (builder(&backend, &has_images), context());
     let status = builder.status(BuildRequest::new("api", directory.path())).await.unwrap();
     assert_eq!(status.existing, None);
     let error = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
 }

@@ -73,7 +73,7 @@ async fn only_a_local_cluster_gets_images_from_a_local_daemon_without_a_registry
     provider.build_mode = BuildMode::LocalDocker;
     provider.deployment_registry = None;
     let error = Builder::options(provider.clone()).client(nobody()).connect().unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("deploymentRegistry"), "{error}");
     provider.kind = ProviderKind::LocalKubernetes;
     let directory = context();
@@ -99,7 +99,7 @@ async fn without_a_registry_images_go_to_the_one_in_the_cluster() {
     // Nobody but this machine's daemon builds in this mode, and it does not reach that registry.
     provider.build_mode = BuildMode::LocalDocker;
     let error = Builder::options(provider).client(nobody()).connect().unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("deploymentRegistry"), "{error}");
 }
 
@@ -108,7 +108,7 @@ async fn options_set_in_rust_are_checked_like_those_of_a_file() {
     let mut provider = provider();
     provider.namespace.name = "Not_A_Namespace".to_owned();
     let error = Builder::options(provider).client(nobody()).connect().unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("Not_A_Namespace"), "{error}");
 }
 
@@ -118,11 +118,11 @@ async fn what_the_mode_cannot_do_is_refused_before_anything_is_read() {
     let request =
         BuildRequest::new("api", "/no/such/directory").platform("linux/amd64").platform("linux/arm64");
     let error = builder.build(request).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("platforms"), "{error}");
     let request = BuildRequest::new("api", "/no/such/directory").secret("token", "s3cret");
     let error = builder.build(request).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unsupported);
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("`secrets`: kaniko cannot"), "{error}");
     // Which modes can is for the facade to say; core knows of none.
     assert!(error.hint().is_some_and(|hint| hint.contains("`cluster-buildkit`")), "{error}");
@@ -156,7 +156,7 @@ async fn who_asks_no_cluster_needs_no_kubeconfig() {
 
     // A build in the cluster says what it lacks.
     let error = builder.build(request()).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Config, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
     assert!(error.message().contains("/no/such/kubeconfig"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("KUBECONFIG")), "{error}");
 
@@ -173,7 +173,7 @@ async fn an_image_name_that_no_registry_takes_is_refused() {
     let directory = context();
     let builder = Builder::options(provider()).client(nobody()).connect().unwrap();
     let error = builder.plan(BuildRequest::new("API Server", directory.path())).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.message().contains("API Server"), "{error}");
 }
 
@@ -249,7 +249,7 @@ fn assert_is_copy_of_regcred(planned: &PlannedObject, namespace: &str, image: &s
 async fn a_context_that_cannot_be_read_is_a_failure_of_the_build_not_of_the_cluster() {
     let builder = Builder::options(provider()).client(nobody()).connect().unwrap();
     let error = builder.build(BuildRequest::new("api", "/no/such/directory")).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Context);
+    assert_eq!(error.kind(), ErrorKind::Context);
     assert!(error.message().contains("/no/such/directory"), "{error}");
 }
 
@@ -321,7 +321,7 @@ async fn a_flag_that_cluster_buildkit_does_not_know_is_refused_by_name() {
     let builder = Builder::options(buildkit()).client(nobody()).connect().unwrap();
     let request = BuildRequest::new("api", directory.path()).extra_flag("--no-such-flag=1");
     let error = builder.build(request).await.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
     assert!(error.message().contains("--no-such-flag=1"), "{error}");
 }
 
@@ -345,7 +345,7 @@ async fn a_registry_outside_of_the_cluster_is_left_to_its_own_retention_policy()
     let planned = builder.plan_clean_up(CleanUpOptions::new()).await.map(drop);
     let cleaned = builder.clean_up_registry(CleanUpOptions::new()).await.map(drop);
     for error in [planned.unwrap_err(), cleaned.unwrap_err()] {
-        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         assert!(error.message().contains("registry.example"), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("retention policy")), "{error}");
     }
@@ -362,9 +362,7 @@ impl Backend for Foreign {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.skips_unused_stages = true;
-        capabilities
+        Capabilities::default().skipping_unused_stages(true)
     }
 
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {

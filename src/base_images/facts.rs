@@ -59,7 +59,7 @@ mod tests {
             let mut parts = platform.splitn(3, '/').map(str::to_owned);
             let (os, architecture) = (parts.next().expect("os"), parts.next().expect("architecture"));
             let mut descriptor = Descriptor::of("manifest", platform.as_bytes());
-            descriptor.platform = Some(Platform { architecture, os, variant: parts.next() });
+            descriptor.platform = Some(Platform::new(os, architecture, parts.next()));
             Child::of(&descriptor)
         };
         let index = ["linux/amd64", "linux/arm64/v8", "linux/arm/v7", "windows/amd64", "unknown/unknown"];

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use garden_build_core::{BuildRequest, Caches, Digest, ImageReference};
+use garden_build_core::{BuildRequest, Caches, Digest, ImageReference, seconds};
 use garden_registry::{Location, Manifest, ManifestKind};
 use tokio::time::timeout;
 
@@ -105,8 +105,8 @@ impl BaseImages {
     /// them keeps a build waiting as much as one that answers none.
     async fn ask_patiently(&self, place: &BasePlace, platforms: &[String]) -> Result<bool, Doubt> {
         let too_late = |_| {
-            let (registry, seconds) = (place.location.registry.registry(), place.patience.as_secs());
-            Err(format!("{registry} did not answer everything within {seconds} s").into())
+            let (registry, patience) = (place.location.registry.registry(), seconds(place.patience));
+            Err(format!("{registry} did not answer everything within {patience}").into())
         };
         timeout(place.patience, self.ask(place, platforms)).await.unwrap_or_else(too_late)
     }

@@ -134,7 +134,7 @@ impl Inner {
                 ErrorKind::Evicted => error.is_retryable(),
                 _ => false,
             };
-            let pushed_meanwhile = *error.kind() == ErrorKind::PushFailed;
+            let pushed_meanwhile = error.kind() == ErrorKind::PushFailed;
             // Registries with immutable tags refuse a version that somebody else has pushed
             // meanwhile, and a builder may be lost after it has pushed. It is the same version, so
             // both are success; unless the image was there before and was to be replaced.

@@ -210,7 +210,7 @@ impl Waiting {
             cx.events.emit(event);
         }
         match (&mut self.build).await {
-            Ok(built) if *why.kind() == ErrorKind::Cancelled => Ok(built),
+            Ok(built) if why.kind() == ErrorKind::Cancelled => Ok(built),
             // The build's own word has what could not be removed.
             Err(error) if why.kind() == error.kind() => Err(error),
             _ => Err(why),

@@ -94,7 +94,7 @@ impl Target {
         match Box::pin(in_cluster.takes_pushes(events)).await.map_err(Error::from) {
             Ok(_) => self.resolve(reference).await,
             // This machine may not look at the cluster, so it does not know more than the answer says.
-            Err(error) if *error.kind() == ErrorKind::PermissionDenied => Ok(answer),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(answer),
             Err(error) => Err(error),
         }
     }
@@ -160,7 +160,7 @@ impl Target {
         let Some(registry) = self.in_cluster() else { return Ok(None) };
         match Box::pin(registry.takes_pushes(events)).await.map_err(Error::from) {
             Ok(now) => Ok(Some(now).filter(|now| Some(now) != before)),
-            Err(error) if *error.kind() == ErrorKind::PermissionDenied => Ok(None),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(None),
             Err(error) => Err(error),
         }
     }

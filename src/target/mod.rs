@@ -3,7 +3,7 @@
 //! `naming` is what images are called there, `existence` whether they are there. `registries` is the way to images, of this
 //! registry and of others: with which client, one for each registry, which `clients` keeps.
 
-use garden_build_core::{Error, ErrorKind, Result};
+use garden_build_core::{Error, ErrorKind, Remedy, Result};
 use garden_cluster::{Cluster, InClusterRegistry, PushTarget, RegistryCredentials, RegistrySettings};
 use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
 use garden_docker::{DaemonChoice, NodeImages};
@@ -93,7 +93,7 @@ impl Target {
                 ErrorKind::Unsupported,
                 "there is no registry: `deploymentRegistry` is not set, so images stay in Docker and on the cluster's nodes",
             )
-            .with_hint("set `deploymentRegistry`")),
+            .with_hint(Remedy::set(&["deploymentRegistry"], "set `deploymentRegistry`"))),
         }
     }
 
@@ -153,7 +153,10 @@ impl TargetRegistry {
         let registry = provider.deployment_registry.as_ref().ok_or_else(|| {
             let message =
                 "`deploymentRegistry` is not set, and local-docker cannot push to the registry within the cluster";
-            Error::new(ErrorKind::Config, message).with_hint("name the registry that images are pushed to")
+            Error::new(ErrorKind::Config, message).with_hint(Remedy::set(
+                &["deploymentRegistry"],
+                "set `deploymentRegistry` to the registry that images are pushed to",
+            ))
         })?;
         let remedies = if provider.build_mode == BuildMode::LocalDocker {
             &remedies::OF_DEPLOYMENT_REGISTRY_BY_DOCKER

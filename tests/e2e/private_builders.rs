@@ -19,7 +19,7 @@ async fn builds_with_the_secret_only(project: &Project, client: &Client, unique:
     let mut without = project.provider.clone();
     without.image_pull_secrets.clear();
     let error = builder(&without).build(project.request()).await.expect_err("the image is private");
-    assert_eq!(*error.kind(), ErrorKind::ImagePull, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::ImagePull, "{error:?}");
     assert!(error.hint().is_some_and(|hint| hint.contains("`imagePullSecrets`")), "{error:?}");
 
     let (image, events) = build_with_events(&builder(&project.provider), project.request()).await;

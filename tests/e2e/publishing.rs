@@ -82,7 +82,7 @@ async fn a_wrong_password_at_the_destination_is_named_and_nothing_is_published()
         request.credentials = Some(credentials);
         request.ca_certificates = Some(ca);
         let error = project.builder().publish(request).await.expect_err("refused");
-        assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
         let told = format!("{error}{}{error:?}", error.hint().unwrap_or_default());
         assert!(told.contains(name.registry()) && told.contains("the test"), "{told}");
         assert!(!told.contains("not-the-password"), "{told}");
@@ -168,7 +168,7 @@ async fn an_image_is_loaded_into_a_docker_daemon() {
         drop(daemon);
         let error =
             project.builder().load_into_docker(&image.reference, &client).await.expect_err("no daemon");
-        assert_eq!(*error.kind(), ErrorKind::Unreachable, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{error:?}");
         assert!(error.message().contains("/socket") && error.hint().is_some(), "{error}");
     })
     .await;

@@ -71,7 +71,7 @@ async fn fails(project: &Project) {
     project.dockerfile(&format!("RUN echo {}\n", project.namespace));
     let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
     let error = outcome.expect_err("no container of the pod starts");
-    assert_eq!(*error.kind(), ErrorKind::BuilderStart, "{mode}: {error:?}\n{}", shown(&events));
+    assert_eq!(error.kind(), ErrorKind::BuilderStart, "{mode}: {error:?}\n{}", shown(&events));
     assert!(error.message().contains("mesh-init"), "{mode}: {error:?}");
     let hint = error.hint().unwrap_or_default();
     assert!(!hint.contains("image"), "{mode}: {error:?}");

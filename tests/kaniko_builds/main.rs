@@ -115,7 +115,7 @@ async fn what_the_executor_passes_over_is_refused_before_a_pod_starts_and_what_m
     site.dockerfile("FROM scratch\nCOPY --parents a/b /\n");
     let (refused, _) = site.build().await;
     let error = refused.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
     assert!(error.message().contains("Dockerfile, line 2: kaniko does not know `COPY --parents`"), "{error}");
     // The image might have been there already.
     assert_eq!((site.pods(), site.registry.questions()), ((0, 0), 1));
@@ -160,7 +160,7 @@ async fn an_image_is_looked_up_built_and_confirmed_and_then_it_exists() {
 async fn a_builder_that_is_lost_again_and_again_is_begun_three_times_and_leaves_nothing() {
     let site = Site::new(async |pod, _| pod.vanish());
     let (built, events) = site.build().await;
-    assert_eq!(*built.unwrap_err().kind(), ErrorKind::BuilderLost);
+    assert_eq!(built.unwrap_err().kind(), ErrorKind::BuilderLost);
     assert_eq!(site.pods(), (0, 3));
     let tries = events
         .iter()
@@ -196,7 +196,7 @@ async fn a_builder_that_is_lost_after_its_push_is_not_begun_again() {
 #[tokio::test]
 async fn an_image_that_the_registry_does_not_have_was_not_pushed() {
     let site = Site::new(async |pod, _| pod.exit(EXECUTOR, 0, DIGEST));
-    assert_eq!(*site.build().await.0.unwrap_err().kind(), ErrorKind::PushFailed);
+    assert_eq!(site.build().await.0.unwrap_err().kind(), ErrorKind::PushFailed);
     assert_eq!(site.pods(), (0, 1));
 }
 
@@ -219,7 +219,7 @@ async fn a_cancelled_build_removes_all_even_what_is_being_created() {
     let site = Site::new(async |_, _| std::future::pending().await);
     let build = site.builder.build(site.request());
     site.fake.until(|| (site.fake.count("get", "pods/attach") == 1).then_some(())).await;
-    assert_eq!(*build.cancel().await.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(build.cancel().await.unwrap_err().kind(), ErrorKind::Cancelled);
     assert_eq!(site.pods(), (0, 1));
 
     // While its pod is created: the server carries that out whatever the client does.
@@ -236,7 +236,7 @@ async fn a_cancelled_build_removes_all_even_what_is_being_created() {
             let cancelling = tokio::spawn(build.cancel());
             tokio::task::yield_now().await;
             gate.open();
-            assert_eq!(*cancelling.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
+            assert_eq!(cancelling.await.unwrap().unwrap_err().kind(), ErrorKind::Cancelled);
         }
         site.fake.until(|| (site.pods() == (0, 1)).then_some(())).await;
         site.fake.until(|| site.fake.names("secrets").is_empty().then_some(())).await;

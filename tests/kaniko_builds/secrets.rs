@@ -84,7 +84,7 @@ async fn a_password_that_is_wrong_is_read_again_but_not_shown_again() {
     let site = Site::with_secrets(&["one"], async |pod, registry| succeed(&pod, &registry));
     site.set_password("wrong", &["one"]);
     site.registry.set_password("right");
-    assert_eq!(*site.build().await.0.unwrap_err().kind(), ErrorKind::Unauthorized);
+    assert_eq!(site.build().await.0.unwrap_err().kind(), ErrorKind::Unauthorized);
     assert_eq!((site.registry.questions(), site.secrets_read().len()), (2, 2));
     site.set_password("right", &["one"]);
     site.build().await.0.unwrap();

@@ -138,7 +138,7 @@ async fn build(builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
     println!("{}@{}", image.reference, image.digest);
     match image.outcome {
         Outcome::AlreadyExists => println!("nothing was built: the image exists already ({seconds:.3} s)"),
-        Outcome::Built { steps_cached, steps_run } => {
+        Outcome::Built { steps_cached, steps_run, .. } => {
             println!("built in {seconds:.1} s: {steps_run} steps run, {steps_cached} from the cache");
         }
         _ => println!("took {seconds:.1} s"),

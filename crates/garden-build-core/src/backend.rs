@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use futures::future::BoxFuture;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, StagesBuilt, Tree};
-use crate::{BuildContext, BuildRequest, Digest, Error, ErrorKind, ImageFlag, ImageReference, Result};
+use crate::{BuildContext, BuildRequest, Digest, Error, ErrorKind, Hint, ImageFlag, ImageReference, Result};
 
 /// A way to build an image and push it: kaniko in a pod, a `BuildKit` daemon, a Docker daemon.
 ///
@@ -30,11 +30,14 @@ pub trait Backend: Debug + Send + Sync {
 
     /// Returns the flags, of the configuration and of `request`, that can change the image. They are
     /// part of its [`Version`](crate::Version), in this order. Each says whether the backend may read more of the context
-    /// because of it than the Dockerfile says; if none does, the context is what the Dockerfile reads.
+    /// because of it than the Dockerfile says; if none does, the context is what the Dockerfile reads. The default has none.
     ///
     /// # Errors
     /// If a flag cannot be used.
-    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>>;
+    fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {
+        let _ = request;
+        Ok(Vec::new())
+    }
 
     /// Judges what `request` builds from `context`, and asks nobody. Returns what may come out otherwise than with `BuildKit`. The
     /// default knows of nothing. Callers hear of what comes back, be it an error, if the image has to be built.
@@ -47,11 +50,14 @@ pub trait Backend: Debug + Send + Sync {
     }
 
     /// Returns every object and argument that building `job` would create, with secrets redacted.
-    /// Touches nothing.
+    /// Touches nothing. The default creates nothing.
     ///
     /// # Errors
     /// If an option makes the plan impossible.
-    fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>>;
+    fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
+        let _ = job;
+        Ok(Vec::new())
+    }
 
     /// Builds and pushes `job`.
     ///
@@ -64,15 +70,18 @@ pub trait Backend: Debug + Send + Sync {
     fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>>;
 
     /// Removes what clients that died have left behind, and nothing of a living one. Stops what outlives builds and nobody has used
-    /// for long.
+    /// for long. The default leaves nothing behind that it could remove.
     ///
     /// # Errors
     /// If the cluster refuses to list or delete.
-    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>>;
+    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
+        Box::pin(async { Ok(SweepReport::default()) })
+    }
 }
 
 /// What may be otherwise than expected in an image that is built all the same.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Caveat {
     /// What it is.
@@ -120,7 +129,8 @@ impl BuildJob {
 }
 
 /// What a [`Backend`] can do beyond building one image from one context.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub struct Capabilities {
@@ -140,6 +150,42 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// Says that several platforms can be built in one request.
+    #[must_use]
+    pub fn with_multiple_platforms(self, can: bool) -> Self {
+        Self { multiple_platforms: can, ..self }
+    }
+
+    /// Says that there may be named contexts besides the build context.
+    #[must_use]
+    pub fn with_named_contexts(self, can: bool) -> Self {
+        Self { named_contexts: can, ..self }
+    }
+
+    /// Says that RUN steps can be given secrets that stay nowhere.
+    #[must_use]
+    pub fn with_secrets(self, can: bool) -> Self {
+        Self { secrets: can, ..self }
+    }
+
+    /// Says that SSH agents can be forwarded to RUN steps.
+    #[must_use]
+    pub fn with_ssh_agents(self, can: bool) -> Self {
+        Self { ssh_agents: can, ..self }
+    }
+
+    /// Says that stages which the target does not need are not built.
+    #[must_use]
+    pub fn skipping_unused_stages(self, does: bool) -> Self {
+        Self { skips_unused_stages: does, ..self }
+    }
+
+    /// Says that base images come from their registries only.
+    #[must_use]
+    pub fn pulling_base_images(self, does: bool) -> Self {
+        Self { pulls_base_images: does, ..self }
+    }
+
     /// Returns which stages are built.
     pub fn stages_built(&self) -> StagesBuilt {
         if self.skips_unused_stages { StagesBuilt::Needed } else { StagesBuilt::ThroughTarget }
@@ -162,7 +208,8 @@ impl Capabilities {
 }
 
 /// What a request asks for and a backend cannot do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum MissingCapability {
     /// An image for several platforms.
@@ -177,7 +224,7 @@ pub enum MissingCapability {
 
 impl MissingCapability {
     /// Returns the error of a backend called `mode`, with a `hint` of what can be done about it.
-    pub fn error(self, mode: &str, hint: impl Into<String>) -> Error {
+    pub fn error(self, mode: &str, hint: impl Into<Hint>) -> Error {
         let (field, what) = match self {
             Self::MultiplePlatforms => ("platforms", "builds for one platform at a time"),
             Self::NamedContexts => ("contexts", "knows no named contexts"),
@@ -189,7 +236,8 @@ impl MissingCapability {
 }
 
 /// The image that a backend has pushed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Pushed {
     /// The manifest's digest as the builder reported it.
@@ -217,7 +265,7 @@ impl Pushed {
 }
 
 /// One object that a build would create.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct PlannedObject {
@@ -246,7 +294,8 @@ impl PlannedObject {
 }
 
 /// What a sweep removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 #[non_exhaustive]
 pub struct SweepReport {
     /// Each removed object, such as `Pod my-project/kaniko-api-1a2b3c`.

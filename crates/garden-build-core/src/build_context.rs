@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Caches, Digest, Error, ErrorKind, EventSink, Result};
+use crate::{Caches, Digest, Error, ErrorKind, EventSink, Remedy, Result, seconds};
 
 /// In place of a moment that the clock cannot hold.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -107,12 +107,27 @@ impl BuildContext {
 
     /// Says that time is up, and for what it was spent.
     fn out_of_time(&self) -> Error {
-        let limit = self.time_limit.as_secs();
+        let limit = seconds(self.time_limit);
         let account = self.events.account().map(|account| format!(": {account}")).unwrap_or_default();
         Error::new(
             ErrorKind::Timeout,
-            format!("the build did not end within its time limit of {limit} s{account}"),
+            format!("the build did not end within its time limit of {limit}{account}"),
         )
-        .with_hint("raise the request's timeout if the build needs longer")
+        .with_hint(Remedy::request(&["timeout"], "raise the request's `timeout` if the build needs longer"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_channel;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_limit_of_less_than_a_second_is_named_as_such() {
+        let (events, _stream) = event_channel();
+        let scope = BuildContext::new(events, CancellationToken::new(), Duration::from_millis(500));
+        let error = scope.stopped().await;
+        assert!(error.message().contains("time limit of 0.5 s"), "{error}");
+        assert_eq!(error.hint_data().map(|hint| hint.options.as_slice()), Some(&["timeout".to_owned()][..]));
     }
 }

@@ -13,9 +13,11 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 /// A text that is not a SHA-256 digest.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a digest: expected `sha256:` and 64 lower-case hexadecimal digits")]
 pub struct DigestError(String);
+
+crate::debug_with_causes!(DigestError);
 
 impl Digest {
     /// Digests `bytes`.

@@ -2,64 +2,26 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+pub use self::hint::{Hint, HintCode, Remedy};
+pub use self::kind::ErrorKind;
 use crate::printable::Printable;
+
+mod hint;
+mod kind;
+mod wire;
 
 /// The result of an operation of garden-build.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Says what class of failure an [`Error`] is, for callers that react differently to each.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// The project file or an option is wrong.
-    Config,
-    /// The build context or the Dockerfile cannot be used.
-    Context,
-    /// The build mode cannot do what the request asks for.
-    Unsupported,
-    /// A registry or the cluster refused the credentials, or had none.
-    Unauthorized,
-    /// The credentials are good but do not allow the operation.
-    PermissionDenied,
-    /// Something that has to exist does not.
-    NotFound,
-    /// A server could not be reached or broke off.
-    Unreachable,
-    /// The cluster refused an object: quota, admission policy, validation.
-    Rejected,
-    /// No node can take the builder.
-    Unschedulable,
-    /// The builder's own image cannot be pulled.
-    ImagePull,
-    /// The builder could not be started for another reason (volume, command, sandbox).
-    BuilderStart,
-    /// The builder ran out of memory.
-    OutOfMemory,
-    /// The builder was evicted from its node.
-    Evicted,
-    /// The builder vanished while it was building: deleted, or its node lost.
-    BuilderLost,
-    /// A step of the Dockerfile failed.
-    BuildFailed {
-        /// The Dockerfile instruction that failed, where it is known.
-        step: Option<String>,
-        /// The exit code of the step's command, or of the builder.
-        exit_code: Option<i32>,
-    },
-    /// The image was built but could not be pushed.
-    PushFailed,
-    /// The build took longer than it was allowed.
-    Timeout,
-    /// The caller cancelled the build.
-    Cancelled,
-    /// A server answered something that it should not, or we have a defect.
-    Unexpected,
-}
 
 /// What went wrong, what to do about it, and what the builder printed last.
 ///
 /// The message names the thing that it concerns (file and line, namespace and pod, registry and
 /// repository). Neither message, hint, log tail nor source ever holds a secret.
+///
+/// Copies share what they say. Serialised, it is an object with `kind`, `message`, `hint`, `logTail`, `retryable`, `failedStep` and
+/// `causes`; what comes back from that says the same, with its causes as text.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -67,10 +29,31 @@ pub struct Error(Arc<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: String,
-    hint: Option<String>,
+    hint: Option<Hint>,
     log_tail: Vec<String>,
     retryable: bool,
+    failed_step: Option<FailedStep>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// The step of a Dockerfile that failed.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct FailedStep {
+    /// The Dockerfile instruction that failed, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instruction: Option<String>,
+    /// The exit code of the step's command, or of the builder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+}
+
+impl FailedStep {
+    /// Says which instruction failed, and with which exit code, as far as either is known.
+    pub fn new(instruction: Option<String>, exit_code: Option<i32>) -> Self {
+        Self { instruction, exit_code }
+    }
 }
 
 impl Error {
@@ -82,13 +65,21 @@ impl Error {
             hint: None,
             log_tail: Vec::new(),
             retryable: false,
+            failed_step: None,
             source: None,
         }))
     }
 
+    /// Creates an error of [`ErrorKind::BuildFailed`]: `step` failed, as `message` says.
+    pub fn build_failed(step: FailedStep, message: impl Into<String>) -> Self {
+        let mut error = Self::new(ErrorKind::BuildFailed, message);
+        error.inner().failed_step = Some(step);
+        error
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+    pub fn with_hint(mut self, hint: impl Into<Hint>) -> Self {
         self.inner().hint = Some(hint.into());
         self
     }
@@ -119,8 +110,8 @@ impl Error {
     }
 
     /// Returns the class of the failure.
-    pub fn kind(&self) -> &ErrorKind {
-        &self.0.kind
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// Returns what happened, in one sentence, without the hint.
@@ -128,9 +119,14 @@ impl Error {
         &self.0.message
     }
 
-    /// Returns what the user can do about it.
+    /// Returns what the user can do about it, in words for people.
     pub fn hint(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+        self.0.hint.as_ref().map(|hint| hint.text.as_str())
+    }
+
+    /// Returns what the user can do about it, as data: with a code and the names of options.
+    pub fn hint_data(&self) -> Option<&Hint> {
+        self.0.hint.as_ref()
     }
 
     /// Returns the last lines that the builder printed, oldest first; empty if it never ran.
@@ -142,14 +138,37 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
+
+    /// Returns the step of the Dockerfile that failed, if one did.
+    pub fn failed_step(&self) -> Option<&FailedStep> {
+        self.0.failed_step.as_ref()
+    }
+
+    /// Returns what the causes of this error say that it does not say itself, the nearest first.
+    fn causes(&self) -> Vec<String> {
+        causes_of(&self.0.message, self.source())
+    }
 }
 
 /// For a terminal: what controls one in foreign words, such as the end of a log, is shown as text. [`message`](Error::message) and
 /// [`log_tail`](Error::log_tail) have them as they came.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Printable::text(&self.0.message))?;
-        if let Some(hint) = &self.0.hint {
+        self.show(&self.0.message, f)
+    }
+}
+
+/// Shows the same as `Display`, with the causes: this is what a `main` that returns an error prints.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.show(&joined(&self.0.message, &self.causes()), f)
+    }
+}
+
+impl Error {
+    fn show(&self, message: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", Printable::text(message))?;
+        if let Some(hint) = self.hint() {
             write!(f, "\n  help: {}", Printable::text(hint))?;
         }
         if !self.0.log_tail.is_empty() {
@@ -162,53 +181,64 @@ impl fmt::Display for Error {
     }
 }
 
-/// Says an error with its causes in one line, each once: many errors leave to their source what it is
-/// about.
-pub fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Error")
-            .field("kind", &self.0.kind)
-            .field("message", &self.0.message)
-            .field("hint", &self.0.hint)
-            .field("log_tail", &self.0.log_tail)
-            .field("retryable", &self.0.retryable)
-            .field("source", &self.0.source)
-            .finish()
-    }
-}
-
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Says an error with its causes in one line, each once: many errors leave to their source what it is
+/// about.
+pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
+    let text = said(error);
+    let causes = causes_of(&text, error.source());
+    joined(&text, &causes)
+}
 
-    #[test]
-    fn what_controls_a_terminal_is_shown_and_kept_as_data() {
-        let evil = "\x1b]0;t\x07\u{202e}a\rb";
-        let error = Error::new(ErrorKind::Config, evil)
-            .with_hint(evil)
-            .with_log_tail(vec![format!("{evil}\n  help: forged")]);
-        let shown = error.to_string();
-        assert!(shown.chars().all(|shown| !shown.is_control() || shown == '\n'), "{shown:?}");
-        assert!(!shown.contains('\u{202e}') && shown.lines().count() == 4, "{shown:?}");
-        assert_eq!(error.message(), evil);
+/// Makes the `Debug` of error types what a `main` that returns one should print: the error with its causes, as [`with_causes`] says it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! debug_with_causes {
+    ($($error:ty),+ $(,)?) => {
+        $(
+            impl ::std::fmt::Debug for $error {
+                fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                    f.write_str(&$crate::with_causes(self))
+                }
+            }
+        )+
+    };
+}
+
+fn joined(message: &str, causes: &[String]) -> String {
+    let parts: Vec<_> = std::iter::once(message).chain(causes.iter().map(String::as_str)).collect();
+    parts.join(": ")
+}
+
+/// Returns what `source` and its own causes say that neither `message` nor one before them says.
+fn causes_of(message: &str, mut source: Option<&(dyn StdError + 'static)>) -> Vec<String> {
+    let mut causes: Vec<String> = Vec::new();
+    while let Some(cause) = source {
+        let text = said(cause);
+        // The second is the same with more lines, such as those of the file that it is about.
+        let is_said = message.contains(&text)
+            || text.strip_prefix(message).is_some_and(|more| more.starts_with('\n'))
+            || causes.iter().any(|earlier| earlier.contains(&text));
+        if !is_said {
+            causes.push(text);
+        }
+        source = cause.source();
+    }
+    causes
+}
+
+/// Returns what happened, without hint and log.
+fn said(error: &(dyn StdError + 'static)) -> String {
+    match error.downcast_ref::<Error>() {
+        Some(error) => error.message().to_owned(),
+        None => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

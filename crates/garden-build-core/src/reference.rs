@@ -3,7 +3,7 @@ mod grammar;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use self::grammar::Problem;
 use crate::Digest;
@@ -21,12 +21,14 @@ pub struct ImageReference {
 }
 
 /// A text that is not the name of an image.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an image reference: {reason}")]
 pub struct ReferenceError {
     text: String,
     reason: String,
 }
+
+crate::debug_with_causes!(ReferenceError);
 
 impl ImageReference {
     /// Names the image `repository:tag` at `registry` (`host` or `host:port`).
@@ -146,6 +148,12 @@ impl fmt::Debug for ImageReference {
 impl Serialize for ImageReference {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageReference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
     }
 }
 

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use crate::context::{Context, Tree};
 use crate::request::BuildRequest;
@@ -22,6 +22,18 @@ const PREFIX: &str = "v-";
 /// file's executable bit is taken as set.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
 pub struct Version(String);
+
+impl<'de> Deserialize<'de> for Version {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let digits = text.strip_prefix(PREFIX).filter(|digits| digits.len() == DIGITS);
+        match digits {
+            Some(digits) if digits.bytes().all(is_digit) => Ok(Self(text)),
+            _ => Err(de::Error::custom("not a version: expected `v-` and 20 lower-case hexadecimal digits")),
+        }
+    }
+}
 
 impl Version {
     /// Derives the version of what `request` builds from `context` and from the directories among its

@@ -24,14 +24,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("BuildKit {}", client.version());
 
     let directory: Arc<dyn Source> = Arc::new(LocalDirectory::new(Path::new(&directory))?);
-    let session = Session {
-        shared_key: "the unix_socket example".to_owned(),
-        directories: BTreeMap::from([
-            (CONTEXT.to_owned(), Arc::clone(&directory)),
-            (DOCKERFILE.to_owned(), directory),
-        ]),
-        ..Session::default()
-    };
+    let mut session = Session::default();
+    "the unix_socket example".clone_into(&mut session.shared_key);
+    session.directories =
+        BTreeMap::from([(CONTEXT.to_owned(), Arc::clone(&directory)), (DOCKERFILE.to_owned(), directory)]);
     let report = |update| match update {
         Update::Step(step) if step.completed.is_some() => println!("{}", step.name),
         Update::Output { bytes, .. } => print!("{}", String::from_utf8_lossy(&bytes)),

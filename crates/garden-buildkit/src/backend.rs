@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, EventSink, ImageFlag,
-    PlannedObject, Pushed, Result, SweepReport,
+    PlannedObject, Pushed, Remedy, Result, SweepReport,
 };
 use garden_cluster::{
     BUILDER_SERVICE_ACCOUNT, Cluster, RegistryCredentials, last_words, new_namespace, planned, stop_idle,
@@ -199,14 +199,13 @@ impl Backend for BuildkitBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.multiple_platforms = true;
-        capabilities.named_contexts = true;
-        capabilities.secrets = true;
-        capabilities.ssh_agents = true;
-        capabilities.skips_unused_stages = true;
-        capabilities.pulls_base_images = true;
-        capabilities
+        Capabilities::default()
+            .with_multiple_platforms(true)
+            .with_named_contexts(true)
+            .with_secrets(true)
+            .with_ssh_agents(true)
+            .skipping_unused_stages(true)
+            .pulling_base_images(true)
     }
 
     fn accept(&self, request: &BuildRequest) -> Result<()> {
@@ -223,9 +222,14 @@ impl Backend for BuildkitBackend {
         let message = format!(
             "`{field}`: on a rootless BuildKit daemon, RUN steps of other builds could {what} while this build runs"
         );
+        let options = &[
+            "clusterBuildkit.hostUsers",
+            "clusterBuildkit.rootless",
+            "clusterBuildkit.buildsTrustEachOther",
+        ];
         let hint = "set `clusterBuildkit.hostUsers: false` in place of `rootless: true` if nodes support user namespaces for pods, leave out \
                     `rootless`, or set `clusterBuildkit.buildsTrustEachOther: true` if whoever builds in this namespace may do so";
-        Err(Error::new(ErrorKind::Unsupported, message).with_hint(hint))
+        Err(Error::new(ErrorKind::Unsupported, message).with_hint(Remedy::set(options, hint)))
     }
 
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {

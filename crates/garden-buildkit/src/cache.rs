@@ -13,6 +13,7 @@ use crate::client::COMPRESSION_LEVEL;
 
 /// What one build reads from caches and writes to them.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct CachePlan {
     /// The caches to read. `BuildKit` stays with the first that has anything for the build, so their
     /// order counts. One that does not exist yet is no error.
@@ -35,6 +36,7 @@ pub struct CacheEntry {
 
 /// Where a cache is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum CacheKind {
     /// By itself in a registry.
     Registry,

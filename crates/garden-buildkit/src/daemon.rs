@@ -4,7 +4,7 @@
 //! Nothing here ends a daemon that has builds: Kubernetes tells an outdated one to stop, and it
 //! finishes what it has begun. One that nobody uses is scaled to zero by whoever looks.
 
-use garden_build_core::{ErrorKind, EventSink};
+use garden_build_core::{ErrorKind, EventSink, Remedy};
 use garden_cluster::{
     AllowedPeers, Cluster, ClusterError, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment,
     PodPullSecrets, RegistryCredentials, Remedies, ServicePolicy, Sight, VolumeWords, configuration,
@@ -23,8 +23,11 @@ mod standing;
 
 use standing::{Standing, standing};
 
-const ENDED: &str = "see what the daemon said last; `rootless` needs nodes that allow user namespaces, and `hostUsers: false` nodes whose \
-                     container runtime gives them to pods (containerd 2 with runc 1.2, CRI-O 1.25; Linux 6.3)";
+const ENDED: Remedy = Remedy::set(
+    &["clusterBuildkit.rootless", "clusterBuildkit.hostUsers"],
+    "see what the daemon said last; `rootless` needs nodes that allow user namespaces, and `hostUsers: false` nodes whose \
+                     container runtime gives them to pods (containerd 2 with runc 1.2, CRI-O 1.25; Linux 6.3)",
+);
 
 /// Which Deployment the daemon is, and what is said of it.
 const WORDS: DeploymentWords = DeploymentWords {
@@ -34,32 +37,67 @@ const WORDS: DeploymentWords = DeploymentWords {
     volume: Some(VolumeWords {
         claim: NAME,
         storage_class: "clusterBuildkit.storage.storageClass",
-        keeps_size: "set `clusterBuildkit.storage.size` to its size, or delete the Deployment and the claim garden-buildkit to \
+        keeps_size: Remedy::set(
+            &["clusterBuildkit.storage.size"],
+            "set `clusterBuildkit.storage.size` to its size, or delete the Deployment and the claim garden-buildkit to \
                      start with an empty one",
-        quota: "set `clusterBuildkit.storage.size` to less, or raise the namespace's ResourceQuota",
+        ),
+        quota: Remedy::set(
+            &["clusterBuildkit.storage.size"],
+            "set `clusterBuildkit.storage.size` to less, or raise the namespace's ResourceQuota",
+        ),
     }),
     remedies: Remedies {
-        memory: "raise `resources.builder.limits.memory`, which the daemon shares with all steps",
-        evicted: "raise `resources.builder.requests` (memory, ephemeralStorage) so that the daemon gets a node with room",
-        disk_limit: "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
-        scheduling: "check `clusterBuildkit.nodeSelector`, `clusterBuildkit.tolerations` and `resources.builder.requests` against \
+        memory: Remedy::set(
+            &["resources.builder.limits.memory"],
+            "raise `resources.builder.limits.memory`, which the daemon shares with all steps",
+        ),
+        evicted: Remedy::set(
+            &["resources.builder.requests"],
+            "raise `resources.builder.requests` (memory, ephemeralStorage) so that the daemon gets a node with room",
+        ),
+        disk_limit: Remedy::set(
+            &["resources.builder.limits.ephemeralStorage"],
+            "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
+        ),
+        scheduling: Remedy::set(
+            &["clusterBuildkit.nodeSelector", "clusterBuildkit.tolerations", "resources.builder.requests"],
+            "check `clusterBuildkit.nodeSelector`, `clusterBuildkit.tolerations` and `resources.builder.requests` against \
                      the cluster's nodes",
+        ),
         port: None,
-        image: "check `clusterBuildkit.image`, and that nodes can pull it: those of `imagePullSecrets` that have a user and a password for \
+        image: Remedy::set(
+            &["clusterBuildkit.image", "imagePullSecrets"],
+            "check `clusterBuildkit.image`, and that nodes can pull it: those of `imagePullSecrets` that have a user and a password for \
                 its registry are brought to the daemon's namespace for that",
+        ),
         start: ENDED,
-        quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
-        limit_range: "set amounts in `resources.builder` that the namespace's LimitRange allows",
+        quota: Remedy::set(
+            &["resources.builder"],
+            "lower `resources.builder`, or raise the namespace's ResourceQuota",
+        ),
+        limit_range: Remedy::set(
+            &["resources.builder"],
+            "set amounts in `resources.builder` that the namespace's LimitRange allows",
+        ),
         // `baseline` forbids a privileged container, and unconfined profiles as well.
-        pod_security: "BuildKit, rootless too, needs a namespace with the label \
+        pod_security: Remedy::set(
+            &["buildMode"],
+            "BuildKit, rootless too, needs a namespace with the label \
                        `pod-security.kubernetes.io/enforce: privileged`; set it, or use `buildMode: kaniko`",
-        privileges: "set `clusterBuildkit.rootless: true`, which needs no privileged container, or allow one in this namespace",
+        ),
+        privileges: Remedy::set(
+            &["clusterBuildkit.rootless"],
+            "set `clusterBuildkit.rootless: true`, which needs no privileged container, or allow one in this namespace",
+        ),
     },
     ended: ENDED,
     // Where in its own code it failed follows in many lines. Source: BuildKit, `cmd/buildkitd/main.go`.
     complaint: Some("buildkitd: "),
-    foreign: "delete it if nothing uses it any more, or build in another namespace",
-    missing: "build again; clients that share a namespace need the same `clusterBuildkit`, `resources.builder` and `proxies`",
+    foreign: Remedy::new("delete it if nothing uses it any more, or build in another namespace"),
+    missing: Remedy::build_again(
+        "build again; clients that share a namespace need the same `clusterBuildkit`, `resources.builder` and `proxies`",
+    ),
     // As long as builds on a volume that only one daemon can use; the build has a time limit.
     longest: None,
 };

@@ -1,6 +1,6 @@
 //! What a failure of the daemon means to the one who wanted the image.
 
-use garden_build_core::{Error, ErrorKind};
+use garden_build_core::{Error, ErrorKind, FailedStep, Hint, Remedy};
 use garden_registry::{ToldRefusal, is_complaint_about_tls, told_refusal};
 use tonic::Code;
 
@@ -14,29 +14,55 @@ mod said;
 #[derive(Clone, Copy, Debug)]
 pub struct Advice {
     /// Steps need more memory than there is. The end of a sentence.
-    pub memory: &'static str,
+    pub memory: Remedy,
     /// The daemon's disk is full.
-    pub disk: &'static str,
+    pub disk: Remedy,
     /// The daemon is not reached any more.
-    pub lost: &'static str,
+    pub lost: Remedy,
     /// The daemon may not push the image.
-    pub push: &'static str,
+    pub push: Remedy,
     /// The daemon may not pull a base image.
-    pub base_image: &'static str,
+    pub base_image: Remedy,
     /// A registry has no TLS, or a certificate of an authority that the daemon does not know.
-    pub registry: &'static str,
+    pub registry: Remedy,
 }
 
 /// What to do about the daemon of a project's namespace.
 pub(crate) const OF_NAMESPACE: Advice = Advice {
-    memory: "raise `resources.builder.limits.memory`, which the daemon shares with all steps",
-    disk: "the daemon's disk is full: give it a volume with `clusterBuildkit.storage`, or a larger one",
-    lost: "build again; if it happens again, look at the log of Deployment garden-buildkit",
-    push: "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
-    base_image: "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
-    registry: "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`: in `deploymentRegistry`, where \
+    memory: Remedy::set(
+        &["resources.builder.limits.memory"],
+        "raise `resources.builder.limits.memory`, which the daemon shares with all steps",
+    ),
+    disk: Remedy::set(
+        &["clusterBuildkit.storage"],
+        "the daemon's disk is full: give it a volume with `clusterBuildkit.storage`, or a larger one",
+    ),
+    lost: Remedy::build_again(
+        "build again; if it happens again, look at the log of Deployment garden-buildkit",
+    ),
+    push: Remedy::log_in(
+        &["imagePullSecrets"],
+        "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
+    ),
+    base_image: Remedy::log_in(
+        &["imagePullSecrets"],
+        "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
+    ),
+    registry: Remedy::set(
+        &["deploymentRegistry", "clusterBuildkit.cache", "clusterBuildkit.registries"],
+        "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`: in `deploymentRegistry`, where \
                `clusterBuildkit.cache` names it, or in `clusterBuildkit.registries`",
+    ),
 };
+
+const SECRET: Remedy = Remedy::request(&["secrets"], "give the request the secret of this id in `secrets`");
+const AGENT: Remedy =
+    Remedy::request(&["sshAgents"], "forward an agent under this id with the request's `sshAgents`");
+
+/// What to do about a command that was killed: nobody says what for. `memory` is what to do if it was for that.
+pub fn memory_perhaps(memory: Remedy) -> Hint {
+    Hint::from(memory).with_text(format!("it was killed; if it was for its memory, {memory}"))
+}
 
 /// What a shell reports of a command that was killed with signal 9. The kernel does so to processes
 /// that take more memory than there is, and then nobody but the kernel knows why.
@@ -70,7 +96,10 @@ pub(crate) fn may_be_the_daemon_s_end(error: &Error) -> bool {
 /// Says that the daemon was there a moment ago and cannot be reached.
 pub(crate) fn unreached(error: Error) -> Error {
     let message = format!("the BuildKit daemon cannot be reached: {}", error.message());
-    Error::new(ErrorKind::BuilderLost, message).with_hint("build again").with_source(error).retryable()
+    Error::new(ErrorKind::BuilderLost, message)
+        .with_hint(Remedy::build_again("build again"))
+        .with_source(error)
+        .retryable()
 }
 
 /// What a failed build is about.
@@ -89,21 +118,19 @@ fn explain_build(failure: &Failure, instruction: Option<&str>, advice: Advice) -
     }
     if failure.code == Code::Cancelled {
         let message = format!("the BuildKit daemon stopped the build: {}", failed.words);
-        return Error::new(ErrorKind::BuilderLost, message).with_hint("build again").retryable();
+        return Error::new(ErrorKind::BuilderLost, message)
+            .with_hint(Remedy::build_again("build again"))
+            .retryable();
     }
     match said::read(&failure.message) {
         Said::NoMemory => Error::new(ErrorKind::OutOfMemory, failed.message()).with_hint(advice.memory),
-        Said::FullDisk => failed.build_failed().with_hint(advice.disk),
+        Said::FullDisk => failed.in_its_words().with_hint(advice.disk),
         Said::Push { reason, .. } => failed.push(reason),
-        Said::BaseImage { reason } => failed.base_image(reason),
+        Said::BaseImage { name, reason } => failed.base_image(name, reason),
         Said::MissingFile { path } => failed.missing_file(path),
-        Said::MissingSecret => {
-            failed.build_failed().with_hint("give the request the secret of this id: `BuildRequest::secret`")
-        }
-        Said::MissingAgent => {
-            failed.build_failed().with_hint("forward an agent under this id: `BuildRequest::ssh_agent`")
-        }
-        Said::Other => failed.build_failed(),
+        Said::MissingSecret => failed.in_its_words().with_hint(SECRET),
+        Said::MissingAgent => failed.in_its_words().with_hint(AGENT),
+        Said::Other => failed.in_its_words(),
     }
 }
 
@@ -111,10 +138,9 @@ impl Failed<'_> {
     /// A command of the Dockerfile ended with `exit_code`.
     fn command(&self, exit_code: i32) -> Error {
         let message = format!("{} with exit code {exit_code}", self.subject());
-        let error = Error::new(self.kind(Some(exit_code)), message);
+        let error = self.build_failed(Some(exit_code), message);
         if exit_code == KILLED {
-            return error
-                .with_hint(format!("it was killed; if it was for its memory, {}", self.advice.memory));
+            return error.with_hint(memory_perhaps(self.advice.memory));
         }
         error
     }
@@ -129,19 +155,19 @@ impl Failed<'_> {
         Error::new(kind, message).with_hint(self.registry_hint(reason, self.advice.push))
     }
 
-    fn base_image(&self, reason: &str) -> Error {
+    fn base_image(&self, name: &str, reason: &str) -> Error {
         let kind = match told_refusal(reason) {
             Some(ToldRefusal::Unauthorized) => ErrorKind::Unauthorized,
             Some(ToldRefusal::Denied) => ErrorKind::PermissionDenied,
             Some(ToldRefusal::Missing) => ErrorKind::NotFound,
             _ => ErrorKind::Unreachable,
         };
-        let message = format!("a base image{} cannot be pulled: {}", at(self.place), self.words);
+        let message = format!("the base image {name}{} cannot be pulled: {}", at(self.place), self.words);
         Error::new(kind, message).with_hint(self.registry_hint(reason, self.advice.base_image))
     }
 
     /// What to do about a registry that has failed for this reason; `usual` if nothing more is known.
-    fn registry_hint(&self, reason: &str, usual: &'static str) -> &'static str {
+    fn registry_hint(&self, reason: &str, usual: Remedy) -> Remedy {
         let remedy = told_refusal(reason).and_then(ToldRefusal::remedy);
         remedy.unwrap_or(if is_complaint_about_tls(reason) { self.advice.registry } else { usual })
     }
@@ -158,16 +184,17 @@ impl Failed<'_> {
                 "check the path, which starts at the context's root, and that no ignore file excludes it",
             ),
         };
-        Error::new(self.kind(None), format!("{}: `{path}` is not {place}", self.subject())).with_hint(hint)
+        self.build_failed(None, format!("{}: `{path}` is not {place}", self.subject())).with_hint(hint)
     }
 
-    fn build_failed(&self) -> Error {
-        Error::new(self.kind(None), self.message())
+    /// The build failed in the daemon's words.
+    fn in_its_words(&self) -> Error {
+        self.build_failed(None, self.message())
     }
 
-    fn kind(&self, exit_code: Option<i32>) -> ErrorKind {
+    fn build_failed(&self, exit_code: Option<i32>, message: String) -> Error {
         let step = self.instruction.or(self.place.map(|place| place.text.as_str()));
-        ErrorKind::BuildFailed { step: step.map(str::to_owned), exit_code }
+        Error::build_failed(FailedStep::new(step.map(str::to_owned), exit_code), message)
     }
 
     fn message(&self) -> String {

@@ -23,7 +23,7 @@ mod settings;
 pub mod spec;
 
 pub use backend::BuildkitBackend;
-pub use failure::Advice;
+pub use failure::{Advice, memory_perhaps};
 pub use logins::BuildImages;
 pub use route::Route;
 pub use run::Run;

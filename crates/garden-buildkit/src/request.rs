@@ -197,7 +197,7 @@ mod tests {
     fn other_flags_are_refused_by_name() {
         for flags in [&["--cache-repo=x"][..], &["--opt"], &["--opt", "novalue"], &["--optimise=1"], &["x"]] {
             let error = read(flags).expect_err("unknown");
-            assert_eq!(*error.kind(), ErrorKind::Unsupported);
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.message().contains(flags[0]), "{error}");
         }
     }

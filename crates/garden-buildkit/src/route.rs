@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use garden_build_core::{Error, ErrorKind, EventSink};
+use garden_build_core::{Error, ErrorKind, EventSink, Remedy};
 use garden_cluster::{Cluster, PodStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -145,7 +145,10 @@ fn identity(daemon: &Daemon) -> Result<&TlsIdentity, Unreached> {
     daemon.identity.as_ref().ok_or_else(|| {
         let message = "the daemon does not listen, so there is only the way by a command in its pod";
         let error = Error::new(ErrorKind::Config, message);
-        Unreached::Refused(error.with_hint("set `clusterBuildkit.listen: true`, or take `Route::Exec`"))
+        Unreached::Refused(error.with_hint(Remedy::set(
+            &["clusterBuildkit.listen"],
+            "set `clusterBuildkit.listen: true`, or take the way through the API server",
+        )))
     })
 }
 

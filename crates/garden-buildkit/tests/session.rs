@@ -169,10 +169,8 @@ async fn build(file: Vec<u8>, compressing: bool, reads_compressed: bool) -> Buil
         client = client.compressing();
     }
     let context = MemoryFiles::new([("file", file)]);
-    let session = Session {
-        directories: [(CONTEXT.to_owned(), Arc::new(context) as Arc<dyn Source>)].into(),
-        ..Session::default()
-    };
+    let mut session = Session::default();
+    session.directories = [(CONTEXT.to_owned(), Arc::new(context) as Arc<dyn Source>)].into();
     client.build(DockerfileBuild::default(), session, |_| {}).await.expect("built");
     drop(client);
     let (sent, _) = link.await.expect("no panic").expect("passed on");
@@ -238,10 +236,8 @@ async fn a_daemon_that_goes_on_reporting_does_not_keep_a_build_from_its_end() {
     tokio::spawn(Server::builder().serve_with_incoming(ControlServer::new(daemon), accepted));
     let client = Client::connect(client).await.expect("a daemon");
     let context = MemoryFiles::new([("file", b"x".to_vec())]);
-    let session = Session {
-        directories: [(CONTEXT.to_owned(), Arc::new(context) as Arc<dyn Source>)].into(),
-        ..Session::default()
-    };
+    let mut session = Session::default();
+    session.directories = [(CONTEXT.to_owned(), Arc::new(context) as Arc<dyn Source>)].into();
     let mut reports = 0;
     let building = client.build(DockerfileBuild::default(), session, |_| reports += 1);
     let built = tokio::time::timeout(Duration::from_secs(3600), building).await;

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use garden_build_core::{Error, ErrorKind};
+use garden_build_core::{Error, ErrorKind, Hint, Remedy};
 
 use crate::api::Refusal;
 
 /// Why a pod cannot run, or died.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Diagnosis {
     /// The fact. What is decided is decided by it, and the maker of the pod words the remedy after it.
     pub cause: Cause,
@@ -17,7 +18,7 @@ pub struct Diagnosis {
     /// What happened, naming the pod.
     pub message: String,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Hint>,
     /// Whether the same may succeed when it is tried again.
     pub retryable: bool,
 }
@@ -102,32 +103,32 @@ fn reasons(message: &str) -> impl Iterator<Item = &str> {
 #[derive(Clone, Copy, Debug)]
 pub struct Remedies {
     /// Its container took more memory than its limit.
-    pub memory: &'static str,
+    pub memory: Remedy,
     /// Its node ran short of something and evicted it.
-    pub evicted: &'static str,
+    pub evicted: Remedy,
     /// It was evicted because it wrote more to the node's disk than its limit of ephemeral storage.
-    pub disk_limit: &'static str,
+    pub disk_limit: Remedy,
     /// No node can take it.
-    pub scheduling: &'static str,
+    pub scheduling: Remedy,
     /// The port of the node that it needs is taken; `None` for pods that need none.
-    pub port: Option<&'static str>,
+    pub port: Option<Remedy>,
     /// Its image cannot be pulled.
-    pub image: &'static str,
+    pub image: Remedy,
     /// Its container cannot be started, or ends again and again.
-    pub start: &'static str,
+    pub start: Remedy,
     /// It takes more than is left of the namespace's `ResourceQuota`.
-    pub quota: &'static str,
+    pub quota: Remedy,
     /// Its amounts are none that the namespace's `LimitRange` allows.
-    pub limit_range: &'static str,
+    pub limit_range: Remedy,
     /// Pod Security does not allow it.
-    pub pod_security: &'static str,
+    pub pod_security: Remedy,
     /// Another rule does not allow what it needs of its node: privileges, or a port.
-    pub privileges: &'static str,
+    pub privileges: Remedy,
 }
 
 impl Remedies {
     /// Returns the remedy for `cause`; `None` if it does not depend on whose pod it is.
-    pub(crate) fn against(&self, cause: Cause) -> Option<&'static str> {
+    pub(crate) fn against(&self, cause: Cause) -> Option<Remedy> {
         match cause {
             Cause::OutOfMemory => Some(self.memory),
             Cause::Evicted => Some(self.evicted),
@@ -149,14 +150,25 @@ impl Remedies {
 impl Diagnosis {
     /// A failure of `kind`. `remedies` say what to do about its `cause`.
     pub(crate) fn of(cause: Cause, kind: ErrorKind, message: String, remedies: &Remedies) -> Self {
-        let hint = remedies.against(cause).map(str::to_owned);
+        let hint = remedies.against(cause).map(Hint::from);
         Self { cause, kind, message, hint, retryable: false }
     }
 
     /// A failure whose cause decides nothing, and what to do about it.
-    pub fn other(kind: ErrorKind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn other(kind: ErrorKind, message: impl Into<String>, hint: impl Into<Hint>) -> Self {
         let (message, hint) = (message.into(), Some(hint.into()));
         Self { cause: Cause::Other, kind, message, hint, retryable: false }
+    }
+
+    /// Returns what to do about it, in words.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_ref().map(|hint| hint.text.as_str())
+    }
+
+    /// Says that it is of another class for whoever asked.
+    #[must_use]
+    pub fn of_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
     }
 
     /// Says what it comes from.
@@ -203,17 +215,17 @@ pub(crate) mod tests {
 
     /// Each says which it is.
     pub(crate) const REMEDIES: Remedies = Remedies {
-        memory: "more memory",
-        evicted: "a larger node",
-        disk_limit: "more disk",
-        scheduling: "fewer demands on nodes",
+        memory: Remedy::new("more memory"),
+        evicted: Remedy::new("a larger node"),
+        disk_limit: Remedy::new("more disk"),
+        scheduling: Remedy::new("fewer demands on nodes"),
         port: None,
-        image: "another image",
-        start: "a better command",
-        quota: "a smaller pod",
-        limit_range: "a pod within the range",
-        pod_security: "another level",
-        privileges: "fewer privileges",
+        image: Remedy::new("another image"),
+        start: Remedy::new("a better command"),
+        quota: Remedy::new("a smaller pod"),
+        limit_range: Remedy::new("a pod within the range"),
+        pod_security: Remedy::new("another level"),
+        privileges: Remedy::new("fewer privileges"),
     };
 
     #[test]
@@ -222,7 +234,7 @@ pub(crate) mod tests {
             "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.";
         let cause = Cause::Unschedulable(Lack::of(message));
         assert_eq!(REMEDIES.against(cause), Some(REMEDIES.scheduling));
-        let with_port = Remedies { port: Some("free the port"), ..REMEDIES };
+        let with_port = Remedies { port: Some(Remedy::new("free the port")), ..REMEDIES };
         assert_eq!(with_port.against(cause), with_port.port);
         assert_eq!(
             with_port.against(Cause::Unschedulable(Lack::of("1 Insufficient memory."))),
@@ -254,14 +266,14 @@ pub(crate) mod tests {
     #[test]
     fn a_smaller_pod_does_not_help_against_a_quota_of_objects() {
         let hint = REMEDIES.against(Cause::Refused(Refusal::QuotaOfObjects));
-        assert_eq!(hint, Some("raise the namespace's ResourceQuota"));
+        assert_eq!(hint.map(Remedy::text), Some("raise the namespace's ResourceQuota"));
     }
 
     #[test]
     fn a_quota_that_grants_nothing_or_wants_amounts_said_is_not_cured_by_a_smaller_pod() {
         for refusal in [Refusal::QuotaOfNone, Refusal::QuotaUnspecified] {
             let hint = REMEDIES.against(Cause::Refused(refusal)).expect("a remedy");
-            assert!(hint.contains("ResourceQuota") && hint != REMEDIES.quota, "{hint}");
+            assert!(hint.text().contains("ResourceQuota") && hint != REMEDIES.quota, "{hint}");
         }
         assert_eq!(REMEDIES.against(Cause::Refused(Refusal::LimitRange)), Some(REMEDIES.limit_range));
     }

@@ -230,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn a_daemon_that_is_too_old_is_told_so_with_both_versions() {
         let error = refusal(Some(("200 OK", r#"{"Version":"17.06.0-ce","ApiVersion":"1.30"}"#))).await;
-        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         for part in ["17.06.0-ce", "1.30", "1.41"] {
             assert!(error.message().contains(part), "{error}");
         }
@@ -251,7 +251,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_daemon_that_never_answers_is_given_up() {
         let error = refusal(None).await;
-        assert_eq!(*error.kind(), ErrorKind::Unreachable, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{error:?}");
         assert!(error.message().contains("20 s"), "{error}");
     }
 }

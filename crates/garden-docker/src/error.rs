@@ -8,7 +8,7 @@ use crate::ReachError;
 use crate::http::NotDialled;
 
 /// What went wrong between us and a Docker daemon.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum DockerError {
     /// It is not clear which daemon is meant, or it cannot be reached.
@@ -82,6 +82,8 @@ pub enum DockerError {
     #[error(transparent)]
     Cluster(Box<ClusterError>),
 }
+
+garden_build_core::debug_with_causes!(DockerError);
 
 impl DockerError {
     /// Says what `source` means, which came of asking the daemon at `address` to do something.

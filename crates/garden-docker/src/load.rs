@@ -12,7 +12,7 @@ use crate::{DockerDaemon, DockerError};
 const ON_ITS_WAY: usize = 256 * 1024;
 
 /// Why a daemon does not have an image that it was given.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The image could not be read from its registry.
@@ -22,6 +22,8 @@ pub enum LoadError {
     #[error(transparent)]
     Daemon(#[from] DockerError),
 }
+
+garden_build_core::debug_with_causes!(LoadError);
 
 impl LoadError {
     /// Says what happened and, in the words of `remedies` where it is about the registry, what to do.

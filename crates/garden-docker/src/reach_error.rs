@@ -11,7 +11,7 @@ use crate::DockerError;
 ///
 /// `daemon` is in all variants the daemon's address and what it was taken from, such as
 /// `tcp://builder:2376 (DOCKER_HOST)`.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReachError {
     /// An address is none, or none that is understood here.
@@ -33,7 +33,10 @@ pub enum ReachError {
         reason: String,
     },
     /// A Docker context is not there.
-    #[error("the Docker context `{context}`, named by {named_by}, does not exist: there is no {}", .file.display())]
+    #[error(
+        "the Docker context `{context}`, named by {named_by}, does not exist: there is no {}{}",
+        .file.display(), there_are(.others)
+    )]
     NoContext {
         /// Its name.
         context: String,
@@ -41,6 +44,8 @@ pub enum ReachError {
         named_by: String,
         /// Where it would be.
         file: PathBuf,
+        /// Those that there are, in the order of their names: some of them, if there are many.
+        others: Vec<String>,
     },
     /// A Docker context cannot be used.
     #[error("the Docker context `{context}` in {} cannot be used: {reason}", .file.display())]
@@ -168,6 +173,14 @@ pub enum ReachError {
         /// Whom to log in to, as `ssh` takes it.
         destination: String,
     },
+}
+
+garden_build_core::debug_with_causes!(ReachError);
+
+/// Names the contexts that there are, which a file of somebody else may have named.
+fn there_are(contexts: &[String]) -> String {
+    let names: Vec<_> = contexts.iter().map(|name| format!("`{}`", name.escape_debug())).collect();
+    if names.is_empty() { String::new() } else { format!("; there are: {}", names.join(", ")) }
 }
 
 /// What asks for TLS to a daemon.

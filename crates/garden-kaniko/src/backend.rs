@@ -95,7 +95,7 @@ impl KanikoBackend {
                     return Err(error);
                 }
                 let message = format!("{}; {left}", error.message());
-                Err(Error::new(error.kind().clone(), message).with_hint(LEFT))
+                Err(Error::new(error.kind(), message).with_hint(LEFT))
             }
         }
     }
@@ -119,7 +119,7 @@ impl KanikoBackend {
     async fn announce(&self, service: &ContextService, events: &EventSink, caches: &Caches) -> Result<Fetch> {
         let found = service.find(events).await?;
         if found.differs {
-            events.log("the context service has other settings than this project's, which `Builder::init` would apply");
+            events.log("the context service has other settings than this project's, which installing it again (`init`) would apply");
         }
         let address = found.pod.address.map(|address| address.to_string()).unwrap_or_default();
         let key = Key::random();
@@ -257,9 +257,7 @@ impl Backend for KanikoBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.pulls_base_images = true;
-        capabilities
+        Capabilities::default().pulling_base_images(true)
     }
 
     fn image_flags(&self, request: &BuildRequest) -> Result<Vec<ImageFlag>> {

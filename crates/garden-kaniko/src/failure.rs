@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use garden_build_core::{Error, ErrorKind};
+use garden_build_core::{Error, ErrorKind, FailedStep, Remedy, seconds};
 use garden_registry::{ToldRefusal, is_complaint_about_tls, told_refusal};
 
 use self::last_word::{LastWord, is_last_word};
@@ -20,26 +20,35 @@ fn explain_words(exit_code: i32, has_begun: bool, instruction: Option<&str>, tai
     classify(exit_code, has_begun, instruction, words).with_log_tail(tail.to_vec())
 }
 
-const FETCH_HINT: &str = "pods fetch it from the pod of Deployment `garden-util` in their namespace: see whether network policies \
-                          let them. `kaniko.contextDelivery: stdin` does without";
+const FETCH_HINT: Remedy = Remedy::set(
+    &["kaniko.contextDelivery"],
+    "pods fetch it from the pod of Deployment `garden-util` in their namespace: see whether network policies \
+                          let them. `kaniko.contextDelivery: stdin` does without",
+);
 
 /// Says that the pod, which runs, has not come for its context.
 pub(crate) fn not_fetched(namespace: &str, pod: &str, after: Duration) -> Error {
-    let after = after.as_secs();
-    let message = format!("Pod {namespace}/{pod} has not reached the context service within {after} s");
+    let after = seconds(after);
+    let message = format!("Pod {namespace}/{pod} has not reached the context service within {after}");
     Error::new(ErrorKind::Unreachable, message).with_hint(FETCH_HINT)
 }
 
 /// Says that the connection over which the pod gets its context does not hold. The pod itself may be well, but cannot be given the rest over another.
 pub(crate) fn connection_broke(namespace: &str, pod: &str, error: Error) -> Error {
     let message = format!("the connection to Pod {namespace}/{pod} broke: {}", error.message());
-    Error::new(ErrorKind::BuilderLost, message).with_hint("build again").with_source(error).retryable()
+    Error::new(ErrorKind::BuilderLost, message)
+        .with_hint(Remedy::build_again("build again"))
+        .with_source(error)
+        .retryable()
 }
 
 /// What to do about a context service that gives something else than it was sent.
-const ALTERED_HINT: &str = "whoever may run commands in the pod of Deployment `garden-util` can change what it keeps: find out who does. Build again, \
+const ALTERED_HINT: Remedy = Remedy::set(
+    &["kaniko.contextDelivery"],
+    "whoever may run commands in the pod of Deployment `garden-util` can change what it keeps: find out who does. Build again, \
                             which sends the context anew; if it stays so, delete the Deployment and the PersistentVolumeClaim of that name, or set \
-                            `kaniko.contextDelivery: stdin`";
+                            `kaniko.contextDelivery: stdin`",
+);
 
 /// Whether the pod says that what the context service gave is not what the client has. A step may print the like, but runs only when
 /// the context is there.
@@ -53,8 +62,9 @@ pub(crate) fn service_broke_off(progress: &Progress) -> bool {
 }
 
 fn classify(exit_code: i32, has_begun: bool, instruction: Option<&str>, words: &str) -> Error {
-    let of_build =
-        || ErrorKind::BuildFailed { step: instruction.map(str::to_owned), exit_code: Some(exit_code) };
+    let of_build = |message: String| {
+        Error::build_failed(FailedStep::new(instruction.map(str::to_owned), Some(exit_code)), message)
+    };
     let failed = |reason: &str| match instruction {
         Some(step) => format!("the build failed at `{step}`: {reason}"),
         None => format!("the build failed: {reason}"),
@@ -87,22 +97,22 @@ fn classify(exit_code: i32, has_begun: bool, instruction: Option<&str>, words: &
             ErrorKind::BuilderLost,
             format!("the build context did not arrive whole, so nothing was built: {words}"),
         )
-        .with_hint("the connection to the cluster broke; build again")
+        .with_hint(Remedy::build_again("the connection to the cluster broke; build again"))
         .retryable(),
         LastWord::Push { reason } => not_pushed(words, reason),
         LastWord::BaseImage { reason } => not_pulled(words, reason),
         LastWord::MissingFile { path } => {
-            Error::new(of_build(), failed(&format!("`{path}` is not in the build context"))).with_hint(
+            of_build(failed(&format!("`{path}` is not in the build context"))).with_hint(
                 "check the path, which starts at the context's root, and that no ignore file excludes it",
             )
         }
         LastWord::Command => {
             let step = instruction.map(|step| format!("the step `{step}`"));
             let step = step.as_deref().unwrap_or("a command of the Dockerfile");
-            Error::new(of_build(), format!("{step} failed with exit code {exit_code}"))
+            of_build(format!("{step} failed with exit code {exit_code}"))
         }
-        LastWord::Instruction { reason } => Error::new(of_build(), failed(reason)),
-        LastWord::Other => Error::new(of_build(), failed(words)),
+        LastWord::Instruction { reason } => of_build(failed(reason)),
+        LastWord::Other => of_build(failed(words)),
     }
 }
 
@@ -116,12 +126,14 @@ fn not_pushed(words: &str, reason: &str) -> Error {
     };
     let hint = match refusal.and_then(ToldRefusal::remedy) {
         Some(remedy) => remedy,
-        None if is_complaint_about_tls(reason) => {
-            "set `insecure` of `deploymentRegistry` if it speaks plain HTTP, or its `caCertificate`"
-        }
-        None => {
-            "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry"
-        }
+        None if is_complaint_about_tls(reason) => Remedy::set(
+            &["deploymentRegistry.insecure", "deploymentRegistry.caCertificate"],
+            "set `insecure` of `deploymentRegistry` if it speaks plain HTTP, or its `caCertificate`",
+        ),
+        None => Remedy::log_in(
+            &["imagePullSecrets"],
+            "the builder pushes with the credentials of `imagePullSecrets`; they need write access to the deployment registry",
+        ),
     };
     Error::new(kind, format!("the image could not be pushed: {words}")).with_hint(hint)
 }
@@ -137,15 +149,21 @@ fn not_pulled(words: &str, reason: &str) -> Error {
     };
     let hint = match refusal.and_then(ToldRefusal::remedy) {
         Some(remedy) => remedy,
-        None if is_complaint_about_tls(reason) => {
+        None if is_complaint_about_tls(reason) => Remedy::set(
+            &["deploymentRegistry.insecure", "deploymentRegistry.caCertificate", "kaniko.extraFlags"],
             "set `insecure` or `caCertificate` of `deploymentRegistry` if the image is there; for another registry, \
-             `kaniko.extraFlags` takes kaniko's own `--insecure-registry` and `--registry-certificate`"
-        }
-        None => {
-            "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it"
-        }
+                 `kaniko.extraFlags` takes kaniko's own `--insecure-registry` and `--registry-certificate`",
+        ),
+        None => Remedy::log_in(
+            &["imagePullSecrets"],
+            "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
+        ),
     };
-    Error::new(kind, format!("a base image of the Dockerfile cannot be pulled: {words}")).with_hint(hint)
+    let image = match last_word::asked_for(reason) {
+        Some(image) => format!("the base image {image}"),
+        None => "a base image of the Dockerfile".to_owned(),
+    };
+    Error::new(kind, format!("{image} cannot be pulled: {words}")).with_hint(hint)
 }
 
 #[cfg(test)]
@@ -157,7 +175,6 @@ mod tests {
     fn kind_of(last_line: &str, instruction: Option<&str>) -> ErrorKind {
         explain_words(1, instruction.is_some(), instruction, &["noise".to_owned(), last_line.to_owned()])
             .kind()
-            .clone()
     }
 
     #[test]
@@ -169,10 +186,7 @@ mod tests {
         ];
         let error = explain_words(3, true, Some("RUN make"), &tail);
         assert_eq!(error.message(), "the step `RUN make` failed with exit code 3");
-        assert_eq!(
-            *error.kind(),
-            ErrorKind::BuildFailed { step: Some("RUN make".to_owned()), exit_code: Some(3) }
-        );
+        assert_eq!(error.failed_step(), Some(&FailedStep::new(Some("RUN make".to_owned()), Some(3))));
         assert_eq!(error.log_tail(), tail);
         assert!(!error.is_retryable(), "a failed step is never tried again");
     }
@@ -183,7 +197,7 @@ mod tests {
             "error building image: error building stage: failed to execute command: waiting for process to exit: exit status 1".to_owned(),
             "UNAUTHORIZED: says the command, late".to_owned(),
         ];
-        assert!(matches!(explain_words(1, true, Some("RUN x"), &tail).kind(), ErrorKind::BuildFailed { .. }));
+        assert_eq!(explain_words(1, true, Some("RUN x"), &tail).kind(), ErrorKind::BuildFailed);
     }
 
     #[test]
@@ -225,7 +239,7 @@ mod tests {
                     failed to get fileinfo for /kaniko/buildcontext/api/v2/manifests/a: lstat \
                     /kaniko/buildcontext/api/v2/manifests/a: no such file or directory";
         let error = explain_words(1, false, None, &[line.to_owned()]);
-        assert_eq!(*error.kind(), ErrorKind::BuildFailed { step: None, exit_code: Some(1) });
+        assert_eq!(error.failed_step(), Some(&FailedStep::new(None, Some(1))));
         assert_eq!(error.message(), "the build failed: `api/v2/manifests/a` is not in the build context");
     }
 
@@ -247,7 +261,10 @@ mod tests {
         let page = "unexpected status code 403 Forbidden: <html><body>Blocked by policy</body></html>";
         for (reason, refusal) in [(immutable, ToldRefusal::ImmutableTag), (page, ToldRefusal::Page)] {
             let error = explain_words(1, false, None, &[format!("{put}{reason}")]);
-            assert_eq!((error.kind(), error.hint()), (&ErrorKind::PushFailed, refusal.remedy()));
+            assert_eq!(
+                (error.kind(), error.hint()),
+                (ErrorKind::PushFailed, refusal.remedy().map(Remedy::text))
+            );
         }
         let lost = explain_words(
             1,
@@ -255,7 +272,7 @@ mod tests {
             None,
             &[format!("{put}unexpected status code 500 Internal Server Error")],
         );
-        assert_eq!(*lost.kind(), ErrorKind::PushFailed, "a repository may be called anything");
+        assert_eq!(lost.kind(), ErrorKind::PushFailed, "a repository may be called anything");
     }
 
     #[test]
@@ -298,7 +315,7 @@ mod tests {
                 error.is_retryable() && error.message().ends_with("built: nc: can't connect, or it was lost"),
                 "{error}"
             );
-            assert_eq!(*error.kind(), ErrorKind::BuilderLost);
+            assert_eq!(error.kind(), ErrorKind::BuilderLost);
             let mut progress = Progress::new(event_channel().0, &"r.example/x:1".parse().expect("valid"));
             progress.line(&tail[0]);
             assert_eq!((service_broke_off(&progress), context_was_altered(&progress)), (broke_off, altered));
@@ -307,10 +324,7 @@ mod tests {
             progress.line(&tail[0]);
             assert!(!service_broke_off(&progress) && !context_was_altered(&progress));
             let error = explain(1, &progress);
-            assert!(
-                matches!(error.kind(), ErrorKind::BuildFailed { .. }) && !error.is_retryable(),
-                "{error}"
-            );
+            assert!(error.kind() == ErrorKind::BuildFailed && !error.is_retryable(), "{error}");
         }
     }
 }

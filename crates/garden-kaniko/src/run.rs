@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use garden_build_core::{BuildContext, BuildJob, Digest, Error, ErrorKind, Pushed, Result, Stream};
+use garden_build_core::{BuildContext, BuildJob, Digest, Error, ErrorKind, Pushed, Remedy, Result, Stream};
 use garden_cluster::{BuildPod, Cluster, LAST_WORDS_PATIENCE, PodEnd, PodStream, follow_log, last_words};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -152,7 +152,7 @@ impl Run<'_> {
             end = pod.ended() => return Ok(end?),
             error = self.upload() => error,
         };
-        if *error.kind() == ErrorKind::Context {
+        if error.kind() == ErrorKind::Context {
             return Err(error);
         }
         // A broken pipe is often only the echo of why the container ended.
@@ -225,7 +225,10 @@ fn judge(end: Result<Ended>, progress: &Progress) -> Result<Pushed> {
 fn digest(termination_message: &str) -> Result<Digest> {
     termination_message.trim().parse().map_err(|error| {
         Error::new(ErrorKind::Unexpected, "the executor succeeded but did not report the image's digest")
-            .with_hint("check that the image of `kaniko.image` is a kaniko executor")
+            .with_hint(Remedy::set(
+                &["kaniko.image"],
+                "check that the image of `kaniko.image` is a kaniko executor",
+            ))
             .with_source(error)
     })
 }

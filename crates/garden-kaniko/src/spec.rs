@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use garden_build_core::{BuildJob, BuildRequest, LONGEST_ARGUMENT};
+use garden_build_core::{BuildJob, BuildRequest, LONGEST_ARGUMENT, Remedy};
 use garden_cluster::{
     BuilderProxies, Ownership, PushTarget, Remedies, builder_service_account, builder_service_account_name,
     resource_requirements, tolerations, usual_system_calls,
@@ -25,21 +25,48 @@ pub const CONTAINER: &str = "kaniko";
 
 /// What to do about the troubles of a build's pod.
 pub(crate) const REMEDIES: Remedies = Remedies {
-    memory: "raise `resources.builder.limits.memory`, or make the build need less",
-    evicted: "raise `resources.builder.requests` (memory, ephemeralStorage) so that it gets a node with room",
-    disk_limit: "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
-    scheduling: "check `kaniko.nodeSelector`, `kaniko.tolerations` and `resources.builder.requests` against the cluster's nodes",
+    memory: Remedy::set(
+        &["resources.builder.limits.memory"],
+        "raise `resources.builder.limits.memory`, or make the build need less",
+    ),
+    evicted: Remedy::set(
+        &["resources.builder.requests"],
+        "raise `resources.builder.requests` (memory, ephemeralStorage) so that it gets a node with room",
+    ),
+    disk_limit: Remedy::set(
+        &["resources.builder.limits.ephemeralStorage"],
+        "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
+    ),
+    scheduling: Remedy::set(
+        &["kaniko.nodeSelector", "kaniko.tolerations", "resources.builder.requests"],
+        "check `kaniko.nodeSelector`, `kaniko.tolerations` and `resources.builder.requests` against the cluster's nodes",
+    ),
     port: None,
-    image: "check `kaniko.image`, and that nodes can reach its registry: a user and a password for that in one of `imagePullSecrets` are used \
+    image: Remedy::set(
+        &["kaniko.image", "imagePullSecrets"],
+        "check `kaniko.image`, and that nodes can reach its registry: a user and a password for that in one of `imagePullSecrets` are used \
             to pull it",
-    start: "check `kaniko.image` and `kaniko.annotations` against what the cluster allows",
-    quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
-    limit_range: "set amounts in `resources.builder` that the namespace's LimitRange allows",
+    ),
+    start: Remedy::set(
+        &["kaniko.image", "kaniko.annotations"],
+        "check `kaniko.image` and `kaniko.annotations` against what the cluster allows",
+    ),
+    quota: Remedy::set(
+        &["resources.builder"],
+        "lower `resources.builder`, or raise the namespace's ResourceQuota",
+    ),
+    limit_range: Remedy::set(
+        &["resources.builder"],
+        "set amounts in `resources.builder` that the namespace's LimitRange allows",
+    ),
     pod_security: PRIVILEGES_HINT,
     privileges: PRIVILEGES_HINT,
 };
 
-const PRIVILEGES_HINT: &str = "builder pods need the `baseline` Pod Security level or lower; label the namespace accordingly or build in another";
+const PRIVILEGES_HINT: Remedy = Remedy::set(
+    &["kaniko.namespace"],
+    "builder pods need the `baseline` Pod Security level or lower; label the namespace accordingly or build in another",
+);
 
 /// The shell of the executor's `-debug` image. There is no other one that is sure to stay while the executor empties the root
 /// file system.

@@ -27,6 +27,7 @@ const MOST_LISTED: usize = 64;
 
 /// Of an image, that which is for one platform, or all.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Platforms {
     /// All platforms, attestations, and what refers to the image.
     All,
@@ -35,7 +36,7 @@ pub enum Platforms {
 }
 
 /// Why an image could not be written.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SaveError {
     /// It could not be read from its registry.
@@ -60,6 +61,8 @@ pub enum SaveError {
         source: std::io::Error,
     },
 }
+
+garden_build_core::debug_with_causes!(SaveError);
 
 /// What was written to an archive.
 #[derive(Clone, PartialEq, Eq, Debug)]

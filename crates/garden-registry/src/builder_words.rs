@@ -3,6 +3,7 @@
 //! All of them ask registries by clients written in Go, whose errors are chains. A chain is read part by part, and a part counts
 //! as a whole or from its beginning: a name, a path or a page may hold any word.
 
+use garden_build_core::Remedy;
 use garden_build_core::words::{fits, parts};
 
 /// How a registry refused, as somebody else tells it.
@@ -23,16 +24,16 @@ pub enum ToldRefusal {
 
 impl ToldRefusal {
     /// Returns what to do, where other credentials would not help.
-    pub fn remedy(self) -> Option<&'static str> {
+    pub fn remedy(self) -> Option<Remedy> {
         match self {
-            Self::ImmutableTag => Some(
+            Self::ImmutableTag => Some(Remedy::new(
                 "the registry lets nobody give a tag that exists to another image: build without replacing the image, or allow \
                  it in the registry's settings for this repository",
-            ),
-            Self::Page => Some(
+            )),
+            Self::Page => Some(Remedy::new(
                 "what refused is no registry but answers with a web page, as proxies do that filter: have the registry's host \
                  allowed there, or let builders go around it",
-            ),
+            )),
             Self::Unauthorized | Self::Denied | Self::Missing => None,
         }
     }

@@ -19,7 +19,7 @@ use crate::key::Key;
 use crate::login::{Entry, Helper, Login};
 
 /// A Docker configuration that cannot be used. Says where it is, never what stands in it.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialsError {
     /// It is not JSON.
@@ -81,6 +81,8 @@ pub enum CredentialsError {
         origin: String,
     },
 }
+
+garden_build_core::debug_with_causes!(CredentialsError);
 
 /// Source: docker/cli, `cli/config/configfile/file.go`.
 #[derive(Deserialize)]

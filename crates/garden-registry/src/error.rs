@@ -87,10 +87,11 @@ impl Refusal {
 /// What went wrong between us and a registry.
 ///
 /// No variant holds a credential, a token or a URL's query, in which tokens travel.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
     /// The name given is not that of a registry.
+    #[non_exhaustive]
     #[error("`{registry}` is not the name of a registry: {reason}")]
     InvalidRegistry {
         /// The name, without what may be a password.
@@ -99,12 +100,14 @@ pub enum RegistryError {
         reason: &'static str,
     },
     /// The certificate authorities given cannot be used.
+    #[non_exhaustive]
     #[error("the registry's CA certificates cannot be used: {reason}")]
     InvalidCaCertificates {
         /// What is wrong with them.
         reason: String,
     },
     /// The image is one of another registry than the client's, whose credentials it must not get.
+    #[non_exhaustive]
     #[error("`{reference}` is not an image of registry {registry}")]
     WrongRegistry {
         /// The client's registry.
@@ -121,6 +124,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// A server has other content than what its digest or its size promises.
+    #[non_exhaustive]
     #[error("{server} has wrong content for {digest} of repository `{repository}`: {reason}")]
     WrongContent {
         /// The server.
@@ -133,6 +137,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// Something that an image consists of is not where the image is.
+    #[non_exhaustive]
     #[error("registry {registry} has no {what} in repository `{repository}`, though the image needs it")]
     Missing {
         /// The registry.
@@ -155,6 +160,7 @@ pub enum RegistryError {
     )]
     Forbidden(Box<Refusal>),
     /// A server could not be reached, or broke off.
+    #[non_exhaustive]
     #[error("{server} cannot be reached: {}", crate::cause::root_cause(.source.as_ref()))]
     Unreachable {
         /// The server.
@@ -163,6 +169,7 @@ pub enum RegistryError {
         source: BoxError,
     },
     /// A server took too long.
+    #[non_exhaustive]
     #[error("{server} did not answer within {} s", .after.as_secs_f32())]
     Timeout {
         /// The server.
@@ -171,6 +178,7 @@ pub enum RegistryError {
         after: Duration,
     },
     /// No TLS connection came about.
+    #[non_exhaustive]
     #[error("no TLS connection to {server}: {problem}")]
     Tls {
         /// The server.
@@ -181,6 +189,7 @@ pub enum RegistryError {
         source: BoxError,
     },
     /// A server is overloaded or being restarted, and still was after some tries.
+    #[non_exhaustive]
     #[error("{server} is busy: it answered {status}{}", and_wait(*.retry_after))]
     Busy {
         /// The server.
@@ -191,6 +200,7 @@ pub enum RegistryError {
         retry_after: Option<Duration>,
     },
     /// The registry asks for authentication in a way that cannot work, or that would expose credentials.
+    #[non_exhaustive]
     #[error("authentication at registry {registry} is not possible: {reason}")]
     Authentication {
         /// The registry.
@@ -199,6 +209,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// A redirect that leads nowhere, in a circle, or from TLS to plain HTTP.
+    #[non_exhaustive]
     #[error("a redirect by {server} cannot be followed: {reason}")]
     Redirect {
         /// The server.
@@ -207,6 +218,7 @@ pub enum RegistryError {
         reason: String,
     },
     /// An answer is larger than any that makes sense.
+    #[non_exhaustive]
     #[error("{server} answered with more than {limit} bytes")]
     TooLarge {
         /// The server.
@@ -215,6 +227,7 @@ pub enum RegistryError {
         limit: usize,
     },
     /// An answer that the protocol does not foresee.
+    #[non_exhaustive]
     #[error("{server} answered {status} for repository `{repository}`: {reason}")]
     Unexpected {
         /// The server.
@@ -227,6 +240,8 @@ pub enum RegistryError {
         reason: String,
     },
 }
+
+garden_build_core::debug_with_causes!(RegistryError);
 
 fn and_wait(wait: Option<Duration>) -> String {
     wait.map_or_else(String::new, |wait| format!(" and asks to wait {} s", wait.as_secs()))

@@ -15,6 +15,7 @@ use crate::media_type;
 /// have hardly any other.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Descriptor {
     /// What the content is.
     #[serde(default)]
@@ -39,6 +40,7 @@ pub struct Descriptor {
 
 /// A platform. Source: OCI image specification, `image-index.md`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Platform {
     /// The processor, in Go's words: `amd64`, `arm64`; `unknown` for attestations.
     pub architecture: String,
@@ -50,6 +52,11 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// Names a platform as the OCI image specification does: `linux`, `amd64`, and for some processors a variant such as `v7`.
+    pub fn new(os: impl Into<String>, architecture: impl Into<String>, variant: Option<String>) -> Self {
+        Self { architecture: architecture.into(), os: os.into(), variant }
+    }
+
     /// Returns the platform that this program was compiled for, running Linux as containers do.
     pub fn of_this_machine() -> Self {
         let architecture = match std::env::consts::ARCH {
@@ -59,7 +66,7 @@ impl Platform {
             "powerpc64" => "ppc64le",
             other => other,
         };
-        Self { architecture: architecture.to_owned(), os: "linux".to_owned(), variant: None }
+        Self::new("linux", architecture, None)
     }
 
     /// Tells whether what is for this platform runs on `wanted`. A variant counts only if one is wanted.

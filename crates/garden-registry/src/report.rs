@@ -1,6 +1,6 @@
 //! What a caller of garden-build is told about a failure, and what to do about it.
 
-use garden_build_core::{Error, ErrorKind};
+use garden_build_core::{Error, ErrorKind, Hint, HintCode, Remedy};
 use http::StatusCode;
 
 use crate::docker_config::CredentialsError;
@@ -67,16 +67,17 @@ fn kind(error: &RegistryError) -> ErrorKind {
     }
 }
 
-fn hint(error: &RegistryError, remedies: &Remedies) -> Option<String> {
+fn hint(error: &RegistryError, remedies: &Remedies) -> Option<Hint> {
     let hint = match error {
-        RegistryError::InvalidRegistry { .. } => remedies.name,
-        RegistryError::InvalidCaCertificates { .. } => remedies.certificates,
+        RegistryError::InvalidRegistry { .. } => return Some(remedies.name.into()),
+        RegistryError::InvalidCaCertificates { .. } => return Some(remedies.certificates.into()),
         RegistryError::Unauthorized(refusal) => return Some(unauthorized(refusal, remedies)),
         RegistryError::Forbidden(refusal) => return Some(forbidden(refusal, remedies)),
         RegistryError::Tls { server, problem, .. } => return hint_for_tls(server, problem, remedies),
         RegistryError::Unreachable { server, .. } if may_speak_tls(server) => {
-            let tls = remedies.tls;
-            return Some(format!("check host and port, and whether the server speaks TLS: then {tls}"));
+            return Some(within(remedies.tls, |tls| {
+                format!("check host and port, and whether the server speaks TLS: then {tls}")
+            }));
         }
         RegistryError::Unreachable { .. } => {
             "check host and port, and whether a proxy or a firewall is in between"
@@ -84,7 +85,7 @@ fn hint(error: &RegistryError, remedies: &Remedies) -> Option<String> {
         RegistryError::Unexpected { server, status, .. }
             if *status == StatusCode::BAD_REQUEST && may_speak_tls(server) =>
         {
-            return Some(format!("if the registry speaks TLS, {}", remedies.tls));
+            return Some(within(remedies.tls, |tls| format!("if the registry speaks TLS, {tls}")));
         }
         RegistryError::Unexpected { status, .. } if status.is_server_error() => {
             "look into the registry's log, or ask whoever runs it, and try again once it works"
@@ -96,10 +97,9 @@ fn hint(error: &RegistryError, remedies: &Remedies) -> Option<String> {
             "try again; if it stays so, check host and port, and whether a firewall drops the connection"
         }
         RegistryError::Busy { status, .. } if *status == StatusCode::TOO_MANY_REQUESTS => {
-            let credentials = remedies.credentials;
-            return Some(format!(
-                "wait and try again; registries often allow more to those who log in: {credentials}"
-            ));
+            return Some(within(remedies.credentials, |log_in| {
+                format!("wait and try again; registries often allow more to those who log in: {log_in}")
+            }));
         }
         RegistryError::Busy { .. } => "wait and try again; if it stays so, ask whoever runs the server",
         RegistryError::Authentication { .. } => {
@@ -107,10 +107,11 @@ fn hint(error: &RegistryError, remedies: &Remedies) -> Option<String> {
              server that works and, if the registry has TLS, has it too"
         }
         RegistryError::Redirect { .. } => {
-            let name = remedies.name;
-            return Some(format!(
-                "{name}; or correct the external address in the settings of the registry or of the proxy before it"
-            ));
+            return Some(within(remedies.name, |name| {
+                format!(
+                    "{name}; or correct the external address in the settings of the registry or of the proxy before it"
+                )
+            }));
         }
         RegistryError::Malformed { .. } => return None,
         RegistryError::WrongContent { .. } | RegistryError::Missing { .. } => {
@@ -120,7 +121,12 @@ fn hint(error: &RegistryError, remedies: &Remedies) -> Option<String> {
             "name an image of this registry, or ask with a client that was made for the image's"
         }
     };
-    Some(hint.to_owned())
+    Some(hint.into())
+}
+
+/// Puts a remedy into a longer sentence.
+fn within(remedy: Remedy, sentence: impl FnOnce(&str) -> String) -> Hint {
+    Hint::from(remedy).with_text(sentence(remedy.text()))
 }
 
 /// Returns whether the server may be one with TLS that was asked without. Only the registry's own scheme can be set.
@@ -128,9 +134,9 @@ fn may_speak_tls(server: &Server) -> bool {
     server.is_registry() && server.speaks_plain_http()
 }
 
-fn hint_for_tls(server: &Server, problem: &TlsProblem, remedies: &Remedies) -> Option<String> {
+fn hint_for_tls(server: &Server, problem: &TlsProblem, remedies: &Remedies) -> Option<Hint> {
     let hint = match problem {
-        TlsProblem::UnknownAuthority { .. } => remedies.authority,
+        TlsProblem::UnknownAuthority { .. } => return Some(remedies.authority.into()),
         TlsProblem::WrongName { .. } => {
             "name the registry as its certificate does, or have the name added to the certificate's \
              subject alternative names"
@@ -142,8 +148,9 @@ fn hint_for_tls(server: &Server, problem: &TlsProblem, remedies: &Remedies) -> O
              `basicConstraints=critical,CA:FALSE`, or sign it with an authority"
         }
         TlsProblem::NotTls if server.is_registry() => {
-            let plain_http = remedies.plain_http;
-            return Some(format!("the server seems to speak plain HTTP: if this is intended, {plain_http}"));
+            return Some(within(remedies.plain_http, |plain_http| {
+                format!("the server seems to speak plain HTTP: if this is intended, {plain_http}")
+            }));
         }
         TlsProblem::NotTls => {
             "the server seems to speak plain HTTP: correct the address that the registry's settings give for it"
@@ -153,24 +160,24 @@ fn hint_for_tls(server: &Server, problem: &TlsProblem, remedies: &Remedies) -> O
         }
         TlsProblem::Handshake { .. } => return None,
     };
-    Some(hint.to_owned())
+    Some(hint.into())
 }
 
-fn unauthorized(refusal: &Refusal, remedies: &Remedies) -> String {
+fn unauthorized(refusal: &Refusal, remedies: &Remedies) -> Hint {
     let Refusal { registry, repository, identity, .. } = refusal;
     match identity {
-        Identity::Anonymous => remedies.credentials.to_owned(),
-        Identity::Credentials { origin, key } => {
-            format!("check the entry `{key}` of {origin}: {registry} does not accept it for `{repository}`")
-        }
-        Identity::HelperLogin { origin, key, helper } => format!(
+        Identity::Anonymous => remedies.credentials.into(),
+        Identity::Credentials { origin, key } => log_in(format!(
+            "check the entry `{key}` of {origin}: {registry} does not accept it for `{repository}`"
+        )),
+        Identity::HelperLogin { origin, key, helper } => log_in(format!(
             "log in anew where `docker-credential-{helper}`, named by {origin}, has it from: {registry} does not \
              accept what it has for `{key}` for `{repository}`"
-        ),
+        )),
         Identity::Helper { helper, problem, .. } => {
             let remedy = match problem {
                 HelperProblem::NotInstalled => format!("install `docker-credential-{helper}` here"),
-                HelperProblem::NotAllowed => remedies.helpers.to_owned(),
+                HelperProblem::NotAllowed => remedies.helpers.to_string(),
                 HelperProblem::Failed { .. } => {
                     format!("mend what `docker-credential-{helper}` complains of")
                 }
@@ -178,21 +185,25 @@ fn unauthorized(refusal: &Refusal, remedies: &Remedies) -> String {
                     format!("log in where `docker-credential-{helper}` has its credentials from")
                 }
             };
-            format!("{remedy}, or {}", remedies.credentials)
+            within(remedies.credentials, |log_in| format!("{remedy}, or {log_in}"))
         }
     }
 }
 
-fn forbidden(refusal: &Refusal, remedies: &Remedies) -> String {
+fn log_in(text: String) -> Hint {
+    Hint::new(text).with_code(HintCode::LogIn)
+}
+
+fn forbidden(refusal: &Refusal, remedies: &Remedies) -> Hint {
     match &refusal.identity {
-        Identity::Credentials { origin, key } => format!(
+        Identity::Credentials { origin, key } => log_in(format!(
             "give the user in the entry `{key}` of {origin} access to `{}` at {}",
             refusal.repository, refusal.registry
-        ),
-        Identity::HelperLogin { origin, helper, .. } => format!(
+        )),
+        Identity::HelperLogin { origin, helper, .. } => log_in(format!(
             "give the user that `docker-credential-{helper}`, named by {origin}, logs in access to `{}` at {}",
             refusal.repository, refusal.registry
-        ),
+        )),
         _ => unauthorized(refusal, remedies),
     }
 }
@@ -210,13 +221,13 @@ mod tests {
     }
 
     const REMEDIES: Remedies = Remedies {
-        name: "name another one",
-        certificates: "give certificates",
-        authority: "trust the authority",
-        plain_http: "do without TLS",
-        tls: "use TLS",
-        helpers: "allow the helper",
-        credentials: "log in",
+        name: Remedy::new("name another one"),
+        certificates: Remedy::new("give certificates"),
+        authority: Remedy::new("trust the authority"),
+        plain_http: Remedy::new("do without TLS"),
+        tls: Remedy::new("use TLS"),
+        helpers: Remedy::new("allow the helper"),
+        credentials: Remedy::new("log in"),
     };
 
     fn server(url: &str) -> Server {
@@ -258,13 +269,13 @@ mod tests {
             (without(failed), "mend what `docker-credential-ecr-login` complains of"),
         ] {
             let error = RegistryError::Unauthorized(refusal(identity.clone())).explain(&REMEDIES);
-            assert_eq!(*error.kind(), ErrorKind::Unauthorized);
+            assert_eq!(error.kind(), ErrorKind::Unauthorized);
             assert!(!error.is_retryable());
             let shown = error.to_string();
             assert!(shown.contains("registry.example") && shown.contains("`team/api`"), "{shown}");
             assert!(error.hint().is_some_and(|hint| hint.contains(expected)), "{shown}");
             let forbidden = RegistryError::Forbidden(refusal(identity)).explain(&REMEDIES);
-            assert_eq!(*forbidden.kind(), ErrorKind::PermissionDenied);
+            assert_eq!(forbidden.kind(), ErrorKind::PermissionDenied);
         }
     }
 

@@ -15,7 +15,7 @@ fn image(has_triggers: bool) -> Fact {
 }
 
 fn index(children: usize) -> Fact {
-    let platform = Some(Platform { architecture: "amd64".to_owned(), os: "linux".to_owned(), variant: None });
+    let platform = Some(Platform::new("linux", "amd64", None));
     let child = |number| Child { digest: digest(number), platform: platform.clone() };
     Fact::Index { children: (0..children).map(child).collect() }
 }

@@ -75,7 +75,7 @@ async fn a_rootless_daemon_is_given_no_secret_unless_its_builds_trust_each_other
             [project.request().secret("file", SECRET), project.request().ssh_agent("default", "/no/agent")]
         {
             let error = project.builder().build(request.clone()).await.expect_err("others would read it");
-            assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
             let hint = error.hint().unwrap();
             assert!(hint.contains("clusterBuildkit.hostUsers: false"), "{hint}");
             assert!(project.builder().plan(request).await.is_err(), "a plan says so as well");

@@ -249,7 +249,7 @@ async fn a_deployment_of_somebody_else_with_the_daemon_s_name_is_not_touched() {
         let started = Instant::now();
         let error = project.builder().build(project.request()).await.expect_err("not ours");
         assert!(started.elapsed() < WITHIN_SECONDS, "took {:?}", started.elapsed());
-        assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
         assert!(error.message().contains("garden-buildkit"), "{error}");
         assert!(error.hint().is_some(), "{error:?}");
         let after = deployments(project).get("garden-buildkit").await.unwrap();
@@ -412,7 +412,7 @@ async fn a_storage_class_that_does_not_exist_is_named() {
         let started = Instant::now();
         let error = project.builder().build(project.request()).await.expect_err("no volume");
         assert!(started.elapsed() < WITHIN_SECONDS, "took {:?}", started.elapsed());
-        assert_eq!(*error.kind(), ErrorKind::BuilderStart, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::BuilderStart, "{error:?}");
         assert!(error.message().contains("\"no-such-class\" not found"), "{error:?}");
         assert!(error.hint().is_some_and(|hint| hint.contains("storageClass")), "{error:?}");
     })

@@ -217,7 +217,7 @@ async fn a_damaged_secret_is_named() {
         let damaged: Secret = serde_json::from_value(damaged).unwrap();
         project.secrets().create(&PostParams::default(), &damaged).await.unwrap();
         let error = project.builder().build(project.request()).await.expect_err("damaged");
-        assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
         assert!(error.message().contains(&format!("Secret {}/{TLS_SECRET}", project.namespace)), "{error}");
         assert!(error.hint().unwrap().contains("kubectl delete secret"), "{error:?}");
     })

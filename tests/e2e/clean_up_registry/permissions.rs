@@ -86,7 +86,7 @@ async fn nothing_is_deleted_if_one_kind_of_workload_may_not_be_listed() {
         let client = rights.client(project).await;
         let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         let error = builder.clean_up_registry(at_once()).await.expect_err("not allowed");
-        assert_eq!(*error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
         assert!(error.message().contains("list cronjobs in all namespaces"), "{error}");
         builder.plan_clean_up(CleanUpOptions::new()).await.expect_err("not allowed either");
         registry.assert_complete("shop/api", digest).await;

@@ -59,7 +59,7 @@ impl Case<'_> {
     /// Makes sure that the builder is not given the Dockerfile: for something in it, which it would pass over.
     pub(super) async fn refuse_dockerfile(&self) -> Seen {
         let error = self.fail(self.request()).await;
-        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         assert!(error.hint().is_some(), "{error:?}");
         let left = self.project.leftovers().await;
         assert!(left.is_empty(), "{left:?}");
@@ -81,7 +81,7 @@ impl Case<'_> {
         let (client, calls) = recording_client().await;
         let builder = self.mode.builder(self.project, client, Some(&format!("tcp://{address}")));
         let error = builder.build(request).await.expect_err("beyond this mode");
-        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         assert!(error.hint().is_some(), "{error:?}");
         assert_eq!(*calls.lock().unwrap(), Vec::<String>::new());
         let asked = server.accept().expect_err("nobody asked the registry or the daemon");

@@ -118,7 +118,7 @@ pub(super) async fn raw_names(case: &mut Case<'_>) -> Seen {
 
     if matches!(case.mode, Mode::ClusterDockerBuildkit | Mode::LocalDocker) {
         let error = case.fail(case.request()).await;
-        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         assert!(error.message().starts_with(r"`tree/d\xe9` has a name that is not UTF-8"), "{error:?}");
         return Seen::Lacks("the BuildKit in Docker 27.4 and later takes no such names: they are refused");
     }

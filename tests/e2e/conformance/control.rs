@@ -45,7 +45,7 @@ pub(super) async fn cancel(case: &mut Case<'_>) -> Seen {
     follow_until(&mut build, "   begun").await;
     let cancelled = Instant::now();
     let error = build.cancel().await.expect_err("cancelled");
-    assert_eq!(*error.kind(), ErrorKind::Cancelled, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error:?}");
     assert!(cancelled.elapsed() < WITHIN_SECONDS, "took {:?}", cancelled.elapsed());
     case.mode.assert_nothing_goes_on(case.project).await;
 
@@ -64,7 +64,7 @@ pub(super) async fn timeout(case: &mut Case<'_>) -> Seen {
     let started = Instant::now();
     let error = case.fail(case.request().timeout(limit)).await;
     let took = started.elapsed();
-    assert_eq!(*error.kind(), ErrorKind::Timeout, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     assert!(error.message().contains("4 s"), "{error}");
     assert!((limit..limit + WITHIN_SECONDS).contains(&took), "took {took:?}");
     case.mode.assert_nothing_goes_on(case.project).await;

@@ -23,7 +23,7 @@ pub(super) async fn private_base(case: &mut Case<'_>) -> Seen {
     let keeps = case.mode.keeps_base_images();
     let request = if keeps { case.request().extra_flag("--pull") } else { case.request() };
     let error = case.fail(request.clone()).await;
-    assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
     assert!(error.message().contains("private/busybox"), "{error}");
     assert!(error.hint().unwrap().contains("imagePullSecrets"), "{error}");
 
@@ -59,7 +59,7 @@ pub(super) async fn push(case: &mut Case<'_>) -> Seen {
     let builder = case.builder();
     let (outcome, events) = build_with_events(&builder, case.request()).await;
     let error = outcome.expect_err("refused");
-    assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
     assert!(error.message().contains(&host), "{error}");
     let told = format!("{error}{}", error.hint().unwrap_or_default());
     let secret = format!("{}/push", case.project.namespace);
@@ -71,7 +71,7 @@ pub(super) async fn push(case: &mut Case<'_>) -> Seen {
     // This way the registry is not asked before, and the builder is refused.
     let (outcome, events) = build_with_events(&builder, case.request().force(true)).await;
     let error = outcome.expect_err("refused");
-    assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
     assert!(error.message().contains("could not be pushed"), "{error}");
     assert!(error.message().contains(&host), "{error}");
     assert!(!format!("{error:?}{error}{events:?}").contains(WRONG));

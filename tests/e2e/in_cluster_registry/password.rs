@@ -81,7 +81,7 @@ async fn no_pod_pushes(project: &Project) {
 async fn who_says_nothing_of_a_password_hears_of_it(without: &Builder, project: &Project) {
     project.dockerfile(&format!("RUN echo {}\n", project.namespace));
     let error = without.build(project.request()).await.expect_err("it needs a password");
-    assert_eq!(*error.kind(), ErrorKind::Config, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
     assert!(error.hint().is_some_and(|hint| hint.contains("passwordForPushes")), "{error:?}");
 }
 

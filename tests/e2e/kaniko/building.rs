@@ -55,7 +55,7 @@ async fn the_variables_of_the_platform_reach_steps_and_what_the_executor_passes_
 
         project.dockerfile("RUN <<EOF\ntrue\nEOF\n");
         let error = project.builder().build(project.request()).await.unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         assert!(error.message().contains("does not know `RUN <<EOF`"), "{error}");
         assert!(project.leftovers().await.is_empty());
     })

@@ -68,7 +68,7 @@ async fn a_secret_that_does_not_exist_is_named() {
         use_pull_secret(project, "no-such-secret", "default");
         project.dockerfile("RUN true\n");
         let error = project.builder().build(project.request()).await.expect_err("refused");
-        assert_eq!(*error.kind(), ErrorKind::Config, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Config, "{error:?}");
         assert!(error.message().contains("default/no-such-secret"), "{error}");
     })
     .await;
@@ -169,7 +169,7 @@ async fn a_registry_that_wants_credentials_that_nobody_has_is_left_to_the_builde
         let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
         // Nodes of a cloud may have access that we do not see; here they have none.
         let error = outcome.expect_err("refused");
-        assert_eq!(*error.kind(), ErrorKind::Unauthorized, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
         assert!(error.message().contains("could not be pushed"), "{error}");
         assert!(shown(&events).contains("could not be found out from here"), "{}", shown(&events));
         assert!(project.leftovers().await.is_empty());

@@ -15,7 +15,7 @@ async fn a_missing_dockerfile_is_found_before_the_cluster_is_asked_for_anything(
     in_project("no-dockerfile", async |project| {
         project.file("app.txt", "x");
         let error = failure(project).await;
-        assert_eq!(*error.kind(), ErrorKind::Context);
+        assert_eq!(error.kind(), ErrorKind::Context);
         assert!(error.message().contains("Dockerfile"), "{error}");
     })
     .await;
@@ -29,7 +29,7 @@ async fn a_node_selector_that_matches_nothing_fails_soon_with_that_cause() {
         let started = Instant::now();
         let error = failure(project).await;
         assert!(started.elapsed() < WITHIN_SECONDS, "took {:?}", started.elapsed());
-        assert_eq!(*error.kind(), ErrorKind::Unschedulable);
+        assert_eq!(error.kind(), ErrorKind::Unschedulable);
         assert!(error.message().contains("affinity/selector"), "{error}");
         assert!(project.leftovers().await.is_empty());
     })
@@ -44,7 +44,7 @@ async fn an_executor_image_that_cannot_be_pulled_fails_soon_with_that_cause() {
         let started = Instant::now();
         let error = failure(project).await;
         assert!(started.elapsed() < WITHIN_SECONDS, "took {:?}", started.elapsed());
-        assert_eq!(*error.kind(), ErrorKind::ImagePull);
+        assert_eq!(error.kind(), ErrorKind::ImagePull);
         assert!(error.message().contains("no/such/image:1"), "{error}");
         assert!(project.leftovers().await.is_empty());
     })
@@ -57,7 +57,7 @@ async fn a_build_that_needs_too_much_memory_is_called_out_of_memory() {
         project.dockerfile("RUN head -c 1000000000 /dev/zero | tail\n");
         project.provider.resources.builder.limits.memory = 96;
         let error = failure(project).await;
-        assert_eq!(*error.kind(), ErrorKind::OutOfMemory, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::OutOfMemory, "{error:?}");
         assert!(error.message().contains("limit: 96Mi"), "{error}");
         assert!(error.hint().unwrap().contains("resources.builder.limits.memory"));
     })
@@ -106,7 +106,7 @@ async fn a_quota_that_is_exceeded_is_named() {
         project.limit_memory("small", "1Mi").await;
         project.dockerfile("RUN true\n");
         let error = failure(project).await;
-        assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
         assert!(error.message().contains("exceeded quota: small"), "{error}");
         assert!(project.leftovers().await.is_empty());
     })
@@ -133,7 +133,7 @@ async fn a_quota_that_allows_no_pod_is_not_cured_by_a_smaller_one() {
         project.limit("none", json!({ "pods": "0" })).await;
         project.dockerfile("RUN true\n");
         let error = failure(project).await;
-        assert_eq!(*error.kind(), ErrorKind::Rejected, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{error:?}");
         assert!(error.hint().is_some_and(|hint| hint.contains("allows none of this")), "{error}");
     })
     .await;

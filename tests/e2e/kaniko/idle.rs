@@ -67,13 +67,13 @@ async fn a_builder_without_room_names_what_of_ours_takes_it() {
         let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         let error = builder.build(project.request().force(true)).await.expect_err("no room");
         println!("{error}");
-        assert_eq!(*error.kind(), ErrorKind::Unschedulable, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unschedulable, "{error:?}");
         let namespace = &project.namespace;
         for part in [
             "Insufficient cpu".to_owned(),
             format!("garden-build's own in Namespace {namespace} reserve 0.01 CPU and 32 MiB of memory"),
             format!("Deployment {namespace}/{SERVICE} (0.01 CPU, 32 MiB)"),
-            "`Builder::sweep`".to_owned(),
+            "`sweep`".to_owned(),
         ] {
             assert!(error.message().contains(&part), "{part}: {error}");
         }

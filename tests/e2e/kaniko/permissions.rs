@@ -57,7 +57,7 @@ async fn a_right_that_is_missing_is_named() {
         project.provider.namespace.name = "default".to_owned();
         let builder = Builder::options(project.provider.clone()).client(client).connect().unwrap();
         let error = builder.build(project.request()).await.expect_err("not allowed");
-        assert_eq!(*error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
         assert!(error.message().contains("default") && error.message().contains("pods"), "{error}");
     })
     .await;

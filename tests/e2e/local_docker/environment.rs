@@ -123,7 +123,7 @@ async fn build(expected: &str) {
         };
         let error = built.expect_err("refused");
         println!("{error}");
-        assert_eq!(*error.kind(), kind, "{error:?}");
+        assert_eq!(error.kind(), kind, "{error:?}");
         assert!(error.message().contains(told) && !error.message().contains('\n'), "{error}");
         assert!(error.hint().is_some(), "{error}");
     })

@@ -18,7 +18,7 @@ async fn a_daemon_that_is_not_there_is_named_in_one_line() {
         let address = format!("unix://{}/docker.sock", directory.path().display());
         let builder = project.builder_on(&DockerDaemon::at(&address).unwrap());
         let error = builder.build(project.request()).await.expect_err("no daemon");
-        assert_eq!(*error.kind(), ErrorKind::Unreachable, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{error:?}");
         assert!(error.message().contains(&address) && !error.message().contains('\n'), "{error}");
         assert!(error.hint().is_some(), "{error}");
     })
@@ -68,7 +68,7 @@ async fn a_registry_that_the_daemon_does_not_trust_is_named_with_what_to_do() {
         let builder = project.builder_on(&daemon.client());
         let request = project.request().extra_flag("--network=host");
         let error = builder.build(request).await.expect_err("an unknown authority");
-        assert_eq!(*error.kind(), ErrorKind::PushFailed, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::PushFailed, "{error:?}");
         assert!(error.message().contains(&variable("GARDEN_TEST_REGISTRY_TLS")), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("/etc/docker/certs.d")), "{error}");
     })
@@ -84,7 +84,7 @@ async fn named_contexts_are_refused_on_a_daemon_that_would_ignore_them() {
         let builder = project.builder_on(&old());
         let request = project.request().context("lib", NamedContext::Directory(lib.path().to_owned()));
         let error = builder.build(request).await.expect_err("unknown to it");
-        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         assert!(error.message().contains("contexts"), "{error}");
     })
     .await;
@@ -104,7 +104,7 @@ async fn a_cancelled_build_stops_in_the_daemon() {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
             let error = build.cancel().await.expect_err("cancelled");
-            assert_eq!(*error.kind(), ErrorKind::Cancelled);
+            assert_eq!(error.kind(), ErrorKind::Cancelled);
             assert_not_running(&project.long_sleep(), Duration::from_secs(15)).await;
         }
     })
@@ -124,7 +124,7 @@ async fn a_wrong_dockerfile_is_explained_by_both_builders() {
                 project.dockerfile(instructions);
                 let (built, events) = build_with_events(&builder, project.request()).await;
                 let error = built.expect_err("wrong");
-                assert!(matches!(error.kind(), ErrorKind::BuildFailed { .. }), "{error:?}");
+                assert_eq!(error.kind(), ErrorKind::BuildFailed, "{error:?}");
                 assert!(error.message().contains(told), "{error}\n{}", shown(&events));
             }
         }

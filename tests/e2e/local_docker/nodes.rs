@@ -89,7 +89,7 @@ async fn nodes_that_the_daemon_cannot_reach_are_named_before_anything_is_built()
         let builder = project.builder_on(&daemon.client());
         let (built, events) = build_with_events(&builder, project.request()).await;
         let error = built.expect_err("no way to the node");
-        assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
         assert!(error.message().contains(&variable("GARDEN_TEST_NODE")), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains("deploymentRegistry")), "{error}");
         assert!(!shown(&events).contains("RUN true"), "{}", shown(&events));

@@ -4,7 +4,7 @@ use std::env;
 use std::fs::{File, OpenOptions};
 use std::time::{Duration, Instant};
 
-use garden_build::{Builder, Error, Initialized};
+use garden_build::{Builder, Error, Initialized, Remedy};
 use garden_cluster::{
     Cluster, InClusterRegistry, RegistryCredentials, RegistryRemedies, RegistrySettings, RegistryWords,
 };
@@ -35,7 +35,7 @@ pub(crate) async fn lock(name: &str) -> File {
 }
 
 /// What is advised about a registry that a test speaks to itself. Tests of advice ask the facade.
-const ADVICE: &str = "see the test";
+const ADVICE: Remedy = Remedy::new("see the test");
 const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
     memory: ADVICE,
     evicted: ADVICE,
@@ -45,7 +45,7 @@ const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
     quota: ADVICE,
     limit_range: ADVICE,
     disk_limit: ADVICE,
-    storage_class: ADVICE,
+    storage_class: "see the test",
     keeps_size: ADVICE,
     volume_quota: ADVICE,
     taints: ADVICE,

@@ -8,7 +8,7 @@ use crate::{BuildRequest, Error, ErrorKind};
 ///
 /// Every path is relative to the context and slash-separated, unless it is a [`PathBuf`]. Of what an ignore file can leave out, it
 /// is a [`PathBytes`], and the hint says with which line.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ContextError {
     /// The caller lost interest.
@@ -194,6 +194,8 @@ pub enum ContextError {
     Write(io::Error),
 }
 
+crate::debug_with_causes!(ContextError);
+
 impl ContextError {
     /// Wraps what happened when `path` was read: a file that is gone has changed since it was found.
     pub(super) fn reading(path: impl Into<PathBytes>, reason: io::Error) -> Self {
@@ -312,9 +314,9 @@ mod tests {
 
     #[test]
     fn a_cancelled_scan_is_a_cancelled_build_and_a_changed_file_may_be_retried() {
-        assert_eq!(*Error::from(ContextError::Cancelled).kind(), ErrorKind::Cancelled);
+        assert_eq!(Error::from(ContextError::Cancelled).kind(), ErrorKind::Cancelled);
         let changed = Error::from(ContextError::Changed("src/main.rs".into()));
-        assert_eq!(*changed.kind(), ErrorKind::Context);
+        assert_eq!(changed.kind(), ErrorKind::Context);
         assert!(changed.is_retryable());
         assert!(changed.message().contains("`src/main.rs` changed while it was being read; build again"));
     }

@@ -67,7 +67,7 @@ fn kept(request: &BuildRequest) -> Vec<PathBytes> {
 /// Scans the context of `request` in vain, and returns the message and the hint.
 fn failure(request: &BuildRequest) -> (String, String) {
     let error = Error::from(Context::scan(request, &|| false).expect_err("cannot be scanned"));
-    assert_eq!(*error.kind(), ErrorKind::Context);
+    assert_eq!(error.kind(), ErrorKind::Context);
     (error.message().to_owned(), error.hint().expect("hint").to_owned())
 }
 

@@ -23,6 +23,7 @@ pub(crate) const COMPRESSION_LEVEL: &str = "compression-level";
 /// A build of a Dockerfile.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct DockerfileBuild {
     /// The Dockerfile's path in the directory [`DOCKERFILE`]. Empty: `Dockerfile`.
     pub filename: String,
@@ -82,6 +83,7 @@ pub struct CacheEntry {
 /// What becomes of the image.
 #[derive(Clone, Default, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub enum ImageExport {
     /// It stays in the daemon's cache.
     #[default]

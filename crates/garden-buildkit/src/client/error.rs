@@ -94,7 +94,7 @@ impl Failure {
 }
 
 impl ClientError {
-    pub(super) fn lost(error: &dyn Error) -> Self {
+    pub(super) fn lost(error: &(dyn Error + 'static)) -> Self {
         Self::Lost { reason: with_causes(error) }
     }
 

@@ -21,7 +21,7 @@ pub(super) enum Said<'w> {
     /// The registry does not take this image.
     Push { name: &'w str, reason: &'w str },
     /// A registry does not hand out a base image.
-    BaseImage { reason: &'w str },
+    BaseImage { name: &'w str, reason: &'w str },
     /// An instruction reads a file that is not there: in the context, or in what its `--from` names.
     MissingFile { path: &'w str },
     /// The request has no secret of the id that a RUN names.
@@ -44,8 +44,8 @@ pub(super) fn read(message: &str) -> Said<'_> {
     {
         return Said::Push { name, reason };
     }
-    if let Some(reason) = of_base_image(inner) {
-        return Said::BaseImage { reason };
+    if let Some((name, reason)) = of_base_image(inner) {
+        return Said::BaseImage { name, reason };
     }
     if let Some(path) = missing_file(inner) {
         return Said::MissingFile { path };
@@ -82,14 +82,14 @@ fn behind_command(words: &str) -> &str {
 
 /// `NAME: failed to resolve source metadata for IMAGE: …`, where the name is as the Dockerfile has it. It is not there for
 /// `COPY --from`.
-fn of_base_image(words: &str) -> Option<&str> {
+fn of_base_image(words: &str) -> Option<(&str, &str)> {
     const RESOLVING: &str = "failed to resolve source metadata for ";
     let resolving = words.strip_prefix(RESOLVING).or_else(|| {
         let (name, rest) = words.split_once(": ")?;
         let is_name = !name.contains([' ', '"']);
         rest.strip_prefix(RESOLVING).filter(|_| is_name)
     })?;
-    Some(resolving.split_once(": ")?.1)
+    resolving.split_once(": ")
 }
 
 /// `failed to calculate checksum of ref ID: "/PATH": not found`: the path that a COPY did not find, from between the daemon's
@@ -133,17 +133,21 @@ mod tests {
             ),
             (
                 "r.example/a:1: failed to resolve source metadata for r.example/a:1: r.example/a:1: not found",
-                Said::BaseImage { reason: "r.example/a:1: not found" },
+                Said::BaseImage { name: "r.example/a:1", reason: "r.example/a:1: not found" },
             ),
             (
                 "failed to resolve source metadata for docker.io/library/none:1: pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
                 Said::BaseImage {
+                    name: "docker.io/library/none:1",
                     reason: "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
                 },
             ),
             (
                 "golan: failed to resolve source metadata for docker.io/library/golan:latest: docker.io/library/golan:latest: not found (did you mean golang?)",
-                Said::BaseImage { reason: "docker.io/library/golan:latest: not found" },
+                Said::BaseImage {
+                    name: "docker.io/library/golan:latest",
+                    reason: "docker.io/library/golan:latest: not found",
+                },
             ),
             ("secret token: not found", Said::MissingSecret),
             ("no SSH key \"default\" forwarded from the client", Said::MissingAgent),

@@ -189,7 +189,7 @@ fn verdict(question: &HelperQuestion, here: &HelperProblem, there: &HelperProble
     };
     let remedy = match here {
         HelperProblem::NotAllowed => {
-            format!("allow it by `ProviderConfig::credential_helpers_for` ({server})")
+            format!("have the program that builds allow it for {server} (`credential_helpers_for`)")
         }
         _ => format!("install `docker-credential-{helper}` here"),
     };
@@ -220,7 +220,12 @@ mod tests {
         let (missing, no_login) = (HelperProblem::NotInstalled, HelperProblem::NoLogin);
         for (here, there, named, as_store) in [
             (missing.clone(), missing.clone(), "installed in the daemon's image either", "is ignored"),
-            (HelperProblem::NotAllowed, missing.clone(), "allow it by", "is not run on this machine"),
+            (
+                HelperProblem::NotAllowed,
+                missing.clone(),
+                "have the program that builds allow it for",
+                "is not run on this machine",
+            ),
             (HelperProblem::NotAllowed, no_login.clone(), "", ""),
             (
                 HelperProblem::NotAllowed,

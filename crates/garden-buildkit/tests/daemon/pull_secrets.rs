@@ -115,7 +115,7 @@ async fn the_daemon_names_what_its_registry_needs_and_whoever_needs_less_or_know
 async fn a_daemon_that_could_not_be_pulled_before_its_secret_was_renewed_is_started_at_once() {
     let fake = private(run_if_let_in);
     let (daemon, _) = ensure(&fake, &["pull"]).await;
-    assert_eq!(*Error::from(daemon.unwrap_err()).kind(), ErrorKind::ImagePull);
+    assert_eq!(Error::from(daemon.unwrap_err()).kind(), ErrorKind::ImagePull);
     login(&fake, "pull", "private.example", "two");
     let (daemon, warnings) = ensure(&fake, &["pull"]).await;
     assert!(daemon.is_ok(), "{daemon:?}");
@@ -128,7 +128,7 @@ async fn whoever_may_not_copy_the_secret_is_warned_and_told_so_if_the_image_cann
     fake.fault(Fault::refuse("create", "secrets", Refusal::forbidden("create", "secrets", NAMESPACE)));
     let (daemon, warnings) = ensure(&fake, &["pull"]).await;
     let error = Error::from(daemon.unwrap_err());
-    assert_eq!(*error.kind(), ErrorKind::ImagePull);
+    assert_eq!(error.kind(), ErrorKind::ImagePull);
     assert!(error.message().contains("refused to create Secret shop/pull"), "{error}");
     let hint = error.hint().unwrap();
     assert!(hint.contains("ask for a role that may create Secret shop/pull"), "{hint}");

@@ -142,7 +142,7 @@ fn assert_changed(outcome: &Outcome, path: &str) {
     assert!(told.contains(&format!("error from sender: `{path}` changed while")), "{told}");
     assert_eq!(outcome.end(), SyncState::Failed);
     let error = Error::from(outcome.journal.take_failure().expect("failure"));
-    assert_eq!(*error.kind(), ErrorKind::Context);
+    assert_eq!(error.kind(), ErrorKind::Context);
     assert!(error.message().contains(path), "{error}");
     let line = format!("add `{path}` as the last line to .dockerignore");
     assert!(error.hint().is_some_and(|hint| hint.contains(&line)), "{error:?}");

@@ -10,7 +10,7 @@ pub(crate) fn runs_nothing(credentials: &AuthInfo) -> Result<(), String> {
     match program {
         Some(program) => Err(format!(
             "it names the credential plugin `{}`, which does not run for a confined project; connect yourself, and hand \
-             over the client, or read the project without `Project::confined`",
+             over the client, or read the project unconfined",
             program.escape_debug()
         )),
         None => Ok(()),

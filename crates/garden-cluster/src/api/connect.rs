@@ -11,7 +11,7 @@ use kube::{Client, Config};
 use tokio::sync::OnceCell;
 use tower::{BoxError, service_fn};
 
-use crate::api::{ClusterError, confined, http_client, proxy};
+use crate::api::{ClusterError, confined, contexts, http_client, proxy};
 
 /// Returns a client that connects with its first request. Until that succeeds, each request tries anew.
 pub(crate) fn when_needed(provider: ProviderConfig) -> Client {
@@ -41,6 +41,9 @@ pub(crate) async fn connect(provider: &ProviderConfig) -> Result<Client, Cluster
         // Where there is none, this program may run in a cluster.
         None => Kubeconfig::read().ok(),
     };
+    if let (Some(kubeconfig), Some(context)) = (&kubeconfig, &provider.context) {
+        contexts::has(kubeconfig, context).map_err(unusable)?;
+    }
     let proxies = proxy::proxies(kubeconfig.as_ref(), provider.context.as_deref()).map_err(unusable)?;
     let config = match (kubeconfig.filter(|_| provider.kubeconfig.is_some()), &provider.context) {
         (Some(kubeconfig), _) => {

@@ -5,6 +5,7 @@
 
 use std::error::Error as StdError;
 
+use garden_build_core::{HintCode, Remedy};
 use kube::Config;
 use kube::client::AuthError;
 use tower::BoxError;
@@ -75,6 +76,7 @@ impl NoCredentials {
                 "run `kubectl get pods`, which uses it too, to see what it wants: most often another login"
             }
         };
+        let hint = Remedy::new(hint).coded(HintCode::LogInToCluster);
         ClusterError::CredentialPlugin { reason: self.to_string(), hint }
     }
 }

@@ -1,10 +1,11 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use garden_build_core::{Error, ErrorKind};
+use garden_build_core::{Error, ErrorKind, Hint, HintCode, Remedy, seconds};
 
 use crate::api::Refusal;
 use crate::api::credential_plugin::NoCredentials;
+use crate::api::unreached::place_and_reason;
 use crate::diagnosis::Diagnosis;
 
 /// Why the cluster did not do what it was asked to.
@@ -23,7 +24,7 @@ pub enum ClusterError {
         /// Which program, and why, without anything that may be a secret.
         reason: String,
         /// What to do about it.
-        hint: &'static str,
+        hint: Remedy,
     },
     /// The API server answered a request with a failure.
     #[error("the cluster refused to {action}: {}", .status.message)]
@@ -33,19 +34,23 @@ pub enum ClusterError {
         /// The API server's answer.
         status: Box<kube::core::Status>,
         /// What to do about it, if whoever asked knows more than the answer says.
-        hint: Option<&'static str>,
+        hint: Option<Remedy>,
     },
     /// The API server could not be reached, or broke off.
-    #[error("the cluster's API server could not be reached to {action}")]
+    #[error("the cluster's API server{place} could not be reached to {action}: {reason}")]
     Unreachable {
         /// What was asked for.
         action: String,
+        /// Where the server is, as ` at https://…`; empty if the client was set up elsewhere, and does not say.
+        place: String,
+        /// Why it was not reached.
+        reason: String,
         /// What the connection said.
         #[source]
         source: Box<kube::Error>,
     },
     /// The API server did not answer in time.
-    #[error("the cluster's API server did not answer within {} s when asked to {action}", .after.as_secs())]
+    #[error("the cluster's API server did not answer within {} when asked to {action}", seconds(*.after))]
     NoAnswer {
         /// What was asked for.
         action: String,
@@ -101,7 +106,7 @@ impl ClusterError {
     }
 
     /// Gives a refusal the remedy of whoever knows which option made the object what it is.
-    pub(crate) fn advised(self, remedy: impl FnOnce(Refusal) -> Option<&'static str>) -> Self {
+    pub(crate) fn advised(self, remedy: impl FnOnce(Refusal) -> Option<Remedy>) -> Self {
         match self {
             Self::Refused { action, status, .. } => {
                 let hint = remedy(Refusal::of(&status.message));
@@ -127,9 +132,14 @@ impl ClusterError {
         let action = action.into();
         match error {
             kube::Error::Api(status) => Self::Refused { action, status, hint: None },
-            error => Self::without_connection(&error)
-                .or_else(|| NoCredentials::behind(&error, None).map(|found| found.report()))
-                .unwrap_or_else(|| Self::Unreachable { action, source: Box::new(error) }),
+            error => {
+                let known = Self::without_connection(&error)
+                    .or_else(|| NoCredentials::behind(&error, None).map(|found| found.report()));
+                known.unwrap_or_else(|| {
+                    let (place, reason) = place_and_reason(&error);
+                    Self::Unreachable { action, place, reason, source: Box::new(error) }
+                })
+            }
         }
     }
 
@@ -142,7 +152,7 @@ impl ClusterError {
                     return Some(Self::Kubeconfig { reason: reason.clone() });
                 }
                 Some(Self::CredentialPlugin { reason, hint }) => {
-                    return Some(Self::CredentialPlugin { reason: reason.clone(), hint });
+                    return Some(Self::CredentialPlugin { reason: reason.clone(), hint: *hint });
                 }
                 _ => next = error.source(),
             }
@@ -155,8 +165,10 @@ impl From<ClusterError> for Error {
     fn from(error: ClusterError) -> Self {
         let message = error.to_string();
         match error {
-            ClusterError::Kubeconfig { .. } => Self::new(ErrorKind::Config, message)
-                .with_hint("set the provider's `kubeconfig` and `context`, or KUBECONFIG"),
+            ClusterError::Kubeconfig { .. } => Self::new(ErrorKind::Config, message).with_hint(Remedy::set(
+                &["kubeconfig", "context"],
+                "set the provider's `kubeconfig` and `context`, or KUBECONFIG",
+            )),
             // It names the option itself.
             ClusterError::PullSecret { .. } => Self::new(ErrorKind::Config, message),
             ClusterError::CredentialPlugin { hint, .. } => {
@@ -164,21 +176,30 @@ impl From<ClusterError> for Error {
             }
             ClusterError::Refused { action, status, hint } => refused(message, &action, &status, hint),
             ClusterError::Unreachable { source, .. } => Self::new(ErrorKind::Unreachable, message)
-                .with_hint("check that the cluster is up and that the kubeconfig's credentials are current")
-                .with_source(source)
+                .with_hint(
+                    Remedy::new(
+                        "check that the cluster is up and that the kubeconfig's credentials are current",
+                    )
+                    .coded(HintCode::LogInToCluster),
+                )
+                .with_source(match *source {
+                    // Its own words add nothing but the name of the variant.
+                    kube::Error::Service(source) => source,
+                    source => source.into(),
+                })
                 .retryable(),
             ClusterError::NoAnswer { .. } => Self::new(ErrorKind::Unreachable, message)
                 .with_hint("check that the cluster is up and not overloaded")
                 .retryable(),
             ClusterError::StreamCut { .. } => Self::new(ErrorKind::Unreachable, message)
-                .with_hint("the connection to the cluster broke; build again")
+                .with_hint(Remedy::build_again("the connection to the cluster broke; build again"))
                 .retryable(),
             ClusterError::Pod(diagnosis) => diagnosis.into(),
             ClusterError::Several { first, others } => {
                 let first = Self::from(*first);
                 let message = format!("{}; {others}", first.message());
-                let several = Self::new(first.kind().clone(), message);
-                match first.hint() {
+                let several = Self::new(first.kind(), message);
+                match first.hint_data() {
                     Some(hint) => several.with_hint(hint),
                     None => several,
                 }
@@ -188,13 +209,16 @@ impl From<ClusterError> for Error {
 }
 
 /// Maps a refusal of the API server. Both RBAC and admission answer 403, and only the words of the message tell them apart.
-fn refused(message: String, action: &str, status: &kube::core::Status, hint: Option<&str>) -> Error {
+fn refused(message: String, action: &str, status: &kube::core::Status, hint: Option<Remedy>) -> Error {
     let refusal = Refusal::of(&status.message);
     match status.code {
-        401 => Error::new(ErrorKind::Unauthorized, message)
-            .with_hint("the kubeconfig's credentials are not accepted; log in to the cluster again"),
-        403 if refusal == Refusal::Rights => Error::new(ErrorKind::PermissionDenied, message)
-            .with_hint(format!("ask for a role that may {action}")),
+        401 => Error::new(ErrorKind::Unauthorized, message).with_hint(
+            Remedy::new("the kubeconfig's credentials are not accepted; log in to the cluster again")
+                .coded(HintCode::LogInToCluster),
+        ),
+        403 if refusal == Refusal::Rights => Error::new(ErrorKind::PermissionDenied, message).with_hint(
+            Hint::new(format!("ask for a role that may {action}")).with_code(HintCode::GrantRights),
+        ),
         403 | 409 | 422 => {
             Error::new(ErrorKind::Rejected, message).with_hint(hint.unwrap_or_else(|| refusal.remedy()))
         }
@@ -235,7 +259,7 @@ mod tests {
         ];
         for (code, message, kind) in cases {
             let error = refusal(code, message);
-            assert_eq!(*error.kind(), kind, "{message}");
+            assert_eq!(error.kind(), kind, "{message}");
             assert!(
                 error.message().contains("create Pod a/b") && error.message().contains(message),
                 "{error}"
@@ -252,7 +276,8 @@ mod tests {
         };
         let hint = |error: ClusterError| Error::from(error).hint().map(str::to_owned);
         assert_eq!(hint(quota()).as_deref(), Some("raise the namespace's ResourceQuota"));
-        let advised = quota().advised(|refusal| (refusal == Refusal::Quota).then_some("set `size` to less"));
+        let advised = quota()
+            .advised(|refusal| (refusal == Refusal::Quota).then_some(Remedy::new("set `size` to less")));
         assert_eq!(hint(advised).as_deref(), Some("set `size` to less"));
     }
 }

@@ -12,6 +12,7 @@ use tower::{BoxError, ServiceBuilder};
 
 use crate::api::ClusterError;
 use crate::api::credential_plugin::{self, NoCredentials};
+use crate::api::unreached::Unreached;
 
 /// Makes a client like kube's own, without its tracing of requests, and so that what is written leaves at
 /// once.
@@ -47,9 +48,12 @@ fn with_layers(config: Config, proxies: Proxies) -> kube::Result<Client> {
     connector.set_write_timeout(config.write_timeout);
     connector.set_reset_reader_on_write(config.reset_reader_on_write);
     let plugin = credential_plugin::program(&config);
+    let address = config.cluster_url.clone();
     let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()
-        .map_err(move |error: BoxError| NoCredentials::in_place_of(error, plugin.as_deref()))
+        .map_err(move |error: BoxError| {
+            Unreached::at(&address, NoCredentials::in_place_of(error, plugin.as_deref()))
+        })
         .layer(config.base_uri_layer())
         .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
         .option_layer(config.auth_layer()?)

@@ -5,6 +5,7 @@ mod client;
 mod clock;
 mod confined;
 mod connect;
+mod contexts;
 mod credential_plugin;
 mod error;
 mod http_client;
@@ -13,6 +14,7 @@ mod namespaced;
 mod proxy;
 mod refusal;
 mod silence;
+mod unreached;
 mod watch;
 
 pub use client::{Cluster, new_namespace};

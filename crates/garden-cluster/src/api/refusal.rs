@@ -3,6 +3,7 @@
 
 mod quota;
 
+use garden_build_core::Remedy;
 use garden_build_core::words::{fits, parts};
 
 /// Which rule refuses an object.
@@ -67,8 +68,8 @@ impl Refusal {
     }
 
     /// Returns what helps against it, whatever object it is about.
-    pub(crate) fn remedy(self) -> &'static str {
-        match self {
+    pub(crate) fn remedy(self) -> Remedy {
+        Remedy::new(match self {
             Self::Quota | Self::QuotaOfObjects => "raise the namespace's ResourceQuota",
             Self::QuotaOfNone => {
                 "the namespace's ResourceQuota allows none of this: have it raised, or use another namespace"
@@ -87,7 +88,7 @@ impl Refusal {
             Self::Privileges | Self::NoServiceAccount | Self::Rights | Self::Other => {
                 "the cluster's admission rules or validation do not allow this object"
             }
-        }
+        })
     }
 }
 

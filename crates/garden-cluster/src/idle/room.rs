@@ -69,12 +69,15 @@ impl Room {
     }
 }
 
+/// What frees room that idle daemons keep reserved.
+const SWEEP: &str = "sweeping (`sweep`) stops those that nobody has used for their `idleAfter`";
+
 impl Found {
     fn added_to(&self, mut trouble: Trouble) -> Trouble {
         let mut parts = vec![trouble.diagnosis.message.trim_end_matches('.').to_owned()];
         if let Some(reserved) = &self.reserved {
             parts.push(reserved.clone());
-            parts.push("`Builder::sweep` stops those that nobody has used for their `idleAfter`".to_owned());
+            parts.push(SWEEP.to_owned());
         }
         if let Some((first, others)) = self.stopped.split_first() {
             let others =
@@ -128,7 +131,7 @@ mod tests {
         let base = "no node can take Pod a/b: 0/1 nodes are available: 1 Insufficient cpu";
         assert_eq!(added(&Found::default()), (format!("{base}."), Duration::from_secs(12)));
         let found = Found { reserved: Some("ours reserve it".to_owned()), stopped: Vec::new() };
-        let advice = "`Builder::sweep` stops those that nobody has used for their `idleAfter`";
+        let advice = SWEEP;
         assert_eq!(added(&found), (format!("{base}; ours reserve it; {advice}"), Duration::from_secs(12)));
         let stopped = ["Deployment a/x", "Deployment b/x", "Deployment c/x"].map(str::to_owned).to_vec();
         let (message, grace) = added(&Found { reserved: None, stopped });

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
-use garden_build_core::{Digest, ErrorKind, ImageReference, ReferenceError};
+use garden_build_core::{Digest, ErrorKind, ImageReference, ReferenceError, Remedy};
 use garden_config::ProviderConfig;
 use garden_registry::{Descriptor, Manifest, RegistryClient, RegistryError, Sent};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements, Toleration};
@@ -78,8 +78,12 @@ impl InClusterRegistry {
         let name = pod.metadata.name.clone().unwrap_or_default();
         // If the cluster does not allow it. What else may befall it, `pull` judges.
         let remedies = Remedies {
-            quota: "raise the namespace's ResourceQuota: the check makes pods of 10m CPU and 16Mi of memory",
-            limit_range: "have the namespace's LimitRange allow pods of 10m CPU and 16Mi of memory",
+            quota: Remedy::new(
+                "raise the namespace's ResourceQuota: the check makes pods of 10m CPU and 16Mi of memory",
+            ),
+            limit_range: Remedy::new(
+                "have the namespace's LimitRange allow pods of 10m CPU and 16Mi of memory",
+            ),
             ..self.words.registry.remedies
         };
         self.cluster.apply_pod(&pod, &remedies).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use garden_build_core::{ErrorKind, EventSink};
+use garden_build_core::{ErrorKind, EventSink, HintCode, Remedy};
 use garden_registry::clean_up::{DeletionList, Deletions};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -31,6 +31,8 @@ const ANSWER: u64 = 8 << 20;
 
 /// What a registry says that was installed before it could delete.
 const OUTDATED: &str = "outdated";
+
+const UPGRADE: Remedy = Remedy::install("install again (`init`), which upgrades it");
 
 /// A collection that has run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -84,10 +86,9 @@ impl InClusterRegistry {
                 self.namespace(),
                 Self::NAME
             );
-            return Err(error(ErrorKind::Unsupported, message, "run `Builder::init` to upgrade it"));
+            return Err(error(ErrorKind::Unsupported, message, UPGRADE));
         }
-        let before =
-            before.trim().parse().map_err(|_| failed(&pod, &before, "run `Builder::init` to upgrade it"))?;
+        let before = before.trim().parse().map_err(|_| failed(&pod, &before, UPGRADE))?;
         events.log("collecting: images are served, and pushes wait");
         let output = self.result(&pod, before).await?;
         let report = match list.as_str() {
@@ -109,7 +110,9 @@ impl InClusterRegistry {
                     Outcome::Pending => {}
                     Outcome::Succeeded(output) => return Ok(output),
                     Outcome::Failed(output) => {
-                        let hint = "see what the collector says; a full or broken volume is the usual cause";
+                        let hint = Remedy::new(
+                            "see what the collector says; a full or broken volume is the usual cause",
+                        );
                         return Err(failed(pod, &output, hint));
                     }
                     Outcome::Interrupted => {
@@ -128,7 +131,11 @@ impl InClusterRegistry {
                     crate::api::name_of(pod),
                     LONGEST_COLLECTION.as_secs() / 60
                 );
-                return Err(error(ErrorKind::Timeout, message, "look at the pod's log and its volume"));
+                return Err(error(
+                    ErrorKind::Timeout,
+                    message,
+                    Remedy::new("look at the pod's log and its volume"),
+                ));
             }
         }
     }
@@ -141,7 +148,7 @@ impl InClusterRegistry {
         let pods = self.cluster.list::<Pod>(self.namespace(), &Self::selector()).await?;
         living(&pods).pop().cloned().ok_or_else(|| {
             let message = format!("Deployment {}/{} has no pod", self.namespace(), Self::NAME);
-            error(ErrorKind::Unreachable, message, "run `Builder::init`, which says why")
+            error(ErrorKind::Unreachable, message, Remedy::install("install again (`init`), which says why"))
         })
     }
 
@@ -171,15 +178,20 @@ impl InClusterRegistry {
 
 fn interrupted(pod: &Pod, why: &str) -> ClusterError {
     let message = format!("the collection in {} was interrupted: {why}", crate::api::name_of(pod));
-    error(ErrorKind::BuilderLost, message, "run it again; nothing was lost, and pushes are taken again")
+    error(
+        ErrorKind::BuilderLost,
+        message,
+        Remedy::new("run it again; nothing was lost, and pushes are taken again")
+            .coded(HintCode::CleanUpRegistry),
+    )
 }
 
-fn failed(pod: &Pod, output: &str, hint: &str) -> ClusterError {
+fn failed(pod: &Pod, output: &str, hint: Remedy) -> ClusterError {
     let message = format!("the collection in {} failed: {}", crate::api::name_of(pod), output.trim());
     error(ErrorKind::Unexpected, message, hint)
 }
 
-fn error(kind: ErrorKind, message: String, hint: &str) -> ClusterError {
+fn error(kind: ErrorKind, message: String, hint: Remedy) -> ClusterError {
     let retryable = !matches!(kind, ErrorKind::Unexpected | ErrorKind::Unsupported);
     ClusterError::Pod(Diagnosis { retryable, ..Diagnosis::other(kind, message, hint) })
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use garden_build_core::ErrorKind;
+use garden_build_core::{ErrorKind, Remedy};
 use garden_registry::{Credentials, RegistryClient};
 use k8s_openapi::api::core::v1::Secret;
 use secrecy::SecretString;
@@ -19,7 +19,7 @@ use crate::registries::ClusterDialer;
 const USER: &str = "garden-build";
 
 /// What to do about a Secret that builds could not push with.
-const BROKEN: &str = "delete this Secret, and run `Builder::init`, which makes another";
+const BROKEN: Remedy = Remedy::install("delete this Secret, and install again (`init`), which makes another");
 
 /// As cheap as can be, as the registry computes it for each request: nobody guesses two random UUIDs, whatever one guess costs.
 const BCRYPT_COST: u32 = 4;

@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use garden_build_core::{Error, ErrorKind};
+use garden_build_core::{Error, ErrorKind, Remedy};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
@@ -86,7 +86,7 @@ impl Lease {
     /// Says of a build that has lost its pod `name`, if so, that it was removed because this client did not renew the lease: it slept, or
     /// did not reach the cluster.
     pub async fn explain(&self, cluster: &Cluster, namespace: &str, name: &str, error: Error) -> Error {
-        if *error.kind() != ErrorKind::BuilderLost {
+        if error.kind() != ErrorKind::BuilderLost {
             return error;
         }
         // In the server's time, as this machine's clock may have stood still.
@@ -103,8 +103,12 @@ impl Lease {
             error.message(),
             DURATION.as_secs()
         );
-        let (kind, tail) = (error.kind().clone(), error.log_tail().to_vec());
-        Error::new(kind, message).with_hint("build again").with_log_tail(tail).with_source(error).retryable()
+        let (kind, tail) = (error.kind(), error.log_tail().to_vec());
+        Error::new(kind, message)
+            .with_hint(Remedy::build_again("build again"))
+            .with_log_tail(tail)
+            .with_source(error)
+            .retryable()
     }
 }
 

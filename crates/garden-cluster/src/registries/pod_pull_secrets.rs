@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
-use garden_build_core::{Error, EventSink, ImageReference, PlannedObject, Result};
+use garden_build_core::{Error, EventSink, Hint, ImageReference, PlannedObject, Result};
 use k8s_openapi::api::core::v1::{LocalObjectReference, PodSpec, Secret};
 
 use super::RegistryCredentials;
@@ -34,7 +34,7 @@ pub struct PodPullSecrets {
 #[derive(Debug)]
 struct Failure {
     message: String,
-    hint: Option<String>,
+    hint: Option<Hint>,
 }
 
 impl RegistryCredentials {
@@ -131,7 +131,7 @@ impl PodPullSecrets {
     /// Warns if something is missing or out of date. It matters only if the pod has to be started.
     pub fn warn(&self, events: &EventSink) {
         if let Some(Failure { message, hint }) = &self.failure {
-            events.warn(message.clone(), hint.clone());
+            events.warn(message.clone(), hint.as_ref().map(Hint::to_string));
         }
     }
 
@@ -159,9 +159,13 @@ impl PodPullSecrets {
                 "or create a Secret with this password in Namespace {namespace}, and name that in `{field}`"
             )
         };
-        let hint = match (error.hint(), field) {
-            (Some(hint), Some(field)) => Some(format!("{hint}; {}", or_by_hand(field))),
-            (hint, _) => hint.map(str::to_owned),
+        let hint = error.hint_data().cloned();
+        let hint = match (hint, field) {
+            (Some(hint), Some(field)) => {
+                let text = format!("{hint}; {}", or_by_hand(field));
+                Some(hint.with_text(text).with_option(field))
+            }
+            (hint, _) => hint,
         };
         tracing::debug!(%error, namespace, "a Secret for nodes is missing or out of date");
         self.failure = Some(Failure { message, hint });

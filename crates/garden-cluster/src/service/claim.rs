@@ -57,7 +57,7 @@ pub(super) async fn ensure(
     };
     let warn = |problem: &str| {
         let message = format!("{} keeps its size of {}: {problem}", name_of(&live), size(&live));
-        events.warn(message, Some(words.keeps_size.to_owned()));
+        events.warn(message, Some(words.keeps_size.to_string()));
     };
     match compare(size(&live), size(wanted)) {
         Some(Ordering::Less) => {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use garden_build_core::ErrorKind;
+use garden_build_core::{ErrorKind, Remedy};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 use kube::runtime::watcher::Event;
 
@@ -146,9 +146,9 @@ impl DeploymentWords {
         let (what, code) = (self.what, terminated.exit_code);
         let message = format!("{what} in Pod {name} ended with exit code {code}: {last_words}");
         let hint = if pod.metadata.deletion_timestamp.is_some() {
-            "it was told to stop, and its time to finish builds was up; build again"
+            Remedy::build_again("it was told to stop, and its time to finish builds was up; build again")
         } else if last_words.is_empty() {
-            "build again"
+            Remedy::build_again("build again")
         } else {
             self.ended
         };

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use garden_build_core::{ErrorKind, EventSink};
+use garden_build_core::{ErrorKind, EventSink, Remedy};
 use garden_config::IdleAfter;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Event, PersistentVolumeClaim, Pod};
@@ -245,6 +245,6 @@ pub(crate) fn refuse_foreign<K: Namespaced>(words: &DeploymentWords, live: &K) -
 pub(crate) fn too_late(what: &str, namespace: &str, after: Duration, reason: &str) -> ClusterError {
     let minutes = after.as_secs() / 60;
     let message = format!("{what} in Namespace {namespace} is not ready after {minutes} minutes: {reason}");
-    let hint = "ask the cluster's operator what keeps it, and run `Builder::init` again";
+    let hint = Remedy::install("ask the cluster's operator what keeps it, and install again (`init`)");
     ClusterError::Pod(Diagnosis::other(ErrorKind::Timeout, message, hint).retryable())
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use garden_build_core::Remedy;
+
 use crate::diagnosis::Remedies;
 
 /// A Deployment of ours, or a `DaemonSet`: its names, and what is said of it by whoever knows the options that it is made of.
@@ -18,14 +20,14 @@ pub struct DeploymentWords {
     /// What to do about the troubles of its pod.
     pub remedies: Remedies,
     /// What to do if its container ended and said something.
-    pub ended: &'static str,
+    pub ended: Remedy,
     /// How the line begins in which its container says why it ends, if others follow. Without, its last line counts that it does not say at
     /// every start.
     pub complaint: Option<&'static str>,
     /// What to do if another program has installed something under its names.
-    pub foreign: &'static str,
+    pub foreign: Remedy,
     /// What to do if it is not there, or is not what was waited for any more.
-    pub missing: &'static str,
+    pub missing: Remedy,
     /// How long it may take to be ready without a reason that shows; `None` if whoever waits has a time limit.
     pub longest: Option<Duration>,
 }
@@ -43,7 +45,7 @@ pub struct VolumeWords {
     /// The option with its storage class.
     pub storage_class: &'static str,
     /// What to do if it keeps its size although the option says another.
-    pub keeps_size: &'static str,
+    pub keeps_size: Remedy,
     /// What to do if it is more than is left of the namespace's `ResourceQuota`.
-    pub quota: &'static str,
+    pub quota: Remedy,
 }

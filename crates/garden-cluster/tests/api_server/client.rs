@@ -75,7 +75,7 @@ async fn what_is_not_there_is_no_failure_to_read() {
     assert!(cluster.get::<Secret>(NAMESPACE, "a").await.unwrap().is_none());
     fake.fault(Fault::refuse("get", "secrets", Refusal::forbidden("get", "secrets", NAMESPACE)));
     let error = garden_build_core::Error::from(cluster.get::<Secret>(NAMESPACE, "a").await.unwrap_err());
-    assert_eq!(*error.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.message().contains("read Secret builds/a"), "{error}");
 }
 
@@ -156,6 +156,29 @@ async fn a_server_that_asks_to_come_again_later_is_asked_again() {
     let cluster = Cluster::of(&provider);
     let error = cluster.get::<Secret>("default", "a").await.unwrap_err();
     assert!(matches!(error, ClusterError::Kubeconfig { .. }), "{error:?}");
+    assert!(error.to_string().contains("no context called `another`; there are: `"), "{error}");
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_not_there_is_named_with_the_reason() {
+    // A port that was free a moment ago: nobody listens.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let directory = tempfile::TempDir::new().unwrap();
+    let path = directory.path().join("kubeconfig");
+    std::fs::write(&path, FakeCluster::kubeconfig(&format!("http://user:s3cret@{address}/path"))).unwrap();
+    let mut provider = ProviderConfig::kubernetes("demo");
+    provider.kubeconfig = Some(path);
+    let cluster = Cluster::of(&provider);
+    let error = garden_build_core::Error::from(cluster.get::<Secret>("default", "a").await.unwrap_err());
+    let expected = format!(
+        "the cluster's API server at http://{address} could not be reached to read Secret default/a: "
+    );
+    assert!(error.message().starts_with(&expected), "{error}");
+    assert!(error.message().contains("Connection refused"), "{error}");
+    let shown = format!("{error:?}");
+    assert!(!shown.contains("s3cret") && shown.matches("Connection refused").count() == 1, "{shown}");
 }
 
 #[tokio::test(start_paused = true)]

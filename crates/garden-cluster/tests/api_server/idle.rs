@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use garden_build_core::Remedy;
 use garden_build_testing::kubernetes::{FakeCluster, Fault, Refusal};
 use garden_cluster::{
     BuildPod, Cluster, ClusterError, DeploymentWords, ManagedDeployment, Sight, service_labels, stop_idle,
@@ -26,10 +27,10 @@ const WORDS: DeploymentWords = DeploymentWords {
     container: MAIN,
     volume: None,
     remedies: REMEDIES,
-    ended: "see why",
+    ended: Remedy::new("see why"),
     complaint: None,
-    foreign: "remove it",
-    missing: "build again",
+    foreign: Remedy::new("remove it"),
+    missing: Remedy::build_again("build again"),
     longest: None,
 };
 
@@ -409,7 +410,7 @@ async fn a_pod_without_room_tells_what_of_ours_takes_it() {
         "reserve 4 CPU and 8 GiB of memory",
         "Deployment builds/garden-daemon (2 CPU, 4 GiB)",
         "Deployment elsewhere/garden-daemon (2 CPU, 4 GiB)",
-        "`Builder::sweep`",
+        "`sweep`",
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use garden_build_core::{Error, ErrorKind, event_channel};
+use garden_build_core::{Error, ErrorKind, Remedy, event_channel};
 use garden_build_testing::kubernetes::{Connection, FakeCluster};
 use garden_cluster::{
     Cluster, InClusterRegistry, MANAGED_BY_LABEL, RegistryCredentials, RegistryRemedies, RegistrySettings,
@@ -21,21 +21,21 @@ const PROXY: &str = InClusterRegistry::PROXY;
 
 /// Each says which it is.
 pub(crate) const WORDS: RegistryWords = RegistryWords::new(&RegistryRemedies {
-    memory: "more memory",
-    evicted: "a larger node",
-    scheduling: "fewer demands on nodes",
-    image: "another image",
-    start: "a better command",
-    quota: "a smaller registry",
-    limit_range: "other resources",
-    disk_limit: "more disk",
+    memory: Remedy::new("more memory"),
+    evicted: Remedy::new("a larger node"),
+    scheduling: Remedy::new("fewer demands on nodes"),
+    image: Remedy::new("another image"),
+    start: Remedy::new("a better command"),
+    quota: Remedy::new("a smaller registry"),
+    limit_range: Remedy::new("other resources"),
+    disk_limit: Remedy::new("more disk"),
     storage_class: "an.option.storageClass",
-    keeps_size: "set the option to its size",
-    volume_quota: "a smaller volume",
-    taints: "more tolerations",
-    foreign: "another namespace",
-    password_wanted: "say that there is a password",
-    password_missing: "install it with a password",
+    keeps_size: Remedy::new("set the option to its size"),
+    volume_quota: Remedy::new("a smaller volume"),
+    taints: Remedy::new("more tolerations"),
+    foreign: Remedy::new("another namespace"),
+    password_wanted: Remedy::new("say that there is a password"),
+    password_missing: Remedy::new("install it with a password"),
 });
 
 /// A cluster with a node, whose pods run as soon as they are made, and a registry that is not installed.
@@ -201,7 +201,7 @@ async fn a_registry_of_another_program_is_left_as_it_is() {
         "metadata": { "name": PROXY, "namespace": NAMESPACE, "labels": { MANAGED_BY_LABEL: "Helm" } },
     }));
     let error = Error::from(registry.apply(&event_channel().0).await.unwrap_err());
-    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Rejected, Some("another namespace")));
+    assert_eq!((error.kind(), error.hint()), (ErrorKind::Rejected, Some("another namespace")));
     assert_eq!(fake.writes(), Vec::<String>::new());
 }
 
@@ -216,7 +216,7 @@ async fn a_registry_that_another_program_replaces_is_not_waited_for() {
     let foreign = |it: &mut Value| it["metadata"]["labels"][MANAGED_BY_LABEL] = "Helm".into();
     assert!(fake.alter("daemonsets", NAMESPACE, PROXY, foreign));
     let error = Error::from(waiting.await.unwrap().unwrap_err());
-    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Rejected, Some("another namespace")));
+    assert_eq!((error.kind(), error.hint()), (ErrorKind::Rejected, Some("another namespace")));
     assert_eq!(started.elapsed(), Duration::ZERO);
 }
 
@@ -243,7 +243,7 @@ async fn a_password_is_made_once_and_builds_find_it() {
     let (fake, without) = site();
     let (registry, events) = (with_password(&fake), event_channel().0);
     let error = pushes_with(&fake, &registry, "127.0.0.1:5000").await.unwrap_err();
-    assert_eq!((error.kind(), error.hint()), (&ErrorKind::NotFound, Some("install it with a password")));
+    assert_eq!((error.kind(), error.hint()), (ErrorKind::NotFound, Some("install it with a password")));
 
     registry.apply(&events).await.unwrap();
     let secret = || fake.object("secrets", NAMESPACE, InClusterRegistry::LOGIN).unwrap();
@@ -269,7 +269,7 @@ async fn a_password_is_made_once_and_builds_find_it() {
     // A project that knows nothing of it takes it away from nobody. Whoever deletes the Secret does.
     let (installed, writes) = (deployment(), fake.writes().len());
     let error = Error::from(without.apply(&events).await.unwrap_err());
-    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Config, Some("say that there is a password")));
+    assert_eq!((error.kind(), error.hint()), (ErrorKind::Config, Some("say that there is a password")));
     assert_eq!((deployment(), fake.writes().len()), (installed, writes));
     assert!(fake.remove("secrets", NAMESPACE, InClusterRegistry::LOGIN));
     without.apply(&events).await.unwrap();

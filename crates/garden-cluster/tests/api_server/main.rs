@@ -12,6 +12,7 @@ mod network_policies;
 mod pod;
 mod streams;
 
+use garden_build_core::Remedy;
 use garden_build_testing::kubernetes::{FakeCluster, FakePod};
 use garden_cluster::{Cluster, Remedies};
 use k8s_openapi::api::core::v1::Pod;
@@ -21,17 +22,17 @@ const NAMESPACE: &str = "builds";
 const MAIN: &str = "main";
 
 const REMEDIES: Remedies = Remedies {
-    memory: "more memory",
-    evicted: "a larger node",
-    disk_limit: "more disk",
-    scheduling: "fewer demands on nodes",
+    memory: Remedy::new("more memory"),
+    evicted: Remedy::new("a larger node"),
+    disk_limit: Remedy::new("more disk"),
+    scheduling: Remedy::new("fewer demands on nodes"),
     port: None,
-    image: "another image",
-    start: "a better command",
-    quota: "a smaller pod",
-    limit_range: "a pod within the range",
-    pod_security: "another level",
-    privileges: "fewer privileges",
+    image: Remedy::new("another image"),
+    start: Remedy::new("a better command"),
+    quota: Remedy::new("a smaller pod"),
+    limit_range: Remedy::new("a pod within the range"),
+    pod_security: Remedy::new("another level"),
+    privileges: Remedy::new("fewer privileges"),
 };
 
 /// A server with the namespace of these tests, and a client of it.

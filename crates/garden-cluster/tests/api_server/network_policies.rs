@@ -111,7 +111,7 @@ async fn a_policy_of_another_program_is_neither_changed_nor_removed() {
     let before = fake.objects(POLICIES);
     fake.forget_requests();
     let error = Error::from(install(&fake, true).await.0.expect_err("it is not ours"));
-    assert_eq!((error.kind(), error.hint()), (&ErrorKind::Rejected, Some("another namespace")));
+    assert_eq!((error.kind(), error.hint()), (ErrorKind::Rejected, Some("another namespace")));
     assert!(error.message().contains(&format!("NetworkPolicy {NAMESPACE}/")), "{error}");
     assert_eq!(fake.writes(), Vec::<String>::new());
     assert_eq!(fake.objects(POLICIES), before);
@@ -134,7 +134,7 @@ async fn who_has_no_rights_to_policies_installs_without_and_hears_which_are_miss
     for (verb, action) in [("get", "read"), ("patch", "create")] {
         refuse(verb);
         let error = Error::from(install(&fake, true).await.0.expect_err("a right is missing"));
-        assert_eq!(*error.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         let expected = format!("ask for a role that may {action} NetworkPolicy {NAMESPACE}/garden-");
         assert!(error.hint().is_some_and(|hint| hint.starts_with(&expected)), "{error:?}");
     }

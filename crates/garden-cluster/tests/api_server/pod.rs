@@ -75,7 +75,7 @@ async fn a_stuck_pod_is_named_when_its_grace_is_over() {
     let message = "0/1 nodes are available: 1 Insufficient cpu.";
     let (took, end) = life(move |pod| async move { unschedulable(&pod, message) }).await;
     let error = end.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::Unschedulable);
+    assert_eq!(error.kind(), ErrorKind::Unschedulable);
     assert!(error.message().contains(message), "{error}");
     assert!((seconds(12)..seconds(13)).contains(&took), "{took:?}");
 
@@ -183,7 +183,7 @@ async fn why_a_pod_died_is_told_apart() {
         })
         .await;
         let error = end.unwrap_err();
-        (error.kind().clone(), error.is_retryable(), error.message().to_owned())
+        (error.kind(), error.is_retryable(), error.message().to_owned())
     };
     let (kind, again, message) = killed(|pod| pod.run_out_of_memory(MAIN)).await;
     assert_eq!((kind, again), (ErrorKind::OutOfMemory, false));
@@ -227,7 +227,7 @@ async fn an_end_that_came_while_the_watch_was_down_is_found() {
             .await;
             match end {
                 Ok(end) => assert_eq!((end.exit_code, is_gone), (7, false)),
-                Err(error) => assert_eq!((error.kind(), is_gone), (&ErrorKind::BuilderLost, true), "{error}"),
+                Err(error) => assert_eq!((error.kind(), is_gone), (ErrorKind::BuilderLost, true), "{error}"),
             }
         }
     }
@@ -237,6 +237,6 @@ async fn an_end_that_came_while_the_watch_was_down_is_found() {
 async fn a_pod_that_was_gone_before_anybody_watched_is_lost() {
     let (_, cluster) = fake();
     let error = Error::from(watch(&cluster, "never").started(|_| {}).await.unwrap_err());
-    assert_eq!(*error.kind(), ErrorKind::BuilderLost);
+    assert_eq!(error.kind(), ErrorKind::BuilderLost);
     assert!(error.is_retryable() && error.message().contains("Pod builds/never"), "{error}");
 }

@@ -119,7 +119,7 @@ async fn a_stream_that_the_server_refuses_says_what_was_asked() {
     }
     for refused in [exec(&cluster).await, attach(&cluster).await] {
         let error = Error::from(refused.unwrap_err());
-        assert_eq!(*error.kind(), ErrorKind::PermissionDenied);
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         assert!(error.message().contains("Pod builds/a"), "{error}");
     }
     fake.pod(NAMESPACE, "a").unwrap().vanish();
@@ -261,7 +261,7 @@ async fn a_container_that_ends_before_it_has_read_everything_stops_the_upload() 
             }
         });
         let error = attach(&cluster).await.unwrap().feed(chunks(1000), || ()).await.unwrap_err();
-        assert_eq!(*error.kind(), ErrorKind::Unreachable, "{end:?}");
+        assert_eq!(error.kind(), ErrorKind::Unreachable, "{end:?}");
         assert!(
             error.message().contains(expected) && error.message().contains("stdin of Pod builds/a"),
             "{error}"
@@ -278,7 +278,7 @@ async fn an_upload_whose_source_fails_says_so() {
     });
     let broken = stream::iter([Err(Error::new(ErrorKind::Context, "a file went away"))]);
     let error = attach(&cluster).await.unwrap().feed(chunks(2).chain(broken), || ()).await.unwrap_err();
-    assert_eq!((error.kind(), error.message()), (&ErrorKind::Context, "a file went away"));
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Context, "a file went away"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -195,7 +195,7 @@ impl BuildDocument {
         let kind = self.text("type").unwrap_or_default();
         let message =
             format!("the {what} `{name}` makes an image, and those of `type: {kind}` cannot be built here");
-        let hint = "build it with Garden, or list the others with `Environment::written_builds`";
+        let hint = "build it with Garden, or list only what stands in files (written builds)";
         problems.report(self.node.position, message, Some(hint.to_owned()));
         problems.into_error()
     }

@@ -94,8 +94,7 @@ impl Unexpanded {
     pub(crate) fn problems(&self, project: &Project) -> Vec<Problem> {
         let problem = |source: &Source, position: Position, message: String| {
             let problems = Problems::new(source);
-            let hint =
-                "expand them with Garden, or list what stands in files with `Environment::written_builds`";
+            let hint = "expand them with Garden, or list only what stands in files (written builds)";
             problems.report(position, message, Some(hint.to_owned()));
             problems.into_error().problems().to_vec()
         };

@@ -3,13 +3,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use garden_build_core::ErrorKind;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::document::issue::Issue;
 use crate::document::printable;
 use crate::document::snippet::Snippet;
 
 /// A place in a file: line and column count from 1, columns in characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The line.
     pub line: usize,
@@ -26,25 +27,32 @@ impl Position {
 ///
 /// Displays as a compiler does it: the place and the message, the line with a mark under the word, and
 /// the help.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Problem {
     /// The file, as it was named when it was loaded; `None` for options that were set in Rust.
+    #[serde(default, serialize_with = "path_for_people")]
     pub file: Option<PathBuf>,
     /// Where in the file, if it concerns a place in it.
+    #[serde(default)]
     pub position: Option<Position>,
     /// What is wrong.
     pub message: String,
     /// What to do about it.
+    #[serde(default)]
     pub hint: Option<String>,
     /// The line of the file, unless it belongs to a secret.
+    #[serde(default)]
     pub snippet: Option<Snippet>,
     /// The whole file but for secrets, for renderers that show more than a line.
+    #[serde(skip)]
     text: Option<Arc<str>>,
 }
 
 /// Something that the author of a valid project file should know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Notice {
     /// What kind of thing it is.
@@ -52,17 +60,21 @@ pub struct Notice {
     /// The field that it is about, from the provider, module or action down: `kaniko.namespace`.
     pub field: String,
     /// The file, as it was named when it was loaded; `None` for options that were set in Rust.
+    #[serde(default, serialize_with = "path_for_people")]
     pub file: Option<PathBuf>,
     /// Where in the file.
+    #[serde(default)]
     pub position: Option<Position>,
     /// What it is.
     pub message: String,
     /// What to do about it.
+    #[serde(default)]
     pub hint: Option<String>,
 }
 
 /// Why there is a [`Notice`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum NoticeKind {
     /// The field works, but is on its way out.
@@ -76,11 +88,13 @@ pub enum NoticeKind {
 }
 
 /// All that is wrong with a configuration, in the file's order; never empty.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{}", self.problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct ConfigError {
     problems: Vec<Problem>,
 }
+
+garden_build_core::debug_with_causes!(ConfigError);
 
 impl ConfigError {
     /// `problems` are not empty.
@@ -120,7 +134,7 @@ impl From<ConfigError> for garden_build_core::Error {
     fn from(error: ConfigError) -> Self {
         let new = |message: String| Self::new(ErrorKind::Config, message);
         let report = match error.problems.as_slice() {
-            [problem @ Problem { hint: Some(hint), .. }] => new(problem.headline()).with_hint(hint),
+            [problem @ Problem { hint: Some(hint), .. }] => new(problem.headline()).with_hint(hint.as_str()),
             _ => new(error.to_string()),
         };
         // Lets an embedder get at the single problems.
@@ -168,6 +182,12 @@ impl fmt::Display for Notice {
         f.write_str(&headline(self.file.as_deref(), self.position, &self.message))?;
         write_hint(f, self.hint.as_deref())
     }
+}
+
+/// Serialises a path as text. One that is not UTF-8 loses what is not, so that a service can report it at all.
+#[expect(clippy::ref_option, reason = "the form that serde calls")]
+fn path_for_people<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.as_ref().map(|path| path.display().to_string()).serialize(serializer)
 }
 
 fn headline(file: Option<&Path>, position: Option<Position>, message: &str) -> String {

@@ -141,7 +141,7 @@ impl Problems {
         if found.is_none() {
             let message =
                 format!("`{path}` leads out of the project's directory, to which the project is confined");
-            let hint = "read the project without `Project::confined` if you trust it".to_owned();
+            let hint = "read the project unconfined if you trust it".to_owned();
             self.report(position, message, Some(hint));
         }
         found

@@ -303,7 +303,7 @@ fn explained(found: LookedUp, source: Position) -> LookedUp {
 }
 
 /// What to do about a variable that nothing sets.
-const OUTSIDE: &str = "set it in `variables`, or from outside: in Rust with `Project::with_variable`";
+const OUTSIDE: &str = "set it in `variables`, or from outside, as a variable of the project";
 
 /// Says that `path` stands for nothing, and which of `keys` its last part may have meant.
 pub(crate) fn missing(path: &[String], keys: &[String]) -> LookedUp {

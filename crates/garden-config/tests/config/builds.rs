@@ -179,7 +179,7 @@ fn wrong_fields_of_modules_are_named() {
         ("buildArgs: {A: [b]}", "4:16: the build argument `A` must be text, not a list | use `jsonEncode`"),
         (
             "buildArgs: {A: '${var.none}'}",
-            "4:19: `var.none` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`",
+            "4:19: `var.none` is not set | set it in `variables`, or from outside, as a variable of the project",
         ),
         (
             "image: A",

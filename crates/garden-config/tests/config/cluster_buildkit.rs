@@ -95,7 +95,7 @@ fn cache_layers() {
     refused_field("cache: _buildcache", "5:30: `cache` must be a list, not text");
     refused_field(
         "cache: '${var.cache}'",
-        "5:33: `var.cache` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`",
+        "5:33: `var.cache` is not set | set it in `variables`, or from outside, as a variable of the project",
     );
     refused_field("cache: [_buildcache]", "5:31: a cache layer must be a mapping, not text");
     refused_field(
@@ -259,7 +259,7 @@ fn wrong_options_are_reported_while_another_mode_is_chosen() {
         ("clusterBuildkit: on", "5:22: `clusterBuildkit` must be a mapping, not text"),
         (
             "clusterBuildkit: ${var.a}",
-            "5:24: `var.a` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`",
+            "5:24: `var.a` is not set | set it in `variables`, or from outside, as a variable of the project",
         ),
     ]);
 }

@@ -76,7 +76,7 @@ fn build_mode() {
         ("buildMode: [kaniko]", "5:16: `buildMode` must be text, not a list"),
         (
             "buildMode: ${var.mode}",
-            "5:18: `var.mode` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`",
+            "5:18: `var.mode` is not set | set it in `variables`, or from outside, as a variable of the project",
         ),
     ]);
 }
@@ -190,7 +190,7 @@ fn a_template_in_the_place_of_a_mapping() {
         ("deploymentRegistry: {hostname: a.b, port: \"${var.port}\"}", "5:50", "var.port"),
         ("deploymentRegistry: {hostname: \"${var.host}\"}", "5:39", "var.host"),
     ] {
-        let remedy = "set it in `variables`, or from outside: in Rust with `Project::with_variable`";
+        let remedy = "set it in `variables`, or from outside, as a variable of the project";
         refused(&[(fields, &format!("{place}: `{key}` is not set | {remedy}"))]);
     }
 }

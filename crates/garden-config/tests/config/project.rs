@@ -50,6 +50,25 @@ fn text_that_is_not_yaml_is_refused_with_its_place() {
 }
 
 #[test]
+fn what_is_wrong_can_be_sent_to_a_client_of_a_service() {
+    let error = read("kind: Project\nname: a\nnam: b\n", "dev").expect_err("wrong");
+    let written = serde_json::to_value(&error).expect("JSON");
+    assert_eq!(
+        written["problems"][0],
+        serde_json::json!({
+            "file": "/shop/garden.yml",
+            "position": {"line": 3, "column": 1},
+            "message": "`nam` is not a field of a project",
+            "hint": "did you mean `name`?",
+            "snippet": {"line": "nam: b", "column": 1, "length": 3},
+        })
+    );
+    let received: garden_config::ConfigError = serde_json::from_value(written).expect("an error");
+    assert_eq!(received.to_string(), error.to_string());
+    assert_eq!(format!("{received:?}"), error.to_string(), "a `main` that returns it prints it so");
+}
+
+#[test]
 fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     let text = "kind: Project\nname: shop\nproviders:\n- name: kubernetes\n  buildmode: kaniko\n  context: 1\n  kaniko:\n    \
                 image: ''\n    tolerations: [{effect: x}]\n  resources: []\n";
@@ -58,7 +77,7 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     assert_eq!(lines, [5, 6, 9, 10]);
     assert!(error.source().is_none());
     let core = garden_build_core::Error::from(error);
-    assert_eq!((core.kind(), core.hint()), (&ErrorKind::Config, None));
+    assert_eq!((core.kind(), core.hint()), (ErrorKind::Config, None));
     let problems = |error: &garden_build_core::Error| {
         error
             .source()
@@ -78,6 +97,7 @@ fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
         garden_build_core::Error::from(read("kind: Project\nname: a\nnam: b\n", "dev").expect_err("wrong"));
     assert_eq!(single.message(), "/shop/garden.yml:3:1: `nam` is not a field of a project");
     assert_eq!(single.hint(), Some("did you mean `name`?"));
+    assert_eq!(format!("{single:?}"), single.to_string(), "each thing once");
     assert_eq!(problems(&single), Some(1));
 }
 

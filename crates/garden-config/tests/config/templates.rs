@@ -210,7 +210,7 @@ fn operations_that_make_no_sense_are_refused() {
     );
     assert_eq!(
         refused("  kaniko: {$merge: '${var.x}', image: a}"),
-        "5:23: `var.x` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`"
+        "5:23: `var.x` is not set | set it in `variables`, or from outside, as a variable of the project"
     );
 }
 
@@ -541,7 +541,7 @@ fn each_mistake_is_told_once_with_what_to_do() {
     assert!(told.contains("`actions` tells of other") && !told.contains("deploys"), "{told}");
     assert_eq!(
         refused("context: ${var.image-tag}"),
-        "5:14: `var.image-tag` is not set | set it in `variables`, or from outside: in Rust with `Project::with_variable`"
+        "5:14: `var.image-tag` is not set | set it in `variables`, or from outside, as a variable of the project"
     );
     for (written, expected) in [
         ("context: *NAME*", "`*` begins an alias; write the text in quotes"),

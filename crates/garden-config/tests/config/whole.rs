@@ -162,8 +162,7 @@ fn an_image_that_only_garden_can_build_is_named() {
         assert_eq!(
             builds(&of),
             Err(format!(
-                "web/garden.yml:1:1: the {what} cannot be built here | build it with Garden, or list the others with \
-                 `Environment::written_builds`"
+                "web/garden.yml:1:1: the {what} cannot be built here | build it with Garden, or list only what stands in files (written builds)"
             ))
         );
         let written = load(&of).environment("dev").and_then(|it| it.written_builds());

@@ -46,11 +46,10 @@ pub(crate) fn wanted(
     flags: &Flags,
     proxies: &ProxyVariables,
 ) -> DockerfileBuild {
-    DockerfileBuild {
-        image: ImageExport::Docker { names: vec![name.to_string()] },
-        proxies: proxies.clone(),
-        entitlements: flags.entitlements(),
-        attributes: flags.attributes(),
-        ..request::build(job)
-    }
+    let mut wanted = request::build(job);
+    wanted.image = ImageExport::Docker { names: vec![name.to_string()] };
+    wanted.proxies = proxies.clone();
+    wanted.entitlements = flags.entitlements();
+    wanted.attributes = flags.attributes();
+    wanted
 }

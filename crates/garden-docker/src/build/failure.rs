@@ -1,8 +1,8 @@
 //! What the words of a daemon mean to the one who wanted the image.
 
 use garden_build_core::words::{fits, has_part};
-use garden_build_core::{Error, ErrorKind};
-use garden_buildkit::Advice;
+use garden_build_core::{Error, ErrorKind, FailedStep, Remedy};
+use garden_buildkit::{Advice, memory_perhaps};
 use garden_registry::{ToldRefusal, is_complaint_about_tls, told_refusal};
 
 use super::progress::{Progress, is_from};
@@ -16,30 +16,31 @@ const KILLED: i32 = 128 + 9;
 /// Go's `syscall`.
 pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Error {
     let step = progress.instruction();
-    let of_build = |exit_code| ErrorKind::BuildFailed { step: step.map(str::to_owned), exit_code };
+    let of_build = |exit_code, message| {
+        Error::build_failed(FailedStep::new(step.map(str::to_owned), exit_code), message)
+    };
     let subject = match step {
         Some(step) => format!("the step `{step}` failed"),
         None => "the build failed".to_owned(),
     };
     let whole = format!("{subject}: {words}");
     if let Some(exit_code) = exit_code(words) {
-        let error = Error::new(of_build(Some(exit_code)), format!("{subject} with exit code {exit_code}"));
+        let error = of_build(Some(exit_code), format!("{subject} with exit code {exit_code}"));
         let error = error.with_log_tail(progress.tail());
         if exit_code == KILLED {
-            let memory = advice.memory;
-            return error.with_hint(format!("it was killed; if it was for its memory, {memory}"));
+            return error.with_hint(memory_perhaps(advice.memory));
         }
         return error;
     }
     if has_part(words, "no space left on device") {
-        return Error::new(of_build(None), whole).with_hint(advice.disk);
+        return of_build(None, whole).with_hint(advice.disk);
     }
     if has_part(words, "cannot allocate memory") {
         return Error::new(ErrorKind::OutOfMemory, whole).with_hint(advice.memory);
     }
     if let Some(path) = missing_file(words) {
         let message = format!("{subject}: `{path}` is not in the build context");
-        return Error::new(of_build(None), message).with_hint(
+        return of_build(None, message).with_hint(
             "check the path, which starts at the context's root, and that no ignore file excludes it",
         );
     }
@@ -48,7 +49,7 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
         let (kind, hint) = refusal(words, advice).unwrap_or((ErrorKind::Unreachable, advice.base_image));
         return Error::new(kind, message).with_hint(hint);
     }
-    let error = Error::new(of_build(None), whole).with_log_tail(progress.tail());
+    let error = of_build(None, whole).with_log_tail(progress.tail());
     if fits(words, &["the --", " option requires BuildKit."]) {
         return error.with_hint(
             "this daemon builds without BuildKit: use one that has it, or a Dockerfile without this",
@@ -66,14 +67,14 @@ pub(crate) fn explain_push(image: &str, words: &str, advice: &Advice) -> Error {
         Some((ErrorKind::Rejected, hint)) => (ErrorKind::PushFailed, hint),
         _ => (
             ErrorKind::PushFailed,
-            "check that the daemon reaches this registry, and that the registry takes pushes",
+            Remedy::new("check that the daemon reaches this registry, and that the registry takes pushes"),
         ),
     };
     Error::new(kind, message).with_hint(hint)
 }
 
 /// How a registry refused the daemon, if one did, and what to do.
-fn refusal(words: &str, advice: &Advice) -> Option<(ErrorKind, &'static str)> {
+fn refusal(words: &str, advice: &Advice) -> Option<(ErrorKind, Remedy)> {
     if is_complaint_about_tls(words) {
         return Some((ErrorKind::Rejected, advice.registry));
     }
@@ -118,12 +119,12 @@ mod tests {
     use super::*;
 
     const ADVICE: Advice = Advice {
-        memory: "more memory",
-        disk: "more disk",
-        lost: "again",
-        push: "log in to push",
-        base_image: "look at FROM",
-        registry: "tell the daemon",
+        memory: Remedy::new("more memory"),
+        disk: Remedy::new("more disk"),
+        lost: Remedy::new("again"),
+        push: Remedy::new("log in to push"),
+        base_image: Remedy::new("look at FROM"),
+        registry: Remedy::new("tell the daemon"),
     };
 
     fn explained(step: &str, words: &str) -> Error {
@@ -138,8 +139,8 @@ mod tests {
     #[test]
     fn a_failing_command_is_named_with_its_exit_code_and_its_last_words() {
         let error = explained("RUN make", "The command '/bin/sh -c make' returned a non-zero code: 2");
-        let kind = ErrorKind::BuildFailed { step: Some("RUN make".to_owned()), exit_code: Some(2) };
-        assert_eq!(*error.kind(), kind);
+        assert_eq!(error.kind(), ErrorKind::BuildFailed);
+        assert_eq!(error.failed_step(), Some(&FailedStep::new(Some("RUN make".to_owned()), Some(2))));
         assert_eq!(error.message(), "the step `RUN make` failed with exit code 2");
         assert_eq!((error.log_tail().join(" "), error.is_retryable()), ("the last line".to_owned(), false));
         let error = explained("RUN make", "The command '/bin/sh -c make' returned a non-zero code: 137");
@@ -156,17 +157,18 @@ mod tests {
         );
         let words = "manifest for r.example/none:1 not found: manifest unknown: manifest unknown";
         let error = explained("FROM r.example/none:1", words);
-        assert_eq!(*error.kind(), ErrorKind::NotFound);
+        assert_eq!(error.kind(), ErrorKind::NotFound);
         assert!(error.message().contains("r.example/none:1"), "{error}");
     }
 
     #[test]
     fn names_and_commands_decide_nothing() {
-        let kind = |step: &str, words: &str| explained(step, words).kind().clone();
+        let kind = |step: &str, words: &str| explained(step, words).kind();
         let refused = "Get \"https://certificate.example/v2/denied/\": dial tcp 10.0.0.1:443: connect: connection refused";
         assert_eq!(kind("FROM certificate.example/denied", refused), ErrorKind::Unreachable);
         let missing = "COPY failed: stat \"The command returned a non-zero code: 2\": file does not exist";
-        assert!(matches!(kind("COPY --from=a x /", missing), ErrorKind::BuildFailed { exit_code: None, .. }));
+        let error = explained("COPY --from=a x /", missing);
+        assert_eq!(error.failed_step().map(|step| step.exit_code), Some(None), "{error:?}");
         let full = "failed to register layer: open /no space left on device: permission denied";
         assert_eq!(explained("COPY a /", full).hint(), None);
     }
@@ -184,7 +186,11 @@ mod tests {
             ),
         ] {
             let error = explain_push("r.example/a:v-1", words, &ADVICE);
-            assert_eq!((error.kind(), error.hint()), (&ErrorKind::PushFailed, refusal.remedy()), "{words}");
+            assert_eq!(
+                (error.kind(), error.hint()),
+                (ErrorKind::PushFailed, refusal.remedy().map(Remedy::text)),
+                "{words}"
+            );
         }
     }
 
@@ -196,7 +202,7 @@ mod tests {
         );
         assert_eq!(error.hint(), Some("more disk"));
         let error = explained("RUN a", "fork/exec /bin/sh: cannot allocate memory");
-        assert_eq!((error.kind(), error.hint()), (&ErrorKind::OutOfMemory, Some("more memory")));
+        assert_eq!((error.kind(), error.hint()), (ErrorKind::OutOfMemory, Some("more memory")));
     }
 
     #[test]
@@ -240,9 +246,9 @@ mod tests {
                 ErrorKind::PushFailed,
             ),
         ] {
-            assert_eq!(*explained("FROM r.example/a:1", words).kind(), pulled, "{words}");
+            assert_eq!(explained("FROM r.example/a:1", words).kind(), pulled, "{words}");
             let error = explain_push("r.example/a:1", words, &ADVICE);
-            assert_eq!(*error.kind(), pushed, "{words}");
+            assert_eq!(error.kind(), pushed, "{words}");
             assert!(error.message().contains("r.example/a:1") && error.hint().is_some(), "{error}");
         }
         let words = "Get \"https://r.example/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority";

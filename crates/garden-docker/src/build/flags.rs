@@ -180,7 +180,7 @@ mod tests {
             (&["x"], "`x`"),
         ] {
             let error = read(flags).expect_err("unusable");
-            assert_eq!(*error.kind(), ErrorKind::Unsupported);
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.message().contains(named) && error.hint().is_some(), "{error}");
         }
     }

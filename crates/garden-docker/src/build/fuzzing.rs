@@ -1,6 +1,7 @@
 //! A daemon, and steps of a Dockerfile, that print anything.
 
 use bollard::models::BuildInfo;
+use garden_build_core::Remedy;
 use garden_build_core::event_channel;
 use garden_buildkit::Advice;
 
@@ -8,12 +9,12 @@ use super::failure;
 use super::progress::Progress;
 
 const ADVICE: Advice = Advice {
-    base_image: "pull",
-    push: "push",
-    registry: "registry",
-    memory: "memory",
-    disk: "disk",
-    lost: "lost",
+    base_image: Remedy::new("pull"),
+    push: Remedy::new("push"),
+    registry: Remedy::new("registry"),
+    memory: Remedy::new("memory"),
+    disk: Remedy::new("disk"),
+    lost: Remedy::new("lost"),
 };
 
 /// Reads what the classic builder says, one message in JSON in a line; the last line is why the build failed.

@@ -43,13 +43,12 @@ pub(crate) enum Choice {
 
 /// What a mode with this choice can do, as far as that is known without asking the daemon.
 pub(crate) fn capabilities(choice: Choice) -> Capabilities {
-    let mut capabilities = Capabilities::default();
     let buildkit = choice != Choice::Classic;
-    capabilities.named_contexts = buildkit;
-    capabilities.secrets = buildkit;
-    capabilities.ssh_agents = buildkit;
-    capabilities.skips_unused_stages = choice == Choice::Buildkit;
-    capabilities
+    Capabilities::default()
+        .with_named_contexts(buildkit)
+        .with_secrets(buildkit)
+        .with_ssh_agents(buildkit)
+        .skipping_unused_stages(choice == Choice::Buildkit)
 }
 
 /// What can be done about something that the classic builder lacks.

@@ -67,7 +67,7 @@ mod tests {
         }
         for version in ["27.4.0", "28.5.2", "27.4.0-rc.1", "29.0.1"] {
             let error = check(&job, version).expect_err(version);
-            assert_eq!(*error.kind(), ErrorKind::Unsupported);
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
             let expected = format!(
                 r"`caf\xe9` has a name that is not UTF-8, or leads to one: the BuildKit in Docker {version}"
             );

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use garden_build_core::{ImageReference, Version};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a clean-up of the daemon keeps.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,7 +34,7 @@ pub enum InRegistry {
 }
 
 /// Why a daemon does not forget the name of an image.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum KeptName {

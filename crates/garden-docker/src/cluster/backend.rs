@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
-    Pushed, Result, SweepReport,
+    Pushed, Remedy, Result,
 };
 use garden_buildkit::Advice;
 use garden_cluster::{RegistryCredentials, last_words};
@@ -16,13 +16,28 @@ use crate::{DockerDaemon, DockerError};
 const MODE: &str = "cluster-docker";
 
 pub(super) const ADVICE: Advice = Advice {
-    memory: "raise `resources.builder.limits.memory`, and run `Builder::init`",
-    disk: "the Docker daemon's volume is full: `Builder::clean_up_registry` frees room in it, `storage.builder.size` enlarges it",
-    lost: "build again; if it happens again, look at the log of the Docker daemon",
-    push: "give `imagePullSecrets` credentials that may write to the registry",
-    base_image: "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
-    registry: "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`, in `deploymentRegistry` or \
-               `clusterDocker.registries`; then run `Builder::init`",
+    memory: Remedy::set_and_install(
+        &["resources.builder.limits.memory"],
+        "raise `resources.builder.limits.memory`, and install again (`init`)",
+    ),
+    disk: Remedy::clean_up(
+        &["storage.builder.size"],
+        "the Docker daemon's volume is full: cleaning up (`clean_up_registry`) frees room in it, `storage.builder.size` enlarges it",
+    ),
+    lost: Remedy::build_again("build again; if it happens again, look at the log of the Docker daemon"),
+    push: Remedy::log_in(
+        &["imagePullSecrets"],
+        "give `imagePullSecrets` credentials that may write to the registry",
+    ),
+    base_image: Remedy::log_in(
+        &["imagePullSecrets"],
+        "check the name in FROM, that the cluster reaches its registry, and that `imagePullSecrets` has credentials for it",
+    ),
+    registry: Remedy::set_and_install(
+        &["deploymentRegistry", "clusterDocker.registries"],
+        "set `insecure` of this registry if it speaks plain HTTP, or `caCertificate`, in `deploymentRegistry` or \
+               `clusterDocker.registries`; then install again (`init`)",
+    ),
 };
 
 /// Builds on the Docker daemon in the cluster, and pushes from there.
@@ -80,7 +95,7 @@ impl ClusterDockerBackend {
 
 /// What it means for a build that the way to a daemon broke which lives on, whatever the daemon was asked just then.
 fn lost_on_the_way(error: Error) -> Error {
-    if *error.kind() == ErrorKind::BuilderLost {
+    if error.kind() == ErrorKind::BuilderLost {
         return error;
     }
     let message = error.message().to_owned();
@@ -113,18 +128,14 @@ impl Backend for ClusterDockerBackend {
         image_flags(request, MODE)
     }
 
-    /// The daemon does not belong to it: `Builder::init` installs it.
+    /// The daemon does not belong to it: `Builder::init` installs it. Builds leave nothing behind that a sweep could remove: the image and
+    /// what was cached stay on purpose.
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
         Ok(vec![plan(job, &job.destination, self.choice, MODE, self.daemon.proxies())?])
     }
 
     fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
         Box::pin(cx.until_stopped(self.build_and_push(job, cx)))
-    }
-
-    /// Builds leave nothing behind: the image and what was cached stay on purpose.
-    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
-        Box::pin(std::future::ready(Ok(SweepReport::default())))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The daemon that takes a build.
 
-use garden_build_core::{ErrorKind, EventSink};
+use garden_build_core::{ErrorKind, EventSink, Remedy};
 use garden_cluster::{ClusterError, DaemonPod, Diagnosis, Sight, living};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::Pod;
@@ -23,7 +23,7 @@ impl ClusterDaemon {
             let daemon = self.description();
             let message = format!("{daemon}, uses other proxies than this project's `proxies`, or none");
             let hint =
-                "run `Builder::init` to have it pull and push through these, if all projects may use them";
+                "install again (`init`) to have it pull and push through these, if all projects may use them";
             events.warn(message, Some(hint.to_owned()));
         }
         match choose(&pods) {
@@ -57,7 +57,9 @@ fn unfit(settings: &ClusterDaemonSettings, live: &Deployment) -> Option<Diagnosi
     } else {
         return None;
     };
-    let hint = "run `Builder::init`: it installs what is missing, and takes nothing from other projects";
+    let hint = Remedy::install(
+        "install again (`init`): that adds what is missing, and takes nothing from other projects",
+    );
     Some(Diagnosis::other(ErrorKind::NotFound, message, hint))
 }
 
@@ -68,6 +70,7 @@ fn choose(pods: &[Pod]) -> Option<DaemonPod> {
 
 #[cfg(test)]
 mod tests {
+    use garden_build_core::HintCode;
     use garden_cluster::RegistryAccess;
     use serde_json::{Value, json};
 
@@ -124,7 +127,7 @@ mod tests {
 
         let diagnosis = unfit(&demanding, &live).expect("unfit");
         assert!(diagnosis.message.ends_with("says of old.example:5000, private.example:8443"), "{diagnosis}");
-        assert!(diagnosis.hint.is_some_and(|hint| hint.contains("Builder::init")));
+        assert!(diagnosis.hint.is_some_and(|hint| hint.code == HintCode::InstallServices));
 
         let mut renewed = demanding.clone();
         let change = |registry: &mut RegistryAccess| {

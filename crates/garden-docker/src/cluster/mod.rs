@@ -12,7 +12,7 @@
 //! * `backend`: the story of one build.
 //! * `occupancy`: which builds it has, so that nobody takes something away from them.
 
-use garden_build_core::ProxyVariables;
+use garden_build_core::{ProxyVariables, Remedy};
 use garden_cluster::{
     AllowedPeers, Cluster, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment, RegistryCredentials,
     Remedies, ServicePolicy, VolumeWords,
@@ -31,8 +31,11 @@ pub use backend::ClusterDockerBackend;
 pub(crate) use dialer::PodDialer;
 pub use settings::ClusterDaemonSettings;
 
-const PRIVILEGED: &str = "a Docker daemon is a privileged container, so its namespace needs the label \
-                          `pod-security.kubernetes.io/enforce: privileged`; set it, or use `buildMode: kaniko`, which needs no privileges";
+const PRIVILEGED: Remedy = Remedy::set(
+    &["buildMode"],
+    "a Docker daemon is a privileged container, so its namespace needs the label \
+                          `pod-security.kubernetes.io/enforce: privileged`; set it, or use `buildMode: kaniko`, which needs no privileges",
+);
 
 /// Which Deployment the daemon is, and what is said of it. `Builder::init` alone gives it other resources.
 const WORDS: DeploymentWords = DeploymentWords {
@@ -42,28 +45,57 @@ const WORDS: DeploymentWords = DeploymentWords {
     volume: Some(VolumeWords {
         claim: ClusterDaemon::CLAIM,
         storage_class: "storage.builder.storageClass",
-        keeps_size: "set `storage.builder.size` to its size",
-        quota: "set `storage.builder.size` to less, or raise the namespace's ResourceQuota",
+        keeps_size: Remedy::set(&["storage.builder.size"], "set `storage.builder.size` to its size"),
+        quota: Remedy::set(
+            &["storage.builder.size"],
+            "set `storage.builder.size` to less, or raise the namespace's ResourceQuota",
+        ),
     }),
     remedies: Remedies {
         memory: backend::ADVICE.memory,
-        evicted: "raise `resources.builder.requests` (memory, ephemeralStorage) so that the daemon gets a node with room, and run \
-                  `Builder::init`",
-        disk_limit: "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
-        scheduling: "check `systemNodeSelector` and `resources.builder.requests` against the cluster's nodes",
+        evicted: Remedy::set_and_install(
+            &["resources.builder.requests"],
+            "raise `resources.builder.requests` (memory, ephemeralStorage) so that the daemon gets a node with room, and install again \
+                  (`init`)",
+        ),
+        disk_limit: Remedy::set(
+            &["resources.builder.limits.ephemeralStorage"],
+            "raise `resources.builder.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
+        ),
+        scheduling: Remedy::set(
+            &["systemNodeSelector", "resources.builder.requests"],
+            "check `systemNodeSelector` and `resources.builder.requests` against the cluster's nodes",
+        ),
         port: None,
-        image: "check `clusterDocker.image`, and that nodes can reach where it comes from (`utilImageRegistryDomain` names another place); \
-                `Builder::init` brings those of `imagePullSecrets` to the daemon that have a user and a password for its registry",
-        start: "see what the daemon said last; its image has to be one of Docker in Docker, and its volume must not be a network file system",
-        quota: "lower `resources.builder`, or raise the namespace's ResourceQuota",
-        limit_range: "set amounts in `resources.builder` that the namespace's LimitRange allows",
+        image: Remedy::set(
+            &["clusterDocker.image", "utilImageRegistryDomain", "imagePullSecrets"],
+            "check `clusterDocker.image`, and that nodes can reach where it comes from (`utilImageRegistryDomain` names another place); \
+                installing (`init`) brings those of `imagePullSecrets` to the daemon that have a user and a password for its registry",
+        ),
+        start: Remedy::new(
+            "see what the daemon said last; its image has to be one of Docker in Docker, and its volume must not be a network file system",
+        ),
+        quota: Remedy::set(
+            &["resources.builder"],
+            "lower `resources.builder`, or raise the namespace's ResourceQuota",
+        ),
+        limit_range: Remedy::set(
+            &["resources.builder"],
+            "set amounts in `resources.builder` that the namespace's LimitRange allows",
+        ),
         pod_security: PRIVILEGED,
         privileges: PRIVILEGED,
     },
-    ended: "see what the daemon said last; a full volume is the usual cause, which `Builder::clean_up_registry` frees",
+    ended: Remedy::clean_up(
+        &[],
+        "see what the daemon said last; a full volume is the usual cause, which cleaning up (`clean_up_registry`) frees",
+    ),
     complaint: None,
-    foreign: "uninstall it there, or set `gardenSystemNamespace` to another namespace",
-    missing: "install it with `Builder::init`",
+    foreign: Remedy::set(
+        &["gardenSystemNamespace"],
+        "uninstall it there, or set `gardenSystemNamespace` to another namespace",
+    ),
+    missing: Remedy::install("install it (`init`)"),
     // The former one finishes its builds first.
     longest: Some(DeploymentWords::USUALLY_LONGEST.saturating_add(spec::LONGEST_DRAIN)),
 };
@@ -133,7 +165,7 @@ impl ClusterDaemon {
 
 #[cfg(test)]
 mod tests {
-    use garden_build_core::ErrorKind;
+    use garden_build_core::{ErrorKind, HintCode};
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
@@ -150,6 +182,7 @@ mod tests {
         let diagnosis = WORDS.death(&pod, "containerd://1").expect("dead");
         assert_eq!(diagnosis.kind, ErrorKind::OutOfMemory);
         let hint = diagnosis.hint.expect("a hint");
-        assert!(hint.contains("resources.builder.limits.memory") && hint.contains("Builder::init"), "{hint}");
+        assert_eq!(hint.options, ["resources.builder.limits.memory"]);
+        assert!(hint.code == HintCode::InstallServices, "{hint}");
     }
 }

@@ -78,7 +78,7 @@ async fn what_ssh_says_before_it_fails_is_the_reason() {
          two; three; me@builder: Permission denied (publickey)."
     );
     let report = Error::from(error);
-    assert_eq!(*report.kind(), ErrorKind::Unreachable);
+    assert_eq!(report.kind(), ErrorKind::Unreachable);
     assert!(report.hint().is_some_and(|hint| hint.contains("`ssh me@builder docker version`")));
 }
 

@@ -109,7 +109,7 @@ async fn a_socket_that_is_missing_left_behind_or_none_is_told_apart() {
     let report = Error::from(ask(&unix(&path, &others)).await.expect_err("no socket"));
     let hint = report.hint().expect("a hint");
     assert!(hint.ends_with(&format!("set DOCKER_HOST=unix://{}", other.display())), "{hint}");
-    assert_eq!(*report.kind(), ErrorKind::Unreachable);
+    assert_eq!(report.kind(), ErrorKind::Unreachable);
 
     std::fs::write(&path, "").expect("a file");
     let file = ask(&unix(&path, &[])).await.expect_err("a file");
@@ -136,7 +136,7 @@ fn a_socket_that_this_user_may_not_open_asks_for_the_group() {
         report.message(),
         "the Docker daemon at unix:///run/docker.sock (a test) cannot be used: this user may not open the socket"
     );
-    assert_eq!(*report.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(report.kind(), ErrorKind::PermissionDenied);
     assert!(report.hint().is_some_and(|hint| hint.contains("usermod -aG docker")));
 }
 
@@ -186,7 +186,7 @@ async fn a_daemon_that_speaks_tls_is_noticed_when_spoken_to_without() {
         let port = server(words).await;
         let error = ask(&tcp("127.0.0.1", port)).await.expect_err("TLS");
         assert_eq!(error, ReachError::SpeaksTls { daemon: format!("tcp://127.0.0.1:{port} (a test)") });
-        assert_eq!(*Error::from(error).kind(), ErrorKind::Config);
+        assert_eq!(Error::from(error).kind(), ErrorKind::Config);
     }
 }
 
@@ -226,7 +226,7 @@ async fn a_proxy_that_makes_no_tunnel_is_named_without_its_password() {
     );
     assert!(error.to_string().starts_with(&start) && !format!("{error:?}").contains("s3cret"), "{error}");
     let report = Error::from(error);
-    assert_eq!(*report.kind(), ErrorKind::Unreachable);
+    assert_eq!(report.kind(), ErrorKind::Unreachable);
     assert!(report.hint().is_some_and(|hint| hint.contains("NO_PROXY")), "{report}");
 }
 

@@ -78,7 +78,7 @@ fn what_is_no_address_is_refused_with_a_reason_and_never_shows_a_password() {
         assert!(message.contains(reason) && message.contains("(DOCKER_HOST)"), "{text}: {message}");
         assert!(!format!("{message}{error:?}").contains("s3c"), "{message}");
         let report = Error::from(error);
-        assert!(*report.kind() == ErrorKind::Config && report.hint().is_some(), "{report}");
+        assert!(report.kind() == ErrorKind::Config && report.hint().is_some(), "{report}");
     }
     let plain = refused(&[("DOCKER_HOST", "http://a"), ("DOCKER_TLS", "1")]).to_string();
     assert!(plain.contains("http:// is without TLS, but TLS is asked for"), "{plain}");

@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use garden_build_core::read_regular_file;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
@@ -39,6 +40,30 @@ struct DockerEndpoint {
     skip_tls_verify: bool,
 }
 
+/// How many contexts are looked at to say which there are, and how long the file of each may be.
+const MOST_NAMED: usize = 20;
+const LONGEST_FILE: u64 = 1 << 16;
+
+#[derive(Deserialize)]
+struct Named {
+    #[serde(rename = "Name")]
+    name: String,
+}
+
+/// Returns the names of contexts in `store`, as far as they can be read. `default` has no file, and is always there.
+fn names(store: &Path) -> Vec<String> {
+    let name = |directory: io::Result<fs::DirEntry>| {
+        let file = directory.ok()?.path().join("meta.json");
+        let bytes = read_regular_file(&file, LONGEST_FILE).ok()?;
+        Some(serde_json::from_slice::<Named>(&bytes).ok()?.name)
+    };
+    let directories = fs::read_dir(store.join("meta")).into_iter().flatten();
+    let mut names: Vec<String> = directories.take(MOST_NAMED).filter_map(name).collect();
+    names.push("default".to_owned());
+    names.sort();
+    names
+}
+
 /// Reads the context `name`, which `named_by` names.
 pub(crate) fn read(directory: &Path, name: &str, named_by: &str) -> Result<Context, ReachError> {
     let id = Sha256::digest(name.as_bytes()).iter().fold(String::new(), |mut id, byte| {
@@ -53,7 +78,8 @@ pub(crate) fn read(directory: &Path, name: &str, named_by: &str) -> Result<Conte
     let bytes = match fs::read(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let (context, named_by) = (name.to_owned(), named_by.to_owned());
-            return Err(ReachError::NoContext { context, named_by, file });
+            let others = names(&store);
+            return Err(ReachError::NoContext { context, named_by, file, others });
         }
         bytes => bytes.map_err(|error| bad(error.to_string()))?,
     };

@@ -167,7 +167,9 @@ fn what_is_wrong_with_configuration_and_contexts_is_named_with_the_file() {
     let error = home.find(&[]).expect_err("no context").to_string();
     let named = format!("the Docker context `remote`, named by {}, does not exist", config.display());
     assert!(error.starts_with(&named), "{error}");
+    home.context("desktop", r#"{"Name":"desk\u001btop","Endpoints":{}}"#);
     let error = home.find(&[("DOCKER_CONTEXT", "remote")]).expect_err("no context").to_string();
+    assert!(error.ends_with("; there are: `default`, `desk\\u{1b}top`"), "{error}");
     assert!(
         error.starts_with("the Docker context `remote`, named by DOCKER_CONTEXT, does not exist"),
         "{error}"

@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
-    Pushed, Result, SweepReport,
+    Pushed, Remedy, Result,
 };
 use garden_buildkit::Advice;
 use garden_cluster::RegistryCredentials;
@@ -17,15 +17,23 @@ const MODE: &str = "local-docker";
 const RESTART_PATIENCE: Duration = Duration::from_secs(30);
 
 const ADVICE: Advice = Advice {
-    memory: "give Docker more memory",
-    disk: "Docker's disk is full: `docker system prune` removes what nothing needs",
-    lost: "build again; if it happens again, look at the log of the Docker daemon",
-    push: "log in to the registry with `docker login`, or give `imagePullSecrets` credentials that may write",
-    base_image: "check the name in FROM, that Docker reaches its registry, and that `docker login` or `imagePullSecrets` has \
+    memory: Remedy::new("give Docker more memory"),
+    disk: Remedy::new("Docker's disk is full: `docker system prune` removes what nothing needs"),
+    lost: Remedy::build_again("build again; if it happens again, look at the log of the Docker daemon"),
+    push: Remedy::log_in(
+        &["imagePullSecrets"],
+        "log in to the registry with `docker login`, or give `imagePullSecrets` credentials that may write",
+    ),
+    base_image: Remedy::log_in(
+        &["imagePullSecrets"],
+        "check the name in FROM, that Docker reaches its registry, and that `docker login` or `imagePullSecrets` has \
                      credentials for it",
-    registry: "tell the Docker daemon about this registry: in `insecure-registries` of its daemon.json if it speaks plain HTTP (for the \
+    ),
+    registry: Remedy::new(
+        "tell the Docker daemon about this registry: in `insecure-registries` of its daemon.json if it speaks plain HTTP (for the \
                BuildKit of Docker before 24 as `http://HOST:PORT`), or \
                with its authority's certificate in /etc/docker/certs.d/HOST[:PORT]/ca.crt",
+    ),
 };
 
 /// Builds on a Docker daemon of the user's, and pushes from there.
@@ -55,7 +63,7 @@ impl LocalDockerBackend {
     /// Builds, and if the daemon was lost meanwhile, waits until it is back before that is told, so that the next try finds it.
     async fn build_or_wait(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let built = self.build_and_deliver(job, cx).await;
-        if built.as_ref().is_err_and(|error| *error.kind() == ErrorKind::BuilderLost) {
+        if built.as_ref().is_err_and(|error| error.kind() == ErrorKind::BuilderLost) {
             let step = cx.events.step("wait for the Docker daemon to come back");
             match tokio::time::timeout(RESTART_PATIENCE, self.is_back()).await {
                 Ok(()) => step.done(),
@@ -97,7 +105,7 @@ impl LocalDockerBackend {
         nodes.supply(&daemon, &supplies, image, job.request.replaces(), &cx.events).await?;
         let built = daemon.image_id(image).await?.ok_or_else(|| {
             let message = format!("Docker has built {image}, and then does not have it");
-            Error::new(ErrorKind::Unexpected, message).with_hint("build again")
+            Error::new(ErrorKind::Unexpected, message).with_hint(Remedy::build_again("build again"))
         })?;
         Ok(Pushed::new(built, steps_cached, steps_run))
     }
@@ -123,10 +131,5 @@ impl Backend for LocalDockerBackend {
 
     fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
         Box::pin(cx.until_stopped(self.build_or_wait(job, cx)))
-    }
-
-    /// Builds leave nothing behind: the image and what was cached stay on purpose.
-    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
-        Box::pin(std::future::ready(Ok(SweepReport::default())))
     }
 }

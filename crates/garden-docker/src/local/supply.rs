@@ -124,7 +124,7 @@ mod tests {
             Supply::of(&node(name, runtime), "laptop", is_container).expect_err("no way")
         };
         let error = refused("minikube", "docker://28.4.0", false);
-        assert_eq!(*error.kind(), ErrorKind::Unsupported);
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.hint().is_some_and(|hint| hint.contains("minikube docker-env")), "{error}");
         for (name, runtime, is_container) in
             [("worker", "containerd://2.1.3", false), ("crio", "cri-o://1.34.0", true)]

@@ -136,6 +136,21 @@ fn of_base_image(words: &str) -> &str {
     tried.and_then(|rest| Some(rest.split_once(" attempts, last error: ")?.1)).unwrap_or(words)
 }
 
+/// Returns the image that a registry was asked for with these words, as far as they tell: `GET https://HOST/v2/NAME/manifests/TAG: …`.
+/// The host may be that of a mirror, which is where to look then.
+pub(super) fn asked_for(words: &str) -> Option<String> {
+    let (_, url) = words.split_once(' ').filter(|_| is_request(words))?;
+    let (_, rest) = url.split_once("://")?;
+    let (host, rest) = rest.split_once("/v2/")?;
+    let (name, rest) = rest.split_once("/manifests/")?;
+    // A digest has one colon of its own.
+    let end = rest.find([' ', '"', '?']).unwrap_or(rest.len());
+    let reference = rest[..end].trim_end_matches(':');
+    let is_plain = |text: &str| !text.contains([' ', '"', '@', '?']);
+    let separator = if reference.contains(':') { '@' } else { ':' };
+    [host, name].into_iter().all(is_plain).then(|| format!("{host}/{name}{separator}{reference}"))
+}
+
 /// Whether the words begin with a question to a server: `GET https://…`, of which the answer is told, or `Get "https://…`, which
 /// got none. Commands download what ADD names, so at this point a server is a registry or its token server.
 fn is_request(words: &str) -> bool {
@@ -153,6 +168,26 @@ fn behind<'w>(words: &'w str, beginning: &str) -> Option<&'w str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_image_that_a_registry_was_asked_for_is_named() {
+        for (words, expected) in [
+            (
+                "GET https://r.example:5000/v2/team/api/manifests/1.2: MANIFEST_UNKNOWN: manifest unknown",
+                Some("r.example:5000/team/api:1.2"),
+            ),
+            (
+                "Get \"https://r.example/v2/a/manifests/sha256:0a\": dial tcp: refused",
+                Some("r.example/a@sha256:0a"),
+            ),
+            ("GET https://r.example/token?scope=repository%3Aa%3Apull&service=x: 401 Unauthorized", None),
+            ("GET https://user:secret@r.example/v2/a/manifests/1: denied", None),
+            ("GET nowhere", None),
+            ("something else", None),
+        ] {
+            assert_eq!(asked_for(words).as_deref(), expected, "{words}");
+        }
+    }
 
     /// As kaniko 1.24.0 and 1.28.3 said it.
     #[test]

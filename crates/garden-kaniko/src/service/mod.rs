@@ -9,6 +9,7 @@
 //! * `key`: what the client and the build's pod know, and nobody else.
 //! * `indexes`: what this machine knows of what the service has.
 
+use garden_build_core::Remedy;
 use garden_cluster::{
     AllowedPeers, Cluster, DeploymentWords, ManagedDeployment, RegistryCredentials, Remedies, ServicePolicy,
     VolumeWords,
@@ -42,12 +43,18 @@ pub(crate) const CONTAINER: &str = "context-service";
 pub(crate) const PORT: u16 = 4120;
 
 /// What to do if the image has no shell.
-const SHELL_HINT: &str = "it runs in `kaniko.image`, which needs a shell at /busybox/sh: use the variant of the image whose tag ends in \
-                          `-debug`, or set `kaniko.contextDelivery: stdin`";
+const SHELL_HINT: Remedy = Remedy::set(
+    &["kaniko.image", "kaniko.contextDelivery"],
+    "it runs in `kaniko.image`, which needs a shell at /busybox/sh: use the variant of the image whose tag ends in \
+                          `-debug`, or set `kaniko.contextDelivery: stdin`",
+);
 
 /// What to do if the cluster's rules do not allow its pod.
-const RULES_HINT: &str = "the context service fits the Pod Security level `restricted`; ask who has set the namespace's rules, or set \
-                          `kaniko.contextDelivery: stdin`, which needs no service";
+const RULES_HINT: Remedy = Remedy::set(
+    &["kaniko.contextDelivery"],
+    "the context service fits the Pod Security level `restricted`; ask who has set the namespace's rules, or set \
+                          `kaniko.contextDelivery: stdin`, which needs no service",
+);
 
 /// Which Deployment the service is, and what is said of it. Only `Builder::init` gives other settings to one that works.
 const WORDS: DeploymentWords = DeploymentWords {
@@ -57,30 +64,57 @@ const WORDS: DeploymentWords = DeploymentWords {
     volume: Some(VolumeWords {
         claim: NAME,
         storage_class: "storage.sync.storageClass",
-        keeps_size: "set `storage.sync.size` to its size",
-        quota: "set `storage.sync.size` to less, or raise the namespace's ResourceQuota",
+        keeps_size: Remedy::set(&["storage.sync.size"], "set `storage.sync.size` to its size"),
+        quota: Remedy::set(
+            &["storage.sync.size"],
+            "set `storage.sync.size` to less, or raise the namespace's ResourceQuota",
+        ),
     }),
     remedies: Remedies {
-        memory: "raise `resources.util.limits.memory`, and run `Builder::init`",
-        evicted: "raise `resources.util.requests` (memory, ephemeralStorage) so that the context service gets a node with room, or \
-                  give it a volume with `storage.sync`; then run `Builder::init`",
-        disk_limit: "raise `resources.util.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
-        scheduling: "check `kaniko.util.nodeSelector` (or `kaniko.nodeSelector`, if `kaniko.util` is not set) and \
+        memory: Remedy::set_and_install(
+            &["resources.util.limits.memory"],
+            "raise `resources.util.limits.memory`, and install again (`init`)",
+        ),
+        evicted: Remedy::set_and_install(
+            &["resources.util.requests", "storage.sync"],
+            "raise `resources.util.requests` (memory, ephemeralStorage) so that the context service gets a node with room, or \
+                  give it a volume with `storage.sync`; then install again (`init`)",
+        ),
+        disk_limit: Remedy::set(
+            &["resources.util.limits.ephemeralStorage"],
+            "raise `resources.util.limits.ephemeralStorage`, or set it if a LimitRange of the namespace sets a lower one",
+        ),
+        scheduling: Remedy::set(
+            &["kaniko.util.nodeSelector", "kaniko.nodeSelector", "kaniko.util", "resources.util.requests"],
+            "check `kaniko.util.nodeSelector` (or `kaniko.nodeSelector`, if `kaniko.util` is not set) and \
                      `resources.util.requests` against the cluster's nodes",
+        ),
         port: None,
-        image: "check `kaniko.image`, and that nodes can pull it: those of `imagePullSecrets` that have a user and a password for its \
+        image: Remedy::set(
+            &["kaniko.image", "imagePullSecrets"],
+            "check `kaniko.image`, and that nodes can pull it: those of `imagePullSecrets` that have a user and a password for its \
                 registry are brought to the service's namespace for that",
+        ),
         start: SHELL_HINT,
-        quota: "lower `resources.util`, or raise the namespace's ResourceQuota",
-        limit_range: "set amounts in `resources.util` that the namespace's LimitRange allows",
+        quota: Remedy::set(
+            &["resources.util"],
+            "lower `resources.util`, or raise the namespace's ResourceQuota",
+        ),
+        limit_range: Remedy::set(
+            &["resources.util"],
+            "set amounts in `resources.util` that the namespace's LimitRange allows",
+        ),
         pod_security: RULES_HINT,
         privileges: RULES_HINT,
     },
-    ended: "build again; all that is lost is sent again",
+    ended: Remedy::build_again("build again; all that is lost is sent again"),
     complaint: None,
-    foreign: "uninstall it there, or build in another namespace (`kaniko.namespace`), or set `kaniko.contextDelivery: stdin`, \
+    foreign: Remedy::set(
+        &["kaniko.namespace", "kaniko.contextDelivery"],
+        "uninstall it there, or build in another namespace (`kaniko.namespace`), or set `kaniko.contextDelivery: stdin`, \
               which needs no service",
-    missing: "build again: each build makes sure of it",
+    ),
+    missing: Remedy::build_again("build again: each build makes sure of it"),
     longest: Some(DeploymentWords::USUALLY_LONGEST),
 };
 

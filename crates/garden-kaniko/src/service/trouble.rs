@@ -2,7 +2,7 @@
 
 use std::io;
 
-use garden_build_core::{Error, ErrorKind};
+use garden_build_core::{Error, ErrorKind, Remedy};
 use garden_cluster::{Cause, DaemonPod, Diagnosis, last_words};
 
 use super::ContextService;
@@ -18,15 +18,16 @@ pub(super) async fn explain(service: &ContextService, pod: &DaemonPod, error: Se
             ErrorKind::BuilderStart,
             format!("the build context does not fit into the volume of {who}, even without those that no build uses"),
         )
-        .with_hint(
-            "set `storage.sync.size` to more and run `Builder::init`; without `storage.sync`, it is the disk of its node \
+        .with_hint(Remedy::set_and_install(
+            &["storage.sync.size"],
+            "set `storage.sync.size` to more and install again (`init`); without `storage.sync`, it is the disk of its node \
              that is full. Or leave out of the context what no step needs, by `.dockerignore`",
-        ),
+        )),
         SessionError::Damaged => Error::new(
             ErrorKind::BuilderLost,
             format!("the build context was damaged on its way through {who}"),
         )
-        .with_hint("build again")
+        .with_hint(Remedy::build_again("build again"))
         .retryable(),
         SessionError::Broken(_) | SessionError::Silent(_) | SessionError::Unexpected(_) => {
             if let Some(diagnosis) = last_words(service.managed().lost(pod)).await {
@@ -36,7 +37,7 @@ pub(super) async fn explain(service: &ContextService, pod: &DaemonPod, error: Se
             let broke = matches!(&error, SessionError::Broken(error) if error.kind() != io::ErrorKind::TimedOut);
             let kind = if broke { ErrorKind::BuilderLost } else { ErrorKind::Unreachable };
             Error::new(kind, format!("the conversation with {who} broke off: {error}"))
-                .with_hint("the connection to the cluster broke; build again")
+                .with_hint(Remedy::build_again("the connection to the cluster broke; build again"))
                 .retryable()
         }
     }
@@ -46,7 +47,7 @@ pub(super) async fn explain(service: &ContextService, pod: &DaemonPod, error: Se
 /// comes in its place, to which the context is sent again.
 fn lost(end: Diagnosis) -> Error {
     match end.cause {
-        Cause::OutOfMemory => Diagnosis { kind: ErrorKind::BuilderLost, ..end.retryable() }.into(),
+        Cause::OutOfMemory => end.retryable().of_kind(ErrorKind::BuilderLost).into(),
         _ => end.into(),
     }
 }
@@ -72,7 +73,7 @@ mod tests {
             "name": WORDS.container, "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "containerID": "containerd://1", "state": { "terminated": { "exitCode": 137, "reason": "OOMKilled" } },
         }] }));
-        assert_eq!(*error.kind(), ErrorKind::BuilderLost, "a build with this end begins again");
+        assert_eq!(error.kind(), ErrorKind::BuilderLost, "a build with this end begins again");
         assert!(error.is_retryable() && error.message().contains("ran out of memory"), "{error}");
         let hint = error.hint().expect("a hint");
         assert!(
@@ -84,7 +85,7 @@ mod tests {
     #[test]
     fn an_evicted_service_is_made_up_for_and_its_own_requests_are_the_remedy() {
         let error = end(&json!({ "phase": "Failed", "reason": "Evicted", "message": "low on disk" }));
-        assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Evicted, true));
+        assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Evicted, true));
         let hint = error.hint().expect("a hint");
         assert!(hint.contains("resources.util.requests") && !hint.contains("resources.builder"), "{hint}");
     }

@@ -31,7 +31,7 @@ fn judged(
 fn verdict(image: &str, instruction: &str) -> String {
     match judged(image, &format!("FROM scratch\n{instruction}\n"), |request| request) {
         Err(error) => {
-            assert_eq!(*error.kind(), ErrorKind::Unsupported);
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
             assert!(error.hint().is_some_and(|hint| hint.contains("BuildKit")), "{error:?}");
             format!("refused: {}", error.message())
         }

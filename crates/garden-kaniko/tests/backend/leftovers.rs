@@ -58,7 +58,7 @@ async fn a_cancellation_does_not_wait_for_a_silent_api_server_and_names_what_may
         let took = since.get().unwrap().elapsed();
         assert!(took <= Duration::from_secs(5), "at {request}: {took:?}");
         let Err(error) = &seen.outcome else { continue };
-        assert_eq!(*error.kind(), ErrorKind::Cancelled, "at {request}: {error}");
+        assert_eq!(error.kind(), ErrorKind::Cancelled, "at {request}: {error}");
         if site.pods_made() == 0 {
             continue;
         }
@@ -87,7 +87,7 @@ async fn a_request_that_fails_leaves_nothing_and_makes_nothing_twice() {
             site.fake.fault(fault().after(request));
             let seen = site.build().await;
             if let Err(error) = &seen.outcome {
-                assert_eq!(*error.kind(), ErrorKind::Unreachable, "{:?} at {request}: {error}", fault());
+                assert_eq!(error.kind(), ErrorKind::Unreachable, "{:?} at {request}: {error}", fault());
             }
             assert_eq!(site.left(), Vec::<String>::new(), "{:?} at {request} of {:?}", fault(), words(&site));
             assert!(site.pods_made() <= 1, "{:?} at {request}", fault());
@@ -170,7 +170,7 @@ async fn a_client_that_slept_learns_why_its_pod_is_gone() {
         assert_eq!(next.backend.sweep().await.unwrap().removed.len(), 1);
     });
     let error = asleep.build().await.outcome.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::BuilderLost, "{error}");
+    assert_eq!(error.kind(), ErrorKind::BuilderLost, "{error}");
     assert!(error.message().contains("its lease had ended") && error.is_retryable(), "{error}");
     assert_eq!(asleep.left(), Vec::<String>::new());
 }

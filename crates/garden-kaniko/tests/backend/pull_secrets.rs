@@ -119,7 +119,7 @@ fn runs_if_let_in(pod: &FakePod) {
 async fn a_service_that_could_not_be_pulled_before_its_secret_was_renewed_is_started_at_once() {
     let fake = private(|pod| runs_if_let_in(&pod));
     let error = build_in(&fake, "0123456789").build().await.outcome.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::ImagePull, "{error}");
+    assert_eq!(error.kind(), ErrorKind::ImagePull, "{error}");
     let hint = error.hint().unwrap();
     assert!(hint.contains("`kaniko.image`") && hint.contains("`imagePullSecrets`"), "{hint}");
 
@@ -141,7 +141,7 @@ async fn a_pod_that_may_not_be_ended_is_left_to_its_node_and_that_is_said() {
     login(&fake, "pull", "ghcr.io", "two");
     fake.fault(Fault::refuse("delete", "pods", Refusal::forbidden("delete", "pods", NAMESPACE)));
     let seen = build_in(&fake, "9876543210").build().await;
-    assert_eq!(*seen.outcome.as_ref().unwrap_err().kind(), ErrorKind::ImagePull);
+    assert_eq!(seen.outcome.as_ref().unwrap_err().kind(), ErrorKind::ImagePull);
     let warnings = seen.warnings();
     assert!(
         matches!(&warnings[..], [one] if one.contains("cannot be ended for another one")),
@@ -173,7 +173,7 @@ async fn whoever_may_not_copy_the_secret_is_warned_and_told_so_if_the_image_cann
     let fake = private(|pod| runs_if_let_in(&pod));
     forbid(&fake);
     let error = build_in(&fake, "0123456789").build().await.outcome.unwrap_err();
-    assert_eq!(*error.kind(), ErrorKind::ImagePull, "{error}");
+    assert_eq!(error.kind(), ErrorKind::ImagePull, "{error}");
     assert!(error.message().contains("refused to create Secret builds/pull"), "{error}");
     let hint = error.hint().unwrap();
     assert!(hint.contains("ask for a role that may create Secret builds/pull"), "{hint}");
@@ -188,7 +188,7 @@ async fn a_service_that_another_client_made_without_the_secret_gets_it_if_it_can
         if named { pod.run() } else { pod.wait(SERVICE, "ErrImagePull", UNAUTHORIZED) }
     });
     let without = Site::new(fake.clone(), "0123456789", ContextDelivery::Sync);
-    assert_eq!(*without.build().await.outcome.unwrap_err().kind(), ErrorKind::ImagePull);
+    assert_eq!(without.build().await.outcome.unwrap_err().kind(), ErrorKind::ImagePull);
     let seen = build_in(&fake, "9876543210").build().await;
     assert!(seen.outcome.is_ok(), "{:?}", seen.outcome);
     // And who has none uses it as it is.

@@ -237,7 +237,7 @@ async fn whatever_becomes_of_the_upload_is_named_and_nothing_is_left() {
         let site = site(turn);
         let started = Instant::now();
         let error = site.build().await.outcome.unwrap_err();
-        assert_eq!(*error.kind(), kind, "{turn:?}: {error}");
+        assert_eq!(error.kind(), kind, "{turn:?}: {error}");
         assert!(error.message().contains(message), "{turn:?}: {error}");
         assert!(started.elapsed() < Duration::from_secs(within), "{turn:?}: {:?}", started.elapsed());
         assert_eq!(site.left(), Vec::<String>::new(), "{turn:?}");
@@ -274,7 +274,7 @@ async fn a_service_that_somebody_takes_over_while_it_starts_is_named_at_once() {
         let started = Instant::now();
         let seen = site.build().await;
         let error = seen.outcome.as_ref().unwrap_err();
-        assert_eq!(*error.kind(), kind, "{error}");
+        assert_eq!(error.kind(), kind, "{error}");
         assert!(error.message().contains(message), "{error}");
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
         assert!(!seen.log().iter().any(|line| line.contains("are replaced")), "{:?}", seen.log());

@@ -226,7 +226,7 @@ impl Site {
 #[track_caller]
 pub(crate) fn is_cancelled(outcome: &Result<Pushed>, too_late: &AtomicBool, request: usize) -> bool {
     match outcome {
-        Err(error) => assert_eq!(*error.kind(), ErrorKind::Cancelled, "at {request}: {error}"),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::Cancelled, "at {request}: {error}"),
         Ok(_) => assert!(too_late.load(Ordering::SeqCst), "at {request}: not cancelled"),
     }
     outcome.is_err()

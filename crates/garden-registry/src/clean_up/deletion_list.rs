@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 
 use garden_build_core::{Digest, ImageReference};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::deletion::Deletion;
 use super::plan::CleanUpPlan;
@@ -15,7 +15,7 @@ const MOST: usize = 10_000;
 const COMPLAINT: usize = 300;
 
 /// What became of the deletions of a plan.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Deletions {
@@ -26,7 +26,7 @@ pub struct Deletions {
 }
 
 /// A manifest that could not be deleted.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct FailedDeletion {

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use garden_build_core::Digest;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::bytes::Bytes;
 use super::deletion::Deletion;
@@ -19,7 +19,7 @@ use super::rules::{CleanUpRules, TagKind};
 /// of a digest with it.
 ///
 /// The default decides nothing.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct CleanUpPlan {
@@ -37,7 +37,7 @@ pub struct CleanUpPlan {
 }
 
 /// A manifest that is kept.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Kept {
@@ -54,7 +54,7 @@ pub struct Kept {
 }
 
 /// Something that a clean-up does not understand.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct UnreadableContent {

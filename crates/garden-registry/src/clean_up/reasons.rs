@@ -1,10 +1,10 @@
 use std::fmt;
 
 use garden_build_core::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why an image is kept.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 #[serde(tag = "because", rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum KeptBecause {

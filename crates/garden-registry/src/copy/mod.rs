@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use garden_build_core::{Digest, Error, ImageReference};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::{BlobSource, BlobStream, RegistryClient, RemoteBlob, Resolution, Sent, Uploaded};
 use crate::error::RegistryError;
@@ -78,7 +78,7 @@ pub enum CopyEvent {
 }
 
 /// What a copy came to.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Copied {
@@ -97,7 +97,7 @@ pub struct Copied {
 }
 
 /// Why an image was not copied, by the side where it failed: each may be a registry of another owner, with other options.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
     /// It could not be read from its registry.
@@ -107,6 +107,8 @@ pub enum CopyError {
     #[error(transparent)]
     Destination(RegistryError),
 }
+
+garden_build_core::debug_with_causes!(CopyError);
 
 impl CopyError {
     /// Says what happened and, in the words of the side where it did, what to do.

@@ -67,7 +67,7 @@ async fn without_credentials_the_error_asks_for_some() {
         matches!(&error, RegistryError::Unauthorized(refusal) if refusal.identity == Identity::Anonymous)
     );
     let error = error.explain(&Remedies::OF_PROGRAM);
-    assert_eq!(*error.kind(), ErrorKind::Unauthorized);
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
     let hint = error.hint().expect("a hint");
     assert!(
         error.message().contains(&server.name()) && hint.contains("RegistryClientBuilder::credentials"),

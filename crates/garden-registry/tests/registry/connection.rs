@@ -148,7 +148,7 @@ async fn a_refused_connection_is_retryable_and_named() {
     drop(listener);
     let client = RegistryClient::builder(&name).build().expect("valid");
     let error = client.resolve(&image(&name)).await.expect_err("refused").explain(&Remedies::OF_PROGRAM);
-    assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Unreachable, true));
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unreachable, true));
     assert!(error.message().contains(&name) && error.message().contains("refused"), "{error}");
 }
 

@@ -154,7 +154,7 @@ async fn without_the_helper_one_is_nobody_and_the_error_says_why() {
         let client = server.plain().credentials(credentials(&programs, &server.name(), helper));
         let error = client.build().expect("valid").resolve(&server.image()).await.expect_err("401");
         let error = error.explain(&Remedies::OF_PROGRAM);
-        assert_eq!(*error.kind(), ErrorKind::Unauthorized);
+        assert_eq!(error.kind(), ErrorKind::Unauthorized);
         assert!(error.message().contains(why), "{error}");
         assert!(error.hint().is_some_and(|hint| hint.contains(remedy)), "{error} {:?}", error.hint());
     }

@@ -150,7 +150,7 @@ async fn it_is_asked_three_times_and_then_reported() {
     let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("busy");
     assert_eq!(server.seen().len(), 3);
     let error = error.explain(&Remedies::OF_PROGRAM);
-    assert_eq!((error.kind(), error.is_retryable()), (&ErrorKind::Unreachable, true));
+    assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Unreachable, true));
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn the_reason_of_a_refusal_is_fetched_once() {
     let error = server.plain().build().expect("valid").resolve(&server.image()).await.expect_err("forbidden");
     assert!(matches!(&error, RegistryError::Forbidden(_)), "{error}");
     let error = error.explain(&Remedies::OF_PROGRAM);
-    assert_eq!(*error.kind(), ErrorKind::PermissionDenied);
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
     assert!(error.message().contains("DENIED: quota of team exceeded"), "{error}");
     assert_eq!(server.seen().len(), 2);
 }

@@ -154,7 +154,7 @@ mod tests {
     async fn a_panic_becomes_an_error() {
         let mut stream = byte_stream(|_| panic!("defect"));
         let error = stream.next().await.expect("item").expect_err("panic");
-        assert_eq!(*error.kind(), ErrorKind::Unexpected);
+        assert_eq!(error.kind(), ErrorKind::Unexpected);
         assert!(error.message().contains("defect"), "{error}");
     }
 

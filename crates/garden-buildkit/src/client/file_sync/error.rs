@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_changed_file_is_the_contexts_fault_by_name() {
         let error = Error::from(SyncError::from(ContextError::Changed("src/main.rs".into())));
-        assert_eq!(*error.kind(), ErrorKind::Context);
+        assert_eq!(error.kind(), ErrorKind::Context);
         assert!(error.message().contains("`src/main.rs` changed"), "{error}");
     }
 

@@ -39,6 +39,7 @@ const SEND_BUFFER: usize = 128 << 10;
 /// Nothing of it is stored by the daemon beyond the build, except synced files, which it keeps to be
 /// sent only the changes next time.
 #[derive(Clone, Default)]
+#[non_exhaustive]
 pub struct Session {
     /// Identifies the synced directories among those of other workspaces and users. The daemon keeps a
     /// copy of each directory under this key and compares the next sync with it: the key has to

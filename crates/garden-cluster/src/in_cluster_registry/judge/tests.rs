@@ -112,7 +112,7 @@ fn an_image_without_what_it_is_to_run_is_named_at_once() {
     assert_eq!((trouble.grace, trouble.diagnosis.kind), (Duration::ZERO, ErrorKind::BuilderStart));
     let expected = "its image lacks a program: \"sh\": executable file not found in $PATH: unknown";
     assert!(trouble.diagnosis.message.ends_with(expected), "{}", trouble.diagnosis.message);
-    assert_eq!(trouble.diagnosis.hint.as_deref(), Some(WORDS.registry.remedies.start));
+    assert_eq!(trouble.diagnosis.hint_text(), Some(WORDS.registry.remedies.start.text()));
     // What a program says itself does not count.
     let waiting = registry(&rolling_out(), &[crashing(1, "Error", said, 0)], &[]);
     assert!(!matches!(waiting, Outlook::Stuck(trouble) if trouble.grace.is_zero()));
@@ -172,27 +172,27 @@ fn a_claim_without_a_storage_class_is_named_with_its_option() {
     let reason = "no persistent volumes available for this claim and no storage class is set";
     let diagnosis = trouble(registry(&rolling_out(), &[pod], &[event("FailedBinding", reason)]));
     assert!(diagnosis.message.contains(NAME) && diagnosis.message.ends_with(reason), "{diagnosis}");
-    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("an.option.storageClass")));
+    assert!(diagnosis.hint_text().is_some_and(|hint| hint.contains("an.option.storageClass")));
 }
 
 #[test]
 fn troubles_of_a_pod_are_cured_by_the_registry_s_own_options() {
     let pod = unschedulable("0/3 nodes are available: 3 Insufficient memory.");
     let diagnosis = trouble(registry(&rolling_out(), &[pod], &[]));
-    assert_eq!(diagnosis.hint.as_deref(), Some("fewer demands on nodes"));
+    assert_eq!(diagnosis.hint_text(), Some("fewer demands on nodes"));
 
     let pod = unschedulable(
         "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.",
     );
     let diagnosis = trouble(proxies(&daemon_set(1, 1), std::slice::from_ref(&pod), &[]));
-    assert!(diagnosis.hint.is_some_and(|hint| hint.contains("port 5000")));
+    assert!(diagnosis.hint_text().is_some_and(|hint| hint.contains("port 5000")));
     // The registry itself has no port of the node.
     let diagnosis = trouble(registry(&rolling_out(), &[pod], &[]));
-    assert!(diagnosis.hint.is_some_and(|hint| !hint.contains("5000")));
+    assert!(diagnosis.hint_text().is_some_and(|hint| !hint.contains("5000")));
     // And the proxies have nothing of the registry's resources.
     let pod = unschedulable("0/3 nodes are available: 3 Insufficient memory.");
     let diagnosis = trouble(proxies(&daemon_set(3, 3), &[pod], &[]));
-    assert_eq!(diagnosis.hint.as_deref(), Some(WORDS.proxy.remedies.scheduling));
+    assert_eq!(diagnosis.hint_text(), Some(WORDS.proxy.remedies.scheduling.text()));
 }
 
 #[test]
@@ -201,8 +201,8 @@ fn a_registry_that_ends_again_and_again_is_quoted() {
     let diagnosis = trouble(registry(&rolling_out(), &[pod], &[]));
     assert!(diagnosis.message.ends_with("ends with exit code 1: permission denied"), "{diagnosis}");
     let diagnosis = trouble(registry(&rolling_out(), &[crashing(137, "OOMKilled", "", 3)], &[]));
-    assert_eq!((diagnosis.cause, &diagnosis.kind), (Cause::OutOfMemory, &ErrorKind::OutOfMemory));
-    assert_eq!(diagnosis.hint.as_deref(), Some("more memory"));
+    assert_eq!((diagnosis.cause, diagnosis.kind), (Cause::OutOfMemory, ErrorKind::OutOfMemory));
+    assert_eq!(diagnosis.hint_text(), Some("more memory"));
 }
 
 #[test]
@@ -217,14 +217,14 @@ fn a_refused_pod_says_what_to_allow() {
         let events = [event("FailedCreate", &format!("Error creating: {message}"))];
         let diagnosis = trouble(proxies(&daemon_set(1, 0), &[], &events));
         assert!(diagnosis.message.ends_with(message), "{diagnosis}");
-        assert!(diagnosis.hint.is_some_and(|told| told.contains(hint)));
+        assert!(diagnosis.hint_text().is_some_and(|told| told.contains(hint)));
 
         let condition = json!({ "type": "ReplicaFailure", "status": "True", "message": message });
         let refused = deployment(&json!({ "observedGeneration": 2, "conditions": [condition] }));
         let diagnosis = trouble(registry(&refused, &[], &[]));
         assert!(diagnosis.message.ends_with(message), "{diagnosis}");
         if message.contains("quota") {
-            assert_eq!(diagnosis.hint.as_deref(), Some("a smaller registry"));
+            assert_eq!(diagnosis.hint_text(), Some("a smaller registry"));
         }
     }
 }
@@ -244,5 +244,5 @@ fn proxies_are_ready_when_each_node_that_answers_has_one() {
 #[test]
 fn a_cluster_whose_nodes_take_no_proxy_is_told() {
     let diagnosis = trouble(proxies(&daemon_set(0, 0), &[], &[]));
-    assert_eq!(diagnosis.hint.as_deref(), Some("more tolerations"));
+    assert_eq!(diagnosis.hint_text(), Some("more tolerations"));
 }

@@ -62,7 +62,7 @@ fn unschedulable_names_the_scheduler_s_reason_and_the_remedy_of_whoever_made_the
     let trouble = stuck(unschedulable(), &[]);
     assert_eq!(trouble.diagnosis.kind, ErrorKind::Unschedulable);
     assert!(trouble.diagnosis.message.contains("didn't match Pod's node affinity/selector"));
-    assert_eq!(trouble.diagnosis.hint.as_deref(), Some(REMEDIES.scheduling));
+    assert_eq!(trouble.diagnosis.hint_text(), Some(REMEDIES.scheduling.text()));
     assert_eq!(trouble.grace, SCHEDULING_GRACE);
 }
 
@@ -102,7 +102,7 @@ fn init(state: Value, last: Value) -> Value {
 fn an_init_container_that_cannot_be_pulled_is_seen_and_our_image_is_not_blamed() {
     let waiting = json!({ "waiting": { "reason": "InvalidImageName", "message": "bad" } });
     let diagnosis = stuck(init(waiting, json!({})), &[]).diagnosis;
-    assert_eq!((&diagnosis.kind, diagnosis.hint.as_deref()), (&ErrorKind::ImagePull, Some(ADDED)));
+    assert_eq!((diagnosis.kind, diagnosis.hint_text()), (ErrorKind::ImagePull, Some(ADDED)));
     assert!(diagnosis.message.contains("`istio-init` cannot use the image `example/init`"), "{diagnosis}");
     assert!(!diagnosis.retryable, "{diagnosis}");
 }
@@ -117,7 +117,7 @@ fn an_init_container_that_fails_is_named_while_it_is_tried_again_too() {
         let trouble = stuck(init(state, last), &[]);
         assert_eq!(trouble.grace, Duration::from_secs(30));
         assert!(trouble.diagnosis.retryable, "what it waits for may come");
-        assert_eq!(trouble.diagnosis.hint.as_deref(), Some(ADDED));
+        assert_eq!(trouble.diagnosis.hint_text(), Some(ADDED));
         let message = trouble.diagnosis.message;
         assert!(
             message.ends_with("init container `istio-init` fails with exit code 2: no iptables"),
@@ -184,15 +184,15 @@ fn an_eviction_for_a_limit_of_its_own_is_not_tried_again_and_blames_the_limit() 
         let diagnosis = evicted(message);
         assert_eq!((diagnosis.cause, diagnosis.retryable), (Cause::DiskLimit, false), "{message}");
         assert_eq!(
-            (diagnosis.kind, diagnosis.hint.as_deref()),
-            (ErrorKind::Evicted, Some(REMEDIES.disk_limit))
+            (diagnosis.kind, diagnosis.hint_text()),
+            (ErrorKind::Evicted, Some(REMEDIES.disk_limit.text()))
         );
     }
     let low = "The node was low on resource: ephemeral-storage. Threshold quantity: 1Gi, available: 900Mi. Container kaniko was \
                using 3Gi, request is 0, has larger consumption of ephemeral-storage. ";
     assert_eq!((evicted(low).cause, evicted(low).retryable), (Cause::Evicted, true));
     let others = evicted("Container istio-proxy exceeded its local ephemeral storage limit \"1Gi\". ");
-    assert_eq!((others.hint.as_deref(), others.retryable), (Some(ADDED), false));
+    assert_eq!((others.hint_text(), others.retryable), (Some(ADDED), false));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_node_without_user_namespaces_is_not_waited_for() {
             format!("can't set `spec.hostUsers: false`, {runtime} does not support user namespaces");
         let trouble = stuck(json!({}), &[event("FailedCreatePodSandBox", &message)]);
         assert_eq!((trouble.grace, trouble.diagnosis.cause), (Duration::ZERO, Cause::Start));
-        assert_eq!(trouble.diagnosis.hint.as_deref(), Some(REMEDIES.start));
+        assert_eq!(trouble.diagnosis.hint_text(), Some(REMEDIES.start.text()));
     }
 }
 

@@ -115,7 +115,7 @@ async fn a_secret_that_is_not_ours_stays_and_the_others_are_copied() {
     let secrets =
         [named("ops", "taken"), named("ops", "missing"), named("ops", "pull"), named("dev", "pull")];
     let error = server.ensure(&secrets).await.expect_err("taken, missing and twice");
-    assert_eq!(*error.kind(), ErrorKind::Config);
+    assert_eq!(error.kind(), ErrorKind::Config);
     for part in [
         "Secret apps/taken is no copy made by garden-build, so that of Secret ops/taken does not",
         "delete it, or give",

@@ -157,7 +157,7 @@ async fn a_copy_that_may_not_be_made_is_warned_of_and_explains_why_the_image_can
     let unpulled = Diagnosis::other(ErrorKind::ImagePull, "Pod a/b cannot pull it: 401", "check the image");
     let error = brought.explain(ClusterError::Pod(unpulled.clone().because(Cause::ImagePull)));
     let error = Error::from(error);
-    assert_eq!(*error.kind(), ErrorKind::ImagePull);
+    assert_eq!(error.kind(), ErrorKind::ImagePull);
     assert!(error.message().starts_with("Pod a/b cannot pull it: 401; a Secret with which"), "{error}");
     assert_eq!(error.hint(), Some(hint.as_str()));
     // Of other troubles it is no cause.

@@ -1,5 +1,6 @@
 #![expect(clippy::needless_pass_by_value, reason = "statuses are written where they are used")]
 
+use garden_build_core::Remedy;
 use serde_json::{Value, json};
 
 use super::*;
@@ -14,14 +15,14 @@ pub(crate) const WORDS: DeploymentWords = DeploymentWords {
     volume: Some(VolumeWords {
         claim: "garden-data",
         storage_class: "an.option.storageClass",
-        keeps_size: "set the option to its size",
-        quota: "a smaller volume",
+        keeps_size: Remedy::new("set the option to its size"),
+        quota: Remedy::new("a smaller volume"),
     }),
     remedies: REMEDIES,
-    ended: "see what it said last",
+    ended: Remedy::new("see what it said last"),
     complaint: Some("daemon: "),
-    foreign: "another namespace",
-    missing: "install it",
+    foreign: Remedy::new("another namespace"),
+    missing: Remedy::new("install it"),
     longest: None,
 };
 

@@ -166,7 +166,7 @@ fn a_quota_that_no_end_of_another_pod_satisfies_is_told_at_once() {
         "pods is forbidden: failed quota: compute: must specify limits.cpu for: istio-proxy",
     ] {
         let trouble = stuck(outlook(std::slice::from_ref(&former), Some(&refused(message)), WANTED, &[]));
-        assert_ne!(trouble.diagnosis.hint.as_deref(), Some(WORDS.remedies.quota), "{message}");
+        assert_ne!(trouble.diagnosis.hint_text(), Some(WORDS.remedies.quota.text()), "{message}");
     }
 }
 
@@ -187,7 +187,7 @@ fn a_refused_pod_is_told_with_a_remedy() {
         let trouble = stuck(outlook(&[], Some(&refused(message)), WANTED, &[]));
         assert_eq!(trouble.diagnosis.kind, ErrorKind::Rejected);
         assert!(trouble.diagnosis.message.contains(message));
-        assert_eq!(trouble.diagnosis.hint.as_deref(), Some(remedy), "{message}");
+        assert_eq!(trouble.diagnosis.hint_text(), Some(remedy.text()), "{message}");
         assert!(trouble.grace <= Duration::from_secs(3));
     }
 }

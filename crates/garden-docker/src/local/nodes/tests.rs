@@ -243,7 +243,7 @@ async fn an_import_that_comes_to_nothing_is_a_failure_with_what_the_node_said() 
         let fake = cluster(&["one"]);
         let daemon = Daemon::new(&["one"], import).listen().await;
         let error = supply(&images(&fake, &daemon), &daemon, false).await.expect_err("not supplied");
-        assert_eq!(*error.kind(), ErrorKind::PushFailed, "{import:?}: {error}");
+        assert_eq!(error.kind(), ErrorKind::PushFailed, "{import:?}: {error}");
         for part in ["one", "what it has to say"] {
             assert!(error.message().contains(part), "{import:?}: {error}");
         }
@@ -255,10 +255,10 @@ async fn a_node_that_cannot_be_given_images_is_named() {
     let fake = cluster(&["far"]);
     let daemon = Daemon::new(&["one"], Import::Works).listen().await;
     let error = images(&fake, &daemon).find(&image()).await.expect_err("no way");
-    assert_eq!(*error.kind(), ErrorKind::Unsupported, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.message().contains("Node far") && error.message().contains("laptop"), "{error}");
 
     fake.fault(Fault::refuse("list", "nodes", Refusal::forbidden("list", "nodes", "")));
     let error = images(&fake, &daemon).find(&image()).await.expect_err("not allowed");
-    assert_eq!(*error.kind(), ErrorKind::PermissionDenied, "{error}");
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
 }

@@ -1,0 +1,171 @@
+//! The classes of failures.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Says what class of failure an [`Error`](super::Error) is, for callers that react differently to each.
+///
+/// It is serialised as its [`name`](Self::name). A name that this version does not know, as a newer service may send it, is read as
+/// [`Unexpected`](Self::Unexpected).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The project file or an option is wrong.
+    Config,
+    /// The build context or the Dockerfile cannot be used.
+    Context,
+    /// The build mode cannot do what the request asks for.
+    Unsupported,
+    /// A registry or the cluster refused the credentials, or had none.
+    Unauthorized,
+    /// The credentials are good but do not allow the operation.
+    PermissionDenied,
+    /// Something that has to exist does not.
+    NotFound,
+    /// A server could not be reached or broke off.
+    Unreachable,
+    /// The cluster refused an object: quota, admission policy, validation.
+    Rejected,
+    /// No node can take the builder.
+    Unschedulable,
+    /// The builder's own image cannot be pulled.
+    ImagePull,
+    /// The builder could not be started for another reason (volume, command, sandbox).
+    BuilderStart,
+    /// The builder ran out of memory.
+    OutOfMemory,
+    /// The builder was evicted from its node.
+    Evicted,
+    /// The builder vanished while it was building: deleted, or its node lost.
+    BuilderLost,
+    /// A step of the Dockerfile failed: [`Error::failed_step`](super::Error::failed_step) says which.
+    BuildFailed,
+    /// The image was built but could not be pushed.
+    PushFailed,
+    /// The build took longer than it was allowed.
+    Timeout,
+    /// The caller cancelled the build.
+    Cancelled,
+    /// A server answered something that it should not, or we have a defect.
+    #[serde(other)]
+    Unexpected,
+}
+
+impl ErrorKind {
+    /// Returns the name that this kind keeps from version to version, such as `build-failed`: for logs, metrics and other programs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Context => "context",
+            Self::Unsupported => "unsupported",
+            Self::Unauthorized => "unauthorized",
+            Self::PermissionDenied => "permission-denied",
+            Self::NotFound => "not-found",
+            Self::Unreachable => "unreachable",
+            Self::Rejected => "rejected",
+            Self::Unschedulable => "unschedulable",
+            Self::ImagePull => "image-pull",
+            Self::BuilderStart => "builder-start",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Evicted => "evicted",
+            Self::BuilderLost => "builder-lost",
+            Self::BuildFailed => "build-failed",
+            Self::PushFailed => "push-failed",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Unexpected => "unexpected",
+        }
+    }
+
+    /// Returns the code that a command should end with for this kind. A kind keeps its code from version to version; several kinds may
+    /// share one.
+    ///
+    /// | code | kinds | as in |
+    /// |--:|---|---|
+    /// | 1 | `build-failed` | most commands: the user's own Dockerfile fails |
+    /// | 64 | `unsupported` | sysexits.h, `EX_USAGE` |
+    /// | 65 | `context` | `EX_DATAERR` |
+    /// | 66 | `not-found` | `EX_NOINPUT` |
+    /// | 69 | `unreachable`, `image-pull` | `EX_UNAVAILABLE` |
+    /// | 70 | `unexpected` | `EX_SOFTWARE` |
+    /// | 71 | `builder-start`, `out-of-memory` | `EX_OSERR` |
+    /// | 73 | `rejected` | `EX_CANTCREAT` |
+    /// | 74 | `push-failed` | `EX_IOERR` |
+    /// | 75 | `unschedulable`, `evicted`, `builder-lost` | `EX_TEMPFAIL` |
+    /// | 77 | `unauthorized`, `permission-denied` | `EX_NOPERM` |
+    /// | 78 | `config` | `EX_CONFIG` |
+    /// | 124 | `timeout` | `timeout` of coreutils |
+    /// | 130 | `cancelled` | shells, of a command that Ctrl-C ends |
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::BuildFailed => 1,
+            Self::Unsupported => 64,
+            Self::Context => 65,
+            Self::NotFound => 66,
+            Self::Unreachable | Self::ImagePull => 69,
+            Self::Unexpected => 70,
+            Self::BuilderStart | Self::OutOfMemory => 71,
+            Self::Rejected => 73,
+            Self::PushFailed => 74,
+            Self::Unschedulable | Self::Evicted | Self::BuilderLost => 75,
+            Self::Unauthorized | Self::PermissionDenied => 77,
+            Self::Config => 78,
+            Self::Timeout => 124,
+            Self::Cancelled => 130,
+        }
+    }
+}
+
+/// Shows the [`name`](Self::name).
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names and codes are promises: this table changes with a new kind only.
+    const PROMISED: [(ErrorKind, &str, u8); 19] = [
+        (ErrorKind::Config, "config", 78),
+        (ErrorKind::Context, "context", 65),
+        (ErrorKind::Unsupported, "unsupported", 64),
+        (ErrorKind::Unauthorized, "unauthorized", 77),
+        (ErrorKind::PermissionDenied, "permission-denied", 77),
+        (ErrorKind::NotFound, "not-found", 66),
+        (ErrorKind::Unreachable, "unreachable", 69),
+        (ErrorKind::Rejected, "rejected", 73),
+        (ErrorKind::Unschedulable, "unschedulable", 75),
+        (ErrorKind::ImagePull, "image-pull", 69),
+        (ErrorKind::BuilderStart, "builder-start", 71),
+        (ErrorKind::OutOfMemory, "out-of-memory", 71),
+        (ErrorKind::Evicted, "evicted", 75),
+        (ErrorKind::BuilderLost, "builder-lost", 75),
+        (ErrorKind::BuildFailed, "build-failed", 1),
+        (ErrorKind::PushFailed, "push-failed", 74),
+        (ErrorKind::Timeout, "timeout", 124),
+        (ErrorKind::Cancelled, "cancelled", 130),
+        (ErrorKind::Unexpected, "unexpected", 70),
+    ];
+
+    #[test]
+    fn names_and_exit_codes_stay_and_names_are_what_is_serialised() {
+        for (kind, name, code) in PROMISED {
+            assert_eq!((kind.name(), kind.exit_code(), kind.to_string().as_str()), (name, code, name));
+            assert_eq!(serde_json::to_value(kind).expect("JSON"), name);
+            assert_eq!(serde_json::from_value::<ErrorKind>(name.into()).expect("JSON"), kind);
+        }
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_service_is_unexpected() {
+        assert_eq!(
+            serde_json::from_str::<ErrorKind>("\"out-of-fuel\"").expect("JSON"),
+            ErrorKind::Unexpected
+        );
+    }
+}
