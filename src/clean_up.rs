@@ -5,7 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use garden_build_core::{Error, ErrorKind, EventSink, ImageReference, Result, Stream};
+use garden_build_core::{
+    Error, ErrorKind, EventSink, ImageReference, LogSource, Result, StepKind, WarningCode,
+};
 use garden_cluster::{Cluster, InClusterRegistry, NamedImages, images_in_use};
 use garden_docker::{ClusterDaemon, DaemonCleanUp, DaemonCleanUpReport, DaemonRules, InRegistry};
 use garden_registry::clean_up::{
@@ -204,7 +206,9 @@ impl CleanUp {
             (None, None) => return Err(self.nothing_to_do()),
         };
         if let Some(daemon) = &self.daemon {
-            let step = self.events.step("have the Docker daemon forget what the registry has no more");
+            let step = self
+                .events
+                .step(StepKind::CleanUp, "have the Docker daemon forget what the registry has no more");
             report.docker_daemon = Some(step.end(self.daemon_step(daemon).await)?);
         }
         Ok(report)
@@ -296,7 +300,7 @@ impl RegistryCleanUp {
         let plan = first.again(&inventory, &in_use, &self.rules);
         let list = plan.deletion_list(inventory.read_at);
         let Deletions { deleted, failed, .. } = self.delete(&list, plan.deletions.len()).await?;
-        let step = self.events.step("measure what the registry stores");
+        let step = self.events.step(StepKind::LookUp, "measure what the registry stores");
         let after = step.end(self.registry.storage().await.map_err(Error::from))?;
         Ok(CleanUpReport {
             plan,
@@ -310,9 +314,10 @@ impl RegistryCleanUp {
 
     /// Looks at the registry first and then at what uses it, so that what was pushed and then used is seen as both.
     async fn look(&self, known: &mut KnownManifests, when: &str) -> Result<(Inventory, ImagesInUse)> {
-        let step = self.events.step(format!("list what the registry stores{when}"));
+        let step = self.events.step(StepKind::LookUp, format!("list what the registry stores{when}"));
         let inventory = step.end(self.inventory(known).await)?;
-        let step = self.events.step(format!("read which images the cluster's objects name{when}"));
+        let step =
+            self.events.step(StepKind::LookUp, format!("read which images the cluster's objects name{when}"));
         let stored = StoredNames::of(&inventory);
         let named = images_in_use(&self.cluster, &stored).await.map_err(Error::from);
         if let Ok(NamedImages { not_listed, .. }) = &named
@@ -320,7 +325,7 @@ impl RegistryCleanUp {
         {
             let kinds = not_listed.join(", ");
             step.log(
-                Stream::Builder,
+                LogSource::Builder,
                 format!("not read, so that images which only these name are not in use: {kinds}"),
             );
         }
@@ -341,21 +346,23 @@ impl RegistryCleanUp {
 
     /// Even if nothing is planned, the registry collects: a clean-up before this one may have come no further.
     async fn delete(&self, list: &DeletionList, planned: usize) -> Result<Deletions> {
-        let step = self.events.step(match planned {
+        let what = match planned {
             0 => "have the registry free what belongs to no image".to_owned(),
             1 => "have the registry delete 1 manifest, and free what belongs to no image".to_owned(),
             count => format!("have the registry delete {count} manifests, and free what belongs to no image"),
-        });
+        };
+        let step = self.events.step(StepKind::CleanUp, what);
         let collected = Box::pin(self.registry.collect_garbage(list, &self.events)).await;
         let done = match collected {
             Ok(collected) => collected.deletions,
             Err(error) => return step.end(Err(Error::from(error))),
         };
         for Deletion { repository, digest, tags, .. } in &done.deleted {
-            step.log(Stream::Builder, format!("deleted {repository}@{digest} {}", tags.join(" ")));
+            step.log(LogSource::Builder, format!("deleted {repository}@{digest} {}", tags.join(" ")));
         }
         for FailedDeletion { repository, digest, reason, .. } in &done.failed {
-            self.events.warn(format!("{repository}@{digest} could not be deleted: {reason}"), None);
+            let message = format!("{repository}@{digest} could not be deleted: {reason}");
+            step.events().warn(WarningCode::ImageNotDeleted, message, None);
         }
         match done.failed.len() {
             0 => step.done(),

@@ -1,6 +1,6 @@
 //! Installing what builds need in the cluster besides builders.
 
-use garden_build_core::{Error, ErrorKind, EventSink, Remedy, Result};
+use garden_build_core::{Error, ErrorKind, EventSink, Remedy, Result, StepKind};
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::InClusterRegistry;
 use garden_config::ProviderConfig;
@@ -48,7 +48,9 @@ impl Builder {
             target.registries.begin();
             if services.are_none() {
                 let place = target.description();
-                events.step(format!("images go to {place}, so there is nothing to install")).done();
+                events
+                    .step(StepKind::Other, format!("images go to {place}, so there is nothing to install"))
+                    .done();
             }
             services.install(&events, &cancel).await
         })
@@ -85,7 +87,7 @@ impl Services {
         let registry_nodes = match &self.registry {
             Some(registry) => {
                 let name = ProviderConfig::IN_CLUSTER_REGISTRY;
-                let step = events.step(format!("have nodes pull an image from {name}"));
+                let step = events.step(StepKind::Confirm, format!("have nodes pull an image from {name}"));
                 Some(step.end(registry.check_nodes(cancel).await.map_err(Error::from))?)
             }
             None => None,
@@ -120,24 +122,32 @@ impl Services {
     /// All start at once.
     async fn apply_and_wait(&self, events: &EventSink) -> Result<()> {
         if let Some(registry) = &self.registry {
-            let step = events.step(format!("install the registry in Namespace {}", registry.namespace()));
+            let step = events.step(
+                StepKind::Install,
+                format!("install the registry in Namespace {}", registry.namespace()),
+            );
             let ended = Box::pin(registry.apply(step.events())).await.map_err(Error::from);
             step.end(ended)?;
         }
         if let Some(daemon) = &self.daemon {
-            let step = events.step(format!("install the Docker daemon in Namespace {}", daemon.namespace()));
+            let step = events.step(
+                StepKind::Install,
+                format!("install the Docker daemon in Namespace {}", daemon.namespace()),
+            );
             let ended = Box::pin(daemon.apply(step.events())).await.map_err(Error::from);
             step.end(ended)?;
         }
         if let Some(contexts) = &self.contexts {
-            let step =
-                events.step(format!("install the context service in Namespace {}", contexts.namespace()));
+            let step = events.step(
+                StepKind::Install,
+                format!("install the context service in Namespace {}", contexts.namespace()),
+            );
             let ended = Box::pin(contexts.apply(step.events())).await.map_err(Error::from);
             step.end(ended)?;
         }
         match &self.buildkit {
             Some(buildkit) if buildkit.wants_network_policy() => {
-                let step = events.step("apply the NetworkPolicy of the BuildKit daemon");
+                let step = events.step(StepKind::Install, "apply the NetworkPolicy of the BuildKit daemon");
                 let ended = buildkit.settle_network_policy(step.events()).await;
                 step.end(ended)?;
             }
@@ -145,17 +155,17 @@ impl Services {
             None => {}
         }
         if let Some(registry) = &self.registry {
-            let step = events.step("wait for the registry and its proxy on each node");
+            let step = events.step(StepKind::Wait, "wait for the registry and its proxy on each node");
             let ended = Box::pin(registry.ready(step.events())).await.map(drop).map_err(Error::from);
             step.end(ended)?;
         }
         if let Some(daemon) = &self.daemon {
-            let step = events.step("wait for the Docker daemon");
+            let step = events.step(StepKind::Wait, "wait for the Docker daemon");
             let ended = Box::pin(daemon.ready(step.events())).await.map_err(Error::from);
             step.end(ended)?;
         }
         if let Some(contexts) = &self.contexts {
-            let step = events.step("wait for the context service");
+            let step = events.step(StepKind::Wait, "wait for the context service");
             let ended = Box::pin(contexts.ready(step.events())).await.map_err(Error::from);
             step.end(ended)?;
         }

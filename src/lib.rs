@@ -14,11 +14,14 @@ mod target;
 
 pub use builder::{Builder, BuilderOptions};
 pub use clean_up::{CleanUpOptions, CleanUpReport};
+#[cfg(feature = "schema")]
+pub use garden_build_core::event_schema;
 pub use garden_build_core::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, BuildSecret, Caches, CancellationToken,
-    Capabilities, Caveat, Digest, Error, ErrorKind, Event, EventSink, EventSource, EventStream, FailedStep,
-    Hint, HintCode, ImageFlag, ImageReference, MissingCapability, NamedContext, PlannedObject, Pushed,
-    Remedy, Result, Step, StepId, Stream, SweepReport, Version, Witness, context, event_channel,
+    Capabilities, Caveat, Digest, Error, ErrorKind, Event, EventRelay, EventSink, EventSource, EventStream,
+    FailedStep, Hint, HintCode, ImageFlag, ImageReference, Instruction, LogSource, MissingCapability,
+    NamedContext, PlannedObject, ProgressUnit, Pushed, Remedy, Result, Step, StepId, StepKind, SweepReport,
+    Version, WarningCode, Witness, context, event_channel,
 };
 pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use garden_build_core::{BuildContext, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step};
+use garden_build_core::{
+    BuildContext, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, StepKind,
+};
 use garden_docker::DockerDaemon;
 use garden_registry::{Copied, CopyEvent, Credentials, Location, Platforms, Remedies, Uploaded, copy, save};
 
@@ -135,7 +137,7 @@ async fn write_to_file(
 }
 
 async fn publish(target: &Target, request: PublishRequest, events: EventSink) -> Result<Published> {
-    let step = events.step(format!("publish {} as {}", request.source, request.destination));
+    let step = events.step(StepKind::Copy, format!("publish {} as {}", request.source, request.destination));
     let report = Report { events, steps: Mutex::default() };
     step.end(copy_as_asked(target, request, report).await)
 }
@@ -173,7 +175,9 @@ impl Report {
         match event {
             CopyEvent::Found { blobs, .. } => {
                 for blob in blobs {
-                    let step = self.events.step(format!("copy {} ({} bytes)", blob.digest, blob.size));
+                    let step = self
+                        .events
+                        .step(StepKind::Copy, format!("copy {} ({} bytes)", blob.digest, blob.size));
                     steps.insert(blob.digest, (step, blob.size));
                 }
             }

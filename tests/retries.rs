@@ -14,7 +14,7 @@ use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
     Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Caveat, Error,
-    ErrorKind, Event, NamedContext, Outcome, Pushed, Result,
+    ErrorKind, Event, NamedContext, Outcome, Pushed, Result, WarningCode,
 };
 use http::{Request, Response};
 
@@ -198,7 +198,8 @@ async fn sockets_are_named_once_if_something_is_built() {
         let mut build = builder.build(request);
         let mut warnings = Vec::new();
         while let Some(event) = build.next_event().await {
-            if let Event::Warning { message, hint } = event {
+            if let Event::Warning { code, message, hint, .. } = event {
+                assert_eq!(code, WarningCode::FileLeftOut);
                 assert!(hint.is_some_and(|hint| hint.contains("to .dockerignore")));
                 warnings.push(message);
             }
@@ -213,7 +214,7 @@ async fn warnings(builder: &Builder, request: BuildRequest) -> Vec<(String, Stri
     let mut build = builder.build(request);
     let mut warnings = Vec::new();
     while let Some(event) = build.next_event().await {
-        if let Event::Warning { message, hint } = event {
+        if let Event::Warning { message, hint, .. } = event {
             warnings.push((message, hint.unwrap_or_default()));
         }
     }

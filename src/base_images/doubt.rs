@@ -1,6 +1,6 @@
 //! Why something is not certain, and what can be done about it.
 
-use garden_build_core::{Error, Step, Stream};
+use garden_build_core::{Error, LogSource, Step};
 
 /// Why it is not certain that a base image has no triggers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -28,7 +28,7 @@ impl Doubt {
     /// Says in `step`, which has told the reason, what can be done.
     pub(crate) fn log_remedies(&self, step: &Step) {
         for remedy in &self.remedies {
-            step.log(Stream::Builder, format!("to have less of the context sent: {remedy}"));
+            step.log(LogSource::Builder, format!("to have less of the context sent: {remedy}"));
         }
     }
 }

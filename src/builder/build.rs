@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use garden_build_core::{
     BuildContext, BuildJob, BuildRequest, Caveat, Error, ErrorKind, EventSink, LONGEST_ARGUMENT, Result,
+    WarningCode,
 };
 use garden_cluster::build_id;
+use garden_config::NoticeKind;
 
 use super::Inner;
 use super::confirm::{Before, Confirmed};
@@ -36,7 +38,7 @@ impl Inner {
         let started = Instant::now();
         self.target.registries.begin();
         for notice in &self.notices {
-            cx.events.warn(notice.message.clone(), notice.hint.clone());
+            cx.events.warn(code_of(notice.kind), notice.message.clone(), notice.hint.clone());
         }
         if self.installs {
             cx.until_stopped(self.services().unless_installed(&cx.events, &cx.cancel)).await?;
@@ -49,8 +51,8 @@ impl Inner {
                 (prepared.reference, Confirmed::by_registry(digest), Outcome::AlreadyExists)
             }
             Known::Missing | Known::Unknown(_) => {
-                for Caveat { message, hint, .. } in prepared.take_caveats()? {
-                    cx.events.warn(message, hint);
+                for Caveat { code, message, hint, .. } in prepared.take_caveats()? {
+                    cx.events.warn(code, message, hint);
                 }
                 warn_of_oversized_arguments(&prepared.request, &cx.events);
                 let job = self.job(prepared)?;
@@ -88,6 +90,7 @@ impl Inner {
         let joined = images.join(key, asked, move |ending| {
             start(format!("build {reference}"), |events, cancel| async move {
                 // The time limit is that of each who waits.
+                events.build_started(&job);
                 let cx = BuildContext::new(events, cancel, Duration::MAX).with_caches(inner.caches.clone());
                 let turn = inner.limits.turn_to_build(&cx.events);
                 let built = match cx.until_stopped(async { Ok(turn.await) }).await {
@@ -155,7 +158,7 @@ impl Inner {
                     "the registry was stopped during the build, so it begins again, with what was cached: {}",
                     error.message()
                 );
-                cx.events.warn(message, None);
+                cx.events.warn(WarningCode::RegistryStopped, message, None);
                 run = Some(next);
                 continue;
             }
@@ -163,8 +166,20 @@ impl Inner {
                 return Err(error);
             }
             attempt += 1;
-            cx.events.warn(format!("{}; building again, try {attempt} of {TRIES}", error.message()), None);
+            let message = format!("{}; building again, try {attempt} of {TRIES}", error.message());
+            cx.events.warn(WarningCode::BuilderLost, message, None);
         }
+    }
+}
+
+/// What a notice of the configuration is to the reader of events.
+fn code_of(kind: NoticeKind) -> WarningCode {
+    match kind {
+        NoticeKind::Deprecated => WarningCode::DeprecatedField,
+        NoticeKind::NoEffect => WarningCode::FieldWithoutEffect,
+        NoticeKind::Advice => WarningCode::BetterSetting,
+        NoticeKind::PassedOver => WarningCode::DocumentPassedOver,
+        _ => WarningCode::Other,
     }
 }
 
@@ -177,7 +192,7 @@ fn warn_of_oversized_arguments(request: &BuildRequest, events: &EventSink) {
         );
         let hint =
             "put it into a file of the build context, which the Dockerfile copies, or into several arguments";
-        events.warn(message, Some(hint.to_owned()));
+        events.warn(WarningCode::OversizedArgument, message, Some(hint.to_owned()));
     }
 }
 

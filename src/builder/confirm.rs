@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use garden_build_core::{
     BoxFuture, BuildContext, BuildJob, Digest, Error, ErrorKind, EventSink, ImageReference, Pushed, Result,
-    Witness,
+    StepKind, WarningCode, Witness,
 };
 
 use super::Inner;
@@ -100,7 +100,7 @@ impl Inner {
         pushed: Pushed,
         events: &EventSink,
     ) -> Result<Confirmed> {
-        let step = events.step(format!("confirm {reference}"));
+        let step = events.step(StepKind::Confirm, format!("confirm {reference}"));
         let pushed = match pushed {
             Pushed { digest, is_witnessed: true, .. } => {
                 step.done();
@@ -114,6 +114,7 @@ impl Inner {
             Known::Exists(digest) if digest == pushed => Ok(Confirmed::by_registry(digest)),
             Known::Exists(digest) => {
                 events.warn(
+                    WarningCode::PushedByAnotherBuild,
                     format!("{reference} was pushed by another build at the same time; it stands for that build's image now"),
                     None,
                 );
@@ -131,7 +132,7 @@ impl Inner {
                     "that {reference} stands for {pushed} is the builder's word only: {}",
                     error.message()
                 );
-                events.warn(message, error.hint().map(str::to_owned));
+                events.warn(WarningCode::PushUnconfirmed, message, error.hint().map(str::to_owned));
                 Ok(Confirmed { digest: pushed, by_registry: false })
             }
         }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures::future::maybe_done;
 use garden_build_core::context::{Cancelled, Context, DigestCache, Extent, Reader, Tree};
 use garden_build_core::{
-    BuildRequest, Caveat, Error, ErrorKind, EventSink, ImageReference, NamedContext, Result, Step, Stream,
-    Version,
+    BuildRequest, Caveat, Error, ErrorKind, EventSink, ImageReference, LogSource, NamedContext, Result, Step,
+    StepKind, Version, WarningCode,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +58,7 @@ impl Prepared {
     /// Says in `step` why the whole directory counts, if it does and nobody has asked for it.
     fn explain(&self, step: &Step) {
         if let Extent::Whole(Some(reason)) = self.context.extent() {
-            step.log(Stream::Builder, format!("the whole directory counts: {reason}"));
+            step.log(LogSource::Builder, format!("the whole directory counts: {reason}"));
         }
     }
 }
@@ -80,21 +80,25 @@ impl Inner {
         events: &EventSink,
         cancel: &CancellationToken,
     ) -> Result<(Prepared, Known)> {
-        let step = events.step(format!("read the build context {}", request.shown_directory().display()));
+        let name = format!("read the build context {}", request.shown_directory().display());
+        let step = events.step(StepKind::Scan, name);
         let prepared = self.prepare(request, step.events(), cancel).await;
         if let Ok(prepared) = &prepared {
             prepared.explain(&step);
         }
         let prepared = step.end(prepared)?;
+        events.image_named(&prepared.reference);
         let known = self.look_for(&prepared, replaces, events).await?;
         if matches!(known, Known::Exists(_)) {
             return Ok((prepared, known));
         }
-        Ok(match Box::pin(self.choose(&prepared, &known, replaces, events, cancel)).await? {
-            Choice::AsRead => (prepared, known),
+        let (whole, known) = match Box::pin(self.choose(&prepared, &known, replaces, events, cancel)).await? {
+            Choice::AsRead => return Ok((prepared, known)),
             Choice::Whole(whole, known) => (whole, known),
             Choice::WholeUnasked(whole) => (whole, known),
-        })
+        };
+        events.image_named(&whole.reference);
+        Ok((whole, known))
     }
 
     /// Chooses the name of an image that has to be built: that of what was `prepared`, if it is certain that base images have
@@ -116,7 +120,7 @@ impl Inner {
             None => "whether base images have triggers (ONBUILD) is not known yet",
         };
         let whole = async {
-            let step = events.step(format!("read the whole build context: {why}"));
+            let step = events.step(StepKind::Scan, format!("read the whole build context: {why}"));
             if let Some(Err(doubt)) = &early {
                 doubt.log_remedies(&step);
             }
@@ -126,7 +130,7 @@ impl Inner {
                 (Err(error), None) => {
                     let message =
                         format!("{}: this matters only if base images have triggers", error.message());
-                    step.log(Stream::Builder, message);
+                    step.log(LogSource::Builder, message);
                     step.done();
                     return Err(error);
                 }
@@ -152,11 +156,11 @@ impl Inner {
             return whole;
         }
         // It will be built, so the answer matters: with it, the image may get the better name after all.
-        let step = events.step("find out whether base images have triggers (ONBUILD)");
+        let step = events.step(StepKind::LookUp, "find out whether base images have triggers (ONBUILD)");
         checking.as_mut().await;
         let checked = checking.as_mut().take_output();
         if let Some(Err(doubt)) = &checked {
-            step.log(Stream::Builder, doubt.reason.as_str());
+            step.log(LogSource::Builder, doubt.reason.as_str());
             doubt.log_remedies(&step);
         }
         step.done();
@@ -185,7 +189,7 @@ impl Inner {
         if replaces {
             return Ok(Known::Missing);
         }
-        let step = events.step(format!("look for {}", prepared.reference));
+        let step = events.step(StepKind::LookUp, format!("look for {}", prepared.reference));
         let known = self.target.look_up(&prepared.reference, events).await;
         match &known {
             Ok(Known::Exists(_)) => step.cached(),
@@ -193,6 +197,7 @@ impl Inner {
             Ok(Known::Unknown(error)) => {
                 step.done();
                 events.warn(
+                    WarningCode::ImageLookUpFailed,
                     format!(
                         "whether the image exists could not be found out from here, so it is built: {}",
                         error.message()

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::iter;
 
-use garden_build_core::Caveat;
 use garden_build_core::context::{LeftOut, Tree};
+use garden_build_core::{Caveat, WarningCode};
 
 /// Says once for all contexts of a build what is left out of them.
 pub(super) fn caveat(context: &Tree, named: &BTreeMap<String, Tree>) -> Option<Caveat> {
@@ -23,6 +23,7 @@ fn of<'a>(mut all: impl Iterator<Item = (Option<&'a str>, &'a LeftOut)>) -> Opti
         more => format!("it and {more} more sockets and FIFOs are"),
     };
     Some(Caveat::new(
+        WarningCode::FileLeftOut,
         format!(
             "`{first}`{place} is a {kind}, of use only to the programs at its ends: {it} not in the image"
         ),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-use garden_build_core::EventSink;
+use garden_build_core::{EventSink, StepKind};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Cheap to clone; clones share their turns.
@@ -30,7 +30,8 @@ impl Turns {
         if let Ok(turn) = self.free.try_acquire() {
             return Some(turn);
         }
-        let step = events.step(format!("wait for a turn to {to}: at most {} at a time", self.count));
+        let step =
+            events.step(StepKind::Wait, format!("wait for a turn to {to}: at most {} at a time", self.count));
         // Nobody closes it.
         let turn = self.free.acquire().await.ok();
         step.done();

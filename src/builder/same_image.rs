@@ -193,12 +193,13 @@ impl Waiting {
     /// Waits for the build, and passes on what it reports, until `cx` says to stop. Then the build goes on for others who wait for it; if there are
     /// none, this waits until it has cleaned up.
     pub(super) async fn follow(mut self, cx: &BuildContext) -> Result<Built> {
+        let mut relay = cx.events.relay();
         let why = loop {
             tokio::select! {
                 biased;
                 error = cx.stopped() => break error,
                 event = self.build.next_event() => match event {
-                    Some(event) => cx.events.emit(event),
+                    Some(event) => relay.pass_on(event),
                     None => return (&mut self.build).await,
                 },
             }
@@ -207,7 +208,7 @@ impl Waiting {
             return Err(why);
         }
         while let Some(event) = self.build.next_event().await {
-            cx.events.emit(event);
+            relay.pass_on(event);
         }
         match (&mut self.build).await {
             Ok(built) if why.kind() == ErrorKind::Cancelled => Ok(built),

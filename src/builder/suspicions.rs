@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use garden_build_core::Caveat;
 use garden_build_core::context::{Context, EntryKind, Extent, LargeContext, Manifest, Tree};
+use garden_build_core::{Caveat, WarningCode};
 
 /// Says what is suspicious in the contexts of a build.
 pub(super) fn caveats(context: &Context, named: &BTreeMap<String, Tree>) -> Vec<Caveat> {
@@ -23,6 +23,7 @@ fn of(what: &str, manifest: &Manifest, extent: &Extent) -> Vec<Caveat> {
 fn large_context(what: &str, large: &LargeContext) -> Caveat {
     let lines: Vec<String> = large.largest.iter().map(|part| format!("`{}`", part.pattern)).collect();
     Caveat::new(
+        WarningCode::LargeContext,
         format!("{what} is unusually large: {large}"),
         format!(
             "leave out what the build does not need: each of these can be a line of .dockerignore, or of the Dockerfile's own ignore \
@@ -66,5 +67,5 @@ fn repository(what: &str, manifest: &Manifest, extent: &Extent) -> Option<Caveat
     if is_known_what_is_read {
         hint += "; or, if the build needs it, name it in an instruction, such as `COPY .git .git`";
     }
-    Some(Caveat::new(message, hint))
+    Some(Caveat::new(WarningCode::RepositoryInContext, message, hint))
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use garden_build::config::{
     BuildMode, ContextDelivery, DeploymentRegistry, KanikoOptions, ProviderConfig, SecretRef,
 };
-use garden_build::{BuildRequest, Builder, BuiltImage, ErrorKind, Event, Outcome, Result};
+use garden_build::{BuildRequest, Builder, BuiltImage, ErrorKind, Event, Outcome, Result, StepKind};
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault, Gate};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
@@ -149,10 +149,32 @@ async fn an_image_is_looked_up_built_and_confirmed_and_then_it_exists() {
     let why = "the whole directory counts: Dockerfile: all of it is read";
     assert!(events.iter().any(|event| matches!(event, Event::Log { line, .. } if line == why)), "{events:?}");
     assert_eq!((site.pods(), site.registry.questions()), ((0, 1), 2), "one question before, one after");
+    let named = |event: &Event| matches!(event, Event::ImageNamed { image, .. } if *image == built.reference);
+    assert_eq!(events.iter().filter(|event| named(event)).count(), 1, "{events:?}");
+    let created = site.fake.created("pods");
+    let begun =
+        |event: &Event| matches!(event, Event::BuildStarted { id, .. } if created[0].ends_with(id.as_str()));
+    assert_eq!(events.iter().filter(|event| begun(event)).count(), 1, "{created:?} {events:?}");
+    let kinds = events.iter().filter_map(|event| match event {
+        Event::StepFinished { kind, error: None, .. } => Some(kind.clone()),
+        _ => None,
+    });
+    let expected = [
+        StepKind::Scan,
+        StepKind::LookUp,
+        StepKind::Prepare,
+        StepKind::Wait,
+        StepKind::Upload,
+        StepKind::CleanUp,
+        StepKind::Confirm,
+    ];
+    assert_eq!(kinds.collect::<Vec<_>>(), expected);
 
     site.fake.forget_requests();
-    let (again, _) = site.build().await;
+    let (again, events) = site.build().await;
     assert_eq!(again.unwrap().outcome, Outcome::AlreadyExists);
+    assert!(events.iter().any(named), "the name is told all the same");
+    assert!(!events.iter().any(|event| matches!(event, Event::BuildStarted { .. })), "{events:?}");
     assert_eq!(site.fake.requests().len(), 0, "the cluster has nothing to do with it");
 }
 

@@ -148,7 +148,7 @@ async fn build(builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
 
 /// Shows what happens until the operation has ended.
 async fn shown<T: Clone>(mut operation: Operation<T>) -> Result<T> {
-    let mut display = Display::new();
+    let display = Display::new();
     while let Some(event) = operation.next_event().await {
         display.show(&event);
     }

@@ -5,7 +5,10 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, StagesBuilt, Tree};
-use crate::{BuildContext, BuildRequest, Digest, Error, ErrorKind, Hint, ImageFlag, ImageReference, Result};
+use crate::{
+    BuildContext, BuildRequest, Digest, Error, ErrorKind, Hint, ImageFlag, ImageReference, Result,
+    WarningCode,
+};
 
 /// A way to build an image and push it: kaniko in a pod, a `BuildKit` daemon, a Docker daemon.
 ///
@@ -84,7 +87,9 @@ pub trait Backend: Debug + Send + Sync {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Caveat {
-    /// What it is.
+    /// What it is about, for programs.
+    pub code: WarningCode,
+    /// What it is, for people.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
@@ -92,8 +97,8 @@ pub struct Caveat {
 
 impl Caveat {
     /// Says what may be otherwise, and what to do about it.
-    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: Some(hint.into()) }
+    pub fn new(code: WarningCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: Some(hint.into()) }
     }
 }
 

@@ -6,11 +6,15 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
-use crate::Result;
-use crate::event::{Event, StepId, Stream};
+use tokio::time::Instant;
+
+use crate::event::{Event, LogSource, ProgressUnit, StepId};
 use crate::event_queue::{History, Queue};
 use crate::phases::Phases;
+use crate::progress_meter::{Count, ProgressMeter};
+use crate::{BuildJob, ImageReference, Result, StepKind, WarningCode};
 
 /// Creates a pair through which a build reports to its caller.
 ///
@@ -22,12 +26,10 @@ pub fn event_channel() -> (EventSink, EventStream) {
     (EventSink { sender: Arc::new(Sender(shared)), step: None }, source.stream())
 }
 
-/// The steps of all builds have numbers of their own: one build may pass on the events of another.
-static NEXT_STEP: AtomicU64 = AtomicU64::new(0);
-
 #[derive(Default, Debug)]
 struct Shared {
     readers: Mutex<Readers>,
+    last_step: AtomicU64,
     phases: Mutex<Phases>,
 }
 
@@ -74,7 +76,7 @@ impl Drop for Sender {
 #[derive(Clone, Debug)]
 pub struct EventSink {
     sender: Arc<Sender>,
-    /// The step that lines of [`log`](Self::log) belong to.
+    /// The step that what is reported here belongs to.
     step: Option<StepId>,
 }
 
@@ -86,13 +88,8 @@ impl EventSink {
             shared.phases().note(&event);
         }
         let mut readers = shared.readers();
-        readers.history.keep(&event);
-        let mut queues = readers.queues.values_mut();
-        let last = queues.next_back();
-        queues.for_each(|queue| queue.push(event.clone()));
-        if let Some(last) = last {
-            last.push(event);
-        }
+        readers.queues.values_mut().for_each(|queue| queue.push(event.clone()));
+        readers.history.keep(event);
         readers.wake();
     }
 
@@ -106,24 +103,68 @@ impl EventSink {
         self.sender.0.phases().account()
     }
 
-    /// Reports that a step began; the returned [`Step`] reports the rest of its life.
-    pub fn step(&self, name: impl Into<String>) -> Step {
-        let id = StepId(NEXT_STEP.fetch_add(1, Ordering::Relaxed));
-        let name = name.into();
-        self.emit(Event::StepStarted { step: id, name: name.clone() });
+    /// Reports the name that the image gets.
+    pub fn image_named(&self, image: &ImageReference) {
+        self.emit(Event::ImageNamed { image: image.clone() });
+    }
+
+    /// Reports that `job` is built.
+    pub fn build_started(&self, job: &BuildJob) {
+        self.emit(Event::BuildStarted { id: job.id.clone(), image: job.destination.clone() });
+    }
+
+    /// Reports that a step began; the returned [`Step`] reports the rest of its life. In the sink of a step (see [`Step::events`]), it
+    /// is a part of that step.
+    pub fn step(&self, kind: impl Into<StepKind>, name: impl Into<String>) -> Step {
+        let id = self.next_step();
+        let (parent, kind, name) = (self.step, kind.into(), name.into());
+        let (at, began) = (SystemTime::now(), Instant::now());
+        self.emit(Event::StepStarted { step: id, parent, kind: kind.clone(), name: name.clone(), at });
         let sink = Self { sender: Arc::clone(&self.sender), step: Some(id) };
-        Step { sink, id, name, finished: false }
+        Step { sink, id, parent, kind, name, began, meter: Mutex::default(), finished: false }
     }
 
-    /// Reports a line of the builder's: what is waited for, or done. In the sink of a step (see [`Step::events`]), it
-    /// belongs to that step.
+    fn next_step(&self) -> StepId {
+        // From 1 on, as people read them.
+        StepId::new(self.sender.0.last_step.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// Returns what passes on the events of another channel here. Its steps get numbers of their own.
+    pub fn relay(&self) -> EventRelay {
+        EventRelay { sink: self.clone(), steps: BTreeMap::new() }
+    }
+
+    /// Reports a line of the builder's: what is waited for, or done. In the sink of a step, it belongs to that step.
     pub fn log(&self, line: impl Into<String>) {
-        self.emit(Event::Log { step: self.step, stream: Stream::Builder, line: line.into() });
+        self.log_from(LogSource::Builder, line);
     }
 
-    /// Reports a warning, and what to do about it.
-    pub fn warn(&self, message: impl Into<String>, hint: Option<String>) {
-        self.emit(Event::Warning { message: message.into(), hint });
+    /// Reports a line of output that `source` wrote. In the sink of a step, it belongs to that step.
+    pub fn log_from(&self, source: LogSource, line: impl Into<String>) {
+        self.emit(Event::Log { step: self.step, source, line: line.into() });
+    }
+
+    /// Reports a warning, and what to do about it. In the sink of a step, it belongs to that step.
+    pub fn warn(&self, code: WarningCode, message: impl Into<String>, hint: Option<String>) {
+        self.emit(Event::Warning { code, step: self.step, message: message.into(), hint });
+    }
+}
+
+/// Passes on the events of another channel as those of one's own; see [`EventSink::relay`].
+#[derive(Debug)]
+pub struct EventRelay {
+    sink: EventSink,
+    /// The steps of the other channel, and what they are here.
+    steps: BTreeMap<StepId, StepId>,
+}
+
+impl EventRelay {
+    /// Passes on `event`.
+    pub fn pass_on(&mut self, event: Event) {
+        let Self { sink, steps } = self;
+        let mut here = |step| *steps.entry(step).or_insert_with(|| sink.next_step());
+        let event = event.with_steps(&mut here);
+        sink.emit(event);
     }
 }
 
@@ -133,7 +174,11 @@ impl EventSink {
 pub struct Step {
     sink: EventSink,
     id: StepId,
+    parent: Option<StepId>,
+    kind: StepKind,
     name: String,
+    began: Instant,
+    meter: Mutex<ProgressMeter>,
     finished: bool,
 }
 
@@ -144,13 +189,26 @@ impl Step {
     }
 
     /// Reports a line of output of this step.
-    pub fn log(&self, stream: Stream, line: impl Into<String>) {
-        self.sink.emit(Event::Log { step: Some(self.id), stream, line: line.into() });
+    pub fn log(&self, source: LogSource, line: impl Into<String>) {
+        self.sink.log_from(source, line);
     }
 
-    /// Reports how many bytes are done, of how many.
+    /// Says how many bytes are done, of how many. It may be said as often as one likes: reported is what differs enough from what was
+    /// reported before, and the last when the step ends.
     pub fn progress(&self, current: u64, total: Option<u64>) {
-        self.sink.emit(Event::Progress { step: self.id, current, total });
+        let count = self.meter().take(Count { current, total });
+        self.report(count);
+    }
+
+    fn meter(&self) -> MutexGuard<'_, ProgressMeter> {
+        // Every method leaves it consistent.
+        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, count: Option<Count>) {
+        if let Some(Count { current, total }) = count {
+            self.sink.emit(Event::Progress { step: self.id, unit: ProgressUnit::Bytes, current, total });
+        }
     }
 
     /// Reports that the step succeeded.
@@ -186,7 +244,12 @@ impl Step {
 
     fn report_end(&mut self, cached: bool, error: Option<String>) {
         self.finished = true;
-        self.sink.emit(Event::StepFinished { step: self.id, name: self.name.clone(), cached, error });
+        let last = self.meter().end();
+        self.report(last);
+        let (kind, name) = (self.kind.clone(), self.name.clone());
+        let (at, took) = (SystemTime::now(), self.began.elapsed());
+        let (step, parent) = (self.id, self.parent);
+        self.sink.emit(Event::StepFinished { step, parent, kind, name, at, took, cached, error });
     }
 }
 
@@ -261,11 +324,13 @@ impl Drop for EventStream {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::event_queue::{CAPACITY, LARGEST, LARGEST_KEPT, MOST, MOST_KEPT};
 
     fn line(number: usize) -> Event {
-        Event::Log { step: None, stream: Stream::Output, line: number.to_string() }
+        Event::log(None, LogSource::Output, number.to_string())
     }
 
     async fn drain(mut stream: EventStream) -> Vec<Event> {
@@ -279,17 +344,17 @@ mod tests {
     #[tokio::test]
     async fn delivers_in_order_and_ends_when_the_last_sink_is_gone() {
         let (sink, stream) = event_channel();
-        sink.clone().step("scan").done();
+        sink.clone().step(StepKind::Other, "scan").done();
         sink.emit(line(1));
         drop(sink);
         let shown: Vec<String> = drain(stream).await.iter().map(ToString::to_string).collect();
-        assert_eq!(shown, ["=> scan", "=> scan: done", "   1"]);
+        assert_eq!(shown, ["#1 => scan", "#1 => scan: done", "   1"]);
     }
 
     #[tokio::test]
     async fn a_slow_consumer_loses_the_oldest_lines_but_no_step_and_is_told() {
         let (sink, stream) = event_channel();
-        let step = sink.step("build");
+        let step = sink.step(StepKind::Other, "build");
         for number in 0..CAPACITY + 10 {
             sink.emit(line(number));
         }
@@ -307,9 +372,9 @@ mod tests {
     async fn whatever_is_made_up_what_waits_is_bounded() {
         let (sink, stream) = event_channel();
         for number in 0..3 * MOST {
-            sink.step(format!("made up {number}")).done();
+            sink.step(StepKind::Other, format!("made up {number}")).done();
         }
-        sink.warn("the last", None);
+        sink.warn(WarningCode::Other, "the last", None);
         drop(sink);
         let events = drain(stream).await;
         assert_eq!(events.len(), MOST + 1);
@@ -320,9 +385,9 @@ mod tests {
         let large = "x".repeat(LARGEST / 10);
         for _ in 0..100 {
             sink.log(large.clone());
-            sink.warn(large.clone(), None);
+            sink.warn(WarningCode::Other, large.clone(), None);
         }
-        sink.warn("x".repeat(2 * LARGEST), None);
+        sink.warn(WarningCode::Other, "x".repeat(2 * LARGEST), None);
         drop(sink);
         let events = drain(stream).await;
         assert_eq!(events.len(), 2, "one that is larger than all may be waits alone");
@@ -331,7 +396,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_belongs_to_the_step_whose_sink_reports_it() {
         let (sink, stream) = event_channel();
-        let step = sink.step("find the daemon");
+        let step = sink.step(StepKind::Other, "find the daemon");
         step.events().log("within");
         sink.log("outside");
         step.done();
@@ -347,10 +412,51 @@ mod tests {
         assert_eq!(steps, [(true, "within".to_owned()), (false, "outside".to_owned())]);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_a_step_s_sink_reports_is_a_part_of_it_and_steps_say_how_long_they_took() {
+        let (sink, stream) = event_channel();
+        let outer = sink.step(StepKind::Prepare, "prepare");
+        let inner = outer.events().step(StepKind::Wait, "wait");
+        inner.events().warn(WarningCode::LogIncomplete, "careful", None);
+        tokio::time::advance(Duration::from_millis(1500)).await;
+        inner.done();
+        outer.done();
+        drop(sink);
+        let events = drain(stream).await;
+        let (first, second) = (StepId::new(1), StepId::new(2));
+        let parents: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                Event::StepStarted { step, parent, .. } | Event::StepFinished { step, parent, .. } => {
+                    Some((*step, *parent))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(parents, [(first, None), (second, Some(first)), (second, Some(first)), (first, None)]);
+        assert!(matches!(events[2], Event::Warning { step, .. } if step == Some(second)), "{events:?}");
+        let ended = |event: &Event| matches!(event, Event::StepFinished { kind: StepKind::Wait, took, .. } if *took == Duration::from_millis(1500));
+        assert!(ended(&events[3]), "{events:?}");
+    }
+
+    #[tokio::test]
+    async fn progress_is_reported_in_percents_and_to_its_end() {
+        let (sink, stream) = event_channel();
+        let step = sink.step(StepKind::Upload, "send");
+        for bytes in 0..=50_001 {
+            step.progress(bytes, Some(100_000));
+        }
+        step.done();
+        drop(sink);
+        let events = drain(stream).await;
+        assert_eq!(events.len(), 1 + 51 + 1 + 1);
+        assert_eq!(events[52], Event::progress(StepId::new(1), 50_001, Some(100_000)));
+    }
+
     #[tokio::test]
     async fn an_abandoned_step_is_reported_as_interrupted() {
         let (sink, stream) = event_channel();
-        drop(sink.step("upload"));
+        drop(sink.step(StepKind::Other, "upload"));
         drop(sink);
         let last = drain(stream).await.pop();
         assert!(
@@ -370,21 +476,24 @@ mod tests {
     #[tokio::test]
     async fn who_comes_later_gets_the_steps_so_far_and_everything_from_then_on() {
         let (sink, first) = event_channel();
-        let step = sink.step("build");
-        step.log(Stream::Output, "before");
+        let step = sink.step(StepKind::Other, "build");
+        step.log(LogSource::Output, "before");
         step.progress(1, None);
-        sink.warn("careful", None);
+        sink.warn(WarningCode::Other, "careful", None);
         let second = sink.source().stream();
-        step.log(Stream::Output, "after");
+        step.log(LogSource::Output, "after");
         step.done();
         let source = sink.source();
         drop(sink);
         let shown = |events: Vec<Event>| events.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(
             shown(drain(second).await),
-            ["=> build", "warning: careful", "   after", "=> build: done"]
+            ["#1 => build", "warning: careful", "#1    after", "#1 => build: done"]
         );
-        assert_eq!(shown(drain(source.stream()).await), ["=> build", "warning: careful", "=> build: done"]);
+        assert_eq!(
+            shown(drain(source.stream()).await),
+            ["#1 => build", "warning: careful", "#1 => build: done"]
+        );
         assert_eq!(drain(first).await.len(), 6);
     }
 
@@ -393,15 +502,49 @@ mod tests {
         let (sink, stream) = event_channel();
         drop(stream);
         for number in 0..MOST_KEPT {
-            sink.step(format!("made up {number}")).done();
+            sink.step(StepKind::Other, format!("made up {number}")).done();
         }
         let events = |stream| async { drain(stream).await.len() };
         let source = sink.source();
         let later = source.stream();
-        sink.warn("x".repeat(LARGEST_KEPT), None);
+        sink.warn(WarningCode::Other, "x".repeat(LARGEST_KEPT), None);
         let latest = source.stream();
         drop(sink);
         assert_eq!(events(later).await, 1 + MOST_KEPT + 1);
         assert_eq!(drain(latest).await, [Event::Missed { count: 2 * MOST_KEPT as u64 + 1 }]);
+    }
+
+    #[tokio::test]
+    async fn events_that_are_passed_on_belong_to_steps_of_this_channel() {
+        let (other, mut events) = event_channel();
+        let (sink, stream) = event_channel();
+        let mut relay = sink.relay();
+        let before = sink.step(StepKind::Other, "before");
+        let step = other.step(StepKind::Other, "build");
+        let part = step.events().step(StepKind::Other, "part");
+        part.log(LogSource::Output, "line");
+        part.progress(1, Some(2));
+        step.events().warn(WarningCode::Other, "careful", None);
+        part.done();
+        step.done();
+        drop(other);
+        while let Some(event) = events.next().await {
+            relay.pass_on(event);
+        }
+        before.done();
+        drop((sink, relay));
+        let all = drain(stream).await;
+        let shown: Vec<_> = all.iter().map(ToString::to_string).collect();
+        assert_eq!(shown[..4], ["#1 => before", "#2 => build", "#3 => part", "#3    line"]);
+        assert_eq!(
+            shown[5..],
+            ["warning: careful", "#3 => part: done", "#2 => build: done", "#1 => before: done"]
+        );
+        let [build, part] = [StepId::new(2), StepId::new(3)];
+        assert!(
+            matches!(all[2], Event::StepStarted { step, parent: Some(parent), .. } if (parent, step) == (build, part))
+        );
+        assert!(matches!(all[4], Event::Progress { step, .. } if step == part));
+        assert!(matches!(all[5], Event::Warning { step: Some(step), .. } if step == build));
     }
 }

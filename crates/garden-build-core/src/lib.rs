@@ -20,6 +20,8 @@ mod error;
 mod event;
 mod event_channel;
 mod event_queue;
+#[cfg(feature = "schema")]
+mod event_schema;
 mod framed_hasher;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -29,13 +31,16 @@ mod inputs;
 pub mod milliseconds;
 mod phases;
 mod printable;
+mod progress_meter;
 mod proxy_variables;
 mod reference;
 mod regular_file;
 mod request;
 mod seconds;
+mod step_kind;
 mod user_cache;
 mod version;
+mod warning_code;
 pub mod words;
 
 pub use backend::{
@@ -44,8 +49,10 @@ pub use backend::{
 pub use build_context::{BuildContext, Witness};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind, FailedStep, Hint, HintCode, Remedy, Result, with_causes};
-pub use event::{Event, StepId, Stream};
-pub use event_channel::{EventSink, EventSource, EventStream, Step, event_channel};
+pub use event::{Event, LogSource, ProgressUnit, StepId};
+pub use event_channel::{EventRelay, EventSink, EventSource, EventStream, Step, event_channel};
+#[cfg(feature = "schema")]
+pub use event_schema::event_schema;
 pub use framed_hasher::FramedHasher;
 pub use image_flag::ImageFlag;
 pub use inputs::{BuildSecret, NamedContext};
@@ -54,8 +61,10 @@ pub use reference::{ImageReference, ReferenceError};
 pub use regular_file::{read_at_most, read_regular_file};
 pub use request::{BuildRequest, FileGlobs, IgnoreFiles, LONGEST_ARGUMENT};
 pub use seconds::seconds;
+pub use step_kind::{Instruction, StepKind};
 pub use user_cache::{Caches, read_private_file, write_private_file};
 pub use version::Version;
+pub use warning_code::WarningCode;
 
 /// What [`Backend`]'s methods return, as it is object safe.
 pub use futures::future::BoxFuture;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::event::{Event, StepId, Stream};
+use crate::event::{Event, LogSource, StepId};
 
 /// How many of the steps that are done are told: the longest ones.
 const MOST_DONE: usize = 6;
@@ -45,7 +45,7 @@ impl Phases {
     pub(crate) fn concerns(event: &Event) -> bool {
         match event {
             Event::StepStarted { .. } | Event::StepFinished { .. } => true,
-            Event::Log { step, stream, .. } => step.is_some() && *stream == Stream::Builder,
+            Event::Log { step, source, .. } => step.is_some() && *source == LogSource::Builder,
             _ => false,
         }
     }
@@ -53,7 +53,7 @@ impl Phases {
     /// Takes in what happened just now.
     pub(crate) fn note(&mut self, event: &Event) {
         match event {
-            Event::StepStarted { step, name } => {
+            Event::StepStarted { step, name, .. } => {
                 let (step, name) = (*step, shortened(name));
                 if self.under_way.len() < MOST_KNOWN {
                     self.under_way.push(UnderWay { step, name, since: Instant::now(), said: None });
@@ -123,23 +123,23 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
-    use crate::event_channel;
+    use crate::{StepKind, event_channel};
 
     #[tokio::test(start_paused = true)]
     async fn what_is_under_way_is_told_with_its_last_word_and_after_what() {
         let (events, _stream) = event_channel();
         assert_eq!(events.account(), None);
-        events.step("look for r.example/a:1").cached();
+        events.step(StepKind::LookUp, "look for r.example/a:1").cached();
         advance(Duration::from_secs(5)).await;
         assert_eq!(events.account().as_deref(), Some("`look for r.example/a:1` was done last, 5 s before"));
-        let step = events.step("prepare Namespace demo");
+        let step = events.step(StepKind::Prepare, "prepare Namespace demo");
         advance(Duration::from_secs(55)).await;
         step.done();
-        let step = events.step("start Pod demo/kaniko-a-1");
-        step.log(Stream::Builder, "waiting for the cluster");
-        step.log(Stream::Builder, "waiting for a node");
-        step.log(Stream::Output, "what a command prints tells nothing");
-        let sending = events.step("send 1 file");
+        let step = events.step(StepKind::Wait, "start Pod demo/kaniko-a-1");
+        step.log(LogSource::Builder, "waiting for the cluster");
+        step.log(LogSource::Builder, "waiting for a node");
+        step.log(LogSource::Output, "what a command prints tells nothing");
+        let sending = events.step(StepKind::Upload, "send 1 file");
         advance(Duration::from_secs(540)).await;
         let expected = "`send 1 file` was under way for 540 s, `start Pod demo/kaniko-a-1` for 540 s (waiting for a node), after \
                         `prepare Namespace demo` (55 s)";
@@ -151,7 +151,7 @@ mod tests {
     async fn a_long_build_keeps_its_longest_steps_only() {
         let (events, _stream) = event_channel();
         for seconds in 1..=100 {
-            let step = events.step(format!("RUN {seconds}\nand more"));
+            let step = events.step(StepKind::Other, format!("RUN {seconds}\nand more"));
             advance(Duration::from_secs(seconds)).await;
             step.done();
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, EventSink, ImageFlag,
-    PlannedObject, Pushed, Remedy, Result, SweepReport,
+    PlannedObject, Pushed, Remedy, Result, StepKind, SweepReport, WarningCode,
 };
 use garden_cluster::{
     BUILDER_SERVICE_ACCOUNT, Cluster, RegistryCredentials, last_words, new_namespace, planned, stop_idle,
@@ -102,6 +102,7 @@ impl BuildkitBackend {
         let hint = "`imagePullSecrets` needs write access to the registries of `clusterBuildkit.cache`, and \
                     their tags must not be immutable; a layer with `export: false` is not written";
         cx.events.warn(
+            WarningCode::CacheUnusable,
             format!("the inline cache could not be written: {}", failed.error.message()),
             Some(hint.to_owned()),
         );
@@ -169,7 +170,9 @@ impl BuildkitBackend {
 
     /// Makes sure that a daemon runs.
     async fn daemon(&self, cx: &BuildContext) -> Result<Daemon> {
-        let step = cx.events.step(format!("find the BuildKit daemon of Namespace {}", self.namespace()));
+        let step = cx
+            .events
+            .step(StepKind::Prepare, format!("find the BuildKit daemon of Namespace {}", self.namespace()));
         let (settings, credentials) = (&self.settings.daemon, &self.credentials);
         let ensured = daemon::ensure(&self.cluster, settings, credentials, step.events()).await;
         step.end(ensured.map_err(Error::from))

@@ -4,7 +4,7 @@
 //! Nothing here ends a daemon that has builds: Kubernetes tells an outdated one to stop, and it
 //! finishes what it has begun. One that nobody uses is scaled to zero by whoever looks.
 
-use garden_build_core::{ErrorKind, EventSink, Remedy};
+use garden_build_core::{ErrorKind, EventSink, Remedy, WarningCode};
 use garden_cluster::{
     AllowedPeers, Cluster, ClusterError, DaemonPod, DeploymentWords, Diagnosis, ManagedDeployment,
     PodPullSecrets, RegistryCredentials, Remedies, ServicePolicy, Sight, VolumeWords, configuration,
@@ -260,7 +260,7 @@ async fn tell_of_replacement(
             );
             let hint = "if you did not change it, two projects or two versions of garden-build take turns in this namespace: \
                         give them the same `clusterBuildkit`, `resources.builder` and `proxies`, or a namespace each";
-            events.warn(message, Some(hint.to_owned()));
+            events.warn(WarningCode::ServiceDiffers, message, Some(hint.to_owned()));
         }
         None => events.log(format!(
             "Deployment {namespace}/{NAME} is replaced, as its configuration has changed; builds on the former daemon finish there"

@@ -3,20 +3,18 @@
 mod followed;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod step_name;
 mod trouble;
 
 use std::collections::{HashMap, VecDeque};
 
-use garden_build_core::EventSink;
+use garden_build_core::{EventSink, WarningCode};
 
-use self::followed::{Followed, instruction, is_from, is_instruction};
+use self::followed::Followed;
+use self::step_name::{LOAD_CONTEXT, instruction, is_from, is_instruction};
 use self::trouble::{Trouble, trouble};
 use crate::client::file_sync::{Journal, SyncState};
 use crate::client::{CONTEXT, StepState, Update};
-
-/// The daemon's name for the step in which it is sent the build context.
-/// Source: `BuildKit`, `frontend/dockerui/config.go`, `MainContext`.
-const LOAD_CONTEXT: &str = "[internal] load build context";
 
 /// How much is kept of a daemon's reports on the steps of a build and their counters, in bytes. It says how many there are; of those that come
 /// later, nothing is told. A Dockerfile of a thousand instructions takes less than a hundredth.
@@ -60,7 +58,13 @@ impl Progress {
                     && (!is_full || followed.counts(&counter.id))
                 {
                     self.size += if followed.counts(&counter.id) { 0 } else { OVERHEAD + counter.id.len() };
-                    followed.count(counter);
+                    if followed.name == LOAD_CONTEXT {
+                        // The daemon counts what it gets, and does not know how much is to come.
+                        let (bytes, requested) = sent_bytes(&self.journal);
+                        followed.progress(bytes, requested);
+                    } else {
+                        followed.count(counter);
+                    }
                 }
             }
             Update::Output { step, is_error, bytes } => {
@@ -75,7 +79,7 @@ impl Progress {
                     return;
                 }
                 let hint = Some(url).filter(|url| !url.is_empty()).map(|url| format!("see {url}"));
-                self.events.warn(placed(&message, line), hint);
+                self.events.warn(WarningCode::Builder, placed(&message, line), hint);
             }
         }
     }
@@ -160,8 +164,8 @@ impl Progress {
                     followed.end(None);
                 }
                 Some(Trouble::Cache { warning, hint, error }) => {
+                    followed.warn(WarningCode::CacheUnusable, warning, hint);
                     followed.end(Some(error));
-                    self.events.warn(warning, Some(hint.to_owned()));
                 }
             }
         }
@@ -178,6 +182,10 @@ fn conclude(followed: &mut Followed, events: &EventSink, journal: &Journal) {
 
 fn end_well(followed: &mut Followed, journal: &Journal) {
     if followed.name == LOAD_CONTEXT {
+        let (bytes, _) = sent_bytes(journal);
+        if bytes > 0 {
+            followed.progress(bytes, Some(bytes));
+        }
         followed.say(sent(journal));
     }
     followed.end(None);
@@ -196,6 +204,16 @@ fn is_synced(journal: &Journal) -> bool {
     let syncs = journal.syncs();
     let mut of_context = syncs.iter().filter(|sync| sync.directory() == CONTEXT).peekable();
     of_context.peek().is_some() && of_context.all(|sync| sync.state() == SyncState::Finished)
+}
+
+/// Returns how many bytes of the context were sent, and how many the daemon has asked for, which it does once it knows the whole list.
+fn sent_bytes(journal: &Journal) -> (u64, Option<u64>) {
+    let syncs = journal.syncs();
+    let of_context = || syncs.iter().filter(|sync| sync.directory() == CONTEXT);
+    let sum = |all: &mut dyn Iterator<Item = u64>| all.fold(0_u64, u64::saturating_add);
+    let is_listed = of_context().all(|sync| sync.is_listed());
+    let requested = is_listed.then(|| sum(&mut of_context().map(|sync| sync.requested_bytes())));
+    (sum(&mut of_context().map(|sync| sync.bytes())), requested)
 }
 
 /// Says how much of the context the daemon did not have.

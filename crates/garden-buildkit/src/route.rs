@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use garden_build_core::{Error, ErrorKind, EventSink, Remedy};
+use garden_build_core::{Error, ErrorKind, EventSink, Remedy, WarningCode};
 use garden_cluster::{Cluster, PodStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -71,7 +71,7 @@ pub(crate) async fn connect(
             (Err(Unreached::Client(error)), None) => {
                 let error = unserved(namespace, daemon, &error);
                 let message = format!("the build goes through the API server: {}", error.message());
-                events.warn(message, error.hint().map(str::to_owned));
+                events.warn(WarningCode::SlowerRoute, message, error.hint().map(str::to_owned));
                 exec(cluster, settings, daemon).await
             }
             (Err(Unreached::Client(error)), Some(_)) => {

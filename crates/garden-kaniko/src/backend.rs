@@ -2,7 +2,7 @@ use futures::future::BoxFuture;
 use garden_build_core::context::Context;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Caches, Capabilities, Caveat, Error, ErrorKind, EventSink,
-    ImageFlag, ImageReference, PlannedObject, Pushed, Result, SweepReport,
+    ImageFlag, ImageReference, PlannedObject, Pushed, Result, StepKind, SweepReport, WarningCode,
 };
 use garden_cluster::{
     BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, planned,
@@ -42,6 +42,8 @@ struct Prepared {
 /// What to do about what a build has left.
 const LEFT: &str = "the next build in this namespace removes it, or a sweep, once its lease has run out";
 
+const SILENT: &str = "the API server does not answer";
+
 /// How the build's pod fetches its context.
 struct Fetch {
     key: Key,
@@ -65,7 +67,7 @@ impl KanikoBackend {
 
     /// The story of one build.
     async fn build_in_pod(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
-        let step = cx.events.step(format!("prepare Namespace {}", self.namespace()));
+        let step = cx.events.step(StepKind::Prepare, format!("prepare Namespace {}", self.namespace()));
         let prepared = cx.until_stopped(Box::pin(self.prepare(job, cx, step.events()))).await;
         let prepared = step.end(prepared)?;
         let Prepared { lease, logins, fetch } = prepared;
@@ -84,19 +86,12 @@ impl KanikoBackend {
             Err(error) => Err(error),
         };
         match (self.remove(job, cx).await, outcome) {
-            (None, outcome) => outcome,
-            (Some(left), Ok(pushed)) => {
-                cx.events.warn(left, Some(LEFT.to_owned()));
-                Ok(pushed)
-            }
-            (Some(left), Err(error)) => {
-                cx.events.warn(left.clone(), Some(LEFT.to_owned()));
-                if !matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) {
-                    return Err(error);
-                }
+            // Of others, the last events say it.
+            (Some(left), Err(error)) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) => {
                 let message = format!("{}; {left}", error.message());
                 Err(Error::new(error.kind(), message).with_hint(LEFT))
             }
+            (_, outcome) => outcome,
         }
     }
 
@@ -139,7 +134,7 @@ impl KanikoBackend {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (builder, warnings) = credentials.to_docker_config_json(&names, &HELPERS).await;
         for warning in warnings {
-            cx.events.warn(warning.to_string(), None);
+            cx.events.warn(WarningCode::CredentialsUnusable, warning.to_string(), None);
         }
         // Of what is no image's name, the node speaks.
         let image = self.settings.options.image.parse::<ImageReference>().ok();
@@ -224,26 +219,39 @@ impl KanikoBackend {
         let (cluster, namespace) = (self.cluster.clone(), self.namespace().to_owned());
         let (pod, secret) = (spec::pod_name(job), spec::secret_name(job));
         let needs_secret = self.settings.needs_secret();
-        let mut left = format!("Pod {namespace}/{pod}");
-        if needs_secret {
-            left = format!("{left} and Secret {namespace}/{secret}");
-        }
+        let objects = [("Pod", format!("{namespace}/{pod}")), ("Secret", format!("{namespace}/{secret}"))];
+        let objects = &objects[..if needs_secret { 2 } else { 1 }];
+        let step =
+            cx.events.step(StepKind::CleanUp, format!("remove Pod {namespace}/{pod} and what belongs to it"));
         let removal = tokio::spawn(async move {
             let secret_deleted = async {
                 if needs_secret { cluster.delete::<Secret>(&namespace, &secret).await } else { Ok(()) }
             };
             let (pod_deleted, secret_deleted) =
                 tokio::join!(cluster.delete::<Pod>(&namespace, &pod), secret_deleted);
-            pod_deleted.and(secret_deleted)
+            [pod_deleted.err(), secret_deleted.err()].map(|error| error.map(|error| error.to_string()))
         });
-        match cx.within_grace(removal).await {
-            Some(Ok(Ok(()))) => None,
-            Some(Ok(Err(error))) => {
-                Some(format!("{left} may be left, as not everything could be removed: {error}"))
+        let why = match cx.within_grace(removal).await {
+            Some(Ok(why)) => why,
+            Some(Err(error)) => [Some(error.to_string()), Some(error.to_string())],
+            None => [Some(SILENT.to_owned()), Some(SILENT.to_owned())],
+        };
+        let mut left = Vec::new();
+        for ((kind, name), why) in objects.iter().zip(why) {
+            if let Some(why) = why {
+                let object = format!("{kind} {name}");
+                let message = format!("{object} could not be removed: {why}");
+                step.events().warn(WarningCode::NotRemoved, message, Some(LEFT.to_owned()));
+                left.push(object);
             }
-            Some(Err(error)) => Some(format!("{left} may be left, as their removal broke off: {error}")),
-            None => Some(format!("{left} may be left, as the API server does not answer")),
         }
+        if left.is_empty() {
+            step.done();
+            return None;
+        }
+        let left = format!("{} may be left", left.join(" and "));
+        step.failed(left.clone());
+        Some(left)
     }
 
     fn namespace(&self) -> &str {

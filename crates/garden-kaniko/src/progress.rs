@@ -1,4 +1,4 @@
-use garden_build_core::{Event, EventSink, ImageReference, Step, Stream};
+use garden_build_core::{EventSink, ImageReference, Instruction, LogSource, Step, StepKind, WarningCode};
 use serde::Deserialize;
 
 /// Instructions of a Dockerfile. The executor announces each with a line that begins with it.
@@ -22,6 +22,11 @@ const INSTRUCTIONS: [&str; 17] = [
     "VOLUME",
     "WORKDIR",
 ];
+
+/// What the executor says when it reads the context from its standard input. It is for a person at a terminal; here it would look like an
+/// order to press keys.
+/// Source: kaniko 1.24, `pkg/buildcontext/tar.go`.
+const TO_SIMULATE_EOF: &str = "To simulate EOF and exit, press 'Ctrl+D'";
 
 /// How many lines of the log an error shows.
 const TAIL: usize = 20;
@@ -113,7 +118,7 @@ impl Progress {
         }
         match serde_json::from_str::<Record>(line) {
             Ok(record) => self.builder_says(&record),
-            Err(_) => self.log(Stream::Output, line),
+            Err(_) => self.log(LogSource::Output, line),
         }
     }
 
@@ -166,22 +171,28 @@ impl Progress {
             self.end(None);
             self.has_begun = true;
             self.instruction = None;
-            self.step = self.step(message);
+            self.step = self.step(StepKind::Push, message);
+            return;
+        } else if message == TO_SIMULATE_EOF {
             return;
         }
         let is_serious = !matches!(record.level, Level::Trace | Level::Debug | Level::Info);
         if is_serious && self.warnings < MOST_WARNINGS {
             self.warnings += 1;
-            self.events.warn(kept(message), None);
+            self.sink().warn(WarningCode::Builder, kept(message), None);
+            self.keep(message);
+        } else {
+            self.log(LogSource::Builder, message);
         }
-        self.log(Stream::Builder, message);
     }
 
     fn instruction_begins(&mut self, instruction: &str) {
         self.end(None);
         self.has_begun = true;
         let instruction = kept(instruction);
-        let step = self.step(&format!("[{}] {instruction}", self.stage));
+        let mut kind = Instruction::new(instruction.clone());
+        kind.stage = Some(self.stage.clone()).filter(|stage| !stage.is_empty());
+        let step = self.step(kind, &format!("[{}] {instruction}", self.stage));
         let cached = self.from_cache.iter().position(|command| *command == instruction);
         if let Some(position) = cached {
             self.from_cache.remove(position);
@@ -197,22 +208,26 @@ impl Progress {
     }
 
     /// Begins a step, unless there were too many; then it is a line of the log.
-    fn step(&mut self, name: &str) -> Option<Step> {
+    fn step(&mut self, kind: impl Into<StepKind>, name: &str) -> Option<Step> {
         if self.steps == MOST_STEPS {
-            self.log(Stream::Builder, name);
+            self.log(LogSource::Builder, name);
             return None;
         }
         self.steps += 1;
-        Some(self.events.step(name))
+        Some(self.events.step(kind, name))
     }
 
-    fn log(&mut self, stream: Stream, line: &str) {
-        match &self.step {
-            Some(step) => step.log(stream, line),
-            None => {
-                self.events.emit(Event::Log { step: None, stream, line: line.to_owned() });
-            }
-        }
+    fn log(&mut self, source: LogSource, line: &str) {
+        self.sink().log_from(source, line);
+        self.keep(line);
+    }
+
+    /// That of the step under way, if there is one.
+    fn sink(&self) -> &EventSink {
+        self.step.as_ref().map_or(&self.events, Step::events)
+    }
+
+    fn keep(&mut self, line: &str) {
         if self.tail.len() == TAIL {
             self.tail.remove(0);
         }

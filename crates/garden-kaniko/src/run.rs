@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use garden_build_core::{BuildContext, BuildJob, Digest, Error, ErrorKind, Pushed, Remedy, Result, Stream};
+use garden_build_core::{
+    BuildContext, BuildJob, Digest, Error, ErrorKind, LogSource, Pushed, Remedy, Result, StepKind,
+    WarningCode,
+};
 use garden_cluster::{BuildPod, Cluster, LAST_WORDS_PATIENCE, PodEnd, PodStream, follow_log, last_words};
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -39,9 +42,9 @@ impl Run<'_> {
         let mut upload = self.upload.take();
         let mut pod =
             BuildPod::watch(self.cluster, self.namespace, self.name, spec::CONTAINER, &spec::REMEDIES);
-        let step = self.cx.events.step(format!("start Pod {}/{}", self.namespace, self.name));
+        let step = self.cx.events.step(StepKind::Wait, format!("start Pod {}/{}", self.namespace, self.name));
         let started = tokio::select! {
-            started = pod.started(|what| step.log(Stream::Builder, format!("waiting for {what}"))) => {
+            started = pod.started(|what| step.log(LogSource::Builder, format!("waiting for {what}"))) => {
                 started.map_err(Error::from)
             }
             error = failed(upload.as_mut()) => Err(error),
@@ -108,7 +111,7 @@ impl Run<'_> {
         });
         if !read.await && !self.cx.cancel.is_cancelled() {
             let message = format!("the end of the log of Pod {namespace}/{name} could not be read");
-            self.cx.events.warn(message, None);
+            self.cx.events.warn(WarningCode::LogIncomplete, message, None);
         }
     }
 
@@ -166,7 +169,10 @@ impl Run<'_> {
     async fn upload(&self) -> Error {
         let manifest = self.job.context.manifest();
         let (files, bytes) = (manifest.file_count(), manifest.total_bytes());
-        let step = self.cx.events.step(format!("send the build context ({files} files, {bytes} bytes)"));
+        let step = self
+            .cx
+            .events
+            .step(StepKind::Upload, format!("send the build context ({files} files, {bytes} bytes)"));
         let read = Arc::new(AtomicU64::new(0));
         let stream = Delivery::of(&self.job.context).stream(Arc::clone(&read));
         let sending = async {

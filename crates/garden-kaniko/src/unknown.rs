@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use garden_build_core::context::{Context, EntryKind, Extent, Feature, Use};
-use garden_build_core::{BuildRequest, Caveat, Error, ErrorKind, Result};
+use garden_build_core::{BuildRequest, Caveat, Error, ErrorKind, Result, WarningCode};
 use garden_config::KanikoOptions;
 
 use crate::executor::Version;
@@ -88,7 +88,11 @@ fn of_lack(lack: Lack, image: &str, place: &str) -> Result<Option<Caveat>> {
             // It may well be new enough.
             let message = format!("{place}: before {since}, kaniko does not know {what}: {made}");
             let newer = newer.unwrap_or_default();
-            Ok(Some(Caveat::new(message, format!("the version of {image} is not known; {newer}"))))
+            Ok(Some(Caveat::new(
+                WarningCode::UnknownToBuilder,
+                message,
+                format!("the version of {image} is not known; {newer}"),
+            )))
         }
         (_, version) => {
             let named = version.filter(|_| since.is_some()).map(|version| format!(" {version}"));
@@ -98,7 +102,7 @@ fn of_lack(lack: Lack, image: &str, place: &str) -> Result<Option<Caveat>> {
             if is_certain {
                 return Err(Error::new(ErrorKind::Unsupported, message).with_hint(hint));
             }
-            Ok(Some(Caveat::new(message, hint)))
+            Ok(Some(Caveat::new(WarningCode::UnknownToBuilder, message, hint)))
         }
     }
 }
@@ -247,6 +251,7 @@ fn links(context: &Context) -> Vec<Caveat> {
     };
     let caveat = |source: &String| {
         Caveat::new(
+            WarningCode::LinkCopied,
             format!("`{source}` is a symbolic link: kaniko copies the link, and not what it leads to"),
             "name what it leads to in the Dockerfile",
         )

@@ -29,6 +29,9 @@ const MOMENTS: [&str; 8] = [
 
 /// Whether an event, as it is printed, is that moment.
 fn is_moment(line: &str, moment: &str) -> bool {
+    // What belongs to a step begins with its number.
+    let line =
+        line.strip_prefix('#').and_then(|numbered| numbered.split_once(' ')).map_or(line, |(_, rest)| rest);
     match moment {
         "=> have the registry delete" => line.starts_with(moment) && !line.contains(':'),
         _ if moment.starts_with("=>") => line == moment,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use garden_build::{ErrorKind, Event, StepId, Stream};
+use garden_build::{ErrorKind, Event, LogSource, StepId};
 
 use super::{Case, Mode, Seen};
 use crate::site::{WITHIN_SECONDS, follow_until, shown, warnings};
@@ -15,7 +15,7 @@ pub(super) async fn events(case: &mut Case<'_>) -> Seen {
     let shown = shown(&events);
     let named = |name: &str| {
         let named = events.iter().find_map(|event| match event {
-            Event::StepStarted { step, name: started } if started.contains(name) => Some(*step),
+            Event::StepStarted { step, name: started, .. } if started.contains(name) => Some(*step),
             _ => None,
         });
         named.unwrap_or_else(|| panic!("no step is named {name}:\n{shown}"))
@@ -26,7 +26,7 @@ pub(super) async fn events(case: &mut Case<'_>) -> Seen {
     // The executor's own words and what commands print reach the log of a pod by ways of their own, so on a busy node either may come
     // first: the step may not have begun yet, or the next one may have.
     let is_of_step = |step: Option<StepId>| step == Some(run) || case.mode == Mode::Kaniko;
-    let is_printed = |event: &Event| matches!(event, Event::Log { step, stream: Stream::Output, line } if *line == printed && is_of_step(*step));
+    let is_printed = |event: &Event| matches!(event, Event::Log { step, source: LogSource::Output, line, .. } if *line == printed && is_of_step(*step));
     assert!(events.iter().any(is_printed), "{shown}");
     let started = events.iter().filter(|event| matches!(event, Event::StepStarted { .. })).count();
     let finished =

@@ -1,4 +1,4 @@
-use garden_build::{Builder, ErrorKind, Event, Stream};
+use garden_build::{Builder, ErrorKind, Event, LogSource};
 
 use crate::site::{in_project, proxy};
 
@@ -29,7 +29,7 @@ async fn a_build_goes_on_when_every_connection_to_the_cluster_is_lost() {
         let mut build = builder.build(project.request());
         let mut lines = Vec::new();
         while let Some(event) = build.next_event().await {
-            if let Event::Log { stream: Stream::Output, line, .. } = event {
+            if let Event::Log { source: LogSource::Output, line, .. } = event {
                 lines.push(line);
                 if lines.len() % 50 == 20 {
                     proxied.cut_all();

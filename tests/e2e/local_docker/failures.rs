@@ -34,7 +34,7 @@ async fn a_daemon_that_dies_during_a_build_is_used_again_when_it_is_back() {
         let mut build = builder.build(project.request().extra_flag("--network=host"));
         let mut events = Vec::new();
         while let Some(event) = build.next_event().await {
-            let is_running = event.to_string().starts_with("=> [2/2] RUN");
+            let is_running = event.to_string().contains("=> [2/2] RUN");
             events.push(event);
             if is_running {
                 break;
@@ -98,7 +98,7 @@ async fn a_cancelled_build_stops_in_the_daemon() {
             let builder = project.builder_on(&daemon);
             let mut build = builder.build(project.request());
             while let Some(event) = build.next_event().await {
-                if event.to_string().starts_with("=> [2/2] RUN") {
+                if event.to_string().contains("=> [2/2] RUN") {
                     break;
                 }
             }

@@ -140,7 +140,7 @@ async fn build(by: &Ours, request: &Request) -> Result<Answer> {
     let mut asked_for_context = None;
     while let Some(event) = build.next_event().await {
         match event {
-            Event::StepStarted { step, name } => clock.started(&name, &format!("{step:?}")),
+            Event::StepStarted { step, name, .. } => clock.started(&name, &format!("{step:?}")),
             Event::StepFinished { name, .. } => clock.completed(&name),
             Event::Log { line, .. } if line == POD_FETCHES => {
                 asked_for_context.get_or_insert(started.elapsed().as_secs_f64());

@@ -1,14 +1,12 @@
 //! Shows a build's events as they happen: on a terminal with a line at the bottom that moves.
 
-use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use garden_build::{Event, StepId, Stream};
+use garden_build::{Event, LogSource};
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub(super) struct Display {
     bar: ProgressBar,
-    started: HashMap<StepId, Instant>,
 }
 
 impl Display {
@@ -17,31 +15,26 @@ impl Display {
         let style = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.enable_steady_tick(Duration::from_millis(100));
-        Self { bar, started: HashMap::new() }
+        Self { bar }
     }
 
-    pub(super) fn show(&mut self, event: &Event) {
+    pub(super) fn show(&self, event: &Event) {
         match event {
-            Event::StepStarted { step, name } => {
-                self.started.insert(*step, Instant::now());
+            Event::StepStarted { name, .. } => {
                 self.bar.set_message(short(name));
                 self.line(&format!("=> {}", short(name)));
             }
-            Event::StepFinished { step, name, cached, error } => {
-                let seconds = self.started.remove(step).map_or(0.0, |start| start.elapsed().as_secs_f64());
+            Event::StepFinished { name, took, cached, error, .. } => {
                 let end = match (error, cached) {
                     (Some(error), _) => format!("FAILED: {error}"),
                     (None, true) => "cached".to_owned(),
-                    (None, false) => format!("done in {seconds:.2} s"),
+                    (None, false) => format!("done in {:.2} s", took.as_secs_f64()),
                 };
                 self.line(&format!("=> {}: {end}", short(name)));
             }
-            Event::Progress { current, total, .. } => {
-                let total = total.map_or_else(String::new, |total| format!(" of {total}"));
-                self.bar.set_message(format!("{current}{total} bytes"));
-            }
+            Event::Progress { .. } => self.bar.set_message(event.to_string()),
             // The builder's own remarks are for those who look for a fault.
-            Event::Log { stream: Stream::Builder, .. } => {}
+            Event::Log { source: LogSource::Builder, .. } => {}
             other => self.line(&other.to_string()),
         }
     }

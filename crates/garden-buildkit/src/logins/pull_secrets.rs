@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use garden_build_core::{BuildJob, EventSink};
+use garden_build_core::{BuildJob, EventSink, WarningCode};
 use garden_cluster::{Cluster, ClusterDialer, DaemonPod, ImageSources, RegistryCredentials};
 use garden_registry::{
     CredentialHelpers, Credentials, CredentialsWarning, HelperCache, HelperProblem, HelperQuestion, Identity,
@@ -146,7 +146,7 @@ impl PullSecretLogins {
 
     fn warn(&self, message: String) {
         if self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone()) {
-            self.events.warn(message, None);
+            self.events.warn(WarningCode::CredentialsUnusable, message, None);
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use garden_build_core::words::beginning;
-use garden_build_core::{EventSink, Step, Stream};
+use garden_build_core::{EventSink, LogSource, Step, WarningCode};
 
+use super::step_name::kind;
 use crate::client::Counter;
 
 /// Lines of a step's output that are kept to explain its failure.
@@ -48,13 +49,25 @@ impl Followed {
     pub(super) fn begin(&mut self, events: &EventSink) {
         self.rests = false;
         if self.step.is_none() {
-            self.step = Some(events.step(self.name.clone()));
+            self.step = Some(events.step(kind(&self.name), self.name.clone()));
         }
     }
 
     pub(super) fn say(&self, line: String) {
         if let Some(step) = &self.step {
-            step.log(Stream::Builder, line);
+            step.log(LogSource::Builder, line);
+        }
+    }
+
+    pub(super) fn warn(&self, code: WarningCode, message: String, hint: &str) {
+        if let Some(step) = &self.step {
+            step.events().warn(code, message, Some(hint.to_owned()));
+        }
+    }
+
+    pub(super) fn progress(&self, bytes: u64, total: Option<u64>) {
+        if let Some(step) = &self.step {
+            step.progress(bytes, total);
         }
     }
 
@@ -76,7 +89,7 @@ impl Followed {
         if counter.current == 0 && counter.total.is_none() {
             // Not a quantity, but a part of the step, such as `exporting manifest sha256:…`.
             if counter.completed.is_none() && !self.counters.contains_key(&counter.id) {
-                step.log(Stream::Builder, counter.id.clone());
+                step.log(LogSource::Builder, counter.id.clone());
             }
             self.counters.entry(counter.id).or_default();
             return;
@@ -100,7 +113,7 @@ impl Followed {
         let bytes = std::mem::take(&mut self.lines[stream]);
         let line = String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(&bytes)).into_owned();
         if let Some(step) = &self.step {
-            step.log(Stream::Output, line.clone());
+            step.log(LogSource::Output, line.clone());
         }
         if self.tail.len() == TAIL {
             self.tail.pop_front();
@@ -143,28 +156,4 @@ fn shortened(mut line: String) -> String {
         line.shrink_to_fit();
     }
     line
-}
-
-/// Whether a step is an instruction that makes a layer or changes the image: `[2/3] RUN make` or
-/// `[build 2/3] RUN make`, but neither `[internal] …` nor `exporting to image`. FROM makes nothing.
-///
-/// Source: `BuildKit`, `frontend/dockerfile/dockerfile2llb/convert.go`, `prefixCommand`.
-pub(super) fn is_instruction(name: &str) -> bool {
-    let Some((place, instruction)) = name.strip_prefix('[').and_then(|rest| rest.split_once("] ")) else {
-        return false;
-    };
-    let number = place.rsplit(' ').next().unwrap_or(place);
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    number.split_once('/').is_some_and(|(this, of)| is_number(this) && is_number(of))
-        && !instruction.starts_with("FROM ")
-}
-
-/// Whether a step fetches a base image.
-pub(super) fn is_from(name: &str) -> bool {
-    name.starts_with('[') && name.contains("] FROM ")
-}
-
-/// Returns what a step does, without its place in the build.
-pub(super) fn instruction(name: &str) -> &str {
-    if is_instruction(name) { name.split_once("] ").map_or(name, |(_, rest)| rest) } else { name }
 }

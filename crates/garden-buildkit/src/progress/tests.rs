@@ -1,10 +1,11 @@
 use std::time::SystemTime;
 
-use garden_build_core::event_channel;
+use garden_build_core::{Event, event_channel};
 
 use super::followed::TAIL;
 use super::*;
 use crate::client::Counter;
+use crate::client::file_sync::batch;
 
 fn state(digest: &str, name: &str) -> StepState {
     let now = Some(SystemTime::UNIX_EPOCH);
@@ -52,7 +53,8 @@ async fn counters_that_count_too_far_are_the_most_there_can_be() {
         Update::Counter(Counter { step, id, current, total, started: None, completed: None })
     };
     let (shown, _) = shown(vec![Update::Step(state("a", "exporting")), counter("one"), counter("two")]).await;
-    assert!(shown.contains(&format!("   {0} of {0} bytes", u64::MAX)), "{shown:?}");
+    let most = "#1    100% (18446744073.7 of 18446744073.7 GB)";
+    assert!(shown.iter().any(|event| event == most), "{shown:?}");
 }
 
 #[tokio::test]
@@ -70,13 +72,13 @@ async fn steps_begin_print_whole_lines_and_end_once() {
     ])
     .await;
     let expected = [
-        format!("=> {name}"),
-        "   one".to_owned(),
-        "   two".to_owned(),
-        "   three".to_owned(),
-        format!("=> {name}: done"),
-        "=> [internal] load build definition from Dockerfile".to_owned(),
-        "=> [internal] load build definition from Dockerfile: done".to_owned(),
+        format!("#1 => {name}"),
+        "#1    one".to_owned(),
+        "#1    two".to_owned(),
+        "#1    three".to_owned(),
+        format!("#1 => {name}: done"),
+        "#2 => [internal] load build definition from Dockerfile".to_owned(),
+        "#2 => [internal] load build definition from Dockerfile: done".to_owned(),
     ];
     assert_eq!(shown, expected);
     assert_eq!(counts, (0, 1));
@@ -97,14 +99,14 @@ async fn a_source_that_is_looked_up_and_then_fetched_is_one_step() {
         Update::Step(on_top),
     ])
     .await;
-    let sent = "   sent 0 files (0 bytes) of a list of 0 entries";
+    let sent = "#1    sent 0 files (0 bytes) of a list of 0 entries";
     let expected = [
-        "=> [internal] load build context",
-        "=> [1/2] FROM busybox",
+        "#1 => [internal] load build context",
+        "#2 => [1/2] FROM busybox",
         sent,
-        "=> [internal] load build context: done",
-        "=> [1/2] FROM busybox: done",
-        "=> [2/2] RUN make",
+        "#1 => [internal] load build context: done",
+        "#2 => [1/2] FROM busybox: done",
+        "#3 => [2/2] RUN make",
     ];
     assert_eq!(shown[..6], expected);
 }
@@ -128,8 +130,8 @@ async fn the_context_is_loaded_when_it_was_sent_however_its_look_up_is_reported(
     while let Some(event) = stream.next().await {
         shown.push(event.to_string());
     }
-    let sent = "   sent 0 files (0 bytes) of a list of 0 entries";
-    assert_eq!(shown, [format!("=> {name}"), sent.to_owned(), format!("=> {name}: done")]);
+    let sent = "#1    sent 0 files (0 bytes) of a list of 0 entries";
+    assert_eq!(shown, [format!("#1 => {name}"), sent.to_owned(), format!("#1 => {name}: done")]);
 }
 
 #[tokio::test]
@@ -162,7 +164,7 @@ async fn a_cache_that_does_not_exist_yet_is_no_failure_and_one_that_cannot_be_us
         failed("d", export, "context canceled"),
     ])
     .await;
-    assert_eq!(shown[1..3], ["   there is none yet".to_owned(), format!("=> {import}: done")]);
+    assert_eq!(shown[1..3], ["#1    there is none yet".to_owned(), format!("#1 => {import}: done")]);
     let warnings: Vec<_> = shown.iter().filter_map(|event| event.strip_prefix("warning: ")).collect();
     let [read, written] = warnings[..] else { panic!("{shown:?}") };
     assert!(read.starts_with("the cache r.example/api:c could not be read: 401 Unauthorized"), "{read}");
@@ -185,13 +187,50 @@ async fn counters_of_a_step_are_added_up() {
     };
     let (shown, _) = shown(vec![
         Update::Step(state("a", "[1/2] FROM busybox")),
-        counter("sha256:1", 5, Some(10)),
-        counter("sha256:2", 1, Some(7)),
+        counter("sha256:1", 5_000, Some(10_000)),
+        counter("sha256:2", 1_000, Some(7_000)),
         counter("unpacking", 0, None),
         Update::Step(ended("a", "[1/2] FROM busybox")),
     ])
     .await;
-    assert_eq!(shown[1..4], ["   5 of 10 bytes", "   6 of 17 bytes", "   unpacking"]);
+    assert_eq!(shown[1..4], ["#1    50% (5.0 of 10.0 kB)", "#1    35% (6.0 of 17.0 kB)", "#1    unpacking"]);
+}
+
+#[tokio::test]
+async fn of_the_context_it_is_told_how_much_is_to_come() {
+    let name = "[internal] load build context";
+    let (sink, mut stream) = event_channel();
+    let journal = Journal::default();
+    let mut progress = Progress::new(sink, journal.clone());
+    let counter = || {
+        Update::Counter(Counter {
+            step: "c".to_owned(),
+            id: "transferring context:".to_owned(),
+            // It counts the packets around the files as well.
+            current: 1_234_567,
+            total: None,
+            started: None,
+            completed: None,
+        })
+    };
+    progress.update(Update::Step(state("c", name)));
+    let sync = journal.begin(CONTEXT);
+    sync.requested(100_000);
+    sync.sent(&batch::data(0, vec![0; 25_000]));
+    progress.update(counter());
+    sync.sent(&batch::stat(None));
+    progress.update(counter());
+    sync.sent(&batch::data(0, vec![0; 75_000]));
+    sync.finish();
+    progress.update(Update::Step(ended("c", name)));
+    drop(progress);
+    let mut counts = Vec::new();
+    while let Some(event) = stream.next().await {
+        if let Event::Progress { current, total, .. } = event {
+            counts.push((current, total));
+        }
+    }
+    assert_eq!(counts, [(25_000, None), (25_000, Some(100_000)), (100_000, Some(100_000))]);
 }
 
 #[test]

@@ -82,6 +82,7 @@ async fn a_directory_is_served_under_its_name_with_its_filter() {
     let sync = &journal.syncs()[0];
     assert_eq!((sync.directory(), sync.state()), ("context", SyncState::Finished));
     assert_eq!((sync.entries(), sync.files(), sync.bytes()), (3, 1, 300_000));
+    assert_eq!((sync.requested_bytes(), sync.is_listed()), (300_000, true));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use garden_build_core::EventSink;
+use garden_build_core::{EventSink, WarningCode};
 use tokio::time::{sleep, timeout};
 
 use crate::api::Cluster;
@@ -25,6 +25,7 @@ impl Cluster {
                 std::mem::replace(&mut is_silent, timeout(ANSWER, self.server_time()).await.is_err());
             match (was_silent, is_silent) {
                 (false, true) => events.warn(
+                    WarningCode::ClusterSilent,
                     format!("the cluster's API server has not answered for {} s", ANSWER.as_secs()),
                     Some("check the connection to the cluster; what runs there goes on, and so does this once the API server answers".to_owned()),
                 ),

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
-use garden_build_core::{Error, EventSink, Hint, ImageReference, PlannedObject, Result};
+use garden_build_core::{Error, EventSink, Hint, ImageReference, PlannedObject, Result, WarningCode};
 use k8s_openapi::api::core::v1::{LocalObjectReference, PodSpec, Secret};
 
 use super::RegistryCredentials;
@@ -131,7 +131,11 @@ impl PodPullSecrets {
     /// Warns if something is missing or out of date. It matters only if the pod has to be started.
     pub fn warn(&self, events: &EventSink) {
         if let Some(Failure { message, hint }) = &self.failure {
-            events.warn(message.clone(), hint.as_ref().map(Hint::to_string));
+            events.warn(
+                WarningCode::PullSecretsIncomplete,
+                message.clone(),
+                hint.as_ref().map(Hint::to_string),
+            );
         }
     }
 

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use garden_build_core::{ErrorKind, EventSink};
+use garden_build_core::{ErrorKind, EventSink, WarningCode};
 use k8s_openapi::api::core::v1::{
     Event, PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod, VolumeResourceRequirements,
 };
@@ -57,7 +57,7 @@ pub(super) async fn ensure(
     };
     let warn = |problem: &str| {
         let message = format!("{} keeps its size of {}: {problem}", name_of(&live), size(&live));
-        events.warn(message, Some(words.keeps_size.to_string()));
+        events.warn(WarningCode::VolumeSizeKept, message, Some(words.keeps_size.to_string()));
     };
     match compare(size(&live), size(wanted)) {
         Some(Ordering::Less) => {

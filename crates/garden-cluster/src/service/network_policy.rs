@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use garden_build_core::{Digest, EventSink};
+use garden_build_core::{Digest, EventSink, WarningCode};
 use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
 };
@@ -162,8 +162,8 @@ impl ServicePolicy {
             Ok(false) => {}
             Err(error) if error.code() == Some(403) => {
                 let hint = format!("delete it, or ask for a role that may delete {name}");
-                events
-                    .warn(format!("{name} stays, though `networkPolicies` is not set: {error}"), Some(hint));
+                let message = format!("{name} stays, though `networkPolicies` is not set: {error}");
+                events.warn(WarningCode::NetworkPolicyKept, message, Some(hint));
             }
             Err(error) => return Err(error),
         }

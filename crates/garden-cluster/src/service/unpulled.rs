@@ -1,6 +1,6 @@
 //! Pods that could not pull their image, for want of a Secret that is there now.
 
-use garden_build_core::EventSink;
+use garden_build_core::{EventSink, WarningCode};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use crate::api::{Cluster, name_of};
@@ -22,7 +22,7 @@ pub(crate) async fn end(cluster: &Cluster, namespace: &str, pods: &[Pod], events
                     name_of(pod)
                 );
                 let hint = "its node tries again within five minutes; do the same again then";
-                events.warn(message, Some(hint.to_owned()));
+                events.warn(WarningCode::PodNotReplaced, message, Some(hint.to_owned()));
             }
             _ => events.log(format!("{} could not pull its image before, and is replaced", name_of(pod))),
         }

@@ -10,7 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use garden_build_core::context::{
     ByteStream, Context, ContextError, EntryKind, GzipMembers, TarStream, byte_stream,
 };
-use garden_build_core::{BuildContext, BuildJob, Caveat, Error, ErrorKind, ImageReference, Result};
+use garden_build_core::{BuildContext, BuildJob, Caveat, Error, ErrorKind, ImageReference, Result, StepKind};
 use serde_json::json;
 
 use super::credentials::{of_image, server};
@@ -34,13 +34,13 @@ pub(crate) async fn build(
     let archive = Archive::of(&job.context);
     let proxies = builder.proxies.build_args(&job.request.build_args);
     let mut options = options(job, name, flags, &archive.dockerfile, proxies)?;
-    for Caveat { message, hint, .. } in unknown::caveats(job) {
-        cx.events.warn(message, hint);
+    for Caveat { code, message, hint, .. } in unknown::caveats(job) {
+        cx.events.warn(code, message, hint);
     }
     let logins = logins(builder, job).await?;
     let docker = http::with_query(builder.daemon.api().await?, unlogged(&mut options, job));
 
-    let step = cx.events.step("send the build context to Docker");
+    let step = cx.events.step(StepKind::Upload, "send the build context to Docker");
     let read = Arc::new(AtomicU64::new(0));
     // What fails here must be told as it is, and not in the daemon's words.
     let failed_here = Arc::new(std::sync::Mutex::new(None));

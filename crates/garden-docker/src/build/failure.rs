@@ -114,7 +114,7 @@ mod tests {
     use std::sync::Arc;
 
     use bollard::models::BuildInfo;
-    use garden_build_core::event_channel;
+    use garden_build_core::{StepKind, event_channel};
 
     use super::*;
 
@@ -129,7 +129,7 @@ mod tests {
 
     fn explained(step: &str, words: &str) -> Error {
         let (events, _stream) = event_channel();
-        let sending = events.step("send");
+        let sending = events.step(StepKind::Upload, "send");
         let mut progress = Progress::new(events, sending, Arc::default());
         let said = format!("Step 1/1 : {step}\nthe last line\n");
         progress.say(&BuildInfo { stream: Some(said), ..BuildInfo::default() });

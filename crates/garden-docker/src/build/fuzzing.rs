@@ -1,8 +1,7 @@
 //! A daemon, and steps of a Dockerfile, that print anything.
 
 use bollard::models::BuildInfo;
-use garden_build_core::Remedy;
-use garden_build_core::event_channel;
+use garden_build_core::{Remedy, StepKind, event_channel};
 use garden_buildkit::Advice;
 
 use super::failure;
@@ -23,7 +22,7 @@ const ADVICE: Advice = Advice {
 /// If more is kept of it than a build may cost.
 pub fn classic_build(data: &[u8]) {
     let (events, _stream) = event_channel();
-    let sending = events.step("send the build context to Docker");
+    let sending = events.step(StepKind::Upload, "send the build context to Docker");
     let mut progress = Progress::new(events, sending, std::sync::Arc::default());
     let (mut lines, mut last) = (0, "");
     let text = String::from_utf8_lossy(data);

@@ -14,7 +14,7 @@ mod unknown;
 
 use garden_build_core::{
     BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, MissingCapability,
-    PlannedObject, ProxyVariables, Pushed, Result,
+    PlannedObject, ProxyVariables, Pushed, Result, StepKind,
 };
 use garden_buildkit::Advice;
 use garden_cluster::RegistryCredentials;
@@ -121,10 +121,11 @@ impl ImageBuilder<'_> {
         cx: &BuildContext,
     ) -> Result<(usize, usize)> {
         let flags = Flags::read(&job.request.extra_flags, self.mode)?;
-        let step = cx.events.step(format!("find the Docker daemon at {}", self.daemon.address()));
+        let step =
+            cx.events.step(StepKind::Prepare, format!("find the Docker daemon at {}", self.daemon.address()));
         let version = step.end(self.daemon.version().await.map_err(Error::from))?;
         if !job.request.replaces() {
-            let step = cx.events.step(format!("look for {name} in Docker"));
+            let step = cx.events.step(StepKind::LookUp, format!("look for {name} in Docker"));
             match self.daemon.image_id(name).await {
                 Ok(Some(_)) => {
                     step.cached();

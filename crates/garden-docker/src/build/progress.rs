@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bollard::models::BuildInfo;
 use garden_build_core::words::beginning;
-use garden_build_core::{EventSink, Step, Stream};
+use garden_build_core::{EventSink, Instruction, LogSource, Step};
 
 /// How many lines of a step's output an error shows.
 const TAIL: usize = 20;
@@ -74,7 +74,7 @@ impl Progress {
         // Pulling a base image is reported layer by layer, many times a second.
         let is_pulled = |status: &str| status.starts_with("Pulling from ") || status.starts_with("Status: ");
         if let Some(status) = said.status.as_deref().filter(|status| is_pulled(status)) {
-            self.log(Stream::Builder, status);
+            self.log(LogSource::Builder, status);
         }
     }
 
@@ -143,7 +143,9 @@ impl Progress {
                 sending.progress(bytes, Some(bytes));
                 sending.done();
             }
-            self.step = Some(self.events.step(format!("[{number}/{total}] {text}")));
+            let mut instruction = Instruction::new(text);
+            (instruction.number, instruction.of) = (u32::try_from(number).ok(), u32::try_from(total).ok());
+            self.step = Some(self.events.step(instruction, format!("[{number}/{total}] {text}")));
             self.total = total;
             self.instruction = Some((number, text.to_owned()));
             self.tail.clear();
@@ -156,14 +158,14 @@ impl Progress {
             None if line.is_empty() || line.starts_with("Removing intermediate container ") => {}
             None if line.starts_with("Removed intermediate container ") => {}
             None if line.starts_with("Successfully built ") || line.starts_with("Successfully tagged ") => {
-                self.log(Stream::Builder, line);
+                self.log(LogSource::Builder, line);
             }
             None => {
                 if self.tail.len() == TAIL {
                     self.tail.pop_front();
                 }
                 self.tail.push_back(line.to_owned());
-                self.log(Stream::Output, line);
+                self.log(LogSource::Output, line);
             }
         }
     }
@@ -181,13 +183,9 @@ impl Progress {
         is_next.then_some((number, total, text))
     }
 
-    fn log(&self, stream: Stream, line: &str) {
-        match self.step.as_ref().or(self.sending.as_ref()) {
-            Some(step) => step.log(stream, line),
-            None => {
-                self.events.emit(garden_build_core::Event::Log { step: None, stream, line: line.to_owned() });
-            }
-        }
+    fn log(&self, source: LogSource, line: &str) {
+        let step = self.step.as_ref().or(self.sending.as_ref());
+        step.map_or(&self.events, Step::events).log_from(source, line);
     }
 
     fn end_step(&mut self, error: Option<&str>) {
@@ -214,13 +212,13 @@ pub(super) fn is_from(instruction: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use garden_build_core::{EventStream, event_channel};
+    use garden_build_core::{Event, EventStream, StepKind, event_channel};
 
     use super::*;
 
     fn reading(said: &[&str]) -> (Progress, EventStream) {
         let (events, stream) = event_channel();
-        let sending = events.step("send");
+        let sending = events.step(StepKind::Upload, "send");
         let mut progress = Progress::new(events, sending, Arc::default());
         for &text in said {
             progress.say(&BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() });
@@ -259,22 +257,37 @@ mod tests {
         assert_eq!(
             shown(progress, stream).await,
             [
-                "=> send",
-                "   0 of 0 bytes",
-                "=> send: done",
-                "=> [1/3] FROM busybox",
-                "=> [1/3] FROM busybox: done",
-                "=> [2/3] COPY a /",
-                "=> [2/3] COPY a /: cached",
-                "=> [3/3] RUN make",
-                "   one",
-                "   two",
-                "   Step 9/9 : RUN something",
-                "   wrong",
-                "   Successfully built 3123456789ab",
-                "=> [3/3] RUN make: done",
+                "#1 => send",
+                "#1    100% (0.0 of 0.0 kB)",
+                "#1 => send: done",
+                "#2 => [1/3] FROM busybox",
+                "#2 => [1/3] FROM busybox: done",
+                "#3 => [2/3] COPY a /",
+                "#3 => [2/3] COPY a /: cached",
+                "#4 => [3/3] RUN make",
+                "#4    one",
+                "#4    two",
+                "#4    Step 9/9 : RUN something",
+                "#4    wrong",
+                "#4    Successfully built 3123456789ab",
+                "#4 => [3/3] RUN make: done",
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn an_instruction_says_which_of_how_many_it_is() {
+        let (mut progress, mut stream) = reading(&["Step 1/2 : FROM busybox\n", "Step 2/2 : RUN make\n"]);
+        progress.finish();
+        drop(progress);
+        let mut places = Vec::new();
+        while let Some(event) = stream.next().await {
+            if let Event::StepStarted { kind: StepKind::Instruction(of), .. } = event {
+                places.push((of.number, of.of, of.text));
+            }
+        }
+        let place = |number, text: &str| (Some(number), Some(2), text.to_owned());
+        assert_eq!(places, [place(1, "FROM busybox"), place(2, "RUN make")]);
     }
 
     #[tokio::test]
@@ -286,7 +299,9 @@ mod tests {
         let tail = progress.tail();
         assert_eq!((tail.len(), tail.last().map(String::as_str)), (TAIL, Some("no end")));
         assert_eq!(progress.counts(), (0, 0));
-        assert!(shown(progress, stream).await.contains(&"=> [1/1] RUN make: FAILED: exit code 2".to_owned()));
+        assert!(
+            shown(progress, stream).await.contains(&"#2 => [1/1] RUN make: FAILED: exit code 2".to_owned())
+        );
     }
 
     #[test]
@@ -317,7 +332,7 @@ mod tests {
         let made_up: Vec<String> = (2..5000).map(|step| format!("Step {step}/3 : RUN made up\n")).collect();
         let made_up = made_up.concat();
         let (progress, stream) = reading(&["Step 1/3 : FROM a\n", "Step 2/3 : RUN evil\n", &made_up]);
-        let steps = shown(progress, stream).await.into_iter().filter(|shown| shown.starts_with("=> ["));
+        let steps = shown(progress, stream).await.into_iter().filter(|shown| shown.contains(" => ["));
         assert!(steps.filter(|shown| !shown.contains(": ")).count() <= 3);
     }
 }

@@ -1,6 +1,8 @@
 use bollard::query_parameters::PushImageOptionsBuilder;
 use futures::TryStreamExt as _;
-use garden_build_core::{BuildContext, Digest, Error, ErrorKind, ImageReference, Result, Step, Stream};
+use garden_build_core::{
+    BuildContext, Digest, Error, ErrorKind, ImageReference, LogSource, Result, Step, StepKind,
+};
 
 use super::credentials::of_image;
 use super::{ImageBuilder, failure};
@@ -12,7 +14,7 @@ pub(crate) async fn push(
     image: &ImageReference,
     cx: &BuildContext,
 ) -> Result<Digest> {
-    let step = cx.events.step(format!("push {image}"));
+    let step = cx.events.step(StepKind::Push, format!("push {image}"));
     let pushed = send(builder, image, &step).await;
     step.end(pushed)
 }
@@ -29,7 +31,7 @@ async fn send(builder: &ImageBuilder<'_>, image: &ImageReference, step: &Step) -
                 let Some(status) = said.status else { continue };
                 digest = digest_in(&status).or(digest);
                 if is_news(&status) {
-                    step.log(Stream::Builder, status);
+                    step.log(LogSource::Builder, status);
                 }
             }
             Ok(None) => break,

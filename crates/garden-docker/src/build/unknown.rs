@@ -4,7 +4,7 @@
 //! Source: Docker v28.5, `builder/dockerfile/dispatchers.go` and `copy.go`.
 
 use garden_build_core::context::{Feature, Use};
-use garden_build_core::{BuildJob, Caveat, Error, ErrorKind, Result};
+use garden_build_core::{BuildJob, Caveat, Error, ErrorKind, Result, WarningCode};
 
 const INSTEAD: &str =
     "BuildKit does: `local-docker` with a daemon that has it, or `cluster-docker` with `enableBuildKit`";
@@ -28,7 +28,7 @@ pub(super) fn caveats(job: &BuildJob) -> Vec<Caveat> {
                 "{}, line {line}: Docker's classic builder does not know `{instruction} --{name}`: what is fetched is not verified",
                 dockerfile.path()
             );
-            Some(Caveat::new(message, INSTEAD))
+            Some(Caveat::new(WarningCode::UnknownToBuilder, message, INSTEAD))
         }
         _ => None,
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
-    Pushed, Remedy, Result,
+    Pushed, Remedy, Result, StepKind,
 };
 use garden_buildkit::Advice;
 use garden_cluster::{RegistryCredentials, last_words};
@@ -57,7 +57,7 @@ impl ClusterDockerBackend {
 
     /// The story of one build. It creates nothing in the cluster: what it holds in the daemon's pod ends with it.
     async fn build_and_push(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
-        let step = cx.events.step(format!("find {}", self.daemon.description()));
+        let step = cx.events.step(StepKind::Prepare, format!("find {}", self.daemon.description()));
         let running = Box::pin(self.daemon.running(step.events())).await;
         let pod = step.end(running.map_err(Error::from))?;
         let lost = self.daemon.lost(&pod);

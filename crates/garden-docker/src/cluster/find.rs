@@ -1,6 +1,6 @@
 //! The daemon that takes a build.
 
-use garden_build_core::{ErrorKind, EventSink, Remedy};
+use garden_build_core::{ErrorKind, EventSink, Remedy, WarningCode};
 use garden_cluster::{ClusterError, DaemonPod, Diagnosis, Sight, living};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::Pod;
@@ -24,7 +24,7 @@ impl ClusterDaemon {
             let message = format!("{daemon}, uses other proxies than this project's `proxies`, or none");
             let hint =
                 "install again (`init`) to have it pull and push through these, if all projects may use them";
-            events.warn(message, Some(hint.to_owned()));
+            events.warn(WarningCode::ServiceDiffers, message, Some(hint.to_owned()));
         }
         match choose(&pods) {
             Some(pod) => Ok(pod),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use garden_build_core::{
     Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
-    Pushed, Remedy, Result,
+    Pushed, Remedy, Result, StepKind,
 };
 use garden_buildkit::Advice;
 use garden_cluster::RegistryCredentials;
@@ -64,7 +64,7 @@ impl LocalDockerBackend {
     async fn build_or_wait(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
         let built = self.build_and_deliver(job, cx).await;
         if built.as_ref().is_err_and(|error| error.kind() == ErrorKind::BuilderLost) {
-            let step = cx.events.step("wait for the Docker daemon to come back");
+            let step = cx.events.step(StepKind::Wait, "wait for the Docker daemon to come back");
             match tokio::time::timeout(RESTART_PATIENCE, self.is_back()).await {
                 Ok(()) => step.done(),
                 Err(_) => step.failed(format!("it did not within {} s", RESTART_PATIENCE.as_secs())),

@@ -3,7 +3,7 @@ use bollard::exec::StartExecResults;
 use bollard::models::ExecConfig;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures::{StreamExt as _, TryStreamExt as _};
-use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result};
+use garden_build_core::{Digest, Error, ErrorKind, EventSink, ImageReference, Result, StepKind};
 use garden_cluster::Cluster;
 use k8s_openapi::api::core::v1::Node;
 use tokio::io::AsyncWriteExt as _;
@@ -75,7 +75,7 @@ impl NodeImages {
     ) -> Result<()> {
         for supply in supplies {
             let Supply::Container { name, runtime } = supply else { continue };
-            let step = events.step(format!("give {image} to Node {name}"));
+            let step = events.step(StepKind::Copy, format!("give {image} to Node {name}"));
             if !replace && has(daemon, supply, image).await? {
                 step.cached();
                 continue;

@@ -1,4 +1,4 @@
-use garden_build_core::event_channel;
+use garden_build_core::{Event, event_channel};
 
 use super::*;
 
@@ -32,7 +32,7 @@ async fn shown(progress: Progress, mut stream: garden_build_core::EventStream) -
     drop(progress);
     let mut shown = Vec::new();
     while let Some(event) = stream.next().await {
-        if !matches!(event, Event::Log { stream: Stream::Builder, .. }) {
+        if !matches!(event, Event::Log { source: LogSource::Builder, .. }) {
             shown.push(event.to_string());
         }
     }
@@ -52,18 +52,72 @@ async fn every_instruction_is_a_step_and_cached_ones_say_so() {
     assert_eq!(
         shown(progress, stream).await,
         [
-            "=> [busybox:1.36] COPY . /src",
-            "=> [busybox:1.36] COPY . /src: done",
-            "=> [busybox:1.36] RUN make",
-            "=> [busybox:1.36] RUN make: cached",
-            "=> [scratch] RUN false",
-            "   compiling",
-            "   boom",
-            "=> [scratch] RUN false: done",
-            "=> Pushing image to registry.example/api:v-1",
-            "=> Pushing image to registry.example/api:v-1: FAILED: refused",
+            "#1 => [busybox:1.36] COPY . /src",
+            "#1 => [busybox:1.36] COPY . /src: done",
+            "#2 => [busybox:1.36] RUN make",
+            "#2 => [busybox:1.36] RUN make: cached",
+            "#3 => [scratch] RUN false",
+            "#3    compiling",
+            "#3    boom",
+            "#3 => [scratch] RUN false: done",
+            "#4 => Pushing image to registry.example/api:v-1",
+            "#4 => Pushing image to registry.example/api:v-1: FAILED: refused",
         ]
     );
+}
+
+#[tokio::test]
+async fn steps_say_what_they_do_to_programs() {
+    let (sink, mut stream) = event_channel();
+    let mut progress = new(sink);
+    for line in log() {
+        progress.line(&line);
+    }
+    drop(progress);
+    let mut kinds = Vec::new();
+    while let Some(event) = stream.next().await {
+        if let Event::StepStarted { kind, .. } = event {
+            kinds.push(kind);
+        }
+    }
+    let of = |stage: &str, text: &str| {
+        let mut instruction = Instruction::new(text);
+        instruction.stage = Some(stage.to_owned());
+        StepKind::Instruction(instruction)
+    };
+    let expected = [
+        of("busybox:1.36", "COPY . /src"),
+        of("busybox:1.36", "RUN make"),
+        of("scratch", "RUN false"),
+        StepKind::Push,
+    ];
+    assert_eq!(kinds, expected);
+}
+
+#[tokio::test]
+async fn a_warning_is_told_once_and_what_is_for_a_terminal_not_at_all() {
+    let (sink, mut stream) = event_channel();
+    let mut progress = new(sink);
+    let warning = serde_json::json!({ "level": "warning", "msg": "no cache", "time": "" }).to_string();
+    for line in [&info("To simulate EOF and exit, press 'Ctrl+D'"), &info("RUN make"), &warning] {
+        progress.line(line);
+    }
+    assert_eq!(progress.tail(), ["no cache"], "an error shows it");
+    progress.end(None);
+    drop(progress);
+    let mut events = Vec::new();
+    while let Some(event) = stream.next().await {
+        events.push(event);
+    }
+    let [
+        Event::StepStarted { step: run, .. },
+        Event::Warning { code, step, message, .. },
+        Event::StepFinished { .. },
+    ] = events.as_slice()
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((*code, *step, message.as_str()), (WarningCode::Builder, Some(*run), "no cache"));
 }
 
 #[tokio::test]

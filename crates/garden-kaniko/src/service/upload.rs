@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::pack::{Assembly, KnownPacks, PackIndex, PackRange, Plan};
 use garden_build_core::context::{Context, byte_stream};
-use garden_build_core::{Caches, Digest, Error, ErrorKind, Event, EventSink, Result, Step, Stream};
+use garden_build_core::{Caches, Digest, Error, ErrorKind, EventSink, LogSource, Result, Step, StepKind};
 use garden_cluster::{ClusterError, DaemonPod, PodStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
@@ -148,7 +148,8 @@ impl Sending<'_> {
     async fn run(mut self, events: &EventSink) -> std::result::Result<(), SessionError> {
         let manifest = self.context.manifest();
         let (files, bytes) = (manifest.file_count(), manifest.total_bytes());
-        let step = events.step(format!("send the build context ({files} files, {bytes} bytes)"));
+        let step =
+            events.step(StepKind::Upload, format!("send the build context ({files} files, {bytes} bytes)"));
         let sent = self.send(&step).await;
         match &sent {
             Ok(_) => step.done(),
@@ -183,7 +184,7 @@ impl Sending<'_> {
             };
             if let Some(pack) = &assembly.new_pack {
                 let size = pack.index.pack_size();
-                step.log(Stream::Builder, format!("sent {size} bytes"));
+                step.log(LogSource::Builder, format!("sent {size} bytes"));
                 // Its size is that of its own index.
                 let _ = known.add(pack.name, size, pack.index.clone(), Some(pack.segments.clone()));
                 self.cache.put_own(pack);
@@ -282,7 +283,7 @@ impl Sending<'_> {
         let start = handover::start(self.key, parts, &end);
         self.session.hand_over(&start, &end).await?;
         let told = |line: &str| {
-            events.emit(Event::Log { step: None, stream: Stream::Builder, line: line.to_owned() });
+            events.log(line);
         };
         let stage = &self.stage;
         let pulling = || {

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use garden_build_core::{Backend as _, ErrorKind};
+use garden_build_core::{Backend as _, ErrorKind, Event, StepKind, WarningCode};
 use garden_build_testing::kubernetes::{FakePod, Fault, Refusal};
 use garden_kaniko::spec::CONTAINER;
 use tokio::time::{Instant, sleep};
@@ -217,7 +217,14 @@ async fn what_cannot_be_removed_is_said_and_does_not_fail_the_build() {
     site.fake.fault(Fault::refuse("delete", "secrets", refusal).always());
     let seen = site.build().await;
     assert!(seen.outcome.is_ok());
-    assert!(seen.warnings().iter().any(|it| it.contains("could be removed")), "{:?}", seen.warnings());
+    let secret = "Secret builds/garden-docker-auth-0123456789";
+    let is_told = |event: &Event| matches!(event, Event::Warning { code: WarningCode::NotRemoved, message, .. } if message.starts_with(secret));
+    assert!(seen.events.iter().any(is_told), "{:?}", seen.warnings());
+    let clean_up = |event: &Event| match event {
+        Event::StepFinished { kind: StepKind::CleanUp, error, .. } => Some(error.clone()),
+        _ => None,
+    };
+    assert_eq!(seen.events.iter().find_map(clean_up), Some(Some(format!("{secret} may be left"))));
     // The pod owned it, so it is gone all the same.
     assert_eq!(site.left(), Vec::<String>::new());
 }

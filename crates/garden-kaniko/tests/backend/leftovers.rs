@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use garden_build_core::{Backend as _, ErrorKind};
+use garden_build_core::{Backend as _, ErrorKind, Event, StepKind};
 use garden_build_testing::kubernetes::{FakeCluster, FakePod, Fault, Refusal};
 use garden_config::ContextDelivery;
 use garden_kaniko::spec::CONTAINER;
@@ -18,6 +18,11 @@ fn site() -> Site {
         sleep(Duration::from_secs(20)).await;
         succeed(&pod);
     })
+}
+
+/// Whether an event says that everything was removed.
+fn is_removed(event: &Event) -> bool {
+    matches!(event, Event::StepFinished { kind: StepKind::CleanUp, error: None, .. })
 }
 
 /// How many requests an undisturbed build makes.
@@ -35,6 +40,9 @@ async fn a_build_that_is_cancelled_at_any_of_its_requests_removes_all() {
         let too_late = site.cancel_at(request);
         let seen = site.build().await;
         cancelled += usize::from(is_cancelled(&seen.outcome, &too_late, request));
+        if site.pods_made() > 0 {
+            assert!(seen.events.iter().any(is_removed), "at {request}: the clean-up is told");
+        }
         assert_eq!(site.left(), Vec::<String>::new(), "at {request} of {:?}", words(&site));
         assert!(site.pods_made() <= 1, "at {request}");
     }

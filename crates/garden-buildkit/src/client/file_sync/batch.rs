@@ -48,12 +48,12 @@ impl Batch {
 }
 
 /// An entry of the list; `None` ends it. Ids are not sent: an entry's id is its position in the list.
-pub(super) fn stat(stat: Option<Stat>) -> Packet {
+pub(crate) fn stat(stat: Option<Stat>) -> Packet {
     Packet { stat, ..empty(PacketType::PacketStat) }
 }
 
 /// A piece of a file; an empty one is its end.
-pub(super) fn data(id: u32, data: Vec<u8>) -> Packet {
+pub(crate) fn data(id: u32, data: Vec<u8>) -> Packet {
     Packet { id, data, ..empty(PacketType::PacketData) }
 }
 

@@ -1,4 +1,4 @@
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Packet, SyncError};
@@ -18,6 +18,8 @@ pub struct SyncRecord {
     entries: AtomicU64,
     files: AtomicU64,
     bytes: AtomicU64,
+    requested_bytes: AtomicU64,
+    is_listed: AtomicBool,
     end: Mutex<End>,
 }
 
@@ -69,7 +71,15 @@ impl SyncRecord {
     fn new(directory: &str) -> Self {
         let zero = AtomicU64::default;
         let end = Mutex::new(End::Open);
-        Self { directory: directory.to_owned(), entries: zero(), files: zero(), bytes: zero(), end }
+        Self {
+            directory: directory.to_owned(),
+            entries: zero(),
+            files: zero(),
+            bytes: zero(),
+            requested_bytes: zero(),
+            is_listed: AtomicBool::new(false),
+            end,
+        }
     }
 
     /// Returns the name by which the daemon knows the directory.
@@ -92,6 +102,16 @@ impl SyncRecord {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Returns how many bytes the files have that the daemon has asked for so far.
+    pub fn requested_bytes(&self) -> u64 {
+        self.requested_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether all entries were listed. The daemon asks for files while it reads the list, so not much is asked for after that.
+    pub fn is_listed(&self) -> bool {
+        self.is_listed.load(Ordering::Relaxed)
+    }
+
     /// Tells whether the sync runs.
     pub fn state(&self) -> SyncState {
         match &*lock(&self.end) {
@@ -101,10 +121,16 @@ impl SyncRecord {
         }
     }
 
+    /// Counts a file of `bytes` that the daemon asks for.
+    pub(crate) fn requested(&self, bytes: u64) {
+        self.requested_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
     /// Counts a packet that goes to the daemon.
-    pub(super) fn sent(&self, packet: &Packet) {
+    pub(crate) fn sent(&self, packet: &Packet) {
         let (counter, amount) = match packet.r#type() {
             PacketType::PacketStat if packet.stat.is_some() => (&self.entries, 1),
+            PacketType::PacketStat => return self.is_listed.store(true, Ordering::Relaxed),
             PacketType::PacketData if packet.data.is_empty() => (&self.files, 1),
             PacketType::PacketData => (&self.bytes, packet.data.len() as u64),
             _ => return,

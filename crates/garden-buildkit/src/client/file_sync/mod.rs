@@ -16,7 +16,7 @@
 //! Sources: `BuildKit` v0.26.3, `session/filesync/filesync.go` and `diffcopy.go`; fsutil at 586307ad452f,
 //! which that requires: `send.go`, `receive.go`, `filter.go`, `fs.go`, `stat.go`, `types/wire.proto`.
 
-mod batch;
+pub(crate) mod batch;
 mod error;
 mod follow;
 #[cfg(any(test, fuzzing))]

@@ -201,6 +201,7 @@ impl Transfer {
         let wanted = requests.offered.remove(&id).ok_or_else(|| {
             SyncError::Protocol(format!("it asked for file {id}, which was not offered or is on its way"))
         })?;
+        self.record.requested(wanted.size);
         requests.waiting.push_back((id, wanted));
         if requests.readers < READERS {
             requests.readers += 1;
