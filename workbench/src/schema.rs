@@ -7,8 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// The committed files, and what the types say.
-const SCHEMAS: [(&str, fn() -> Value); 2] = [
+/// A committed file, and what the types say.
+type Schema = (&'static str, fn() -> Value);
+
+const SCHEMAS: [Schema; 2] = [
     ("garden-config/schema/garden.schema.json", garden_build::config::schema),
     ("garden-build-core/schema/event.schema.json", garden_build::event_schema),
 ];
