@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use garden_build_core::{
-    Backend, BuildContext, BuildRequest, Caches, CancellationToken, Error, ErrorKind, EventSink, Result,
+    Backend, BuildControl, BuildRequest, Caches, CancellationToken, Error, ErrorKind, EventSink, Result,
     SweepReport,
 };
 use garden_buildkit::BuildkitBackend;
@@ -127,7 +127,7 @@ impl Builder {
         let inner = Arc::clone(&self.0);
         self.begin(format!("build {}", request.name), |events, cancel| async move {
             mode::check(inner.backend.as_ref(), &request)?;
-            let cx = BuildContext::new(events, cancel, request.timeout).with_caches(inner.caches.clone());
+            let cx = BuildControl::new(events, cancel, request.timeout).with_caches(inner.caches.clone());
             let watched = Arc::clone(&inner);
             let silence = async {
                 if !watched.is_in_cluster {
@@ -152,7 +152,7 @@ impl Builder {
         self.begin(format!("look for the image of {}", request.name), |events, cancel| async move {
             mode::check(inner.backend.as_ref(), &request)?;
             inner.target.registries.begin();
-            let cx = BuildContext::new(events, cancel, request.timeout);
+            let cx = BuildControl::new(events, cancel, request.timeout);
             let (prepared, known) =
                 cx.until_stopped(Box::pin(inner.find(request, false, &cx.events, &cx.cancel))).await?;
             let existing = match known {
@@ -174,7 +174,7 @@ impl Builder {
         let inner = Arc::clone(&self.0);
         self.begin(format!("plan the build of {}", request.name), |events, cancel| async move {
             mode::check(inner.backend.as_ref(), &request)?;
-            let cx = BuildContext::new(events, cancel, request.timeout);
+            let cx = BuildControl::new(events, cancel, request.timeout);
             let mut prepared =
                 cx.until_stopped(Box::pin(inner.prepare(request, &cx.events, &cx.cancel))).await?;
             prepared.take_caveats()?;

@@ -17,17 +17,16 @@ pub use clean_up::{CleanUpOptions, CleanUpReport};
 #[cfg(feature = "schema")]
 pub use garden_build_core::event_schema;
 pub use garden_build_core::{
-    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, BuildSecret, Caches, CancellationToken,
-    Capabilities, Caveat, Digest, Error, ErrorKind, Event, EventRelay, EventSink, EventSource, EventStream,
-    FailedStep, Hint, HintCode, ImageFlag, ImageReference, Instruction, LogSource, MissingCapability,
-    NamedContext, PlannedObject, ProgressUnit, Pushed, Remedy, Result, Step, StepId, StepKind, SweepReport,
-    Version, WarningCode, Witness, context, event_channel,
+    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, BuildSecret, Caches, CancellationToken,
+    Capabilities, Caveat, Digest, DigestError, Error, ErrorKind, Event, EventRelay, EventSink, EventSource,
+    EventStream, FailedStep, FileGlobs, Hint, HintCode, IgnoreFiles, ImageFlag, ImageReference, Instruction,
+    LogSource, MissingCapability, NamedContext, PlannedObject, ProgressUnit, Pushed, ReferenceError, Remedy,
+    Result, Step, StepId, StepKind, SweepReport, Version, WarningCode, Witness, event_channel,
 };
 pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;
-/// Docker daemons, for [`Builder::load_into_docker`].
-pub use garden_docker as docker;
 /// Registries: credentials, and the client that publishing uses.
+#[doc(inline)]
 pub use garden_registry as registry;
 pub use garden_registry::clean_up::{
     CleanUpPlan, Deletion, FailedDeletion, Kept, KeptBecause, UnreadableContent,
@@ -37,3 +36,19 @@ pub use kube;
 pub use operation::{Build, Detached, Operation, OperationHandle};
 pub use outcome::{BuiltImage, Initialized, Outcome, Plan, Status};
 pub use publish::{PublishRequest, Published};
+
+/// The build context: what of a directory a build reads. A [`Backend`] gets a [`Context`](context::Context); how it is sent as a stream is in the
+/// crate `garden-build-core`.
+pub mod context {
+    pub use garden_build_core::context::{
+        Context, ContextError, DigestCache, Dockerfile, Entry, EntryKind, Extent, LargeContext, LargePart,
+        LeftOut, Manifest, PathBytes, StagesBuilt, Tree,
+    };
+}
+
+/// Docker daemons, for the build mode local-docker ([`BuilderOptions::docker`]) and for [`Builder::load_into_docker`].
+pub mod docker {
+    pub use garden_docker::{
+        DaemonCleanUpReport, DockerDaemon, DockerError, FailedUntag, KeptName, LoadError, ReachError,
+    };
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use garden_build_core::{
-    BuildContext, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, StepKind,
+    BuildControl, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, StepKind,
 };
 use garden_docker::DockerDaemon;
 use garden_registry::{Copied, CopyEvent, Credentials, Location, Platforms, Remedies, Uploaded, copy, save};
@@ -73,7 +73,7 @@ impl Builder {
         let target = self.target().clone();
         self.begin(format!("publish {}", request.source), |events, cancel| async move {
             target.registries.begin();
-            let cx = BuildContext::new(events.clone(), cancel, request.timeout);
+            let cx = BuildControl::new(events.clone(), cancel, request.timeout);
             cx.until_stopped(publish(&target, request, events)).await
         })
     }

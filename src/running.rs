@@ -10,6 +10,7 @@ use futures::future::join_all;
 use garden_build_core::{Error, ErrorKind, EventSink, EventSource, Result, event_channel};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::Operation;
 
@@ -46,8 +47,11 @@ where
     T: Clone + Send + Sync + 'static,
     F: Future<Output = Result<T>> + Send + 'static,
 {
-    let (events, stream) = event_channel();
-    let (cancel, ended, what) = (CancellationToken::new(), CancellationToken::new(), what.into());
+    let what = what.into();
+    let span = tracing::info_span!(target: "garden_build", "operation", what = &*what);
+    // The steps of the operation are parts of it, whoever begins them.
+    let (events, stream) = span.in_scope(event_channel);
+    let (cancel, ended) = (CancellationToken::new(), CancellationToken::new());
     let running = Running {
         cancel: cancel.clone(),
         ended: ended.clone(),
@@ -57,12 +61,13 @@ where
     };
     // Also when the work panics, or its runtime ends.
     let ended = ended.drop_guard();
-    let work = work(events, cancel);
-    let task = tokio::spawn(async move {
+    let work = span.in_scope(|| work(events, cancel));
+    let working = async move {
         let outcome = work.await;
         drop(ended);
         outcome
-    });
+    };
+    let task = tokio::spawn(working.instrument(span));
     let outcome = async move {
         task.await.unwrap_or_else(|error| {
             let message = format!("this broke off: {what}");

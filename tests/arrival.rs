@@ -11,7 +11,7 @@ use garden_build::config::{DeploymentRegistry, ProviderConfig};
 use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
-    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, BuiltImage, Capabilities, Pushed,
+    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, BuiltImage, Capabilities, Pushed,
     Result,
 };
 use http::{Request, Response};
@@ -34,7 +34,7 @@ impl Backend for Asking {
         Capabilities::default()
     }
 
-    fn build<'a>(&'a self, _: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+    fn build<'a>(&'a self, _: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
         self.has_pushed.store(true, Ordering::SeqCst);
         Box::pin(async move {
             let image = DIGEST.parse().unwrap();

@@ -16,7 +16,7 @@ use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, Provide
 use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
-    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Digest, Outcome, Pushed,
+    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, Capabilities, Digest, Outcome, Pushed,
     Result,
 };
 use http::{Request, Response};
@@ -89,7 +89,7 @@ impl Backend for Pushes {
         Capabilities::default().pulling_base_images(true)
     }
 
-    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
         Box::pin(async { Ok(Pushed::new(Digest::of(IMAGE), 0, 1)) })
     }
 }

@@ -13,7 +13,7 @@ use garden_build::context::Context;
 use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
-    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, Caveat, Error,
+    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, Capabilities, Caveat, Error,
     ErrorKind, Event, NamedContext, Outcome, Pushed, Result, WarningCode,
 };
 use http::{Request, Response};
@@ -58,7 +58,7 @@ impl Backend for Scripted {
         if self.refuses { Err(Error::new(ErrorKind::Unsupported, "passed over")) } else { Ok(Vec::new()) }
     }
 
-    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
         let end = self.ends.lock().unwrap().pop_front().expect("one build too many");
         self.pushes_to.store(true, Ordering::SeqCst);
         Box::pin(async move {

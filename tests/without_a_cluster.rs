@@ -11,7 +11,7 @@ use garden_build::config::{
 };
 use garden_build::docker::DockerDaemon;
 use garden_build::{
-    Backend, BoxFuture, BuildContext, BuildJob, BuildRequest, Builder, Capabilities, CleanUpOptions,
+    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, Capabilities, CleanUpOptions,
     ErrorKind, ImageFlag, PlannedObject, Pushed, Result, SweepReport,
 };
 use http::{Request, Response};
@@ -378,7 +378,7 @@ impl Backend for Foreign {
         Ok(vec![PlannedObject::of("context", &paths.collect::<Vec<_>>())?])
     }
 
-    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
         unreachable!("nothing is built")
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use garden_cluster::ImageSources;
-use garden_registry::{Dial, RegistryClient, Stream};
+use garden_registry::{Dial, RegistryClient, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::Instant;
 
@@ -17,10 +17,10 @@ use super::*;
 struct Stalling;
 
 impl Dial for Stalling {
-    fn dial(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn dial(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Transport>>> {
         let (near, far) = tokio::io::duplex(4096);
         tokio::spawn(stall(far));
-        async { Ok(Box::new(near) as Box<dyn Stream>) }.boxed()
+        async { Ok(Box::new(near) as Box<dyn Transport>) }.boxed()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use garden_build_core::{
-    BuildContext, BuildJob, BuildRequest, Caveat, Error, ErrorKind, EventSink, LONGEST_ARGUMENT, Result,
+    BuildControl, BuildJob, BuildRequest, Caveat, Error, ErrorKind, EventSink, LONGEST_ARGUMENT, Result,
     WarningCode,
 };
 use garden_cluster::build_id;
@@ -33,7 +33,7 @@ impl Inner {
     pub(super) async fn build(
         self: Arc<Self>,
         request: BuildRequest,
-        cx: &BuildContext,
+        cx: &BuildControl,
     ) -> Result<BuiltImage> {
         let started = Instant::now();
         self.target.registries.begin();
@@ -83,7 +83,7 @@ impl Inner {
         job: BuildJob,
         before: Before,
         asked: Moment,
-        cx: &BuildContext,
+        cx: &BuildControl,
     ) -> Result<Built> {
         let (inner, images, key) = (Arc::clone(&self), self.same_images.clone(), Key::of(&job));
         let reference = job.destination.clone();
@@ -91,7 +91,7 @@ impl Inner {
             start(format!("build {reference}"), |events, cancel| async move {
                 // The time limit is that of each who waits.
                 events.build_started(&job);
-                let cx = BuildContext::new(events, cancel, Duration::MAX).with_caches(inner.caches.clone());
+                let cx = BuildControl::new(events, cancel, Duration::MAX).with_caches(inner.caches.clone());
                 let turn = inner.limits.turn_to_build(&cx.events);
                 let built = match cx.until_stopped(async { Ok(turn.await) }).await {
                     // In a box, as a whole build is a large future.
@@ -120,7 +120,7 @@ impl Inner {
         &self,
         job: &BuildJob,
         mut before: Before,
-        cx: &BuildContext,
+        cx: &BuildControl,
     ) -> Result<(Confirmed, Outcome)> {
         let mut attempt = 1;
         let mut run = cx.until_stopped(self.target.server_run()).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use garden_build_core::{
-    BoxFuture, BuildContext, BuildJob, Digest, Error, ErrorKind, EventSink, ImageReference, Pushed, Result,
+    BoxFuture, BuildControl, BuildJob, Digest, Error, ErrorKind, EventSink, ImageReference, Pushed, Result,
     StepKind, WarningCode, Witness,
 };
 
@@ -68,7 +68,7 @@ impl Inner {
         &self,
         job: &BuildJob,
         before: Before,
-        cx: &BuildContext,
+        cx: &BuildControl,
     ) -> Result<(Confirmed, Outcome)> {
         let witness = cx.until_stopped(async { Ok(self.witness(job, before, cx).await) }).await?;
         let with_witness = witness.map(|witness| cx.clone().with_witness(witness));
@@ -79,7 +79,7 @@ impl Inner {
     }
 
     /// Returns what the backend may ask, if the registry answers.
-    async fn witness(&self, job: &BuildJob, before: Before, cx: &BuildContext) -> Option<Arc<dyn Witness>> {
+    async fn witness(&self, job: &BuildJob, before: Before, cx: &BuildControl) -> Option<Arc<dyn Witness>> {
         let before = match before {
             Before::Missing => None,
             Before::NotAsked => match self.target.look_up(&job.destination, &cx.events).await {

@@ -224,6 +224,8 @@ impl Inner {
         let stages = self.backend.capabilities().stages_built();
         let _turn = self.limits.turn_to_scan(events).await;
         let scan = move || scan(&scanned, &Reader::new(stages, &flags), &digests, &|| stop.is_cancelled());
+        let here = tracing::Span::current();
+        let scan = move || here.in_scope(scan);
         let (context, named_contexts) = tokio::task::spawn_blocking(scan).await.map_err(|error| {
             Error::new(ErrorKind::Unexpected, "reading the build context broke off").with_source(error)
         })??;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use garden_build_core::{BuildContext, BuildJob, BuildSecret, ErrorKind, ImageReference, Result};
+use garden_build_core::{BuildControl, BuildJob, BuildSecret, ErrorKind, ImageReference, Result};
 
 use super::confirm::Confirmed;
 use crate::{Detached, Operation, Outcome};
@@ -192,7 +192,7 @@ impl Drop for Ending {
 impl Waiting {
     /// Waits for the build, and passes on what it reports, until `cx` says to stop. Then the build goes on for others who wait for it; if there are
     /// none, this waits until it has cleaned up.
-    pub(super) async fn follow(mut self, cx: &BuildContext) -> Result<Built> {
+    pub(super) async fn follow(mut self, cx: &BuildControl) -> Result<Built> {
         let mut relay = cx.events.relay();
         let why = loop {
             tokio::select! {

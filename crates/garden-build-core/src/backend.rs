@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::{Context, StagesBuilt, Tree};
 use crate::{
-    BuildContext, BuildRequest, Digest, Error, ErrorKind, Hint, ImageFlag, ImageReference, Result,
+    BuildControl, BuildRequest, Digest, Error, ErrorKind, Hint, ImageFlag, ImageReference, Result,
     WarningCode,
 };
 
@@ -70,7 +70,7 @@ pub trait Backend: Debug + Send + Sync {
     ///
     /// # Errors
     /// If the image was not built and pushed.
-    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>>;
+    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>>;
 
     /// Removes what clients that died have left behind, and nothing of a living one. Stops what outlives builds and nobody has used
     /// for long. The default leaves nothing behind that it could remove.
@@ -251,7 +251,7 @@ pub struct Pushed {
     pub steps_cached: usize,
     /// How many Dockerfile steps were run.
     pub steps_run: usize,
-    /// Whether the registry has shown it already: see [`BuildContext::is_witnessed`].
+    /// Whether the registry has shown it already: see [`BuildControl::is_witnessed`].
     pub is_witnessed: bool,
 }
 

@@ -6,15 +6,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::SystemTime;
 
-use tokio::time::Instant;
+use tracing::Span;
 
-use crate::event::{Event, LogSource, ProgressUnit, StepId};
+use crate::event::{Event, LogSource, StepId};
 use crate::event_queue::{History, Queue};
 use crate::phases::Phases;
-use crate::progress_meter::{Count, ProgressMeter};
-use crate::{BuildJob, ImageReference, Result, StepKind, WarningCode};
+use crate::{BuildJob, ImageReference, Step, StepKind, WarningCode};
 
 /// Creates a pair through which a build reports to its caller.
 ///
@@ -23,7 +21,7 @@ use crate::{BuildJob, ImageReference, Result, StepKind, WarningCode};
 pub fn event_channel() -> (EventSink, EventStream) {
     let shared = Arc::new(Shared::default());
     let source = EventSource(Arc::clone(&shared));
-    (EventSink { sender: Arc::new(Sender(shared)), step: None }, source.stream())
+    (EventSink { sender: Arc::new(Sender(shared)), step: None, span: Span::current() }, source.stream())
 }
 
 #[derive(Default, Debug)]
@@ -78,6 +76,8 @@ pub struct EventSink {
     sender: Arc<Sender>,
     /// The step that what is reported here belongs to.
     step: Option<StepId>,
+    /// That of the step, or of whoever made the channel.
+    span: Span,
 }
 
 impl EventSink {
@@ -116,12 +116,22 @@ impl EventSink {
     /// Reports that a step began; the returned [`Step`] reports the rest of its life. In the sink of a step (see [`Step::events`]), it
     /// is a part of that step.
     pub fn step(&self, kind: impl Into<StepKind>, name: impl Into<String>) -> Step {
-        let id = self.next_step();
-        let (parent, kind, name) = (self.step, kind.into(), name.into());
-        let (at, began) = (SystemTime::now(), Instant::now());
-        self.emit(Event::StepStarted { step: id, parent, kind: kind.clone(), name: name.clone(), at });
-        let sink = Self { sender: Arc::clone(&self.sender), step: Some(id) };
-        Step { sink, id, parent, kind, name, began, meter: Mutex::default(), finished: false }
+        Step::begin(self, self.next_step(), kind.into(), name.into())
+    }
+
+    /// Returns the sink for what is done within `step`, whose span is `span`.
+    pub(crate) fn within(&self, step: StepId, span: Span) -> Self {
+        Self { sender: Arc::clone(&self.sender), step: Some(step), span }
+    }
+
+    /// Returns the step that what is reported here belongs to.
+    pub(crate) fn step_here(&self) -> Option<StepId> {
+        self.step
+    }
+
+    /// Returns the span of what is reported here.
+    pub(crate) fn span(&self) -> &Span {
+        &self.span
     }
 
     fn next_step(&self) -> StepId {
@@ -165,99 +175,6 @@ impl EventRelay {
         let mut here = |step| *steps.entry(step).or_insert_with(|| sink.next_step());
         let event = event.with_steps(&mut here);
         sink.emit(event);
-    }
-}
-
-/// A step under way. Dropped without having been finished, it reports that it was interrupted, so
-/// that no consumer waits for the end of a step that nobody will report.
-#[derive(Debug)]
-pub struct Step {
-    sink: EventSink,
-    id: StepId,
-    parent: Option<StepId>,
-    kind: StepKind,
-    name: String,
-    began: Instant,
-    meter: Mutex<ProgressMeter>,
-    finished: bool,
-}
-
-impl Step {
-    /// Returns the sink for what is done within this step.
-    pub fn events(&self) -> &EventSink {
-        &self.sink
-    }
-
-    /// Reports a line of output of this step.
-    pub fn log(&self, source: LogSource, line: impl Into<String>) {
-        self.sink.log_from(source, line);
-    }
-
-    /// Says how many bytes are done, of how many. It may be said as often as one likes: reported is what differs enough from what was
-    /// reported before, and the last when the step ends.
-    pub fn progress(&self, current: u64, total: Option<u64>) {
-        let count = self.meter().take(Count { current, total });
-        self.report(count);
-    }
-
-    fn meter(&self) -> MutexGuard<'_, ProgressMeter> {
-        // Every method leaves it consistent.
-        self.meter.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn report(&self, count: Option<Count>) {
-        if let Some(Count { current, total }) = count {
-            self.sink.emit(Event::Progress { step: self.id, unit: ProgressUnit::Bytes, current, total });
-        }
-    }
-
-    /// Reports that the step succeeded.
-    pub fn done(self) {
-        self.finish(false, None);
-    }
-
-    /// Reports that the step's result came from a cache.
-    pub fn cached(self) {
-        self.finish(true, None);
-    }
-
-    /// Reports that the step failed.
-    pub fn failed(self, error: impl Into<String>) {
-        self.finish(false, Some(error.into()));
-    }
-
-    /// Reports that the step ended as `outcome` says, and passes it on.
-    ///
-    /// # Errors
-    /// The `outcome`'s own.
-    pub fn end<T>(self, outcome: Result<T>) -> Result<T> {
-        match &outcome {
-            Ok(_) => self.done(),
-            Err(error) => self.failed(error.message()),
-        }
-        outcome
-    }
-
-    fn finish(mut self, cached: bool, error: Option<String>) {
-        self.report_end(cached, error);
-    }
-
-    fn report_end(&mut self, cached: bool, error: Option<String>) {
-        self.finished = true;
-        let last = self.meter().end();
-        self.report(last);
-        let (kind, name) = (self.kind.clone(), self.name.clone());
-        let (at, took) = (SystemTime::now(), self.began.elapsed());
-        let (step, parent) = (self.id, self.parent);
-        self.sink.emit(Event::StepFinished { step, parent, kind, name, at, took, cached, error });
-    }
-}
-
-impl Drop for Step {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.report_end(false, Some("interrupted".to_owned()));
-        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! The words that every part of garden-build speaks, and the build context.
+//! Promised: the words that every part of garden-build speaks, and the build context.
 //!
 //! This crate knows nothing of networks, Kubernetes or registries, so that it compiles in seconds
 //! and a new build mode needs to agree on nothing but what stands here:
 //!
 //! * [`Backend`] is a way to build an image; [`BuildJob`] is what it is asked to build and
-//!   [`BuildContext`] is what it reports to and is stopped by.
+//!   [`BuildControl`] is what it reports to and is stopped by.
 //! * [`Event`] is what a caller sees while a build runs, [`Error`] what it gets if the build fails.
 //! * [`context`] turns a directory into a [`Manifest`](context::Manifest) with a digest, and the
 //!   manifest into a tar stream.
@@ -13,7 +13,7 @@
 //!   several parts.
 
 mod backend;
-mod build_context;
+mod build_control;
 pub mod context;
 mod digest;
 mod error;
@@ -37,6 +37,7 @@ mod reference;
 mod regular_file;
 mod request;
 mod seconds;
+mod step;
 mod step_kind;
 mod user_cache;
 mod version;
@@ -46,11 +47,11 @@ pub mod words;
 pub use backend::{
     Backend, BuildJob, Capabilities, Caveat, MissingCapability, PlannedObject, Pushed, SweepReport,
 };
-pub use build_context::{BuildContext, Witness};
+pub use build_control::{BuildControl, Witness};
 pub use digest::{Digest, DigestError};
 pub use error::{Error, ErrorKind, FailedStep, Hint, HintCode, Remedy, Result, with_causes};
 pub use event::{Event, LogSource, ProgressUnit, StepId};
-pub use event_channel::{EventRelay, EventSink, EventSource, EventStream, Step, event_channel};
+pub use event_channel::{EventRelay, EventSink, EventSource, EventStream, event_channel};
 #[cfg(feature = "schema")]
 pub use event_schema::event_schema;
 pub use framed_hasher::FramedHasher;
@@ -61,6 +62,7 @@ pub use reference::{ImageReference, ReferenceError};
 pub use regular_file::{read_at_most, read_regular_file};
 pub use request::{BuildRequest, FileGlobs, IgnoreFiles, LONGEST_ARGUMENT};
 pub use seconds::seconds;
+pub use step::Step;
 pub use step_kind::{Instruction, StepKind};
 pub use user_cache::{Caches, read_private_file, write_private_file};
 pub use version::Version;
@@ -68,5 +70,5 @@ pub use warning_code::WarningCode;
 
 /// What [`Backend`]'s methods return, as it is object safe.
 pub use futures::future::BoxFuture;
-/// What cancels a build; see [`BuildContext`].
+/// What cancels a build; see [`BuildControl`].
 pub use tokio_util::sync::CancellationToken;

@@ -74,6 +74,26 @@ impl From<Instruction> for StepKind {
 }
 
 impl StepKind {
+    /// Returns the name that stays, as JSON has it in `type`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Scan => "scan",
+            Self::LookUp => "look-up",
+            Self::Prepare => "prepare",
+            Self::Upload => "upload",
+            Self::Wait => "wait",
+            Self::Instruction(_) => "instruction",
+            Self::Cache => "cache",
+            Self::Export => "export",
+            Self::Push => "push",
+            Self::Confirm => "confirm",
+            Self::CleanUp => "clean-up",
+            Self::Install => "install",
+            Self::Copy => "copy",
+            Self::Other => "other",
+        }
+    }
+
     /// How many bytes its texts have.
     pub(crate) fn text_size(&self) -> usize {
         let Self::Instruction(Instruction { stage, platform, text, .. }) = self else { return 0 };

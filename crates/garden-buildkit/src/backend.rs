@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, EventSink, ImageFlag,
+    Backend, BuildControl, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, EventSink, ImageFlag,
     PlannedObject, Pushed, Remedy, Result, StepKind, SweepReport, WarningCode,
 };
 use garden_cluster::{
@@ -58,7 +58,7 @@ impl BuildkitBackend {
 
     /// The story of one build. It creates nothing that would have to be removed: the daemon stays for
     /// the next build, and stops this one when the connection ends.
-    async fn build_on_daemon(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
+    async fn build_on_daemon(&self, job: &BuildJob, cx: &BuildControl) -> Result<Pushed> {
         let wanted = build(&self.settings, job)?;
         let daemon = self.daemon(cx).await?;
         tokio::select! {
@@ -87,7 +87,7 @@ impl BuildkitBackend {
     async fn build_with(
         &self,
         job: &BuildJob,
-        cx: &BuildContext,
+        cx: &BuildControl,
         daemon: &Daemon,
         wanted: DockerfileBuild,
     ) -> Result<Pushed> {
@@ -114,7 +114,7 @@ impl BuildkitBackend {
     async fn attempt(
         &self,
         job: &BuildJob,
-        cx: &BuildContext,
+        cx: &BuildControl,
         daemon: &Daemon,
         wanted: DockerfileBuild,
     ) -> Result<Pushed, Failed> {
@@ -169,7 +169,7 @@ impl BuildkitBackend {
     }
 
     /// Makes sure that a daemon runs.
-    async fn daemon(&self, cx: &BuildContext) -> Result<Daemon> {
+    async fn daemon(&self, cx: &BuildControl) -> Result<Daemon> {
         let step = cx
             .events
             .step(StepKind::Prepare, format!("find the BuildKit daemon of Namespace {}", self.namespace()));
@@ -288,7 +288,7 @@ impl Backend for BuildkitBackend {
         Ok(objects)
     }
 
-    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
         Box::pin(cx.until_stopped(self.build_on_daemon(job, cx)))
     }
 

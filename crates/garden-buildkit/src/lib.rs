@@ -1,4 +1,4 @@
-//! cluster-buildkit mode: a `BuildKit` daemon in the project's namespace, driven with its own protocol.
+//! Internal, except for [`client`], which is promised: cluster-buildkit mode, a `BuildKit` daemon in the project's namespace, driven with its own protocol.
 //!
 //! [`BuildkitBackend`] tells the story of a build: `daemon` brings up the Deployment whose objects
 //! [`spec`] makes, `request` puts the job into the daemon's words, [`client`] talks to it, `progress`

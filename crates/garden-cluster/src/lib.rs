@@ -1,4 +1,4 @@
-//! Kubernetes plumbing that every in-cluster build mode needs.
+//! Internal: Kubernetes plumbing that every in-cluster build mode needs.
 //!
 //! * [`Cluster`] reaches the API server: applies, deletes, ensures namespaces. A kind that it knows is [`Namespaced`]. Whatever it creates has
 //!   the texts of its containers taken as they are; [`planned`] shows that.

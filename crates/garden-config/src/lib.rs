@@ -1,4 +1,4 @@
-//! Reads Garden project files: which `kubernetes` provider an environment has, how it builds, and what.
+//! Promised: reads Garden project files: which `kubernetes` provider an environment has, how it builds, and what.
 //!
 //! ```
 //! use garden_config::{BuildMode, KanikoNamespace};

@@ -16,6 +16,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection as Pooled};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tracing::Instrument as _;
 
 use crate::DockerError;
 use crate::dial::{Connection, Dial};
@@ -49,7 +50,7 @@ pub(crate) async fn upgrade(
     let (mut requests, connection) =
         http1::handshake(TokioIo::new(dial.dial().await?)).await.map_err(broken)?;
     // Ends with the connection.
-    tokio::spawn(connection.with_upgrades());
+    tokio::spawn(connection.with_upgrades().in_current_span());
     let request = Request::post(path)
         .header(HOST, "docker")
         .header(CONNECTION, "Upgrade")

@@ -1,4 +1,4 @@
-//! Docker daemons, spoken to by their API: no `docker` command is needed.
+//! Internal: Docker daemons, spoken to by their API: no `docker` command is needed. The facade `garden_build::docker` has what is promised of it.
 //!
 //! * [`DockerDaemon`] is found as the `docker` command finds it, or named; `endpoint` is which, and `dial` the way to it.
 //! * `build` is a build on a daemon, with the `BuildKit` in it or the classic builder, and the push.

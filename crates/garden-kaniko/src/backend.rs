@@ -1,7 +1,7 @@
 use futures::future::BoxFuture;
 use garden_build_core::context::Context;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Caches, Capabilities, Caveat, Error, ErrorKind, EventSink,
+    Backend, BuildControl, BuildJob, BuildRequest, Caches, Capabilities, Caveat, Error, ErrorKind, EventSink,
     ImageFlag, ImageReference, PlannedObject, Pushed, Result, StepKind, SweepReport, WarningCode,
 };
 use garden_cluster::{
@@ -10,6 +10,7 @@ use garden_cluster::{
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
+use tracing::Instrument as _;
 
 use crate::base_images;
 use crate::flags;
@@ -66,7 +67,7 @@ impl KanikoBackend {
     }
 
     /// The story of one build.
-    async fn build_in_pod(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
+    async fn build_in_pod(&self, job: &BuildJob, cx: &BuildControl) -> Result<Pushed> {
         let step = cx.events.step(StepKind::Prepare, format!("prepare Namespace {}", self.namespace()));
         let prepared = cx.until_stopped(Box::pin(self.prepare(job, cx, step.events()))).await;
         let prepared = step.end(prepared)?;
@@ -97,7 +98,7 @@ impl KanikoBackend {
 
     /// Makes sure of the namespace or of the context service in it, and reads the server's clock and the registry
     /// credentials.
-    async fn prepare(&self, job: &BuildJob, cx: &BuildContext, events: &EventSink) -> Result<Prepared> {
+    async fn prepare(&self, job: &BuildJob, cx: &BuildControl, events: &EventSink) -> Result<Prepared> {
         let fetch = async {
             if let Some(service) = &self.service {
                 return self.announce(service, events, &cx.caches).await.map(Some);
@@ -124,7 +125,7 @@ impl KanikoBackend {
 
     /// Reads the registry credentials, and takes those that the build needs. What a credential helper here knows is written out, as the
     /// executor has few helpers and other rights.
-    async fn logins(&self, job: &BuildJob, cx: &BuildContext) -> Result<Option<Logins>> {
+    async fn logins(&self, job: &BuildJob, cx: &BuildControl) -> Result<Option<Logins>> {
         if !self.settings.has_credentials {
             return Ok(None);
         }
@@ -215,7 +216,7 @@ impl KanikoBackend {
 
     /// Removes what the build created, and returns what may be left. A build that has to stop does not wait long for a silent API server: the removal
     /// then goes on by itself.
-    async fn remove(&self, job: &BuildJob, cx: &BuildContext) -> Option<String> {
+    async fn remove(&self, job: &BuildJob, cx: &BuildControl) -> Option<String> {
         let (cluster, namespace) = (self.cluster.clone(), self.namespace().to_owned());
         let (pod, secret) = (spec::pod_name(job), spec::secret_name(job));
         let needs_secret = self.settings.needs_secret();
@@ -223,14 +224,15 @@ impl KanikoBackend {
         let objects = &objects[..if needs_secret { 2 } else { 1 }];
         let step =
             cx.events.step(StepKind::CleanUp, format!("remove Pod {namespace}/{pod} and what belongs to it"));
-        let removal = tokio::spawn(async move {
+        let removing = async move {
             let secret_deleted = async {
                 if needs_secret { cluster.delete::<Secret>(&namespace, &secret).await } else { Ok(()) }
             };
             let (pod_deleted, secret_deleted) =
                 tokio::join!(cluster.delete::<Pod>(&namespace, &pod), secret_deleted);
             [pod_deleted.err(), secret_deleted.err()].map(|error| error.map(|error| error.to_string()))
-        });
+        };
+        let removal = tokio::spawn(removing.in_current_span());
         let why = match cx.within_grace(removal).await {
             Some(Ok(why)) => why,
             Some(Err(error)) => [Some(error.to_string()), Some(error.to_string())],
@@ -322,7 +324,7 @@ impl Backend for KanikoBackend {
         Ok(objects)
     }
 
-    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
         Box::pin(self.build_in_pod(job, cx))
     }
 

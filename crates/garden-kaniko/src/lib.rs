@@ -1,4 +1,4 @@
-//! kaniko mode: one pod, one build.
+//! Internal: kaniko mode, one pod for one build.
 //!
 //! [`KanikoBackend`] brings the build context to a pod with a kaniko executor, follows its log,
 //! and removes the pod when the build ends, however it ends. The module `backend` tells that story,

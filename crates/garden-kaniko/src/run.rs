@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use garden_build_core::{
-    BuildContext, BuildJob, Digest, Error, ErrorKind, LogSource, Pushed, Remedy, Result, StepKind,
+    BuildControl, BuildJob, Digest, Error, ErrorKind, LogSource, Pushed, Remedy, Result, StepKind,
     WarningCode,
 };
 use garden_cluster::{BuildPod, Cluster, LAST_WORDS_PATIENCE, PodEnd, PodStream, follow_log, last_words};
@@ -29,7 +29,7 @@ pub(crate) struct Run<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) name: &'a str,
     pub(crate) job: &'a BuildJob,
-    pub(crate) cx: &'a BuildContext,
+    pub(crate) cx: &'a BuildControl,
     /// What brings the context to where the pod fetches it; without, it is sent to the pod.
     pub(crate) upload: Option<Upload>,
     /// The key that the pod has.

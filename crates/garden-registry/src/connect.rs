@@ -22,9 +22,9 @@ use crate::place::Place;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A two-way byte stream, such as a TCP connection or a forwarded port.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// Opens connections for a [`RegistryClient`](crate::RegistryClient).
 ///
@@ -34,7 +34,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// connection is used for several requests.
 pub trait Dial: Debug + Send + Sync {
     /// Opens a connection to `port` of `host`, a DNS name or an IP address (IPv6 without brackets).
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
+    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Transport>>>;
 
     /// Whether connections to `host` leave by this machine's network, so that they go through the proxies that stand there. The
     /// dialer is then asked for a connection to the proxy. By default they do not.
@@ -55,7 +55,7 @@ pub trait Dial: Debug + Send + Sync {
 pub struct TcpDialer;
 
 impl Dial for TcpDialer {
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Transport>>> {
         let host = host.to_owned();
         async move {
             let connecting = TcpStream::connect((host.as_str(), port));
@@ -64,7 +64,7 @@ impl Dial for TcpDialer {
                 io::Error::new(io::ErrorKind::TimedOut, message)
             })??;
             stream.set_nodelay(true)?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
+            Ok(Box::new(stream) as Box<dyn Transport>)
         }
         .boxed()
     }
@@ -96,7 +96,7 @@ impl tower::Service<Uri> for Connector {
 }
 
 /// What a [`Dial`] returned, as hyper wants it.
-pub(crate) struct Dialed(TokioIo<Box<dyn Stream>>);
+pub(crate) struct Dialed(TokioIo<Box<dyn Transport>>);
 
 impl Connection for Dialed {
     fn connected(&self) -> Connected {

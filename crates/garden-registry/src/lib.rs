@@ -1,4 +1,4 @@
-//! The registry client of garden-build, and the credentials it shares with the builders.
+//! Promised: the registry client of garden-build, and the credentials it shares with the builders.
 //!
 //! * [`RegistryClient::resolve`] answers whether an image exists and which digest its tag stands
 //!   for, over plain HTTP or TLS, anonymously or with basic or token authentication.
@@ -63,7 +63,7 @@ pub use client::{
     AccessToken, BlobSource, BlobStream, RegistryClient, RegistryClientBuilder, RemoteBlob, Resolution, Sent,
     Uploaded, repository_of,
 };
-pub use connect::{Dial, Stream, TcpDialer};
+pub use connect::{Dial, TcpDialer, Transport};
 pub use copy::{Copied, CopyError, CopyEvent, Location, copy};
 pub use credential_helper::CredentialHelpers;
 pub use credentials::Credentials;

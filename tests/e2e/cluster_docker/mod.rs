@@ -6,9 +6,9 @@ mod proxies;
 use std::time::{Duration, Instant};
 
 use garden_build::config::{BuildMode, ClusterDockerOptions, ProviderKind};
-use garden_build::docker::ClusterDaemon;
 use garden_build::{Builder, ErrorKind, HintCode, Outcome};
 use garden_cluster::{Cluster, PodStream};
+use garden_docker::ClusterDaemon;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod};
 use kube::api::{DeleteParams, ListParams, PostParams};

@@ -49,6 +49,14 @@ pub(super) async fn cancel(case: &mut Case<'_>) -> Seen {
     assert!(cancelled.elapsed() < WITHIN_SECONDS, "took {:?}", cancelled.elapsed());
     case.mode.assert_nothing_goes_on(case.project).await;
 
+    // One that is dropped does the same by itself, and a program can wait for that.
+    let builder = case.builder();
+    let mut build = builder.build(case.request());
+    follow_until(&mut build, "   begun").await;
+    drop(build);
+    builder.settled().await;
+    case.mode.assert_nothing_goes_on(case.project).await;
+
     case.project.dockerfile("RUN echo another\n");
     case.build(case.request()).await;
     Seen::Works

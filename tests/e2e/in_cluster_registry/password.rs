@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use garden_build::config::{BuildMode, ClusterDockerOptions};
-use garden_build::docker::ClusterDaemon;
 use garden_build::{Builder, ErrorKind};
 use garden_cluster::InClusterRegistry;
+use garden_docker::ClusterDaemon;
 use garden_registry::clean_up::DeletionList;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret};

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use garden_build::BuildRequest;
-use garden_build::context::{Context, DigestCache, IgnoreRules};
+use garden_build_core::context::{Context, DigestCache, IgnoreRules};
 use garden_kaniko::pack::{KnownPacks, Plan};
 use sha2::{Digest as _, Sha256};
 

@@ -21,6 +21,7 @@ use tonic::body::Body;
 use tonic::codec::{Codec as _, CompressionEncoding};
 use tonic::{Code, Status, Streaming};
 use tonic_prost::ProstCodec;
+use tracing::Instrument as _;
 
 use super::{ClientError, message};
 
@@ -66,7 +67,7 @@ struct Executor(Weak<Tasks>);
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Executor {
     fn execute(&self, task: F) {
         if let Some(tasks) = self.0.upgrade() {
-            tasks.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task);
+            tasks.0.lock().unwrap_or_else(PoisonError::into_inner).spawn(task.in_current_span());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, select};
-use garden_registry::{Dial, Place, Stream, TcpDialer};
+use garden_registry::{Dial, Place, TcpDialer, Transport};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::api::ListParams;
@@ -41,7 +41,7 @@ pub fn in_cluster() -> bool {
 }
 
 impl Dial for ClusterDialer {
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Transport>>> {
         let Some((service, namespace)) = service_of(host) else {
             return self.direct.dial(host, port);
         };
@@ -49,7 +49,7 @@ impl Dial for ClusterDialer {
         let through_the_api_server = async move {
             let stream =
                 dial_service(&cluster, &namespace, &service, port).await.map_err(io::Error::other)?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
+            Ok(Box::new(stream) as Box<dyn Transport>)
         };
         if self.in_cluster {
             Box::pin(either(self.direct.dial(host, port), through_the_api_server))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use garden_build_core::{BuildContext, BuildJob, ImageReference, ProxyVariables, Result};
+use garden_build_core::{BuildControl, BuildJob, ImageReference, ProxyVariables, Result};
 use garden_buildkit::client::{Client, DockerfileBuild, ImageExport};
 use garden_buildkit::{BuildImages, Run, request};
 use hyper::upgrade::Upgraded;
@@ -20,7 +20,7 @@ pub(crate) async fn build(
     name: &ImageReference,
     flags: &Flags,
     connection: TokioIo<Upgraded>,
-    cx: &BuildContext,
+    cx: &BuildControl,
 ) -> Result<(usize, usize)> {
     let wanted = wanted(job, name, flags, builder.proxies);
     let images = BuildImages::of(job, &wanted);

@@ -10,7 +10,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use garden_build_core::context::{
     ByteStream, Context, ContextError, EntryKind, GzipMembers, TarStream, byte_stream,
 };
-use garden_build_core::{BuildContext, BuildJob, Caveat, Error, ErrorKind, ImageReference, Result, StepKind};
+use garden_build_core::{BuildControl, BuildJob, Caveat, Error, ErrorKind, ImageReference, Result, StepKind};
 use serde_json::json;
 
 use super::credentials::{of_image, server};
@@ -29,7 +29,7 @@ pub(crate) async fn build(
     job: &BuildJob,
     name: &ImageReference,
     flags: &Flags,
-    cx: &BuildContext,
+    cx: &BuildControl,
 ) -> Result<(usize, usize)> {
     let archive = Archive::of(&job.context);
     let proxies = builder.proxies.build_args(&job.request.build_args);

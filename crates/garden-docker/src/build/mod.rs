@@ -13,7 +13,7 @@ mod push;
 mod unknown;
 
 use garden_build_core::{
-    BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, MissingCapability,
+    BuildControl, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageReference, MissingCapability,
     PlannedObject, ProxyVariables, Pushed, Result, StepKind,
 };
 use garden_buildkit::Advice;
@@ -106,7 +106,7 @@ impl ImageBuilder<'_> {
         &self,
         job: &BuildJob,
         name: &ImageReference,
-        cx: &BuildContext,
+        cx: &BuildControl,
     ) -> Result<Pushed> {
         let (steps_cached, steps_run) = self.build(job, name, cx).await?;
         let digest = push::push(self, name, cx).await?;
@@ -118,7 +118,7 @@ impl ImageBuilder<'_> {
         &self,
         job: &BuildJob,
         name: &ImageReference,
-        cx: &BuildContext,
+        cx: &BuildControl,
     ) -> Result<(usize, usize)> {
         let flags = Flags::read(&job.request.extra_flags, self.mode)?;
         let step =

@@ -1,7 +1,7 @@
 use bollard::query_parameters::PushImageOptionsBuilder;
 use futures::TryStreamExt as _;
 use garden_build_core::{
-    BuildContext, Digest, Error, ErrorKind, ImageReference, LogSource, Result, Step, StepKind,
+    BuildControl, Digest, Error, ErrorKind, ImageReference, LogSource, Result, Step, StepKind,
 };
 
 use super::credentials::of_image;
@@ -12,7 +12,7 @@ use crate::DockerError;
 pub(crate) async fn push(
     builder: &ImageBuilder<'_>,
     image: &ImageReference,
-    cx: &BuildContext,
+    cx: &BuildControl,
 ) -> Result<Digest> {
     let step = cx.events.step(StepKind::Push, format!("push {image}"));
     let pushed = send(builder, image, &step).await;

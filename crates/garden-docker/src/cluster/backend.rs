@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
+    Backend, BuildControl, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
     Pushed, Remedy, Result, StepKind,
 };
 use garden_buildkit::Advice;
@@ -56,7 +56,7 @@ impl ClusterDockerBackend {
     }
 
     /// The story of one build. It creates nothing in the cluster: what it holds in the daemon's pod ends with it.
-    async fn build_and_push(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
+    async fn build_and_push(&self, job: &BuildJob, cx: &BuildControl) -> Result<Pushed> {
         let step = cx.events.step(StepKind::Prepare, format!("find {}", self.daemon.description()));
         let running = Box::pin(self.daemon.running(step.events())).await;
         let pod = step.end(running.map_err(Error::from))?;
@@ -134,7 +134,7 @@ impl Backend for ClusterDockerBackend {
         Ok(vec![plan(job, &job.destination, self.choice, MODE, self.daemon.proxies())?])
     }
 
-    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
         Box::pin(cx.until_stopped(self.build_and_push(job, cx)))
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use garden_build_core::{
-    Backend, BuildContext, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
+    Backend, BuildControl, BuildJob, BuildRequest, Capabilities, Error, ErrorKind, ImageFlag, PlannedObject,
     Pushed, Remedy, Result, StepKind,
 };
 use garden_buildkit::Advice;
@@ -61,7 +61,7 @@ impl LocalDockerBackend {
     }
 
     /// Builds, and if the daemon was lost meanwhile, waits until it is back before that is told, so that the next try finds it.
-    async fn build_or_wait(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
+    async fn build_or_wait(&self, job: &BuildJob, cx: &BuildControl) -> Result<Pushed> {
         let built = self.build_and_deliver(job, cx).await;
         if built.as_ref().is_err_and(|error| error.kind() == ErrorKind::BuilderLost) {
             let step = cx.events.step(StepKind::Wait, "wait for the Docker daemon to come back");
@@ -84,7 +84,7 @@ impl LocalDockerBackend {
         }
     }
 
-    async fn build_and_deliver(&self, job: &BuildJob, cx: &BuildContext) -> Result<Pushed> {
+    async fn build_and_deliver(&self, job: &BuildJob, cx: &BuildControl) -> Result<Pushed> {
         let daemon = self.daemon.daemon()?;
         let proxies = daemon.proxies_of_steps()?;
         let builder = ImageBuilder {
@@ -129,7 +129,7 @@ impl Backend for LocalDockerBackend {
         Ok(vec![plan(job, &job.push_to, self.choice(), MODE, &proxies)?])
     }
 
-    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildContext) -> BoxFuture<'a, Result<Pushed>> {
+    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
         Box::pin(cx.until_stopped(self.build_or_wait(job, cx)))
     }
 }

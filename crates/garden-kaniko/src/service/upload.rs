@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::indexes::{IndexCache, Known};
 use super::session::{self, PodEvent, RopeAnswer, Session, SessionError};
@@ -89,14 +90,15 @@ impl Announced {
         let (sender, stage) = watch::channel(Stage::Sending);
         let (cache, packs) = (self.cache.clone(), Arc::new(OnceLock::new()));
         let counted_on = Arc::clone(&packs);
-        let task = tokio::spawn(async move {
+        let sent = async move {
             let Self { service, pod, session, key, cache } = self;
             let sending = Sending { session, context, key: &key, cache, packs: counted_on, stage: sender };
             match Box::pin(sending.run(&events)).await {
                 Ok(()) => Ok(()),
                 Err(error) => Err(explain(&service, &pod, error).await),
             }
-        });
+        };
+        let task = tokio::spawn(sent.in_current_span());
         Upload { task: Some(AbortOnDropHandle::new(task)), stage, cache, packs }
     }
 }

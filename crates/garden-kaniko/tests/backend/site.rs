@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use garden_build_core::context::Context;
 use garden_build_core::{
-    Backend as _, BuildContext, BuildJob, BuildRequest, Caches, CancellationToken, ErrorKind, Event, Pushed,
+    Backend as _, BuildControl, BuildJob, BuildRequest, Caches, CancellationToken, ErrorKind, Event, Pushed,
     Result, Witness, event_channel,
 };
 use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault};
@@ -172,7 +172,7 @@ impl Site {
     pub(crate) async fn build(&self) -> Seen {
         let (events, mut heard) = event_channel();
         let mut cx =
-            BuildContext::new(events, self.cancel.clone(), TIME_LIMIT).with_caches(self.caches.clone());
+            BuildControl::new(events, self.cancel.clone(), TIME_LIMIT).with_caches(self.caches.clone());
         if let Some(witness) = &self.witness {
             cx = cx.with_witness(Arc::clone(witness));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use garden_build_core::ErrorKind;
-use garden_registry::{Dial, RegistryClient, RegistryError, Remedies, Resolution, Stream, TlsProblem};
+use garden_registry::{Dial, RegistryClient, RegistryError, Remedies, Resolution, TlsProblem, Transport};
 use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
@@ -175,11 +175,11 @@ struct Pipe {
 }
 
 impl Dial for Pipe {
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Transport>>> {
         self.dialled.lock().expect("no panic").push((host.to_owned(), port));
         let (near, far) = tokio::io::duplex(1024);
         let sent = self.far_ends.send(far).map_err(io::Error::other);
-        async move { sent.map(|()| Box::new(near) as Box<dyn Stream>) }.boxed()
+        async move { sent.map(|()| Box::new(near) as Box<dyn Transport>) }.boxed()
     }
 }
 
@@ -214,7 +214,7 @@ async fn a_dialer_reaches_what_the_network_does_not() {
 struct Broken;
 
 impl Dial for Broken {
-    fn dial(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn dial(&self, _: &str, _: u16) -> BoxFuture<'static, io::Result<Box<dyn Transport>>> {
         async { Err(io::Error::other("the pod garden-system/registry is gone")) }.boxed()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use garden_build_core::Digest;
-use garden_registry::{Descriptor, Dial, RegistryClient, RegistryError, Sent, Stream};
+use garden_registry::{Descriptor, Dial, RegistryClient, RegistryError, Sent, Transport};
 use serde_json::json;
 
 use crate::support::{FakeServer, Seen, body, challenge, credentials, found, image, status, with};
@@ -134,7 +134,7 @@ struct OneWay {
 }
 
 impl Dial for OneWay {
-    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+    fn dial(&self, host: &str, port: u16) -> BoxFuture<'static, io::Result<Box<dyn Transport>>> {
         let server = self.server;
         let is_known = ["registry.example", "storage.example"].contains(&host);
         if !is_known {
@@ -144,7 +144,7 @@ impl Dial for OneWay {
             if !is_known {
                 return Err(io::Error::other("nobody"));
             }
-            Ok(Box::new(tokio::net::TcpStream::connect(server).await?) as Box<dyn Stream>)
+            Ok(Box::new(tokio::net::TcpStream::connect(server).await?) as Box<dyn Transport>)
         })
     }
 }

@@ -18,6 +18,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::batch::{self, Batch};
 use super::journal::lock;
@@ -53,7 +54,7 @@ where
     });
     let lister = Arc::clone(&transfer);
     spawn_blocking(move || lister.run(|| lister.list(&filter)));
-    tokio::spawn(take_requests(transfer, incoming));
+    tokio::spawn(take_requests(transfer, incoming).in_current_span());
     Outgoing { batches, current: Vec::new().into_iter(), record, is_over: false }
 }
 

@@ -19,6 +19,7 @@ use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use secrecy::SecretSlice;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 pub use auth::{AccessToken, Login, RegistryLogins, WantedToken};
 
@@ -109,7 +110,11 @@ impl Session {
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(u32::try_from(LARGEST_MESSAGE).unwrap_or(u32::MAX))
             .serve_connection(tunnel, services);
-        Ok(OpenSession { id, serving: AbortOnDropHandle::new(tokio::spawn(serving)), health })
+        Ok(OpenSession {
+            id,
+            serving: AbortOnDropHandle::new(tokio::spawn(serving.in_current_span())),
+            health,
+        })
     }
 }
 

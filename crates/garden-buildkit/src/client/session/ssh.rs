@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use tokio::io::{AsyncWriteExt, WriteHalf};
 use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
 
 /// Names the agent in the metadata of a call. Source: `BuildKit`, `session/sshforward/ssh.go`.
 const ID: &str = "buildkit.ssh.id";
@@ -50,7 +51,7 @@ impl Ssh for SshAgents {
         let id = request.metadata().get(ID).and_then(|id| id.to_str().ok()).unwrap_or(DEFAULT_ID);
         let agent = connect(self.socket(id)?).await?;
         let (from_agent, to_agent) = tokio::io::split(agent);
-        tokio::spawn(pass_on(request.into_inner(), to_agent));
+        tokio::spawn(pass_on(request.into_inner(), to_agent).in_current_span());
         let messages = ReaderStream::new(from_agent).map(|read| match read {
             Ok(data) => Ok(BytesMessage { data: data.into() }),
             Err(error) => Err(Status::unavailable(format!("the SSH agent hung up: {error}"))),

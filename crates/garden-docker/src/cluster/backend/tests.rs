@@ -123,7 +123,7 @@ async fn failure(push: Push) -> (Error, Duration) {
     let destination = "registry.example/team/api:v-1".parse().expect("a name");
     let job = BuildJob::new("0123456789", request, context, destination);
     let backend = ClusterDockerBackend::new(daemon, false, credentials);
-    let cx = BuildContext::new(events, CancellationToken::new(), Duration::from_secs(3600));
+    let cx = BuildControl::new(events, CancellationToken::new(), Duration::from_secs(3600));
     let started = Instant::now();
     let error = backend.build(&job, &cx).await.expect_err("not pushed");
     (error, started.elapsed())

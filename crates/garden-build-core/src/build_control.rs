@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What surrounds a running build: where it reports to and what ends it early.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct BuildContext {
+pub struct BuildControl {
     /// Where the build reports what happens.
     pub events: EventSink,
     /// Cancelled when the caller loses interest.
@@ -39,7 +39,7 @@ pub trait Witness: Debug + Send + Sync {
     fn sees(&self, pushed: Digest) -> BoxFuture<'_, bool>;
 }
 
-impl BuildContext {
+impl BuildControl {
     /// Surrounds a build that begins now, may take `time_limit`, and keeps nothing for later ones.
     pub fn new(events: EventSink, cancel: CancellationToken, time_limit: Duration) -> Self {
         let now = Instant::now();
@@ -125,7 +125,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_time_limit_of_less_than_a_second_is_named_as_such() {
         let (events, _stream) = event_channel();
-        let scope = BuildContext::new(events, CancellationToken::new(), Duration::from_millis(500));
+        let scope = BuildControl::new(events, CancellationToken::new(), Duration::from_millis(500));
         let error = scope.stopped().await;
         assert!(error.message().contains("time limit of 0.5 s"), "{error}");
         assert_eq!(error.hint_data().map(|hint| hint.options.as_slice()), Some(&["timeout".to_owned()][..]));
