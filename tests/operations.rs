@@ -20,12 +20,6 @@ use garden_build::{
 };
 use http::{Request, Response};
 use tokio::sync::Semaphore;
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id};
-use tracing_subscriber::Layer;
-use tracing_subscriber::layer::{Context as LayerContext, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt as _;
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -393,46 +387,4 @@ async fn builds_wait_for_their_turn() {
     others.pop().unwrap().await.unwrap();
     assert_eq!(site.gate.most_under_way.load(Ordering::SeqCst), 1);
     assert_eq!(site.gate.count(), (2, 0));
-}
-
-/// Notes each span: its name, its parent's name, and the fields `kind` and `what`.
-#[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<String>>>);
-
-impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
-    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: LayerContext<'_, S>) {
-        let mut fields = Fields::default();
-        attributes.record(&mut fields);
-        let span = cx.span(id).unwrap();
-        let parent = span.parent().map_or_else(String::new, |parent| parent.name().to_owned());
-        self.0.lock().unwrap().push(format!("{parent} > {} {}", span.name(), fields.0));
-    }
-}
-
-#[derive(Default)]
-struct Fields(String);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        if ["kind", "what"].contains(&field.name()) {
-            self.0 = format!("{value:?}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn each_operation_and_each_step_is_a_span_within_the_caller_s() {
-    let site = Site::new();
-    let spans = Spans::default();
-    let _here = tracing_subscriber::registry().with(spans.clone()).set_default();
-    site.gate.open();
-    let build = tracing::info_span!("deployment").in_scope(|| site.builder.build(site.request()));
-    build.await.unwrap();
-    let seen = spans.0.lock().unwrap().clone();
-    assert_eq!(seen[0], " > deployment ");
-    assert_eq!(seen[1], "deployment > operation \"build api\"");
-    for step in ["scan", "look-up", "other", "confirm"] {
-        let expected = format!("operation > step {step:?}");
-        assert!(seen.contains(&expected), "no {expected} in {seen:?}");
-    }
 }

@@ -13,7 +13,7 @@ use garden_config::NoticeKind;
 use super::Inner;
 use super::confirm::{Before, Confirmed};
 use super::find::Prepared;
-use super::same_image::{Built, Joined, Key, Moment};
+use super::same_image::{Asking, Built, Joined, Key};
 use crate::running::start;
 use crate::target::Known;
 use crate::{BuiltImage, Outcome};
@@ -43,7 +43,7 @@ impl Inner {
         if self.installs {
             cx.until_stopped(self.services().unless_installed(&cx.events, &cx.cancel)).await?;
         }
-        let (replaces, asked) = (request.replaces(), self.same_images.now());
+        let (replaces, asking) = (request.replaces(), self.same_images.ask());
         let (mut prepared, known) =
             cx.until_stopped(Box::pin(self.find(request, replaces, &cx.events, &cx.cancel))).await?;
         let (reference, image, outcome) = match known {
@@ -63,7 +63,7 @@ impl Inner {
                     _ => Before::CannotBeAsked,
                 };
                 let reference = job.destination.clone();
-                let (image, outcome) = self.build_once_for_all(job, before, asked, cx).await?;
+                let (image, outcome) = self.build_once_for_all(job, before, &asking, cx).await?;
                 (reference, image, outcome)
             }
         };
@@ -77,17 +77,17 @@ impl Inner {
         })
     }
 
-    /// Has the image built by one build of this builder, whoever asks for it meanwhile. `asked` is when the registry was asked for it, or before.
+    /// Has the image built by one build of this builder, whoever asks for it meanwhile.
     async fn build_once_for_all(
         self: Arc<Self>,
         job: BuildJob,
         before: Before,
-        asked: Moment,
+        asking: &Asking,
         cx: &BuildControl,
     ) -> Result<Built> {
         let (inner, images, key) = (Arc::clone(&self), self.same_images.clone(), Key::of(&job));
         let reference = job.destination.clone();
-        let joined = images.join(key, asked, move |ending| {
+        let joined = images.join(key, asking, move |ending| {
             start(format!("build {reference}"), |events, cancel| async move {
                 // The time limit is that of each who waits.
                 events.build_started(&job);

@@ -1,6 +1,6 @@
 //! One build for one image: who asks for an image that is being built by this builder already waits for that build, and sees its events.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,9 +8,6 @@ use garden_build_core::{BuildControl, BuildJob, BuildSecret, ErrorKind, ImageRef
 
 use super::confirm::Confirmed;
 use crate::{Detached, Operation, Outcome};
-
-/// How many builds are remembered that have ended, for those who asked the registry before they did.
-const MOST_ENDED: usize = 100;
 
 /// What a build has made.
 pub(super) type Built = (Confirmed, Outcome);
@@ -53,8 +50,10 @@ pub(super) struct SameImages(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     running: Vec<Entry>,
-    /// The last builds that have succeeded, the oldest first.
-    ended: VecDeque<(Moment, Key, Built)>,
+    /// The builds that have succeeded since the first of `asking` began, the oldest first. With nobody who asks, they are forgotten: keys have secrets.
+    ended: Vec<(Moment, Key, Built)>,
+    /// Those who have asked the registry for their image, or are about to, and do not know yet what will become of it.
+    asking: Vec<Moment>,
     /// Counts the beginnings and the ends of builds.
     clock: u64,
 }
@@ -70,7 +69,27 @@ struct Entry {
 
 /// When something began or ended, compared with other builds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Moment(u64);
+struct Moment(u64);
+
+/// Somebody who asks the registry for an image, and may have it built. A build that ends meanwhile is remembered.
+#[derive(Debug)]
+pub(super) struct Asking {
+    images: SameImages,
+    since: Moment,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut state = self.images.state();
+        if let Some(position) = state.asking.iter().position(|since| *since == self.since) {
+            state.asking.swap_remove(position);
+        }
+        match state.asking.iter().min().copied() {
+            Some(first) => state.ended.retain(|(moment, ..)| *moment > first),
+            None => state.ended.clear(),
+        }
+    }
+}
 
 /// What became of who asked for an image.
 #[derive(Debug)]
@@ -93,22 +112,25 @@ pub(super) struct Waiting {
 }
 
 impl SameImages {
-    /// Returns what time it is: a build that ends later has ended since.
-    pub(super) fn now(&self) -> Moment {
-        Moment(self.state().clock)
+    /// Begins to ask.
+    pub(super) fn ask(&self) -> Asking {
+        let mut state = self.state();
+        let since = Moment(state.clock);
+        state.asking.push(since);
+        Asking { images: self.clone(), since }
     }
 
-    /// Finds the build for `key`: one that has ended `since`, or one that runs; else has `begin` begin one.
+    /// Finds the build for `key`: one that has ended since somebody began `asking`, or one that runs; else has `begin` begin one.
     pub(super) fn join(
         &self,
         key: Key,
-        since: Moment,
+        asking: &Asking,
         begin: impl FnOnce(Ending) -> Operation<Built>,
     ) -> Joined {
         let mut state = self.state();
         if key.takes_what_exists()
             && let Some((_, _, built)) =
-                state.ended.iter().rfind(|(moment, ended, _)| *moment > since && *ended == key)
+                state.ended.iter().rfind(|(moment, ended, _)| *moment > asking.since && *ended == key)
         {
             return Joined::Ended(built.clone());
         }
@@ -173,13 +195,10 @@ impl Ending {
             return;
         };
         let entry = state.running.swap_remove(position);
-        let Ok(built) = outcome else { return };
+        let (Ok(built), false) = (outcome, state.asking.is_empty()) else { return };
         state.clock += 1;
         let moment = Moment(state.clock);
-        state.ended.push_back((moment, entry.key, built.clone()));
-        if state.ended.len() > MOST_ENDED {
-            state.ended.pop_front();
-        }
+        state.ended.push((moment, entry.key, built.clone()));
     }
 }
 
@@ -228,5 +247,51 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use garden_build_core::context::Context;
+    use garden_build_core::{BuildRequest, Digest};
+
+    use super::*;
+    use crate::running::start;
+
+    fn key(secret: &str) -> Key {
+        let directory = tempfile::TempDir::new().expect("a directory");
+        std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").expect("written");
+        let request = BuildRequest::new("api", directory.path()).secret("token", secret);
+        let context = Context::scan(&request, &|| false).expect("a context");
+        let destination = "registry.example/api:v-1".parse().expect("a reference");
+        Key::of(&BuildJob::new("0123456789", request, context, destination))
+    }
+
+    async fn build(images: &SameImages, key: Key, asking: &Asking) -> bool {
+        let joined = images.join(key, asking, |ending| {
+            start("build", |_, _| async move {
+                let confirmed = Confirmed::by_registry(Digest::of(b"an image"));
+                let built = Ok((confirmed, Outcome::AlreadyExists));
+                ending.with(&built);
+                built
+            })
+        });
+        match joined {
+            Joined::Ended(_) => false,
+            Joined::Running(mut waiting) => (&mut waiting.build).await.is_ok(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_build_that_ends_while_somebody_asks_is_not_repeated_and_then_forgotten() {
+        let images = SameImages::default();
+        let (first, second) = (images.ask(), images.ask());
+        assert!(build(&images, key("s3cret"), &first).await);
+        drop(first);
+        assert!(!build(&images, key("s3cret"), &second).await, "it has ended since the second asked");
+        assert!(build(&images, key("another"), &second).await, "another secret is another build");
+        drop(second);
+        let state = images.state();
+        assert!(state.ended.is_empty() && state.running.is_empty() && state.asking.is_empty(), "{state:?}");
     }
 }
