@@ -2,7 +2,9 @@
 
 use garden_build::ErrorKind;
 
-use crate::site::{Project, build_with_events, follow_until, in_project, running, shown, variable};
+use crate::site::{
+    Project, build_with_events, follow_until, in_project, log_lines, running, shown, variable,
+};
 
 const SECRET: &str = "s3cr3t-of-the-victim";
 
@@ -28,10 +30,9 @@ async fn found_by_another_build(project: &Project) -> Vec<String> {
     let (outcome, events) = build_with_events(&project.builder(), project.request()).await;
     let log = shown(&events);
     outcome.unwrap_or_else(|error| panic!("{error:?}\n{log}"));
-    assert!(log.contains("   has looked"), "the step has looked:\n{log}");
+    assert!(log_lines(&events).any(|line| line == "has looked"), "the step has looked:\n{log}");
     victim.cancel().await.expect_err("cancelled");
-    let lines = log.lines().filter_map(|line| line.trim_start().strip_prefix("found: "));
-    lines.map(str::to_owned).collect()
+    log_lines(&events).filter_map(|line| line.strip_prefix("found: ")).map(str::to_owned).collect()
 }
 
 #[tokio::test]

@@ -53,6 +53,14 @@ pub(crate) async fn follow(build: &mut Build) -> Vec<Event> {
     events
 }
 
+/// The lines that steps and builders have printed.
+pub(crate) fn log_lines(events: &[Event]) -> impl Iterator<Item = &str> {
+    events.iter().filter_map(|event| match event {
+        Event::Log { line, .. } => Some(line.as_str()),
+        _ => None,
+    })
+}
+
 pub(crate) fn shown(events: &[Event]) -> String {
     events.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

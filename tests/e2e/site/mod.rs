@@ -34,8 +34,8 @@ pub(crate) use clients::{
     Account, client_of_account, client_with_role, client_with_the_documented_role, recording_client,
 };
 pub(crate) use events::{
-    build_with_events, follow, follow_until, follow_while_it_runs, printed, sent, sent_to_service, shown,
-    steps, warnings,
+    build_with_events, follow, follow_until, follow_while_it_runs, log_lines, printed, sent, sent_to_service,
+    shown, steps, warnings,
 };
 pub(crate) use leftovers::{assert_not_running, everything_in_namespace};
 pub(crate) use noise::{noise, noise_of};
