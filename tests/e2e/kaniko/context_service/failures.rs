@@ -33,9 +33,10 @@ pub(crate) async fn in_service(project: &Project, command: &str) -> String {
     let pod = service_pod(project).await.name_any();
     let parameters = AttachParams::default().stderr(false);
     let mut running = project.pods().exec(&pod, ["/busybox/sh", "-c", command], &parameters).await.unwrap();
-    let mut said = String::new();
-    running.stdout().unwrap().read_to_string(&mut said).await.unwrap();
-    said
+    let mut said = Vec::new();
+    running.stdout().unwrap().read_to_end(&mut said).await.unwrap();
+    // Parts of contexts may be among it.
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 /// Nothing of any build is left in the service but packs.
