@@ -88,8 +88,14 @@ impl EventSink {
             shared.phases().note(&event);
         }
         let mut readers = shared.readers();
-        readers.queues.values_mut().for_each(|queue| queue.push(event.clone()));
-        readers.history.keep(event);
+        readers.history.keep(&event);
+        // Lines of output are many and mostly have one reader, which gets them without a copy.
+        let mut queues = readers.queues.values_mut();
+        let last = queues.next_back();
+        queues.for_each(|queue| queue.push(event.clone()));
+        if let Some(last) = last {
+            last.push(event);
+        }
         readers.wake();
     }
 

@@ -85,12 +85,12 @@ pub(crate) struct History {
 }
 
 impl History {
-    pub(crate) fn keep(&mut self, event: Event) {
+    pub(crate) fn keep(&mut self, event: &Event) {
         if event.is_droppable() {
             return;
         }
         self.size += event.size();
-        self.events.push_back(event);
+        self.events.push_back(event.clone());
         while self.events.len() > MOST_KEPT || self.size > LARGEST_KEPT {
             let Some(dropped) = self.events.pop_front() else { return };
             self.size -= dropped.size();
