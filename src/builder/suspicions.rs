@@ -1,4 +1,4 @@
-//! What is said of contexts that hold what probably nobody meant to send.
+//! Warnings about build contexts with files that probably nobody meant to send.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// Says a time for people, in seconds: `30 s`, and `0.5 s` for what is no whole number of them. Never `0 s`, unless it is none at all.
+/// Formats a time for people, in seconds: `30 s`, or `0.5 s` if it is short and not a whole number. Only a time of zero is `0 s`.
 pub fn seconds(time: Duration) -> String {
     match (time.as_secs(), time.subsec_millis()) {
         (0, 0) if !time.is_zero() => "less than 0.001 s".to_owned(),

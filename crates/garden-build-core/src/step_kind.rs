@@ -74,7 +74,7 @@ impl From<Instruction> for StepKind {
 }
 
 impl StepKind {
-    /// Returns the name that stays, as JSON has it in `type`.
+    /// Returns the stable name of the kind, which is its `type` in JSON.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Scan => "scan",

@@ -43,6 +43,7 @@ struct Prepared {
 /// What to do about what a build has left.
 const LEFT: &str = "the next build in this namespace removes it, or a sweep, once its lease has run out";
 
+/// Why nothing is known of what a build has left.
 const SILENT: &str = "the API server does not answer";
 
 /// How the build's pod fetches its context.

@@ -1,4 +1,4 @@
-//! Says that the API server is silent. A connection that is frozen, not closed, shows nothing by itself: whoever waits for a pod's log waits on.
+//! Warns when the API server does not answer. A connection that is frozen, not closed, shows nothing by itself: whoever waits for a pod's log goes on waiting.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::api::Cluster;
 
-/// How often the API server is asked for a sign of life. With [`ANSWER`], a silence is told of within 13 s.
+/// How long to wait between two requests. Together with [`ANSWER`], the warning comes within 13 s.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// How long it may take to answer.
@@ -20,7 +20,7 @@ impl Cluster {
         let mut is_silent = false;
         loop {
             sleep(EVERY).await;
-            // Only that it answers counts: a refusal is an answer, and what fails at once is told of by whoever asks.
+            // Any answer counts, a refusal too. A request that fails at once is reported by whoever else sends one.
             let was_silent =
                 std::mem::replace(&mut is_silent, timeout(ANSWER, self.server_time()).await.is_err());
             match (was_silent, is_silent) {
