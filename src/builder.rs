@@ -8,7 +8,7 @@ use garden_build_core::{
 };
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::{EnsuredSecret, ensure_pull_secrets};
-use garden_config::{BuildMode, Notice, ProviderConfig, ProviderKind, SecretRef};
+use garden_config::{BuildMode, CacheLayer, Notice, ProviderConfig, ProviderKind, SecretRef};
 use garden_docker::ClusterDaemon;
 use garden_kaniko::ContextService;
 
@@ -91,7 +91,11 @@ impl Builder {
         let installs = provider.kind == ProviderKind::LocalKubernetes;
         let cache_tags = match &provider.build_mode {
             BuildMode::ClusterBuildkit(options) => {
-                options.cache.iter().map(|layer| layer.tag.clone()).collect()
+                let tag = |layer: &CacheLayer| match layer {
+                    CacheLayer::Registry(cache) => Some(cache.tag.clone()),
+                    _ => None,
+                };
+                options.cache.iter().filter_map(tag).collect()
             }
             _ => BTreeSet::new(),
         };

@@ -32,6 +32,7 @@ use crate::{Builder, Operation, remedies};
 ///     .also_in_use("127.0.0.1:5000/shop/tool:v-0123456789abcdef0123");
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
 #[non_exhaustive]
 pub struct CleanUpOptions {
     /// Images pushed less than this long ago are kept, as somebody may be about to use them. Default: two hours.

@@ -49,6 +49,7 @@ pub mod context {
 /// Docker daemons, for the build mode local-docker ([`BuilderOptions::docker`]) and for [`Builder::load_into_docker`].
 pub mod docker {
     pub use garden_docker::{
-        DaemonCleanUpReport, DockerDaemon, DockerError, FailedUntag, KeptName, LoadError, ReachError,
+        AsksForTls, DaemonCleanUpReport, DockerDaemon, DockerError, FailedUntag, KeptName, LoadError,
+        ReachError,
     };
 }

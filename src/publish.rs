@@ -16,7 +16,23 @@ use crate::target::Target;
 use crate::{Builder, BuiltImage, Operation, remedies};
 
 /// Which image is published, and where. Made by [`PublishRequest::new`].
+///
+/// ```no_run
+/// # async fn example(builder: garden_build::Builder, image: garden_build::BuiltImage) -> garden_build::Result<()> {
+/// use garden_build::PublishRequest;
+/// use garden_build::registry::Credentials;
+///
+/// let token = std::env::var("TOKEN").unwrap_or_default();
+/// let credentials = Credentials::with_password("registry.example", "robot", token.into(), "TOKEN")?;
+/// let release = PublishRequest::new(&image, "registry.example/team/api:1.0".parse()?)
+///     .credentials(credentials)
+///     .ca_certificates(std::fs::read("company-ca.pem").expect("a certificate"));
+/// builder.publish(release).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
+#[must_use]
 #[non_exhaustive]
 pub struct PublishRequest {
     /// The image, in the deployment registry.
@@ -45,6 +61,30 @@ impl PublishRequest {
     pub fn of_reference(source: ImageReference, destination: ImageReference) -> Self {
         let timeout = Duration::from_secs(60 * 60);
         Self { source, destination, credentials: None, insecure: false, ca_certificates: None, timeout }
+    }
+
+    /// Sets [`credentials`](Self::credentials).
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = Some(credentials);
+        self
+    }
+
+    /// Sets [`insecure`](Self::insecure).
+    pub fn insecure(mut self, is_insecure: bool) -> Self {
+        self.insecure = is_insecure;
+        self
+    }
+
+    /// Sets [`ca_certificates`](Self::ca_certificates).
+    pub fn ca_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.ca_certificates = Some(pem.into());
+        self
+    }
+
+    /// Sets [`timeout`](Self::timeout).
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
     }
 }
 

@@ -30,9 +30,9 @@ async fn an_image_is_published_to_another_registry_and_once_there_is_not_sent_ag
         let image = built(project).await;
         let password = variable("GARDEN_TEST_REGISTRY_TLS_BASIC_PASSWORD");
         let (name, credentials, ca) = elsewhere(project, &password);
-        let mut request = PublishRequest::new(&image, name.clone());
-        request.credentials = Some(credentials.clone());
-        request.ca_certificates = Some(ca.clone());
+        let request = PublishRequest::new(&image, name.clone())
+            .credentials(credentials.clone())
+            .ca_certificates(ca.clone());
 
         let builder = project.builder();
         let mut publishing = builder.publish(request.clone());
@@ -78,9 +78,7 @@ async fn a_wrong_password_at_the_destination_is_named_and_nothing_is_published()
     in_project("publish-denied", async |project| {
         let image = built(project).await;
         let (name, credentials, ca) = elsewhere(project, "not-the-password");
-        let mut request = PublishRequest::new(&image, name.clone());
-        request.credentials = Some(credentials);
-        request.ca_certificates = Some(ca);
+        let request = PublishRequest::new(&image, name.clone()).credentials(credentials).ca_certificates(ca);
         let error = project.builder().publish(request).await.expect_err("refused");
         assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
         let told = format!("{error}{}{error:?}", error.hint().unwrap_or_default());

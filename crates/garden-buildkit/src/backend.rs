@@ -309,8 +309,8 @@ fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBuild> {
     let mut names = vec![job.push_to.to_string()];
     names.extend(cache.extra_names.iter().map(ToString::to_string));
     Ok(DockerfileBuild {
-        cache_imports: cache.imports.into_iter().map(Into::into).collect(),
-        cache_exports: cache.exports.into_iter().map(Into::into).collect(),
+        cache_imports: cache.imports.into_iter().map(cache_entry).collect(),
+        cache_exports: cache.exports.into_iter().map(cache_entry).collect(),
         image: ImageExport::Pushed { names, insecure: false, compression_level: Some(level) },
         attributes: request::options(&request.extra_flags)?,
         proxies: settings.daemon.proxies.variables().clone(),
@@ -318,13 +318,12 @@ fn build(settings: &Settings, job: &BuildJob) -> Result<DockerfileBuild> {
     })
 }
 
-impl From<cache::CacheEntry> for client::CacheEntry {
-    fn from(entry: cache::CacheEntry) -> Self {
-        let attributes = entry.attributes.into_iter();
-        Self {
-            kind: entry.kind.as_str().to_owned(),
-            attributes: attributes.map(|(name, value)| (name.to_owned(), value)).collect(),
-        }
+/// Puts a cache into the client's words. Not an implementation of `From`, which would show with the promised type.
+fn cache_entry(entry: cache::CacheEntry) -> client::CacheEntry {
+    let attributes = entry.attributes.into_iter();
+    client::CacheEntry {
+        kind: entry.kind.as_str().to_owned(),
+        attributes: attributes.map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }
 

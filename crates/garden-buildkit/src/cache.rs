@@ -57,6 +57,12 @@ pub enum CacheError {
         /// What is wrong with the name.
         source: ReferenceError,
     },
+    /// The layer is of a kind that came after this was written.
+    #[error("`clusterBuildkit.cache[{index}]` is of a kind that the mode cluster-buildkit does not know")]
+    Unknown {
+        /// The layer, counted from 0.
+        index: usize,
+    },
     /// Two layers are the same cache, but it cannot be what both say.
     #[error(
         "`clusterBuildkit.cache[{first}]` and `clusterBuildkit.cache[{second}]` are both `{reference}`, but with \
@@ -90,6 +96,7 @@ impl CacheError {
                 "names of images are lower-case letters and digits, separated by `.`, `_`, `-` or `/`"
                     .to_owned()
             }
+            Self::Unknown { .. } => "take `type: registry`".to_owned(),
             Self::Contradiction { first, second, .. } => {
                 format!(
                     "give one of the two another `tag`, or `cache[{first}]` and `cache[{second}]` the same `mode`"
@@ -189,6 +196,7 @@ impl<'a> Layer<'a> {
         image_name: &str,
         deployment: &'a DeploymentRegistry,
     ) -> Result<Self, CacheError> {
+        let CacheLayer::Registry(layer) = layer else { return Err(CacheError::Unknown { index }) };
         let registry = layer.registry.as_ref().unwrap_or(deployment);
         let reference =
             ImageReference::tagged(&registry.host(), &registry.repository(image_name), &layer.tag)

@@ -107,7 +107,7 @@ impl Settings {
 fn registries(options: &ClusterBuildkitOptions, target: &PushTarget) -> Result<Vec<RegistryAccess>> {
     let mut named = vec![("deploymentRegistry".to_owned(), target.access())];
     let caches = options.cache.iter().enumerate().filter_map(|(index, layer)| {
-        let registry = layer.registry.as_ref()?;
+        let registry = layer.registry()?;
         Some((format!("clusterBuildkit.cache[{index}].registry"), registry))
     });
     let others = options.registries.iter().enumerate();

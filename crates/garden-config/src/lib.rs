@@ -98,7 +98,7 @@ pub use keys::locals::{Git, Locals};
 pub use project::environment::Environment;
 pub use project::{Project, load, parse};
 pub use provider::build_mode::BuildMode;
-pub use provider::cache::{CacheLayer, CacheMode};
+pub use provider::cache::{CacheLayer, CacheMode, RegistryCache};
 pub use provider::cluster_buildkit::ClusterBuildkitOptions;
 pub use provider::cluster_docker::ClusterDockerOptions;
 pub use provider::idle_after::IdleAfter;

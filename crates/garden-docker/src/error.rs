@@ -80,7 +80,7 @@ pub enum DockerError {
     },
     /// The cluster that the daemon is in does not do what it takes to use it.
     #[error(transparent)]
-    Cluster(Box<ClusterError>),
+    Cluster(Box<Error>),
 }
 
 garden_build_core::debug_with_causes!(DockerError);
@@ -106,6 +106,12 @@ impl DockerError {
         }
     }
 
+    /// Says that it was the cluster. What it says is kept as an [`Error`], since a cluster's own error is not for users of [`DockerDaemon`](crate::DockerDaemon) to
+    /// look into.
+    pub(crate) fn cluster(error: ClusterError) -> Self {
+        Self::Cluster(Box::new(error.into()))
+    }
+
     /// Says that the connection to the daemon broke.
     pub(crate) fn broken(address: &str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
@@ -116,17 +122,11 @@ impl DockerError {
     }
 }
 
-impl From<ClusterError> for DockerError {
-    fn from(error: ClusterError) -> Self {
-        Self::Cluster(Box::new(error))
-    }
-}
-
 impl From<DockerError> for Error {
     fn from(error: DockerError) -> Self {
         let error = match error {
             DockerError::Reach(error) => return error.into(),
-            DockerError::Cluster(error) => return (*error).into(),
+            DockerError::Cluster(error) => return *error,
             error => error,
         };
         let (kind, hint) = match &error {

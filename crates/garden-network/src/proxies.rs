@@ -109,8 +109,13 @@ impl Proxies {
         Ok(proxies)
     }
 
+    /// Whether a proxy stands before `url`.
+    pub fn stand_before(&self, url: &Uri) -> bool {
+        self.before(url).is_some()
+    }
+
     /// Returns the proxy that stands before `url`, if one does.
-    pub fn before(&self, url: &Uri) -> Option<Proxy> {
+    pub(crate) fn before(&self, url: &Uri) -> Option<Proxy> {
         let rules = self.0.as_ref()?;
         let host = url.host()?;
         if rules.local_is_direct && is_local(host) {

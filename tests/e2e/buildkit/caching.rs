@@ -1,5 +1,5 @@
 use garden_build::BuiltImage;
-use garden_build::config::{CacheLayer, CacheMode, DeploymentRegistry};
+use garden_build::config::{CacheLayer, CacheMode, DeploymentRegistry, RegistryCache};
 
 use crate::site::{Project, build_with_events, in_project, registry, shown, steps, variable, warnings};
 
@@ -68,9 +68,9 @@ async fn a_branch_reads_the_main_branch_s_cache_first_then_its_own_and_leaves_th
         project.builder().build(project.request()).await.unwrap();
         let main = tagged(project, "_buildcache-main").await.expect("a cache");
 
-        let mut of_main = CacheLayer::tagged("_buildcache-main");
+        let mut of_main = RegistryCache::tagged("_buildcache-main");
         of_main.export = false;
-        project.buildkit().cache = vec![CacheLayer::tagged("_buildcache-branch"), of_main];
+        project.buildkit().cache = vec![CacheLayer::tagged("_buildcache-branch"), of_main.into()];
         let first = build_with_registry_caches(project, 2).await;
         assert_eq!(steps(&first), (2, 2), "main has all but what the branch changed");
         assert!(tagged(project, "_buildcache-branch").await.is_some());
@@ -88,15 +88,15 @@ async fn a_branch_reads_the_main_branch_s_cache_first_then_its_own_and_leaves_th
 #[tokio::test]
 async fn an_inline_cache_is_in_the_image_under_the_cache_s_tag_unless_it_is_not_exported() {
     in_project("bk-inline", async |project| {
-        let mut layer = CacheLayer::tagged("_inline");
+        let mut layer = RegistryCache::tagged("_inline");
         layer.mode = CacheMode::Inline;
-        project.buildkit().cache = vec![layer.clone()];
+        project.buildkit().cache = vec![layer.clone().into()];
         app(project, 1);
         let first = project.builder().build(project.request()).await.unwrap();
         assert_eq!(tagged(project, "_inline").await, Some(first.digest.to_string()), "one image, two names");
 
         layer.export = false;
-        project.buildkit().cache = vec![layer];
+        project.buildkit().cache = vec![layer.into()];
         let second = build_with_registry_caches(project, 2).await;
         assert_eq!(steps(&second), (1, 3), "other stages are not in it");
         assert_eq!(tagged(project, "_inline").await, Some(first.digest.to_string()), "not overwritten");
@@ -121,9 +121,9 @@ async fn create_cache_credentials(project: &Project, password: &str) {
 #[tokio::test]
 async fn a_cache_may_be_in_another_registry_with_credentials_and_an_authority_of_its_own() {
     in_project("bk-cache-elsewhere", async |project| {
-        let mut layer = CacheLayer::default();
+        let mut layer = RegistryCache::default();
         layer.registry = Some(cache_registry(project));
-        project.buildkit().cache = vec![layer];
+        project.buildkit().cache = vec![layer.into()];
         create_cache_credentials(project, &variable("GARDEN_TEST_REGISTRY_TLS_BASIC_PASSWORD")).await;
         project.use_pull_secret("cache");
         app(project, 1);
@@ -141,9 +141,9 @@ async fn a_cache_may_be_in_another_registry_with_credentials_and_an_authority_of
 #[tokio::test]
 async fn a_cache_whose_registry_refuses_the_credentials_costs_warnings_only() {
     in_project("bk-cache-refused", async |project| {
-        let mut layer = CacheLayer::default();
+        let mut layer = RegistryCache::default();
         layer.registry = Some(cache_registry(project));
-        project.buildkit().cache = vec![layer];
+        project.buildkit().cache = vec![layer.into()];
         create_cache_credentials(project, "not-the-password").await;
         project.use_pull_secret("cache");
         app(project, 1);
@@ -155,9 +155,9 @@ async fn a_cache_whose_registry_refuses_the_credentials_costs_warnings_only() {
 #[tokio::test]
 async fn a_cache_in_a_registry_that_is_not_there_costs_warnings_only() {
     in_project("bk-cache-nowhere", async |project| {
-        let mut layer = CacheLayer::default();
+        let mut layer = RegistryCache::default();
         layer.registry = Some(DeploymentRegistry::new("10.243.0.2:5999").unwrap());
-        project.buildkit().cache = vec![layer];
+        project.buildkit().cache = vec![layer.into()];
         app(project, 1);
         assert_build_warns_of_cache(project, "10.243.0.2:5999").await;
     })

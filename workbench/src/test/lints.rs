@@ -3,6 +3,8 @@
 use anyhow::Result;
 use xtask::cargo::{command, succeed};
 
+use super::public_types;
+
 /// With all features, as everything is tested; [`super::features`] checks the other choices.
 pub(super) fn clippy() -> Result<()> {
     let lint = |targets: &[&'static str]| {
@@ -14,8 +16,21 @@ pub(super) fn clippy() -> Result<()> {
     lint(&["--test", "e2e"])
 }
 
-/// Of examples as well, because then dependencies have the features that tests ask for, and are compiled already.
+/// Of examples as well, because then dependencies have the features that tests ask for, and are compiled already. Makes the JSON for
+/// [`super::public_types`], too.
 pub(super) fn documentation() -> Result<()> {
-    let arguments = ["doc", "--workspace", "--no-deps", "--lib", "--bin", "workbench", "--example", "plan"];
-    succeed(command(arguments).env("RUSTDOCFLAGS", "-D warnings"), "cargo doc")
+    let document = || {
+        let arguments =
+            ["doc", "--workspace", "--no-deps", "--lib", "--bin", "workbench", "--example", "plan"];
+        let rustdoc = concat!(env!("CARGO_MANIFEST_DIR"), "/src/test/rustdoc.sh");
+        let mut document = command(arguments);
+        succeed(document.env("RUSTDOC", rustdoc).env("RUSTDOCFLAGS", "-D warnings"), "cargo doc")
+    };
+    document()?;
+    // Somebody else's `cargo doc` has made the pages.
+    if !public_types::is_written() {
+        succeed(&mut command(["clean", "--doc"]), "cargo clean --doc")?;
+        document()?;
+    }
+    Ok(())
 }

@@ -7,6 +7,7 @@ mod features;
 mod lints;
 mod pages;
 mod phases;
+mod public_types;
 mod run;
 mod scripts;
 
@@ -46,6 +47,7 @@ fn before_the_cluster(phases: &mut Phases) -> Result<()> {
     phases.run("lints", lints::clippy)?;
     phases.run("check of each choice of features", features::check_each)?;
     phases.run("documentation", lints::documentation)?;
+    phases.run("types of other crates", public_types::check)?;
     phases.run("dependencies", dependencies::check)?;
     phases.run("JSON Schema", schema::check)?;
     phases.run("tests that pages name", pages::check)?;

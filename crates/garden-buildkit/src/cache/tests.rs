@@ -1,3 +1,5 @@
+use garden_config::RegistryCache;
+
 use super::*;
 
 fn registry(host: &str) -> DeploymentRegistry {
@@ -7,15 +9,16 @@ fn registry(host: &str) -> DeploymentRegistry {
 }
 
 fn layer(tag: &str, mode: CacheMode, export: bool) -> CacheLayer {
-    let mut layer = CacheLayer::tagged(tag);
+    let mut layer = RegistryCache::tagged(tag);
     layer.mode = mode;
     layer.export = export;
-    layer
+    layer.into()
 }
 
-fn in_registry(mut layer: CacheLayer, registry: DeploymentRegistry) -> CacheLayer {
+fn in_registry(layer: CacheLayer, registry: DeploymentRegistry) -> CacheLayer {
+    let CacheLayer::Registry(mut layer) = layer else { panic!("{layer:?} is in no registry") };
     layer.registry = Some(registry);
-    layer
+    layer.into()
 }
 
 /// Writes entries as `buildctl` takes them; attributes are in the order of the alphabet.

@@ -38,8 +38,7 @@ pub enum ClientError {
 pub struct Failure {
     /// The daemon's message.
     pub message: String,
-    /// The class of failure, a gRPC status code.
-    pub code: Code,
+    pub(crate) code: Code,
     /// The digest of the failed step.
     pub vertex: Option<String>,
     /// Where in which Dockerfile the failed step stands; the innermost last.
@@ -75,8 +74,13 @@ impl SourceLines {
 
 impl Failure {
     /// Makes a failure of which nothing else is known.
-    pub fn new(code: Code, message: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
         Self { message: message.into(), code, vertex: None, sources: Vec::new() }
+    }
+
+    /// Returns the class of failure: the number of a gRPC status code, such as 1 for `CANCELLED`.
+    pub fn status(&self) -> i32 {
+        self.code.into()
     }
 
     /// Returns the code with which the failed step's command exited.

@@ -9,7 +9,6 @@ use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 /// Who a daemon has to be, and who we are.
 #[derive(Clone, Debug)]
@@ -31,9 +30,12 @@ impl TlsIdentity {
     ///
     /// # Errors
     /// If a certificate cannot be used, or the daemon is not who it has to be.
-    pub async fn encrypt<S>(&self, stream: S) -> io::Result<TlsStream<S>>
+    pub async fn encrypt<S>(
+        &self,
+        stream: S,
+    ) -> io::Result<impl AsyncRead + AsyncWrite + Send + Unpin + use<S>>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         let name = ServerName::try_from(self.server_name.clone());
         let name = name.map_err(|error| invalid("the daemon's name", &error))?;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use garden_build_core::BuildRequest;
 use garden_build_core::context::{Context, EntryKind};
-use garden_buildkit::client::file_sync::{FilterRequest, LocalDirectory, ScannedTree};
+use garden_buildkit::client::file_sync::protocol::FilterRequest;
+use garden_buildkit::client::file_sync::{LocalDirectory, ScannedTree};
 
 use crate::receiver::{Client, Entry, sync};
 use crate::tree::{Kinds, Random, change, plant, seeds};

@@ -12,9 +12,9 @@ use futures::channel::mpsc;
 use futures::{StreamExt, stream};
 use garden_build_core::context::{Cancelled, Context, ContextError, Filter, PathBytes};
 use garden_build_core::{BuildRequest, Error, ErrorKind};
+use garden_buildkit::client::file_sync::protocol::{FilterRequest, Outgoing, Packet, send};
 use garden_buildkit::client::file_sync::{
-    Content, FilterRequest, Journal, Listed, LocalDirectory, MemoryFiles, Outgoing, Packet, ScannedTree,
-    Source, SyncError, SyncState, Wanted, send,
+    Content, Journal, Listed, LocalDirectory, MemoryFiles, ScannedTree, Source, SyncError, SyncState, Wanted,
 };
 
 use crate::receiver::{HANGS, Outcome, runtime, sync, sync_with};

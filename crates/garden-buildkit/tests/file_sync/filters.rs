@@ -6,9 +6,8 @@ use std::path::Path;
 
 use garden_build_core::BuildRequest;
 use garden_build_core::context::Context;
-use garden_buildkit::client::file_sync::{
-    FilterRequest, LocalDirectory, ScannedTree, Source, Stat, SyncError,
-};
+use garden_buildkit::client::file_sync::protocol::FilterRequest;
+use garden_buildkit::client::file_sync::{LocalDirectory, ScannedTree, Source, Stat, SyncError};
 
 use crate::receiver::{Client, Entry};
 use crate::tree::{Kinds, Random, has_raw_links, plant, seeds};

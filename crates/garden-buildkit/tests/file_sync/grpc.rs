@@ -7,9 +7,8 @@ use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_client::FileSyncClient;
 use futures::{StreamExt, stream};
-use garden_buildkit::client::file_sync::{
-    FileSyncService, Journal, MemoryFiles, Source, SyncError, SyncState,
-};
+use garden_buildkit::client::file_sync::protocol::FileSyncService;
+use garden_buildkit::client::file_sync::{Journal, MemoryFiles, Source, SyncError, SyncState};
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Server};
 use tonic::{Code, Request};

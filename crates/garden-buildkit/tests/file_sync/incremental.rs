@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use garden_build_core::BuildRequest;
 use garden_build_core::context::Context;
-use garden_buildkit::client::file_sync::{FilterRequest, LocalDirectory, MemoryFiles, ScannedTree, Source};
+use garden_buildkit::client::file_sync::protocol::FilterRequest;
+use garden_buildkit::client::file_sync::{LocalDirectory, MemoryFiles, ScannedTree, Source};
 
 use crate::receiver::{Outcome, sync, sync_with};
 

@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use futures::channel::mpsc;
 use futures::{Stream, StreamExt};
-use garden_buildkit::client::file_sync::{
-    FilterRequest, Journal, Packet, Source, SyncError, SyncRecord, SyncState, send,
-};
+use garden_buildkit::client::file_sync::protocol::{FilterRequest, Packet, send};
+use garden_buildkit::client::file_sync::{Journal, Source, SyncError, SyncRecord, SyncState};
 use garden_test_programs::{FILESYNC_RECEIVER, Go};
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -65,7 +64,7 @@ pub(crate) fn sync_with<S: Stream<Item = Packet> + Send + Unpin>(
     filter: &FilterRequest,
     to: &Path,
     arguments: &[&str],
-    alter: impl FnOnce(garden_buildkit::client::file_sync::Outgoing) -> S,
+    alter: impl FnOnce(garden_buildkit::client::file_sync::protocol::Outgoing) -> S,
 ) -> Outcome {
     let changes = to.with_extension("changes");
     let mut receiver = Command::new(program())

@@ -11,9 +11,8 @@ use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use futures::StreamExt;
 use garden_build_core::BuildRequest;
 use garden_build_core::context::Context;
-use garden_buildkit::client::file_sync::{
-    FilterRequest, Journal, Packet, ScannedTree, Source, SyncError, send,
-};
+use garden_buildkit::client::file_sync::protocol::{FilterRequest, Packet, send};
+use garden_buildkit::client::file_sync::{Journal, ScannedTree, Source, SyncError};
 
 use crate::grpc;
 use crate::receiver::{runtime, sync};

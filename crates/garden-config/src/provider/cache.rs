@@ -10,21 +10,30 @@ use crate::document::problems::Problems;
 /// One layer of the cache that outlives a `BuildKit` daemon: an item of `clusterBuildkit.cache`.
 ///
 /// ```
-/// use garden_config::CacheLayer;
+/// use garden_config::{CacheLayer, RegistryCache};
 ///
-/// let mut main = CacheLayer::tagged("_buildcache-main");
+/// let mut main = RegistryCache::tagged("_buildcache-main");
 /// main.export = false;
-/// let layers = [CacheLayer::tagged("_buildcache-my-branch"), main];
+/// let layers = [CacheLayer::tagged("_buildcache-my-branch"), main.into()];
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum CacheLayer {
+    /// `registry`: in a registry.
+    Registry(RegistryCache),
+}
+
+/// A cache in a registry: [`CacheLayer::Registry`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(tag = "type", rename = "registry", rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(feature = "schema", schemars(rename = "CacheLayer", extend("required" = ["type"])))]
 #[non_exhaustive]
-pub struct CacheLayer {
+pub struct RegistryCache {
     /// What of a build is cached. Default: [`CacheMode::Auto`].
     pub mode: CacheMode,
-    /// The tag that the cache has in the image's repository. Default: [`CacheLayer::DEFAULT_TAG`].
+    /// The tag that the cache has in the image's repository. Default: [`RegistryCache::DEFAULT_TAG`].
     pub tag: String,
     /// The registry that holds the cache, in a repository named like the image. Default: the
     /// deployment registry.
@@ -72,6 +81,35 @@ impl CacheMode {
 }
 
 impl CacheLayer {
+    /// Reads and writes the cache under `tag` in the deployment registry.
+    pub fn tagged(tag: impl Into<String>) -> Self {
+        RegistryCache::tagged(tag).into()
+    }
+
+    /// Returns the registry that holds it, if it is not the deployment registry.
+    pub fn registry(&self) -> Option<&DeploymentRegistry> {
+        let Self::Registry(cache) = self;
+        cache.registry.as_ref()
+    }
+
+    /// Reads an item of `cache`.
+    pub(crate) fn read(node: &Node, problems: &Problems) -> Option<Self> {
+        RegistryCache::read(node, problems).map(Self::Registry)
+    }
+
+    pub(crate) fn issues(&self) -> Vec<Issue> {
+        let Self::Registry(cache) = self;
+        cache.issues()
+    }
+}
+
+impl From<RegistryCache> for CacheLayer {
+    fn from(cache: RegistryCache) -> Self {
+        Self::Registry(cache)
+    }
+}
+
+impl RegistryCache {
     /// The tag that is used unless another is set.
     pub const DEFAULT_TAG: &str = "_buildcache";
 
@@ -80,8 +118,7 @@ impl CacheLayer {
         Self { mode: CacheMode::default(), tag: tag.into(), registry: None, export: true }
     }
 
-    /// Reads an item of `cache`.
-    pub(crate) fn read(node: &Node, problems: &Problems) -> Option<Self> {
+    fn read(node: &Node, problems: &Problems) -> Option<Self> {
         let fields = Fields::open(node, "a cache layer", problems)?;
         if fields.node("type").is_none() {
             let hint = "write `type: registry`, the one type there is".to_owned();
@@ -99,7 +136,7 @@ impl CacheLayer {
         Some(layer)
     }
 
-    pub(crate) fn issues(&self) -> Vec<Issue> {
+    fn issues(&self) -> Vec<Issue> {
         let registry = self.registry.iter().flat_map(DeploymentRegistry::issues);
         let registry = registry.map(|issue| issue.within("registry"));
         self.own_issues().into_iter().chain(registry).collect()
@@ -115,8 +152,14 @@ impl CacheLayer {
     }
 }
 
-impl Default for CacheLayer {
+impl Default for RegistryCache {
     fn default() -> Self {
         Self::tagged(Self::DEFAULT_TAG)
+    }
+}
+
+impl Default for CacheLayer {
+    fn default() -> Self {
+        RegistryCache::default().into()
     }
 }

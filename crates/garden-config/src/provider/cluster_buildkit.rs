@@ -28,6 +28,7 @@ use crate::{CacheLayer, DeploymentRegistry, PersistentStorage, ProviderConfig, T
 pub struct ClusterBuildkitOptions {
     /// The caches in registries. They are asked in this order, and the first that has anything for a
     /// build serves it. None switches them off. Default: [`CacheLayer::default`] alone.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<crate::RegistryCache>"))]
     pub cache: Vec<CacheLayer>,
     /// Whether the daemon runs as an ordinary user of its node, which not every cluster supports. RUN steps of all its builds then
     /// share the process table of its pod, so secrets are refused unless `builds_trust_each_other` is set. Default: no.

@@ -3,7 +3,7 @@
 use crate::support::{HEAD, indented, refused, valid};
 use garden_config::{
     BuildMode, CacheLayer, CacheMode, ClusterBuildkitOptions, DeploymentRegistry, PersistentStorage,
-    ProviderConfig, Toleration,
+    ProviderConfig, RegistryCache, Toleration,
 };
 
 fn buildkit(fields: &str) -> ClusterBuildkitOptions {
@@ -24,9 +24,10 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!(buildkit("cache: null"), defaults);
     assert!(!defaults.listen);
     assert_eq!(defaults.compression_level, 1);
-    let [layer] = defaults.cache.as_slice() else { panic!("one layer") };
+    let layer = RegistryCache::default();
     assert_eq!((layer.mode, layer.tag.as_str(), layer.export), (CacheMode::Auto, "_buildcache", true));
     assert_eq!(layer.registry, None);
+    assert_eq!(defaults.cache, [CacheLayer::Registry(layer)]);
     assert_eq!(valid("buildMode: cluster-buildkit").notices, []);
 }
 
@@ -88,9 +89,12 @@ fn compression_level() {
 #[test]
 fn cache_layers() {
     assert_eq!(buildkit("cache: []").cache, []);
-    let mode = |mode: &str| buildkit(&format!("cache: [{{type: registry, mode: {mode}}}]")).cache[0].mode;
-    let modes = [CacheMode::Auto, CacheMode::Min, CacheMode::Max, CacheMode::Inline];
-    assert_eq!(modes.map(|expected| mode(expected.as_str())), modes);
+    for mode in [CacheMode::Auto, CacheMode::Min, CacheMode::Max, CacheMode::Inline] {
+        let options = buildkit(&format!("cache: [{{type: registry, mode: {}}}]", mode.as_str()));
+        let mut expected = RegistryCache::default();
+        expected.mode = mode;
+        assert_eq!(options.cache, [expected.into()]);
+    }
 
     refused_field("cache: _buildcache", "5:30: `cache` must be a list, not text");
     refused_field(
@@ -125,7 +129,8 @@ fn cache_layers() {
 fn cache_tags() {
     let long = "x".repeat(128);
     for tag in ["a", "_", "_build.cache-1", "V1", &long] {
-        assert_eq!(buildkit(&format!("cache: [{{type: registry, tag: {tag}}}]")).cache[0].tag, tag);
+        let options = buildkit(&format!("cache: [{{type: registry, tag: {tag}}}]"));
+        assert_eq!(options.cache, [CacheLayer::tagged(tag)]);
     }
     let longer = "x".repeat(129);
     for tag in ["", "-a", ".a", "a/b", "a:b", "a b", "ä", &longer] {
@@ -148,7 +153,7 @@ fn cache_registries() {
     let options = buildkit(
         "cache: [{type: registry, registry: {hostname: a.b/cache, port: 5000, namespace: team, insecure: true}}]",
     );
-    let registry = options.cache[0].registry.as_ref().expect("set");
+    let registry = options.cache[0].registry().expect("set");
     assert_eq!(
         (registry.host().as_str(), registry.repository("api").as_str()),
         ("a.b:5000", "cache/team/api")
@@ -239,7 +244,7 @@ fn certificates_are_found_beside_the_project_file() {
     provider.check().expect("valid");
     let BuildMode::ClusterBuildkit(options) = provider.build_mode else { panic!("cluster-buildkit") };
     let expected = Some(directory.path().join("ca.pem"));
-    assert_eq!(options.cache[0].registry.as_ref().expect("set").ca_certificate, expected);
+    assert_eq!(options.cache[0].registry().expect("set").ca_certificate, expected);
     assert_eq!(options.registries[0].ca_certificate, expected);
 
     refused_field(
@@ -268,9 +273,9 @@ fn wrong_options_are_reported_while_another_mode_is_chosen() {
 fn what_is_set_in_rust_is_checked_by_the_same_rules() {
     let mut options = ClusterBuildkitOptions::default();
     options.image = Some("BuildKit".to_owned());
-    let mut layer = CacheLayer::tagged("a/b");
+    let mut layer = RegistryCache::tagged("a/b");
     layer.registry = Some(DeploymentRegistry::new("docker.io").expect("a host"));
-    options.cache.push(layer);
+    options.cache.push(layer.into());
     options.tolerations.push(Toleration::default());
     let mut storage = PersistentStorage::default();
     storage.size = 0;

@@ -2,8 +2,8 @@
 
 use garden_config::{
     BuildMode, CacheLayer, CacheMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry,
-    KanikoNamespace, KanikoOptions, NoticeKind, ProviderConfig, ProviderKind, ProviderResources, SecretRef,
-    TaintEffect, Toleration,
+    KanikoNamespace, KanikoOptions, NoticeKind, ProviderConfig, ProviderKind, ProviderResources,
+    RegistryCache, SecretRef, TaintEffect, Toleration,
 };
 
 use crate::support::{brief, follows_the_schema, indented, project, valid};
@@ -150,10 +150,10 @@ clusterBuildkit:
 
 #[test]
 fn a_feature_branch_has_a_cache_of_its_own_and_reads_that_of_main() {
-    let mut main = CacheLayer::tagged("_buildcache-main");
+    let mut main = RegistryCache::tagged("_buildcache-main");
     main.export = false;
     let branch = CacheLayer::tagged("_buildcache-feature-abc-123-fix");
-    assert_eq!(buildkit_example(BRANCH_CACHE).cache, [branch, main]);
+    assert_eq!(buildkit_example(BRANCH_CACHE).cache, [branch, main.into()]);
 }
 
 /// Section "Multi-stage caching".
@@ -169,7 +169,7 @@ clusterBuildkit:
 #[test]
 fn a_cache_has_a_registry_of_its_own() {
     let options = buildkit_example(OTHER_REGISTRY);
-    let [layer] = options.cache.as_slice() else { panic!("one layer") };
+    let [CacheLayer::Registry(layer)] = options.cache.as_slice() else { panic!("one cache in a registry") };
     assert_eq!((layer.mode, layer.tag.as_str(), layer.export), (CacheMode::Auto, "_buildcache", true));
     // The registry whose web page the guide names.
     let registry = layer.registry.as_ref().expect("set");

@@ -7,8 +7,8 @@ use std::time::Duration;
 use garden_config::{
     BuildConfig, BuildMode, CacheLayer, CacheMode, ClusterBuildkitOptions, ClusterDockerOptions,
     ContextDelivery, DeploymentRegistry, IdleAfter, KanikoNamespace, KanikoOptions, KanikoUtil, Locals,
-    Namespace, PersistentStorage, ProviderConfig, ProxyOptions, ResourceAmounts, Resources, SecretRef,
-    TaintEffect, Toleration, TolerationOperator,
+    Namespace, PersistentStorage, ProviderConfig, ProxyOptions, RegistryCache, ResourceAmounts, Resources,
+    SecretRef, TaintEffect, Toleration, TolerationOperator,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::option;
@@ -152,9 +152,9 @@ fn cache_layer() -> impl Strategy<Value = CacheLayer> {
     let modes = vec![CacheMode::Auto, CacheMode::Min, CacheMode::Max, CacheMode::Inline];
     ("[a-z_][a-z0-9._-]{0,20}", prop::sample::select(modes), option::of(registry()), any::<bool>()).prop_map(
         |(tag, mode, registry, export)| {
-            let mut layer = CacheLayer::tagged(tag);
+            let mut layer = RegistryCache::tagged(tag);
             (layer.mode, layer.registry, layer.export) = (mode, registry, export);
-            layer
+            layer.into()
         },
     )
 }

@@ -58,13 +58,14 @@ impl<'a> DaemonCleanUp<'a> {
         ask: AskRegistry<'_>,
         events: &EventSink,
     ) -> Result<DaemonCleanUpReport, DockerError> {
-        let pod = self.daemon.running(events).await?;
+        let pod = self.daemon.running(events).await.map_err(DockerError::cluster)?;
         let dialer: Arc<PodDialer> = Arc::new(self.daemon.dialer(&pod));
         let daemon = DockerDaemon::over(dialer.clone())?;
         // The registry may take its time. Names that come up later stay until the next clean-up.
         let answers = self.answers(&look(&daemon).await?, ask).await;
         let stored_bytes_before = stored_bytes(&*dialer).await?;
-        let Some(mut alone) = self.daemon.occupy_alone(&pod, PATIENCE).await? else {
+        let Some(mut alone) = self.daemon.occupy_alone(&pod, PATIENCE).await.map_err(DockerError::cluster)?
+        else {
             let stored_bytes_after = stored_bytes_before;
             let report = DaemonCleanUpReport {
                 busy: true,
@@ -75,7 +76,8 @@ impl<'a> DaemonCleanUp<'a> {
             return Ok(report);
         };
         let cleaned = Box::pin(alone.during(self.clean(&daemon, &dialer, &answers))).await;
-        let report = cleaned.unwrap_or_else(|reason| Err(self.daemon.lock_lost(&pod, &reason).into()))?;
+        let report = cleaned
+            .unwrap_or_else(|reason| Err(DockerError::cluster(self.daemon.lock_lost(&pod, &reason))))?;
         Ok(DaemonCleanUpReport { stored_bytes_before, ..report })
     }
 

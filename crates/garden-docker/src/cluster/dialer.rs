@@ -38,7 +38,9 @@ impl Dial for PodDialer {
             // Named, whatever the image's environment says.
             let command = ["docker", "--host", ClusterDaemon::SOCKET, "system", "dial-stdio"];
             let (name, container) = (&self.pod.name, self.pod.container);
-            let stream = PodStream::exec(&self.cluster, &self.namespace, name, container, &command).await?;
+            let stream = PodStream::exec(&self.cluster, &self.namespace, name, container, &command)
+                .await
+                .map_err(DockerError::cluster)?;
             Ok(Box::new(stream) as Box<dyn Connection>)
         })
     }

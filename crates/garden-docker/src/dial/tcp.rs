@@ -58,7 +58,7 @@ impl Dial for TcpDialer {
 impl TcpDialer {
     /// Opens a connection. Which proxy stands before the daemon depends on `scheme`: `https` if the connection will be encrypted.
     pub(super) async fn connect(&self, scheme: &str) -> Result<Box<dyn Connection>, ReachError> {
-        let proxied = self.url(scheme).filter(|url| self.proxies.before(url).is_some());
+        let proxied = self.url(scheme).filter(|url| self.proxies.stand_before(url));
         let connecting = async {
             match proxied {
                 Some(url) => self.connect_through_proxy(url).await,

@@ -1,6 +1,7 @@
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 
-use super::{Packet, Stat};
+use super::Stat;
+use super::wire::{self, Packet};
 
 /// The most content that one packet holds. The daemon accepts messages of 4 MiB and more, but smaller ones let
 /// files take turns and keep little waiting. Measured over gRPC: half of this is slower, twice as much is up to
@@ -49,7 +50,7 @@ impl Batch {
 
 /// An entry of the list; `None` ends it. Ids are not sent: an entry's id is its position in the list.
 pub(crate) fn stat(stat: Option<Stat>) -> Packet {
-    Packet { stat, ..empty(PacketType::PacketStat) }
+    Packet { stat: stat.map(wire::Stat::of), ..empty(PacketType::PacketStat) }
 }
 
 /// A piece of a file; an empty one is its end.

@@ -10,7 +10,8 @@ use prost::Message as _;
 use tokio::sync::oneshot;
 use tonic::metadata::{MetadataKey, MetadataMap, MetadataValue};
 
-use super::{Journal, MemoryFiles, Packet, SyncRequest, SyncState, send};
+use super::protocol::{Packet, SyncRequest, send};
+use super::{Journal, MemoryFiles, SyncState};
 
 /// Stands alone in the line between the lines of the request's metadata and the packets.
 const SEPARATOR: &[u8] = b"\n%%\n";

@@ -1,7 +1,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Packet, SyncError};
+use super::SyncError;
+use super::wire::Packet;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 
 /// How many syncs of a build are noted. Builds have a few; it is the daemon that asks for them.

@@ -2,14 +2,14 @@
 //!
 //! The daemon calls us, over the session's tunnel, once for each directory that a build needs:
 //!
-//! 1. It names the directory and what of it is wanted ([`SyncRequest`]); a [`Source`] stands for each name.
+//! 1. It names the directory and what of it is wanted (`SyncRequest`); a [`Source`] stands for each name.
 //! 2. We list what is wanted, packet by packet. The daemon compares the list with what it kept of an earlier
 //!    build, and meanwhile asks for those files whose size, modification time or mode differ.
 //! 3. We send these files in pieces, several at a time. Whatever goes wrong ends the sync with an error:
 //!    a file that cannot be read, or has changed, never becomes a short file.
 //! 4. When the daemon has what it wants it says so, and we end.
 //!
-//! [`sender`](send) does this over any pair of packet streams, and [`FileSyncService`] over gRPC. A [`Journal`]
+//! `send` does this over any pair of packet streams, and `FileSyncService` over gRPC. A [`Journal`]
 //! tells meanwhile how far each sync is, and afterwards why one failed in our own words, since the daemon only
 //! rephrases what it was told.
 //!
@@ -36,9 +36,15 @@ pub use error::SyncError;
 pub use journal::{Journal, SyncRecord, SyncState};
 pub use local_directory::LocalDirectory;
 pub use memory_files::MemoryFiles;
-pub use request::{FilterRequest, SyncRequest};
 pub use scanned_tree::ScannedTree;
-pub use sender::{Outgoing, send};
-pub use service::FileSyncService;
 pub use source::{Content, Listed, Source, Wanted};
-pub use wire::{Packet, Stat};
+pub use stat::Stat;
+
+/// The conversation itself, for the tests of this crate, which take the daemon's side of it. It is no part of what is promised.
+#[doc(hidden)]
+pub mod protocol {
+    pub use super::request::{FilterRequest, SyncRequest};
+    pub use super::sender::{Outgoing, send};
+    pub use super::service::FileSyncService;
+    pub use super::wire::{Packet, Stat};
+}

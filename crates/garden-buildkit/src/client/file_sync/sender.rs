@@ -22,7 +22,9 @@ use tracing::Instrument as _;
 
 use super::batch::{self, Batch};
 use super::journal::lock;
-use super::{FilterRequest, Listed, Packet, Source, SyncError, SyncRecord, Wanted, stat};
+use super::request::FilterRequest;
+use super::wire::Packet;
+use super::{Listed, Source, SyncError, SyncRecord, Wanted, stat};
 
 /// How many files are read at a time. More help only with slow disks, and need more memory.
 const READERS: usize = 4;

@@ -13,7 +13,8 @@ use tonic::{Request, Response, Status, Streaming};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-use super::{Journal, Outgoing, Packet, Source, SyncError, SyncRecord, SyncRequest, sender};
+use super::protocol::{Outgoing, Packet, SyncRequest};
+use super::{Journal, Source, SyncError, SyncRecord, sender};
 use crate::client::connection::LARGEST_MESSAGE;
 
 /// The only method that daemons call; there is another one, `TarStream`.

@@ -1,10 +1,34 @@
 //! How an entry is described to the daemon: fsutil's `stat.go`, with the modes of Go's `io/fs`.
 
+use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use garden_build_core::Digest;
 
-use super::Stat;
+/// An entry of a tree.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stat {
+    /// Its path, with slashes.
+    pub path: Vec<u8>,
+    /// Type and permissions, as Go's `fs.FileMode` has them.
+    pub mode: u32,
+    /// The user that it belongs to.
+    pub uid: u32,
+    /// The group that it belongs to.
+    pub gid: u32,
+    /// Its length in bytes.
+    pub size: i64,
+    /// When it was last modified, in nanoseconds since 1970.
+    pub mod_time: i64,
+    /// What a symbolic link leads to, or the path of the file that this is a hard link to.
+    pub linkname: Vec<u8>,
+    /// A device's major number.
+    pub devmajor: i64,
+    /// A device's minor number.
+    pub devminor: i64,
+    /// Extended attributes.
+    pub xattrs: HashMap<String, Vec<u8>>,
+}
 
 /// Bits of Go's `fs.FileMode` above the permissions, which differ from those of the system.
 pub(super) mod mode {

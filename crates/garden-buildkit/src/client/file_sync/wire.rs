@@ -27,39 +27,38 @@ pub struct Packet {
     pub data: Vec<u8>,
 }
 
-/// An entry of a tree.
+/// A [`Stat`](super::Stat) on the wire; what its fields mean stands there.
+#[expect(missing_docs, reason = "they are those of the other")]
 #[derive(Clone, PartialEq, Message)]
 pub struct Stat {
-    /// Its path, with slashes.
     #[prost(bytes = "vec", tag = "1")]
     pub path: Vec<u8>,
-    /// Type and permissions, as Go's `fs.FileMode` has them.
     #[prost(uint32, tag = "2")]
     pub mode: u32,
-    /// The user that it belongs to.
     #[prost(uint32, tag = "3")]
     pub uid: u32,
-    /// The group that it belongs to.
     #[prost(uint32, tag = "4")]
     pub gid: u32,
-    /// Its length in bytes.
     #[prost(int64, tag = "5")]
     pub size: i64,
-    /// When it was last modified, in nanoseconds since 1970.
     #[prost(int64, tag = "6")]
     pub mod_time: i64,
-    /// What a symbolic link leads to, or the path of the file that this is a hard link to.
     #[prost(bytes = "vec", tag = "7")]
     pub linkname: Vec<u8>,
-    /// A device's major number.
     #[prost(int64, tag = "8")]
     pub devmajor: i64,
-    /// A device's minor number.
     #[prost(int64, tag = "9")]
     pub devminor: i64,
-    /// Extended attributes.
     #[prost(map = "string, bytes", tag = "10")]
     pub xattrs: HashMap<String, Vec<u8>>,
+}
+
+impl Stat {
+    /// Not an implementation of `From`, which would show with the promised one.
+    pub(super) fn of(stat: super::Stat) -> Self {
+        let super::Stat { path, mode, uid, gid, size, mod_time, linkname, devmajor, devminor, xattrs } = stat;
+        Self { path, mode, uid, gid, size, mod_time, linkname, devmajor, devminor, xattrs }
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::auth::Auth;
 use super::health::Health;
 use super::secrets::Secrets;
 use super::ssh::SshAgents;
-use crate::client::file_sync::FileSyncService;
+use crate::client::file_sync::protocol::FileSyncService;
 
 /// What the daemon is told that it may call. It consults the list for file syncs only.
 pub(super) const METHODS: [&str; 9] = [
