@@ -52,7 +52,7 @@ impl<T> Operation<T> {
         &self.handle.running
     }
 
-    /// Waits for the next event; `None` when the operation has ended.
+    /// Waits for the next event; `None` when the operation [has ended](Self::is_finished).
     ///
     /// Cancel safe: dropping the future loses no event.
     pub async fn next_event(&mut self) -> Option<Event> {

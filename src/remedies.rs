@@ -34,7 +34,7 @@ pub(crate) const OF_DEPLOYMENT_REGISTRY: Remedies = Remedies {
 /// Helpers that a Secret names.
 const HELPERS: Remedy = Remedy::set(
     &["credentialHelpersFor"],
-    "add this registry to those that the program allows helpers for (`credential_helpers_for`), if a Secret may have the helper run here",
+    "add this registry to those that the program allows helpers for (`credentialHelpersFor`), if a Secret may have the helper run here",
 );
 
 /// The deployment registry, where local-docker builds. The `docker` command's credentials count, too.
@@ -233,10 +233,11 @@ mod tests {
             let Remedies { name, certificates, authority, plain_http, tls, credentials, helpers } = remedies;
             for remedy in [name, certificates, authority, plain_http, tls, credentials, helpers] {
                 let hint = Hint::from(remedy);
-                assert!(!hint.text.contains("::"), "{hint}");
+                let is_of_rust = |name: &str| name.contains("::") || name.contains('_');
+                assert!(!hint.text.split('`').skip(1).step_by(2).any(is_of_rust), "{hint}");
                 for option in &hint.options {
                     let last = option.rsplit('.').next().unwrap_or_default();
-                    assert!(hint.text.contains(last) || option == "credentialHelpersFor", "{option}: {hint}");
+                    assert!(hint.text.contains(last), "{option}: {hint}");
                 }
             }
         }

@@ -61,10 +61,13 @@ where
     };
     // Also when the work panics, or its runtime ends.
     let ended = ended.drop_guard();
+    // Whoever has read the events to their end may ask for the outcome.
+    let open = events.clone();
     let work = span.in_scope(|| work(events, cancel));
     let working = async move {
         let outcome = work.await;
         drop(ended);
+        drop(open);
         outcome
     };
     let task = tokio::spawn(working.instrument(span));

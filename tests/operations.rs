@@ -294,7 +294,10 @@ async fn a_shutdown_ends_everything_and_names_what_does_not_end() {
     site.builder.shutdown(Duration::from_secs(60)).await.unwrap();
     assert_eq!(kind(build.await), ErrorKind::Cancelled);
     assert_eq!(site.gate.count(), (1, 1));
-    let error = site.builder.clone().build(site.request()).await.unwrap_err();
+    let mut late = site.builder.clone().build(site.request());
+    while late.next_event().await.is_some() {}
+    assert!(late.is_finished(), "whoever has read the events to their end may ask for the outcome");
+    let error = late.await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert!(error.message().contains("shut down"), "{error}");
 

@@ -14,7 +14,7 @@ use garden_build::kube::Client;
 use garden_build::kube::client::Body;
 use garden_build::{
     Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, Capabilities, Caveat, Error,
-    ErrorKind, Event, NamedContext, Outcome, Pushed, Result, WarningCode,
+    ErrorKind, Event, NamedContext, Outcome, Pushed, Result, WarningCode, WarningData,
 };
 use http::{Request, Response};
 
@@ -198,8 +198,11 @@ async fn sockets_are_named_once_if_something_is_built() {
         let mut build = builder.build(request);
         let mut warnings = Vec::new();
         while let Some(event) = build.next_event().await {
-            if let Event::Warning { code, message, hint, .. } = event {
+            if let Event::Warning { code, message, hint, data, .. } = event {
                 assert_eq!(code, WarningCode::FileLeftOut);
+                let Some(WarningData::File { context, path }) = data else { panic!("{message}: {data:?}") };
+                assert!(message.starts_with(&format!("`{path}`")), "{path}: {message}");
+                assert_eq!(context.is_some(), message.contains("in the context `lib`"), "{message}");
                 assert!(hint.is_some_and(|hint| hint.contains("to .dockerignore")));
                 warnings.push(message);
             }
@@ -211,11 +214,19 @@ async fn sockets_are_named_once_if_something_is_built() {
 
 /// The messages and hints of the warnings of a build.
 async fn warnings(builder: &Builder, request: BuildRequest) -> Vec<(String, String)> {
+    let warnings = warnings_with_data(builder, request).await.into_iter();
+    warnings.map(|(message, hint, _)| (message, hint)).collect()
+}
+
+async fn warnings_with_data(
+    builder: &Builder,
+    request: BuildRequest,
+) -> Vec<(String, String, Option<WarningData>)> {
     let mut build = builder.build(request);
     let mut warnings = Vec::new();
     while let Some(event) = build.next_event().await {
-        if let Event::Warning { message, hint, .. } = event {
-            warnings.push((message, hint.unwrap_or_default()));
+        if let Event::Warning { message, hint, data, .. } = event {
+            warnings.push((message, hint.unwrap_or_default(), data));
         }
     }
     build.await.unwrap();
@@ -277,13 +288,23 @@ async fn a_context_that_is_unusually_large_is_told_with_the_lines_that_leave_it_
     }
     let request = BuildRequest::new("api", directory.path()).force(true);
     let large = "the build context is unusually large: 2 files, 502 MiB; the largest parts are `node_modules` (1 file, 501 MiB)";
-    let [(message, hint)] = &warnings(&builder, request.clone()).await[..] else { panic!("not one warning") };
+    let [(message, hint, Some(WarningData::LargeContext { context: None, size }))] =
+        &warnings_with_data(&builder, request.clone()).await[..]
+    else {
+        panic!("not one warning with data")
+    };
     assert_eq!(message, large);
+    assert_eq!((size.files, size.largest[0].pattern.as_str()), (2, "node_modules"));
     assert!(hint.contains("a line of .dockerignore") && hint.ends_with(": `node_modules`"), "{hint}");
     std::fs::write(directory.path().join(".dockerignore"), "node_modules\n").unwrap();
     assert_eq!(warnings(&builder, request.clone()).await, []);
     let named = request.context("lib", NamedContext::Directory(library.path().to_owned()));
-    let [(message, _)] = &warnings(&builder, named).await[..] else { panic!("not one warning") };
+    let [(message, _, Some(WarningData::LargeContext { context: Some(name), .. }))] =
+        &warnings_with_data(&builder, named).await[..]
+    else {
+        panic!("not one warning with data")
+    };
+    assert_eq!(name, "lib");
     assert!(message.starts_with("the context `lib` is unusually large: "), "{message}");
 }
 

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use garden_build_core::{
     BuildControl, BuildJob, BuildRequest, Caveat, Error, ErrorKind, EventSink, LONGEST_ARGUMENT, Result,
-    WarningCode,
+    WarningCode, WarningData,
 };
 use garden_cluster::build_id;
-use garden_config::NoticeKind;
+use garden_config::{Notice, NoticeKind};
 
 use super::Inner;
 use super::confirm::{Before, Confirmed};
@@ -38,7 +38,7 @@ impl Inner {
         let started = Instant::now();
         self.target.registries.begin();
         for notice in &self.notices {
-            cx.events.warn(code_of(notice.kind), notice.message.clone(), notice.hint.clone());
+            warn_of(notice, &cx.events);
         }
         if self.installs {
             cx.until_stopped(self.services().unless_installed(&cx.events, &cx.cancel)).await?;
@@ -51,8 +51,8 @@ impl Inner {
                 (prepared.reference, Confirmed::by_registry(digest), Outcome::AlreadyExists)
             }
             Known::Missing | Known::Unknown(_) => {
-                for Caveat { code, message, hint, .. } in prepared.take_caveats()? {
-                    cx.events.warn(code, message, hint);
+                for Caveat { code, message, hint, data, .. } in prepared.take_caveats()? {
+                    cx.events.warn_with(code, message, hint, data);
                 }
                 warn_of_oversized_arguments(&prepared.request, &cx.events);
                 let job = self.job(prepared)?;
@@ -167,9 +167,21 @@ impl Inner {
             }
             attempt += 1;
             let message = format!("{}; building again, try {attempt} of {TRIES}", error.message());
-            cx.events.warn(WarningCode::BuilderLost, message, None);
+            let again = WarningData::Try { number: attempt, most: TRIES };
+            cx.events.warn_with(WarningCode::BuilderLost, message, None, again);
         }
     }
+}
+
+/// Says what the author of the configuration should know.
+fn warn_of(notice: &Notice, events: &EventSink) {
+    let data = WarningData::Field {
+        field: notice.field.clone(),
+        file: notice.file.as_ref().map(|file| file.display().to_string()),
+        line: notice.position.map(|position| position.line),
+        column: notice.position.map(|position| position.column),
+    };
+    events.warn_with(code_of(notice.kind), notice.message.clone(), notice.hint.clone(), data);
 }
 
 /// What a notice of the configuration is to the reader of events.
@@ -192,7 +204,8 @@ fn warn_of_oversized_arguments(request: &BuildRequest, events: &EventSink) {
         );
         let hint =
             "put it into a file of the build context, which the Dockerfile copies, or into several arguments";
-        events.warn(WarningCode::OversizedArgument, message, Some(hint.to_owned()));
+        let data = WarningData::BuildArgument { name: name.to_owned() };
+        events.warn_with(WarningCode::OversizedArgument, message, Some(hint.to_owned()), data);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::iter;
 
 use garden_build_core::context::{LeftOut, Tree};
-use garden_build_core::{Caveat, WarningCode};
+use garden_build_core::{Caveat, WarningCode, WarningData};
 
 /// Says once for all contexts of a build what is left out of them.
 pub(super) fn caveat(context: &Tree, named: &BTreeMap<String, Tree>) -> Option<Caveat> {
@@ -22,11 +22,13 @@ fn of<'a>(mut all: impl Iterator<Item = (Option<&'a str>, &'a LeftOut)>) -> Opti
         1 => "it and one more socket or FIFO are".to_owned(),
         more => format!("it and {more} more sockets and FIFOs are"),
     };
-    Some(Caveat::new(
+    let file = WarningData::File { context: name.map(str::to_owned), path: first.to_string() };
+    let caveat = Caveat::new(
         WarningCode::FileLeftOut,
         format!(
             "`{first}`{place} is a {kind}, of use only to the programs at its ends: {it} not in the image"
         ),
         format!("add `{}` to .dockerignore to hear no more of it", first.ignore_pattern()),
-    ))
+    );
+    Some(caveat.with_data(file))
 }

@@ -3,20 +3,26 @@
 use std::collections::BTreeMap;
 
 use garden_build_core::context::{Context, EntryKind, Extent, LargeContext, Manifest, Tree};
-use garden_build_core::{Caveat, WarningCode};
+use garden_build_core::{Caveat, WarningCode, WarningData};
 
 /// Says what is suspicious in the contexts of a build.
 pub(super) fn caveats(context: &Context, named: &BTreeMap<String, Tree>) -> Vec<Caveat> {
-    let mut caveats = of("the build context", context.manifest(), context.extent());
+    let mut caveats = of(None, context.manifest(), context.extent());
     for (name, tree) in named {
-        caveats.extend(of(&format!("the context `{name}`"), tree.manifest(), &Extent::Whole(None)));
+        caveats.extend(of(Some(name), tree.manifest(), &Extent::Whole(None)));
     }
     caveats
 }
 
-fn of(what: &str, manifest: &Manifest, extent: &Extent) -> Vec<Caveat> {
-    let large = LargeContext::of(manifest).map(|large| large_context(what, &large));
-    let repository = repository(what, manifest, extent);
+/// `name` is that of a named context.
+fn of(name: Option<&str>, manifest: &Manifest, extent: &Extent) -> Vec<Caveat> {
+    let what = name.map_or_else(|| "the build context".to_owned(), |name| format!("the context `{name}`"));
+    let context = || name.map(str::to_owned);
+    let large = LargeContext::of(manifest).map(|size| {
+        large_context(&what, &size).with_data(WarningData::LargeContext { context: context(), size })
+    });
+    let repository = repository(&what, manifest, extent)
+        .map(|caveat| caveat.with_data(WarningData::File { context: context(), path: ".git".to_owned() }));
     large.into_iter().chain(repository).collect()
 }
 

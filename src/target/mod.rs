@@ -60,7 +60,7 @@ impl Target {
         );
         let helpers = provider.credential_helpers_for.iter().map(String::as_str);
         let secrets =
-            secrets.allowing_helpers(AllowedHelpers::for_registries(helpers, "`credential_helpers_for`")?);
+            secrets.allowing_helpers(AllowedHelpers::for_registries(helpers, "`credentialHelpersFor`")?);
         let on_nodes = is_local
             && provider.kind == ProviderKind::LocalKubernetes
             && provider.deployment_registry.is_none();

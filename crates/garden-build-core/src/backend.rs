@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::{Context, StagesBuilt, Tree};
 use crate::{
     BuildControl, BuildRequest, Digest, Error, ErrorKind, Hint, ImageFlag, ImageReference, Result,
-    WarningCode,
+    WarningCode, WarningData,
 };
 
 /// A way to build an image and push it: kaniko in a pod, a `BuildKit` daemon, a Docker daemon.
@@ -92,13 +92,23 @@ pub struct Caveat {
     /// What it is, for people.
     pub message: String,
     /// What to do about it.
+    #[serde(default)]
     pub hint: Option<String>,
+    /// What it is about in detail, for programs.
+    #[serde(default)]
+    pub data: Option<WarningData>,
 }
 
 impl Caveat {
     /// Says what may be otherwise, and what to do about it.
     pub fn new(code: WarningCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: Some(hint.into()) }
+        Self { code, message: message.into(), hint: Some(hint.into()), data: None }
+    }
+
+    /// Says for programs what it is about in detail.
+    #[must_use]
+    pub fn with_data(self, data: WarningData) -> Self {
+        Self { data: Some(data), ..self }
     }
 }
 

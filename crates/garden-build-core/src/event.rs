@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::milliseconds::{self, since_epoch};
 use crate::printable::Printable;
 use crate::progress_meter::Count;
-use crate::{ImageReference, StepKind, WarningCode};
+use crate::{ImageReference, StepKind, WarningCode, WarningData};
 
 /// Names one step of one build.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Serialize, Deserialize)]
@@ -150,6 +150,9 @@ pub enum Event {
         message: String,
         /// What to do about it.
         hint: Option<String>,
+        /// What it is about in detail, for programs, where there is more than words.
+        #[serde(default)]
+        data: Option<WarningData>,
     },
     /// The consumer was too slow, and this many events were dropped since it last read: log lines and progress counters, and
     /// steps and warnings only if there were thousands of them. Steps and warnings from before the gap may follow.
@@ -191,7 +194,7 @@ impl Event {
 
     /// A warning that belongs to no step.
     pub fn warning(code: WarningCode, message: impl Into<String>, hint: Option<String>) -> Self {
-        Self::Warning { code, step: None, message: message.into(), hint }
+        Self::Warning { code, step: None, message: message.into(), hint, data: None }
     }
 }
 
@@ -225,7 +228,9 @@ impl Event {
             Self::StepStarted { kind, name, .. } => kind.text_size() + name.len(),
             Self::StepFinished { kind, name, error, .. } => kind.text_size() + name.len() + optional(error),
             Self::Log { line, .. } => line.len(),
-            Self::Warning { message, hint, .. } => message.len() + optional(hint),
+            Self::Warning { message, hint, data, .. } => {
+                message.len() + optional(hint) + data.as_ref().map_or(0, WarningData::heap_size)
+            }
             Self::Progress { .. } | Self::Missed { .. } => 0,
         };
         size_of::<Self>() + text
@@ -308,6 +313,7 @@ mod tests {
                 step: Some(step),
                 message: "m".to_owned(),
                 hint: None,
+                data: Some(WarningData::Dockerfile { line: Some(3), url: None }),
             },
             Event::StepFinished {
                 step,
@@ -336,7 +342,10 @@ mod tests {
             { "event": "stepStarted", "step": 7, "parent": 6, "kind": kind, "name": name, "at": at },
             { "event": "log", "step": 7, "source": "output", "line": "ok" },
             { "event": "progress", "step": 7, "unit": "bytes", "current": 5, "total": 10 },
-            { "event": "warning", "code": "push-unconfirmed", "step": 7, "message": "m", "hint": null },
+            {
+                "event": "warning", "code": "push-unconfirmed", "step": 7, "message": "m", "hint": null,
+                "data": { "type": "dockerfile", "line": 3, "url": null },
+            },
             {
                 "event": "stepFinished", "step": 7, "parent": 6, "kind": kind, "name": name, "at": at, "took": 2250,
                 "cached": false, "error": null,
@@ -363,6 +372,14 @@ mod tests {
         ] {
             assert!(!validator.is_valid(&other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_warning_of_an_earlier_version_has_no_data() {
+        let earlier =
+            json!({ "event": "warning", "code": "other", "step": null, "message": "m", "hint": null });
+        let warning: Event = serde_json::from_value(earlier).expect("a warning");
+        assert_eq!(warning, Event::warning(WarningCode::Other, "m", None));
     }
 
     #[test]

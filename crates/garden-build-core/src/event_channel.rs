@@ -12,7 +12,7 @@ use tracing::Span;
 use crate::event::{Event, LogSource, StepId};
 use crate::event_queue::{History, Queue};
 use crate::phases::Phases;
-use crate::{BuildJob, ImageReference, Step, StepKind, WarningCode};
+use crate::{BuildJob, ImageReference, Step, StepKind, WarningCode, WarningData};
 
 /// Creates a pair through which a build reports to its caller.
 ///
@@ -162,7 +162,19 @@ impl EventSink {
 
     /// Reports a warning, and what to do about it. In the sink of a step, it belongs to that step.
     pub fn warn(&self, code: WarningCode, message: impl Into<String>, hint: Option<String>) {
-        self.emit(Event::Warning { code, step: self.step, message: message.into(), hint });
+        self.warn_with(code, message, hint, None);
+    }
+
+    /// Reports a warning, what to do about it, and for programs what it is about in detail. In the sink of a step, it belongs to that step.
+    pub fn warn_with(
+        &self,
+        code: WarningCode,
+        message: impl Into<String>,
+        hint: Option<String>,
+        data: impl Into<Option<WarningData>>,
+    ) {
+        let (message, data) = (message.into(), data.into());
+        self.emit(Event::Warning { code, step: self.step, message, hint, data });
     }
 }
 

@@ -42,6 +42,7 @@ mod step_kind;
 mod user_cache;
 mod version;
 mod warning_code;
+mod warning_data;
 pub mod words;
 
 pub use backend::{
@@ -67,6 +68,7 @@ pub use step_kind::{Instruction, StepKind};
 pub use user_cache::{Caches, read_private_file, write_private_file};
 pub use version::Version;
 pub use warning_code::WarningCode;
+pub use warning_data::WarningData;
 
 /// What [`Backend`]'s methods return, as it is object safe.
 pub use futures::future::BoxFuture;

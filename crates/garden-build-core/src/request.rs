@@ -15,7 +15,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(1200);
 
 /// What to build: a directory, its Dockerfile, and what goes into them.
 ///
-/// Made by [`new`](Self::new) and the methods named like the fields.
+/// Made by [`new`](Self::new) and the methods named like the fields. It is written as JSON, without its secrets, and on purpose not read from it: it
+/// names directories and sockets of this machine, so a service has a type of its own for what clients may choose.
 ///
 /// ```
 /// use garden_build_core::BuildRequest;

@@ -3,18 +3,20 @@
 mod followed;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod sent;
 mod step_name;
 mod trouble;
 
 use std::collections::{HashMap, VecDeque};
 
-use garden_build_core::{EventSink, WarningCode};
+use garden_build_core::{EventSink, WarningCode, WarningData};
 
 use self::followed::Followed;
-use self::step_name::{LOAD_CONTEXT, instruction, is_from, is_instruction};
+use self::sent::Sent;
+use self::step_name::{instruction, is_from, is_instruction};
 use self::trouble::{Trouble, trouble};
-use crate::client::file_sync::{Journal, SyncState};
-use crate::client::{CONTEXT, StepState, Update};
+use crate::client::file_sync::Journal;
+use crate::client::{StepState, Update};
 
 /// How much is kept of a daemon's reports on the steps of a build and their counters, in bytes. It says how many there are; of those that come
 /// later, nothing is told. A Dockerfile of a thousand instructions takes less than a hundredth.
@@ -58,12 +60,13 @@ impl Progress {
                     && (!is_full || followed.counts(&counter.id))
                 {
                     self.size += if followed.counts(&counter.id) { 0 } else { OVERHEAD + counter.id.len() };
-                    if followed.name == LOAD_CONTEXT {
-                        // The daemon counts what it gets, and does not know how much is to come.
-                        let (bytes, requested) = sent_bytes(&self.journal);
-                        followed.progress(bytes, requested);
-                    } else {
-                        followed.count(counter);
+                    // Of what it is sent, the daemon counts what it gets, and does not know how much is to come.
+                    match &followed.directory {
+                        Some(directory) => {
+                            let sent = Sent::of(&self.journal, directory);
+                            followed.progress(sent.bytes(), sent.requested());
+                        }
+                        None => followed.count(counter),
                     }
                 }
             }
@@ -78,8 +81,10 @@ impl Progress {
                 if self.warnings > MOST_WARNINGS {
                     return;
                 }
-                let hint = Some(url).filter(|url| !url.is_empty()).map(|url| format!("see {url}"));
-                self.events.warn(WarningCode::Builder, placed(&message, line), hint);
+                let url = Some(url).filter(|url| !url.is_empty());
+                let hint = url.as_ref().map(|url| format!("see {url}"));
+                let data = (line.is_some() || url.is_some()).then_some(WarningData::Dockerfile { line, url });
+                self.events.warn_with(WarningCode::Builder, placed(&message, line), hint, data);
             }
         }
     }
@@ -145,8 +150,8 @@ impl Progress {
         followed.cached = state.cached;
         let over = state.completed.is_some() || state.cached || state.error.is_some();
         let at_once = followed.step.is_none();
-        let is_looked_up =
-            is_from(&followed.name) || (followed.name == LOAD_CONTEXT && !is_synced(&self.journal));
+        let is_unsent = |directory: &String| !Sent::of(&self.journal, directory).is_complete();
+        let is_looked_up = is_from(&followed.name) || followed.directory.as_ref().is_some_and(is_unsent);
         if over && state.error.is_none() && !state.cached && (at_once || is_looked_up) {
             // A source is looked up first, and fetched only if that is not enough. FROM is even
             // begun several times; it is over when what builds on it begins. Whether the look-up is
@@ -181,12 +186,12 @@ fn conclude(followed: &mut Followed, events: &EventSink, journal: &Journal) {
 }
 
 fn end_well(followed: &mut Followed, journal: &Journal) {
-    if followed.name == LOAD_CONTEXT {
-        let (bytes, _) = sent_bytes(journal);
-        if bytes > 0 {
-            followed.progress(bytes, Some(bytes));
+    if let Some(directory) = &followed.directory {
+        let sent = Sent::of(journal, directory);
+        if sent.bytes() > 0 {
+            followed.progress(sent.bytes(), Some(sent.bytes()));
         }
-        followed.say(sent(journal));
+        followed.say(sent.to_string());
     }
     followed.end(None);
 }
@@ -197,35 +202,6 @@ fn placed(message: &str, line: Option<u32>) -> String {
     let Some(line) = line else { return message.to_owned() };
     let message = message.strip_suffix(&format!(" (line {line})")).unwrap_or(message);
     format!("line {line} of the Dockerfile: {message}")
-}
-
-/// Whether the daemon has all that it wanted of the context.
-fn is_synced(journal: &Journal) -> bool {
-    let syncs = journal.syncs();
-    let mut of_context = syncs.iter().filter(|sync| sync.directory() == CONTEXT).peekable();
-    of_context.peek().is_some() && of_context.all(|sync| sync.state() == SyncState::Finished)
-}
-
-/// Returns how many bytes of the context were sent, and how many the daemon has asked for, which it does once it knows the whole list.
-fn sent_bytes(journal: &Journal) -> (u64, Option<u64>) {
-    let syncs = journal.syncs();
-    let of_context = || syncs.iter().filter(|sync| sync.directory() == CONTEXT);
-    let sum = |all: &mut dyn Iterator<Item = u64>| all.fold(0_u64, u64::saturating_add);
-    let is_listed = of_context().all(|sync| sync.is_listed());
-    let requested = is_listed.then(|| sum(&mut of_context().map(|sync| sync.requested_bytes())));
-    (sum(&mut of_context().map(|sync| sync.bytes())), requested)
-}
-
-/// Says how much of the context the daemon did not have.
-fn sent(journal: &Journal) -> String {
-    let syncs = journal.syncs();
-    let of_context = || syncs.iter().filter(|sync| sync.directory() == CONTEXT);
-    let [entries, files, bytes] = [
-        of_context().map(|sync| sync.entries()).sum::<u64>(),
-        of_context().map(|sync| sync.files()).sum(),
-        of_context().map(|sync| sync.bytes()).sum(),
-    ];
-    format!("sent {files} files ({bytes} bytes) of a list of {entries} entries")
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(crate) fn session(job: &BuildJob, logins: Arc<dyn RegistryLogins>, journal: 
 }
 
 /// The name under which a session serves the directory of a named context.
-fn local_name(context: &str) -> String {
+pub(crate) fn local_name(context: &str) -> String {
     format!("context:{context}")
 }
 
@@ -124,11 +124,11 @@ pub fn field_for(attribute: &str) -> Option<&'static str> {
     Some(match attribute.split(':').next().unwrap_or_default() {
         "target" => "the request's `target`",
         "platform" => "the request's `platforms`",
-        "no-cache" => "the request's `no_cache`",
+        "no-cache" => "the request's `noCache`",
         "filename" | "dockerfilekey" => "the request's `dockerfile`",
         "context" | "contextkey" => "the request's `directory` and `contexts`",
-        "add-hosts" => "the request's `extra_hosts`",
-        "build-arg" => "the request's `build_args`",
+        "add-hosts" => "the request's `extraHosts`",
+        "build-arg" => "the request's `buildArgs`",
         "label" => "the request's `labels`",
         "cache-imports" | "cache-from" => "`clusterBuildkit.cache`",
         _ => return None,
@@ -189,7 +189,9 @@ mod tests {
     fn what_has_a_field_is_not_set_by_a_flag() {
         for name in ["target", "no-cache", "build-arg:A", "context:base", "cache-imports"] {
             let error = read(&["--opt", &format!("{name}=x")]).expect_err("has a field");
-            assert!(error.message().contains(name) && error.hint().is_some(), "{error}");
+            assert!(error.message().contains(name), "{error}");
+            // As the project file spells it.
+            assert!(error.hint().is_some_and(|hint| hint.contains('`') && !hint.contains('_')), "{error}");
         }
     }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use garden_build_core::context::{Context, EntryKind, Extent, Feature, Use};
-use garden_build_core::{BuildRequest, Caveat, Error, ErrorKind, Result, WarningCode};
+use garden_build_core::{BuildRequest, Caveat, Error, ErrorKind, Result, WarningCode, WarningData};
 use garden_config::KanikoOptions;
 
 use crate::executor::Version;
@@ -64,8 +64,10 @@ pub(crate) fn judge(
     let mut caveats = Vec::new();
     for Use { feature, line, .. } in dockerfile.uses(request) {
         let place = format!("{}, line {line}", dockerfile.path());
+        let data = WarningData::Dockerfile { line: u32::try_from(line).ok(), url: None };
         for lack in lacks(&feature, request, &supplied, is_cached) {
-            caveats.extend(of_lack(lack, &options.image, &place)?);
+            let caveat = of_lack(lack, &options.image, &place)?;
+            caveats.extend(caveat.map(|caveat| caveat.with_data(data.clone())));
         }
     }
     caveats.extend(links(context));
@@ -255,6 +257,7 @@ fn links(context: &Context) -> Vec<Caveat> {
             format!("`{source}` is a symbolic link: kaniko copies the link, and not what it leads to"),
             "name what it leads to in the Dockerfile",
         )
+        .with_data(WarningData::File { context: None, path: source.clone() })
     };
     sources.iter().filter(is_link).map(caveat).collect()
 }

@@ -4,12 +4,11 @@ use std::env;
 use std::thread;
 
 use anyhow::{Result, anyhow, bail};
-use xtask::cargo::succeed;
 use xtask::part::Part;
 
-use super::binaries;
 use super::phases::Phases;
 use super::run::run_to_end;
+use super::{binaries, examples};
 use crate::testbed::Environment;
 use crate::{conformance, testbed};
 
@@ -21,7 +20,7 @@ pub(super) fn run(phases: &mut Phases) -> Result<()> {
     let was_running = testbed::is_running();
     let environment = phases.run("testbed", || testbed::up(&Part::ALL))?;
     let tested = phases.run("end-to-end tests", || tests(&environment));
-    let tested = tested.and_then(|()| phases.run("examples", || examples(&environment)));
+    let tested = tested.and_then(|()| phases.run("examples", || examples::run(&environment)));
     // A testbed that an earlier, killed run of CI left behind is nobody's.
     let keep = was_running && env::var_os("CI").is_none();
     let stopped = if environment.owned && !keep { testbed::down() } else { Ok(()) };
@@ -57,26 +56,4 @@ fn tests(environment: &Environment) -> Result<()> {
             (others, longest) => others.and(longest),
         }
     })
-}
-
-/// They name the testbed's registry; another cluster has its own.
-fn examples(environment: &Environment) -> Result<()> {
-    if !environment.owned {
-        return Ok(());
-    }
-    let registry = environment.variables.get("GARDEN_TEST_REGISTRY").map_or("", String::as_str);
-    let published = format!("{registry}/published/app");
-    let runs: [(&str, &[&str]); 5] = [
-        ("plan", &[]),
-        ("quickstart", &[]),
-        ("cluster_init", &[testbed::registry_image()]),
-        ("cleanup", &[]),
-        ("publish", &[&published, "1.0-${module.hash}"]),
-    ];
-    for (name, arguments) in runs {
-        println!("--- example {name}");
-        let mut command = binaries::example(name)?.command();
-        succeed(command.args(arguments).envs(&environment.variables), &format!("the example {name}"))?;
-    }
-    Ok(())
 }

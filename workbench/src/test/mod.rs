@@ -3,6 +3,7 @@
 mod binaries;
 mod dependencies;
 mod end_to_end;
+mod examples;
 mod features;
 mod lints;
 mod pages;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::select::line_for;
 use super::{EntryKind, Manifest, PathBytes};
@@ -47,7 +47,8 @@ const MOST_NAMED: usize = 5;
 /// A context of more than 500 MiB or more than 50 000 files, counting only what is sent and is part of the version.
 ///
 /// Shown, it says how large it is and what makes it so.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct LargeContext {
@@ -62,7 +63,8 @@ pub struct LargeContext {
 }
 
 /// A directory or a file that makes a context large, or all directories of one name.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct LargePart {

@@ -116,6 +116,36 @@ impl ErrorKind {
             Self::Cancelled => 130,
         }
     }
+
+    /// Returns the HTTP status that a service should answer with for this kind, when it builds for its clients: 4xx where a client can change its
+    /// request or its sources, 5xx where it cannot. A kind keeps its status from version to version; several kinds may share one.
+    ///
+    /// That a registry or the cluster refuses the service's own credentials, or that its configuration is wrong, is no matter of the client's, so it
+    /// is none of 400, 401 and 403.
+    ///
+    /// | status | kinds |
+    /// |--:|---|
+    /// | 409 Conflict | `cancelled` |
+    /// | 422 Unprocessable Content | `context`, `unsupported`, `build-failed` |
+    /// | 500 Internal Server Error | `config`, `unexpected`, `builder-start`, `out-of-memory` |
+    /// | 502 Bad Gateway | `unauthorized`, `permission-denied`, `not-found`, `rejected`, `image-pull`, `push-failed` |
+    /// | 503 Service Unavailable | `unreachable`, `unschedulable`, `evicted`, `builder-lost` |
+    /// | 504 Gateway Timeout | `timeout` |
+    pub const fn http_status(self) -> u16 {
+        match self {
+            Self::Cancelled => 409,
+            Self::Context | Self::Unsupported | Self::BuildFailed => 422,
+            Self::Config | Self::Unexpected | Self::BuilderStart | Self::OutOfMemory => 500,
+            Self::Unauthorized
+            | Self::PermissionDenied
+            | Self::NotFound
+            | Self::Rejected
+            | Self::ImagePull
+            | Self::PushFailed => 502,
+            Self::Unreachable | Self::Unschedulable | Self::Evicted | Self::BuilderLost => 503,
+            Self::Timeout => 504,
+        }
+    }
 }
 
 /// Shows the [`name`](Self::name).
@@ -130,32 +160,33 @@ mod tests {
     use super::*;
 
     /// Names and codes are promises: this table changes with a new kind only.
-    const PROMISED: [(ErrorKind, &str, u8); 19] = [
-        (ErrorKind::Config, "config", 78),
-        (ErrorKind::Context, "context", 65),
-        (ErrorKind::Unsupported, "unsupported", 64),
-        (ErrorKind::Unauthorized, "unauthorized", 77),
-        (ErrorKind::PermissionDenied, "permission-denied", 77),
-        (ErrorKind::NotFound, "not-found", 66),
-        (ErrorKind::Unreachable, "unreachable", 69),
-        (ErrorKind::Rejected, "rejected", 73),
-        (ErrorKind::Unschedulable, "unschedulable", 75),
-        (ErrorKind::ImagePull, "image-pull", 69),
-        (ErrorKind::BuilderStart, "builder-start", 71),
-        (ErrorKind::OutOfMemory, "out-of-memory", 71),
-        (ErrorKind::Evicted, "evicted", 75),
-        (ErrorKind::BuilderLost, "builder-lost", 75),
-        (ErrorKind::BuildFailed, "build-failed", 1),
-        (ErrorKind::PushFailed, "push-failed", 74),
-        (ErrorKind::Timeout, "timeout", 124),
-        (ErrorKind::Cancelled, "cancelled", 130),
-        (ErrorKind::Unexpected, "unexpected", 70),
+    const PROMISED: [(ErrorKind, &str, u8, u16); 19] = [
+        (ErrorKind::Config, "config", 78, 500),
+        (ErrorKind::Context, "context", 65, 422),
+        (ErrorKind::Unsupported, "unsupported", 64, 422),
+        (ErrorKind::Unauthorized, "unauthorized", 77, 502),
+        (ErrorKind::PermissionDenied, "permission-denied", 77, 502),
+        (ErrorKind::NotFound, "not-found", 66, 502),
+        (ErrorKind::Unreachable, "unreachable", 69, 503),
+        (ErrorKind::Rejected, "rejected", 73, 502),
+        (ErrorKind::Unschedulable, "unschedulable", 75, 503),
+        (ErrorKind::ImagePull, "image-pull", 69, 502),
+        (ErrorKind::BuilderStart, "builder-start", 71, 500),
+        (ErrorKind::OutOfMemory, "out-of-memory", 71, 500),
+        (ErrorKind::Evicted, "evicted", 75, 503),
+        (ErrorKind::BuilderLost, "builder-lost", 75, 503),
+        (ErrorKind::BuildFailed, "build-failed", 1, 422),
+        (ErrorKind::PushFailed, "push-failed", 74, 502),
+        (ErrorKind::Timeout, "timeout", 124, 504),
+        (ErrorKind::Cancelled, "cancelled", 130, 409),
+        (ErrorKind::Unexpected, "unexpected", 70, 500),
     ];
 
     #[test]
-    fn names_and_exit_codes_stay_and_names_are_what_is_serialised() {
-        for (kind, name, code) in PROMISED {
+    fn names_and_codes_stay_and_names_are_what_is_serialised() {
+        for (kind, name, code, status) in PROMISED {
             assert_eq!((kind.name(), kind.exit_code(), kind.to_string().as_str()), (name, code, name));
+            assert_eq!(kind.http_status(), status, "{name}");
             assert_eq!(serde_json::to_value(kind).expect("JSON"), name);
             assert_eq!(serde_json::from_value::<ErrorKind>(name.into()).expect("JSON"), kind);
         }

@@ -189,7 +189,7 @@ fn verdict(question: &HelperQuestion, here: &HelperProblem, there: &HelperProble
     };
     let remedy = match here {
         HelperProblem::NotAllowed => {
-            format!("have the program that builds allow it for {server} (`credential_helpers_for`)")
+            format!("have the program that builds allow it for {server} (`credentialHelpersFor`)")
         }
         _ => format!("install `docker-credential-{helper}` here"),
     };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use garden_build_core::words::beginning;
 use garden_build_core::{EventSink, LogSource, Step, WarningCode};
 
-use super::step_name::kind;
+use super::step_name::{kind, sent_directory};
 use crate::client::Counter;
 
 /// Lines of a step's output that are kept to explain its failure.
@@ -21,6 +21,8 @@ const LONGEST_TAIL_LINE: usize = 4 << 10;
 #[derive(Debug)]
 pub(super) struct Followed {
     pub(super) name: String,
+    /// The directory of the session that is sent in it, if it is such a step.
+    pub(super) directory: Option<String>,
     /// While it is under way.
     pub(super) step: Option<Step>,
     pub(super) cached: bool,
@@ -35,6 +37,7 @@ pub(super) struct Followed {
 impl Followed {
     pub(super) fn new(name: String) -> Self {
         Self {
+            directory: sent_directory(&name),
             name,
             step: None,
             cached: false,

@@ -2,9 +2,21 @@
 
 use garden_build_core::{Instruction, StepKind};
 
+use crate::client::CONTEXT;
+use crate::request::local_name;
+
 /// The daemon's name for the step in which it is sent the build context.
 /// Source: `BuildKit`, `frontend/dockerui/config.go`, `MainContext`.
 pub(super) const LOAD_CONTEXT: &str = "[internal] load build context";
+
+/// Returns which directory of the session is sent in the step of this name: the build context, or a named one.
+/// Source: `BuildKit`, `frontend/dockerui/namedcontext.go`, `asyncLocalOutput`.
+pub(super) fn sent_directory(name: &str) -> Option<String> {
+    if name == LOAD_CONTEXT {
+        return Some(CONTEXT.to_owned());
+    }
+    name.strip_prefix("[context ")?.strip_suffix("] load from client").map(local_name)
+}
 
 /// Returns what a step does that has this name.
 ///

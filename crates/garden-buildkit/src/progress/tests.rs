@@ -1,11 +1,11 @@
 use std::time::SystemTime;
 
-use garden_build_core::{Event, event_channel};
+use garden_build_core::{Event, WarningData, event_channel};
 
 use super::followed::TAIL;
 use super::*;
-use crate::client::Counter;
 use crate::client::file_sync::batch;
+use crate::client::{CONTEXT, Counter, DOCKERFILE};
 
 fn state(digest: &str, name: &str) -> StepState {
     let now = Some(SystemTime::UNIX_EPOCH);
@@ -197,40 +197,80 @@ async fn counters_of_a_step_are_added_up() {
 }
 
 #[tokio::test]
-async fn of_the_context_it_is_told_how_much_is_to_come() {
-    let name = "[internal] load build context";
-    let (sink, mut stream) = event_channel();
-    let journal = Journal::default();
-    let mut progress = Progress::new(sink, journal.clone());
-    let counter = || {
-        Update::Counter(Counter {
-            step: "c".to_owned(),
-            id: "transferring context:".to_owned(),
-            // It counts the packets around the files as well.
-            current: 1_234_567,
-            total: None,
-            started: None,
-            completed: None,
-        })
-    };
-    progress.update(Update::Step(state("c", name)));
-    let sync = journal.begin(CONTEXT);
-    sync.requested(100_000);
-    sync.sent(&batch::data(0, vec![0; 25_000]));
-    progress.update(counter());
-    sync.sent(&batch::stat(None));
-    progress.update(counter());
-    sync.sent(&batch::data(0, vec![0; 75_000]));
-    sync.finish();
-    progress.update(Update::Step(ended("c", name)));
-    drop(progress);
-    let mut counts = Vec::new();
-    while let Some(event) = stream.next().await {
-        if let Event::Progress { current, total, .. } = event {
-            counts.push((current, total));
+async fn of_each_context_it_is_told_how_much_is_to_come() {
+    for (name, directory) in
+        [("[internal] load build context", CONTEXT), ("[context lib] load from client", "context:lib")]
+    {
+        let (sink, mut stream) = event_channel();
+        let journal = Journal::default();
+        let mut progress = Progress::new(sink, journal.clone());
+        let counter = || {
+            Update::Counter(Counter {
+                step: "c".to_owned(),
+                id: "transferring context:".to_owned(),
+                // It counts the packets around the files as well.
+                current: 1_234_567,
+                total: None,
+                started: None,
+                completed: None,
+            })
+        };
+        // Other directories count for themselves.
+        for other in ["context:other", DOCKERFILE] {
+            journal.begin(other).requested(7);
         }
+        if directory != CONTEXT {
+            let sync = journal.begin_following(directory, &[".dockerignore".to_owned()]);
+            sync.sent(&batch::stat(None));
+            sync.finish();
+        }
+        // The look-up, which is not the transfer.
+        progress.update(Update::Step(state("c", name)));
+        progress.update(Update::Step(ended("c", name)));
+        progress.update(Update::Step(state("c", name)));
+        let sync = journal.begin(directory);
+        sync.requested(100_000);
+        sync.sent(&batch::data(0, vec![0; 25_000]));
+        progress.update(counter());
+        sync.sent(&batch::stat(None));
+        progress.update(counter());
+        sync.sent(&batch::data(0, vec![0; 75_000]));
+        sync.finish();
+        progress.update(Update::Step(ended("c", name)));
+        drop(progress);
+        let (mut counts, mut shown) = (Vec::new(), Vec::new());
+        while let Some(event) = stream.next().await {
+            match event {
+                Event::Progress { current, total, .. } => counts.push((current, total)),
+                event => shown.push(event.to_string()),
+            }
+        }
+        assert_eq!(
+            counts,
+            [(25_000, None), (25_000, Some(100_000)), (100_000, Some(100_000))],
+            "{name}: {shown:?}"
+        );
+        let sent = "#1    sent 0 files (100000 bytes) of a list of 0 entries".to_owned();
+        assert_eq!(shown, [format!("#1 => {name}"), sent, format!("#1 => {name}: done")]);
     }
-    assert_eq!(counts, [(25_000, None), (25_000, Some(100_000)), (100_000, Some(100_000))]);
+}
+
+#[tokio::test]
+async fn a_warning_has_its_place_as_data() {
+    let warnings = [("https://docs.example/rule", Some(3)), ("", Some(4)), ("", None)];
+    let updates =
+        warnings.map(|(url, line)| Update::Warning { message: "A: b".to_owned(), url: url.to_owned(), line });
+    let (sink, mut stream) = event_channel();
+    let mut progress = Progress::new(sink, Journal::default());
+    for update in updates {
+        progress.update(update);
+    }
+    drop(progress);
+    let place = |line, url: Option<&str>| Some(WarningData::Dockerfile { line, url: url.map(str::to_owned) });
+    for expected in [place(Some(3), Some("https://docs.example/rule")), place(Some(4), None), None] {
+        let event = stream.next().await;
+        assert!(matches!(&event, Some(Event::Warning { data, .. }) if *data == expected), "{event:?}");
+    }
 }
 
 #[test]

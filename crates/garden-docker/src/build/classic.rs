@@ -1,12 +1,14 @@
 //! With the builder that Docker had before `BuildKit`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder};
-use futures::{StreamExt as _, TryStreamExt as _};
+use bytes::Bytes;
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use garden_build_core::context::{
     ByteStream, Context, ContextError, EntryKind, GzipMembers, TarStream, byte_stream,
 };
@@ -16,6 +18,7 @@ use serde_json::json;
 use super::credentials::{of_image, server};
 use super::flags::Flags;
 use super::progress::Progress;
+use super::sending::Sending;
 use super::{ImageBuilder, failure, unknown};
 use crate::{DockerError, http};
 
@@ -34,33 +37,25 @@ pub(crate) async fn build(
     let archive = Archive::of(&job.context);
     let proxies = builder.proxies.build_args(&job.request.build_args);
     let mut options = options(job, name, flags, &archive.dockerfile, proxies)?;
-    for Caveat { code, message, hint, .. } in unknown::caveats(job) {
-        cx.events.warn(code, message, hint);
+    for Caveat { code, message, hint, data, .. } in unknown::caveats(job) {
+        cx.events.warn_with(code, message, hint, data);
     }
     let logins = logins(builder, job).await?;
     let docker = http::with_query(builder.daemon.api().await?, unlogged(&mut options, job));
 
     let step = cx.events.step(StepKind::Upload, "send the build context to Docker");
-    let read = Arc::new(AtomicU64::new(0));
+    let sending = Sending::new(step, job.context.manifest().total_bytes());
     // What fails here must be told as it is, and not in the daemon's words.
-    let failed_here = Arc::new(std::sync::Mutex::new(None));
-    let noted = Arc::clone(&failed_here);
-    let body = archive.stream(builder.daemon.is_local(), Arc::clone(&read)).map(move |chunk| {
-        chunk.map_err(|error| {
-            let words = std::io::Error::other(error.message().to_owned());
-            noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get_or_insert(error);
-            words
-        })
-    });
+    let failed_here = Arc::new(Mutex::new(None));
+    let body = archive.body(builder.daemon.is_local(), sending.clone(), Arc::clone(&failed_here));
     let mut said = docker.build_image(options, Some(logins), Some(bollard::body_try_stream(body)));
-    let mut progress = Progress::new(cx.events.clone(), step, read);
+    let mut progress = Progress::new(cx.events.clone(), sending);
     loop {
         match said.try_next().await {
             Ok(Some(said)) => progress.say(&said),
             Ok(None) => break,
             Err(error) => {
-                let failed_here =
-                    failed_here.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+                let failed_here = failed_here.lock().unwrap_or_else(PoisonError::into_inner).take();
                 let error = builder.daemon.failed(&format!("build {name}"), error);
                 progress.fail(&error.to_string());
                 return Err(match (failed_here, error) {
@@ -191,6 +186,24 @@ impl Archive {
         Self { context: context.clone(), dockerfile, is_added }
     }
 
+    /// Returns the archive as the body of a request. Reports to `sending` what the connection takes of it, and notes in `failed_here` why it
+    /// cannot be read.
+    fn body(
+        &self,
+        is_local: bool,
+        sending: Sending,
+        failed_here: Arc<Mutex<Option<Error>>>,
+    ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        self.stream(is_local, sending.read()).map(move |chunk| {
+            sending.took();
+            chunk.map_err(|error| {
+                let words = io::Error::other(error.message().to_owned());
+                failed_here.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                words
+            })
+        })
+    }
+
     /// Returns the bytes of the archive, compressed unless the daemon is on this machine. `read` counts the bytes of the context that went
     /// into them so far.
     pub(crate) fn stream(&self, is_local: bool, read: Arc<AtomicU64>) -> ByteStream {
@@ -230,7 +243,7 @@ mod tests {
     use std::fs;
     use std::io::Read as _;
 
-    use garden_build_core::BuildRequest;
+    use garden_build_core::{BuildRequest, Event, ProgressUnit, event_channel};
     use tempfile::TempDir;
 
     use super::*;
@@ -293,6 +306,38 @@ mod tests {
         let ignored = found.iter().rfind(|(path, _)| path == IGNORE_FILE).expect("the ignore file");
         assert_eq!(ignored.1, ".dockerignore\n.garden-build.Dockerfile_\n");
         assert!(names(&found).contains(&".garden-build.Dockerfile"), "{found:?}");
+    }
+
+    #[tokio::test]
+    async fn how_much_of_the_context_is_sent_is_told_while_it_is_sent() {
+        let directory = TempDir::new().expect("a directory");
+        fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").expect("written");
+        fs::write(directory.path().join("large"), vec![7; 8 << 20]).expect("written");
+        let request = BuildRequest::new("api", directory.path());
+        let context = Context::scan(&request, &|| false).expect("a context");
+        let total = context.manifest().total_bytes();
+        let (events, mut stream) = event_channel();
+        let sending = Sending::new(events.step(StepKind::Upload, "send"), total);
+        let body = Archive::of(&context).body(true, sending.clone(), Arc::default());
+        let bytes: Vec<Bytes> = body.try_collect().await.expect("a stream");
+        assert!(bytes.concat().len() as u64 > total);
+        sending.done();
+        // Whatever the daemon says afterwards, the connection is let go of later.
+        sending.took();
+        drop((events, sending));
+        let (mut counts, mut ended) = (Vec::new(), false);
+        while let Some(event) = stream.next().await {
+            match event {
+                Event::Progress { current, total: of, unit: ProgressUnit::Bytes, .. } => {
+                    assert!(!ended && of == Some(total), "{current} of {of:?}");
+                    counts.push(current);
+                }
+                Event::StepFinished { error: None, .. } => ended = true,
+                _ => {}
+            }
+        }
+        assert!(ended && counts.len() > 10 && counts.len() <= 101, "{counts:?}");
+        assert!(counts.is_sorted() && counts.last() == Some(&total), "{counts:?}");
     }
 
     #[test]

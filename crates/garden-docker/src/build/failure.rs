@@ -111,11 +111,10 @@ fn missing_file(words: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bollard::models::BuildInfo;
     use garden_build_core::{StepKind, event_channel};
 
+    use super::super::sending::Sending;
     use super::*;
 
     const ADVICE: Advice = Advice {
@@ -129,8 +128,8 @@ mod tests {
 
     fn explained(step: &str, words: &str) -> Error {
         let (events, _stream) = event_channel();
-        let sending = events.step(StepKind::Upload, "send");
-        let mut progress = Progress::new(events, sending, Arc::default());
+        let sending = Sending::new(events.step(StepKind::Upload, "send"), 0);
+        let mut progress = Progress::new(events, sending);
         let said = format!("Step 1/1 : {step}\nthe last line\n");
         progress.say(&BuildInfo { stream: Some(said), ..BuildInfo::default() });
         explain(words, &progress, &ADVICE)

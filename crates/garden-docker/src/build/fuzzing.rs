@@ -6,6 +6,7 @@ use garden_buildkit::Advice;
 
 use super::failure;
 use super::progress::Progress;
+use super::sending::Sending;
 
 const ADVICE: Advice = Advice {
     base_image: Remedy::new("pull"),
@@ -22,8 +23,8 @@ const ADVICE: Advice = Advice {
 /// If more is kept of it than a build may cost.
 pub fn classic_build(data: &[u8]) {
     let (events, _stream) = event_channel();
-    let sending = events.step(StepKind::Upload, "send the build context to Docker");
-    let mut progress = Progress::new(events, sending, std::sync::Arc::default());
+    let sending = Sending::new(events.step(StepKind::Upload, "send the build context to Docker"), 0);
+    let mut progress = Progress::new(events, sending);
     let (mut lines, mut last) = (0, "");
     let text = String::from_utf8_lossy(data);
     for line in text.lines() {

@@ -10,6 +10,7 @@ pub(crate) mod fuzzing;
 mod names;
 mod progress;
 mod push;
+mod sending;
 mod unknown;
 
 use garden_build_core::{

@@ -1,12 +1,12 @@
 //! From what the classic builder prints to the events of a build.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bollard::models::BuildInfo;
 use garden_build_core::words::beginning;
 use garden_build_core::{EventSink, Instruction, LogSource, Step};
+
+use super::sending::Sending;
 
 /// How many lines of a step's output an error shows.
 const TAIL: usize = 20;
@@ -26,10 +26,7 @@ const COLOURS: [&str; 2] = ["\x1b[91m", "\x1b[0m"];
 #[derive(Debug)]
 pub(crate) struct Progress {
     events: EventSink,
-    /// The step in which the context is sent, until the builder has it.
-    sending: Option<Step>,
-    /// Bytes of the context that were read so far.
-    read: Arc<AtomicU64>,
+    sending: Sending,
     step: Option<Step>,
     /// Number and text of the instruction under way, kept for the sake of errors.
     instruction: Option<(usize, String)>,
@@ -44,12 +41,11 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Reports to `events`. `sending` is the step in which the context is sent, of which `read` counts the bytes.
-    pub(crate) fn new(events: EventSink, sending: Step, read: Arc<AtomicU64>) -> Self {
+    /// Reports to `events`, and ends `sending` when the builder has the context.
+    pub(crate) fn new(events: EventSink, sending: Sending) -> Self {
         Self {
             events,
-            sending: Some(sending),
-            read,
+            sending,
             step: None,
             instruction: None,
             total: 0,
@@ -103,9 +99,7 @@ impl Progress {
 
     /// The build has failed.
     pub(crate) fn fail(&mut self, error: &str) {
-        if let Some(sending) = self.sending.take() {
-            sending.failed(error);
-        }
+        self.sending.failed(error);
         let rest = std::mem::take(&mut self.partial);
         if !rest.is_empty() {
             self.line(&rest);
@@ -138,11 +132,7 @@ impl Progress {
         let line = line.as_str();
         if let Some((number, total, text)) = self.announced(line) {
             self.end_step(None);
-            if let Some(sending) = self.sending.take() {
-                let bytes = self.read.load(Ordering::Relaxed);
-                sending.progress(bytes, Some(bytes));
-                sending.done();
-            }
+            self.sending.done();
             let mut instruction = Instruction::new(text);
             (instruction.number, instruction.of) = (u32::try_from(number).ok(), u32::try_from(total).ok());
             self.step = Some(self.events.step(instruction, format!("[{number}/{total}] {text}")));
@@ -184,8 +174,10 @@ impl Progress {
     }
 
     fn log(&self, source: LogSource, line: &str) {
-        let step = self.step.as_ref().or(self.sending.as_ref());
-        step.map_or(&self.events, Step::events).log_from(source, line);
+        match &self.step {
+            Some(step) => step.log(source, line),
+            None => self.sending.events().as_ref().unwrap_or(&self.events).log_from(source, line),
+        }
     }
 
     fn end_step(&mut self, error: Option<&str>) {
@@ -218,8 +210,8 @@ mod tests {
 
     fn reading(said: &[&str]) -> (Progress, EventStream) {
         let (events, stream) = event_channel();
-        let sending = events.step(StepKind::Upload, "send");
-        let mut progress = Progress::new(events, sending, Arc::default());
+        let sending = Sending::new(events.step(StepKind::Upload, "send"), 0);
+        let mut progress = Progress::new(events, sending);
         for &text in said {
             progress.say(&BuildInfo { stream: Some(text.to_owned()), ..BuildInfo::default() });
         }

@@ -4,7 +4,7 @@
 //! Source: Docker v28.5, `builder/dockerfile/dispatchers.go` and `copy.go`.
 
 use garden_build_core::context::{Feature, Use};
-use garden_build_core::{BuildJob, Caveat, Error, ErrorKind, Result, WarningCode};
+use garden_build_core::{BuildJob, Caveat, Error, ErrorKind, Result, WarningCode, WarningData};
 
 const INSTEAD: &str =
     "BuildKit does: `local-docker` with a daemon that has it, or `cluster-docker` with `enableBuildKit`";
@@ -28,7 +28,8 @@ pub(super) fn caveats(job: &BuildJob) -> Vec<Caveat> {
                 "{}, line {line}: Docker's classic builder does not know `{instruction} --{name}`: what is fetched is not verified",
                 dockerfile.path()
             );
-            Some(Caveat::new(WarningCode::UnknownToBuilder, message, INSTEAD))
+            let place = WarningData::Dockerfile { line: u32::try_from(line).ok(), url: None };
+            Some(Caveat::new(WarningCode::UnknownToBuilder, message, INSTEAD).with_data(place))
         }
         _ => None,
     };

@@ -22,7 +22,7 @@ pub(super) const ADVICE: Advice = Advice {
     ),
     disk: Remedy::clean_up(
         &["storage.builder.size"],
-        "the Docker daemon's volume is full: cleaning up (`clean_up_registry`) frees room in it, `storage.builder.size` enlarges it",
+        "the Docker daemon's volume is full: a clean-up frees room in it, `storage.builder.size` enlarges it",
     ),
     lost: Remedy::build_again("build again; if it happens again, look at the log of the Docker daemon"),
     push: Remedy::log_in(

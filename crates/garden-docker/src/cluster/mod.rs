@@ -88,7 +88,7 @@ const WORDS: DeploymentWords = DeploymentWords {
     },
     ended: Remedy::clean_up(
         &[],
-        "see what the daemon said last; a full volume is the usual cause, which cleaning up (`clean_up_registry`) frees",
+        "see what the daemon said last; a full volume is the usual cause, in which a clean-up frees room",
     ),
     complaint: None,
     foreign: Remedy::set(

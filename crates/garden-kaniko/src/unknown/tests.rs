@@ -161,7 +161,9 @@ fn a_stage_for_another_platform_is_told() {
         "FROM --platform=linux/amd64 scratch\nFROM --platform=$BUILDPLATFORM scratch\nCOPY --from=0 / /";
     let caveats = |platform| judged(NEW, dockerfile, |request| request.platform(platform)).expect("fine");
     assert_eq!(caveats("linux/amd64"), []);
-    assert!(caveats("linux/arm64")[0].message.contains("`FROM --platform=linux/amd64`"));
+    let caveat = &caveats("linux/arm64")[0];
+    assert!(caveat.message.contains("`FROM --platform=linux/amd64`"));
+    assert_eq!(caveat.data, Some(WarningData::Dockerfile { line: Some(1), url: None }));
 }
 
 #[cfg(unix)]
@@ -169,5 +171,6 @@ fn a_stage_for_another_platform_is_told() {
 fn a_link_that_is_copied_itself_is_told() {
     let caveats = judged(NEW, "FROM scratch\nCOPY link /x\n", |request| request).expect("fine");
     assert!(caveats[0].message.starts_with("`link` is a symbolic link"), "{caveats:?}");
+    assert_eq!(caveats[0].data, Some(WarningData::File { context: None, path: "link".to_owned() }));
     assert_eq!(judged(NEW, "FROM scratch\nCOPY . /x\n", |request| request).expect("fine"), []);
 }

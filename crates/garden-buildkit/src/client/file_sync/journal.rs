@@ -16,6 +16,7 @@ pub struct Journal(Arc<Mutex<Vec<Arc<SyncRecord>>>>);
 #[derive(Debug)]
 pub struct SyncRecord {
     directory: String,
+    is_of_ignore_file: bool,
     entries: AtomicU64,
     files: AtomicU64,
     bytes: AtomicU64,
@@ -57,9 +58,14 @@ impl Journal {
         own.or_else(|| syncs.iter().find_map(|sync| sync.take_failure(|_| true)))
     }
 
-    /// Notes that a sync of `directory` begins.
+    /// Notes that a sync of the whole of `directory` begins.
     pub fn begin(&self, directory: &str) -> Arc<SyncRecord> {
-        let record = Arc::new(SyncRecord::new(directory));
+        self.begin_following(directory, &[])
+    }
+
+    /// Notes that a sync of `directory` begins, of what the paths `follow` reach; without any, of the whole.
+    pub(crate) fn begin_following(&self, directory: &str, follow: &[String]) -> Arc<SyncRecord> {
+        let record = Arc::new(SyncRecord::new(directory, follow));
         let mut syncs = lock(&self.0);
         if syncs.len() < MOST_SYNCS {
             syncs.push(Arc::clone(&record));
@@ -69,11 +75,12 @@ impl Journal {
 }
 
 impl SyncRecord {
-    fn new(directory: &str) -> Self {
+    fn new(directory: &str, follow: &[String]) -> Self {
         let zero = AtomicU64::default;
         let end = Mutex::new(End::Open);
         Self {
             directory: directory.to_owned(),
+            is_of_ignore_file: follow == [".dockerignore"],
             entries: zero(),
             files: zero(),
             bytes: zero(),
@@ -86,6 +93,12 @@ impl SyncRecord {
     /// Returns the name by which the daemon knows the directory.
     pub fn directory(&self) -> &str {
         &self.directory
+    }
+
+    /// Whether only the directory's ignore file was asked for, as the frontend does before it asks for a named context.
+    /// Source: `BuildKit`, `frontend/dockerui/namedcontext.go`, `load`.
+    pub fn is_of_ignore_file(&self) -> bool {
+        self.is_of_ignore_file
     }
 
     /// Returns how many entries were listed.

@@ -39,7 +39,10 @@ impl FileSyncService {
 
     fn diff_copy(&self, call: Request<Streaming<Packet>>) -> Result<Response<Answer>, Status> {
         let request = SyncRequest::from_metadata(call.metadata());
-        let record = self.journal.begin(request.as_ref().map_or("", |request| &request.directory));
+        let record = match &request {
+            Ok(request) => self.journal.begin_following(&request.directory, &request.filter.follow),
+            Err(_) => self.journal.begin(""),
+        };
         let found = request.and_then(|request| match self.sources.get(&request.directory) {
             Some(source) => Ok((Arc::clone(source), request.filter)),
             None => Err(SyncError::UnknownDirectory(request.directory)),
