@@ -1,7 +1,9 @@
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use garden_build_core::{
     Backend, BuildControl, BuildRequest, Caches, CancellationToken, Error, ErrorKind, EventSink, Result,
     SweepReport,
@@ -132,17 +134,14 @@ impl Builder {
         self.begin(format!("build {}", request.name), |events, cancel| async move {
             mode::check(inner.backend.as_ref(), &request)?;
             let cx = BuildControl::new(events, cancel, request.timeout).with_caches(inner.caches.clone());
-            let watched = Arc::clone(&inner);
-            let silence = async {
-                if !watched.is_in_cluster {
-                    std::future::pending::<()>().await;
-                }
-                match watched.target.cluster().report_silence(&cx.events).await {}
-            };
-            tokio::select! {
-                // In a box, as a whole build is a large future.
-                built = Box::pin(inner.build(request, &cx)) => built,
-                () = silence => unreachable!("it never completes"),
+            let target = inner.target.clone();
+            let is_in_cluster = inner.is_in_cluster;
+            // In a box, as a whole build is a large future.
+            let building = Box::pin(inner.build(request, &cx));
+            if is_in_cluster {
+                target.reporting_silence(&cx.events, building).await
+            } else {
+                target.with_images(&cx.events, building).await
             }
         })
     }
@@ -157,8 +156,8 @@ impl Builder {
             mode::check(inner.backend.as_ref(), &request)?;
             inner.target.registries.begin();
             let cx = BuildControl::new(events, cancel, request.timeout);
-            let (prepared, known) =
-                cx.until_stopped(Box::pin(inner.find(request, false, &cx.events, &cx.cancel))).await?;
+            let finding = cx.until_stopped(Box::pin(inner.find(request, false, &cx.events, &cx.cancel)));
+            let (prepared, known) = inner.target.with_images(&cx.events, finding).await?;
             let existing = match known {
                 Known::Exists(digest) => Some(digest),
                 Known::Missing => None,
@@ -209,6 +208,32 @@ impl Builder {
             .with_hint("what it leaves in the cluster is removed by the next build, or by a sweep, once its lease has run out"))
     }
 
+    /// Does `work`, and then ends all that this builder and its clones have begun, as [`shutdown`](Self::shutdown) does: also when `work` panics, and
+    /// then the panic goes on. A program whose runtime ends with a panic would leave what its builds have created to the next build or
+    /// [`sweep`](Self::sweep).
+    ///
+    /// What has not ended within `patience` is logged, as an event of `tracing`.
+    ///
+    /// ```no_run
+    /// # async fn example(builder: garden_build::Builder, request: garden_build::BuildRequest) -> garden_build::Result<()> {
+    /// let image = builder.shutdown_after(std::time::Duration::from_secs(10), async {
+    ///     let image = builder.build(request).await?;
+    ///     assert!(image.confirmed_by_registry); // if this panics, nothing is left
+    ///     Ok::<_, garden_build::Error>(image)
+    /// });
+    /// println!("{}", image.await?.reference);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn shutdown_after<T>(&self, patience: Duration, work: impl Future<Output = T>) -> T {
+        // What `work` has broken by its panic is not used any more: the panic goes on.
+        let outcome = AssertUnwindSafe(work).catch_unwind().await;
+        if let Err(error) = self.shutdown(patience).await {
+            tracing::warn!(%error, "not all has ended");
+        }
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
     /// Begins one of the verbs. `what` says what it does.
     pub(crate) fn begin<T, F>(
         &self,
@@ -238,10 +263,12 @@ impl Builder {
     /// name, which is never overwritten. The others are copied all the same.
     pub fn ensure_pull_secrets(&self, namespace: impl Into<String>) -> Operation<Vec<EnsuredSecret>> {
         let (inner, namespace) = (Arc::clone(&self.0), namespace.into());
-        self.begin(format!("copy Secrets to Namespace {namespace}"), |_events, cancel| async move {
-            let (cluster, secrets) = (inner.target.cluster(), &inner.secrets);
-            let ensuring = ensure_pull_secrets(cluster, "imagePullSecrets", secrets, &namespace);
-            unless_cancelled(&cancel, "copying Secrets was cancelled", ensuring).await
+        self.begin(format!("copy Secrets to Namespace {namespace}"), |events, cancel| async move {
+            let (target, secrets) = (&inner.target, &inner.secrets);
+            let ensuring = ensure_pull_secrets(target.cluster(), "imagePullSecrets", secrets, &namespace);
+            let ensuring = target.reporting_silence(&events, ensuring);
+            let message = "copying Secrets was cancelled: what is copied already stays";
+            unless_cancelled(&cancel, message, ensuring).await
         })
     }
 
@@ -275,8 +302,14 @@ impl Builder {
     /// If the cluster refuses to list or delete.
     pub fn sweep(&self) -> Operation<SweepReport> {
         let inner = Arc::clone(&self.0);
-        self.begin("sweep".to_owned(), |_events, cancel| async move {
-            unless_cancelled(&cancel, "the sweep was cancelled", inner.backend.sweep()).await
+        self.begin("sweep".to_owned(), |events, cancel| async move {
+            let sweeping = inner.backend.sweep();
+            let message = "the sweep was cancelled: what it has not removed by now is left for the next one";
+            if inner.is_in_cluster {
+                let sweeping = inner.target.reporting_silence(&events, sweeping);
+                return unless_cancelled(&cancel, message, sweeping).await;
+            }
+            unless_cancelled(&cancel, message, sweeping).await
         })
     }
 }

@@ -187,10 +187,12 @@ impl CleanUp {
         let daemon = builder.daemon().cloned();
         builder.begin("clean up the registry".to_owned(), |events, cancel| async move {
             target.registries.begin();
+            let (asked, heard) = (target.clone(), events.clone());
             let working = async {
                 let registry = RegistryCleanUp::new(&target, cache_tags, &options, &events).await?;
                 work(Self { target, registry, daemon, options, events }).await
             };
+            let working = asked.reporting_silence(&heard, working);
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => Err(Error::new(ErrorKind::Cancelled, "the clean-up was cancelled")

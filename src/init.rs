@@ -1,6 +1,8 @@
 //! Installing what builds need in the cluster besides builders.
 
-use garden_build_core::{Error, ErrorKind, EventSink, Remedy, Result, StepKind};
+use std::time::Duration;
+
+use garden_build_core::{BuildControl, Error, ErrorKind, EventSink, Remedy, Result, StepKind};
 use garden_buildkit::BuildkitBackend;
 use garden_cluster::InClusterRegistry;
 use garden_config::ProviderConfig;
@@ -52,7 +54,11 @@ impl Builder {
                     .step(StepKind::Other, format!("images go to {place}, so there is nothing to install"))
                     .done();
             }
-            services.install(&events, &cancel).await
+            let installing = services.install(&events, &cancel);
+            if services.are_none() {
+                return installing.await;
+            }
+            target.reporting_silence(&events, installing).await
         })
     }
 }
@@ -81,20 +87,22 @@ impl Services {
         // Applying an object again changes nothing, so this may end anywhere.
         tokio::select! {
             biased;
-            () = cancel.cancelled() => return Err(cancelled()),
+            () = cancel.cancelled() => return Err(cancelled(&[])),
             installed = self.apply_and_wait(events) => installed?,
         }
-        let registry_nodes = match &self.registry {
+        let checked = match &self.registry {
             Some(registry) => {
                 let name = ProviderConfig::IN_CLUSTER_REGISTRY;
                 let step = events.step(StepKind::Confirm, format!("have nodes pull an image from {name}"));
-                Some(step.end(registry.check_nodes(cancel).await.map_err(Error::from))?)
+                let cx = BuildControl::new(events.clone(), cancel.clone(), Duration::MAX);
+                Some(step.end(registry.check_nodes(&cx).await.map_err(Error::from))?)
             }
             None => None,
         };
         if cancel.is_cancelled() {
-            return Err(cancelled());
+            return Err(cancelled(&checked.unwrap_or_default().left));
         }
+        let registry_nodes = checked.map(|checked| checked.nodes);
         let (docker_daemon, context_service) = (self.daemon.is_some(), self.contexts.is_some());
         Ok(Initialized { registry_nodes, docker_daemon, context_service })
     }
@@ -173,7 +181,13 @@ impl Services {
     }
 }
 
-fn cancelled() -> Error {
-    Error::new(ErrorKind::Cancelled, "the installation was cancelled")
+/// Says that it was cancelled, and which objects may be `left` that were to be removed.
+fn cancelled(left: &[String]) -> Error {
+    let mut message = "the installation was cancelled".to_owned();
+    if !left.is_empty() {
+        message =
+            format!("{message}; {} may be left, and goes with the next installation", left.join(" and "));
+    }
+    Error::new(ErrorKind::Cancelled, message)
         .with_hint(Remedy::install("what is installed already stays; install again (`init`) to complete it"))
 }

@@ -31,7 +31,7 @@ pub struct BuiltImage {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// The image was there already; nothing was built.
+    /// The image was there already, or a build of another program has pushed it meanwhile; this one has built nothing.
     AlreadyExists,
     /// The image was built and pushed.
     #[non_exhaustive]

@@ -114,7 +114,8 @@ impl Builder {
         self.begin(format!("publish {}", request.source), |events, cancel| async move {
             target.registries.begin();
             let cx = BuildControl::new(events.clone(), cancel, request.timeout);
-            cx.until_stopped(publish(&target, request, events)).await
+            let publishing = cx.until_stopped(Box::pin(publish(&target, request, events)));
+            target.with_images(&cx.events, publishing).await
         })
     }
 
@@ -131,10 +132,11 @@ impl Builder {
         file: impl Into<PathBuf>,
     ) -> Operation<Digest> {
         let (target, image, file) = (self.target().clone(), image.clone(), file.into());
-        self.begin(format!("save {image} to {}", file.display()), |_events, cancel| async move {
+        self.begin(format!("save {image} to {}", file.display()), |events, cancel| async move {
             target.registries.begin();
-            let saving = write_to_file(&target, &image, &platforms, &file);
-            unless_cancelled(&cancel, "writing the image was cancelled", Box::pin(saving)).await
+            let saving = Box::pin(write_to_file(&target, &image, &platforms, &file));
+            let saving = target.with_images(&events, saving);
+            unless_cancelled(&cancel, "writing the image was cancelled", saving).await
         })
     }
 
@@ -147,14 +149,15 @@ impl Builder {
     /// does not take it.
     pub fn load_into_docker(&self, image: &ImageReference, daemon: &DockerDaemon) -> Operation<()> {
         let (target, image, daemon) = (self.target().clone(), image.clone(), daemon.clone());
-        self.begin(format!("give {image} to Docker"), |_events, cancel| async move {
+        self.begin(format!("give {image} to Docker"), |events, cancel| async move {
             target.registries.begin();
             let loading = async {
                 let remedies = target.registry()?.remedies;
                 let location = target.locate(&image).await?;
                 daemon.load(&location, &image).await.map_err(|error| error.explain(remedies))
             };
-            unless_cancelled(&cancel, "giving the image to Docker was cancelled", Box::pin(loading)).await
+            let loading = target.with_images(&events, Box::pin(loading));
+            unless_cancelled(&cancel, "giving the image to Docker was cancelled", loading).await
         })
     }
 }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -310,6 +312,28 @@ async fn a_shutdown_ends_everything_and_names_what_does_not_end() {
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.message().contains("build api"), "{error}");
     drop(build);
+}
+
+#[tokio::test]
+async fn what_a_panic_leaves_has_cleaned_up_before_the_panic_goes_on() {
+    let site = Site::new();
+    let work = async {
+        let _build = site.begun().await;
+        panic!("made up");
+    };
+    let work = AssertUnwindSafe(site.builder.shutdown_after(Duration::from_secs(60), work));
+    let panic: Box<dyn Any + Send> = futures::FutureExt::catch_unwind(work).await.unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"made up"));
+    assert_eq!(site.gate.count(), (1, 1));
+
+    let site = Site::new();
+    let work = async {
+        site.gate.open();
+        site.begun().await.await
+    };
+    let built = site.builder.shutdown_after(Duration::from_secs(60), work).await;
+    assert_eq!((built.is_ok(), site.gate.count()), (true, (1, 0)));
+    assert_eq!(kind(site.builder.build(site.request()).await), ErrorKind::Cancelled, "it is shut down");
 }
 
 #[tokio::test]

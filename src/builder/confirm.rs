@@ -61,6 +61,15 @@ impl Witness for Arrival {
             matches!(confirmed, Ok(Known::Exists(digest)) if digest == pushed)
         })
     }
+
+    fn finds(&self) -> BoxFuture<'_, Option<Digest>> {
+        Box::pin(async move {
+            match self.target.look_up(&self.reference, &self.events).await {
+                Ok(Known::Exists(digest)) => Some(digest),
+                _ => None,
+            }
+        })
+    }
 }
 
 impl Inner {
@@ -73,6 +82,9 @@ impl Inner {
         let witness = cx.until_stopped(async { Ok(self.witness(job, before, cx).await) }).await?;
         let with_witness = witness.map(|witness| cx.clone().with_witness(witness));
         let pushed = self.backend.build(job, with_witness.as_ref().unwrap_or(cx)).await?;
+        if pushed.is_of_another_build {
+            return Ok((Confirmed::by_registry(pushed.digest), Outcome::AlreadyExists));
+        }
         let outcome = Outcome::Built { steps_cached: pushed.steps_cached, steps_run: pushed.steps_run };
         let confirmed = cx.until_stopped(self.confirm(&job.destination, pushed, &cx.events)).await?;
         Ok((confirmed, outcome))

@@ -1,7 +1,7 @@
 //! Where images go: to a registry, or to the nodes of a local cluster.
 //!
 //! `naming` is what images are called there, `existence` whether they are there. `registries` is the way to images, of this
-//! registry and of others: with which client, one for each registry, which `clients` keeps.
+//! registry and of others: with which client, one for each registry, which `clients` keeps. `silence` tells who waits that the API server does not answer.
 
 use garden_build_core::{Error, ErrorKind, Remedy, Result};
 use garden_cluster::{Cluster, InClusterRegistry, PushTarget, RegistryCredentials, RegistrySettings};
@@ -15,6 +15,7 @@ mod clients;
 mod existence;
 mod naming;
 mod registries;
+mod silence;
 
 pub(crate) use existence::Known;
 pub(crate) use registries::{BasePlace, Registries};
@@ -23,6 +24,8 @@ pub(crate) use registries::{BasePlace, Registries};
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     cluster: Cluster,
+    /// Whether credentials are in Secrets of the cluster.
+    reads_secrets: bool,
     /// Where local-docker builds.
     pub(crate) daemon: DaemonChoice,
     place: Place,
@@ -74,7 +77,8 @@ impl Target {
             Place::Nodes(_) => secrets,
         };
         let registries = Registries::new(cluster, secrets, is_local);
-        Ok(Self { cluster: cluster.clone(), daemon, place, registries })
+        let reads_secrets = !provider.image_pull_secrets.is_empty();
+        Ok(Self { cluster: cluster.clone(), reads_secrets, daemon, place, registries })
     }
 
     /// Returns the cluster that the builder works in.

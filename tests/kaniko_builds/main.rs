@@ -27,6 +27,7 @@ struct Site {
     registry: Registry,
     /// The registry's `host:port`.
     host: String,
+    provider: ProviderConfig,
     builder: Builder,
     directory: TempDir,
 }
@@ -69,8 +70,8 @@ impl Site {
         provider.deployment_registry = Some(deployment);
         let directory = TempDir::new().unwrap();
         std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
-        let builder = Builder::options(provider).client(fake.client()).connect().unwrap();
-        Self { fake, registry, host, builder, directory }
+        let builder = Builder::options(provider.clone()).client(fake.client()).connect().unwrap();
+        Self { fake, registry, host, provider, builder, directory }
     }
 
     fn dockerfile(&self, text: &str) {
@@ -148,7 +149,11 @@ async fn an_image_is_looked_up_built_and_confirmed_and_then_it_exists() {
     assert_eq!(warnings(&events), [""; 0]);
     let why = "the whole directory counts: Dockerfile: all of it is read";
     assert!(events.iter().any(|event| matches!(event, Event::Log { line, .. } if line == why)), "{events:?}");
-    assert_eq!((site.pods(), site.registry.questions()), ((0, 1), 2), "one question before, one after");
+    assert_eq!(
+        (site.pods(), site.registry.questions()),
+        ((0, 1), 3),
+        "one before, one when its pod is there, one after"
+    );
     let named = |event: &Event| matches!(event, Event::ImageNamed { image, .. } if *image == built.reference);
     assert_eq!(events.iter().filter(|event| named(event)).count(), 1, "{events:?}");
     let created = site.fake.created("pods");
@@ -220,6 +225,33 @@ async fn an_image_that_the_registry_does_not_have_was_not_pushed() {
     let site = Site::new(async |pod, _| pod.exit(EXECUTOR, 0, DIGEST));
     assert_eq!(site.build().await.0.unwrap_err().kind(), ErrorKind::PushFailed);
     assert_eq!(site.pods(), (0, 1));
+}
+
+#[tokio::test]
+async fn an_image_that_another_client_builds_already_is_waited_for() {
+    let may_push = Arc::new(tokio::sync::Semaphore::new(0));
+    let wait = Arc::clone(&may_push);
+    let site = Site::new(move |pod, registry| {
+        let wait = Arc::clone(&wait);
+        async move {
+            wait.acquire().await.unwrap().forget();
+            succeed(&pod, &registry);
+        }
+    });
+    let first = site.builder.build(site.request());
+    site.fake.until(|| (site.fake.count("get", "pods/attach") == 1).then_some(())).await;
+    let another = Builder::options(site.provider.clone()).client(site.fake.client()).connect().unwrap();
+    let mut second = another.build(site.request());
+    while let Some(event) = second.next_event().await {
+        if matches!(event, Event::StepStarted { kind: StepKind::Join, .. }) {
+            break;
+        }
+    }
+    may_push.add_permits(2);
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert!(matches!(first.outcome, Outcome::Built { .. }), "{first:?}");
+    assert_eq!((second.outcome, second.confirmed_by_registry), (Outcome::AlreadyExists, true));
+    assert_eq!((first.digest, site.fake.count("get", "pods/attach")), (second.digest, 1));
 }
 
 /// Nodes may be let through by their addresses.

@@ -250,7 +250,7 @@ impl MissingCapability {
     }
 }
 
-/// The image that a backend has pushed.
+/// The image that a backend has pushed, or has found pushed by another build.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -263,12 +263,19 @@ pub struct Pushed {
     pub steps_run: usize,
     /// Whether the registry has shown it already: see [`BuildControl::is_witnessed`].
     pub is_witnessed: bool,
+    /// Whether another build has pushed it, and this one has run nothing: see [`BuildControl::existing`].
+    pub is_of_another_build: bool,
 }
 
 impl Pushed {
     /// Reports a pushed image, with the numbers of steps that came from a cache and that were run.
     pub fn new(digest: Digest, steps_cached: usize, steps_run: usize) -> Self {
-        Self { digest, steps_cached, steps_run, is_witnessed: false }
+        Self { digest, steps_cached, steps_run, is_witnessed: false, is_of_another_build: false }
+    }
+
+    /// Reports an image that another build has pushed meanwhile, as the registry shows.
+    pub fn by_another_build(digest: Digest) -> Self {
+        Self { is_witnessed: true, is_of_another_build: true, ..Self::new(digest, 0, 0) }
     }
 
     /// Says whether the registry has shown it already.

@@ -37,6 +37,9 @@ pub trait Witness: Debug + Send + Sync {
     /// Waits until the tag of the build's image stands for `pushed`, which it did not before the build. Returns `false` if it does
     /// not soon, or if the registry does not answer.
     fn sees(&self, pushed: Digest) -> BoxFuture<'_, bool>;
+
+    /// Asks once which image the tag stands for now. Returns `None` if there is none, or if the registry does not answer.
+    fn finds(&self) -> BoxFuture<'_, Option<Digest>>;
 }
 
 impl BuildControl {
@@ -69,6 +72,17 @@ impl BuildControl {
             Some(witness) => witness.sees(pushed).await,
             None => false,
         }
+    }
+
+    /// Whether the registry can be asked from here: see [`is_witnessed`](Self::is_witnessed) and [`existing`](Self::existing).
+    pub fn has_witness(&self) -> bool {
+        self.witness.is_some()
+    }
+
+    /// Asks the registry which image the tag of the build's image stands for now: another build may have pushed it meanwhile. Returns `None` if
+    /// there is none, or if the registry does not answer.
+    pub async fn existing(&self) -> Option<Digest> {
+        self.witness.as_ref()?.finds().await
     }
 
     /// Runs `work` unless the build has to stop before.

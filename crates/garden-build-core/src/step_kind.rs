@@ -20,6 +20,8 @@ pub enum StepKind {
     Upload,
     /// Waits for something in the cluster.
     Wait,
+    /// Waits for a build of the same image that another program has begun.
+    Join,
     /// Runs an instruction of the Dockerfile.
     Instruction(Instruction),
     /// Reads or writes a build cache.
@@ -82,6 +84,7 @@ impl StepKind {
             Self::Prepare => "prepare",
             Self::Upload => "upload",
             Self::Wait => "wait",
+            Self::Join => "join",
             Self::Instruction(_) => "instruction",
             Self::Cache => "cache",
             Self::Export => "export",

@@ -34,6 +34,8 @@ pub enum WarningCode {
     ImageLookUpFailed,
     /// The image was pushed by another build at the same time.
     PushedByAnotherBuild,
+    /// Another build that pushes to the same tag runs at the same time, and this one does not wait for it.
+    AnotherBuildRuns,
     /// The registry could not say that it has the image; only the builder does.
     PushUnconfirmed,
     /// The registry was stopped during the build, so the build begins again.

@@ -9,7 +9,7 @@ use garden_build_testing::kubernetes::{End, FakeCluster, Fault, Gate, Refusal};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{
     AttachParams, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, Preconditions,
-    PropagationPolicy, WatchEvent, WatchParams,
+    PropagationPolicy, VersionMatch, WatchEvent, WatchParams,
 };
 use kube::runtime::watcher;
 use kube::{Api, ResourceExt};
@@ -42,6 +42,27 @@ fn code<T: std::fmt::Debug>(answer: kube::Result<T>) -> u16 {
         Err(kube::Error::Api(status)) => status.code,
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_list_shows_what_there_was_at_a_moment() {
+    let cluster = FakeCluster::new();
+    let api = configs(&cluster);
+    for name in ["a", "b"] {
+        api.create(&PostParams::default(), &config(name, "1")).await.unwrap();
+    }
+    let moment = api.get("b").await.unwrap().resource_version().unwrap();
+    api.create(&PostParams::default(), &config("c", "1")).await.unwrap();
+    api.patch("a", &PatchParams::default(), &Patch::Merge(json!({ "data": { "k": "2" } }))).await.unwrap();
+    api.delete("b", &DeleteParams::default()).await.unwrap();
+    let then = ListParams::default().matching(VersionMatch::Exact).at(&moment);
+    let listed = api.list(&then).await.unwrap();
+    let seen: Vec<_> =
+        listed.iter().map(|it| (it.name_any(), it.data.clone().unwrap()["k"].clone())).collect();
+    assert_eq!(seen, [("a", "1"), ("b", "1")].map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(listed.metadata.resource_version, Some(moment));
+    cluster.expire_watches();
+    assert_eq!(code(api.list(&then).await), 410);
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@
 //! * [`InClusterRegistry`] is the registry that builds push to which have no other: installed, watched, cleaned.
 //!   [`images_in_use`] says which images workloads name.
 //! * [`Lease`] marks what a build creates, and [`sweep`] removes what dead builds left behind.
+//! * [`builds_begun_before`] finds the pods of other clients that build the same image.
 //! * [`ManagedDeployment::used_from_now_on`] and [`ManagedDeployment::keep_in_use`] say that a service is used, and [`stop_idle`] scales to zero what
 //!   nobody uses.
 
@@ -34,6 +35,7 @@ mod ownership;
 mod pod;
 mod quantity;
 mod registries;
+mod same_image;
 mod service;
 
 pub use api::{Cluster, ClusterError, Namespaced, Refusal, new_namespace, planned};
@@ -41,8 +43,8 @@ pub use builder_proxies::BuilderProxies;
 pub use diagnosis::{Cause, Diagnosis, Lack, Remedies};
 pub use idle::{IDLE_AFTER, stop_idle, stop_idle_in, used_at};
 pub use in_cluster_registry::{
-    Collected, InClusterRegistry, NamedImages, RegistryRemedies, RegistrySettings, RegistryWords, ServerRun,
-    images_in_use,
+    CheckedNodes, Collected, InClusterRegistry, NamedImages, RegistryRemedies, RegistrySettings,
+    RegistryWords, ServerRun, images_in_use,
 };
 pub use leftovers::{Lease, sweep};
 pub use ownership::{MANAGED_BY_LABEL, MANAGER, Ownership, build_id};
@@ -55,6 +57,7 @@ pub use registries::{
     ClusterDialer, EnsuredSecret, ImageSources, PodPullSecrets, PushTarget, RegistryAccess,
     RegistryCredentials, SecretCopy, ensure_pull_secrets, in_cluster, pull_secret_references,
 };
+pub use same_image::{EarlierBuild, builds_begun_before, destination_label};
 pub use service::{
     AllowedPeers, CONFIGURATION, DaemonPod, DeploymentWords, ManagedDeployment, ServicePolicy, Sight,
     VolumeWords, annotation, configuration, configured_at, is_refused, is_stopped, living, pod_of,

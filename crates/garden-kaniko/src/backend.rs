@@ -5,14 +5,15 @@ use garden_build_core::{
     ImageFlag, ImageReference, PlannedObject, Pushed, Result, StepKind, SweepReport, WarningCode,
 };
 use garden_cluster::{
-    BUILDER_SERVICE_ACCOUNT, Cluster, Lease, Ownership, RegistryCredentials, new_namespace, planned,
-    stop_idle, stop_idle_in, sweep,
+    BUILDER_SERVICE_ACCOUNT, Cluster, EarlierBuild, Lease, Ownership, RegistryCredentials, new_namespace,
+    planned, stop_idle, stop_idle_in, sweep,
 };
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::jiff::Timestamp;
 use tracing::Instrument as _;
 
 use crate::base_images;
+use crate::earlier::{EarlierBuilds, Found};
 use crate::flags;
 use crate::run::Run;
 use crate::service::{self, Announced, ContextService, Key};
@@ -38,6 +39,14 @@ struct Prepared {
     lease: Lease,
     logins: Option<Logins>,
     fetch: Option<Fetch>,
+}
+
+/// What became of a build's pod that has not failed.
+enum Attempt {
+    /// The image is there.
+    Pushed(Pushed),
+    /// Another client's build of the same image was there before, so the pod was removed.
+    CameSecond(EarlierBuild),
 }
 
 /// What to do about what a build has left.
@@ -67,8 +76,28 @@ impl KanikoBackend {
         self.service.as_ref()
     }
 
-    /// The story of one build.
-    async fn build_in_pod(&self, job: &BuildJob, cx: &BuildControl) -> Result<Pushed> {
+    /// Builds in a pod of its own, unless another client builds the same image.
+    async fn build_or_join(&self, job: &BuildJob, cx: &BuildControl) -> Result<Pushed> {
+        let mut earlier = EarlierBuilds::new(&self.cluster, self.namespace(), job, cx);
+        loop {
+            match self.build_in_pod(job, cx, &earlier).await? {
+                Attempt::Pushed(pushed) => return Ok(pushed),
+                Attempt::CameSecond(build) => {
+                    if let Some(image) = earlier.wait_for(build).await? {
+                        return Ok(Pushed::by_another_build(image));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The story of one pod.
+    async fn build_in_pod(
+        &self,
+        job: &BuildJob,
+        cx: &BuildControl,
+        earlier: &EarlierBuilds<'_>,
+    ) -> Result<Attempt> {
         let step = cx.events.step(StepKind::Prepare, format!("prepare Namespace {}", self.namespace()));
         let prepared = cx.until_stopped(Box::pin(self.prepare(job, cx, step.events()))).await;
         let prepared = step.end(prepared)?;
@@ -78,13 +107,16 @@ impl KanikoBackend {
         let upload = fetch.map(|fetch| fetch.announced.send(job.context.clone(), cx.events.clone()));
         // Not interrupted: an object whose creation is still under way cannot be deleted for sure.
         let ownership = lease.ownership();
-        let creating = self.create(job, &ownership, logins.as_ref(), key.as_ref(), address.as_deref());
-        let outcome = match cx.within_grace(Box::pin(creating)).await.unwrap_or(Ok(())) {
-            Ok(()) => {
+        let creating =
+            self.create(job, &ownership, logins.as_ref(), key.as_ref(), address.as_deref(), earlier);
+        let outcome = match cx.within_grace(Box::pin(creating)).await.unwrap_or(Ok(Found::Nothing)) {
+            Ok(Found::Nothing) => {
                 let (namespace, name) = (self.namespace(), &spec::pod_name(job));
                 let run = Run { cluster: &self.cluster, namespace, name, job, cx, upload, key };
-                cx.until_stopped(Box::pin(self.run(run, &lease))).await
+                cx.until_stopped(Box::pin(self.run(run, &lease))).await.map(Attempt::Pushed)
             }
+            Ok(Found::Image(image)) => Ok(Attempt::Pushed(Pushed::by_another_build(image))),
+            Ok(Found::Build(build)) => Ok(Attempt::CameSecond(build)),
             Err(error) => Err(error),
         };
         match (self.remove(job, cx).await, outcome) {
@@ -161,6 +193,7 @@ impl KanikoBackend {
         Ok(names)
     }
 
+    /// Creates the build's objects, and looks meanwhile whether it is needed.
     async fn create(
         &self,
         job: &BuildJob,
@@ -168,7 +201,8 @@ impl KanikoBackend {
         logins: Option<&Logins>,
         key: Option<&Key>,
         address: Option<&str>,
-    ) -> Result<()> {
+        earlier: &EarlierBuilds<'_>,
+    ) -> Result<Found> {
         let mut pod = spec::pod(&self.settings, job, ownership, address)?;
         if logins.is_some_and(|logins| logins.node.is_none()) {
             spec::pull_without_secret(&mut pod);
@@ -179,11 +213,15 @@ impl KanikoBackend {
         // The pod first, as it owns the secret: so there is never one that nobody owns, and nobody needs the right to look for
         // such. Until the pod has a node that looks for its secret, this is there; if it comes later, the node looks again.
         let pod = self.cluster.apply_pod(&pod, &spec::REMEDIES).await?;
-        if let Some(mut secret) = spec::secret(&self.settings, job, ownership, logins, key) {
-            spec::own_secret(&mut secret, &pod);
-            self.cluster.apply(&secret).await?;
-        }
-        Ok(())
+        let secret = async {
+            if let Some(mut secret) = spec::secret(&self.settings, job, ownership, logins, key) {
+                spec::own_secret(&mut secret, &pod);
+                self.cluster.apply(&secret).await?;
+            }
+            Ok::<_, Error>(())
+        };
+        let (secret, found) = tokio::join!(secret, earlier.look(&pod));
+        secret.map(|()| found)
     }
 
     async fn run(&self, run: Run<'_>, lease: &Lease) -> Result<Pushed> {
@@ -326,7 +364,7 @@ impl Backend for KanikoBackend {
     }
 
     fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
-        Box::pin(self.build_in_pod(job, cx))
+        Box::pin(self.build_or_join(job, cx))
     }
 
     fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {

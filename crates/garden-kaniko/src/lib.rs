@@ -5,12 +5,13 @@
 //! `run` the pod's own. The pod fetches the context from a [`ContextService`], which is sent only what it does not have
 //! (`service`; [`pack`] says what that is), or gets all of it on its stdin; `delivery` says how it is laid out. [`spec`] makes the objects, and what
 //! decides something is a function from values to values: [`flags`] merges options, `progress` and `ending` read the
-//! log, `failure` says what the pod's end means, `unknown` what of a Dockerfile the executor passes over,
+//! log, `earlier` sees whether another client builds the same image, `failure` says what the pod's end means, `unknown` what of a Dockerfile the executor passes over,
 //! [`image_sources`] where the executor looks for base images.
 
 mod backend;
 mod base_images;
 mod delivery;
+mod earlier;
 mod ending;
 mod executor;
 mod failure;

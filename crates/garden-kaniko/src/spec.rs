@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use garden_build_core::{BuildJob, BuildRequest, LONGEST_ARGUMENT, Remedy};
 use garden_cluster::{
     BuilderProxies, Ownership, PushTarget, Remedies, builder_service_account, builder_service_account_name,
-    resource_requirements, tolerations, usual_system_calls,
+    destination_label, resource_requirements, tolerations, usual_system_calls,
 };
 use garden_config::{ContextDelivery, IdleAfter, KanikoOptions, Namespace, PersistentStorage, Resources};
 use k8s_openapi::ByteString;
@@ -289,6 +289,7 @@ pub fn pod(
         ..Container::default()
     };
     let mut metadata = metadata(pod_name(job), settings, ownership);
+    metadata.labels.get_or_insert_default().extend([destination_label(&job.push_to)]);
     let mut annotations = settings.options.annotations.clone();
     annotations.extend(metadata.annotations.take().unwrap_or_default());
     metadata.annotations = Some(annotations);

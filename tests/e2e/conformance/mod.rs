@@ -8,6 +8,7 @@ mod case;
 mod context;
 mod control;
 mod dockerfile;
+mod ends;
 mod extras;
 mod failures;
 mod image;
@@ -85,6 +86,10 @@ cases! {
     control::events: "steps and output as events",
     control::cancel: "cancelling leaves nothing, the next build works",
     control::timeout: "a time limit is kept",
+    ends::signals: "Ctrl-C and SIGTERM leave nothing",
+    ends::panics: "a panic leaves nothing, where the builder is shut down after it",
+    ends::runtime: "what a program leaves that ends without waiting goes later",
+    ends::frozen: "a frozen API server is told, and a build ends all the same",
     interrupted::killed_or_cut: "killed or cut off at any time: no image lacks anything, the next build works",
     interrupted::two_clients: "two clients may build the same at once",
 }
@@ -119,7 +124,7 @@ mod local_docker_classic {
 
 /// Runs a case in a project of its own, and records what it saw.
 async fn run(mode: Mode, name: &str, test: impl AsyncFnOnce(&mut Case<'_>) -> Seen) {
-    if interrupted::is_victim(mode).await {
+    if interrupted::is_victim(mode).await || ends::is_program(mode).await {
         return;
     }
     record::forget(mode, name);

@@ -1,4 +1,4 @@
-//! A TCP proxy in front of the API server that cuts connections and counts bytes.
+//! A TCP proxy in front of the API server that cuts connections, freezes them, and counts bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use tokio::sync::watch;
 pub(crate) struct Proxied {
     pub(crate) client: Client,
     cuts: watch::Sender<u64>,
+    is_frozen: watch::Sender<bool>,
     sent: Arc<AtomicU64>,
 }
 
@@ -25,20 +26,28 @@ pub(crate) async fn client_cut_after(limit: u64) -> Proxied {
     config.tls_server_name = Some(server.host().unwrap().to_owned());
     let cuts = watch::Sender::new(0);
     let cutting = cuts.clone();
+    let is_frozen = watch::Sender::new(false);
+    let freezing = is_frozen.clone();
     let sent = Arc::new(AtomicU64::new(0));
     let counting = Arc::clone(&sent);
     tokio::spawn(async move {
         while let Ok((near, _)) = listener.accept().await {
-            tokio::spawn(forward(near, address.clone(), limit, cutting.clone(), Arc::clone(&counting)));
+            let (cuts, frozen, sent) = (cutting.clone(), freezing.subscribe(), Arc::clone(&counting));
+            tokio::spawn(forward(near, address.clone(), limit, cuts, frozen, sent));
         }
     });
-    Proxied { client: Client::try_from(config).unwrap(), cuts, sent }
+    Proxied { client: Client::try_from(config).unwrap(), cuts, is_frozen, sent }
 }
 
 impl Proxied {
     /// Cuts every connection that is open now.
     pub(crate) fn cut_all(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// From now on, connections stay open, new ones as well, and nothing gets through them.
+    pub(crate) fn freeze(&self) {
+        self.is_frozen.send_replace(true);
     }
 
     /// How many bytes were sent to the API server, all of TLS included.
@@ -57,6 +66,7 @@ async fn forward(
     address: String,
     limit: u64,
     cuts: watch::Sender<u64>,
+    mut frozen: watch::Receiver<bool>,
     all_sent: Arc<AtomicU64>,
 ) {
     let mut cut = cuts.subscribe();
@@ -82,5 +92,6 @@ async fn forward(
         () = upstream => {}
         _ = tokio::io::copy(&mut far_read, &mut near_write) => {}
         _ = cut.changed() => {}
+        () = async { drop(frozen.wait_for(|frozen| *frozen).await) } => drop(cut.changed().await),
     }
 }

@@ -48,6 +48,14 @@ pub(crate) fn list(store: &Store, request: &Request, target: &Target) -> Result<
     let selector = selector(request, target)?;
     let view = View::of(request);
     let kind = target.kind;
+    let then = match (request.parameter("resourceVersionMatch"), request.parameter("resourceVersion")) {
+        (Some("Exact"), Some(version)) => {
+            let version = version.parse().map_err(|_| Refusal::bad_request("invalid resource version"))?;
+            Some(store.at(version)?)
+        }
+        _ => None,
+    };
+    let store = then.as_ref().unwrap_or(store);
     let start = request.parameter("continue").map(|token| start_of(store, kind, token)).transpose()?;
     let limit = match request.parameter("limit").map(str::parse) {
         None | Some(Ok(0)) => usize::MAX,

@@ -6,7 +6,7 @@ use garden_config::{Namespace as NamespaceConfig, ProviderConfig};
 use http::Request;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, VersionMatch};
 use kube::client::Body;
 use kube::{Api, Client, Resource, ResourceExt};
 use tokio::time::{Instant, timeout};
@@ -164,6 +164,25 @@ impl Cluster {
     pub async fn list<K: Namespaced>(&self, namespace: &str, labels: &str) -> Result<Vec<K>, ClusterError> {
         let (action, chosen) =
             (format!("list {} in {namespace}", K::plural(&())), ListParams::default().labels(labels));
+        let api = self.api::<K>(namespace);
+        Ok(ask(&action, || api.list(&chosen)).await?.items)
+    }
+
+    /// Lists the objects that the label selector chooses as they were at a `moment`, which is the `resourceVersion` of an object of their kind just
+    /// after it was written: [`MOST_ANYWHERE`] at most.
+    /// Source: Kubernetes, "API Concepts", "Semantics for get and list", `resourceVersionMatch=Exact`.
+    ///
+    /// # Errors
+    /// If the API server refuses or cannot be reached. It keeps no moment for longer than some minutes.
+    pub(crate) async fn list_at<K: Namespaced>(
+        &self,
+        namespace: &str,
+        labels: &str,
+        moment: &str,
+    ) -> Result<Vec<K>, ClusterError> {
+        let action = format!("list {} in {namespace}", K::plural(&()));
+        let chosen = ListParams::default().labels(labels).limit(MOST_ANYWHERE);
+        let chosen = chosen.matching(VersionMatch::Exact).at(moment);
         let api = self.api::<K>(namespace);
         Ok(ask(&action, || api.list(&chosen)).await?.items)
     }

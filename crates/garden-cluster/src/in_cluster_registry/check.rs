@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::{self, StreamExt as _};
-use garden_build_core::{Digest, ErrorKind, ImageReference, ReferenceError, Remedy};
+use garden_build_core::{BuildControl, Digest, ErrorKind, ImageReference, ReferenceError, Remedy};
 use garden_config::ProviderConfig;
 use garden_registry::{Descriptor, Manifest, RegistryClient, RegistryError, Sent};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements, Toleration};
@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::spec::as_ordinary_user;
 use super::{InClusterRegistry, judge};
@@ -40,38 +40,71 @@ const CONTAINER: &str = "check";
 /// An image with one layer, an empty tar archive: nothing in it can run.
 const EMPTY_TAR: [u8; 1024] = [0; 1024];
 
+/// What a check of the nodes came to.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+#[non_exhaustive]
+pub struct CheckedNodes {
+    /// The nodes that were asked, and could pull.
+    pub nodes: Vec<String>,
+    /// The pods that may be left, as the API server did not answer when the check was cancelled. They go with the next check.
+    pub left: Vec<String>,
+}
+
+/// The same of one node.
+#[derive(Debug)]
+struct Checked {
+    node: String,
+    left: Option<String>,
+}
+
 impl InClusterRegistry {
     /// Checks that nodes can pull from the registry under its name [`ProviderConfig::IN_CLUSTER_REGISTRY`], and returns
     /// the names of the nodes that did. Of a large cluster, twenty are asked.
     ///
     /// Pushes a tiny image of a few hundred bytes and makes a pod of it on each node. There is no program in it, so the
     /// pod cannot run; but to find that out, the node has to pull the image, and that is what is waited for. Removes the
-    /// pods, also when `cancel` is cancelled; then it returns the nodes of which nothing bad is known. The image has no tag, and
-    /// goes with a later clean-up.
+    /// pods, also when `cx` is cancelled; then it returns the nodes of which nothing bad is known, within seconds even if the API server does not
+    /// answer. The image has no tag, and goes with a later clean-up.
     ///
     /// # Errors
     /// If the image cannot be pushed, or a node cannot pull it; the message names the node and what it says.
-    pub async fn check_nodes(&self, cancel: &CancellationToken) -> Result<Vec<String>, ClusterError> {
+    pub async fn check_nodes(&self, cx: &BuildControl) -> Result<CheckedNodes, ClusterError> {
+        let Some(prepared) = cx.cancel.run_until_cancelled(Box::pin(self.prepare_check())).await else {
+            return Ok(CheckedNodes::default());
+        };
+        let (nodes, image) = prepared?;
+        let pulls: Vec<_> = nodes.into_iter().map(|node| self.check_node(node, image, cx)).collect();
+        let outcomes: Vec<_> = stream::iter(pulls).buffered(AT_ONCE).collect().await;
+        let mut all = CheckedNodes::default();
+        for outcome in outcomes {
+            let Checked { node, left } = outcome?;
+            all.nodes.push(node);
+            all.left.extend(left);
+        }
+        Ok(all)
+    }
+
+    /// Finds out which nodes to ask, and pushes the image for them.
+    async fn prepare_check(&self) -> Result<(Vec<String>, Digest), ClusterError> {
         // Pods of a check whose client has died.
         sweep(&self.cluster, self.namespace()).await?;
         let proxies = self.proxies().await?;
         let ready = proxies.iter().filter(|pod| judge::is_ready(pod));
-        let nodes = ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).take(NODES);
-        let check = build_id();
+        let nodes = ready.filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).take(NODES).collect();
         let client = self.client().await?;
-        let pushed = push(&client, &self.host(), &check).await.map_err(|error| self.unpushable(&error))?;
-
-        let pulls = nodes.map(|node| self.check_node(node, pushed, cancel));
-        let outcomes: Vec<_> = stream::iter(pulls.collect::<Vec<_>>()).buffered(AT_ONCE).collect().await;
-        outcomes.into_iter().collect()
+        let pushed = push(&client, &self.host(), &build_id()).await;
+        Ok((nodes, pushed.map_err(|error| self.unpushable(&error))?))
     }
 
     async fn check_node(
         &self,
         node: String,
         image: Digest,
-        cancel: &CancellationToken,
-    ) -> Result<String, ClusterError> {
+        cx: &BuildControl,
+    ) -> Result<Checked, ClusterError> {
+        if cx.cancel.is_cancelled() {
+            return Ok(Checked { node, left: None });
+        }
         let lease_expires = Timestamp::now() + SignedDuration::from_mins(LEASE_MINUTES);
         let ownership = Ownership { build: build_id(), lease_expires };
         let pod = pod(self.namespace(), &node, image, &ownership);
@@ -86,13 +119,17 @@ impl InClusterRegistry {
             ),
             ..self.words.registry.remedies
         };
-        self.cluster.apply_pod(&pod, &remedies).await?;
-        let pulled = tokio::select! {
-            pulled = self.pulled(&name, &node) => pulled,
-            () = cancel.cancelled() => Ok(()),
-        };
-        let removed = self.cluster.delete::<Pod>(self.namespace(), &name).await;
-        pulled.and(removed).map(|()| node)
+        // Not interrupted: a pod whose creation is still under way cannot be deleted for sure.
+        cx.within_grace(self.cluster.apply_pod(&pod, &remedies)).await.transpose()?;
+        let pulled = cx.cancel.run_until_cancelled(self.pulled(&name, &node)).await.unwrap_or(Ok(()));
+        let (cluster, namespace, pod) = (self.cluster.clone(), self.namespace().to_owned(), name.clone());
+        let removing = async move { cluster.delete::<Pod>(&namespace, &pod).await };
+        // Goes on by itself if nobody waits any longer.
+        let removal = tokio::spawn(removing.in_current_span());
+        let removed = cx.within_grace(removal).await;
+        let left = removed.is_none().then(|| format!("Pod {}/{name}", self.namespace()));
+        // The task is not aborted.
+        pulled.and(removed.and_then(Result::ok).unwrap_or(Ok(()))).map(|()| Checked { node, left })
     }
 
     async fn pulled(&self, name: &str, node: &str) -> Result<(), ClusterError> {
@@ -252,46 +289,4 @@ fn unusable(node: &str, reason: &str) -> ClusterError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state(status: &serde_json::Value) -> Pull {
-        pull(&serde_json::from_value(json!({ "status": status })).expect("a pod"))
-    }
-
-    fn container(state: &serde_json::Value) -> Pull {
-        let status = json!({ "name": CONTAINER, "image": "", "imageID": "", "ready": false, "restartCount": 0, "state": state });
-        super::pull(
-            &serde_json::from_value(json!({ "status": { "containerStatuses": [status] } })).expect("a pod"),
-        )
-    }
-
-    #[test]
-    fn an_image_was_pulled_when_its_container_cannot_be_started() {
-        let waiting = |reason: &str| container(&json!({ "waiting": { "reason": reason, "message": "why" } }));
-        for reason in ["CreateContainerError", "RunContainerError"] {
-            assert_eq!(waiting(reason), Pull::Done);
-        }
-        assert_eq!(
-            container(&json!({ "terminated": { "exitCode": 128, "reason": "StartError" } })),
-            Pull::Done
-        );
-        for reason in ["ErrImagePull", "ImagePullBackOff"] {
-            assert_eq!(waiting(reason), Pull::Failing("why".to_owned()));
-        }
-        assert_eq!(waiting("ContainerCreating"), Pull::Waiting);
-    }
-
-    #[test]
-    fn a_pod_that_its_node_refuses_is_not_waited_for() {
-        assert_eq!(state(&json!({ "phase": "Pending" })), Pull::Waiting);
-        let refused = json!({ "phase": "Failed", "reason": "OutOfcpu", "message": "no room" });
-        assert_eq!(state(&refused), Pull::Refused("OutOfcpu: no room".to_owned()));
-    }
-
-    #[test]
-    fn the_pod_is_on_its_node_and_can_be_swept() {
-        let ownership = Ownership { build: "0123456789".to_owned(), lease_expires: Timestamp::UNIX_EPOCH };
-        insta::assert_yaml_snapshot!(pod("garden-system", "node-1", Digest::of(b"abc"), &ownership));
-    }
-}
+mod tests;

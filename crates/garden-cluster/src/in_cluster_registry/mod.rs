@@ -36,6 +36,7 @@ mod spec;
 mod storage;
 mod words;
 
+pub use check::CheckedNodes;
 pub use collect::Collected;
 pub use images_in_use::{NamedImages, images_in_use};
 pub use server::ServerRun;

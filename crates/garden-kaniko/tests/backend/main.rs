@@ -9,5 +9,6 @@ mod leftovers;
 mod network_policy;
 mod proxies;
 mod pull_secrets;
+mod same_image;
 mod service;
 mod site;

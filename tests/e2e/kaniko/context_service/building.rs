@@ -113,7 +113,7 @@ async fn builds_at_once_share_the_service_and_do_not_mix() {
 }
 
 #[tokio::test]
-async fn a_build_takes_14_requests() {
+async fn a_build_takes_15_requests() {
     in_project("sync-requests", async |project| {
         project.dockerfile("RUN true");
         project.builder().build(project.request()).await.unwrap();
@@ -130,10 +130,10 @@ async fn a_build_takes_14_requests() {
         let applied = count("PATCH", "force=true");
         let renewals = count("PATCH", "") - applied;
         let as_time_passes = count("GET", "/events?") + renewals + count("GET", "/version").saturating_sub(2);
-        // The service and its pod are looked for, the lease begun and the service spoken to; the pod is made, and its secret;
-        // the pod is listed and watched, and its log read; what others have left is looked for, and what nobody uses; the pod and
+        // The service and its pod are looked for, the lease begun and the service spoken to; the pod is made, other builds of the
+        // image are looked for, and its secret is made; the pod is listed and watched, and its log read; what others have left is looked for, and what nobody uses; the pod and
         // the secret are removed.
-        assert_eq!(calls.len() - as_time_passes, 14, "{listed}");
+        assert_eq!(calls.len() - as_time_passes, 15, "{listed}");
         assert_eq!((applied, count("DELETE", "")), (2, 2), "{listed}");
     })
     .await;

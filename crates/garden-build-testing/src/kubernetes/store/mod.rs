@@ -81,6 +81,26 @@ impl Store {
             .map(|(key, stored)| (key, &stored.object))
     }
 
+    /// Returns what was there at a `version`.
+    ///
+    /// # Errors
+    /// If that is not known any more, or not yet.
+    pub(crate) fn at(&self, version: u64) -> Result<Self, Refusal> {
+        if version > self.version {
+            return Err(Refusal::bad_request(format!("too large resource version: {version}")));
+        }
+        let later: Vec<Happened> = self.since(version)?.cloned().collect();
+        let mut then = self.clone();
+        for Happened { key, before, .. } in later.into_iter().rev() {
+            match before {
+                Some(object) => then.objects.insert(key, Stored { object, applied: BTreeMap::new() }),
+                None => then.objects.remove(&key),
+            };
+        }
+        then.version = version;
+        Ok(then)
+    }
+
     pub(crate) fn created(&self) -> &[Key] {
         &self.created
     }

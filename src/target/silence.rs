@@ -1,0 +1,26 @@
+//! Saying that the API server does not answer, to whoever waits for something that needs it.
+
+use garden_build_core::EventSink;
+
+use super::Target;
+
+impl Target {
+    /// Whether images cannot be asked for without the cluster: they are in it, or the credentials for their registry are.
+    pub(crate) fn asks_cluster(&self) -> bool {
+        self.reads_secrets || self.in_cluster().is_some() || self.nodes().is_some()
+    }
+
+    /// Does `work`, and warns within 15 seconds when the API server does not answer any more.
+    pub(crate) async fn reporting_silence<T>(&self, events: &EventSink, work: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            done = work => done,
+            never = self.cluster().report_silence(events) => match never {},
+        }
+    }
+
+    /// The same for work with images, which may not need the cluster.
+    pub(crate) async fn with_images<T>(&self, events: &EventSink, work: impl Future<Output = T>) -> T {
+        if self.asks_cluster() { self.reporting_silence(events, work).await } else { work.await }
+    }
+}
