@@ -22,11 +22,13 @@ mod limits;
 mod options;
 mod same_image;
 mod suspicions;
+mod trace;
 
 pub use options::BuilderOptions;
 
 use limits::Limits;
 use same_image::SameImages;
+use trace::TraceSource;
 
 use crate::base_images::BaseImages;
 use crate::init::Services;
@@ -63,6 +65,7 @@ struct Inner {
     base_images: BaseImages,
     notices: Vec<Notice>,
     limits: Limits,
+    trace: TraceSource,
     same_images: SameImages,
     operations: Operations,
 }
@@ -88,6 +91,7 @@ impl Builder {
         mode: Mode,
         caches: Caches,
         limits: Limits,
+        trace: TraceSource,
     ) -> Self {
         let Mode { backend, daemon, contexts, buildkit, is_in_cluster, bases } = mode;
         let installs = provider.kind == ProviderKind::LocalKubernetes;
@@ -116,6 +120,7 @@ impl Builder {
             caches,
             notices: provider.notices,
             limits,
+            trace,
             same_images: SameImages::default(),
             operations: Operations::default(),
         }))
@@ -131,17 +136,23 @@ impl Builder {
     /// for, that is said before anything else happens.
     pub fn build(&self, request: BuildRequest) -> Build {
         let inner = Arc::clone(&self.0);
-        self.begin(format!("build {}", request.name), |events, cancel| async move {
-            mode::check(inner.backend.as_ref(), &request)?;
-            let cx = BuildControl::new(events, cancel, request.timeout).with_caches(inner.caches.clone());
-            let target = inner.target.clone();
-            let is_in_cluster = inner.is_in_cluster;
-            // In a box, as a whole build is a large future.
-            let building = Box::pin(inner.build(request, &cx));
-            if is_in_cluster {
-                target.reporting_silence(&cx.events, building).await
-            } else {
-                target.with_images(&cx.events, building).await
+        self.begin(format!("build {}", request.name), |events, cancel| {
+            // Here, not in the task: this is the caller's thread.
+            let trace = inner.trace.current();
+            async move {
+                mode::check(inner.backend.as_ref(), &request)?;
+                let cx = BuildControl::new(events, cancel, request.timeout)
+                    .with_caches(inner.caches.clone())
+                    .with_trace_context(trace);
+                let target = inner.target.clone();
+                let is_in_cluster = inner.is_in_cluster;
+                // In a box, as a whole build is a large future.
+                let building = Box::pin(inner.build(request, &cx));
+                if is_in_cluster {
+                    target.reporting_silence(&cx.events, building).await
+                } else {
+                    target.with_images(&cx.events, building).await
+                }
             }
         })
     }

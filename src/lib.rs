@@ -21,7 +21,8 @@ pub use garden_build_core::{
     Capabilities, Caveat, Digest, DigestError, Error, ErrorKind, Event, EventRelay, EventSink, EventSource,
     EventStream, FailedStep, FileGlobs, Hint, HintCode, IgnoreFiles, ImageFlag, ImageReference, Instruction,
     LogSource, MissingCapability, NamedContext, PlannedObject, ProgressUnit, Pushed, ReferenceError, Remedy,
-    Result, Step, StepId, StepKind, SweepReport, Version, WarningCode, WarningData, Witness, event_channel,
+    Result, Step, StepId, StepKind, SweepReport, TraceContext, TraceContextError, Version, WarningCode,
+    WarningData, Witness, event_channel,
 };
 pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;

@@ -102,6 +102,7 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 namespace,
                 has_credentials: credentials.are_configured(),
                 proxies: BuilderProxies::new(&provider.proxies),
+                traces_url: provider.telemetry.traces_url(),
                 network_policies: provider.network_policies,
             };
             let backend = KanikoBackend::new(cluster.clone(), settings, credentials.clone());
@@ -122,6 +123,7 @@ pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target
                 &target.registry()?.push,
             )?
             .proxies(BuilderProxies::new(&provider.proxies))
+            .traces_url(provider.telemetry.traces_url())
             .idle_after(provider.idle_after)
             .network_policies(provider.network_policies);
             let bases = BaseSources::Fixed(ImageSources::new(settings.registries().to_vec()));

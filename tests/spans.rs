@@ -1,13 +1,17 @@
-//! The spans of operations and steps. In a program of its own: what is traced is decided once for all threads of a process.
+//! The spans of operations and steps, and which of them a builder's own spans belong to. In a program of its own: what is traced is decided once for all threads of a process.
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, ThreadId};
 
 use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig};
-use garden_build::{BuildRequest, Builder};
+use garden_build::{
+    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, Capabilities, Error, ErrorKind,
+    Pushed, Result, TraceContext,
+};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::Layer;
@@ -15,7 +19,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Notes each span: its parent's name, its own, and what it is about.
+/// Notes each span: the names of those that it is in and its own, and what it is about.
 #[derive(Clone, Default)]
 struct Spans(Arc<Mutex<Vec<String>>>);
 
@@ -23,9 +27,8 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: Context<'_, S>) {
         let mut about = About::default();
         attributes.record(&mut about);
-        let span = cx.span(id).unwrap();
-        let parent = span.parent().map_or("nothing", |parent| parent.name());
-        self.0.lock().unwrap().push(format!("{parent} > {} {}", span.name(), about.0));
+        let names: Vec<_> = cx.span_scope(id).unwrap().from_root().map(|span| span.name()).collect();
+        self.0.lock().unwrap().push(format!("{} {}", names.join(" > "), about.0));
     }
 }
 
@@ -47,36 +50,125 @@ fn empty_registry() -> String {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let _request = stream.read(&mut [0; 4096]).unwrap();
+            let mut request = Vec::new();
+            let mut byte = [0];
+            while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
+                request.extend(byte);
+            }
             let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            stream.write_all(answer).unwrap();
+            // The client may have gone meanwhile.
+            let _sent = stream.write_all(answer);
         }
     });
     address
 }
 
-#[tokio::test]
-async fn each_operation_and_each_step_is_a_span_within_the_caller_s() {
-    let spans = Spans::default();
-    tracing_subscriber::registry().with(spans.clone()).init();
+/// Notes the spans of this process from now on.
+fn spans() -> &'static Spans {
+    static SPANS: OnceLock<Spans> = OnceLock::new();
+    SPANS.get_or_init(|| {
+        let spans = Spans::default();
+        tracing_subscriber::registry().with(spans.clone()).init();
+        spans
+    })
+}
+
+/// Builds with kaniko, and pushes to a registry that has nothing.
+fn provider() -> ProviderConfig {
     let mut provider = ProviderConfig::kubernetes("demo");
     provider.build_mode = BuildMode::Kaniko(KanikoOptions::default());
     let mut registry = DeploymentRegistry::new(&empty_registry()).unwrap();
     registry.insecure = true;
     provider.deployment_registry = Some(registry);
+    provider
+}
+
+fn context() -> tempfile::TempDir {
     let directory = tempfile::TempDir::new().unwrap();
     std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").unwrap();
+    directory
+}
+
+#[tokio::test]
+async fn each_operation_and_each_step_is_a_span_within_the_caller_s() {
+    let spans = spans();
+    let (provider, directory) = (provider(), context());
     let builder = Builder::options(provider).connect().unwrap();
     let request = BuildRequest::new("api", directory.path());
     let status = tracing::info_span!("deployment").in_scope(|| builder.status(request));
     status.await.unwrap();
+    // Other tests of this process have spans as well.
+    let spans = spans.0.lock().unwrap();
+    let seen: Vec<_> = spans.iter().filter(|span| span.starts_with("deployment")).collect();
     assert_eq!(
-        *spans.0.lock().unwrap(),
+        seen,
         [
-            "nothing > deployment ",
+            "deployment ",
             "deployment > operation \"look for the image of api\"",
-            "operation > step \"scan\"",
-            "operation > step \"look-up\"",
+            "deployment > operation > step \"scan\"",
+            "deployment > operation > step \"look-up\"",
         ]
     );
+}
+
+/// Notes which span it is told that its own belong to.
+#[derive(Clone, Default, Debug)]
+struct Traced(Arc<Mutex<Option<TraceContext>>>);
+
+impl Backend for Traced {
+    fn name(&self) -> &'static str {
+        "traced"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn build<'a>(&'a self, _: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
+        self.0.lock().unwrap().clone_from(&cx.trace_context);
+        Box::pin(async { Err(Error::new(ErrorKind::BuildFailed, "made up")) })
+    }
+}
+
+/// The span of which `current` is asked, by the last digit of its id.
+fn numbered(number: usize) -> TraceContext {
+    TraceContext::new(&format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b{number:x}-01"), "")
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_builder_s_spans_belong_to_the_operation_that_builds_the_image() {
+    spans();
+    let asked: Arc<Mutex<Vec<(String, ThreadId)>>> = Arc::default();
+    let (noted, backend, directory) = (Arc::clone(&asked), Traced::default(), context());
+    let current = move || {
+        let name = tracing::Span::current().metadata().map_or("", |metadata| metadata.name());
+        let mut noted = noted.lock().unwrap();
+        noted.push((name.to_owned(), thread::current().id()));
+        Some(numbered(noted.len()))
+    };
+    let options = Builder::options(provider()).backend(Arc::new(backend.clone()));
+    let builder = options.trace_context(current).connect().unwrap();
+    builder.build(BuildRequest::new("api", directory.path())).await.unwrap_err();
+    let asked: Vec<_> = asked.lock().unwrap().clone();
+    assert_eq!(asked.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["operation"; 2]);
+    assert_eq!(*backend.0.lock().unwrap(), Some(numbered(2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_current_for_whoever_begins_a_build_counts_where_nothing_else_is_known() {
+    let (caller, backend, directory) = (thread::current().id(), Traced::default(), context());
+    let current = move || (thread::current().id() == caller).then(|| numbered(7));
+    let options = Builder::options(provider()).backend(Arc::new(backend.clone()));
+    let builder = options.trace_context(current).connect().unwrap();
+    let error = builder.build(BuildRequest::new("api", directory.path())).await.unwrap_err();
+    assert_eq!(*backend.0.lock().unwrap(), Some(numbered(7)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_build_that_is_not_traced_hands_nothing_on() {
+    let (backend, directory) = (Traced::default(), context());
+    let builder = Builder::options(provider()).backend(Arc::new(backend.clone())).connect().unwrap();
+    builder.build(BuildRequest::new("api", directory.path())).await.unwrap_err();
+    assert_eq!(*backend.0.lock().unwrap(), None);
 }

@@ -87,19 +87,26 @@ impl Inner {
     ) -> Result<Built> {
         let (inner, images, key) = (Arc::clone(&self), self.same_images.clone(), Key::of(&job));
         let reference = job.destination.clone();
+        let outer = cx.trace_context.clone();
         let joined = images.join(key, asking, move |ending| {
-            start(format!("build {reference}"), |events, cancel| async move {
-                // The time limit is that of each who waits.
-                events.build_started(&job);
-                let cx = BuildControl::new(events, cancel, Duration::MAX).with_caches(inner.caches.clone());
-                let turn = inner.limits.turn_to_build(&cx.events);
-                let built = match cx.until_stopped(async { Ok(turn.await) }).await {
-                    // In a box, as a whole build is a large future.
-                    Ok(_turn) => Box::pin(inner.build_missing(&job, before, &cx)).await,
-                    Err(error) => Err(error),
-                };
-                ending.with(&built);
-                built
+            start(format!("build {reference}"), |events, cancel| {
+                // Of this operation's own span, if that can be known.
+                let trace = inner.trace.current().or(outer);
+                async move {
+                    // The time limit is that of each who waits.
+                    events.build_started(&job);
+                    let cx = BuildControl::new(events, cancel, Duration::MAX)
+                        .with_caches(inner.caches.clone())
+                        .with_trace_context(trace);
+                    let turn = inner.limits.turn_to_build(&cx.events);
+                    let built = match cx.until_stopped(async { Ok(turn.await) }).await {
+                        // In a box, as a whole build is a large future.
+                        Ok(_turn) => Box::pin(inner.build_missing(&job, before, &cx)).await,
+                        Err(error) => Err(error),
+                    };
+                    ending.with(&built);
+                    built
+                }
             })
         });
         match joined {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use garden_build_core::{Backend, Caches, Result};
+use garden_build_core::{Backend, Caches, Result, TraceContext};
 use garden_cluster::Cluster;
 use garden_config::ProviderConfig;
 use garden_docker::{DaemonChoice, DockerDaemon};
 
 use crate::builder::Builder;
 use crate::builder::limits::Limits;
+use crate::builder::trace::TraceSource;
 use crate::mode::{self, Mode};
 use crate::target::Target;
 
@@ -32,6 +33,7 @@ pub struct BuilderOptions {
     backend: Option<Arc<dyn Backend>>,
     caches: Caches,
     limits: Limits,
+    trace: TraceSource,
 }
 
 impl BuilderOptions {
@@ -43,6 +45,7 @@ impl BuilderOptions {
             backend: None,
             caches: Caches::of_user(),
             limits: Limits::default(),
+            trace: TraceSource::default(),
         }
     }
 
@@ -90,6 +93,30 @@ impl BuilderOptions {
         self
     }
 
+    /// Has what builds in the cluster go on with the caller's trace: `current` is asked for the current span, and a `BuildKit` daemon is told it with each call of the build. It is
+    /// asked when a build begins, on the thread that begins it and within the span `operation`, so it can read what is current there; and once more
+    /// within the task that builds a missing image. If it has nothing to say there, what it said before counts. Default: nobody is told of a trace.
+    ///
+    /// kaniko's maintained fork takes no parent: its spans name the span that they belong to, as attributes.
+    ///
+    /// This crate knows no version of OpenTelemetry. With `tracing-opentelemetry`, the current span is read like this (`examples/otel` is a whole program):
+    ///
+    /// ```ignore
+    /// fn current() -> Option<TraceContext> {
+    ///     let mut headers = HashMap::new();
+    ///     TraceContextPropagator::new().inject_context(&tracing::Span::current().context(), &mut headers);
+    ///     let state = headers.get("tracestate").map_or("", String::as_str);
+    ///     TraceContext::new(headers.get("traceparent")?, state).ok()
+    /// }
+    /// ```
+    pub fn trace_context(
+        mut self,
+        current: impl Fn() -> Option<TraceContext> + Send + Sync + 'static,
+    ) -> Self {
+        self.trace = TraceSource::new(current);
+        self
+    }
+
     /// Makes the builder. Neither the cluster nor a registry nor a Docker daemon is asked yet, nor is a kubeconfig read.
     ///
     /// # Errors
@@ -98,7 +125,7 @@ impl BuilderOptions {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn connect(self) -> Result<Builder> {
-        let Self { provider, cluster, daemon, backend, caches, limits } = self;
+        let Self { provider, cluster, daemon, backend, caches, limits, trace } = self;
         provider.check()?;
         let cluster = cluster.unwrap_or_else(|| Cluster::of(&provider));
         let target = Target::new(&provider, &cluster, daemon)?;
@@ -106,6 +133,6 @@ impl BuilderOptions {
             Some(backend) => Mode::of(backend),
             None => mode::mode(&provider, &cluster, &target)?,
         };
-        Ok(Builder::from_parts(provider, target, mode, caches, limits))
+        Ok(Builder::from_parts(provider, target, mode, caches, limits, trace))
     }
 }

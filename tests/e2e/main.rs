@@ -24,3 +24,4 @@ mod pruning;
 mod publishing;
 mod sidecars;
 mod site;
+mod traces;

@@ -13,9 +13,14 @@ use garden_build_testing::kubernetes::{End, FakeCluster, FakePod, Fault, Gate};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 
+#[path = "../../examples/otel/collector.rs"]
+mod collector;
+#[path = "../../examples/otel/export.rs"]
+mod export;
 mod passing_troubles;
 mod registry;
 mod secrets;
+mod traces;
 
 use registry::Registry;
 

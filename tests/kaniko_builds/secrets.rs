@@ -17,7 +17,7 @@ pub(crate) fn base64(text: &str) -> String {
 
 impl Site {
     /// Gives the registry a password, and those `secrets`.
-    fn set_password(&self, password: &'static str, secrets: &[&str]) {
+    pub(crate) fn set_password(&self, password: &'static str, secrets: &[&str]) {
         self.registry.set_password(password);
         let login = json!({ "auths": { &self.host: { "username": "user", "password": password } } });
         for secret in secrets {

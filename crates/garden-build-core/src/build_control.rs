@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Caches, Digest, Error, ErrorKind, EventSink, Remedy, Result, seconds};
+use crate::{Caches, Digest, Error, ErrorKind, EventSink, Remedy, Result, TraceContext, seconds};
 
 /// In place of a moment that the clock cannot hold.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -29,6 +29,8 @@ pub struct BuildControl {
     pub time_limit: Duration,
     /// Where to keep what later builds can use.
     pub caches: Caches,
+    /// The span that the builder's own spans belong to, if the caller traces the build. Handed to whatever can go on with it.
+    pub trace_context: Option<TraceContext>,
     witness: Option<Arc<dyn Witness>>,
 }
 
@@ -47,13 +49,28 @@ impl BuildControl {
     pub fn new(events: EventSink, cancel: CancellationToken, time_limit: Duration) -> Self {
         let now = Instant::now();
         let deadline = now.checked_add(time_limit).unwrap_or(now + FOR_EVER);
-        Self { events, cancel, deadline, time_limit, caches: Caches::none(), witness: None }
+        Self {
+            events,
+            cancel,
+            deadline,
+            time_limit,
+            caches: Caches::none(),
+            trace_context: None,
+            witness: None,
+        }
     }
 
     /// Keeps what later builds can use in `caches`.
     #[must_use]
     pub fn with_caches(mut self, caches: Caches) -> Self {
         self.caches = caches;
+        self
+    }
+
+    /// Has the builder's own spans, if it makes any, belong to this one.
+    #[must_use]
+    pub fn with_trace_context(mut self, context: Option<TraceContext>) -> Self {
+        self.trace_context = context;
         self
     }
 

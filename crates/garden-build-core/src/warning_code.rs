@@ -66,6 +66,8 @@ pub enum WarningCode {
     ImageNotDeleted,
     /// The cluster's API server does not answer.
     ClusterSilent,
+    /// The cluster could not be told that a pod or Deployment of the build is still in use. If that goes on, others may remove or stop it.
+    LeaseNotRenewed,
     /// The build context is unusually large.
     LargeContext,
     /// The build context has the repository's own `.git`, which changes with each commit.

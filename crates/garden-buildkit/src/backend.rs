@@ -63,12 +63,12 @@ impl BuildkitBackend {
         let daemon = self.daemon(cx).await?;
         tokio::select! {
             built = Box::pin(self.build_with(job, cx, &daemon, wanted)) => built,
-            never = self.keep_house() => match never {},
+            never = self.keep_house(&cx.events) => match never {},
         }
     }
 
     /// Keeps the daemon in use, and stops those in its namespace that nobody uses. Never completes.
-    async fn keep_house(&self) -> Infallible {
+    async fn keep_house(&self, events: &EventSink) -> Infallible {
         let stop_idle_here = async {
             let now = self.cluster.server_time().await?;
             stop_idle_in(&self.cluster, self.namespace(), now).await
@@ -80,7 +80,7 @@ impl BuildkitBackend {
             }
         };
         let managed = daemon::managed(&self.cluster, self.namespace());
-        tokio::join!(managed.keep_in_use(), stopping).0
+        tokio::join!(managed.keep_in_use(events), stopping).0
     }
 
     /// Builds on `daemon`.
@@ -129,7 +129,7 @@ impl BuildkitBackend {
             job,
             &wanted,
         );
-        let mut run = Run::new(job, Arc::new(logins), &cx.events, failure::OF_NAMESPACE);
+        let mut run = Run::new(job, Arc::new(logins), cx, failure::OF_NAMESPACE);
 
         let managed = daemon::managed(&self.cluster, self.namespace());
         let lost = managed.lost(&daemon.pod);

@@ -96,7 +96,7 @@ const WORDS: DeploymentWords = DeploymentWords {
     complaint: Some("buildkitd: "),
     foreign: Remedy::new("delete it if nothing uses it any more, or build in another namespace"),
     missing: Remedy::build_again(
-        "build again; clients that share a namespace need the same `clusterBuildkit`, `resources.builder` and `proxies`",
+        "build again; clients that share a namespace need the same `clusterBuildkit`, `resources.builder`, `proxies` and `telemetry`",
     ),
     // As long as builds on a volume that only one daemon can use; the build has a time limit.
     longest: None,
@@ -259,7 +259,7 @@ async fn tell_of_replacement(
                 age.max(0)
             );
             let hint = "if you did not change it, two projects or two versions of garden-build take turns in this namespace: \
-                        give them the same `clusterBuildkit`, `resources.builder` and `proxies`, or a namespace each";
+                        give them the same `clusterBuildkit`, `resources.builder`, `proxies` and `telemetry`, or a namespace each";
             events.warn(WarningCode::ServiceDiffers, message, Some(hint.to_owned()));
         }
         None => events.log(format!(

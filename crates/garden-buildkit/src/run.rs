@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use garden_build_core::{BuildJob, Error, EventSink};
+use garden_build_core::{BuildControl, BuildJob, Error, TraceContext};
 
 use crate::client::file_sync::{Journal, SyncError};
 use crate::client::{Client, ClientError, DockerfileBuild, RegistryLogins, Session, Solved};
@@ -17,15 +17,16 @@ pub struct Run {
     journal: Journal,
     progress: Progress,
     advice: Advice,
+    trace_context: Option<TraceContext>,
 }
 
 impl Run {
-    /// Prepares to build `job`, with the credentials of `logins`, and to report to `events`.
-    pub fn new(job: &BuildJob, logins: Arc<dyn RegistryLogins>, events: &EventSink, advice: Advice) -> Self {
+    /// Prepares to build `job`, with the credentials of `logins`, and to report to the events of `cx`.
+    pub fn new(job: &BuildJob, logins: Arc<dyn RegistryLogins>, cx: &BuildControl, advice: Advice) -> Self {
         let journal = Journal::default();
         let session = request::session(job, logins, journal.clone());
-        let progress = Progress::new(events.clone(), journal.clone());
-        Self { session, journal, progress, advice }
+        let progress = Progress::new(cx.events.clone(), journal.clone());
+        Self { session, journal, progress, advice, trace_context: cx.trace_context.clone() }
     }
 
     /// Builds on the daemon that `client` is connected to. Dropping the future cancels the build there.
@@ -35,6 +36,10 @@ impl Run {
     pub async fn build(&mut self, client: &Client, wanted: DockerfileBuild) -> Result<Solved, ClientError> {
         let session = std::mem::take(&mut self.session);
         let progress = &mut self.progress;
+        let client = match &self.trace_context {
+            Some(context) => client.clone().traced(context),
+            None => client.clone(),
+        };
         let built = client.build(wanted, session, |update| progress.update(update)).await;
         self.finish();
         built

@@ -58,6 +58,7 @@ impl Settings {
             pull_secrets: BTreeSet::new(),
             certificates: None,
             proxies: BuilderProxies::default(),
+            traces_url: None,
             proxy_secret: None,
             network_policies: false,
         };
@@ -79,6 +80,12 @@ impl Settings {
     /// Has the daemon, and the RUN steps that it runs, use these proxies. By default they use none.
     pub fn proxies(mut self, proxies: BuilderProxies) -> Self {
         self.daemon.proxies = proxies;
+        self
+    }
+
+    /// Has the daemon send its spans there, by OTLP over HTTP. By default it sends them nowhere.
+    pub fn traces_url(mut self, url: Option<String>) -> Self {
+        self.daemon.traces_url = url;
         self
     }
 

@@ -72,6 +72,8 @@ pub struct Settings {
     pub certificates: Option<String>,
     /// The proxies that the daemon uses.
     pub proxies: BuilderProxies,
+    /// Where the daemon sends its spans. Another place is another configuration.
+    pub traces_url: Option<String>,
     /// The mark of those addresses of proxies that are in a Secret; `None` if none is, or as long as it is not known. Others make it
     /// another configuration, too.
     pub proxy_secret: Option<String>,

@@ -1,5 +1,6 @@
 //! A build's session, as the daemon sees it: a connection within the messages of a gRPC stream, compressed or not.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use bollard_buildkit_proto::moby::buildkit::v1::control_server::{Control, Contro
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_client::FileSyncClient;
 use futures::stream::{BoxStream, Empty};
 use futures::{StreamExt as _, stream};
+use garden_build_core::TraceContext;
 use garden_buildkit::client::file_sync::MemoryFiles;
 use garden_buildkit::client::{CONTEXT, Client, DockerfileBuild, Session, Source};
 use hyper_util::rt::TokioIo;
@@ -31,6 +33,16 @@ struct Daemon {
     content: Arc<Mutex<Vec<u8>>>,
     /// What it reports, second by second, for ever.
     reports: Option<proto::StatusResponse>,
+    /// The name of each call, and the trace that it belongs to.
+    calls: Arc<Mutex<BTreeSet<(&'static str, String)>>>,
+}
+
+impl Daemon {
+    fn note<T>(&self, name: &'static str, call: &Request<T>) {
+        let value = |name| call.metadata().get(name).map_or("", |value| value.to_str().expect("ASCII"));
+        let trace = format!("{} {}", value("traceparent"), value("tracestate"));
+        self.calls.lock().expect("whole").insert((name, trace));
+    }
 }
 
 #[tonic::async_trait]
@@ -41,6 +53,7 @@ impl Control for Daemon {
     type ListenBuildHistoryStream = Empty<Result<proto::BuildHistoryEvent, Status>>;
 
     async fn session(&self, call: Request<Streaming<proto::BytesMessage>>) -> Answer<Self::SessionStream> {
+        self.note("Session", &call);
         let mut messages = call.into_inner();
         let (near, far) = tokio::io::duplex(1 << 16);
         let (to_client, mut from_client) = tokio::io::split(far);
@@ -57,13 +70,15 @@ impl Control for Daemon {
         Ok(Response::new(messages.boxed()))
     }
 
-    async fn solve(&self, _: Request<proto::SolveRequest>) -> Answer<proto::SolveResponse> {
+    async fn solve(&self, call: Request<proto::SolveRequest>) -> Answer<proto::SolveResponse> {
+        self.note("Solve", &call);
         let awaited = self.awaited.lock().expect("whole").take().expect("one build");
         *self.content.lock().expect("whole") = awaited.await.expect("fetched");
         Ok(Response::new(proto::SolveResponse::default()))
     }
 
-    async fn status(&self, _: Request<proto::StatusRequest>) -> Answer<Self::StatusStream> {
+    async fn status(&self, call: Request<proto::StatusRequest>) -> Answer<Self::StatusStream> {
+        self.note("Status", &call);
         let Some(report) = self.reports.clone() else { return Ok(Response::new(stream::empty().boxed())) };
         let reports = stream::unfold(report, |report| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
@@ -152,6 +167,7 @@ async fn build(file: Vec<u8>, compressing: bool, reads_compressed: bool) -> Buil
         awaited: Mutex::new(Some(awaited)),
         content: Arc::clone(&received),
         reports: None,
+        calls: Arc::default(),
     };
     let mut server = ControlServer::new(daemon);
     if reads_compressed {
@@ -230,6 +246,7 @@ async fn a_daemon_that_goes_on_reporting_does_not_keep_a_build_from_its_end() {
         awaited: Mutex::new(Some(awaited)),
         content: Arc::default(),
         reports: Some(proto::StatusResponse { logs: vec![line], ..Default::default() }),
+        calls: Arc::default(),
     };
     let (client, accepted) = tokio::io::duplex(1 << 16);
     let accepted = stream::once(async { io::Result::Ok(accepted) }).chain(stream::pending());
@@ -243,4 +260,31 @@ async fn a_daemon_that_goes_on_reporting_does_not_keep_a_build_from_its_end() {
     let built = tokio::time::timeout(Duration::from_secs(3600), building).await;
     assert!(built.expect("it ends").is_ok());
     assert!((1..60).contains(&reports), "the last ones are heard, but not all: {reports}");
+}
+
+#[tokio::test]
+async fn each_call_of_a_build_carries_the_caller_s_trace_context() {
+    let (fetched, awaited) = oneshot::channel();
+    let daemon = Daemon {
+        fetched: Mutex::new(Some(fetched)),
+        awaited: Mutex::new(Some(awaited)),
+        content: Arc::default(),
+        reports: None,
+        calls: Arc::default(),
+    };
+    let calls = Arc::clone(&daemon.calls);
+    let (client, accepted) = tokio::io::duplex(1 << 16);
+    let accepted = stream::once(async { io::Result::Ok(accepted) }).chain(stream::pending());
+    tokio::spawn(Server::builder().serve_with_incoming(ControlServer::new(daemon), accepted));
+    let (parent, state) =
+        ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "congo=t61rcWkgMzE,rojo=1");
+    let context = TraceContext::new(parent, state).expect("valid");
+    let client = Client::connect(client).await.expect("a daemon").traced(&context);
+    let files = MemoryFiles::new([("file", b"x".to_vec())]);
+    let mut session = Session::default();
+    session.directories = [(CONTEXT.to_owned(), Arc::new(files) as Arc<dyn Source>)].into();
+    client.build(DockerfileBuild::default(), session, |_| {}).await.expect("built");
+    let calls = calls.lock().expect("whole").clone();
+    let expected = ["Session", "Solve", "Status"].map(|name| (name, format!("{parent} {state}")));
+    assert_eq!(calls, BTreeSet::from(expected));
 }

@@ -35,6 +35,7 @@ mod ownership;
 mod pod;
 mod quantity;
 mod registries;
+mod renewal;
 mod same_image;
 mod service;
 

@@ -109,6 +109,7 @@ pub use provider::proxies::ProxyOptions;
 pub use provider::registry::DeploymentRegistry;
 pub use provider::resources::{ProviderResources, ResourceAmounts, Resources};
 pub use provider::storage::{PersistentStorage, ProviderStorage};
+pub use provider::telemetry::TelemetryOptions;
 pub use provider::toleration::{TaintEffect, Toleration, TolerationOperator};
 pub use provider::{ProviderConfig, ProviderKind};
 #[cfg(feature = "miette")]

@@ -18,6 +18,7 @@ use crate::flags;
 use crate::run::Run;
 use crate::service::{self, Announced, ContextService, Key};
 use crate::spec::{self, Logins, Settings};
+use crate::telemetry;
 use crate::unknown;
 
 /// The credential helpers that the executor's image has, all for clouds.
@@ -108,7 +109,7 @@ impl KanikoBackend {
         // Not interrupted: an object whose creation is still under way cannot be deleted for sure.
         let ownership = lease.ownership();
         let creating =
-            self.create(job, &ownership, logins.as_ref(), key.as_ref(), address.as_deref(), earlier);
+            self.create(job, cx, &ownership, logins.as_ref(), key.as_ref(), address.as_deref(), earlier);
         let outcome = match cx.within_grace(Box::pin(creating)).await.unwrap_or(Ok(Found::Nothing)) {
             Ok(Found::Nothing) => {
                 let (namespace, name) = (self.namespace(), &spec::pod_name(job));
@@ -197,6 +198,7 @@ impl KanikoBackend {
     async fn create(
         &self,
         job: &BuildJob,
+        cx: &BuildControl,
         ownership: &Ownership,
         logins: Option<&Logins>,
         key: Option<&Key>,
@@ -204,6 +206,7 @@ impl KanikoBackend {
         earlier: &EarlierBuilds<'_>,
     ) -> Result<Found> {
         let mut pod = spec::pod(&self.settings, job, ownership, address)?;
+        telemetry::send(&mut pod, self.settings.traces_url.as_deref(), job, cx.trace_context.as_ref());
         if logins.is_some_and(|logins| logins.node.is_none()) {
             spec::pull_without_secret(&mut pod);
         }
@@ -225,7 +228,7 @@ impl KanikoBackend {
     }
 
     async fn run(&self, run: Run<'_>, lease: &Lease) -> Result<Pushed> {
-        let (namespace, name) = (run.namespace, run.name);
+        let (namespace, name, events) = (run.namespace, run.name, &run.cx.events);
         let sweeping = async {
             match sweep(&self.cluster, namespace).await {
                 Ok(report) => tracing::debug!(removed = ?report.removed, "swept after builds that died"),
@@ -238,11 +241,11 @@ impl KanikoBackend {
         };
         let keeping = async {
             match &self.service {
-                Some(service) => service.keep_in_use().await,
+                Some(service) => service.keep_in_use(events).await,
                 None => std::future::pending().await,
             }
         };
-        let renewing = lease.keep_renewing(&self.cluster, namespace, name);
+        let renewing = lease.keep_renewing(&self.cluster, namespace, name, events);
         let housekeeping = async { tokio::join!(renewing, keeping, sweeping).0 };
         tokio::select! {
             pushed = run.finish() => match pushed {
@@ -323,7 +326,8 @@ impl Backend for KanikoBackend {
         // In place of a lease that has not begun.
         let ownership = Ownership { build: job.id.clone(), lease_expires: Timestamp::now() };
         let address = self.service.is_some().then_some("<address of the context service>");
-        let pod = spec::pod(&self.settings, job, &ownership, address)?;
+        let mut pod = spec::pod(&self.settings, job, &ownership, address)?;
+        telemetry::send(&mut pod, self.settings.traces_url.as_deref(), job, None);
         let key = self.service.is_some().then(Key::random);
         let secret = spec::secret(&self.settings, job, &ownership, None, key.as_ref()).map(|mut secret| {
             // Shown as text, not as base64: it is for reading.

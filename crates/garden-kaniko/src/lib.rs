@@ -24,6 +24,7 @@ mod progress;
 mod run;
 mod service;
 pub mod spec;
+mod telemetry;
 mod unknown;
 
 pub use backend::KanikoBackend;

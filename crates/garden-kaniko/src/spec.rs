@@ -127,6 +127,8 @@ pub struct Settings {
     pub has_credentials: bool,
     /// The proxies that the pods use.
     pub proxies: BuilderProxies,
+    /// Where the executor sends its spans, if it can.
+    pub traces_url: Option<String>,
     /// Whether a `NetworkPolicy` says who may connect to the pod of the context service.
     pub network_policies: bool,
 }

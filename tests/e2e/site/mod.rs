@@ -11,6 +11,7 @@ use std::time::Duration;
 pub(crate) mod builder_proxy;
 pub(crate) mod buildkit_daemon;
 mod clients;
+pub(crate) mod collector;
 pub(crate) mod credential_helper;
 pub(crate) mod docker_daemon;
 mod events;

@@ -20,9 +20,10 @@ pub(super) fn run(environment: &Environment) -> Result<()> {
     let registry = environment.variables.get("GARDEN_TEST_REGISTRY").map_or("", String::as_str);
     let published = format!("{registry}/published/app");
     let app = ["--project", "examples/app"];
-    let runs: [(&str, &[&str]); 9] = [
+    let runs: [(&str, &[&str]); 10] = [
         ("plan", &[]),
         ("quickstart", &[]),
+        ("otel", &[]),
         ("frontend", &[app[0], app[1], "build", "examples/app", "frontend"]),
         ("frontend", &[app[0], app[1], "--json", "status", "examples/app", "frontend"]),
         ("harness", &[]),

@@ -9,8 +9,9 @@ use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{Stream, StreamExt as _};
+use garden_build_core::TraceContext;
 use http::header::{CONTENT_TYPE, TE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::StreamBody;
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2;
@@ -52,6 +53,8 @@ pub(super) type Control = ControlClient<Connection>;
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
     requests: http2::SendRequest<Body>,
+    /// What each call has besides its own headers.
+    trace: HeaderMap,
     /// End soon after the last clone.
     _tasks: Arc<Tasks>,
 }
@@ -105,7 +108,26 @@ impl Connection {
                 tracing::debug!(%error, "the connection to the BuildKit daemon ended");
             }
         });
-        Ok(Self { requests, _tasks: tasks })
+        Ok(Self { requests, trace: HeaderMap::new(), _tasks: tasks })
+    }
+
+    /// Has the daemon's spans of each further call belong to `context`. Source: `BuildKit`, `cmd/buildkitd/main.go` (`propagators`).
+    pub(super) fn traced(mut self, context: &TraceContext) -> Self {
+        let values = [("traceparent", context.traceparent()), ("tracestate", context.tracestate())];
+        // Each fits into a header, by its grammar.
+        let headers = values.into_iter().filter(|(_, value)| !value.is_empty());
+        self.trace = headers
+            .filter_map(|(name, value)| Some((HeaderName::from_static(name), value.parse().ok()?)))
+            .collect();
+        self
+    }
+
+    fn send(
+        &self,
+        mut request: Request<Body>,
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send + use<> {
+        request.headers_mut().extend(self.trace.clone());
+        self.requests.clone().send_request(request)
     }
 
     /// Returns the daemon's control service. The daemon looks at no host name.
@@ -132,8 +154,7 @@ impl Connection {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(SESSION);
         *request.headers_mut() = headers;
-        let sent = self.requests.clone().send_request(request).await;
-        let response = sent.map_err(|error| Status::from_error(Box::new(error)))?;
+        let response = self.send(request).await.map_err(|error| Status::from_error(Box::new(error)))?;
         match Status::from_header_map(response.headers()) {
             Some(status) if status.code() != Code::Ok => return Err(status),
             _ => {}
@@ -156,6 +177,6 @@ impl tower::Service<Request<Body>> for Connection {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.requests.send_request(request))
+        Box::pin(self.send(request))
     }
 }

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 use futures::{StreamExt as _, TryStreamExt as _};
+use garden_build_core::TraceContext;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use dockerfile_build::COMPRESSION_LEVEL;
@@ -70,6 +71,13 @@ impl Client {
     /// connections that carry less than some 100 MB a second, or only at the cost of much work elsewhere.
     pub fn compressing(self) -> Self {
         Self { compress: true, ..self }
+    }
+
+    /// Has the daemon's own spans belong to `context`: each further call carries it. Where the daemon sends its spans is its own configuration; what belongs to a build
+    /// is in its record of that build as well, if `context` is sampled.
+    #[must_use]
+    pub fn traced(self, context: &TraceContext) -> Self {
+        Self { connection: self.connection.traced(context), ..self }
     }
 
     /// Returns the daemon's version, such as `v0.26.3`; empty for one before 0.12.

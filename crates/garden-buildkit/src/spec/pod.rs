@@ -5,7 +5,7 @@ use garden_cluster::{
     service_labels, tolerations,
 };
 use k8s_openapi::api::core::v1::{
-    Affinity, AppArmorProfile, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
+    Affinity, AppArmorProfile, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, EnvVar,
     ExecAction, KeyToPath, PersistentVolumeClaimVolumeSource, PodAffinityTerm, PodAntiAffinity,
     PodSecurityContext, PodSpec, Probe, SeccompProfile, SecretVolumeSource, SecurityContext, Volume,
     VolumeMount,
@@ -46,7 +46,7 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         image: Some(options.image.clone()),
         image_pull_policy: Some("IfNotPresent".to_owned()),
         args: Some(arguments(options)),
-        env: settings.proxies.env(PROXY_SECRET),
+        env: env(settings),
         ports: options.listen.then(|| vec![port()]),
         // The last lines of a daemon that failed are part of the pod's status.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -80,6 +80,23 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
         volumes: Some(volumes),
         ..PodSpec::default()
     }
+}
+
+/// The daemon's variables. It sends spans by gRPC if it is not told otherwise. Source: `BuildKit`, `util/tracing/detect/otlp.go`.
+fn env(settings: &Settings) -> Option<Vec<EnvVar>> {
+    let traces = settings.traces_url.iter().flat_map(|url| {
+        [
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url.as_str()),
+            ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
+        ]
+    });
+    let traces = traces.map(|(name, value)| EnvVar {
+        name: name.to_owned(),
+        value: Some(value.to_owned()),
+        ..EnvVar::default()
+    });
+    let all: Vec<_> = settings.proxies.env(PROXY_SECRET).into_iter().flatten().chain(traces).collect();
+    (!all.is_empty()).then_some(all)
 }
 
 /// Keeps the pod from its node until the daemon that was there has ended.

@@ -14,6 +14,7 @@ pub(crate) fn settings() -> Settings {
         certificates: None,
         proxies: BuilderProxies::default(),
         proxy_secret: None,
+        traces_url: None,
         network_policies: false,
     }
 }
@@ -77,6 +78,20 @@ fn a_daemon_behind_proxies_has_their_passwords_from_the_secret_alone() {
     let shown = serde_json::to_value(&deployment).expect("serialises");
     insta::assert_yaml_snapshot!(shown["spec"]["template"]["spec"]["containers"][0]["env"]);
     assert_eq!(shown["spec"]["template"]["metadata"]["annotations"][PROXIES], "a-mark");
+}
+
+#[test]
+fn a_daemon_that_sends_its_spans_elsewhere_is_another_configuration() {
+    let mut settings = settings();
+    let without = configuration(&settings);
+    settings.traces_url = Some("http://collector.svc:4318/v1/traces".to_owned());
+    assert_ne!(without, configuration(&settings));
+    let shown = serde_json::to_value(deployment(&settings)).expect("serialises");
+    let expected = serde_json::json!([
+        { "name": "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "value": "http://collector.svc:4318/v1/traces" },
+        { "name": "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "value": "http/protobuf" },
+    ]);
+    assert_eq!(shown["spec"]["template"]["spec"]["containers"][0]["env"], expected);
 }
 
 #[test]

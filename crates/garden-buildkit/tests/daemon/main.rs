@@ -31,6 +31,7 @@ fn settings() -> Settings {
         certificates: None,
         proxies: BuilderProxies::default(),
         proxy_secret: None,
+        traces_url: None,
         network_policies: false,
     }
 }

@@ -3,12 +3,15 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use garden_build_core::EventSink;
 use garden_config::IdleAfter;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::sleep;
 
 use super::record;
 use crate::api::{Cluster, ClusterError};
+use crate::renewal::Renewal;
 use crate::service::{Sight, is_stopped};
 
 /// How often whoever uses one looks whether that is known. Another one who uses it may want it kept for the shortest time that there is,
@@ -68,26 +71,43 @@ async fn wake(
 }
 
 /// Says again and again that the Deployment `name` is in use, as often as somebody might take it for unused. Does nothing if it is kept
-/// for ever, is not ours or was stopped.
-pub(crate) async fn keep(cluster: &Cluster, namespace: &str, name: &str) -> Infallible {
+/// for ever, is not ours or was stopped. If it cannot be said where it is to be said, `events` hear.
+pub(crate) async fn keep(cluster: &Cluster, namespace: &str, name: &str, events: &EventSink) -> Infallible {
+    let mut renewal = Renewal::new(events);
     loop {
         sleep(LOOK_EVERY).await;
-        if let Err(error) = tell(cluster, namespace, name).await {
-            // There is time for the next look.
-            tracing::debug!(%error, namespace, name, "cannot say that a Deployment is still in use");
+        let (live, now) = match cluster.get_dated::<Deployment>(namespace, name).await {
+            Ok((Some(live), now)) if is_to_be_told(&live, now) => (live, now),
+            Ok(_) => continue,
+            Err(error) => {
+                // There is time for the next look.
+                tracing::debug!(%error, namespace, name, "cannot see whether a Deployment is known to be in use");
+                continue;
+            }
+        };
+        let going_on = record::going_on(&live, now);
+        match cluster.merge::<Deployment>(namespace, name, &going_on).await {
+            Ok(_) => renewal.succeeded(|| format!("Deployment {namespace}/{name} is marked as in use again")),
+            Err(error) if error.code() == Some(404) => {}
+            Err(error) => renewal.failed(
+                || {
+                    format!(
+                        "Deployment {namespace}/{name} could not be marked as in use: {error}. If that goes on, others take it for unused and scale it to \
+                         zero, which ends this build"
+                    )
+                },
+                || {
+                    format!(
+                        "check the connection to the cluster, and that this user may patch deployments in Namespace {namespace}; it is tried every {} s. A \
+                         longer `idleAfter` leaves more time",
+                        LOOK_EVERY.as_secs()
+                    )
+                },
+            ),
         }
     }
 }
 
-async fn tell(cluster: &Cluster, namespace: &str, name: &str) -> Result<(), ClusterError> {
-    let (live, now) = cluster.get_dated::<Deployment>(namespace, name).await?;
-    let is_to_be_told =
-        |live: &Deployment| record::is_ours(live) && !is_stopped(live) && record::is_stale(live, now);
-    match live.filter(is_to_be_told) {
-        Some(live) => {
-            let going_on = record::going_on(&live, now);
-            cluster.merge::<Deployment>(namespace, name, &going_on).await.map(drop)
-        }
-        None => Ok(()),
-    }
+fn is_to_be_told(live: &Deployment, now: Timestamp) -> bool {
+    record::is_ours(live) && !is_stopped(live) && record::is_stale(live, now)
 }

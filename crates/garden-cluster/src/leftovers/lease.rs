@@ -2,7 +2,7 @@ use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use garden_build_core::{Error, ErrorKind, Remedy};
+use garden_build_core::{Error, ErrorKind, EventSink, Remedy};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
@@ -13,6 +13,7 @@ use crate::api::answer;
 use crate::api::{Cluster, ClusterError};
 use crate::ownership::LEASE_ANNOTATION;
 use crate::ownership::Ownership;
+use crate::renewal::Renewal;
 
 /// How long a build's objects outlive the last sign of life of its client.
 const DURATION: Duration = Duration::from_secs(60);
@@ -63,10 +64,17 @@ impl Lease {
 
     /// Renews the lease on the pod `name` for as long as the future is polled.
     ///
-    /// A renewal that fails is only logged: the next one may succeed, and a pod that is gone ends
-    /// the build anyway.
-    pub async fn keep_renewing(&self, cluster: &Cluster, namespace: &str, name: &str) -> Infallible {
+    /// A renewal that fails does not end the build: the next one may succeed. `events` hear of it, as others may remove the pod. A pod that is
+    /// gone ends the build anyway.
+    pub async fn keep_renewing(
+        &self,
+        cluster: &Cluster,
+        namespace: &str,
+        name: &str,
+        events: &EventSink,
+    ) -> Infallible {
         let pods = cluster.api::<Pod>(namespace);
+        let mut renewal = Renewal::new(events);
         loop {
             tokio::time::sleep(RENEWAL).await;
             // Asked anew, because this machine's clock stands still while the machine sleeps.
@@ -75,10 +83,21 @@ impl Lease {
             let patch = json!({ "metadata": { "annotations": { LEASE_ANNOTATION: expires.to_string() } } });
             let (parameters, patch) = (PatchParams::default(), Patch::Merge(&patch));
             match answer("renew a lease", pods.patch_metadata(name, &parameters, &patch)).await {
-                Ok(_) => *self.ends() = expires,
-                Err(error) => {
-                    tracing::warn!(%error, namespace, name, "could not renew the lease of a build");
+                Ok(_) => {
+                    *self.ends() = expires;
+                    renewal.succeeded(|| format!("the lease on Pod {namespace}/{name} is renewed again, until {expires}"));
                 }
+                Err(error) if error.code() == Some(404) => {}
+                Err(error) => renewal.failed(
+                    || {
+                        let ends = *self.ends();
+                        format!(
+                            "the lease on Pod {namespace}/{name} could not be renewed: {error}. If it is not renewed before {ends}, other builds take this \
+                             client for dead and remove the pod"
+                        )
+                    },
+                    || format!("check the connection to the cluster, and that this user may patch pods in Namespace {namespace}; the renewal is tried every {} s", RENEWAL.as_secs()),
+                ),
             }
         }
     }

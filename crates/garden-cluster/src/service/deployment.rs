@@ -104,9 +104,9 @@ impl ManagedDeployment {
         Box::pin(usage::begin(&self.cluster, &self.namespace, self.words.name, seen, idle_after)).await
     }
 
-    /// Sees to it that nobody takes it for unused, for as long as the future is polled.
-    pub async fn keep_in_use(&self) -> Infallible {
-        usage::keep(&self.cluster, &self.namespace, self.words.name).await
+    /// Sees to it that nobody takes it for unused, for as long as the future is polled. If that cannot be done, `events` hear.
+    pub async fn keep_in_use(&self, events: &EventSink) -> Infallible {
+        usage::keep(&self.cluster, &self.namespace, self.words.name, events).await
     }
 
     /// Ends those of its `pods` that have not started and could not pull an image, now that nodes have what they need for that. Others take
@@ -215,7 +215,7 @@ impl ManagedDeployment {
             ready = waiting => ready,
             never = ends.bring_about(cluster, namespace) => match never {},
             // Somebody waits for it, so it is in use.
-            never = self.keep_in_use() => match never {},
+            never = self.keep_in_use(events) => match never {},
         }
     }
 

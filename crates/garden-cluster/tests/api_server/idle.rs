@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use garden_build_core::Remedy;
+use garden_build_core::{Event, Remedy, WarningCode, event_channel};
 use garden_build_testing::kubernetes::{FakeCluster, Fault, Refusal};
 use garden_cluster::{
     BuildPod, Cluster, ClusterError, DeploymentWords, ManagedDeployment, Sight, service_labels, stop_idle,
@@ -171,9 +171,10 @@ async fn a_build_of_any_length_keeps_it_and_writes_seldom() {
                 assert!(stop_idle(&cluster, NAMESPACE).await.unwrap().is_empty(), "{idle_after}");
             }
         };
+        let (events, _stream) = event_channel();
         tokio::select! {
             () = sweeping => {}
-            never = managed.keep_in_use() => match never {},
+            never = managed.keep_in_use(&events) => match never {},
         }
         let writes = fake.count("patch", "deployments");
         assert!((1..=most_writes).contains(&writes), "{idle_after}: {writes} writes a day");
@@ -201,9 +202,10 @@ async fn a_build_that_wants_it_kept_for_long_is_not_stopped_by_one_that_does_not
             }
         }
     };
+    let (events, _stream) = event_channel();
     tokio::select! {
         () = others => {}
-        never = managed.keep_in_use() => match never {},
+        never = managed.keep_in_use(&events) => match never {},
     }
 }
 
@@ -219,11 +221,39 @@ async fn three_words_may_get_lost() {
             assert!(stop_idle(&cluster, NAMESPACE).await.unwrap().is_empty());
         }
     };
+    let (events, _stream) = event_channel();
     tokio::select! {
         () = sweeping => {}
-        never = managed.keep_in_use() => match never {},
+        never = managed.keep_in_use(&events) => match never {},
     }
     assert!(fake.count("patch", "deployments") > 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_its_use_cannot_be_told_is_told_once_and_so_is_that_it_can_again() {
+    let (fake, cluster) = site("5m");
+    begin(&cluster, IdleAfter::Seconds(300)).await.unwrap();
+    fake.fault(
+        Fault::refuse("patch", "deployments", Refusal::forbidden("patch", "deployments", NAMESPACE)).times(3),
+    );
+    let (events, mut stream) = event_channel();
+    let managed = managed(&cluster);
+    tokio::select! {
+        () = sleep(Duration::from_secs(3600)) => {}
+        never = managed.keep_in_use(&events) => match never {},
+    }
+    drop(events);
+    let mut seen = Vec::new();
+    while let Some(event) = stream.next().await {
+        seen.push(event);
+    }
+    let [Event::Warning { code, message, hint, .. }, Event::Log { line, .. }] = &seen[..] else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(*code, WarningCode::LeaseNotRenewed);
+    assert!(message.contains("could not be marked as in use") && message.contains("forbidden"), "{message}");
+    assert!(hint.as_ref().is_some_and(|hint| hint.contains("patch deployments")), "{hint:?}");
+    assert!(line.contains("in use again"), "{line}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use garden_build_core::event_channel;
 use garden_build_testing::kubernetes::{FakeCluster, Fault, Refusal};
 use garden_cluster::{Cluster, Lease, sweep};
 use k8s_openapi::api::core::v1::{Pod, Secret};
@@ -37,7 +38,7 @@ async fn a_build_whose_client_lives_is_never_swept_and_one_whose_client_died_is(
     cluster.apply(&pod("of-somebody-else")).await.unwrap();
     let renewing = tokio::spawn({
         let cluster = cluster.clone();
-        async move { living.keep_renewing(&cluster, NAMESPACE, "pod-living").await }
+        async move { living.keep_renewing(&cluster, NAMESPACE, "pod-living", &event_channel().0).await }
     });
     sleep(Duration::from_secs(59)).await;
     assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap().removed, Vec::<String>::new());
@@ -58,7 +59,8 @@ async fn three_renewals_may_fail() {
     let (fake, cluster) = fake();
     let lease = begin(&cluster, "a").await;
     fake.fault(Fault::cut("patch", "pods").times(3));
-    let renewing = lease.keep_renewing(&cluster, NAMESPACE, "pod-a");
+    let (events, _stream) = event_channel();
+    let renewing = lease.keep_renewing(&cluster, NAMESPACE, "pod-a", &events);
     let sweeping = async {
         for _ in 0..100 {
             sleep(Duration::from_secs(1)).await;
@@ -81,7 +83,8 @@ async fn a_lease_is_in_the_servers_time_whatever_this_machine_says() {
     // This machine slept, and its clock with it.
     let lease = begin(&cluster, "asleep").await;
     fake.put_clock_forward(Duration::from_secs(50));
-    let renewing = lease.keep_renewing(&cluster, NAMESPACE, "pod-asleep");
+    let (events, _stream) = event_channel();
+    let renewing = lease.keep_renewing(&cluster, NAMESPACE, "pod-asleep", &events);
     assert!(timeout(Duration::from_secs(16), renewing).await.is_err());
     assert_eq!(sweep(&cluster, NAMESPACE).await.unwrap().removed, ["Pod builds/pod-a"]);
 }

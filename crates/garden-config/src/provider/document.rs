@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     BuildMode, ClusterBuildkitOptions, ClusterDockerOptions, DeploymentRegistry, IdleAfter,
     InClusterRegistryOptions, KanikoOptions, Namespace, ProviderConfig, ProviderKind, ProviderResources,
-    ProviderStorage, ProxyOptions, SecretRef, Toleration,
+    ProviderStorage, ProxyOptions, SecretRef, TelemetryOptions, Toleration,
 };
 
 /// The fields of a [`ProviderConfig`], where those of `buildMode` lie side by side.
@@ -62,6 +62,9 @@ pub(crate) struct ProviderDocument {
     /// The proxies of what builds in the cluster.
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) proxies: ProxyOptions,
+    /// Where builders in the cluster send their spans.
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) telemetry: TelemetryOptions,
     /// For how long kaniko's context service, or the `BuildKit` daemon of a namespace, may be unused before it is stopped. The
     /// next build starts it again. Default: `4h`.
     #[serde(skip_serializing_if = "is_default")]
@@ -147,6 +150,7 @@ impl From<&ProviderConfig> for ProviderDocument {
             resources: provider.resources,
             storage: provider.storage,
             proxies: provider.proxies,
+            telemetry: provider.telemetry,
             idle_after: provider.idle_after,
             network_policies: provider.network_policies,
             garden_system_namespace: provider.garden_system_namespace,

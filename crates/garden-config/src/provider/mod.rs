@@ -14,6 +14,7 @@ pub(crate) mod proxies;
 pub(crate) mod registry;
 pub(crate) mod resources;
 pub(crate) mod storage;
+pub(crate) mod telemetry;
 pub(crate) mod toleration;
 
 use std::collections::BTreeMap;
@@ -32,7 +33,8 @@ use crate::provider::document::ProviderDocument;
 use crate::provider::names::{namespace_issue, no_effect};
 use crate::{
     BuildMode, ConfigError, DeploymentRegistry, IdleAfter, InClusterRegistryOptions, KanikoOptions,
-    Namespace, Notice, NoticeKind, ProviderResources, ProviderStorage, ProxyOptions, SecretRef, Toleration,
+    Namespace, Notice, NoticeKind, ProviderResources, ProviderStorage, ProxyOptions, SecretRef,
+    TelemetryOptions, Toleration,
 };
 
 /// How and where images are built for one environment of a project.
@@ -92,6 +94,8 @@ pub struct ProviderConfig {
     pub storage: ProviderStorage,
     /// The proxies of what builds in the cluster. Default: none.
     pub proxies: ProxyOptions,
+    /// Where builders in the cluster send their spans. Default: nowhere.
+    pub telemetry: TelemetryOptions,
     /// For how long kaniko's context service, or the `BuildKit` daemon of a namespace, may be unused before it is stopped. The
     /// next build starts it again. An extension: Garden has no such field. Default: four hours.
     pub idle_after: IdleAfter,
@@ -213,6 +217,7 @@ impl ProviderConfig {
         issues.extend(within(self.resources.issues(), "resources".to_owned()));
         issues.extend(within(self.storage.issues(), "storage".to_owned()));
         issues.extend(within(self.proxies.issues(), "proxies".to_owned()));
+        issues.extend(within(self.telemetry.issues(), "telemetry".to_owned()));
         issues.extend(self.idle_after.issue());
         let tolerations = &self.registry_proxy_tolerations;
         issues.extend(item_issues("registryProxyTolerations", tolerations, Toleration::issues));
@@ -265,6 +270,7 @@ impl ProviderConfig {
             resources: ProviderResources::default(),
             storage: ProviderStorage::default(),
             proxies: ProxyOptions::default(),
+            telemetry: TelemetryOptions::default(),
             idle_after: IdleAfter::default(),
             network_policies: false,
             garden_system_namespace: KanikoOptions::SYSTEM_NAMESPACE.to_owned(),
@@ -326,6 +332,17 @@ impl ProviderConfig {
                 let message = "`proxies` has no effect: this machine's Docker daemon builds";
                 let hint = "set `proxies` in the configuration of Docker: in daemon.json for the daemon, in ~/.docker/config.json for RUN steps";
                 problems.notice(NoticeKind::NoEffect, "proxies", position, message, hint);
+            }
+        }
+        if let Some(node) = fields.node("telemetry") {
+            // Where it is refused, it may have a password.
+            let position = fields.key_position("telemetry");
+            problems.hide(position);
+            provider.telemetry = TelemetryOptions::read(node, problems);
+            if matches!(provider.build_mode, BuildMode::LocalDocker | BuildMode::ClusterDocker(_)) {
+                let message = "`telemetry` has no effect: a Docker daemon builds";
+                let hint = "set `OTEL_EXPORTER_OTLP_ENDPOINT` in the environment of the daemon";
+                problems.notice(NoticeKind::NoEffect, "telemetry", position, message, hint);
             }
         }
         provider.idle_after = IdleAfter::read(&fields, provider.build_mode.idles(), problems);

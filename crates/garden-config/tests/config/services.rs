@@ -76,6 +76,24 @@ fn this_machines_docker_daemon_has_proxies_of_its_own() {
 }
 
 #[test]
+fn builders_in_the_cluster_send_their_spans_to_a_collector() {
+    let endpoint = "telemetry: {endpoint: http://collector.svc:4318}";
+    let provider = valid(&format!("buildMode: kaniko\n{endpoint}"));
+    assert_eq!(provider.telemetry.endpoint.as_deref(), Some("http://collector.svc:4318"));
+    assert!(!provider.notices.iter().any(|notice| notice.field == "telemetry"), "{:?}", provider.notices);
+    let provider = valid(endpoint);
+    let [notice] = &provider.notices[..] else { panic!("{:?}", provider.notices) };
+    assert_eq!((notice.kind, notice.field.as_str()), (NoticeKind::NoEffect, "telemetry"));
+    refused(&[
+        ("telemetry: http://collector", "5:16: `telemetry` must be a mapping, not text"),
+        (
+            "telemetry: {endpoint: collector:4318}",
+            "5:27: `endpoint` is not the address of a collector | write `http://host:4318` or `https://host`, without user name, password, `?` and `#`",
+        ),
+    ]);
+}
+
+#[test]
 fn no_error_shows_the_password_of_a_proxy() {
     for proxies in [
         "proxies: http://who:s3cret@p",

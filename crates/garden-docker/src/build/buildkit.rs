@@ -25,7 +25,7 @@ pub(crate) async fn build(
     let wanted = wanted(job, name, flags, builder.proxies);
     let images = BuildImages::of(job, &wanted);
     let logins = BaseImageLogins { credentials: builder.credentials.clone(), images };
-    let mut run = Run::new(job, Arc::new(logins), &cx.events, builder.advice);
+    let mut run = Run::new(job, Arc::new(logins), cx, builder.advice);
     let built = match Client::connect(connection).await {
         Ok(client) => {
             let client = if builder.daemon.is_local() { client } else { client.compressing() };

@@ -71,9 +71,9 @@ impl ContextService {
         Ok((pods, found))
     }
 
-    /// Sees to it that nobody takes it for unused, for as long as the future is polled.
-    pub(crate) async fn keep_in_use(&self) -> Infallible {
-        self.managed().keep_in_use().await
+    /// Sees to it that nobody takes it for unused, for as long as the future is polled. If that cannot be done, `events` hear.
+    pub(crate) async fn keep_in_use(&self, events: &EventSink) -> Infallible {
+        self.managed().keep_in_use(events).await
     }
 
     /// Brings it up, where the cluster was just seen to have these `pods` of it.

@@ -21,6 +21,7 @@ fn settings() -> Settings {
         namespace: Namespace::new("my-project"),
         has_credentials: false,
         proxies: BuilderProxies::default(),
+        traces_url: None,
         network_policies: false,
     }
 }

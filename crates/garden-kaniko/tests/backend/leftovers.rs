@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use garden_build_core::{Backend as _, ErrorKind, Event, StepKind};
+use garden_build_core::{Backend as _, ErrorKind, Event, StepKind, WarningCode};
 use garden_build_testing::kubernetes::{FakeCluster, FakePod, Fault, Refusal};
 use garden_config::ContextDelivery;
 use garden_kaniko::spec::CONTAINER;
 use tokio::time::{Instant, sleep};
 
-use crate::site::{Site, is_cancelled, succeed};
+use crate::site::{NAMESPACE, Site, is_cancelled, succeed};
 
 fn site() -> Site {
     Site::stdin(async |pod: FakePod| {
@@ -181,6 +181,34 @@ async fn a_client_that_slept_learns_why_its_pod_is_gone() {
     assert_eq!(error.kind(), ErrorKind::BuilderLost, "{error}");
     assert!(error.message().contains("its lease had ended") && error.is_retryable(), "{error}");
     assert_eq!(asleep.left(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_not_renewed_is_told_once_and_so_is_that_it_is_again() {
+    let site = Site::stdin(async |pod: FakePod| {
+        // The pod is there: what follows are renewals.
+        let forbidden = Refusal::forbidden("patch", "pods", NAMESPACE);
+        pod.cluster().fault(Fault::refuse("patch", "pods", forbidden).times(3));
+        sleep(Duration::from_secs(300)).await;
+        succeed(&pod);
+    });
+    let seen = site.build().await;
+    assert!(seen.outcome.is_ok(), "{:?}", seen.outcome);
+    let of_lease =
+        |event: &&Event| matches!(event, Event::Warning { code: WarningCode::LeaseNotRenewed, .. });
+    let warnings: Vec<_> = seen.events.iter().filter(of_lease).map(ToString::to_string).collect();
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    for part in [
+        "Pod builds/kaniko-api-0123456789",
+        "forbidden",
+        "before 20",
+        "take this client for dead",
+        "patch pods",
+    ] {
+        assert!(warning.contains(part), "{part}: {warning}");
+    }
+    let again = seen.log().iter().filter(|line| line.contains("is renewed again")).count();
+    assert_eq!(again, 1, "{:?}", seen.log());
 }
 
 #[tokio::test(start_paused = true)]

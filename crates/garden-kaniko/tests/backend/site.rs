@@ -81,6 +81,7 @@ pub(crate) fn settings(delivery: ContextDelivery) -> Settings {
         namespace: Namespace::new(NAMESPACE),
         has_credentials: false,
         proxies: BuilderProxies::default(),
+        traces_url: None,
         network_policies: false,
     }
 }

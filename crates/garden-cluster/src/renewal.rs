@@ -1,0 +1,31 @@
+//! What is said of something that is done again and again while a build runs.
+
+use garden_build_core::{EventSink, WarningCode};
+
+/// Tells the reader of a build's events that nobody is told any more that a builder is in use, and that somebody is again. Each once: it is
+/// tried every few seconds.
+#[derive(Debug)]
+pub(crate) struct Renewal<'a> {
+    events: &'a EventSink,
+    has_failed: bool,
+}
+
+impl<'a> Renewal<'a> {
+    pub(crate) fn new(events: &'a EventSink) -> Self {
+        Self { events, has_failed: false }
+    }
+
+    /// Takes note that it has failed. `message` says what that means, `hint` what to do about it.
+    pub(crate) fn failed(&mut self, message: impl FnOnce() -> String, hint: impl FnOnce() -> String) {
+        if !std::mem::replace(&mut self.has_failed, true) {
+            self.events.warn(WarningCode::LeaseNotRenewed, message(), Some(hint()));
+        }
+    }
+
+    /// Takes note that it has succeeded.
+    pub(crate) fn succeeded(&mut self, message: impl FnOnce() -> String) {
+        if std::mem::take(&mut self.has_failed) {
+            self.events.log(message());
+        }
+    }
+}
