@@ -1,8 +1,11 @@
 //! One build on a daemon, wherever it runs.
 
+use std::pin::pin;
 use std::sync::Arc;
 
-use garden_build_core::{BuildControl, BuildJob, Error, TraceContext};
+use futures::future::{self, Either};
+use garden_build_core::{BuildControl, BuildJob, Error, EventSink, TraceContext, WarningCode};
+use tokio::sync::Notify;
 
 use crate::client::file_sync::{Journal, SyncError};
 use crate::client::{Client, ClientError, DockerfileBuild, RegistryLogins, Session, Solved};
@@ -16,6 +19,7 @@ pub struct Run {
     session: Session,
     journal: Journal,
     progress: Progress,
+    events: EventSink,
     advice: Advice,
     trace_context: Option<TraceContext>,
 }
@@ -26,7 +30,14 @@ impl Run {
         let journal = Journal::default();
         let session = request::session(job, logins, journal.clone());
         let progress = Progress::new(cx.events.clone(), journal.clone());
-        Self { session, journal, progress, advice, trace_context: cx.trace_context.clone() }
+        Self {
+            session,
+            journal,
+            progress,
+            events: cx.events.clone(),
+            advice,
+            trace_context: cx.trace_context.clone(),
+        }
     }
 
     /// Builds on the daemon that `client` is connected to. Dropping the future cancels the build there.
@@ -35,12 +46,22 @@ impl Run {
     /// As [`Client::build`]; [`explain`](Self::explain) says what it means.
     pub async fn build(&mut self, client: &Client, wanted: DockerfileBuild) -> Result<Solved, ClientError> {
         let session = std::mem::take(&mut self.session);
-        let progress = &mut self.progress;
+        let (progress, reports) = (&mut self.progress, Notify::new());
         let client = match &self.trace_context {
             Some(context) => client.clone().traced(context),
             None => client.clone(),
         };
-        let built = client.build(wanted, session, |update| progress.update(update)).await;
+        let image = wanted.image.names().first().cloned();
+        let building = client.build(wanted, session, |update| {
+            reports.notify_one();
+            progress.update(update);
+        });
+        let looking = async {
+            // A build is known to the daemon when it reports.
+            reports.notified().await;
+            tell_of_others(&client, image.as_deref(), &self.events).await;
+        };
+        let built = alongside(building, looking).await;
         self.finish();
         built
     }
@@ -63,5 +84,28 @@ impl Run {
     /// Returns how many steps of the Dockerfile came from a cache, and how many were run.
     pub fn counts(&self) -> (usize, usize) {
         self.progress.counts()
+    }
+}
+
+/// Says that another client's build gives its image the name `image`, too. Both are told, as neither knows who pushes last.
+async fn tell_of_others(client: &Client, image: Option<&str>, events: &EventSink) {
+    let Some(image) = image else { return };
+    match client.running_builds_of(image).await {
+        Ok(0 | 1) => {}
+        Ok(_) => {
+            let message = format!(
+                "another build on this BuildKit daemon makes {image} at the same time: the tag will stand for what is pushed last"
+            );
+            events.warn(WarningCode::AnotherBuildRuns, message, None);
+        }
+        Err(error) => tracing::debug!(%error, "the daemon does not say which builds run"),
+    }
+}
+
+/// Waits for `main`, and polls `aside` for as long as neither has ended.
+async fn alongside<T>(main: impl Future<Output = T>, aside: impl Future<Output = ()>) -> T {
+    match future::select(pin!(main), pin!(aside)).await {
+        Either::Left((outcome, _)) => outcome,
+        Either::Right(((), main)) => main.await,
     }
 }

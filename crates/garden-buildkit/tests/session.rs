@@ -50,7 +50,7 @@ impl Control for Daemon {
     type PruneStream = Empty<Result<proto::UsageRecord, Status>>;
     type StatusStream = BoxStream<'static, Result<proto::StatusResponse, Status>>;
     type SessionStream = BoxStream<'static, Result<proto::BytesMessage, Status>>;
-    type ListenBuildHistoryStream = Empty<Result<proto::BuildHistoryEvent, Status>>;
+    type ListenBuildHistoryStream = BoxStream<'static, Result<proto::BuildHistoryEvent, Status>>;
 
     async fn session(&self, call: Request<Streaming<proto::BytesMessage>>) -> Answer<Self::SessionStream> {
         self.note("Session", &call);
@@ -108,9 +108,20 @@ impl Control for Daemon {
 
     async fn listen_build_history(
         &self,
-        _: Request<proto::BuildHistoryRequest>,
+        call: Request<proto::BuildHistoryRequest>,
     ) -> Answer<Self::ListenBuildHistoryStream> {
-        Err(Status::unimplemented(""))
+        let asked = call.into_inner();
+        assert!(asked.active_only && asked.early_exit, "{asked:?}");
+        let running = ["r.example/api:1,r.example/api:cache", "r.example/api:1", "r.example/api:10", ""];
+        let running = running.map(|names| {
+            let exporter = proto::Exporter {
+                r#type: "image".to_owned(),
+                attrs: [("name".to_owned(), names.to_owned())].into(),
+            };
+            let record = proto::BuildHistoryRecord { exporters: vec![exporter], ..Default::default() };
+            Ok(proto::BuildHistoryEvent { record: Some(record), ..Default::default() })
+        });
+        Ok(Response::new(stream::iter(running).boxed()))
     }
 
     async fn update_build_history(
@@ -287,4 +298,23 @@ async fn each_call_of_a_build_carries_the_caller_s_trace_context() {
     let calls = calls.lock().expect("whole").clone();
     let expected = ["Session", "Solve", "Status"].map(|name| (name, format!("{parent} {state}")));
     assert_eq!(calls, BTreeSet::from(expected));
+}
+
+#[tokio::test]
+async fn running_builds_are_counted_by_the_whole_name_of_their_image() {
+    let daemon = Daemon {
+        fetched: Mutex::default(),
+        awaited: Mutex::default(),
+        content: Arc::default(),
+        reports: None,
+        calls: Arc::default(),
+    };
+    let (client, accepted) = tokio::io::duplex(1 << 16);
+    let accepted = stream::once(async { io::Result::Ok(accepted) }).chain(stream::pending());
+    tokio::spawn(Server::builder().serve_with_incoming(ControlServer::new(daemon), accepted));
+    let client = Client::connect(client).await.expect("a daemon");
+    for (name, expected) in [("r.example/api:1", 2), ("r.example/api:10", 1), ("r.example/api", 0)] {
+        assert_eq!(client.running_builds_of(name).await.expect("an answer"), expected, "{name}");
+    }
+    assert_eq!(client.running_builds().await.expect("an answer").len(), 4);
 }

@@ -22,7 +22,7 @@ mod tunnel;
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1 as proto;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use garden_build_core::TraceContext;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -105,16 +105,34 @@ impl Client {
     /// # Errors
     /// If the daemon cannot be asked.
     pub async fn running_builds(&self) -> Result<Vec<String>, ClientError> {
-        let request =
-            proto::BuildHistoryRequest { active_only: true, early_exit: true, ..Default::default() };
+        answered(async { self.running().await?.map_ok(|build| build.r#ref).try_collect().await }).await
+    }
+
+    /// Returns how many of the builds that are running on the daemon, whosever they are, give their image the name `name`. A build that has
+    /// reported anything is one of them.
+    ///
+    /// # Errors
+    /// If the daemon cannot be asked, as one before 0.12.
+    pub async fn running_builds_of(&self, name: &str) -> Result<usize, ClientError> {
         answered(async {
-            let response = self.connection.control().listen_build_history(request).await?;
-            let events = response.into_inner().take(MOST_BUILDS);
-            let references = events
-                .try_filter_map(|event| std::future::ready(Ok(event.record.map(|record| record.r#ref))));
-            references.try_collect().await
+            let count = |count, build: proto::BuildHistoryRecord| async move {
+                let mut exporters = build.exporters.iter();
+                let has_name = |names: &String| names.split(',').any(|other| other == name);
+                Ok(count + usize::from(exporters.any(|to| to.attrs.get("name").is_some_and(has_name))))
+            };
+            self.running().await?.try_fold(0, count).await
         })
         .await
+    }
+
+    /// Source: `BuildKit`, `solver/llbsolver/history.go` and, for when a build is listed, `solver/llbsolver/solver.go` (`Solve`).
+    async fn running(
+        &self,
+    ) -> Result<impl Stream<Item = Result<proto::BuildHistoryRecord, tonic::Status>>, tonic::Status> {
+        let request =
+            proto::BuildHistoryRequest { active_only: true, early_exit: true, ..Default::default() };
+        let events = self.connection.control().listen_build_history(request).await?.into_inner();
+        Ok(events.take(MOST_BUILDS).try_filter_map(|event| std::future::ready(Ok(event.record))))
     }
 }
 
