@@ -8,11 +8,10 @@ use garden_build_core::{
     Backend, BuildControl, BuildRequest, Caches, CancellationToken, Error, ErrorKind, EventSink, Result,
     SweepReport,
 };
-use garden_buildkit::BuildkitBackend;
 use garden_cluster::{EnsuredSecret, ensure_pull_secrets};
 use garden_config::{BuildMode, CacheLayer, Notice, ProviderConfig, ProviderKind, SecretRef};
+#[cfg(feature = "docker")]
 use garden_docker::ClusterDaemon;
-use garden_kaniko::ContextService;
 
 mod build;
 mod confirm;
@@ -46,12 +45,11 @@ pub struct Builder(Arc<Inner>);
 struct Inner {
     backend: Arc<dyn Backend>,
     target: Target,
+    /// What builds need in the cluster besides builders.
+    services: Services,
     /// The Docker daemon in the cluster, if it builds.
+    #[cfg(feature = "docker")]
     daemon: Option<ClusterDaemon>,
-    /// What hands contexts to builders, if something does.
-    contexts: Option<ContextService>,
-    /// What builds on the `BuildKit` daemon of a namespace, if it does.
-    buildkit: Option<BuildkitBackend>,
     /// Whether builders are in the cluster.
     is_in_cluster: bool,
     /// The Secrets that workloads may need.
@@ -93,7 +91,7 @@ impl Builder {
         limits: Limits,
         trace: TraceSource,
     ) -> Self {
-        let Mode { backend, daemon, contexts, buildkit, is_in_cluster, bases } = mode;
+        let services = Services { registry: target.in_cluster().cloned(), of_mode: mode.service };
         let installs = provider.kind == ProviderKind::LocalKubernetes;
         let cache_tags = match &provider.build_mode {
             BuildMode::ClusterBuildkit(options) => {
@@ -107,16 +105,16 @@ impl Builder {
         };
         let secrets = [provider.image_pull_secrets, provider.copy_secrets].concat();
         Self(Arc::new(Inner {
-            backend,
+            backend: mode.backend,
             target,
-            daemon,
-            contexts,
-            buildkit,
-            is_in_cluster,
+            services,
+            #[cfg(feature = "docker")]
+            daemon: mode.daemon,
+            is_in_cluster: mode.is_in_cluster,
             secrets,
             installs,
             cache_tags,
-            base_images: BaseImages::new(bases, &caches),
+            base_images: BaseImages::new(mode.bases, &caches),
             caches,
             notices: provider.notices,
             limits,
@@ -289,9 +287,10 @@ impl Builder {
 
     /// What builds need in the cluster besides builders.
     pub(crate) fn services(&self) -> Services {
-        self.0.services()
+        self.0.services.clone()
     }
 
+    #[cfg(feature = "docker")]
     pub(crate) fn daemon(&self) -> Option<&ClusterDaemon> {
         self.0.daemon.as_ref()
     }
@@ -334,16 +333,5 @@ pub(crate) async fn unless_cancelled<T, E: Into<Error>>(
     match cancel.run_until_cancelled(work).await {
         Some(done) => done.map_err(Into::into),
         None => Err(Error::new(ErrorKind::Cancelled, message)),
-    }
-}
-
-impl Inner {
-    fn services(&self) -> Services {
-        Services {
-            registry: self.target.in_cluster().cloned(),
-            daemon: self.daemon.clone(),
-            contexts: self.contexts.clone(),
-            buildkit: self.buildkit.clone(),
-        }
     }
 }

@@ -1,20 +1,21 @@
-//! Cleaning up the registry within the cluster.
+//! Cleaning up the registry within the cluster, and the Docker daemon there.
+
+#[cfg(feature = "docker")]
+mod daemon;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use garden_build_core::{
-    Error, ErrorKind, EventSink, ImageReference, LogSource, Result, StepKind, WarningCode,
-};
+use garden_build_core::{Error, ErrorKind, EventSink, LogSource, Result, StepKind, WarningCode};
 use garden_cluster::{Cluster, InClusterRegistry, NamedImages, images_in_use};
-use garden_docker::{ClusterDaemon, DaemonCleanUp, DaemonCleanUpReport, DaemonRules, InRegistry};
+#[cfg(feature = "docker")]
+use garden_docker::DaemonCleanUpReport;
+use garden_registry::RegistryClient;
 use garden_registry::clean_up::{
     CleanUpPlan, CleanUpRules, Deletion, DeletionList, Deletions, FailedDeletion, ImagesInUse, Inventory,
     KnownManifests, StoredNames,
 };
-use garden_registry::{RegistryClient, Resolution};
 use serde::{Deserialize, Serialize};
 
 use crate::target::Target;
@@ -97,6 +98,7 @@ pub struct CleanUpReport {
     /// How many it stores now. If somebody has pushed meanwhile, that is in it.
     pub stored_bytes_after: u64,
     /// What was done in the Docker daemon within the cluster; `None` if another mode builds.
+    #[cfg(feature = "docker")]
     pub docker_daemon: Option<DaemonCleanUpReport>,
 }
 
@@ -108,7 +110,9 @@ impl fmt::Display for CleanUpReport {
             writeln!(f, "not deleted: {repository}@{digest}: {reason}")?;
         }
         write!(f, "stored: {} bytes before, {} now", self.stored_bytes_before, self.stored_bytes_after)?;
-        self.docker_daemon.iter().try_for_each(|daemon| write!(f, "\n{daemon}"))
+        #[cfg(feature = "docker")]
+        self.docker_daemon.iter().try_for_each(|daemon| write!(f, "\n{daemon}"))?;
+        Ok(())
     }
 }
 
@@ -167,9 +171,8 @@ struct CleanUp {
     /// The registry within the cluster, if images go there.
     registry: Option<RegistryCleanUp>,
     /// The Docker daemon within the cluster, if it builds.
-    daemon: Option<ClusterDaemon>,
-    options: CleanUpOptions,
-    events: EventSink,
+    #[cfg(feature = "docker")]
+    daemon: Option<daemon::DaemonStep>,
 }
 
 impl CleanUp {
@@ -184,13 +187,22 @@ impl CleanUp {
         F: Future<Output = Result<T>> + Send,
     {
         let (target, cache_tags) = (builder.target().clone(), builder.cache_tags().clone());
+        #[cfg(feature = "docker")]
         let daemon = builder.daemon().cloned();
         builder.begin("clean up the registry".to_owned(), |events, cancel| async move {
             target.registries.begin();
             let (asked, heard) = (target.clone(), events.clone());
             let working = async {
                 let registry = RegistryCleanUp::new(&target, cache_tags, &options, &events).await?;
-                work(Self { target, registry, daemon, options, events }).await
+                #[cfg(feature = "docker")]
+                let daemon = daemon.map(|daemon| daemon::DaemonStep { daemon, options, events });
+                let clean_up = Self {
+                    target,
+                    registry,
+                    #[cfg(feature = "docker")]
+                    daemon,
+                };
+                work(clean_up).await
             };
             let working = asked.reporting_silence(&heard, working);
             tokio::select! {
@@ -203,45 +215,18 @@ impl CleanUp {
     }
 
     async fn run(self) -> Result<CleanUpReport> {
-        let mut report = match (&self.registry, &self.daemon) {
-            (Some(registry), _) => registry.run().await?,
-            (None, Some(_)) => CleanUpReport::default(),
-            (None, None) => return Err(self.nothing_to_do()),
+        let report = match &self.registry {
+            Some(registry) => Some(registry.run().await?),
+            None => None,
         };
+        #[cfg(feature = "docker")]
         if let Some(daemon) = &self.daemon {
-            let step = self
-                .events
-                .step(StepKind::CleanUp, "have the Docker daemon forget what the registry has no more");
-            report.docker_daemon = Some(step.end(self.daemon_step(daemon).await)?);
+            let mut report = report.unwrap_or_default();
+            // After the registry, which decides what may be forgotten.
+            report.docker_daemon = Some(daemon.run(&self.target, self.registry.is_some()).await?);
+            return Ok(report);
         }
-        Ok(report)
-    }
-
-    /// After the registry, which decides what may be forgotten.
-    async fn daemon_step(&self, daemon: &ClusterDaemon) -> Result<DaemonCleanUpReport> {
-        let registry = self.target.registry()?;
-        let (named, reached) = (&registry.push.named, registry.push.reached.host());
-        let rules = DaemonRules {
-            registry: named.host(),
-            // The one in the cluster is ours altogether.
-            namespace: named.namespace.clone().filter(|_| self.registry.is_none()),
-            keep_younger_than: self.options.keep_younger_than,
-            caches_older_than: self.options.caches_older_than,
-        };
-        let client = self.target.client().await?;
-        let ask = move |image: ImageReference| -> BoxFuture<'static, InRegistry> {
-            let (client, reached) = (client.clone(), reached.clone());
-            Box::pin(async move {
-                let Ok(image) = image.in_registry(&reached) else { return InRegistry::Unknown };
-                match client.resolve(&image).await {
-                    Ok(Resolution::Exists(_)) => InRegistry::Exists,
-                    Ok(Resolution::Missing) => InRegistry::Missing,
-                    Err(_) => InRegistry::Unknown,
-                }
-            })
-        };
-        let clean_up = DaemonCleanUp::new(daemon, rules);
-        Ok(Box::pin(clean_up.run(&ask, &self.events)).await?)
+        report.ok_or_else(|| self.nothing_to_do())
     }
 
     fn nothing_to_do(&self) -> Error {
@@ -311,6 +296,7 @@ impl RegistryCleanUp {
             failed,
             stored_bytes_before: inventory.stored_bytes(),
             stored_bytes_after: after.stored_bytes(),
+            #[cfg(feature = "docker")]
             docker_daemon: None,
         })
     }

@@ -1,15 +1,14 @@
 //! Installing what builds need in the cluster besides builders.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use garden_build_core::{BuildControl, Error, ErrorKind, EventSink, Remedy, Result, StepKind};
-use garden_buildkit::BuildkitBackend;
 use garden_cluster::InClusterRegistry;
 use garden_config::ProviderConfig;
-use garden_docker::ClusterDaemon;
-use garden_kaniko::ContextService;
 use tokio_util::sync::CancellationToken;
 
+use crate::mode::Service;
 use crate::{Builder, Initialized, Operation};
 
 impl Builder {
@@ -68,18 +67,13 @@ impl Builder {
 pub(crate) struct Services {
     /// The registry in the cluster, if images go there.
     pub(crate) registry: Option<InClusterRegistry>,
-    /// The Docker daemon in the cluster, if it builds.
-    pub(crate) daemon: Option<ClusterDaemon>,
-    /// What hands contexts to builders, if something does.
-    pub(crate) contexts: Option<ContextService>,
-    /// What builds on the `BuildKit` daemon of a namespace, if it does. Builds install that daemon.
-    pub(crate) buildkit: Option<BuildkitBackend>,
+    /// What the build mode needs.
+    pub(crate) of_mode: Option<Arc<dyn Service>>,
 }
 
 impl Services {
     fn are_none(&self) -> bool {
-        let has_policy = self.buildkit.as_ref().is_some_and(BuildkitBackend::wants_network_policy);
-        self.registry.is_none() && self.daemon.is_none() && self.contexts.is_none() && !has_policy
+        self.registry.is_none() && self.of_mode.as_ref().is_none_or(|service| service.installing().is_none())
     }
 
     /// Installs, or upgrades, and checks.
@@ -103,8 +97,11 @@ impl Services {
             return Err(cancelled(&checked.unwrap_or_default().left));
         }
         let registry_nodes = checked.map(|checked| checked.nodes);
-        let (docker_daemon, context_service) = (self.daemon.is_some(), self.contexts.is_some());
-        Ok(Initialized { registry_nodes, docker_daemon, context_service })
+        let mut initialized = Initialized { registry_nodes, docker_daemon: false, context_service: false };
+        if let Some(service) = &self.of_mode {
+            service.note(&mut initialized);
+        }
+        Ok(initialized)
     }
 
     /// Installs unless all is there already, whatever its version.
@@ -117,11 +114,11 @@ impl Services {
             Some(registry) => registry.is_installed().await?,
             None => true,
         };
-        let has_daemon = match &self.daemon {
-            Some(daemon) => daemon.is_installed().await?,
+        let has_service = match &self.of_mode {
+            Some(service) => service.is_installed().await?,
             None => true,
         };
-        if has_registry && has_daemon {
+        if has_registry && has_service {
             return Ok(());
         }
         Box::pin(self.install(events, cancel)).await.map(drop)
@@ -137,44 +134,26 @@ impl Services {
             let ended = Box::pin(registry.apply(step.events())).await.map_err(Error::from);
             step.end(ended)?;
         }
-        if let Some(daemon) = &self.daemon {
-            let step = events.step(
-                StepKind::Install,
-                format!("install the Docker daemon in Namespace {}", daemon.namespace()),
-            );
-            let ended = Box::pin(daemon.apply(step.events())).await.map_err(Error::from);
-            step.end(ended)?;
-        }
-        if let Some(contexts) = &self.contexts {
-            let step = events.step(
-                StepKind::Install,
-                format!("install the context service in Namespace {}", contexts.namespace()),
-            );
-            let ended = Box::pin(contexts.apply(step.events())).await.map_err(Error::from);
-            step.end(ended)?;
-        }
-        match &self.buildkit {
-            Some(buildkit) if buildkit.wants_network_policy() => {
-                let step = events.step(StepKind::Install, "apply the NetworkPolicy of the BuildKit daemon");
-                let ended = buildkit.settle_network_policy(step.events()).await;
-                step.end(ended)?;
+        if let Some(service) = &self.of_mode {
+            match service.installing() {
+                Some(what) => {
+                    let step = events.step(StepKind::Install, what);
+                    let ended = service.apply(step.events()).await;
+                    step.end(ended)?;
+                }
+                None => service.apply(events).await?,
             }
-            Some(buildkit) => buildkit.settle_network_policy(events).await?,
-            None => {}
         }
         if let Some(registry) = &self.registry {
             let step = events.step(StepKind::Wait, "wait for the registry and its proxy on each node");
             let ended = Box::pin(registry.ready(step.events())).await.map(drop).map_err(Error::from);
             step.end(ended)?;
         }
-        if let Some(daemon) = &self.daemon {
-            let step = events.step(StepKind::Wait, "wait for the Docker daemon");
-            let ended = Box::pin(daemon.ready(step.events())).await.map_err(Error::from);
-            step.end(ended)?;
-        }
-        if let Some(contexts) = &self.contexts {
-            let step = events.step(StepKind::Wait, "wait for the context service");
-            let ended = Box::pin(contexts.ready(step.events())).await.map_err(Error::from);
+        if let Some(service) = &self.of_mode
+            && let Some(what) = service.waiting()
+        {
+            let step = events.step(StepKind::Wait, what);
+            let ended = service.ready(step.events()).await;
             step.end(ended)?;
         }
         Ok(())

@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod base_images;
 mod builder;
@@ -48,6 +49,7 @@ pub mod context {
 }
 
 /// Docker daemons, for the build mode local-docker ([`BuilderOptions::docker`]) and for [`Builder::load_into_docker`].
+#[cfg(feature = "docker")]
 pub mod docker {
     pub use garden_docker::{
         AsksForTls, DaemonCleanUpReport, DockerDaemon, DockerError, FailedUntag, KeptName, LoadError,

@@ -1,63 +1,66 @@
-//! Chooses the backend for the provider's build mode, and says what it needs.
+//! Chooses the backend for the provider's build mode, and says what it needs. Each mode is compiled in by a feature of its own.
 
+#[cfg(feature = "buildkit")]
+mod buildkit;
+#[cfg_attr(not(feature = "docker"), path = "mode/no_docker.rs")]
+mod docker;
+#[cfg(feature = "kaniko")]
+mod kaniko;
+mod service;
+
+use std::fmt::Debug;
 use std::sync::Arc;
 
-use garden_build_core::{Backend, BuildRequest, Error, ErrorKind, ImageReference, MissingCapability, Result};
-use garden_buildkit::BuildkitBackend;
-use garden_cluster::{BuilderProxies, Cluster, ImageSources, PushTarget, RegistryAccess};
-use garden_config::{BuildMode, ClusterDockerOptions, KanikoNamespace, Namespace, ProviderConfig};
-use garden_docker::{ClusterDaemon, ClusterDaemonSettings, ClusterDockerBackend, LocalDockerBackend};
-use garden_kaniko::{ContextService, KanikoBackend};
+use garden_build_core::{
+    Backend, BuildRequest, Error, ErrorKind, ImageReference, MissingCapability, Remedy, Result,
+};
+use garden_cluster::{Cluster, ImageSources, RegistryAccess};
+use garden_config::{BuildMode, ProviderConfig};
+#[cfg(feature = "docker")]
+use garden_docker::ClusterDaemon;
+
+pub(crate) use docker::LocalDocker;
+pub(crate) use service::Service;
 
 use crate::target::Target;
 
 /// What builds images, and what it needs in the cluster besides its builders.
 pub(crate) struct Mode {
     pub(crate) backend: Arc<dyn Backend>,
-    /// The Docker daemon in the cluster, if it builds.
+    /// What it needs besides builders, if something.
+    pub(crate) service: Option<Arc<dyn Service>>,
+    /// The Docker daemon in the cluster, if it builds. It is the service.
+    #[cfg(feature = "docker")]
     pub(crate) daemon: Option<ClusterDaemon>,
-    /// What hands contexts to builders, if something does.
-    pub(crate) contexts: Option<ContextService>,
-    /// What builds on the `BuildKit` daemon of a namespace, if it does.
-    pub(crate) buildkit: Option<BuildkitBackend>,
-    /// Where its builders look for base images.
-    pub(crate) bases: BaseSources,
+    pub(crate) bases: Arc<dyn BaseSources>,
     /// Whether its builders are in the cluster.
     pub(crate) is_in_cluster: bool,
 }
 
 /// Where a mode's builders look for base images.
-#[derive(Clone, Debug)]
-pub(crate) enum BaseSources {
-    /// In the same places for each build. Docker daemons are not asked which: what they build from may be in them already.
-    Fixed(ImageSources),
-    /// Where the executor's flags say: those of the provider, and of each request.
-    Kaniko { target: Box<PushTarget>, extra_flags: Vec<String> },
+pub(crate) trait BaseSources: Debug + Send + Sync {
+    /// Returns the places where a build of `request` looks for `image`, one after the other.
+    fn of(&self, request: &BuildRequest, image: &ImageReference) -> Vec<(RegistryAccess, ImageReference)>;
 }
 
-impl BaseSources {
-    /// Returns the places where a build of `request` looks for `image`, one after the other.
-    pub(crate) fn of(
-        &self,
-        request: &BuildRequest,
-        image: &ImageReference,
-    ) -> Vec<(RegistryAccess, ImageReference)> {
-        match self {
-            Self::Fixed(sources) => sources.of(image),
-            Self::Kaniko { target, extra_flags } => {
-                // Flags that cannot be used end the build before this.
-                let sources = garden_kaniko::image_sources(target, extra_flags, request).unwrap_or_default();
-                sources.of(image)
-            }
-        }
+/// In the same places for each build. Docker daemons are not asked which: what they build from may be in them already.
+impl BaseSources for ImageSources {
+    fn of(&self, _: &BuildRequest, image: &ImageReference) -> Vec<(RegistryAccess, ImageReference)> {
+        self.of(image)
     }
 }
 
 impl Mode {
     /// Builds with `backend`, which needs nothing else.
     pub(crate) fn of(backend: Arc<dyn Backend>) -> Self {
-        let bases = BaseSources::Fixed(ImageSources::default());
-        Self { backend, daemon: None, contexts: None, buildkit: None, bases, is_in_cluster: false }
+        Self {
+            backend,
+            service: None,
+            #[cfg(feature = "docker")]
+            daemon: None,
+            bases: Arc::new(ImageSources::default()),
+            is_in_cluster: false,
+        }
     }
 }
 
@@ -76,83 +79,93 @@ pub(crate) fn check(backend: &dyn Backend, request: &BuildRequest) -> Result<()>
     Err(missing.error(backend.name(), hint))
 }
 
-/// Returns the mode that builds as `provider` says and pushes to `target`.
-pub(crate) fn mode(provider: &ProviderConfig, cluster: &Cluster, target: &Target) -> Result<Mode> {
-    let credentials = target.registries.credentials();
-    let backend: Arc<dyn Backend> = match &provider.build_mode {
-        BuildMode::ClusterDocker(options) => {
-            let daemon = cluster_daemon(cluster, provider, options, target)?;
-            let backend =
-                ClusterDockerBackend::new(daemon.clone(), options.enable_buildkit, credentials.clone());
-            return Ok(Mode { daemon: Some(daemon), is_in_cluster: true, ..Mode::of(Arc::new(backend)) });
-        }
-        BuildMode::Kaniko(options) => {
-            let namespace = match &options.namespace {
-                KanikoNamespace::Named(name) if *name != provider.namespace.name => Namespace::new(name),
-                _ => provider.namespace.clone(),
-            };
-            let target = &target.registry()?.push;
-            let settings = garden_kaniko::spec::Settings {
-                options: options.clone(),
-                resources: provider.resources.builder.clone(),
-                service_resources: provider.resources.util.clone(),
-                service_storage: provider.storage.sync.clone(),
-                idle_after: provider.idle_after,
-                target: target.clone(),
-                namespace,
-                has_credentials: credentials.are_configured(),
-                proxies: BuilderProxies::new(&provider.proxies),
-                traces_url: provider.telemetry.traces_url(),
-                network_policies: provider.network_policies,
-            };
-            let backend = KanikoBackend::new(cluster.clone(), settings, credentials.clone());
-            let contexts = backend.context_service().cloned();
-            let bases = BaseSources::Kaniko {
-                target: Box::new(target.clone()),
-                extra_flags: options.extra_flags.clone(),
-            };
-            return Ok(Mode { contexts, bases, is_in_cluster: true, ..Mode::of(Arc::new(backend)) });
-        }
-        BuildMode::ClusterBuildkit(options) => {
-            let mut options = options.clone();
-            options.image = Some(options.image_from(&provider.util_image_registry_domain));
-            let settings = garden_buildkit::Settings::new(
-                &options,
-                provider.namespace.clone(),
-                provider.resources.builder.clone(),
-                &target.registry()?.push,
-            )?
-            .proxies(BuilderProxies::new(&provider.proxies))
-            .traces_url(provider.telemetry.traces_url())
-            .idle_after(provider.idle_after)
-            .network_policies(provider.network_policies);
-            let bases = BaseSources::Fixed(ImageSources::new(settings.registries().to_vec()));
-            let backend = BuildkitBackend::new(cluster.clone(), settings, credentials.clone());
-            let buildkit = Some(backend.clone());
-            return Ok(Mode { bases, buildkit, is_in_cluster: true, ..Mode::of(Arc::new(backend)) });
-        }
-        BuildMode::LocalDocker => {
-            let credentials = credentials.clone();
-            Arc::new(match target.nodes() {
-                Some(nodes) => LocalDockerBackend::for_nodes(nodes.clone(), credentials),
-                None => LocalDockerBackend::new(target.daemon.clone(), credentials),
-            })
-        }
-        other => {
-            let message = format!("`buildMode`: {} is not supported", other.as_str());
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
-    };
-    Ok(Mode::of(backend))
+/// The features of modes that this program was compiled with.
+const COMPILED: &[&str] = &[
+    #[cfg(feature = "buildkit")]
+    "buildkit",
+    #[cfg(feature = "docker")]
+    "docker",
+    #[cfg(feature = "kaniko")]
+    "kaniko",
+];
+
+/// Checks that this program has what builds as `mode` says.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`], naming the feature that it lacks.
+pub(crate) fn check_compiled(mode: &BuildMode) -> Result<()> {
+    check_among(COMPILED, mode)
 }
 
-/// Returns the Docker daemon in the cluster that builds with these `options`.
-fn cluster_daemon(
-    cluster: &Cluster,
+fn check_among(compiled: &[&str], mode: &BuildMode) -> Result<()> {
+    let feature = match mode {
+        BuildMode::Kaniko(_) => "kaniko",
+        BuildMode::ClusterBuildkit(_) => "buildkit",
+        BuildMode::ClusterDocker(_) | BuildMode::LocalDocker => "docker",
+        _ => return Err(unknown(mode)),
+    };
+    if compiled.contains(&feature) {
+        return Ok(());
+    }
+    let message = format!(
+        "this program cannot build with `buildMode: {}`: it was compiled without the feature `{feature}` of garden-build",
+        mode.as_str()
+    );
+    let hint = "set `buildMode` to a mode that the program has, or compile it with that feature";
+    Err(Error::new(ErrorKind::Unsupported, message).with_hint(Remedy::set(&["buildMode"], hint)))
+}
+
+fn unknown(mode: &BuildMode) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("`buildMode`: {} is not supported", mode.as_str()))
+}
+
+/// Returns the mode that builds as `provider` says and pushes to `target`; `local` is where local-docker builds.
+///
+/// # Errors
+/// If the mode's options cannot be used, or it [was not compiled in](check_compiled).
+#[cfg_attr(not(feature = "docker"), allow(unused_variables, reason = "of modes that are not compiled in"))]
+pub(crate) fn mode(
     provider: &ProviderConfig,
-    options: &ClusterDockerOptions,
+    cluster: &Cluster,
     target: &Target,
-) -> Result<ClusterDaemon> {
-    let settings = ClusterDaemonSettings::new(provider, options, &target.registry()?.push)?;
-    Ok(ClusterDaemon::new(cluster.clone(), settings, target.registries.credentials().clone()))
+    local: &LocalDocker,
+) -> Result<Mode> {
+    match &provider.build_mode {
+        #[cfg(feature = "kaniko")]
+        BuildMode::Kaniko(options) => kaniko::mode(options, provider, cluster, target),
+        #[cfg(feature = "buildkit")]
+        BuildMode::ClusterBuildkit(options) => buildkit::mode(options, provider, cluster, target),
+        #[cfg(feature = "docker")]
+        BuildMode::ClusterDocker(options) => docker::in_cluster(options, provider, cluster, target),
+        #[cfg(feature = "docker")]
+        BuildMode::LocalDocker => Ok(docker::local(local, provider, cluster, target)),
+        other => Err(unknown(other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use garden_config::{ClusterBuildkitOptions, ClusterDockerOptions, KanikoOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_mode_that_is_not_compiled_in_is_refused_with_its_feature() {
+        let modes = [
+            ("kaniko", BuildMode::Kaniko(KanikoOptions::default())),
+            ("buildkit", BuildMode::ClusterBuildkit(ClusterBuildkitOptions::default())),
+            ("docker", BuildMode::ClusterDocker(ClusterDockerOptions::default())),
+            ("docker", BuildMode::LocalDocker),
+        ];
+        for (feature, mode) in &modes {
+            check_among(&[feature], mode).expect("compiled in");
+            let others: Vec<_> =
+                ["buildkit", "docker", "kaniko"].into_iter().filter(|other| other != feature).collect();
+            let refused = check_among(&others, mode).expect_err("not compiled in");
+            assert_eq!(refused.kind(), ErrorKind::Unsupported);
+            let said =
+                format!("`buildMode: {}`: it was compiled without the feature `{feature}`", mode.as_str());
+            assert!(refused.message().contains(&said), "{refused}");
+        }
+    }
 }

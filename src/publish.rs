@@ -8,6 +8,7 @@ use std::time::Duration;
 use garden_build_core::{
     BuildControl, Digest, Error, ErrorKind, EventSink, ImageReference, Result, Step, StepKind,
 };
+#[cfg(feature = "docker")]
 use garden_docker::DockerDaemon;
 use garden_registry::{Copied, CopyEvent, Credentials, Location, Platforms, Remedies, Uploaded, copy, save};
 
@@ -147,6 +148,7 @@ impl Builder {
     /// # Errors
     /// If the image does not exist for the daemon's platform, the registry or the daemon cannot be reached, or the daemon
     /// does not take it.
+    #[cfg(feature = "docker")]
     pub fn load_into_docker(&self, image: &ImageReference, daemon: &DockerDaemon) -> Operation<()> {
         let (target, image, daemon) = (self.target().clone(), image.clone(), daemon.clone());
         self.begin(format!("give {image} to Docker"), |events, cancel| async move {

@@ -180,7 +180,6 @@ mod tests {
     use garden_build_core::Hint;
     use garden_cluster::Cluster;
     use garden_config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig};
-    use garden_docker::DaemonChoice;
     use garden_registry::RegistryClient;
     use http::{Request, Response};
     use kube::Client;
@@ -196,7 +195,7 @@ mod tests {
         let mut provider = ProviderConfig::kubernetes("demo");
         provider.build_mode = mode;
         provider.deployment_registry = deployment.map(|host| DeploymentRegistry::new(host).expect("a host"));
-        let target = Target::new(&provider, &cluster, DaemonChoice::Environment).expect("a registry");
+        let target = Target::new(&provider, &cluster, None).expect("a registry");
         let remedies = target.registry().expect("a registry").remedies;
         let damaged =
             RegistryClient::builder("registry.example").ca_certificates(b"damaged".to_vec()).build();

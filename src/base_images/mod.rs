@@ -25,13 +25,13 @@ use crate::target::{BasePlace, Target};
 /// Knows base images. Cheap to clone; clones share what they know.
 #[derive(Clone, Debug)]
 pub(crate) struct BaseImages {
-    sources: BaseSources,
+    sources: Arc<dyn BaseSources>,
     facts: Arc<KeptFacts>,
 }
 
 impl BaseImages {
     /// Looks for base images where builders do, and keeps what is known of them in `caches`.
-    pub(crate) fn new(sources: BaseSources, caches: &Caches) -> Self {
+    pub(crate) fn new(sources: Arc<dyn BaseSources>, caches: &Caches) -> Self {
         Self { sources, facts: Arc::new(KeptFacts::in_directory(caches.directory("base-images"))) }
     }
 

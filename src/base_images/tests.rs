@@ -37,7 +37,7 @@ async fn stall(mut stream: DuplexStream) {
 
 #[tokio::test(start_paused = true)]
 async fn a_registry_has_five_seconds_for_all_that_it_is_asked() {
-    let images = BaseImages::new(BaseSources::Fixed(ImageSources::default()), &Caches::none());
+    let images = BaseImages::new(Arc::new(ImageSources::default()), &Caches::none());
     let registry = RegistryClient::builder("slow.example").insecure(true).dialer(Arc::new(Stalling)).build();
     let image = "slow.example/base:1".parse().expect("a reference");
     let place = BasePlace::elsewhere(registry.expect("a client"), image);

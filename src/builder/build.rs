@@ -41,7 +41,7 @@ impl Inner {
             warn_of(notice, &cx.events);
         }
         if self.installs {
-            cx.until_stopped(self.services().unless_installed(&cx.events, &cx.cancel)).await?;
+            cx.until_stopped(self.services.unless_installed(&cx.events, &cx.cancel)).await?;
         }
         let (replaces, asking) = (request.replaces(), self.same_images.ask());
         let (mut prepared, known) =

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use garden_build_core::{Backend, Caches, Result, TraceContext};
 use garden_cluster::Cluster;
 use garden_config::ProviderConfig;
+#[cfg(feature = "docker")]
 use garden_docker::{DaemonChoice, DockerDaemon};
 
 use crate::builder::Builder;
 use crate::builder::limits::Limits;
 use crate::builder::trace::TraceSource;
-use crate::mode::{self, Mode};
+use crate::mode::{self, LocalDocker, Mode};
 use crate::target::Target;
 
 /// What a [`Builder`] is made of, besides the provider's configuration. Made by [`Builder::options`].
@@ -29,7 +30,7 @@ use crate::target::Target;
 pub struct BuilderOptions {
     provider: ProviderConfig,
     cluster: Option<Cluster>,
-    daemon: DaemonChoice,
+    local_docker: LocalDocker,
     backend: Option<Arc<dyn Backend>>,
     caches: Caches,
     limits: Limits,
@@ -41,7 +42,7 @@ impl BuilderOptions {
         Self {
             provider,
             cluster: None,
-            daemon: DaemonChoice::Environment,
+            local_docker: LocalDocker::default(),
             backend: None,
             caches: Caches::of_user(),
             limits: Limits::default(),
@@ -60,8 +61,9 @@ impl BuilderOptions {
     }
 
     /// Builds on this daemon with the build mode local-docker. Default: the daemon that the `docker` command would use.
+    #[cfg(feature = "docker")]
     pub fn docker(mut self, daemon: DockerDaemon) -> Self {
-        self.daemon = DaemonChoice::Daemon(daemon);
+        self.local_docker = LocalDocker(DaemonChoice::Daemon(daemon));
         self
     }
 
@@ -120,18 +122,21 @@ impl BuilderOptions {
     /// Makes the builder. Neither the cluster nor a registry nor a Docker daemon is asked yet, nor is a kubeconfig read.
     ///
     /// # Errors
-    /// If the configuration is incomplete or asks for what is not supported.
+    /// If the configuration is incomplete or asks for what is not supported, such as a build mode whose feature this program was compiled without.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn connect(self) -> Result<Builder> {
-        let Self { provider, cluster, daemon, backend, caches, limits, trace } = self;
+        let Self { provider, cluster, local_docker, backend, caches, limits, trace } = self;
         provider.check()?;
+        if backend.is_none() {
+            mode::check_compiled(&provider.build_mode)?;
+        }
         let cluster = cluster.unwrap_or_else(|| Cluster::of(&provider));
-        let target = Target::new(&provider, &cluster, daemon)?;
+        let target = Target::new(&provider, &cluster, local_docker.nodes(&provider, &cluster))?;
         let mode = match backend {
             Some(backend) => Mode::of(backend),
-            None => mode::mode(&provider, &cluster, &target)?,
+            None => mode::mode(&provider, &cluster, &target, &local_docker)?,
         };
         Ok(Builder::from_parts(provider, target, mode, caches, limits, trace))
     }

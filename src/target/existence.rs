@@ -37,7 +37,7 @@ impl Target {
     /// Asks which digest the image's tag stands for in the registry; without one, which image the daemon and the nodes have.
     pub(crate) async fn look_up(&self, reference: &ImageReference, events: &EventSink) -> Result<Known> {
         if let Place::Nodes(nodes) = &self.place {
-            return Ok(Box::pin(nodes.find(reference)).await?.map_or(Known::Missing, Known::Exists));
+            return Ok(nodes.find(reference).await?.map_or(Known::Missing, Known::Exists));
         }
         let answer = self.ask(reference, events).await?;
         self.known(answer)

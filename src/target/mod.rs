@@ -3,10 +3,12 @@
 //! `naming` is what images are called there, `existence` whether they are there. `registries` is the way to images, of this
 //! registry and of others: with which client, one for each registry, which `clients` keeps. `silence` tells who waits that the API server does not answer.
 
-use garden_build_core::{Error, ErrorKind, Remedy, Result};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use garden_build_core::{BoxFuture, Digest, Error, ErrorKind, ImageReference, Remedy, Result};
 use garden_cluster::{Cluster, InClusterRegistry, PushTarget, RegistryCredentials, RegistrySettings};
-use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig, ProviderKind};
-use garden_docker::{DaemonChoice, NodeImages};
+use garden_config::{BuildMode, DeploymentRegistry, ProviderConfig};
 use garden_registry::{AllowedHelpers, Remedies};
 
 use crate::remedies;
@@ -26,8 +28,6 @@ pub(crate) struct Target {
     cluster: Cluster,
     /// Whether credentials are in Secrets of the cluster.
     reads_secrets: bool,
-    /// Where local-docker builds.
-    pub(crate) daemon: DaemonChoice,
     place: Place,
     /// How registries are asked: the one that images go to, and others.
     pub(crate) registries: Registries,
@@ -37,7 +37,13 @@ pub(crate) struct Target {
 enum Place {
     Registry(Box<TargetRegistry>),
     /// The images of a Docker daemon, and from there the nodes of the local cluster.
-    Nodes(Box<NodeImages>),
+    Nodes(Arc<dyn Nodes>),
+}
+
+/// The images of a Docker daemon and of the nodes of a local cluster.
+pub(crate) trait Nodes: Debug + Send + Sync {
+    /// Returns the digest of `image` if all of them have it.
+    fn find<'a>(&'a self, image: &'a ImageReference) -> BoxFuture<'a, Result<Option<Digest>>>;
 }
 
 /// The registry that images go to.
@@ -50,11 +56,15 @@ pub(crate) struct TargetRegistry {
 }
 
 impl Target {
-    /// Finds what `provider` means; `daemon` is where local-docker builds.
+    /// Finds what `provider` means: `nodes`, if images go to these.
     ///
     /// # Errors
     /// If it means nothing, or the certificates for its registry cannot be read.
-    pub(crate) fn new(provider: &ProviderConfig, cluster: &Cluster, daemon: DaemonChoice) -> Result<Self> {
+    pub(crate) fn new(
+        provider: &ProviderConfig,
+        cluster: &Cluster,
+        nodes: Option<Arc<dyn Nodes>>,
+    ) -> Result<Self> {
         let is_local = provider.build_mode == BuildMode::LocalDocker;
         let secrets = RegistryCredentials::of_secrets(
             cluster.clone(),
@@ -64,13 +74,9 @@ impl Target {
         let helpers = provider.credential_helpers_for.iter().map(String::as_str);
         let secrets =
             secrets.allowing_helpers(AllowedHelpers::for_registries(helpers, "`credentialHelpersFor`")?);
-        let on_nodes = is_local
-            && provider.kind == ProviderKind::LocalKubernetes
-            && provider.deployment_registry.is_none();
-        let place = if on_nodes {
-            Place::Nodes(Box::new(NodeImages::new(cluster.clone(), daemon.clone())))
-        } else {
-            Place::Registry(Box::new(TargetRegistry::new(provider, cluster, &secrets)?))
+        let place = match nodes {
+            Some(nodes) => Place::Nodes(nodes),
+            None => Place::Registry(Box::new(TargetRegistry::new(provider, cluster, &secrets)?)),
         };
         let secrets = match &place {
             Place::Registry(registry) => registry.with_login(secrets, provider),
@@ -78,7 +84,7 @@ impl Target {
         };
         let registries = Registries::new(cluster, secrets, is_local);
         let reads_secrets = !provider.image_pull_secrets.is_empty();
-        Ok(Self { cluster: cluster.clone(), reads_secrets, daemon, place, registries })
+        Ok(Self { cluster: cluster.clone(), reads_secrets, place, registries })
     }
 
     /// Returns the cluster that the builder works in.
@@ -106,14 +112,6 @@ impl Target {
         match &self.place {
             Place::Registry(registry) => registry.in_cluster.as_ref(),
             Place::Nodes(_) => None,
-        }
-    }
-
-    /// Returns what gives images to the nodes, if they go to no registry.
-    pub(crate) fn nodes(&self) -> Option<&NodeImages> {
-        match &self.place {
-            Place::Nodes(nodes) => Some(nodes),
-            Place::Registry(_) => None,
         }
     }
 

@@ -7,7 +7,7 @@ use super::Target;
 impl Target {
     /// Whether images cannot be asked for without the cluster: they are in it, or the credentials for their registry are.
     pub(crate) fn asks_cluster(&self) -> bool {
-        self.reads_secrets || self.in_cluster().is_some() || self.nodes().is_some()
+        self.reads_secrets || self.in_cluster().is_some() || matches!(self.place, super::Place::Nodes(_))
     }
 
     /// Does `work`, and warns within 15 seconds when the API server does not answer any more.

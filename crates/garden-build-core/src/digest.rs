@@ -2,7 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+
+use crate::Sha256;
 
 /// A SHA-256 content digest as the OCI specifications write it: `sha256:` and 64 lower-case hexadecimal digits.
 ///
@@ -22,7 +23,9 @@ crate::debug_with_causes!(DigestError);
 impl Digest {
     /// Digests `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        let mut hasher = Sha256::new();
+        hasher.update(bytes);
+        hasher.digest()
     }
 
     /// Wraps the 32 bytes that a SHA-256 hasher returned.

@@ -1,6 +1,4 @@
-use sha2::{Digest as _, Sha256};
-
-use crate::Digest;
+use crate::{Digest, Sha256};
 
 /// Digests named fields: a SHA-256 over them, each framed by its length, so that moving a byte from the end of
 /// one field to the start of the next changes the digest.
@@ -24,18 +22,18 @@ impl FramedHasher {
     /// Adds one field whose value is in two parts.
     pub fn joined_field(&mut self, name: &str, [first, second]: [&[u8]; 2]) {
         self.frame(name.as_bytes());
-        self.0.update(((first.len() + second.len()) as u64).to_be_bytes());
+        self.0.update(&((first.len() + second.len()) as u64).to_be_bytes());
         self.0.update(first);
         self.0.update(second);
     }
 
     /// Returns the digest of all fields.
     pub fn finish(self) -> Digest {
-        Digest::from_sha256(self.0.finalize().into())
+        self.0.digest()
     }
 
     fn frame(&mut self, bytes: &[u8]) {
-        self.0.update((bytes.len() as u64).to_be_bytes());
+        self.0.update(&(bytes.len() as u64).to_be_bytes());
         self.0.update(bytes);
     }
 }

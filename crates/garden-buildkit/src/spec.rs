@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use garden_build_core::Digest;
 pub use garden_cluster::RegistryAccess;
 use garden_cluster::{
     BuilderProxies, CONFIGURATION, IDLE_AFTER, builder_service_account, service_labels, service_selector,
@@ -14,7 +15,6 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 
 use crate::daemon_config::{self, Disk};
 
@@ -300,7 +300,9 @@ pub(crate) fn metadata(name: String, settings: &Settings) -> ObjectMeta {
 /// The first hexadecimal digits of the SHA-256 of the value's JSON, whose maps are sorted.
 pub(crate) fn digest(value: &impl Serialize, digits: usize) -> String {
     let json = serde_json::to_vec(value).unwrap_or_default();
-    Sha256::digest(json).iter().take(digits / 2).fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"))
+    let mut hex = Digest::of(&json).hex();
+    hex.truncate(digits);
+    hex
 }
 
 #[cfg(test)]

@@ -72,30 +72,44 @@
 //! `DOCKER_HOST` and the user's own Docker configuration name is the user's choice, and stays.
 //!
 //! # Features
+//! * `files`, on by default: project files. Without it there are [`ProviderConfig`] and [`BuildConfig`], with all that belongs to them.
 //! * `schema`: `schema`, the JSON Schema of the files.
 //! * `miette`: `ConfigReport`, errors as `miette` shows them.
 
+// Each option reads its own field. Without project files, nobody asks them to.
+#![cfg_attr(not(feature = "files"), allow(dead_code, reason = "the readers of fields"))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod build;
 mod document;
-#[cfg(all(feature = "miette", any(test, fuzzing)))]
+#[cfg(all(feature = "files", feature = "miette", any(test, fuzzing)))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod generation;
+mod javascript;
+#[cfg(feature = "files")]
 mod keys;
+#[cfg(feature = "files")]
 mod project;
 mod provider;
 #[cfg(feature = "miette")]
 mod render;
 #[cfg(feature = "schema")]
 mod schema;
+#[cfg(feature = "files")]
 mod template;
 
 pub use build::BuildConfig;
 pub use document::problem::{ConfigError, Notice, NoticeKind, Position, Problem};
 pub use document::snippet::Snippet;
 pub use garden_build_core::ProxyUrl;
+#[cfg(feature = "files")]
 pub use keys::git::GitState;
+#[cfg(feature = "files")]
 pub use keys::locals::{Git, Locals};
+#[cfg(feature = "files")]
 pub use project::environment::Environment;
+#[cfg(feature = "files")]
 pub use project::{Project, load, parse};
 pub use provider::build_mode::BuildMode;
 pub use provider::cache::{CacheLayer, CacheMode, RegistryCache};

@@ -18,7 +18,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use rustls::ClientConfig;
 use tower::Service;
 
-use crate::{Proxies, Proxy, system_authorities};
+use crate::{Proxies, Proxy, system_authorities, tls_client};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -190,9 +190,7 @@ fn with_port(url: &Uri) -> Uri {
 fn trust() -> Result<&'static Arc<ClientConfig>, BoxError> {
     static TRUST: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
     let trust = TRUST.get_or_init(|| {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(|error| error.to_string())?;
+        let config = tls_client().map_err(|error| error.to_string())?;
         Ok(Arc::new(config.with_root_certificates(system_authorities().clone()).with_no_client_auth()))
     });
     trust.as_ref().map_err(|error| error.clone().into())

@@ -1,8 +1,6 @@
 //! Whom a client of a registry trusts.
 
-use std::sync::Arc;
-
-use garden_network::system_authorities;
+use garden_network::{system_authorities, tls_client};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
@@ -36,10 +34,7 @@ impl Trust {
                 own.add(certificate).map_err(|_| invalid("one of them is not an X.509 certificate"))?;
             }
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| invalid(&error.to_string()))?;
+        let builder = tls_client().map_err(|error| invalid(&error.to_string()))?;
         Ok(Self { builder, own })
     }
 

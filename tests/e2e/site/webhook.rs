@@ -65,7 +65,10 @@ fn tls(address: IpAddr) -> (String, TlsAcceptor) {
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new([address.to_string()]).unwrap().self_signed(&key).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let configuration = ServerConfig::builder()
+    let cryptography = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let configuration = ServerConfig::builder_with_provider(cryptography)
+        .with_safe_default_protocol_versions()
+        .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate.der().clone()], key)
         .unwrap();

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use garden_network::tls_client;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -67,9 +68,7 @@ impl TlsIdentity {
         let chain = chain.map_err(|_| damaged("our certificate"))?;
         let key = PrivateKeyDer::from_pem_slice(self.key.expose_secret().as_bytes());
         let key = key.map_err(|_| damaged("the key of our certificate"))?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+        let config = tls_client()
             .and_then(|builder| builder.with_root_certificates(roots).with_client_auth_cert(chain, key));
         let mut config = config.map_err(|error| invalid("our certificate", &error))?;
         config.alpn_protocols = vec![b"h2".to_vec()];

@@ -6,12 +6,12 @@ use hyper_util::rt::TokioExecutor;
 use kube::client::ConfigExt;
 use kube::client::retry::RetryPolicy;
 use kube::{Client, Config};
-use rustls::crypto::CryptoProvider;
 use tower::retry::RetryLayer;
 use tower::{BoxError, ServiceBuilder};
 
 use crate::api::ClusterError;
 use crate::api::credential_plugin::{self, NoCredentials};
+use crate::api::tls;
 use crate::api::unreached::Unreached;
 
 /// Makes a client like kube's own, without its tracing of requests, and so that what is written leaves at
@@ -21,28 +21,25 @@ use crate::api::unreached::Unreached;
 /// one before, which a peer delays by up to 40 ms. A build's conversation with its daemon is a chain
 /// of small messages. A client that a caller has set up keeps what the caller chose.
 ///
-/// It goes through `proxies`, not through the configuration's: kube compares `NO_PROXY` with the proxy's own host.
+/// It speaks TLS with a [provider of cryptography](tls) of our own, and goes through `proxies`, not through the configuration's: kube compares `NO_PROXY` with the proxy's own host.
 ///
 /// # Errors
 /// If the configuration cannot be used, or a credential plugin that it names has no credentials.
 pub(crate) fn client(config: Config, proxies: Proxies) -> Result<Client, ClusterError> {
     let plugin = credential_plugin::program(&config);
-    with_layers(config, proxies).map_err(|error| match NoCredentials::behind(&error, plugin.as_deref()) {
+    with_layers(config, proxies).map_err(|error| match NoCredentials::behind(&*error, plugin.as_deref()) {
         Some(found) => found.report(),
-        None => ClusterError::Kubeconfig { reason: with_causes(&error) },
+        None => ClusterError::Kubeconfig { reason: with_causes(&*error) },
     })
 }
 
-fn with_layers(config: Config, proxies: Proxies) -> kube::Result<Client> {
-    if CryptoProvider::get_default().is_none() {
-        // Fails only if another thread was quicker, which is as good.
-        let _installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    }
+fn with_layers(config: Config, proxies: Proxies) -> Result<Client, BoxError> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
-    let tcp = ProxyConnector::new(tcp, proxies);
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(tcp)?);
+    let authorization = config.auth_layer()?;
+    let tls = tls::connector(&config, authorization.is_some(), ProxyConnector::new(tcp, proxies))?;
+    let mut connector = TimeoutConnector::new(tls);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
@@ -56,7 +53,7 @@ fn with_layers(config: Config, proxies: Proxies) -> kube::Result<Client> {
         })
         .layer(config.base_uri_layer())
         .option_layer(config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry())))
-        .option_layer(config.auth_layer()?)
+        .option_layer(authorization)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
         .service(http);

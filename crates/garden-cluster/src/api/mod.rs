@@ -1,4 +1,4 @@
-//! The API server: the one client of it, the proxies before it, its clock, what it refuses, and watches that go on after a break. `literal`
+//! The API server: the one client of it, the proxies before it, TLS to it, its clock, what it refuses, and watches that go on after a break. `literal`
 //! has the texts of containers taken as they are.
 
 mod client;
@@ -14,6 +14,7 @@ mod namespaced;
 mod proxy;
 mod refusal;
 mod silence;
+mod tls;
 mod unreached;
 mod watch;
 

@@ -8,7 +8,7 @@ use crate::document::decode::{Fields, items, text};
 use crate::document::issue::Issue;
 use crate::document::node::{Node, Value};
 use crate::document::problems::Problems;
-use crate::template;
+use crate::javascript;
 
 /// The name of a field of a [`BuildConfig`](crate::BuildConfig), and where it is written.
 pub(crate) type Place = (&'static str, &'static str);
@@ -129,7 +129,7 @@ pub(crate) fn secrets(fields: &Fields<'_>, problems: &Problems) -> BTreeMap<Stri
 
 /// The text of a number, as Garden writes it.
 fn number(node: &Node) -> String {
-    template::text(&node.to_json()).unwrap_or_default()
+    javascript::text(&node.to_json()).unwrap_or_default()
 }
 
 /// Reads `extraFlags`. A flag and its value may be two items, and a value may be a number.

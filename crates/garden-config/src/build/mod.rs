@@ -1,17 +1,30 @@
 //! Modules and actions: what is built.
 
+#[cfg(feature = "files")]
 pub(crate) mod action;
+#[cfg(feature = "files")]
 pub(crate) mod document;
+#[cfg(feature = "files")]
 pub(crate) mod documents;
+#[cfg(feature = "files")]
 mod effort;
 pub(crate) mod fields;
+#[cfg(feature = "files")]
 mod kinds;
+#[cfg(feature = "files")]
 pub(crate) mod module;
 mod publish;
+#[cfg(feature = "files")]
+mod publish_tag;
+#[cfg(feature = "files")]
+mod read;
+#[cfg(feature = "files")]
 pub(crate) mod reading;
 #[cfg(feature = "schema")]
 pub(crate) mod shapes;
+#[cfg(feature = "files")]
 mod this;
+#[cfg(feature = "files")]
 mod unexpanded;
 
 use std::collections::BTreeMap;
@@ -20,18 +33,13 @@ use std::time::Duration;
 
 use garden_build_core::{BuildRequest, BuildSecret, FileGlobs, IgnoreFiles, ImageReference};
 
-use crate::build::documents::BuildDocument;
-use crate::build::kinds::BuildGeneration;
-use crate::document::decode::{Fields, report_duplicate_keys};
 use crate::document::globs;
 use crate::document::issue::Issue;
-use crate::document::problems::Problems;
-use crate::keys::{question_marks, resolve};
-use crate::{ConfigError, Environment, Notice};
+use crate::{ConfigError, Notice};
 
 /// How a container image is built: a module of `type: container`, or a Build action of that type.
 ///
-/// Comes from a file of a project through [`Environment::build`], or from Rust, and becomes a
+/// Comes from a file of a project through [`Environment::build`](crate::Environment::build), or from Rust, and becomes a
 /// [`BuildRequest`]:
 ///
 /// ```
@@ -145,56 +153,6 @@ impl BuildConfig {
     /// If a value breaks a rule. All broken rules are named.
     pub fn check(&self) -> Result<(), ConfigError> {
         ConfigError::check(self.issues())
-    }
-
-    /// Reads the document of a module or an action.
-    pub(crate) fn of_document(
-        document: &BuildDocument,
-        environment: &Environment<'_>,
-    ) -> Result<Self, ConfigError> {
-        let problems = Problems::new(&document.source);
-        let build = Self::read(document, environment, &problems);
-        let project = environment.project();
-        let build = build.map(|build| Self {
-            ignore_files: Some(IgnoreFiles::new(&project.scan.ignore_files, project.directory())),
-            notices: environment
-                .notices_of_variables()
-                .iter()
-                .cloned()
-                .chain(problems.take_notices())
-                .collect(),
-            ..build
-        });
-        problems.into_result(build)
-    }
-
-    fn read(document: &BuildDocument, environment: &Environment<'_>, problems: &Problems) -> Option<Self> {
-        report_duplicate_keys(&document.node, problems);
-        document.check_type(problems)?;
-        let own = document.own_variables(environment, problems);
-        let (set_aside, what): (&[&str], _) = match document.generation {
-            BuildGeneration::Module => (&module::SET_ASIDE, "a container module"),
-            BuildGeneration::Action => (&action::SET_ASIDE, "a Build action"),
-        };
-        let keys = environment.keys(document.this(environment, &own), Some(&own));
-        for layer in own.layers() {
-            question_marks::notice(layer, "variables", &keys, problems);
-        }
-        document.refuse_brought(&keys, problems);
-        let node = resolve::fields(&document.node, set_aside, &keys, problems);
-        let fields = Fields::open(&node, what, problems)?;
-        fields.set_aside(set_aside);
-
-        let mut build = Self::new(fields.required_text("name").unwrap_or_default(), document.directory());
-        build.include = fields.node("include").map(|_| fields.texts("include"));
-        build.exclude = fields.texts("exclude");
-        document.refuse_disabled(&fields, problems);
-        let place = match document.generation {
-            BuildGeneration::Module => module::read(&fields, &mut build, environment, problems),
-            BuildGeneration::Action => action::read(&fields, &mut build, environment, problems),
-        };
-        fields.finish_with(|| build.issues().into_iter().map(|issue| issue.placed(place)).collect());
-        Some(build)
     }
 
     pub(crate) fn issues(&self) -> Vec<Issue> {

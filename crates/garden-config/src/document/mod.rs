@@ -7,6 +7,7 @@ pub(crate) mod globs;
 pub(crate) mod indicators;
 pub(crate) mod issue;
 pub(crate) mod node;
+pub(crate) mod normalized;
 mod number;
 pub(crate) mod placeholder;
 pub(crate) mod printable;

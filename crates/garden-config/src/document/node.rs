@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value as Json;
 
 use crate::document::number;
-use crate::{Position, template};
+use crate::{Position, javascript};
 
 /// A value and where it is written. Behind an alias, that is where the anchor's value is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,7 +82,9 @@ impl Node {
         let value = match value {
             Json::Null => Value::Null,
             Json::Bool(value) => Value::Bool(value),
-            Json::Number(number) => Value::Number(template::text(&Json::Number(number)).unwrap_or_default()),
+            Json::Number(number) => {
+                Value::Number(javascript::text(&Json::Number(number)).unwrap_or_default())
+            }
             Json::String(text) => Value::String(text),
             Json::Array(items) => Value::Sequence(items.into_iter().map(node).collect()),
             Json::Object(entries) => Value::Mapping(Mapping(

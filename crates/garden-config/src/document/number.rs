@@ -2,13 +2,13 @@
 
 use serde_json::Value as Json;
 
-use crate::template;
+use crate::javascript;
 
 /// Reads a number as YAML 1.2 does, into what JavaScript has: 64 bits, floating, so that large integers lose their last digits.
 /// What JSON does not have becomes the text that Garden prints for it: `Infinity`, `-Infinity`, `NaN`.
 pub(super) fn value(written: &str) -> Json {
     let Some(number) = float(written) else { return Json::String(written.to_owned()) };
-    template::number(number).unwrap_or_else(|| {
+    javascript::number(number).unwrap_or_else(|| {
         let text = match number {
             f64::INFINITY => "Infinity",
             f64::NEG_INFINITY => "-Infinity",
@@ -20,7 +20,7 @@ pub(super) fn value(written: &str) -> Json {
 
 /// Reads a number that is whole: `600`, `600.0`, `6e2`, `0x258`.
 pub(super) fn whole(written: &str) -> Option<i64> {
-    written.parse().ok().or_else(|| template::text(&value(written))?.parse().ok())
+    written.parse().ok().or_else(|| javascript::text(&value(written))?.parse().ok())
 }
 
 /// Reads a whole number that is a text: in decimal digits only, and without losing one.
@@ -37,7 +37,7 @@ pub(super) fn whole_in_quotes(text: &str) -> Option<i64> {
     if is_octal || !unsigned.starts_with(|it: char| it.is_ascii_digit() || it == '.') {
         return None;
     }
-    let whole: i64 = template::text(&template::number(text.parse().ok()?)?)?.parse().ok()?;
+    let whole: i64 = javascript::text(&javascript::number(text.parse().ok()?)?)?.parse().ok()?;
     (significant(mantissa) == significant(&whole.unsigned_abs().to_string())).then_some(whole)
 }
 

@@ -4,9 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use crate::document::normalized::normalized;
 use crate::document::printable;
 use crate::document::snippet;
-use crate::project::shown_path::normalized;
 use crate::{ConfigError, Notice, NoticeKind, Position, Problem};
 
 /// A file that is being read: its name and its text, for messages. Cheap to clone.

@@ -10,6 +10,7 @@ pub(crate) mod shown_path;
 pub(crate) mod varfile;
 pub(crate) mod variable_files;
 
+pub(crate) use crate::generation::Generation;
 pub(crate) use open::{documents, kind};
 pub use open::{load, parse};
 
@@ -74,18 +75,6 @@ impl fmt::Debug for Project {
             .field("environments", &self.environments().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
-}
-
-/// For which Garden a project is written, as its `apiVersion` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Generation {
-    /// `garden.io/v0`, and no version: Garden 0.12, and the guide.
-    #[default]
-    V0,
-    /// `garden.io/v1`: Garden 0.13.
-    V1,
-    /// `garden.io/v2`: Garden 0.14.
-    V2,
 }
 
 /// Where a project or an environment gets variables from; read when its environment is asked for.

@@ -12,7 +12,7 @@ use crate::document::yaml;
 use crate::keys::{Keys, resolve};
 use crate::project::variable_files::VariableFiles;
 use crate::project::{VariableFields, dotenv, links};
-use crate::{NoticeKind, Position, project, template};
+use crate::{NoticeKind, Position, javascript, project};
 
 /// Loads the file that `fields` name. Without a `varfile` the file `default_file` counts if it exists; paths start at the
 /// directory of the file with the fields.
@@ -118,7 +118,7 @@ fn import(
     let text = |value: Json| match value {
         Json::Null => Json::String(String::new()),
         Json::Array(_) | Json::Object(_) => Json::String(value.to_string()),
-        value => template::text(&value).map_or(value, Json::String),
+        value => javascript::text(&value).map_or(value, Json::String),
     };
     match load_as(path, &file, format, position, files, problems)?.to_json() {
         Json::Object(values) => Some(values.into_iter().map(|(name, value)| (name, text(value))).collect()),

@@ -1,7 +1,7 @@
 use crate::document::decode::Fields;
 use crate::document::node::Node;
 use crate::document::problems::Problems;
-use crate::project::Generation;
+use crate::generation::Generation;
 use crate::provider::document::ModeName;
 use crate::provider::names::no_effect;
 use crate::{

@@ -28,7 +28,7 @@ use crate::document::issue::{Issue, item_issues};
 use crate::document::node::Node;
 use crate::document::problems::Problems;
 use crate::document::write;
-use crate::project::Generation;
+use crate::generation::Generation;
 use crate::provider::document::ProviderDocument;
 use crate::provider::names::{namespace_issue, no_effect};
 use crate::{

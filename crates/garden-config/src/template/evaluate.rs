@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::expression::{Expression, Key, Kind, Operator, Part, Placeholder, Template};
 use super::functions::{self, Argument};
 use super::limits::{self, Text};
-use super::value::{equal, is_collection, is_truthy, kind, number, text, type_of};
 use super::{Fault, LookedUp, Scope, TemplateProblem};
+use crate::javascript::{equal, is_collection, is_truthy, kind, number, text, type_of};
 use crate::project::Generation;
 
 type Evaluated<T> = Result<T, Stop>;

@@ -13,9 +13,9 @@ use std::ops::Range;
 
 use serde_json::Value;
 
-use super::value::{as_integer, kind};
 use super::{Fault, TemplateProblem};
 use crate::document::suggest;
+use crate::javascript::{as_integer, kind};
 
 /// A function that templates can call.
 pub(super) struct Function {

@@ -4,14 +4,15 @@ use std::str::Chars;
 
 use serde_json::Value;
 
-use super::{Fault, value};
+use super::Fault;
+use crate::javascript;
 
 /// Reads a number as it is written: `12`, `1.5e3`, `0xff`.
 pub(super) fn number(written: &str) -> Result<Value, Fault> {
     let hexadecimal = written.strip_prefix("0x").or_else(|| written.strip_prefix("0X"));
     let number = match hexadecimal {
         Some(digits) => u64::from_str_radix(digits, 16).ok().map(Value::from),
-        None => written.parse().ok().and_then(value::number),
+        None => written.parse().ok().and_then(javascript::number),
     };
     number.ok_or_else(|| Fault::new(format!("`{written}` is too large a number")))
 }

@@ -25,7 +25,6 @@ mod limits;
 mod literal;
 mod parser;
 mod syntax;
-mod value;
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +34,6 @@ use std::ops::Range;
 use serde_json::Value;
 
 pub(crate) use self::limits::check_depth;
-pub(crate) use self::value::{number, text};
 #[cfg(test)]
 use crate::document::placeholder::{escape, is_template};
 use crate::project::Generation;

@@ -183,7 +183,7 @@ impl Reader<'_> {
 
 impl<'t> Reader<'t> {
     fn word(&self, rule: Rule, start: usize, end: usize) -> Word<'t> {
-        let blank = |character: Option<char>| character.is_some_and(super::value::is_blank);
+        let blank = |character: Option<char>| character.is_some_and(crate::javascript::is_blank);
         let (before, after) = (self.text[..start].chars().next_back(), self.text[end..].chars().next());
         Word {
             rule,

@@ -1,6 +1,5 @@
 //! Ways to a daemon.
 
-mod any_server;
 mod explained;
 mod ssh;
 mod ssh_connection;
@@ -19,7 +18,6 @@ use std::fmt::Debug;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(crate) use any_server::AnyServer;
 pub(crate) use ssh::SshDialer;
 pub(crate) use tcp::{PATIENCE, TcpDialer};
 pub(crate) use tls::TlsDialer;

@@ -1,14 +1,12 @@
 //! Docker's contexts, as `docker context` keeps them. Source: docker/cli, `cli/context/store` and `cli/context/docker`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use garden_build_core::read_regular_file;
+use garden_build_core::{Digest, read_regular_file};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 use super::config::not_as_expected;
 use crate::ReachError;
@@ -66,11 +64,7 @@ fn names(store: &Path) -> Vec<String> {
 
 /// Reads the context `name`, which `named_by` names.
 pub(crate) fn read(directory: &Path, name: &str, named_by: &str) -> Result<Context, ReachError> {
-    let id = Sha256::digest(name.as_bytes()).iter().fold(String::new(), |mut id, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(id, "{byte:02x}");
-        id
-    });
+    let id = Digest::of(name.as_bytes()).hex();
     let store = directory.join("contexts");
     let file = store.join("meta").join(&id).join("meta.json");
     let bad =

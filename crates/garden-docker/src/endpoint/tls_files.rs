@@ -6,12 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use garden_network::{any_server, system_authorities, tls_client};
 use garden_registry::TlsProblem;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::dial::AnyServer;
 use crate::{AsksForTls, ReachError};
 
 /// Whom a connection trusts, and who we are.
@@ -42,21 +42,18 @@ impl Tls {
         verify: Verify,
         asked_by: AsksForTls,
     ) -> Result<Self, ReachError> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| {
-                let problem = TlsProblem::Handshake { reason: error.to_string() };
-                ReachError::Tls { daemon: asked_by.to_string(), problem }
-            })?;
+        let builder = tls_client().map_err(|error| {
+            let problem = TlsProblem::Handshake { reason: error.to_string() };
+            ReachError::Tls { daemon: asked_by.to_string(), problem }
+        })?;
         let files = directory.map(|directory| Files { directory, asked_by });
         let (builder, authorities) = if verify == Verify::Nothing {
-            let anybody = Arc::new(AnyServer::new(&provider));
-            (builder.dangerous().with_custom_certificate_verifier(anybody), "anybody".to_owned())
+            // As `DOCKER_TLS` without `DOCKER_TLS_VERIFY` and `SkipTLSVerify` of a context ask for.
+            (builder.dangerous().with_custom_certificate_verifier(any_server()), "anybody".to_owned())
         } else {
             let own = files.as_ref().map(|files| files.authorities(verify)).transpose()?.flatten();
             let (roots, authorities) = own.unwrap_or_else(|| {
-                (system_authorities(), "the authorities that this machine trusts".to_owned())
+                (system_authorities().clone(), "the authorities that this machine trusts".to_owned())
             });
             (builder.with_root_certificates(roots), authorities)
         };
@@ -146,10 +143,4 @@ impl Files<'_> {
         }
         Ok(certificates)
     }
-}
-
-fn system_authorities() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    roots
 }

@@ -1,9 +1,7 @@
 use std::ops::Range;
 
-use sha2::{Digest as _, Sha256};
-
 use super::Key;
-use garden_build_core::Digest;
+use garden_build_core::{Digest, Sha256};
 
 /// The first line of an index. The digit is the version of what follows.
 pub(super) const MAGIC: &[u8] = b"garden-build pack index 2\n";
@@ -140,7 +138,10 @@ impl PackIndex {
 }
 
 pub(super) fn checksum_of(bytes: &[u8], pack: &Digest) -> Digest {
-    Digest::from_sha256(Sha256::new().chain_update(bytes).chain_update(pack.as_bytes()).finalize().into())
+    let mut sum = Sha256::new();
+    sum.update(bytes);
+    sum.update(pack.as_bytes());
+    sum.digest()
 }
 
 #[cfg(test)]

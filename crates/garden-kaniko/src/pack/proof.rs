@@ -2,14 +2,12 @@
 
 use std::ops::Range;
 
-use sha2::{Digest as _, Sha256};
-
 use super::queue::{Queue, Task};
 use super::segments::SEGMENT;
 use super::write::read_plain;
 use super::{PackIndex, Plan, Segments};
-use garden_build_core::Digest;
 use garden_build_core::context::{Cancelled, ContextError, padding};
+use garden_build_core::{Digest, Sha256};
 
 /// A part of a context's stream: whole members, of 4.5 MiB at most in what others have written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -109,7 +107,7 @@ impl<C: Iterator<Item = usize>> Sums<C> {
         self.sum.update(padding(plain.len() as u64));
         self.missing -= 1;
         if self.missing == 0 {
-            self.done.push(Digest::from_sha256(self.sum.finalize_reset().into()));
+            self.done.push(self.sum.digest_and_begin_anew());
             self.missing = self.counts.next().unwrap_or_default();
         }
     }

@@ -1,7 +1,5 @@
-use sha2::{Digest as _, Sha256};
-
 use super::PackIndex;
-use garden_build_core::Digest;
+use garden_build_core::{Digest, Sha256};
 
 /// How long a segment is at least, in bytes. The build's pod keeps two at a time, and starts processes for each.
 pub(super) const SEGMENT: u64 = 4 << 20;
@@ -95,7 +93,7 @@ impl Segmenter {
     }
 
     fn close(&mut self) {
-        let digest = Digest::from_sha256(self.sum.finalize_reset().into());
+        let digest = self.sum.digest_and_begin_anew();
         self.segments.push(Segment { end: self.end, digest });
     }
 }

@@ -6,14 +6,12 @@ use std::sync::mpsc::{self, Receiver, Sender, SyncSender};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use sha2::{Digest as _, Sha256};
-
 use super::member::{Effort, Members};
 use super::piece::{BLOCK, Part};
 use super::queue::{Job, Queue, Task};
 use super::segments::Segmenter;
 use super::{Key, NewPack, PackIndex};
-use garden_build_core::Digest;
+use garden_build_core::Sha256;
 use garden_build_core::context::{Cancelled, ContextError, Tree};
 use garden_build_core::context::{TarHeader, padding};
 
@@ -237,7 +235,7 @@ impl Pack<'_> {
             self.unwritten.fetch_sub(1, Ordering::Relaxed);
             give_back(&self.free, packed.bytes);
         }
-        let name = Digest::from_sha256(self.sum.finalize().into());
+        let name = self.sum.digest();
         Ok(NewPack { name, index: self.index, segments: self.segments.finish() })
     }
 }

@@ -5,10 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
-use garden_build_core::Digest;
+use garden_build_core::{Digest, Sha256};
 use http::header::{CONTENT_RANGE, RANGE};
 use http::{HeaderValue, Method, StatusCode};
-use sha2::{Digest as _, Sha256};
 
 use super::RegistryClient;
 use super::ask::Refused;
@@ -189,7 +188,7 @@ impl Reader {
             return Err(self.wrong(format!("it goes on after {} bytes", self.position)));
         }
         let Some(hasher) = self.hasher.take() else { return Ok(()) };
-        let digest = Digest::from_sha256(hasher.finalize().into());
+        let digest = hasher.digest();
         if digest == self.blob.descriptor.digest {
             return Ok(());
         }

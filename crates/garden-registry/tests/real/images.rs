@@ -1,10 +1,9 @@
 //! Images that tests push: small, and of any form.
 
 use bytes::Bytes;
-use garden_build_core::ImageReference;
+use garden_build_core::{Digest, ImageReference};
 use garden_registry::{Descriptor, Manifest, RegistryClient, RegistryError, Sent, Uploaded};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 pub(crate) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -113,8 +112,8 @@ pub(crate) fn index(media_type: &str, children: &[&Manifest]) -> Manifest {
 /// Returns bytes that do not compress, the same for the same name. Made without a digest of each few of them, which takes seconds for a large
 /// blob in a build without optimisation.
 pub(crate) fn noise(name: &str, size: usize) -> Bytes {
-    let seed = Sha256::digest(name);
-    let mut state = u64::from_le_bytes(seed[..8].try_into().expect("8 bytes"));
+    let seed = Digest::of(name.as_bytes());
+    let mut state = u64::from_le_bytes(seed.as_bytes()[..8].try_into().expect("8 bytes"));
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
         // A linear congruential generator; its low bits repeat soon.

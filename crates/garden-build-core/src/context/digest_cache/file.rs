@@ -11,11 +11,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::stamp::Stamp;
-use crate::Digest;
+use crate::{Digest, Sha256};
 
 /// What the file ends with. The last character is the version of the format.
 const MAGIC: &[u8; 8] = b"gbdigst2";
@@ -212,7 +211,7 @@ impl Draft {
         let mut hasher = Sha256::new();
         for block in &self.blocks {
             let bytes = block.bytes();
-            hasher.update(bytes);
+            hasher.update(&bytes);
             self.output.write_all(&bytes)?;
         }
         let path = if is_named { root.as_os_str().as_encoded_bytes() } else { &[] };
@@ -287,9 +286,9 @@ fn checksum(parts: [&[u8]; 2]) -> [u8; CHECKSUM] {
 }
 
 fn shortened(hasher: Sha256) -> [u8; CHECKSUM] {
-    let whole: [u8; 32] = hasher.finalize().into();
+    let whole = hasher.digest();
     let mut checksum = [0; CHECKSUM];
-    checksum.copy_from_slice(&whole[..CHECKSUM]);
+    checksum.copy_from_slice(&whole.as_bytes()[..CHECKSUM]);
     checksum
 }
 

@@ -1,11 +1,9 @@
 use std::fmt;
 use std::fs::File;
 
-use sha2::{Digest as _, Sha256};
-
 use super::{open, read};
-use crate::Digest;
 use crate::context::{ContextError, DigestCache, OpenDirectory, PathBytes};
+use crate::{Digest, Sha256};
 
 /// An ordinary file that is read as long as it is what it was when it was found.
 ///
@@ -78,10 +76,7 @@ impl CheckedFile {
     fn check_end(&mut self) -> Result<(), ContextError> {
         let more =
             read(&mut self.file, &mut [0]).map_err(|error| ContextError::reading(&self.path, error))?;
-        let differs = self
-            .digest
-            .take()
-            .is_some_and(|(hasher, expected)| Digest::from_sha256(hasher.finalize().into()) != expected);
+        let differs = self.digest.take().is_some_and(|(hasher, expected)| hasher.digest() != expected);
         if let Some(cache) = self.cache.take_if(|_| differs) {
             cache.forget(self.root.path());
         }

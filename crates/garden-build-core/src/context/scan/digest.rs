@@ -4,8 +4,6 @@ use std::fs::File;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sha2::{Digest as _, Sha256};
-
 use super::super::digest_cache::{self, Item, Session, Stamp};
 use super::super::manifest::{Content, Record};
 use super::super::read::{BUFFER, open, read};
@@ -14,7 +12,7 @@ use super::super::{Attributes, Cancelled, ContextError, OpenDirectory, PathBytes
 use super::system::file_mode;
 use super::threads::{self, Failure, lock};
 use super::walk::{Place, Walked};
-use crate::Digest;
+use crate::Sha256;
 
 /// Files from this size on are left for the end, when the largest one comes first, so that none begins when all else is
 /// done.
@@ -145,7 +143,7 @@ impl Work<'_> {
             }
             let mut reading = Reading { file, path, buffer, hasher: Sha256::new(), size: 0 };
             reading.read_to_end(attributes.size, self.cancelled)?;
-            let digest = Digest::from_sha256(reading.hasher.finalize().into());
+            let digest = reading.hasher.digest();
             items.extend(
                 self.stamp(&attributes, reading.size, place, now).map(|stamp| Item { stamp, digest }),
             );

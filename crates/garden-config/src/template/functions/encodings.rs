@@ -1,6 +1,5 @@
 //! Functions from values to texts and back.
 
-use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
@@ -8,16 +7,16 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use garden_build_core::Digest;
 use serde::Serialize as _;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
 use super::Arguments;
 use crate::document::decode::report_duplicate_keys;
 use crate::document::node::Node;
 use crate::document::problems::{Problems, Source};
 use crate::document::yaml;
-use crate::template::value::{float_text, with_numbers_of_javascript};
+use crate::javascript::{float_text, with_numbers_of_javascript};
 use crate::template::{Fault, TemplateProblem};
 
 type Called = Result<Value, TemplateProblem>;
@@ -51,11 +50,7 @@ pub(super) fn base64_decode(arguments: &Arguments<'_>) -> Called {
 
 /// `sha256(string)`, in hexadecimal digits.
 pub(super) fn sha256(arguments: &Arguments<'_>) -> Called {
-    let mut digits = String::new();
-    for byte in Sha256::digest(arguments.text(0)?) {
-        write!(digits, "{byte:02x}").map_err(|error| arguments.problem(Fault::new(error.to_string())))?;
-    }
-    Ok(digits.into())
+    Ok(Digest::of(arguments.text(0)?.as_bytes()).hex().into())
 }
 
 /// `jsonDecode(string)`.

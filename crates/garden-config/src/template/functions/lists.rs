@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Arguments, texts};
-use crate::template::value::{self, as_integer};
+use crate::javascript::{self, as_integer};
 use crate::template::{Fault, TemplateProblem};
 
 type Called = Result<Value, TemplateProblem>;
@@ -36,8 +36,9 @@ pub(super) fn join(arguments: &Arguments<'_>) -> Called {
     let (items, separator) = (arguments.list(0)?, arguments.text(1)?);
     let texts = items.iter().map(|item| match item {
         Value::Null => Ok(String::new()),
-        item => value::text(item).ok_or_else(|| {
-            arguments.wrong(0, &format!("cannot hold {}, only text, numbers and booleans", value::kind(item)))
+        item => javascript::text(item).ok_or_else(|| {
+            arguments
+                .wrong(0, &format!("cannot hold {}, only text, numbers and booleans", javascript::kind(item)))
         }),
     });
     let texts: Vec<String> = texts.collect::<Result<_, _>>()?;

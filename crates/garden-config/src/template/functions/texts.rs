@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{Arguments, words};
+use crate::javascript::{self, is_blank};
 use crate::template::limits::Text;
-use crate::template::value::{self, is_blank};
 use crate::template::{Fault, TemplateProblem};
 
 type Called = Result<Value, TemplateProblem>;
@@ -72,7 +72,7 @@ pub(super) fn split(arguments: &Arguments<'_>) -> Called {
 /// `string(value)`: a number, a boolean or `null` as text. Garden also prints lists, without their
 /// brackets, and `[object Object]` for any mapping.
 pub(super) fn string(arguments: &Arguments<'_>) -> Called {
-    let text = value::text(arguments.value(0)).ok_or_else(|| {
+    let text = javascript::text(arguments.value(0)).ok_or_else(|| {
         let problem = arguments.wrong_kind(0, "text, a number, a boolean or `null`");
         TemplateProblem { hint: Some("use `jsonEncode`".to_owned()), ..problem }
     })?;

@@ -3,7 +3,7 @@
 use serde_json::{Number, Value};
 
 /// What the value is, as a message says it.
-pub(super) fn kind(value: &Value) -> &'static str {
+pub(crate) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "`null`",
         Value::Bool(_) => "a boolean",
@@ -15,7 +15,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
 }
 
 /// What `typeof` says.
-pub(super) fn type_of(value: &Value) -> &'static str {
+pub(crate) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null | Value::Array(_) | Value::Object(_) => "object",
         Value::Bool(_) => "boolean",
@@ -25,7 +25,7 @@ pub(super) fn type_of(value: &Value) -> &'static str {
 }
 
 /// Whether the value counts as true. Empty lists and mappings do.
-pub(super) fn is_truthy(value: &Value) -> bool {
+pub(crate) fn is_truthy(value: &Value) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(value) => *value,
@@ -36,13 +36,13 @@ pub(super) fn is_truthy(value: &Value) -> bool {
 }
 
 /// Whether the value is a list or a mapping.
-pub(super) fn is_collection(value: &Value) -> bool {
+pub(crate) fn is_collection(value: &Value) -> bool {
     matches!(value, Value::Array(_) | Value::Object(_))
 }
 
 /// Whether two values are the same, if they can be compared: of two collections, Garden only asks
 /// whether they are one and the same.
-pub(super) fn equal(left: &Value, right: &Value) -> Option<bool> {
+pub(crate) fn equal(left: &Value, right: &Value) -> Option<bool> {
     match (left, right) {
         (Value::Number(left), Value::Number(right)) => {
             Some(left == right || left.as_f64() == right.as_f64() && !(left.is_i64() && right.is_i64()))
@@ -72,7 +72,7 @@ fn number_text(number: &Number) -> String {
 
 /// A finite number as JavaScript prints it: the fewest digits that tell it from others, with an
 /// exponent if it is very large or very small (ECMA-262, `Number::toString`).
-pub(super) fn float_text(number: f64) -> String {
+pub(crate) fn float_text(number: f64) -> String {
     if number == 0.0 {
         return "0".to_owned();
     }
@@ -104,7 +104,7 @@ pub(crate) fn number(number: f64) -> Option<Value> {
 }
 
 /// The value with each number in it as [`number`] makes it, so that `1.0` is `1`, wherever it is written.
-pub(super) fn with_numbers_of_javascript(value: Value) -> Value {
+pub(crate) fn with_numbers_of_javascript(value: Value) -> Value {
     match value {
         Value::Number(written) => written.as_f64().and_then(number).unwrap_or(Value::Number(written)),
         Value::Array(items) => items.into_iter().map(with_numbers_of_javascript).collect(),
@@ -116,12 +116,12 @@ pub(super) fn with_numbers_of_javascript(value: Value) -> Value {
 }
 
 /// The number as an integer, if it is whole.
-pub(super) fn as_integer(number: &Number) -> Option<i64> {
+pub(crate) fn as_integer(number: &Number) -> Option<i64> {
     number.as_i64().or_else(|| float_text(number.as_f64()?).parse().ok())
 }
 
 /// Whether JavaScript's `\s` matches the character.
-pub(super) fn is_blank(character: char) -> bool {
+pub(crate) fn is_blank(character: char) -> bool {
     character.is_whitespace() && character != '\u{85}' || character == '\u{feff}'
 }
 

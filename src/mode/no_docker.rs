@@ -1,0 +1,20 @@
+//! What stands for the Docker modes where they are not compiled in.
+
+use std::sync::Arc;
+
+use garden_cluster::Cluster;
+use garden_config::ProviderConfig;
+
+use crate::target::Nodes;
+
+/// There is no daemon to build on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LocalDocker(());
+
+impl LocalDocker {
+    /// Images go to a registry.
+    #[expect(clippy::unused_self, reason = "as where there is a daemon")]
+    pub(crate) fn nodes(&self, _: &ProviderConfig, _: &Cluster) -> Option<Arc<dyn Nodes>> {
+        None
+    }
+}
