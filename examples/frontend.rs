@@ -6,7 +6,7 @@
 //! cargo run --example frontend -- --project examples/app plan examples/app app     # what would a build create?
 //! ```
 //!
-//! `--environment` chooses one of the project file, `--json` prints events and the result as JSON, one in a line. Ctrl-C cancels and cleans up;
+//! The project `examples/app` has the environments `testbed`, for the testbed of this repository, and `dev`, whose registry you set to yours first. `--environment` chooses one of the project file, `--json` prints events and the result as JSON, one in a line. Ctrl-C cancels and cleans up;
 //! a second one leaves at once, and the next build cleans up. The exit code says what went wrong: see `ErrorKind::exit_code`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "only libraries must not print")]

@@ -5,6 +5,8 @@
 //! cargo run --example harness -- ENVIRONMENT   # for real
 //! ```
 //!
+//! Make one builder per runtime: a builder in a `static` that several `#[tokio::test]`s share loses its builds when the test that began them ends.
+//!
 //! Run it in the root of the repository. ENVIRONMENT is one of `examples/app/project.garden.yml`: `testbed` or `dev`, whose registry you set
 //! to yours first.
 

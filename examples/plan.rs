@@ -1,5 +1,5 @@
 //! Prints everything that building `examples/app` would create in the cluster, as YAML-compatible
-//! JSON with secrets redacted. Needs a kubeconfig, but touches neither the cluster nor the registry. Run
+//! JSON with secrets redacted. Needs no kubeconfig, and asks neither the cluster nor the registry. Run
 //! it in the root of the repository.
 //!
 //! ```sh

@@ -55,7 +55,7 @@ async fn main() -> anyhow::Result<()> {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
             }
-            // All builds end, and the events of those who follow them end, too. A build that somebody asks for now is an error.
+            // All builds end, and the events of those who follow them end, too. A build that somebody asks for now ends as cancelled.
             if let Err(error) = builder.shutdown(PATIENCE).await {
                 eprintln!("{error}");
             }

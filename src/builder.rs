@@ -202,7 +202,8 @@ impl Builder {
         self.0.operations.settled().await;
     }
 
-    /// Ends all that this builder and its clones have begun: cancels it, lets nothing else begin, and waits for `patience` until it has cleaned up.
+    /// Ends all that this builder and its clones have begun: cancels it, lets nothing else begin, and waits for `patience` until it has cleaned up. A verb
+    /// that is called afterwards ends with [`ErrorKind::Cancelled`].
     ///
     /// # Errors
     /// [`ErrorKind::Timeout`] if something has not ended by then; the message says what. What it leaves in the cluster goes with the next
@@ -221,7 +222,8 @@ impl Builder {
     /// then the panic goes on. A program whose runtime ends with a panic would leave what its builds have created to the next build or
     /// [`sweep`](Self::sweep).
     ///
-    /// What has not ended within `patience` is logged, as an event of `tracing`.
+    /// Returns what `work` does. What has not ended within `patience` is logged, as an event of `tracing`. With `panic = "abort"`, a panic ends the
+    /// program at once, and nothing is cleaned up.
     ///
     /// ```no_run
     /// # async fn example(builder: garden_build::Builder, request: garden_build::BuildRequest) -> garden_build::Result<()> {

@@ -22,6 +22,8 @@ pub type Build = Operation<BuiltImage>;
 /// has ended; [`next_event`](Self::next_event) is the same without the trait. Events never hold anything up: a caller that reads too slowly, or
 /// not at all, loses log lines and is told how many.
 ///
+/// With both `FutureExt` and `StreamExt` in scope, [`split`](Self::split) it first: some of their methods have the same name.
+///
 /// Dropping it cancels it: it then removes what it has created in the cluster for itself, within seconds, for as long as the runtime
 /// lives. [`Builder::settled`](crate::Builder::settled) waits for that. [`detach`](Self::detach) lets it run on.
 ///

@@ -21,7 +21,7 @@ pub struct BuiltImage {
     pub confirmed_by_registry: bool,
     /// What it took.
     pub outcome: Outcome,
-    /// How long it took.
+    /// How long it took in all, from the call to the result. In JSON: `durationMs`, in milliseconds.
     #[serde(rename = "durationMs", with = "milliseconds")]
     pub duration: Duration,
 }

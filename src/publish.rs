@@ -46,9 +46,9 @@ pub struct PublishRequest {
     /// Whether the destination's registry speaks plain HTTP. Default: `false`.
     pub insecure: bool,
     /// Authorities whose signature on the certificate of the destination's registry is trusted, besides those of the
-    /// system, in PEM form. Default: `None`.
+    /// system, in PEM form; what cannot be read is an error of the operation. Default: `None`.
     pub ca_certificates: Option<Vec<u8>>,
-    /// How long it may take in all. Default: one hour.
+    /// How long it may take in all; then it ends with [`ErrorKind::Timeout`]. Default: one hour.
     pub timeout: Duration,
 }
 
@@ -125,7 +125,7 @@ impl Builder {
     /// The file is an OCI image layout in a tar archive. With one platform in it, `docker load` takes it as well.
     ///
     /// # Errors
-    /// If the image or the platform does not exist, the registry cannot be reached, or the file cannot be written.
+    /// When awaited, if the image or the platform does not exist, the registry cannot be reached, or the file cannot be written.
     pub fn save(
         &self,
         image: &ImageReference,
@@ -146,7 +146,7 @@ impl Builder {
     /// It goes through this machine: the daemon need not reach the registry, nor know how to log in there.
     ///
     /// # Errors
-    /// If the image does not exist for the daemon's platform, the registry or the daemon cannot be reached, or the daemon
+    /// When awaited, if the image does not exist for the daemon's platform, the registry or the daemon cannot be reached, or the daemon
     /// does not take it.
     #[cfg(feature = "docker")]
     pub fn load_into_docker(&self, image: &ImageReference, daemon: &DockerDaemon) -> Operation<()> {

@@ -95,9 +95,9 @@ impl BuilderOptions {
         self
     }
 
-    /// Has what builds in the cluster go on with the caller's trace: `current` is asked for the current span, and a `BuildKit` daemon is told it with each call of the build. It is
+    /// Makes builders continue the caller's trace: `current` returns the current span, and each call of the build passes it to the `BuildKit` daemon. It is
     /// asked when a build begins, on the thread that begins it and within the span `operation`, so it can read what is current there; and once more
-    /// within the task that builds a missing image. If it has nothing to say there, what it said before counts. Default: nobody is told of a trace.
+    /// within the task that builds a missing image. If it returns `None` there, its first answer is used. It must not use this builder, which waits for it. Default: no trace is passed on.
     ///
     /// kaniko's maintained fork takes no parent: its spans name the span that they belong to, as attributes.
     ///

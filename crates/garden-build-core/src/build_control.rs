@@ -97,7 +97,7 @@ impl BuildControl {
     }
 
     /// Asks the registry which image the tag of the build's image stands for now: another build may have pushed it meanwhile. Returns `None` if
-    /// there is none, or if the registry does not answer.
+    /// there is none, if the registry does not answer, or without a [witness](Self::has_witness).
     pub async fn existing(&self) -> Option<Digest> {
         self.witness.as_ref()?.finds().await
     }

@@ -13,10 +13,10 @@ const LONGEST_STATE: usize = 4096;
 /// The flags that are passed on: `sampled`, and `random-trace-id` of Level 2. W3C has the others set to zero.
 const KNOWN_FLAGS: u8 = 0b11;
 
-/// A span that what happens elsewhere belongs to, as [W3C Trace Context](https://www.w3.org/TR/trace-context-2/) hands it from program to program.
+/// The parent span of work in another program, as [W3C Trace Context](https://www.w3.org/TR/trace-context-2/) passes it on.
 ///
-/// It is only made from what fits the standard's grammar, so it can be sent to anybody. It has no secret. It is no part of an image's version: who
-/// traces a build gets the same image as who does not.
+/// It is only made from what fits the standard's grammar, so it can be sent to anybody. It contains no secret and is not part of an image's version:
+/// a traced build yields the same image as an untraced one.
 ///
 /// ```
 /// use garden_build_core::TraceContext;
@@ -34,7 +34,7 @@ pub struct TraceContext {
     state: String,
 }
 
-/// Why a text is no trace context. Does not repeat the text, which may be anybody's.
+/// Why a text is not a trace context. Does not repeat the text, which may come from an untrusted source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[non_exhaustive]
 pub enum TraceContextError {

@@ -24,21 +24,21 @@ pub enum WarningData {
         #[serde(flatten)]
         size: LargeContext,
     },
-    /// A file of a context.
+    /// A file of a context: with `FileLeftOut`, `LinkCopied` and `RepositoryInContext`.
     File {
         /// The name of a named context; `None` for the build context.
         context: Option<String>,
         /// Its path in the context. Bytes that are not UTF-8 are escaped in it.
         path: String,
     },
-    /// A place in the Dockerfile.
+    /// A place in the Dockerfile: with `Builder` and `UnknownToBuilder`.
     Dockerfile {
         /// The line, from 1, where it is known.
         line: Option<u32>,
         /// A page that explains the warning, if the builder names one.
         url: Option<String>,
     },
-    /// A field of the configuration.
+    /// A field of the configuration: with `DeprecatedField`, `FieldWithoutEffect`, `BetterSetting` and `DocumentPassedOver`.
     Field {
         /// The field, from the provider, module or action down: `kaniko.namespace`.
         field: String,
@@ -49,12 +49,12 @@ pub enum WarningData {
         /// The column in the line, from 1.
         column: Option<usize>,
     },
-    /// A build argument.
+    /// A build argument: with `OversizedArgument`.
     BuildArgument {
         /// Its name.
         name: String,
     },
-    /// The build is tried again.
+    /// The build is tried again: with `BuilderLost`.
     Try {
         /// Which try now begins, from 2.
         number: usize,

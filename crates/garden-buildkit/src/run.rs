@@ -61,7 +61,8 @@ impl Run {
             reports.notified().await;
             tell_of_others(&client, image.as_deref(), &self.events).await;
         };
-        let built = alongside(building, looking).await;
+        // In a box, as a whole build is a large future.
+        let built = alongside(Box::pin(building), looking).await;
         self.finish();
         built
     }

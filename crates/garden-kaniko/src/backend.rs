@@ -108,8 +108,10 @@ impl KanikoBackend {
         let upload = fetch.map(|fetch| fetch.announced.send(job.context.clone(), cx.events.clone()));
         // Not interrupted: an object whose creation is still under way cannot be deleted for sure.
         let ownership = lease.ownership();
-        let creating =
-            self.create(job, cx, &ownership, logins.as_ref(), key.as_ref(), address.as_deref(), earlier);
+        let creating = async {
+            let pod = self.pod(job, cx, &ownership, logins.as_ref(), address.as_deref())?;
+            Box::pin(self.create(job, &pod, &ownership, logins.as_ref(), key.as_ref(), earlier)).await
+        };
         let outcome = match cx.within_grace(Box::pin(creating)).await.unwrap_or(Ok(Found::Nothing)) {
             Ok(Found::Nothing) => {
                 let (namespace, name) = (self.namespace(), &spec::pod_name(job));
@@ -194,28 +196,39 @@ impl KanikoBackend {
         Ok(names)
     }
 
-    /// Creates the build's objects, and looks meanwhile whether it is needed.
-    async fn create(
+    /// Returns the build's pod. `address` is where it fetches its context.
+    fn pod(
         &self,
         job: &BuildJob,
         cx: &BuildControl,
         ownership: &Ownership,
         logins: Option<&Logins>,
-        key: Option<&Key>,
         address: Option<&str>,
-        earlier: &EarlierBuilds<'_>,
-    ) -> Result<Found> {
+    ) -> Result<Pod> {
         let mut pod = spec::pod(&self.settings, job, ownership, address)?;
         telemetry::send(&mut pod, self.settings.traces_url.as_deref(), job, cx.trace_context.as_ref());
         if logins.is_some_and(|logins| logins.node.is_none()) {
             spec::pull_without_secret(&mut pod);
         }
+        Ok(pod)
+    }
+
+    /// Creates the build's objects, and looks meanwhile whether it is needed.
+    async fn create(
+        &self,
+        job: &BuildJob,
+        pod: &Pod,
+        ownership: &Ownership,
+        logins: Option<&Logins>,
+        key: Option<&Key>,
+        earlier: &EarlierBuilds<'_>,
+    ) -> Result<Found> {
         if let Some(account) = spec::service_account(&self.settings) {
             self.cluster.apply(&account).await?;
         }
         // The pod first, as it owns the secret: so there is never one that nobody owns, and nobody needs the right to look for
         // such. Until the pod has a node that looks for its secret, this is there; if it comes later, the node looks again.
-        let pod = self.cluster.apply_pod(&pod, &spec::REMEDIES).await?;
+        let pod = self.cluster.apply_pod(pod, &spec::REMEDIES).await?;
         let secret = async {
             if let Some(mut secret) = spec::secret(&self.settings, job, ownership, logins, key) {
                 spec::own_secret(&mut secret, &pod);

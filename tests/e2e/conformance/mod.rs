@@ -87,9 +87,9 @@ cases! {
     control::cancel: "cancelling leaves nothing, the next build works",
     control::timeout: "a time limit is kept",
     ends::signals: "Ctrl-C and SIGTERM leave nothing",
-    ends::panics: "a panic leaves nothing, where the builder is shut down after it",
-    ends::runtime: "what a program leaves that ends without waiting goes later",
-    ends::frozen: "a frozen API server is told, and a build ends all the same",
+    ends::panics: "a panic leaves nothing behind if the builder is shut down afterwards",
+    ends::runtime: "what a program leaves behind when it ends without waiting is removed later",
+    ends::frozen: "a frozen API server is reported, and the build still ends",
     interrupted::killed_or_cut: "killed or cut off at any time: no image lacks anything, the next build works",
     interrupted::two_clients: "two clients may build the same at once",
 }

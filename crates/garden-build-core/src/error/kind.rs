@@ -120,8 +120,8 @@ impl ErrorKind {
     /// Returns the HTTP status that a service should answer with for this kind, when it builds for its clients: 4xx where a client can change its
     /// request or its sources, 5xx where it cannot. A kind keeps its status from version to version; several kinds may share one.
     ///
-    /// That a registry or the cluster refuses the service's own credentials, or that its configuration is wrong, is no matter of the client's, so it
-    /// is none of 400, 401 and 403.
+    /// That a registry or the cluster refuses the service's own credentials, or that its configuration is wrong, is not the client's fault, so the
+    /// status is never 400, 401 or 403.
     ///
     /// | status | kinds |
     /// |--:|---|

@@ -112,7 +112,7 @@ impl Client {
     /// reported anything is one of them.
     ///
     /// # Errors
-    /// If the daemon cannot be asked, as one before 0.12.
+    /// If the daemon cannot be asked, for example because it is older than `BuildKit` 0.12.
     pub async fn running_builds_of(&self, name: &str) -> Result<usize, ClientError> {
         answered(async {
             let count = |count, build: proto::BuildHistoryRecord| async move {

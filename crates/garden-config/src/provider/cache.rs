@@ -28,12 +28,12 @@ pub enum CacheLayer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[cfg_attr(feature = "schema", schemars(rename = "CacheLayer", extend("required" = ["type"])))]
+#[cfg_attr(feature = "schema", schemars(rename = "CacheLayer", description = "One layer of the cache that outlives a `BuildKit` daemon: an item of `clusterBuildkit.cache`.", extend("required" = ["type"])))]
 #[non_exhaustive]
 pub struct RegistryCache {
     /// What of a build is cached. Default: [`CacheMode::Auto`].
     pub mode: CacheMode,
-    /// The tag that the cache has in the image's repository. Default: [`RegistryCache::DEFAULT_TAG`].
+    /// The tag that the cache has in the image's repository: at most 128 letters, digits, `_`, `.` and `-`, with a letter, digit or `_` first. Default: [`RegistryCache::DEFAULT_TAG`].
     pub tag: String,
     /// The registry that holds the cache, in a repository named like the image. Default: the
     /// deployment registry.

@@ -56,7 +56,7 @@ impl TelemetryOptions {
         unusable.collect()
     }
 
-    /// Returns the address to which spans are sent, with its path.
+    /// Returns the address to which spans are sent, with its path; `None` without an `endpoint`, or if that is not an address.
     pub fn traces_url(&self) -> Option<String> {
         let endpoint = self.endpoint.as_deref()?;
         let (_, rest) = endpoint.split_once("://")?;
