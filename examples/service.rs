@@ -132,11 +132,11 @@ async fn cancel(
 impl Service {
     fn begin(&self, request: BuildRequest) -> Result<u64, Failure> {
         let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = builds.last_key_value().map_or(1, |(id, _)| id + 1);
         if builds.len() >= MOST_KEPT {
             let oldest = builds.iter().find(|(_, build)| build.is_finished()).map(|(id, _)| *id);
             builds.remove(&oldest.ok_or(Failure::Status(StatusCode::TOO_MANY_REQUESTS))?);
         }
-        let id = builds.last_key_value().map_or(1, |(id, _)| id + 1);
         builds.insert(id, self.builder.build(request).detach());
         Ok(id)
     }

@@ -90,9 +90,9 @@ impl Inner {
         let outer = cx.trace_context.clone();
         let joined = images.join(key, asking, move |ending| {
             start(format!("build {reference}"), |events, cancel| {
-                // Of this operation's own span, if that can be known.
-                let trace = inner.trace.current().or(outer);
                 async move {
+                    // Of this operation's own span, if that can be known.
+                    let trace = inner.trace.current().or(outer);
                     // The time limit is that of each who waits.
                     events.build_started(&job);
                     let cx = BuildControl::new(events, cancel, Duration::MAX)

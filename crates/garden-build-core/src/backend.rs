@@ -264,6 +264,7 @@ pub struct Pushed {
     /// Whether the registry has shown it already: see [`BuildControl::is_witnessed`].
     pub is_witnessed: bool,
     /// Whether another build has pushed it, and this one has run nothing: see [`BuildControl::existing`].
+    #[serde(default)]
     pub is_of_another_build: bool,
 }
 

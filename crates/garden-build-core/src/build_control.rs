@@ -31,6 +31,7 @@ pub struct BuildControl {
     pub caches: Caches,
     /// The span that the builder's own spans belong to, if the caller traces the build. Handed to whatever can go on with it.
     pub trace_context: Option<TraceContext>,
+    begun: Instant,
     witness: Option<Arc<dyn Witness>>,
 }
 
@@ -56,6 +57,7 @@ impl BuildControl {
             time_limit,
             caches: Caches::none(),
             trace_context: None,
+            begun: Instant::now(),
             witness: None,
         }
     }
@@ -89,6 +91,11 @@ impl BuildControl {
             Some(witness) => witness.sees(pushed).await,
             None => false,
         }
+    }
+
+    /// Returns when the build began, for all times that it is tried.
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// Whether the registry can be asked from here: see [`is_witnessed`](Self::is_witnessed) and [`existing`](Self::existing).

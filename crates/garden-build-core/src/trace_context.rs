@@ -15,8 +15,8 @@ const KNOWN_FLAGS: u8 = 0b11;
 
 /// The parent span of work in another program, as [W3C Trace Context](https://www.w3.org/TR/trace-context-2/) passes it on.
 ///
-/// It is only made from what fits the standard's grammar, so it can be sent to anybody. It contains no secret and is not part of an image's version:
-/// a traced build yields the same image as an untraced one.
+/// It is only made from what fits the standard's grammar, so it can be sent to anybody. It contains no secret and is not part of an image's version.
+/// Builders may show it to RUN steps.
 ///
 /// ```
 /// use garden_build_core::TraceContext;

@@ -7,12 +7,20 @@ use std::time::Duration;
 use garden_build_core::{BuildControl, BuildJob, Digest, LogSource, Result, StepKind, WarningCode};
 use garden_cluster::{BuildPod, Cluster, EarlierBuild, builds_begun_before, sweep};
 use k8s_openapi::api::core::v1::Pod;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::spec;
 
 /// How often whoever waits looks whether the client of the other build is dead, and removes its pod then.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
+
+/// How long a look at the registry may take while the build's own pod stands there, whose lease of a minute is renewed only when it runs. The registry
+/// in the cluster may have no answer for much longer, while it is collected.
+const LOOK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the registry may take to show what a pod has pushed, and how often it is asked.
+const ARRIVAL_PATIENCE: Duration = Duration::from_secs(15);
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a build finds when it has created its pod.
 #[derive(Debug)]
@@ -39,24 +47,28 @@ pub(crate) struct EarlierBuilds<'a> {
 }
 
 impl<'a> EarlierBuilds<'a> {
-    /// Looks for those before the build of `job`, which has half of its time limit to wait for them.
+    /// Looks for those before the build of `job`, which has the first half of its time limit to wait for them, however often it is tried.
     pub(crate) fn new(
         cluster: &'a Cluster,
         namespace: &'a str,
         job: &'a BuildJob,
         cx: &'a BuildControl,
     ) -> Self {
-        let now = Instant::now();
-        let until = now.checked_add(job.request.timeout / 2).unwrap_or(cx.deadline);
+        let until = cx.begun().checked_add(job.request.timeout / 2).unwrap_or(cx.deadline);
         Self { cluster, namespace, job, cx, until, waited_for: BTreeSet::new() }
     }
 
     /// Looks whether there is anything to wait for, or nothing left to do, when `own`, the build's pod, was created just now. A build that may not list
     /// pods finds nothing.
     pub(crate) async fn look(&self, own: &Pod) -> Found {
-        let image = async { if self.takes_what_exists() { self.cx.existing().await } else { None } };
+        let image = async {
+            if !self.takes_what_exists() {
+                return None;
+            }
+            timeout(LOOK_PATIENCE, self.cx.existing()).await.unwrap_or_default()
+        };
         let builds = builds_begun_before(self.cluster, own, &self.job.push_to);
-        let looking = async { Ok(tokio::join!(image, builds)) };
+        let looking = Box::pin(async { Ok(tokio::join!(image, builds)) });
         // Why it has to stop is said by whoever asks next.
         let Ok((image, builds)) = self.cx.until_stopped(looking).await else { return Found::Nothing };
         if let Some(image) = image {
@@ -94,9 +106,14 @@ impl<'a> EarlierBuilds<'a> {
             loop {
                 let left = self.until.saturating_duration_since(Instant::now());
                 match timeout(left.min(SWEEP_EVERY), pod.ended()).await {
-                    Ok(Ok(end)) => return format!("it has ended with exit code {}", end.exit_code),
-                    Ok(Err(error)) => return error.to_string(),
-                    Err(_) if left <= SWEEP_EVERY => return "it has not ended yet".to_owned(),
+                    Ok(Ok(end)) => {
+                        return (
+                            end.exit_code == 0,
+                            format!("it has ended with exit code {}", end.exit_code),
+                        );
+                    }
+                    Ok(Err(error)) => return (false, error.to_string()),
+                    Err(_) if left <= SWEEP_EVERY => return (false, "it has not ended yet".to_owned()),
                     Err(_) => {
                         if let Err(error) = sweep(self.cluster, namespace).await {
                             tracing::debug!(%error, "could not sweep after builds that died");
@@ -106,12 +123,24 @@ impl<'a> EarlierBuilds<'a> {
             }
         });
         let why = self.cx.until_stopped(async { Ok(waiting.await) }).await;
-        if let Ok(why) = &why {
+        if let Ok((_, why)) = &why {
             step.log(LogSource::Builder, why.as_str());
         }
-        step.end(why)?;
+        let (has_pushed, _) = step.end(why)?;
         self.waited_for.insert(build.uid);
-        self.cx.until_stopped(async { Ok(self.cx.existing().await) }).await
+        self.cx.until_stopped(async { Ok(self.arrived(has_pushed).await) }).await
+    }
+
+    /// Asks the registry for the image; for a while, if it `is_expected`.
+    async fn arrived(&self, is_expected: bool) -> Option<Digest> {
+        let until = Instant::now() + ARRIVAL_PATIENCE;
+        loop {
+            let image = self.cx.existing().await;
+            if image.is_some() || !is_expected || Instant::now() >= until {
+                return image;
+            }
+            sleep(ASK_EVERY).await;
+        }
     }
 
     fn takes_what_exists(&self) -> bool {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use super::{PATIENCE, own_address};
 
-/// What was sent to it, each with the path that it was sent to.
+/// What was sent to it: a path and a body.
+type Request = (String, Vec<u8>);
+
 pub(crate) struct Collector {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    received: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Collector {
@@ -35,13 +37,13 @@ impl Collector {
     }
 
     /// Everything so far, as it came: protobuf, where texts and identifiers stand as they are.
-    pub(crate) fn received(&self) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn received(&self) -> Vec<Request> {
         self.received.lock().unwrap().clone()
     }
 
     /// Waits for a request that has all these `parts`. Returns the path that it was sent to.
     pub(crate) async fn request_with(&self, parts: &[&[u8]]) -> String {
-        let has_all = |(_, body): &&(String, Vec<u8>)| parts.iter().all(|part| contains(body, part));
+        let has_all = |(_, body): &&Request| parts.iter().all(|part| contains(body, part));
         let look = async {
             loop {
                 if let Some((path, _)) = self.received().iter().find(has_all) {
@@ -59,7 +61,7 @@ pub(crate) fn contains(body: &[u8], part: &[u8]) -> bool {
 }
 
 /// Reads one request, and answers it.
-fn receive(mut stream: TcpStream) -> Option<(String, Vec<u8>)> {
+fn receive(mut stream: TcpStream) -> Option<Request> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;

@@ -181,6 +181,27 @@ mod tests {
         assert!(shown.contains("`no-such-credential-plugin` is not installed"), "{shown}");
     }
 
+    /// kube asks it for a token, and then it is asked for the certificate.
+    #[cfg(unix)]
+    #[test]
+    fn one_that_fails_when_it_is_asked_again_shows_nothing_of_its_output() {
+        let answer =
+            r#"{"kind":"ExecCredential","status":{"clientCertificateData":"c","clientKeyData":"k"}}"#;
+        for second in ["exit 1", "exit 0"] {
+            let directory = tempfile::TempDir::new().expect("a directory");
+            let mark = directory.path().join("asked").display().to_string();
+            let script =
+                format!("test -e {mark} && {{ echo '{{{TOKEN}'; {second}; }}; touch {mark}; echo '{answer}'");
+            let mut config = Config::new("https://cluster.example".parse().expect("a URL"));
+            let mut exec = ExecConfig { command: Some("sh".to_owned()), ..exec_config() };
+            exec.args = Some(vec!["-c".to_owned(), script]);
+            config.auth_info = AuthInfo { exec: Some(exec), ..AuthInfo::default() };
+            let error = http_client::client(config, Proxies::none()).map(drop).expect_err("no certificate");
+            let shown = shown(error);
+            assert!(shown.contains("credential plugin `sh`") && !shown.contains(TOKEN), "{shown}");
+        }
+    }
+
     fn exec_config() -> ExecConfig {
         let exec = serde_json::json!({ "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never" });
         serde_json::from_value(exec).expect("an exec section")

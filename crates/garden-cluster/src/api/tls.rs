@@ -26,7 +26,8 @@ pub(crate) enum TlsError {
     #[error("{0}")]
     Unusable(String),
     /// Its credential plugin did not run, or has no credentials.
-    #[error(transparent)]
+    // Not transparent: that would leave the plugin's own error out of the sources, by which it is known, and replaced as it may hold a key.
+    #[error("the kubeconfig's credential plugin has no certificate")]
     Plugin(#[from] AuthError),
 }
 

@@ -47,7 +47,7 @@ pub(crate) async fn build(
     let sending = Sending::new(step, job.context.manifest().total_bytes());
     // What fails here must be told as it is, and not in the daemon's words.
     let failed_here = Arc::new(Mutex::new(None));
-    let body = archive.body(builder.daemon.is_local(), sending.clone(), Arc::clone(&failed_here));
+    let body = archive.body(builder.daemon.is_local(), &sending, Arc::clone(&failed_here));
     let mut said = docker.build_image(options, Some(logins), Some(bollard::body_try_stream(body)));
     let mut progress = Progress::new(cx.events.clone(), sending);
     loop {
@@ -191,11 +191,12 @@ impl Archive {
     fn body(
         &self,
         is_local: bool,
-        sending: Sending,
+        sending: &Sending,
         failed_here: Arc<Mutex<Option<Error>>>,
     ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
+        let report = sending.reporter();
         self.stream(is_local, sending.read()).map(move |chunk| {
-            sending.took();
+            report();
             chunk.map_err(|error| {
                 let words = io::Error::other(error.message().to_owned());
                 failed_here.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
@@ -318,12 +319,12 @@ mod tests {
         let total = context.manifest().total_bytes();
         let (events, mut stream) = event_channel();
         let sending = Sending::new(events.step(StepKind::Upload, "send"), total);
-        let body = Archive::of(&context).body(true, sending.clone(), Arc::default());
+        let body = Archive::of(&context).body(true, &sending, Arc::default());
         let bytes: Vec<Bytes> = body.try_collect().await.expect("a stream");
         assert!(bytes.concat().len() as u64 > total);
         sending.done();
         // Whatever the daemon says afterwards, the connection is let go of later.
-        sending.took();
+        sending.reporter()();
         drop((events, sending));
         let (mut counts, mut ended) = (Vec::new(), false);
         while let Some(event) = stream.next().await {
