@@ -19,7 +19,7 @@ use crate::{Builder, BuiltImage, Operation, remedies};
 /// Which image is published, and where. Made by [`PublishRequest::new`].
 ///
 /// ```no_run
-/// # async fn example(builder: garden_build::Builder, image: garden_build::BuiltImage) -> garden_build::Result<()> {
+/// # async fn example(builder: garden_build::Builder, image: garden_build::BuiltImage) -> Result<(), Box<dyn std::error::Error>> {
 /// use garden_build::PublishRequest;
 /// use garden_build::registry::Credentials;
 ///
