@@ -98,7 +98,7 @@ impl Backend for Fake {
     }
 }
 
-/// Tells what a tag stands for, as a registry does.
+/// Answers as a registry does: with the digest that a tag stands for.
 async fn manifest(
     State(fake): State<Fake>,
     Path((_, tag)): Path<(String, String)>,

@@ -7,7 +7,7 @@ use garden_config::ProviderConfig;
 
 use crate::target::Nodes;
 
-/// There is no daemon to build on.
+/// Stands for the daemon of local-docker, which this program cannot build on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LocalDocker(());
 

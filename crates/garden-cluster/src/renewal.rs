@@ -1,4 +1,4 @@
-//! What is said of something that is done again and again while a build runs.
+//! Reports that a task which repeats while a build runs has failed, and that it succeeds again.
 
 use garden_build_core::{EventSink, WarningCode};
 

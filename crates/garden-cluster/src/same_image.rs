@@ -147,7 +147,7 @@ mod tests {
             |pod| pod.status.get_or_insert_default().phase = Some("Succeeded".to_owned()),
             |pod| pod.status.get_or_insert_default().phase = Some("Failed".to_owned()),
             |pod| pod.metadata.deletion_timestamp = Some(Time(at(45))),
-            // Its client is dead, and whoever has no lease is no client of ours.
+            // Its client is dead. A pod without a lease does not belong to one of our clients.
             |pod| {
                 pod.metadata.annotations =
                     Some(Ownership { build: String::new(), lease_expires: at(49) }.annotations());

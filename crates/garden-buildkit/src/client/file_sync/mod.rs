@@ -40,7 +40,7 @@ pub use scanned_tree::ScannedTree;
 pub use source::{Content, Listed, Source, Wanted};
 pub use stat::Stat;
 
-/// The conversation itself, for the tests of this crate, which take the daemon's side of it. It is no part of what is promised.
+/// The conversation itself, for the tests of this crate, which take the daemon's side. It is not part of the promised API.
 #[doc(hidden)]
 pub mod protocol {
     pub use super::request::{FilterRequest, SyncRequest};

@@ -45,7 +45,7 @@ impl AuthorityFile {
             match read(&self.path) {
                 Ok(current) => *verifier = current,
                 Err(reason) => {
-                    tracing::warn!(%reason, "still trusting the API server\'s authorities as read before");
+                    tracing::warn!(%reason, "still trusting the API server's authorities as read before");
                 }
             }
         }
