@@ -140,7 +140,7 @@ impl Project {
 fn assert_changed(outcome: &Outcome, path: &str) {
     let told = outcome.failure.as_ref().expect("the receiver failed");
     assert!(told.contains(&format!("error from sender: `{path}` changed while")), "{told}");
-    assert_eq!(outcome.end(), SyncState::Failed);
+    assert_eq!(outcome.record.state(), SyncState::Failed);
     let error = Error::from(outcome.journal.take_failure().expect("failure"));
     assert_eq!(error.kind(), ErrorKind::Context);
     assert!(error.message().contains(path), "{error}");
@@ -378,6 +378,6 @@ fn a_receiver_that_dies_is_a_sync_that_was_broken_off() {
         packets.take(40).chain(stream::empty()).boxed()
     });
     assert!(outcome.failure.is_some());
-    assert_eq!(outcome.end(), SyncState::Failed);
+    assert_eq!(outcome.record.state(), SyncState::Failed);
     assert!(read.load(Ordering::Relaxed) > 0);
 }
