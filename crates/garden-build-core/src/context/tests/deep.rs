@@ -1,6 +1,6 @@
 //! What is deeper or longer than anybody means it to be must not take the stack: an overflow ends the whole program,
 //! and nothing holds it. Each reader runs on a stack that is far smaller than any thread's is by default, as this crate
-//! is optimised in tests, and need not be elsewhere.
+//! is optimised in tests, and need not be elsewhere. How much a reader takes differs with how the compiler divides the crate.
 
 use std::os::unix::fs::symlink;
 
@@ -8,7 +8,7 @@ use super::*;
 use crate::IgnoreFiles;
 
 fn on_a_small_stack<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    on_a_stack_of(64, run)
+    on_a_stack_of(128, run)
 }
 
 /// What `ignore` makes of patterns needs more, as it is not optimised.
