@@ -1,7 +1,8 @@
-//! A test harness: tests say which image they need, and get one. Without a cluster, a fake backend builds it, and is as quick as a function.
+//! A test harness: tests say which image they need, and get one. Without a cluster, a backend of `garden-build-testing` builds it, and is as quick as a
+//! function.
 //!
 //! ```sh
-//! cargo run --example harness                  # with the fake
+//! cargo run --example harness                  # with that backend
 //! cargo run --example harness -- ENVIRONMENT   # for real
 //! ```
 //!
@@ -12,16 +13,12 @@
 
 #![expect(clippy::print_stdout, reason = "only libraries must not print")]
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use axum::extract::{Path, State};
-use axum::{Router, http::StatusCode, routing};
 use garden_build::config::{DeploymentRegistry, ProviderConfig};
-use garden_build::{
-    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, BuiltImage, Caches, Capabilities,
-    Digest, Outcome, Pushed, Result,
-};
+use garden_build::{BuildRequest, Builder, BuiltImage, Caches, Outcome};
+use garden_build_testing::backend::ScriptedBackend;
+use garden_build_testing::registry::Registry;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
@@ -31,7 +28,7 @@ async fn main() -> anyhow::Result<()> {
             // Tests leave nothing behind on this machine, and learn nothing of those before.
             Builder::options(provider).caches(Caches::none()).connect()?
         }
-        None => fake_builder().await?,
+        None => builder_of(&ScriptedBackend::new(&Registry::start().await))?,
     };
     let files = [("Dockerfile", "FROM busybox:1.36\nCOPY greeting /\n"), ("greeting", "hello\n")];
     for _ in 0..2 {
@@ -63,47 +60,10 @@ pub(crate) async fn image(
 
 /// Returns a builder of which only the backend and the registry are not the real ones: contexts are read, images named, looked for and confirmed
 /// as everywhere.
-pub(crate) async fn fake_builder() -> anyhow::Result<Builder> {
-    let fake = Fake::default();
-    let registry = Router::new().route("/v2/{name}/manifests/{tag}", routing::get(manifest));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let mut deployment = DeploymentRegistry::new(&listener.local_addr()?.to_string())?;
+pub(crate) fn builder_of(backend: &ScriptedBackend) -> anyhow::Result<Builder> {
+    let mut deployment = DeploymentRegistry::new(&backend.registry().host())?;
     deployment.insecure = true;
-    tokio::spawn(axum::serve(listener, registry.with_state(fake.clone())).into_future());
-
     let mut provider = ProviderConfig::kubernetes("tests");
     provider.deployment_registry = Some(deployment);
-    Ok(Builder::options(provider).caches(Caches::none()).backend(Arc::new(fake)).connect()?)
-}
-
-/// What was pushed, by tag.
-#[derive(Clone, Debug, Default)]
-struct Fake(Arc<Mutex<BTreeMap<String, Digest>>>);
-
-impl Backend for Fake {
-    fn name(&self) -> &'static str {
-        "fake"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
-
-    /// The same context is the same image, whenever and wherever it is built.
-    fn build<'a>(&'a self, job: &'a BuildJob, _: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
-        let digest = job.context.manifest().digest();
-        let tag = job.push_to.tag().unwrap_or_default().to_owned();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(tag, digest);
-        Box::pin(async move { Ok(Pushed::new(digest, 0, 1)) })
-    }
-}
-
-/// Answers as a registry does: with the digest that a tag stands for.
-async fn manifest(
-    State(fake): State<Fake>,
-    Path((_, tag)): Path<(String, String)>,
-) -> Result<[(&'static str, String); 1], StatusCode> {
-    let pushed = fake.0.lock().unwrap_or_else(PoisonError::into_inner);
-    let digest = pushed.get(&tag).ok_or(StatusCode::NOT_FOUND)?;
-    Ok([("Docker-Content-Digest", digest.to_string())])
+    Ok(Builder::options(provider).caches(Caches::none()).backend(Arc::new(backend.clone())).connect()?)
 }

@@ -3,168 +3,55 @@
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
 use std::any::Any;
-use std::collections::BTreeSet;
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use garden_build::config::{DeploymentRegistry, ProviderConfig};
-use garden_build::kube::Client;
-use garden_build::kube::client::Body;
-use garden_build::{
-    Backend, BoxFuture, Build, BuildControl, BuildJob, BuildRequest, Builder, CancellationToken,
-    Capabilities, ErrorKind, EventStream, ImageFlag, PlannedObject, Pushed, Result, StepKind, SweepReport,
-};
-use http::{Request, Response};
-use tokio::sync::Semaphore;
+use garden_build::{Build, BuildRequest, Builder, CancellationToken, ErrorKind, EventStream, Result};
+use garden_build_testing::Gate;
+use garden_build_testing::backend::{BuildEnd, Script, ScriptedBackend};
+use garden_build_testing::kubernetes::FakeCluster;
+use garden_build_testing::registry::Registry;
 
-const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-/// Builds when it is let, and says what it did.
-#[derive(Debug)]
-struct Gate {
-    may_build: Semaphore,
-    begun: AtomicUsize,
-    cleaned_up: AtomicUsize,
-    under_way: AtomicUsize,
-    most_under_way: AtomicUsize,
-    hears_nothing: AtomicBool,
-    built: Arc<Mutex<BTreeSet<String>>>,
-}
-
-impl Gate {
-    fn open(&self) {
-        self.may_build.add_permits(1);
-    }
-
-    fn count(&self) -> (usize, usize) {
-        (self.begun.load(Ordering::SeqCst), self.cleaned_up.load(Ordering::SeqCst))
-    }
-
-    async fn build_when_let(&self, job: &BuildJob, cx: &BuildControl) -> Result<Pushed> {
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most_under_way.fetch_max(now, Ordering::SeqCst);
-        let step = cx.events.step(StepKind::Other, "RUN made up");
-        let stopped = async {
-            if self.hears_nothing.load(Ordering::SeqCst) {
-                std::future::pending().await
-            } else {
-                cx.stopped().await
-            }
-        };
-        let outcome = tokio::select! {
-            error = stopped => {
-                step.failed("cancelled");
-                let step = cx.events.step(StepKind::CleanUp, "remove Pod made-up");
-                tokio::task::yield_now().await;
-                self.cleaned_up.fetch_add(1, Ordering::SeqCst);
-                step.done();
-                Err(error)
-            }
-            permit = self.may_build.acquire() => {
-                permit.unwrap().forget();
-                step.done();
-                self.built.lock().unwrap().insert(job.destination.repository().to_owned());
-                Ok(Pushed::new(DIGEST.parse().unwrap(), 0, 1))
-            }
-        };
-        self.under_way.fetch_sub(1, Ordering::SeqCst);
-        outcome
-    }
-}
-
-impl Backend for Gate {
-    fn name(&self) -> &'static str {
-        "gate"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        let mut capabilities = Capabilities::default();
-        capabilities.secrets = true;
-        capabilities
-    }
-
-    fn image_flags(&self, _: &BuildRequest) -> Result<Vec<ImageFlag>> {
-        Ok(Vec::new())
-    }
-
-    fn plan(&self, _: &BuildJob) -> Result<Vec<PlannedObject>> {
-        Ok(Vec::new())
-    }
-
-    fn build<'a>(&'a self, job: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
-        Box::pin(self.build_when_let(job, cx))
-    }
-
-    fn sweep(&self) -> BoxFuture<'_, Result<SweepReport>> {
-        Box::pin(async { Ok(SweepReport::default()) })
-    }
-}
-
-/// A registry that has the images of these repositories. Returns its `host:port`.
-fn registry(built: &Arc<Mutex<BTreeSet<String>>>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let built = Arc::clone(built);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = [0; 4096];
-            let length = stream.read(&mut request).unwrap();
-            let request = String::from_utf8_lossy(&request[..length]).into_owned();
-            let is_there =
-                built.lock().unwrap().iter().any(|name| request.contains(&format!("/v2/{name}/manifests/")));
-            let status = if is_there { "200 OK" } else { "404 Not Found" };
-            let answer = format!(
-                "HTTP/1.1 {status}\r\nDocker-Content-Digest: {DIGEST}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-            stream.write_all(answer.as_bytes()).unwrap();
-        }
-    });
-    address
-}
-
+/// A builder whose backend builds when it is let.
 struct Site {
-    gate: Arc<Gate>,
+    gate: Gate,
+    backend: ScriptedBackend,
     builder: Builder,
     directory: tempfile::TempDir,
 }
 
 impl Site {
-    fn new() -> Self {
-        Self::with_most_builds(None)
+    async fn new() -> Self {
+        Self::with_most_builds(None).await
     }
 
-    fn with_most_builds(count: Option<usize>) -> Self {
-        let built = Arc::default();
-        let gate = Arc::new(Gate {
-            may_build: Semaphore::new(0),
-            begun: AtomicUsize::new(0),
-            cleaned_up: AtomicUsize::new(0),
-            under_way: AtomicUsize::new(0),
-            most_under_way: AtomicUsize::new(0),
-            hears_nothing: AtomicBool::new(false),
-            built: Arc::clone(&built),
-        });
-        let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
+    async fn with_most_builds(count: Option<usize>) -> Self {
+        let (gate, registry) = (Gate::new(), Registry::start().await);
+        let backend = ScriptedBackend::new(&registry);
+        backend.otherwise(Script::succeed().step("RUN made up").until(&gate));
         let mut provider = ProviderConfig::kubernetes("demo");
-        let mut deployment = DeploymentRegistry::new(&registry(&built)).unwrap();
+        let mut deployment = DeploymentRegistry::new(&registry.host()).unwrap();
         deployment.insecure = true;
         provider.deployment_registry = Some(deployment);
-        let backend: Arc<dyn Backend> = Arc::clone(&gate) as _;
-        let mut options = Builder::options(provider).client(Client::new(nobody, "default")).backend(backend);
+        let options = Builder::options(provider).client(FakeCluster::new().client());
+        let mut options = options.backend(Arc::new(backend.clone()));
         if let Some(count) = count {
             options = options.most_builds(count);
         }
         let directory = tempfile::TempDir::new().unwrap();
         std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\n").unwrap();
-        Self { gate, builder: options.connect().unwrap(), directory }
+        Self { gate, backend, builder: options.connect().unwrap(), directory }
+    }
+
+    /// How many builds the backend has begun, and after how many of them it has cleaned up.
+    fn count(&self) -> (usize, usize) {
+        let builds = self.backend.builds();
+        let stopped = builds.iter().filter(|build| matches!(build.end, BuildEnd::Stopped(_)));
+        (builds.len(), stopped.count())
     }
 
     fn request(&self) -> BuildRequest {
@@ -203,7 +90,7 @@ fn kind<T: std::fmt::Debug>(outcome: Result<T>) -> ErrorKind {
 
 #[tokio::test]
 async fn an_operation_is_a_future_and_a_stream_of_its_events() {
-    let site = Site::new();
+    let site = Site::new().await;
     let mut build = site.begun().await;
     tokio::select! {
         biased;
@@ -211,9 +98,9 @@ async fn an_operation_is_a_future_and_a_stream_of_its_events() {
         () = std::future::ready(()) => {}
     }
     assert!(!build.is_finished());
-    site.gate.open();
+    site.gate.let_one_go();
     let image = (&mut build).await.unwrap();
-    assert_eq!(image.digest.to_string(), DIGEST);
+    assert_eq!(site.backend.builds()[0].end, BuildEnd::Pushed(image.digest));
     assert!(build.is_finished());
     let rest: Vec<_> = build.map(|event| event.to_string()).collect().await;
     assert!(rest.iter().any(|line| line.ends_with("=> RUN made up: done")), "{rest:?}");
@@ -221,19 +108,19 @@ async fn an_operation_is_a_future_and_a_stream_of_its_events() {
 
 #[tokio::test]
 async fn handle_and_events_go_ways_of_their_own() {
-    let site = Site::new();
+    let site = Site::new().await;
     let (handle, events) = site.begun().await.split();
     let reading = tokio::spawn(shown(events));
     let outcome = handle.cancel().await;
     assert_eq!(kind(outcome), ErrorKind::Cancelled);
     // What happens during the cancellation is said.
-    assert!(reading.await.unwrap().iter().any(|line| line.ends_with("=> remove Pod made-up: done")));
-    assert_eq!(site.gate.count(), (1, 1));
+    assert!(reading.await.unwrap().iter().any(|line| line.ends_with("=> remove the scripted builder: done")));
+    assert_eq!(site.count(), (1, 1));
 }
 
 #[tokio::test]
 async fn a_token_a_signal_and_another_task_cancel() {
-    let site = Site::new();
+    let site = Site::new().await;
     let token = CancellationToken::new();
     let by_token = site.begun().await.until(token.clone().cancelled_owned());
     token.cancel();
@@ -246,18 +133,18 @@ async fn a_token_a_signal_and_another_task_cancel() {
     let cancellation = by_task.cancellation();
     tokio::spawn(async move { cancellation.cancel() });
     assert_eq!(kind(by_task.await), ErrorKind::Cancelled);
-    assert_eq!(site.gate.count(), (3, 3));
+    assert_eq!(site.count(), (3, 3));
 
-    site.gate.open();
+    site.gate.let_one_go();
     site.begun().await.until(std::future::pending::<()>()).await.unwrap();
 }
 
 #[tokio::test]
 async fn what_was_dropped_has_cleaned_up_once_the_builder_is_settled() {
-    let site = Site::new();
+    let site = Site::new().await;
     drop(site.begun().await);
     site.builder.settled().await;
-    assert_eq!(site.gate.count(), (1, 1));
+    assert_eq!(site.count(), (1, 1));
 
     // What somebody waits for is not waited for.
     let held = site.begun().await;
@@ -265,18 +152,18 @@ async fn what_was_dropped_has_cleaned_up_once_the_builder_is_settled() {
     let detached = held.detach();
     let mut settled = pin!(site.builder.settled());
     assert!(futures::poll!(&mut settled).is_pending());
-    site.gate.open();
+    site.gate.let_one_go();
     settled.await;
     assert!(detached.is_finished());
 }
 
 #[tokio::test]
 async fn a_detached_operation_is_found_again() {
-    let site = Site::new();
+    let site = Site::new().await;
     let detached = site.begun().await.detach();
     drop(detached.attach());
     let (one, other) = (detached.attach(), detached.attach());
-    site.gate.open();
+    site.gate.let_one_go();
     let (handle, events) = one.split();
     assert_eq!(handle.await.unwrap().digest, other.await.unwrap().digest);
     let from_the_beginning = shown(events).await;
@@ -286,16 +173,16 @@ async fn a_detached_operation_is_found_again() {
     assert!(handle.is_finished());
     handle.await.unwrap();
     assert!(shown(events).await.iter().any(|line| line.ends_with("=> RUN made up: done")));
-    assert_eq!(site.gate.count(), (1, 0));
+    assert_eq!(site.count(), (1, 0));
 }
 
 #[tokio::test]
 async fn a_shutdown_ends_everything_and_names_what_does_not_end() {
-    let site = Site::new();
+    let site = Site::new().await;
     let build = site.begun().await;
     site.builder.shutdown(Duration::from_secs(60)).await.unwrap();
     assert_eq!(kind(build.await), ErrorKind::Cancelled);
-    assert_eq!(site.gate.count(), (1, 1));
+    assert_eq!(site.count(), (1, 1));
     let mut late = site.builder.clone().build(site.request());
     while late.next_event().await.is_some() {}
     assert!(late.is_finished(), "whoever has read the events to their end may ask for the outcome");
@@ -303,8 +190,8 @@ async fn a_shutdown_ends_everything_and_names_what_does_not_end() {
     assert_eq!(error.kind(), ErrorKind::Cancelled);
     assert!(error.message().contains("shut down"), "{error}");
 
-    let deaf = Site::new();
-    deaf.gate.hears_nothing.store(true, Ordering::SeqCst);
+    let deaf = Site::new().await;
+    deaf.backend.otherwise(Script::succeed().step("RUN made up").until(&deaf.gate).deaf());
     let build = deaf.begun().await;
     // From here on only the clock is waited for.
     tokio::time::pause();
@@ -316,7 +203,7 @@ async fn a_shutdown_ends_everything_and_names_what_does_not_end() {
 
 #[tokio::test]
 async fn what_a_panic_leaves_has_cleaned_up_before_the_panic_goes_on() {
-    let site = Site::new();
+    let site = Site::new().await;
     let work = async {
         let _build = site.begun().await;
         panic!("made up");
@@ -324,21 +211,21 @@ async fn what_a_panic_leaves_has_cleaned_up_before_the_panic_goes_on() {
     let work = AssertUnwindSafe(site.builder.shutdown_after(Duration::from_secs(60), work));
     let panic: Box<dyn Any + Send> = futures::FutureExt::catch_unwind(work).await.unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"made up"));
-    assert_eq!(site.gate.count(), (1, 1));
+    assert_eq!(site.count(), (1, 1));
 
-    let site = Site::new();
+    let site = Site::new().await;
     let work = async {
-        site.gate.open();
+        site.gate.let_one_go();
         site.begun().await.await
     };
     let built = site.builder.shutdown_after(Duration::from_secs(60), work).await;
-    assert_eq!((built.is_ok(), site.gate.count()), (true, (1, 0)));
+    assert_eq!((built.is_ok(), site.count()), (true, (1, 0)));
     assert_eq!(kind(site.builder.build(site.request()).await), ErrorKind::Cancelled, "it is shut down");
 }
 
 #[tokio::test]
 async fn two_builds_of_one_image_are_one() {
-    let site = Site::new();
+    let site = Site::new().await;
     let first = site.begun().await;
     let mut second = site.builder.build(site.request());
     // The step that is under way is seen by who comes later.
@@ -347,27 +234,27 @@ async fn two_builds_of_one_image_are_one() {
     drop(first);
     site.builder.settled().await;
     let third = site.builder.clone().build(site.request());
-    site.gate.open();
+    site.gate.let_one_go();
     let (second, third) = (second.await.unwrap(), third.await.unwrap());
     assert_eq!(second.digest, third.digest);
-    assert_eq!(site.gate.count(), (1, 0));
+    assert_eq!(site.count(), (1, 0));
 }
 
 #[tokio::test]
 async fn a_build_that_nobody_waits_for_any_more_is_cancelled() {
-    let site = Site::new();
+    let site = Site::new().await;
     let (first, mut second) = (site.begun().await, site.builder.build(site.request()));
     see(&mut second, "=> RUN made up").await;
     drop(first);
     let (handle, events) = second.split();
     assert_eq!(kind(handle.cancel().await), ErrorKind::Cancelled);
-    assert_eq!(site.gate.count(), (1, 1));
-    assert!(shown(events).await.iter().any(|line| line.ends_with("=> remove Pod made-up: done")));
+    assert_eq!(site.count(), (1, 1));
+    assert!(shown(events).await.iter().any(|line| line.ends_with("=> remove the scripted builder: done")));
 }
 
 #[tokio::test]
 async fn each_who_waits_has_a_time_limit_of_its_own() {
-    let site = Site::new();
+    let site = Site::new().await;
     let mut short = site.builder.build(site.request().timeout(Duration::from_secs(1000)));
     let mut long = site.builder.build(site.request().timeout(Duration::from_secs(100_000)));
     for build in [&mut short, &mut long] {
@@ -377,28 +264,28 @@ async fn each_who_waits_has_a_time_limit_of_its_own() {
     tokio::time::pause();
     assert_eq!(kind(short.await), ErrorKind::Timeout);
     tokio::time::resume();
-    assert_eq!(site.gate.count(), (1, 0));
-    site.gate.open();
+    assert_eq!(site.count(), (1, 0));
+    site.gate.let_one_go();
     long.await.unwrap();
 }
 
 #[tokio::test]
 async fn other_secrets_make_another_build() {
-    let site = Site::new();
+    let site = Site::new().await;
     let first = site.begun().await;
     let request = site.request().secret("token", "another");
     let mut other = site.builder.build(request);
     see(&mut other, "=> RUN made up").await;
-    assert_eq!(site.gate.count().0, 2);
-    site.gate.open();
-    site.gate.open();
+    assert_eq!(site.count().0, 2);
+    site.gate.let_one_go();
+    site.gate.let_one_go();
     first.await.unwrap();
     other.await.unwrap();
 }
 
 #[tokio::test]
 async fn builds_wait_for_their_turn() {
-    let site = Site::with_most_builds(Some(1));
+    let site = Site::with_most_builds(Some(1)).await;
     let first = site.begun().await;
     let mut others: Vec<_> =
         ["a", "b"].into_iter().map(|name| site.builder.build(site.named(name))).collect();
@@ -408,10 +295,10 @@ async fn builds_wait_for_their_turn() {
     // One that waits can be cancelled.
     let last = others.pop().unwrap();
     assert_eq!(kind(last.cancel().await), ErrorKind::Cancelled);
-    site.gate.open();
-    site.gate.open();
+    site.gate.let_one_go();
+    site.gate.let_one_go();
     first.await.unwrap();
     others.pop().unwrap().await.unwrap();
-    assert_eq!(site.gate.most_under_way.load(Ordering::SeqCst), 1);
-    assert_eq!(site.gate.count(), (2, 0));
+    assert_eq!(site.backend.most_under_way(), 1);
+    assert_eq!(site.count(), (2, 0));
 }

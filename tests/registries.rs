@@ -15,16 +15,12 @@ use std::sync::{Arc, Mutex};
 use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig, SecretRef};
 use garden_build::kube::Client;
 use garden_build::kube::client::Body;
-use garden_build::{
-    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, Capabilities, Digest, Outcome, Pushed,
-    Result,
-};
+use garden_build::{BuildRequest, Builder, Capabilities, Outcome};
+use garden_build_testing::Authority;
+use garden_build_testing::backend::{Script, ScriptedBackend};
+use garden_build_testing::registry::{self, Fault, Image, Registry};
 use http::{Request, Response};
 use serde_json::json;
-
-mod support;
-
-use support::registry::{Authority, Registry};
 
 /// Says in a process of its own which part it has.
 const PART: &str = "GARDEN_TEST_PART";
@@ -45,52 +41,33 @@ fn in_a_process(name: &str, part: &str, home: &Path, variables: &[(&str, &str)])
     text
 }
 
-/// Has images made for the base images of a registry, which are lists of two platforms each.
-fn base_image(registry: &Registry, repository: &str) {
-    let config = json!({ "config": {} }).to_string().into_bytes();
-    let image = |architecture: &str| {
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": {
-                "mediaType": "application/vnd.oci.image.config.v1+json", "digest": Digest::of(&config),
-                "size": config.len(),
-            },
-            "layers": [], "annotations": { "architecture": architecture, "repository": repository },
-        });
-        let manifest = manifest.to_string().into_bytes();
-        registry.put(&format!("{repository}/manifests/{}", Digest::of(&manifest)), &manifest);
-        json!({
-            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": Digest::of(&manifest),
-            "size": manifest.len(), "platform": { "os": "linux", "architecture": architecture },
-        })
-    };
-    let index = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [image("amd64"), image("arm64")],
-    });
-    let index = index.to_string().into_bytes();
-    registry.put(&format!("{repository}/blobs/{}", Digest::of(&config)), &config);
-    registry.put(&format!("{repository}/manifests/{}", Digest::of(&index)), &index);
-    registry.put(&format!("{repository}/manifests/1"), &index);
+/// Starts a registry with TLS and tokens from which everybody may pull.
+async fn registry(authority: &Authority) -> Registry {
+    Registry::builder().tls_of(authority).login("user", "password").tokens().public().start().await
 }
 
-/// A backend that pushes nothing: the registry has every image once it was asked for in vain.
-#[derive(Debug)]
-struct Pushes;
+/// Puts a base image into a registry: a list of two platforms.
+fn base_image(registry: &Registry, repository: &str) {
+    let image = Image::new().label("repository", repository);
+    let images = ["linux/amd64", "linux/arm64"].map(|platform| image.clone().platform(platform));
+    registry.push_index(&format!("{repository}:1"), &images);
+}
 
-const IMAGE: &[u8] = b"an image";
+/// A backend that pushes nothing, as the registry is in another process: that has the image once it was asked for it in vain.
+async fn pushes() -> Arc<ScriptedBackend> {
+    let backend = ScriptedBackend::new(&Registry::start().await);
+    backend.otherwise(Script::succeed().image(Image::new()));
+    Arc::new(backend.with_capabilities(Capabilities::default().pulling_base_images(true)))
+}
 
-impl Backend for Pushes {
-    fn name(&self) -> &'static str {
-        "pushes"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default().pulling_base_images(true)
-    }
-
-    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
-        Box::pin(async { Ok(Pushed::new(Digest::of(IMAGE), 0, 1)) })
+/// Puts the image into the registry that somebody has looked for in vain, as if it had been pushed since.
+fn push_what_was_missed(registry: &Registry, request: &registry::Request) {
+    let was_missed =
+        |earlier: &registry::Request| earlier.path == request.path && earlier.status == Some(404);
+    if registry.requests().iter().any(was_missed)
+        && let Some((_, tag)) = request.path.rsplit_once('/')
+    {
+        registry.push_image(&format!("api:{tag}"), &Image::new());
     }
 }
 
@@ -139,18 +116,16 @@ fn project(bases: &[String], content: &str) -> tempfile::TempDir {
     directory
 }
 
-#[tokio::test]
+// The threads of the registry go on while this one waits for a process.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_build_has_one_connection_and_one_token_for_each_purpose_and_reads_each_secret_once() {
     const NAME: &str = "a_build_has_one_connection_and_one_token_for_each_purpose_and_reads_each_secret_once";
     if std::env::var_os(PART).is_some() {
         let (deployment, base) = (variable(DEPLOYMENT), variable(BASES));
         let reads = Arc::default();
         let client = cluster(&[deployment.clone(), base.clone()], &reads);
-        let builder = Builder::options(provider(&deployment))
-            .client(client)
-            .backend(Arc::new(Pushes))
-            .connect()
-            .unwrap();
+        let builder =
+            Builder::options(provider(&deployment)).client(client).backend(pushes().await).connect().unwrap();
         let directory = project(&[format!("{base}/base/one:1"), format!("{base}/base/two:1")], "read");
         let image = builder.build(BuildRequest::new("api", directory.path())).await.unwrap();
         assert!(matches!(image.outcome, Outcome::Built { .. }), "{:?}", image.outcome);
@@ -159,44 +134,44 @@ async fn a_build_has_one_connection_and_one_token_for_each_purpose_and_reads_eac
     }
     let home = tempfile::TempDir::new().unwrap();
     let authority = Authority::new();
-    std::fs::write(home.path().join("ca.pem"), &authority.pem).unwrap();
-    let (deployment, bases) = (Registry::start(&authority), Registry::start(&authority));
-    deployment.has_after_asked("api/manifests/", IMAGE);
+    std::fs::write(home.path().join("ca.pem"), authority.pem()).unwrap();
+    let (deployment, bases) = (registry(&authority).await, registry(&authority).await);
+    deployment.fault(Fault::meddle("HEAD", "/v2/api/manifests/*", push_what_was_missed).always());
     base_image(&bases, "base/one");
     base_image(&bases, "base/two");
-    let names = [(DEPLOYMENT, deployment.name.as_str()), (BASES, bases.name.as_str())];
+    let hosts = [&deployment, &bases].map(Registry::host);
+    let names = [(DEPLOYMENT, hosts[0].as_str()), (BASES, hosts[1].as_str())];
     let said = in_a_process(NAME, "build", home.path(), &names);
     for (what, registry) in [("deployment", &deployment), ("bases", &bases)] {
-        let seen = registry.seen();
+        let connections = registry.connections();
         println!(
             "{what}: {} connections, {} at once, {} tokens, {} requests",
-            seen.connections,
-            seen.most_at_once,
-            seen.tokens.len(),
-            seen.requests.len()
+            connections.opened,
+            connections.most_at_once,
+            registry.count("*", "/token"),
+            registry.requests().len()
         );
     }
     println!("{said}");
     assert!(said.contains("secrets read: 2\n"), "{said}");
     for registry in [&deployment, &bases] {
-        let seen = registry.seen();
-        assert_eq!(seen.most_at_once, 1, "{seen:#?}");
-        let scopes: BTreeSet<&String> = seen.tokens.iter().collect();
-        assert_eq!(scopes.len(), seen.tokens.len(), "{seen:#?}");
+        let seen = registry.requests();
+        assert_eq!(registry.connections().most_at_once, 1, "{seen:#?}");
+        let tokens = seen.iter().filter(|request| request.path == "/token");
+        let scopes: BTreeSet<_> = tokens.map(|request| request.parameter("scope")).collect();
+        assert_eq!(scopes.len(), registry.count("*", "/token"), "{seen:#?}");
     }
 }
 
-#[tokio::test]
+// The threads of the registry go on while this one waits for a process.
+#[tokio::test(flavor = "multi_thread")]
 async fn five_processes_pull_the_manifests_of_a_base_image_as_often_as_one() {
     const NAME: &str = "five_processes_pull_the_manifests_of_a_base_image_as_often_as_one";
     if let Ok(part) = std::env::var(PART) {
         let (deployment, base) = (variable(DEPLOYMENT), variable(BASES));
         let client = cluster(&[], &Arc::default());
-        let builder = Builder::options(provider(&deployment))
-            .client(client)
-            .backend(Arc::new(Pushes))
-            .connect()
-            .unwrap();
+        let builder =
+            Builder::options(provider(&deployment)).client(client).backend(pushes().await).connect().unwrap();
         let directory = project(&[format!("{base}/base/one:1")], &part);
         let request = || BuildRequest::new("api", directory.path());
         let status = builder.status(request()).await.unwrap();
@@ -206,15 +181,17 @@ async fn five_processes_pull_the_manifests_of_a_base_image_as_often_as_one() {
     }
     let home = tempfile::TempDir::new().unwrap();
     let authority = Authority::new();
-    std::fs::write(home.path().join("ca.pem"), &authority.pem).unwrap();
-    let (deployment, bases) = (Registry::start(&authority), Registry::start(&authority));
+    std::fs::write(home.path().join("ca.pem"), authority.pem()).unwrap();
+    let (deployment, bases) = (registry(&authority).await, registry(&authority).await);
     base_image(&bases, "base/one");
-    let names = [(DEPLOYMENT, deployment.name.as_str()), (BASES, bases.name.as_str())];
+    let hosts = [&deployment, &bases].map(Registry::host);
+    let names = [(DEPLOYMENT, hosts[0].as_str()), (BASES, hosts[1].as_str())];
     let mut pulls = Vec::new();
     for process in 1..=5 {
         in_a_process(NAME, &format!("change {process}"), home.path(), &names);
-        pulls.push(bases.seen().pulls());
+        // A HEAD is not counted by Docker Hub.
+        pulls.push(bases.count("GET", "/v2/*/manifests/*"));
     }
     println!("manifests read by GET after each process: {pulls:?}");
-    assert_eq!(pulls, [3; 5], "{:#?}", bases.seen());
+    assert_eq!(pulls, [3; 5], "{:#?}", bases.requests());
 }

@@ -2,101 +2,30 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
-use std::collections::VecDeque;
-use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use garden_build::config::{DeploymentRegistry, ProviderConfig};
-use garden_build::context::Context;
-use garden_build::kube::Client;
-use garden_build::kube::client::Body;
 use garden_build::{
-    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, Capabilities, Caveat, Error,
-    ErrorKind, Event, NamedContext, Outcome, Pushed, Result, WarningCode, WarningData,
+    BuildRequest, Builder, Error, ErrorKind, Event, NamedContext, Outcome, Result, WarningCode, WarningData,
 };
-use http::{Request, Response};
+use garden_build_testing::backend::{Script, ScriptedBackend};
+use garden_build_testing::kubernetes::FakeCluster;
+use garden_build_testing::registry::{Image, Registry};
 
-const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-
-/// Ends its builds as it was told to, one after the other.
-#[derive(Debug)]
-struct Scripted {
-    ends: Mutex<VecDeque<Option<Error>>>,
-    /// Told that there is an image, whatever the end.
-    pushes_to: Arc<AtomicBool>,
-    /// Finds something in every Dockerfile that it would pass over.
-    refuses: bool,
+/// A backend whose builds end as these scripts say, one after the other, and then succeed.
+async fn scripted(scripts: impl IntoIterator<Item = Script>) -> ScriptedBackend {
+    let backend = ScriptedBackend::new(&Registry::start().await);
+    scripts.into_iter().for_each(|script| backend.next(script));
+    backend
 }
 
-impl Scripted {
-    fn new(ends: impl IntoIterator<Item = Option<Error>>) -> Arc<Self> {
-        Self::that_pushes(&Arc::default(), ends)
-    }
-
-    fn that_pushes(to: &Arc<AtomicBool>, ends: impl IntoIterator<Item = Option<Error>>) -> Arc<Self> {
-        let ends = Mutex::new(ends.into_iter().collect());
-        Arc::new(Self { ends, pushes_to: Arc::clone(to), refuses: false })
-    }
-
-    fn left(&self) -> usize {
-        self.ends.lock().unwrap().len()
-    }
-}
-
-impl Backend for Scripted {
-    fn name(&self) -> &'static str {
-        "scripted"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default().with_named_contexts(true)
-    }
-
-    fn check(&self, _: &BuildRequest, _: &Context) -> Result<Vec<Caveat>> {
-        if self.refuses { Err(Error::new(ErrorKind::Unsupported, "passed over")) } else { Ok(Vec::new()) }
-    }
-
-    fn build<'a>(&'a self, _: &'a BuildJob, _: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
-        let end = self.ends.lock().unwrap().pop_front().expect("one build too many");
-        self.pushes_to.store(true, Ordering::SeqCst);
-        Box::pin(async move {
-            match end {
-                None => Ok(Pushed::new(DIGEST.parse().unwrap(), 0, 1)),
-                Some(error) => Err(error),
-            }
-        })
-    }
-}
-
-/// A registry that has every image once `has_images` is true. Returns its `host:port`.
-fn registry(has_images: &Arc<AtomicBool>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let has_images = Arc::clone(has_images);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _request = stream.read(&mut [0; 4096]).unwrap();
-            let status = if has_images.load(Ordering::SeqCst) { "200 OK" } else { "404 Not Found" };
-            let answer = format!(
-                "HTTP/1.1 {status}\r\nDocker-Content-Digest: {DIGEST}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-            stream.write_all(answer.as_bytes()).unwrap();
-        }
-    });
-    address
-}
-
-fn builder(backend: &Arc<Scripted>, has_images: &Arc<AtomicBool>) -> Builder {
-    let nobody = tower::service_fn(|_: Request<Body>| async { Err::<Response<Body>, _>("no cluster") });
+fn builder(backend: &ScriptedBackend) -> Builder {
     let mut provider = ProviderConfig::kubernetes("demo");
-    let mut deployment = DeploymentRegistry::new(&registry(has_images)).unwrap();
+    let mut deployment = DeploymentRegistry::new(&backend.registry().host()).unwrap();
     deployment.insecure = true;
     provider.deployment_registry = Some(deployment);
-    let backend: Arc<dyn Backend> = Arc::clone(backend) as _;
-    Builder::options(provider).client(Client::new(nobody, "default")).backend(backend).connect().unwrap()
+    let options = Builder::options(provider).client(FakeCluster::new().client());
+    options.backend(Arc::new(backend.clone())).connect().unwrap()
 }
 
 fn context() -> tempfile::TempDir {
@@ -105,63 +34,61 @@ fn context() -> tempfile::TempDir {
     directory
 }
 
-async fn build(backend: &Arc<Scripted>, has_images: &Arc<AtomicBool>, force: bool) -> Result<Outcome> {
-    let (builder, directory) = (builder(backend, has_images), context());
+async fn build(backend: &ScriptedBackend, force: bool) -> Result<Outcome> {
+    let (builder, directory) = (builder(backend), context());
     let image = builder.build(BuildRequest::new("api", directory.path()).force(force)).await?;
     Ok(image.outcome)
 }
 
 /// An end that trying again does not change, as far as the backend knows.
-#[expect(clippy::unnecessary_wraps, reason = "so that scripts are short")]
-fn end(kind: ErrorKind) -> Option<Error> {
-    Some(Error::new(kind, "as the script says"))
-}
-
-/// The end of a builder that is lost with its node.
-#[expect(clippy::unnecessary_wraps, reason = "so that scripts are short")]
-fn lost(kind: ErrorKind) -> Option<Error> {
-    Some(Error::new(kind, "as the script says").retryable())
+fn end(kind: ErrorKind) -> Script {
+    Script::fail(Error::new(kind, "as the script says"))
 }
 
 #[tokio::test]
 async fn a_build_that_loses_its_builder_is_begun_three_times_at_most() {
-    let missing = Arc::new(AtomicBool::new(false));
-    let lost_pod = || lost(ErrorKind::BuilderLost);
-    let backend = Scripted::new([lost_pod(), lost(ErrorKind::Evicted), lost_pod(), None]);
-    let error = build(&backend, &missing, false).await.unwrap_err();
-    assert_eq!((error.kind(), backend.left()), (ErrorKind::BuilderLost, 1));
+    let evicted = Error::new(ErrorKind::Evicted, "as the script says").retryable();
+    let lost = Script::lose_builder;
+    let backend = scripted([lost(), Script::fail(evicted), lost(), Script::succeed()]).await;
+    let error = build(&backend, false).await.unwrap_err();
+    assert_eq!((error.kind(), backend.scripts_left()), (ErrorKind::BuilderLost, 1));
 
-    let backend = Scripted::new([lost_pod(), None]);
-    let error = build(&backend, &missing, false).await.unwrap_err();
-    // Begun again; only that the registry of this test has no image makes it a failure.
-    assert_eq!((error.kind(), backend.left()), (ErrorKind::PushFailed, 0));
+    let backend = scripted([lost(), Script::succeed()]).await;
+    let outcome = build(&backend, false).await.unwrap();
+    assert!(matches!(outcome, Outcome::Built { .. }) && backend.scripts_left() == 0, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn an_image_that_was_said_to_be_pushed_and_is_not_there_is_a_failure() {
+    let backend = scripted([Script::succeed().without_push()]).await;
+    // The registry is asked as long as it may take to show what it has.
+    assert_eq!(build(&backend, false).await.unwrap_err().kind(), ErrorKind::PushFailed);
 }
 
 #[tokio::test]
 async fn an_image_that_was_pushed_before_its_builder_was_lost_is_not_built_again() {
-    let has_images = Arc::new(AtomicBool::new(false));
-    let backend = Scripted::that_pushes(&has_images, [lost(ErrorKind::BuilderLost), None]);
-    let outcome = build(&backend, &has_images, false).await.unwrap();
-    assert_eq!((outcome, backend.left()), (Outcome::AlreadyExists, 1));
+    let backend = scripted([Script::lose_builder().after_push(), Script::succeed()]).await;
+    let outcome = build(&backend, false).await.unwrap();
+    assert_eq!((outcome, backend.scripts_left()), (Outcome::AlreadyExists, 1));
 }
 
 #[tokio::test]
 async fn a_failed_step_is_never_tried_again() {
     // One that is evicted for a limit of its own would reach it once more.
     for kind in [ErrorKind::BuildFailed, ErrorKind::Unreachable, ErrorKind::OutOfMemory, ErrorKind::Evicted] {
-        let backend = Scripted::new([end(kind), None]);
-        let error = build(&backend, &Arc::new(AtomicBool::new(false)), false).await.unwrap_err();
-        assert_eq!((error.kind(), backend.left()), (kind, 1));
+        let backend = scripted([end(kind), Script::succeed()]).await;
+        let error = build(&backend, false).await.unwrap_err();
+        assert_eq!((error.kind(), backend.scripts_left()), (kind, 1));
     }
 }
 
 #[tokio::test]
 async fn an_image_that_is_forced_is_not_looked_for() {
-    let present = Arc::new(AtomicBool::new(true));
-    let backend = Scripted::new([lost(ErrorKind::BuilderLost), None]);
-    let outcome = build(&backend, &present, true).await.unwrap();
-    assert!(matches!(outcome, Outcome::Built { .. }) && backend.left() == 0, "{outcome:?}");
-    let outcome = build(&backend, &present, false).await.unwrap();
+    let backend = scripted([Script::succeed(), Script::lose_builder(), Script::succeed()]).await;
+    build(&backend, false).await.unwrap();
+    let outcome = build(&backend, true).await.unwrap();
+    assert!(matches!(outcome, Outcome::Built { .. }) && backend.scripts_left() == 0, "{outcome:?}");
+    let outcome = build(&backend, false).await.unwrap();
     assert_eq!(outcome, Outcome::AlreadyExists, "nothing was built");
 }
 
@@ -169,9 +96,8 @@ async fn an_image_that_is_forced_is_not_looked_for() {
 #[tokio::test]
 async fn sockets_are_named_once_if_something_is_built() {
     use std::os::unix::net::UnixListener;
-    let present = Arc::new(AtomicBool::new(true));
-    let backend = Scripted::new([None, None]);
-    let (builder, directory, library) = (builder(&backend, &present), context(), context());
+    let backend = scripted([]).await;
+    let (builder, directory, library) = (builder(&backend), context(), context());
     std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
     let sockets = [directory.path().join("a b.sock"), directory.path().join("c"), library.path().join("d")];
     let _sockets = sockets.map(|path| UnixListener::bind(path).unwrap());
@@ -235,9 +161,7 @@ async fn warnings_with_data(
 
 #[tokio::test]
 async fn a_repository_in_a_context_is_told_unless_it_is_asked_for() {
-    let present = Arc::new(AtomicBool::new(true));
-    let backend = Scripted::new((0..20).map(|_| None));
-    let builder = builder(&backend, &present);
+    let builder = builder(&scripted([]).await);
     let changes = "has the repository `.git`, which each commit and each fetch change";
     let (all, none) = (&[(".git/HEAD", ""), (".git/objects/pack/p", "")][..], &[][..]);
     let dockerignore = (".dockerignore", ".git\n!.git/HEAD\n");
@@ -276,9 +200,10 @@ async fn a_repository_in_a_context_is_told_unless_it_is_asked_for() {
 #[cfg(unix)]
 #[tokio::test]
 async fn a_context_that_is_unusually_large_is_told_with_the_lines_that_leave_it_out() {
-    let present = Arc::new(AtomicBool::new(true));
-    let backend = Scripted::new([None, None, None]);
-    let (builder, directory, library) = (builder(&backend, &present), context(), context());
+    let backend = scripted([]).await;
+    // One with the context's files would be as large.
+    backend.otherwise(Script::succeed().image(Image::new()));
+    let (builder, directory, library) = (builder(&backend), context(), context());
     std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY . /\n").unwrap();
     for directory in [&directory, &library] {
         std::fs::create_dir(directory.path().join("node_modules")).unwrap();
@@ -310,19 +235,22 @@ async fn a_context_that_is_unusually_large_is_told_with_the_lines_that_leave_it_
 
 #[tokio::test]
 async fn what_the_backend_would_pass_over_matters_only_if_something_is_built() {
-    let has_images = Arc::new(AtomicBool::new(true));
-    let backend =
-        Arc::new(Scripted { ends: Mutex::default(), pushes_to: Arc::clone(&has_images), refuses: true });
-    assert_eq!(build(&backend, &has_images, false).await.unwrap(), Outcome::AlreadyExists);
-    let error = build(&backend, &has_images, true).await.unwrap_err();
+    let backend = scripted([]).await;
+    build(&backend, false).await.unwrap();
+    let refusing = |_: &_, _: &_| Err(Error::new(ErrorKind::Unsupported, "passed over"));
+    let backend = backend.with_check(refusing);
+    assert_eq!(build(&backend, false).await.unwrap(), Outcome::AlreadyExists);
+    let error = build(&backend, true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 
-    has_images.store(false, Ordering::SeqCst);
-    let error = build(&backend, &has_images, false).await.unwrap_err();
+    let image = backend.builds()[0].destination.clone();
+    assert!(backend.registry().remove(&format!("{}:{}", image.repository(), image.tag().unwrap())));
+    let error = build(&backend, false).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-    let (builder, directory) = (builder(&backend, &has_images), context());
+    let (builder, directory) = (builder(&backend), context());
     let status = builder.status(BuildRequest::new("api", directory.path())).await.unwrap();
     assert_eq!(status.existing, None);
     let error = builder.plan(BuildRequest::new("api", directory.path())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(backend.builds().len(), 1);
 }

@@ -2,16 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, ThreadId};
 
 use garden_build::config::{BuildMode, DeploymentRegistry, KanikoOptions, ProviderConfig};
-use garden_build::{
-    Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, Capabilities, Error, ErrorKind,
-    Pushed, Result, TraceContext,
-};
+use garden_build::{BuildRequest, Builder, Error, ErrorKind, TraceContext};
+use garden_build_testing::backend::{Script, ScriptedBackend};
+use garden_build_testing::registry::Registry;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing_subscriber::Layer;
@@ -43,26 +40,6 @@ impl Visit for About {
     }
 }
 
-/// A registry that has nothing. Returns its `host:port`.
-fn empty_registry() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut request = Vec::new();
-            let mut byte = [0];
-            while !request.ends_with(b"\r\n\r\n") && matches!(stream.read(&mut byte), Ok(1)) {
-                request.extend(byte);
-            }
-            let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-            // The client may have gone meanwhile.
-            let _sent = stream.write_all(answer);
-        }
-    });
-    address
-}
-
 /// Notes the spans of this process from now on.
 fn spans() -> &'static Spans {
     static SPANS: OnceLock<Spans> = OnceLock::new();
@@ -73,13 +50,13 @@ fn spans() -> &'static Spans {
     })
 }
 
-/// Builds with kaniko, and pushes to a registry that has nothing.
-fn provider() -> ProviderConfig {
+/// Builds with kaniko, and pushes to this registry.
+fn provider(registry: &Registry) -> ProviderConfig {
     let mut provider = ProviderConfig::kubernetes("demo");
     provider.build_mode = BuildMode::Kaniko(KanikoOptions::default());
-    let mut registry = DeploymentRegistry::new(&empty_registry()).unwrap();
-    registry.insecure = true;
-    provider.deployment_registry = Some(registry);
+    let mut deployment = DeploymentRegistry::new(&registry.host()).unwrap();
+    deployment.insecure = true;
+    provider.deployment_registry = Some(deployment);
     provider
 }
 
@@ -92,7 +69,8 @@ fn context() -> tempfile::TempDir {
 #[tokio::test]
 async fn each_operation_and_each_step_is_a_span_within_the_caller_s() {
     let spans = spans();
-    let (provider, directory) = (provider(), context());
+    let registry = Registry::start().await;
+    let (provider, directory) = (provider(&registry), context());
     let builder = Builder::options(provider).connect().unwrap();
     let request = BuildRequest::new("api", directory.path());
     let status = tracing::info_span!("deployment").in_scope(|| builder.status(request));
@@ -111,23 +89,16 @@ async fn each_operation_and_each_step_is_a_span_within_the_caller_s() {
     );
 }
 
-/// Notes which span it is told that its own belong to.
-#[derive(Clone, Default, Debug)]
-struct Traced(Arc<Mutex<Option<TraceContext>>>);
+/// A backend whose builds fail, and the registry that has nothing.
+async fn failing() -> ScriptedBackend {
+    let backend = ScriptedBackend::new(&Registry::start().await);
+    backend.otherwise(Script::fail(Error::new(ErrorKind::BuildFailed, "made up")));
+    backend
+}
 
-impl Backend for Traced {
-    fn name(&self) -> &'static str {
-        "traced"
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::default()
-    }
-
-    fn build<'a>(&'a self, _: &'a BuildJob, cx: &'a BuildControl) -> BoxFuture<'a, Result<Pushed>> {
-        self.0.lock().unwrap().clone_from(&cx.trace_context);
-        Box::pin(async { Err(Error::new(ErrorKind::BuildFailed, "made up")) })
-    }
+/// Which span the last build was told that its own belong to.
+fn traced(backend: &ScriptedBackend) -> Option<TraceContext> {
+    backend.builds().pop().unwrap().trace_context
 }
 
 /// The span of which `current` is asked, by the last digit of its id.
@@ -140,35 +111,36 @@ fn numbered(number: usize) -> TraceContext {
 async fn a_builder_s_spans_belong_to_the_operation_that_builds_the_image() {
     spans();
     let asked: Arc<Mutex<Vec<(String, ThreadId)>>> = Arc::default();
-    let (noted, backend, directory) = (Arc::clone(&asked), Traced::default(), context());
+    let (noted, backend, directory) = (Arc::clone(&asked), failing().await, context());
     let current = move || {
         let name = tracing::Span::current().metadata().map_or("", |metadata| metadata.name());
         let mut noted = noted.lock().unwrap();
         noted.push((name.to_owned(), thread::current().id()));
         Some(numbered(noted.len()))
     };
-    let options = Builder::options(provider()).backend(Arc::new(backend.clone()));
+    let options = Builder::options(provider(backend.registry())).backend(Arc::new(backend.clone()));
     let builder = options.trace_context(current).connect().unwrap();
     builder.build(BuildRequest::new("api", directory.path())).await.unwrap_err();
     let asked: Vec<_> = asked.lock().unwrap().clone();
     assert_eq!(asked.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["operation"; 2]);
-    assert_eq!(*backend.0.lock().unwrap(), Some(numbered(2)));
+    assert_eq!(traced(&backend), Some(numbered(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_current_for_whoever_begins_a_build_counts_where_nothing_else_is_known() {
-    let (caller, backend, directory) = (thread::current().id(), Traced::default(), context());
+    let (caller, backend, directory) = (thread::current().id(), failing().await, context());
     let current = move || (thread::current().id() == caller).then(|| numbered(7));
-    let options = Builder::options(provider()).backend(Arc::new(backend.clone()));
+    let options = Builder::options(provider(backend.registry())).backend(Arc::new(backend.clone()));
     let builder = options.trace_context(current).connect().unwrap();
     let error = builder.build(BuildRequest::new("api", directory.path())).await.unwrap_err();
-    assert_eq!(*backend.0.lock().unwrap(), Some(numbered(7)), "{error:?}");
+    assert_eq!(traced(&backend), Some(numbered(7)), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_build_that_is_not_traced_hands_nothing_on() {
-    let (backend, directory) = (Traced::default(), context());
-    let builder = Builder::options(provider()).backend(Arc::new(backend.clone())).connect().unwrap();
+    let (backend, directory) = (failing().await, context());
+    let builder =
+        Builder::options(provider(backend.registry())).backend(Arc::new(backend.clone())).connect().unwrap();
     builder.build(BuildRequest::new("api", directory.path())).await.unwrap_err();
-    assert_eq!(*backend.0.lock().unwrap(), None);
+    assert_eq!(traced(&backend), None);
 }

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "test code may fail loudly")]
 
-use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use garden_build::config::{
@@ -14,6 +13,7 @@ use garden_build::{
     Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, Builder, Capabilities, CleanUpOptions,
     ErrorKind, ImageFlag, PlannedObject, Pushed, Result, SweepReport,
 };
+use garden_build_testing::registry::Registry;
 use http::{Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -138,19 +138,10 @@ async fn who_asks_no_cluster_needs_no_kubeconfig() {
     assert!(!plan.objects.is_empty());
 
     // The registry has nothing.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut registry = DeploymentRegistry::new(&listener.local_addr().unwrap().to_string()).unwrap();
-    registry.insecure = true;
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _request = stream.read(&mut [0; 4096]).unwrap();
-            stream
-                .write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-                .unwrap();
-        }
-    });
-    provider.deployment_registry = Some(registry);
+    let registry = Registry::start().await;
+    let mut deployment = DeploymentRegistry::new(&registry.host()).unwrap();
+    deployment.insecure = true;
+    provider.deployment_registry = Some(deployment);
     let builder = Builder::options(provider.clone()).connect().unwrap();
     assert_eq!(builder.status(request()).await.unwrap().existing, None);
 

@@ -22,9 +22,8 @@ mod registry;
 mod secrets;
 mod traces;
 
-use registry::Registry;
+use registry::{Registry, digest};
 
-const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const EXECUTOR: &str = "kaniko";
 
 struct Site {
@@ -39,18 +38,18 @@ struct Site {
 
 impl Site {
     /// An executor that reads its context, and then does what `script` says.
-    fn new<F: Future<Output = ()> + Send + 'static>(
+    async fn new<F: Future<Output = ()> + Send + 'static>(
         script: impl Fn(FakePod, Registry) -> F + Send + Sync + 'static,
     ) -> Self {
-        Self::with_secrets(&[], script)
+        Self::with_secrets(&[], script).await
     }
 
     /// The same, for a registry whose logins are in `secrets`.
-    fn with_secrets<F: Future<Output = ()> + Send + 'static>(
+    async fn with_secrets<F: Future<Output = ()> + Send + 'static>(
         secrets: &[&str],
         script: impl Fn(FakePod, Registry) -> F + Send + Sync + 'static,
     ) -> Self {
-        let (fake, registry) = (FakeCluster::new(), Registry::default());
+        let (fake, registry) = (FakeCluster::new(), Registry::start().await);
         fake.on_pod(async |pod| pod.run());
         let (script, pushed_to) = (Arc::new(script), registry.clone());
         fake.on_attach(move |mut process| {
@@ -68,7 +67,7 @@ impl Site {
         let mut kaniko = KanikoOptions::default();
         kaniko.context_delivery = ContextDelivery::Stdin;
         provider.build_mode = BuildMode::Kaniko(kaniko);
-        let host = registry.listen();
+        let host = registry.host();
         let mut deployment = DeploymentRegistry::new(&host).unwrap();
         deployment.insecure = true;
         provider.image_pull_secrets = secrets.iter().copied().map(SecretRef::new).collect();
@@ -104,7 +103,7 @@ impl Site {
 
 fn succeed(pod: &FakePod, registry: &Registry) {
     registry.push();
-    pod.exit(EXECUTOR, 0, DIGEST);
+    pod.exit(EXECUTOR, 0, &digest());
 }
 
 fn warnings(events: &[Event]) -> Vec<&str> {
@@ -117,7 +116,7 @@ fn warnings(events: &[Event]) -> Vec<&str> {
 
 #[tokio::test]
 async fn what_the_executor_passes_over_is_refused_before_a_pod_starts_and_what_may_matter_is_a_warning() {
-    let site = Site::new(async |pod, registry| succeed(&pod, &registry));
+    let site = Site::new(async |pod, registry| succeed(&pod, &registry)).await;
     site.dockerfile("FROM scratch\nCOPY --parents a/b /\n");
     let (refused, _) = site.build().await;
     let error = refused.unwrap_err();
@@ -143,11 +142,12 @@ async fn an_image_is_looked_up_built_and_confirmed_and_then_it_exists() {
     let site = Site::new(async |pod, registry| {
         pod.say(EXECUTOR, "INFO[0001] Pushing image");
         succeed(&pod, &registry);
-    });
+    })
+    .await;
     let (built, events) = site.build().await;
     let built = built.unwrap();
     assert!(matches!(built.outcome, Outcome::Built { .. }), "{built:?}");
-    assert_eq!(built.digest.to_string(), DIGEST);
+    assert_eq!(built.digest.to_string(), digest());
     assert!(
         events.iter().any(|event| matches!(event, Event::Log { line, .. } if line.contains("Pushing image")))
     );
@@ -190,7 +190,7 @@ async fn an_image_is_looked_up_built_and_confirmed_and_then_it_exists() {
 
 #[tokio::test]
 async fn a_builder_that_is_lost_again_and_again_is_begun_three_times_and_leaves_nothing() {
-    let site = Site::new(async |pod, _| pod.vanish());
+    let site = Site::new(async |pod, _| pod.vanish()).await;
     let (built, events) = site.build().await;
     assert_eq!(built.unwrap_err().kind(), ErrorKind::BuilderLost);
     assert_eq!(site.pods(), (0, 3));
@@ -210,7 +210,8 @@ async fn a_builder_that_is_lost_again_and_again_is_begun_three_times_and_leaves_
             };
             if is_lost { pod.evict("low on disk") } else { succeed(&pod, &registry) }
         }
-    });
+    })
+    .await;
     assert!(site.build().await.0.is_ok());
     assert_eq!(site.pods(), (0, 3));
 }
@@ -220,14 +221,15 @@ async fn a_builder_that_is_lost_after_its_push_is_not_begun_again() {
     let site = Site::new(async |pod, registry: Registry| {
         registry.push();
         pod.vanish();
-    });
+    })
+    .await;
     assert_eq!(site.build().await.0.unwrap().outcome, Outcome::AlreadyExists);
     assert_eq!(site.pods(), (0, 1));
 }
 
 #[tokio::test]
 async fn an_image_that_the_registry_does_not_have_was_not_pushed() {
-    let site = Site::new(async |pod, _| pod.exit(EXECUTOR, 0, DIGEST));
+    let site = Site::new(async |pod, _| pod.exit(EXECUTOR, 0, &digest())).await;
     assert_eq!(site.build().await.0.unwrap_err().kind(), ErrorKind::PushFailed);
     assert_eq!(site.pods(), (0, 1));
 }
@@ -242,7 +244,8 @@ async fn an_image_that_another_client_builds_already_is_waited_for() {
             wait.acquire().await.unwrap().forget();
             succeed(&pod, &registry);
         }
-    });
+    })
+    .await;
     let first = site.builder.build(site.request());
     site.fake.until(|| (site.fake.count("get", "pods/attach") == 1).then_some(())).await;
     let another = Builder::options(site.provider.clone()).client(site.fake.client()).connect().unwrap();
@@ -262,7 +265,7 @@ async fn an_image_that_another_client_builds_already_is_waited_for() {
 /// Nodes may be let through by their addresses.
 #[tokio::test]
 async fn a_page_in_place_of_the_registry_leaves_the_answer_to_the_builder() {
-    let site = Site::new(async |pod, _| pod.exit(EXECUTOR, 0, DIGEST));
+    let site = Site::new(async |pod, _| pod.exit(EXECUTOR, 0, &digest())).await;
     site.registry.block();
     let (built, events) = site.build().await;
     assert!(matches!(built.unwrap().outcome, Outcome::Built { .. }));
@@ -275,7 +278,7 @@ async fn a_page_in_place_of_the_registry_leaves_the_answer_to_the_builder() {
 #[tokio::test]
 async fn a_cancelled_build_removes_all_even_what_is_being_created() {
     // While it builds.
-    let site = Site::new(async |_, _| std::future::pending().await);
+    let site = Site::new(async |_, _| std::future::pending().await).await;
     let build = site.builder.build(site.request());
     site.fake.until(|| (site.fake.count("get", "pods/attach") == 1).then_some(())).await;
     assert_eq!(build.cancel().await.unwrap_err().kind(), ErrorKind::Cancelled);
@@ -283,7 +286,7 @@ async fn a_cancelled_build_removes_all_even_what_is_being_created() {
 
     // While its pod is created: the server carries that out whatever the client does.
     for is_dropped in [false, true] {
-        let site = Site::new(async |pod, registry| succeed(&pod, &registry));
+        let site = Site::new(async |pod, registry| succeed(&pod, &registry)).await;
         let gate = Gate::new();
         site.fake.fault(Fault::hold("patch", "pods", &gate));
         let build = site.builder.build(site.request());

@@ -48,7 +48,7 @@ fn hold_clock() -> std::sync::mpsc::Sender<()> {
 #[tokio::test(start_paused = true)]
 async fn a_build_reads_each_secret_once() {
     let _clock = hold_clock();
-    let site = Site::with_secrets(&["one", "two"], async |pod, registry| succeed(&pod, &registry));
+    let site = Site::with_secrets(&["one", "two"], async |pod, registry| succeed(&pod, &registry)).await;
     site.set_password("first", &["one", "two"]);
     site.build().await.0.unwrap();
     assert_eq!(site.secrets_read(), ["one", "two"], "look-up, builder and confirmation share a reading");
@@ -68,7 +68,8 @@ async fn a_secret_that_is_renewed_while_the_image_is_built_counts_when_it_is_con
             renewed.notified().await;
             succeed(&pod, &registry);
         }
-    });
+    })
+    .await;
     site.set_password("first", &["one"]);
     let build = site.builder.build(site.request());
     site.fake.until(|| (site.fake.count("get", "pods/attach") == 1).then_some(())).await;
@@ -81,7 +82,7 @@ async fn a_secret_that_is_renewed_while_the_image_is_built_counts_when_it_is_con
 #[tokio::test(start_paused = true)]
 async fn a_password_that_is_wrong_is_read_again_but_not_shown_again() {
     let _clock = hold_clock();
-    let site = Site::with_secrets(&["one"], async |pod, registry| succeed(&pod, &registry));
+    let site = Site::with_secrets(&["one"], async |pod, registry| succeed(&pod, &registry)).await;
     site.set_password("wrong", &["one"]);
     site.registry.set_password("right");
     assert_eq!(site.build().await.0.unwrap_err().kind(), ErrorKind::Unauthorized);

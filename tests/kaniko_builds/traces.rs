@@ -31,7 +31,7 @@ fn path(span: &Span, all: &[Span]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_is_one_trace_that_the_executor_s_spans_name_and_that_has_no_secret() {
-    let mut site = Site::with_secrets(&["one"], async |pod, registry| succeed(&pod, &registry));
+    let mut site = Site::with_secrets(&["one"], async |pod, registry| succeed(&pod, &registry)).await;
     site.set_password(PASSWORD, &["one"]);
     site.provider.telemetry.endpoint = Some("http://collector.svc:4318".to_owned());
     site.provider.proxies.https_proxy = Some("http://who:s3cret-of-the-proxy@proxy.example:3128".into());

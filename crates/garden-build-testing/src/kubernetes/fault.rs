@@ -2,11 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
-
 use super::cluster::FakeCluster;
 use super::refusal::Refusal;
 use super::request::Request;
+use crate::Gate;
 
 /// What goes wrong with some of the requests. Of several faults that match a request, the one that was added last counts.
 #[derive(Clone)]
@@ -144,43 +143,5 @@ impl Fault {
             *left -= 1;
         }
         true
-    }
-}
-
-/// Keeps requests until a test lets them go.
-#[derive(Clone, Debug)]
-pub struct Gate {
-    arrived: Arc<Semaphore>,
-    open: Arc<Semaphore>,
-}
-
-impl Default for Gate {
-    fn default() -> Self {
-        Self { arrived: Arc::new(Semaphore::new(0)), open: Arc::new(Semaphore::new(0)) }
-    }
-}
-
-impl Gate {
-    /// A closed one.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Waits until a request is kept, the next one with each call.
-    pub async fn arrived(&self) {
-        if let Ok(permit) = self.arrived.acquire().await {
-            permit.forget();
-        }
-    }
-
-    /// Lets all requests go, those that come as well.
-    pub fn open(&self) {
-        self.open.close();
-    }
-
-    pub(crate) async fn pass(&self) {
-        self.arrived.add_permits(1);
-        // Closed means open.
-        let _ = self.open.acquire().await;
     }
 }

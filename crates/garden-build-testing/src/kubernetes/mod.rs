@@ -59,8 +59,9 @@ mod server;
 mod store;
 mod watch;
 
+pub use crate::gate::Gate;
 pub use cluster::FakeCluster;
-pub use fault::{Fault, Gate};
+pub use fault::Fault;
 pub use pod::FakePod;
 pub use program::{Connection, End, Process};
 pub use refusal::Refusal;

@@ -94,20 +94,14 @@ impl Passing {
     /// An error ends the connection.
     async fn pass(self, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
         let (mut parts, body) = request.into_parts();
-        let seen = Seen {
-            method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
-            headers: parts.headers.clone(),
-            body: String::new(),
-        };
+        let seen = Seen::new(&parts);
         let fault = (self.decide)(&seen);
         self.seen.lock().expect("no panic").push(seen);
         let body = match fault {
             Fault::Instead(answer) => {
                 // Read to its end, so that the client sees the answer and not a broken connection.
                 body.collect().await?;
-                return Ok(answer.map(|body| body.map_err(|never| match never {}).boxed_unsync()));
+                return Ok(answer.map(whole));
             }
             Fault::Cut => return Err("the connection is cut".into()),
             Fault::CutAfterSending(bytes) => cut_after(body, bytes),

@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use garden_build_core::{Digest, ImageReference};
+use garden_build_testing::Authority;
 use garden_registry::{Credentials, RegistryClient, RegistryClientBuilder};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
 
 use crate::process::{Process, Program};
@@ -74,11 +74,13 @@ impl Registry {
                 tokens = Some(server);
             }
             Guard::Tls => {
-                let (trusted, certificate, key) = certificate();
-                let (certificate, key) = (write("server.crt", &certificate), write("server.key", &key));
+                let trusted = Authority::new();
+                let issued = trusted.issue(["127.0.0.1"]);
+                let certificate = write("server.crt", &issued.certificate);
+                let key = write("server.key", &issued.key);
                 writeln!(extra, "  tls: {{ certificate: \"{certificate}\", key: \"{key}\" }}")
                     .expect("a line");
-                authority = Some(trusted);
+                authority = Some(trusted.pem().to_owned());
             }
         }
         let configuration =
@@ -173,17 +175,4 @@ fn configuration(storage: &str, extra: &str) -> String {
            addr: \"127.0.0.1:0\"\n\
          {extra}"
     )
-}
-
-/// Returns an authority's certificate, and a certificate with its key that the authority has signed for this machine.
-fn certificate() -> (String, String, String) {
-    let mut parameters = CertificateParams::new(Vec::new()).expect("no names");
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let authority = parameters.self_signed(&key).expect("a certificate").pem();
-    let issuer = Issuer::new(parameters, key);
-    let server_key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
-    let server = server.signed_by(&server_key, &issuer).expect("a certificate").pem();
-    (authority, server, server_key.serialize_pem())
 }

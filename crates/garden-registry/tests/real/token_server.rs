@@ -77,8 +77,8 @@ impl TokenServer {
 impl Signer {
     fn answer(&self, seen: &Seen) -> Answer {
         let is_post = seen.method == "POST";
-        let text = if is_post { &seen.body } else { &seen.query };
-        let fields: Vec<(String, String)> = form_urlencoded::parse(text.as_bytes()).into_owned().collect();
+        let text = if is_post { &seen.body[..] } else { seen.query.as_bytes() };
+        let fields: Vec<(String, String)> = form_urlencoded::parse(text).into_owned().collect();
         let field =
             |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let password = format!("Basic {}", BASE64_STANDARD.encode(format!("user:{PASSWORD}")));

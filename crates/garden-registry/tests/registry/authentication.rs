@@ -163,7 +163,7 @@ async fn an_identity_token_is_exchanged_by_post() {
         assert_eq!(asked[0].header("content-type"), Some("application/x-www-form-urlencoded"));
         assert_eq!(asked[0].authorization(), None);
         assert!(!asked[0].query.contains("refresh"), "no secret in a URL");
-        let form = fields(&asked[0].body);
+        let form = fields(&asked[0].text());
         assert_eq!(form["grant_type"], "refresh_token");
         assert_eq!(form["refresh_token"], "refresh/+ me");
         assert_eq!(form["service"], "a registry & more");

@@ -1,11 +1,10 @@
 //! Credentials go to the registry and its token server, and to nobody else.
 
+use garden_build_testing::Authority;
 use garden_registry::{RegistryError, Resolution};
 use serde_json::json;
 
-use crate::support::{
-    Authority, FakeServer, PASSWORD, Seen, body, challenge, credentials, digest, found, status, with,
-};
+use crate::support::{FakeServer, PASSWORD, Seen, body, challenge, credentials, digest, found, status, with};
 
 fn is_authorised(seen: &Seen) -> bool {
     seen.authorization().is_some()
@@ -71,7 +70,7 @@ async fn tls_is_never_left_by_a_redirect() {
     let storage = FakeServer::start(|_| found()).await;
     let location = format!("http://{}/", storage.name());
     let server = FakeServer::start_tls(&authority, move |_| with(status(307), "location", &location)).await;
-    let client = server.client().ca_certificates(authority.pem).build().expect("valid");
+    let client = server.client().ca_certificates(authority.pem()).build().expect("valid");
     let error = client.resolve(&server.image()).await.expect_err("a downgrade");
     assert!(matches!(error, RegistryError::Redirect { .. }), "{error}");
     assert!(storage.seen().is_empty());
@@ -83,7 +82,7 @@ async fn a_token_server_without_tls_gets_nothing_from_a_registry_with_tls() {
     let realm = FakeServer::start(|_| body(200, r#"{"token":"t1"}"#)).await;
     let text = format!(r#"Bearer realm="http://{}/token",service="registry""#, realm.name());
     let server = FakeServer::start_tls(&authority, move |_| challenge(&text)).await;
-    let client = server.client().ca_certificates(authority.pem).credentials(credentials(&server.name()));
+    let client = server.client().ca_certificates(authority.pem()).credentials(credentials(&server.name()));
     let error = client.build().expect("valid").resolve(&server.image()).await.expect_err("a downgrade");
     assert!(matches!(error, RegistryError::Authentication { .. }), "{error}");
     assert!(error.to_string().contains("without TLS"), "{error}");

@@ -7,13 +7,18 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use garden_build_core::ErrorKind;
+use garden_build_testing::registry::Registry;
+use garden_build_testing::{Authority, IssuedCertificate};
 use garden_registry::{Dial, RegistryClient, RegistryError, Remedies, Resolution, TlsProblem, Transport};
-use rustls::HandshakeKind;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{HandshakeKind, NamedGroup};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
-use crate::support::{Authority, FakeServer, digest, found, image};
+use crate::support::{FakeServer, digest, found, image};
 
 fn tls_problem(error: &RegistryError) -> Option<TlsProblem> {
     match error {
@@ -26,7 +31,7 @@ fn tls_problem(error: &RegistryError) -> Option<TlsProblem> {
 async fn a_private_authority_is_trusted_if_it_was_named() {
     let authority = Authority::new();
     let server = FakeServer::start_tls(&authority, |_| found()).await;
-    let client = server.client().ca_certificates(authority.pem).build().expect("valid");
+    let client = server.client().ca_certificates(authority.pem()).build().expect("valid");
     assert_eq!(client.resolve(&server.image()).await.expect("an answer"), Resolution::Exists(digest()));
 }
 
@@ -34,7 +39,7 @@ async fn a_private_authority_is_trusted_if_it_was_named() {
 async fn an_unknown_authority_is_refused_with_the_remedy() {
     let server = FakeServer::start_tls(&Authority::new(), |_| found()).await;
     let stranger = Authority::new();
-    for pem in [String::new(), stranger.pem] {
+    for pem in ["", stranger.pem()] {
         let client = server.client().ca_certificates(pem).build().expect("valid");
         let error = client.resolve(&server.image()).await.expect_err("not trusted");
         assert!(matches!(tls_problem(&error), Some(TlsProblem::UnknownAuthority { .. })), "{error}");
@@ -48,16 +53,33 @@ async fn an_unknown_authority_is_refused_with_the_remedy() {
     assert!(server.seen().is_empty());
 }
 
+/// A server as those written in Go, which insist on the post-quantum key exchange if the client knows it.
+/// Source: `crypto/tls/handshake_server_tls13.go` of Go 1.24.
+fn as_go_does(authority: &Authority) -> TlsAcceptor {
+    let issued = authority.issue(["127.0.0.1"]);
+    let certificate = CertificateDer::from_pem_slice(issued.certificate.as_bytes()).expect("PEM");
+    let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).expect("PEM");
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.retain(|group| group.name() == NamedGroup::X25519MLKEM768);
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("a key that fits");
+    TlsAcceptor::from(Arc::new(config))
+}
+
 #[tokio::test]
 async fn a_server_that_insists_on_a_post_quantum_key_exchange_costs_no_round_trip_more() {
     let authority = Authority::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let name = listener.local_addr().expect("bound").to_string();
-    let client = RegistryClient::builder(&name).ca_certificates(authority.pem).build().expect("valid");
+    let client = RegistryClient::builder(&name).ca_certificates(authority.pem()).build().expect("valid");
     let image = image(&name);
     let handshake = async {
         let (stream, _) = listener.accept().await.expect("a client");
-        let stream = authority.acceptor.accept(stream).await.expect("a handshake");
+        let stream = as_go_does(&authority).accept(stream).await.expect("a handshake");
         stream.get_ref().1.handshake_kind()
     };
     let kind = tokio::select! {
@@ -69,9 +91,10 @@ async fn a_server_that_insists_on_a_post_quantum_key_exchange_costs_no_round_tri
 
 #[tokio::test]
 async fn a_certificate_for_another_name_and_an_authority_as_server_are_told_apart() {
-    let elsewhere = Authority::for_names(&["other.example"]);
-    let server = FakeServer::start_tls(&elsewhere, |_| found()).await;
-    let client = server.client().ca_certificates(elsewhere.pem).build().expect("valid");
+    let elsewhere = Authority::new();
+    let with_tls = Registry::builder().tls_with(elsewhere.pem(), elsewhere.issue(["other.example"]));
+    let server = FakeServer::start_with(with_tls, |_| found()).await;
+    let client = server.client().ca_certificates(elsewhere.pem()).build().expect("valid");
     let error = client.resolve(&server.image()).await.expect_err("another name");
     let names = Some(vec!["other.example".to_owned()]);
     let problem_names = tls_problem(&error).and_then(|problem| match problem {
@@ -80,9 +103,10 @@ async fn a_certificate_for_another_name_and_an_authority_as_server_are_told_apar
     });
     assert_eq!(problem_names, names, "{error}");
 
-    let authority = Authority::as_server();
-    let server = FakeServer::start_tls(&authority, |_| found()).await;
-    let client = server.client().ca_certificates(authority.pem).build().expect("valid");
+    let authority = IssuedCertificate::of_an_authority(["127.0.0.1"]);
+    let with_tls = Registry::builder().tls_with(&authority.certificate, authority.clone());
+    let server = FakeServer::start_with(with_tls, |_| found()).await;
+    let client = server.client().ca_certificates(authority.certificate).build().expect("valid");
     let error = client.resolve(&server.image()).await.expect_err("an authority");
     assert_eq!(tls_problem(&error), Some(TlsProblem::AuthorityAsServer), "{error}");
 }

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use garden_build_core::ErrorKind;
+use garden_build_testing::Authority;
 use garden_registry::{AllowedHelpers, Credentials, HelperProblem, RegistryError, Remedies, Resolution};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
 use crate::helper_programs::HelperPrograms;
-use crate::support::{Authority, FakeServer, ORIGIN, Seen, body, challenge, digest, found, status, with};
+use crate::support::{FakeServer, ORIGIN, Seen, body, challenge, digest, found, status, with};
 
 /// The credentials of a secret that names `helper` for `server`.
 fn credentials(programs: &HelperPrograms, server: &str, helper: &str) -> Credentials {
@@ -106,7 +107,7 @@ async fn an_identity_token_of_a_helper_is_exchanged() {
     let programs = HelperPrograms::new();
     programs.add_login("identity", "<token>", "refresh");
     let realm = FakeServer::start(|seen| {
-        if seen.body.contains("refresh_token=refresh") {
+        if seen.text().contains("refresh_token=refresh") {
             body(200, r#"{"access_token":"t1"}"#)
         } else {
             body(401, "{}")
@@ -347,7 +348,7 @@ async fn only_the_registry_itself_says_where_its_token_server_is() {
     let authority = Authority::new();
     let text = format!(r#"Bearer realm="http://{}/token""#, realm.name());
     let server = FakeServer::start_tls(&authority, move |_| challenge(&text)).await;
-    let client = server.client().ca_certificates(authority.pem).build().expect("valid");
+    let client = server.client().ca_certificates(authority.pem()).build().expect("valid");
     let error = client.access_token(&scopes).await.expect_err("no TLS");
     assert!(error.to_string().contains("without TLS"), "{error}");
     assert_eq!(realm.seen().len(), 1);

@@ -1,3 +1,0 @@
-//! What tests of the facade share.
-
-pub(crate) mod registry;
