@@ -155,7 +155,7 @@ impl Builder {
         })
     }
 
-    /// Tells what a build would do. Changes nothing.
+    /// Returns what a build would do. Changes nothing.
     ///
     /// # Errors
     /// When awaited, if the context cannot be read or the registry cannot be asked.
@@ -218,8 +218,8 @@ impl Builder {
             .with_hint("what it leaves in the cluster is removed by the next build, or by a sweep, once its lease has run out"))
     }
 
-    /// Does `work`, and then ends all that this builder and its clones have begun, as [`shutdown`](Self::shutdown) does: also when `work` panics, and
-    /// then the panic goes on. A program whose runtime ends with a panic would leave what its builds have created to the next build or
+    /// Does `work`, and then ends all that this builder and its clones have begun, as [`shutdown`](Self::shutdown) does. This
+    /// happens even if `work` panics; then the panic goes on. A program whose runtime ends with a panic would leave what its builds have created to the next build or
     /// [`sweep`](Self::sweep).
     ///
     /// Returns what `work` does. What has not ended within `patience` is logged, as an event of `tracing`. With `panic = "abort"`, a panic ends the

@@ -42,7 +42,7 @@ pub struct CleanUpOptions {
     /// `keep_younger_than`. Default: none are.
     pub caches_older_than: Option<Duration>,
     /// Images that are in use by what cannot be seen: references with a tag or a digest, or digests. What
-    /// Secrets name, or another cluster, say. Default: none.
+    /// Secrets name, or of another cluster, for example. Default: none.
     pub also_in_use: Vec<String>,
 }
 
@@ -159,7 +159,7 @@ impl Builder {
     /// When awaited: if images go to another registry, whose own retention policy is what to use, and no Docker daemon in the
     /// cluster builds; if what is in use
     /// cannot be found out, as a kind of workload may not be listed (then nothing is deleted); if the
-    /// registry does not serve, or its collection fails. An image that cannot be deleted is no error, but in the report.
+    /// registry does not serve, or its collection fails. An image that cannot be deleted is not an error; it is in the report.
     pub fn clean_up_registry(&self, options: CleanUpOptions) -> Operation<CleanUpReport> {
         CleanUp::spawn(self, options, CleanUp::run)
     }

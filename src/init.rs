@@ -124,7 +124,7 @@ impl Services {
         Box::pin(self.install(events, cancel)).await.map(drop)
     }
 
-    /// All start at once.
+    /// Applies everything, then waits for everything, so that all of it starts at the same time.
     async fn apply_and_wait(&self, events: &EventSink) -> Result<()> {
         if let Some(registry) = &self.registry {
             let step = events.step(
@@ -160,7 +160,7 @@ impl Services {
     }
 }
 
-/// Says that it was cancelled, and which objects may be `left` that were to be removed.
+/// States that it was cancelled, and which objects may be `left` that were to be removed.
 fn cancelled(left: &[String]) -> Error {
     let mut message = "the installation was cancelled".to_owned();
     if !left.is_empty() {

@@ -1,4 +1,6 @@
 //! What every verb of a [`Builder`](crate::Builder) returns: something that runs, and its events.
+//!
+//! Why: docs/decisions/25-no-destructor-waits.md
 
 use std::fmt;
 use std::future::Future;
@@ -20,7 +22,7 @@ pub type Build = Operation<BuiltImage>;
 ///
 /// As a [`Future`] it is its result: `.await` it, or poll it by `&mut`. As a [`Stream`](futures::Stream) it is its events, which end when it
 /// has ended; [`next_event`](Self::next_event) is the same without the trait. Events never hold anything up: a caller that reads too slowly, or
-/// not at all, loses log lines and is told how many.
+/// not at all, loses log lines, and gets an event that says how many.
 ///
 /// With both `FutureExt` and `StreamExt` in scope, [`split`](Self::split) it first: some of their methods have the same name.
 ///

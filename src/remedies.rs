@@ -1,4 +1,6 @@
 //! What a user can do about a registry that cannot be used, in the words of the options that the registry was named with.
+//!
+//! Why: docs/decisions/62-facts-travel-words-come-last.md
 
 use garden_build_core::Remedy;
 use garden_cluster::{RegistryRemedies, RegistryWords};
@@ -148,7 +150,7 @@ pub(crate) const OF_DESTINATION: Remedies = Remedies {
     helpers: HELPERS,
 };
 
-/// The registry of a base image, or a mirror of it, as this machine asks it: in the way that builders were told.
+/// The registry of a base image, or a mirror of it, as this machine asks it: in the way that builders use.
 pub(crate) const OF_BASE_IMAGE: Remedies = Remedies {
     name: Remedy::new("correct the image's name in the Dockerfile, or that of the mirror"),
     certificates: Remedy::set(

@@ -1,4 +1,6 @@
 //! The operations of a builder that run: how one is begun, and how a program waits for all of them before it ends.
+//!
+//! Why: docs/decisions/25-no-destructor-waits.md
 
 use std::future::{Future, ready};
 use std::sync::atomic::{AtomicBool, Ordering};

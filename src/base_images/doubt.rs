@@ -19,13 +19,13 @@ impl Doubt {
         Self { reason, remedies: doubts.into_iter().flat_map(|doubt| doubt.remedies).collect() }
     }
 
-    /// Says which base image this is about.
+    /// Describes which base image this is about.
     pub(super) fn about(self, base: &str) -> Self {
         let reason = format!("whether {base} has triggers (ONBUILD) is not known: {}", self.reason);
         Self { reason, ..self }
     }
 
-    /// Says in `step`, which has told the reason, what can be done.
+    /// Reports in `step` what can be done. The step has reported the reason already.
     pub(crate) fn log_remedies(&self, step: &Step) {
         for remedy in &self.remedies {
             step.log(LogSource::Builder, format!("to have less of the context sent: {remedy}"));

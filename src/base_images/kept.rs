@@ -2,6 +2,8 @@
 //!
 //! What is in the file decides about names of images, so it counts only if nobody else can have written it, and if it is whole.
 //! What is damaged, too large, or another user's is as good as nothing: everything in it can be asked for again.
+//!
+//! Why: docs/decisions/68-facts-of-base-images-are-on-disk.md
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -118,7 +118,7 @@ impl BaseImages {
         self.judge(digest, platforms, Some(place)).await
     }
 
-    /// Tells whether the image with `digest` has triggers on any of `platforms`. What is not known is read at `place`, if there
+    /// Returns whether the image with `digest` has triggers on any of `platforms`. What is not known is read at `place`, if there
     /// is one.
     async fn judge(
         &self,

@@ -91,7 +91,7 @@ impl Inner {
         let joined = images.join(key, asking, move |ending| {
             start(format!("build {reference}"), |events, cancel| {
                 async move {
-                    // Of this operation's own span, if that can be known.
+                    // From this operation's own span, if the caller can tell.
                     let trace = inner.trace.current().or(outer);
                     // The time limit is that of each who waits.
                     events.build_started(&job);
@@ -180,7 +180,7 @@ impl Inner {
     }
 }
 
-/// Says what the author of the configuration should know.
+/// Describes what the author of the configuration should know.
 fn warn_of(notice: &Notice, events: &EventSink) {
     let data = WarningData::Field {
         field: notice.field.clone(),

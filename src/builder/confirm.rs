@@ -127,7 +127,7 @@ impl Inner {
             Known::Exists(digest) => {
                 events.warn(
                     WarningCode::PushedByAnotherBuild,
-                    format!("{reference} was pushed by another build at the same time; it stands for that build's image now"),
+                    format!("{reference} was pushed by another build at the same time; it now points to the image of that build"),
                     None,
                 );
                 Ok(Confirmed::by_registry(digest))

@@ -1,4 +1,6 @@
 //! From a request to the image's name, and whether the image exists.
+//!
+//! Why: docs/decisions/16-what-the-dockerfile-reads-makes-the-version.md
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -55,7 +57,7 @@ impl Prepared {
         Ok(caveats)
     }
 
-    /// Says in `step` why the whole directory counts, if it does and nobody has asked for it.
+    /// Reports in `step` why the whole directory counts, if it does and nobody has asked for it.
     fn explain(&self, step: &Step) {
         if let Extent::Whole(Some(reason)) = self.context.extent() {
             step.log(LogSource::Builder, format!("the whole directory counts: {reason}"));

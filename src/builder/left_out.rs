@@ -6,7 +6,7 @@ use std::iter;
 use garden_build_core::context::{LeftOut, Tree};
 use garden_build_core::{Caveat, WarningCode, WarningData};
 
-/// Says once for all contexts of a build what is left out of them.
+/// Reports once for all contexts of a build what is left out of them.
 pub(super) fn caveat(context: &Tree, named: &BTreeMap<String, Tree>) -> Option<Caveat> {
     let named = named.iter().map(|(name, tree)| (Some(name.as_str()), tree.left_out()));
     let all = iter::once((None, context.left_out())).chain(named);

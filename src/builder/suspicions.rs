@@ -1,11 +1,13 @@
 //! Warnings about build contexts with files that probably nobody meant to send.
+//!
+//! Why: docs/decisions/15-suspicions-are-warnings.md
 
 use std::collections::BTreeMap;
 
 use garden_build_core::context::{Context, EntryKind, Extent, LargeContext, Manifest, Tree};
 use garden_build_core::{Caveat, WarningCode, WarningData};
 
-/// Says what is suspicious in the contexts of a build.
+/// Describes what is suspicious in the contexts of a build.
 pub(super) fn caveats(context: &Context, named: &BTreeMap<String, Tree>) -> Vec<Caveat> {
     let mut caveats = of(None, context.manifest(), context.extent());
     for (name, tree) in named {
@@ -39,7 +41,7 @@ fn large_context(what: &str, large: &LargeContext) -> Caveat {
     )
 }
 
-/// Says that a repository's own files are part of a context of this `extent`.
+/// States that a repository's own files are part of a context of this `extent`.
 ///
 /// Docker and `BuildKit` send a `.git` that no ignore file names, and a build may read a version from it, so it is not left out. Only
 /// of contexts that `BuildKit` clones itself, it is, unless the build argument `BUILDKIT_CONTEXT_KEEP_GIT_DIR` is set. (Source: Docker's

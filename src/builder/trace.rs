@@ -1,4 +1,6 @@
 //! Which span of the caller's is current.
+//!
+//! Why: docs/decisions/22-the-caller-names-the-span.md
 
 use std::fmt;
 use std::sync::Arc;

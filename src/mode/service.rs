@@ -6,7 +6,7 @@ use crate::Initialized;
 
 /// What builds of a mode need in the cluster besides builders.
 pub(crate) trait Service: Debug + Send + Sync {
-    /// Says what installing it does; `None` if there is nothing to install, though something may be to remove.
+    /// Describes what installing it does; `None` if there is nothing to install, though something may be to remove.
     fn installing(&self) -> Option<String>;
 
     /// Installs it, and removes what an earlier installation has made and the provider does not want. Safe to repeat.
@@ -15,7 +15,7 @@ pub(crate) trait Service: Debug + Send + Sync {
     /// If the cluster refuses, or cannot be reached.
     fn apply<'a>(&'a self, events: &'a EventSink) -> BoxFuture<'a, Result<()>>;
 
-    /// Says what there is to wait for until it serves; `None` if it never does by itself.
+    /// Describes what there is to wait for until it serves; `None` if it never does by itself.
     fn waiting(&self) -> Option<&'static str> {
         None
     }

@@ -1,4 +1,6 @@
 //! Keeps one client for each registry.
+//!
+//! Why: docs/decisions/67-one-client-for-each-registry.md
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

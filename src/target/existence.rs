@@ -3,6 +3,8 @@
 //! The same question is asked for two purposes. Before a build ([`Target::look_up`]), an answer only saves work: it is not waited for, and
 //! without one the image is built. After a push ([`Target::confirm`]), the answer is what the build returns: it is asked for as long as
 //! a registry may take to show everywhere what it has taken.
+//!
+//! Why: docs/decisions/73-an-unreachable-registry-stops-no-build.md
 
 use std::time::Duration;
 
@@ -44,7 +46,7 @@ impl Target {
     }
 
     /// Asks whether the image's tag stands for what was `pushed`, again and again until it does or [`CONSISTENT`] is over, and returns the
-    /// last answer. `on_wait` is told once why it is asked again.
+    /// last answer. `on_wait` is called once with the reason why it is asked again.
     pub(crate) async fn confirm(
         &self,
         reference: &ImageReference,
@@ -99,7 +101,7 @@ impl Target {
         }
     }
 
-    /// Says what an answer means.
+    /// Explains what an answer means.
     fn known(&self, answer: Answer) -> Result<Known> {
         match answer {
             Ok(Resolution::Exists(digest)) => Ok(Known::Exists(digest)),
@@ -166,7 +168,7 @@ impl Target {
     }
 }
 
-/// Tells the failures apart that concern only this machine or this question. Clouds give their own
+/// Whether the failure concerns only this machine or this question. Clouds give their own
 /// nodes and pods access that needs no secret, private networks may be closed to us, some
 /// registries deny what does not exist yet, proxies show their page to whom they do not know, and a registry that is busy now may take
 /// the image when it is built. Credentials that are wrong, and TLS that does not fit, will not do for the builder either.

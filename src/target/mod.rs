@@ -115,7 +115,7 @@ impl Target {
         }
     }
 
-    /// Says where images go, for people.
+    /// Describes where images go, for people.
     pub(crate) fn description(&self) -> String {
         match &self.place {
             Place::Registry(registry) => registry.push.reached.host(),

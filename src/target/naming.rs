@@ -30,7 +30,7 @@ impl Target {
             .map_err(|error| Error::new(ErrorKind::Config, error.to_string()))
     }
 
-    /// Tells whether `image` has the name of an image that goes to the registry.
+    /// Returns whether `image` has the name of an image that goes to the registry.
     pub(crate) fn has(&self, image: &ImageReference) -> bool {
         self.registry().is_ok_and(|registry| image.registry() == registry.push.named.host())
     }

@@ -15,7 +15,7 @@ use crate::remedies;
 /// here, behind a firewall that drops what it does not like; without an answer, a build sends more than it has to, and that is all.
 const BASE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The same for the registry that images go to: a build that does not reach it comes to nothing anyway.
+/// How long the registry that images go to may take. It gets more time, because a build that does not reach it fails anyway.
 const TARGET_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A place where an image is looked for that a Dockerfile names.
@@ -34,7 +34,7 @@ impl BasePlace {
         Self { location, patience: BASE_PATIENCE, remedies: &remedies::OF_BASE_IMAGE }
     }
 
-    /// Says what happened there, and what to do about it.
+    /// Explains what happened there, and what to do about it.
     pub(crate) fn explain(&self, error: RegistryError) -> Error {
         error.explain(self.remedies)
     }
@@ -76,7 +76,7 @@ impl Registries {
         &self.credentials
     }
 
-    /// Begins something that credentials which have changed since have to count for: a build, say, or another try after a refusal.
+    /// Begins something for which changed credentials have to count, for example a build, or another try after a refusal.
     pub(crate) fn begin(&self) {
         self.docker_command.expire();
     }
@@ -178,7 +178,7 @@ impl Target {
         self.registries.client(push.access(), remedies).await
     }
 
-    /// Finds the way to an image of the registry. Whoever asks there for one of another registry is told so.
+    /// Finds the way to an image of the registry. An image of another registry is an error.
     pub(crate) async fn locate(&self, reference: &ImageReference) -> Result<Location> {
         let image = if self.has(reference) { self.reached(reference)? } else { reference.clone() };
         Ok(Location { registry: self.client().await?, image })

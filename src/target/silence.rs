@@ -19,7 +19,7 @@ impl Target {
         }
     }
 
-    /// The same for work with images, which may not need the cluster.
+    /// Does `work` with images, which may not need the cluster: only if it does, silence of the API server is reported.
     pub(crate) async fn with_images<T>(&self, events: &EventSink, work: impl Future<Output = T>) -> T {
         if self.asks_cluster() { self.reporting_silence(events, work).await } else { work.await }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks on its terminal")]
 
 mod bench;
+mod book;
 mod conformance;
 mod demo;
 mod schema;
@@ -25,6 +26,8 @@ enum Task {
     /// Measure ours and a peer side by side, in a real cluster.
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Write the pages as a book with search, and check their links.
+    Book,
     /// Write the README's table of what each build mode can do, as the last run of the tests saw it.
     Conformance(Generated),
     /// Build a small application in a real cluster, and run it there.
@@ -49,6 +52,7 @@ struct Generated {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Bench(command) => bench::run(&command),
+        Task::Book => book::write(),
         Task::Conformance(Generated { check: true }) => conformance::check(),
         Task::Conformance(Generated { check: false }) => conformance::write(),
         Task::Demo(options) => demo::run(&options),

@@ -3,6 +3,8 @@
 //! Cargo compiles a dependency with the features that the packages of one command ask for, those of tests included if the
 //! command makes tests or examples. So that no crate is compiled twice, every command selects all packages and makes
 //! something that counts as a test.
+//!
+//! Why: docs/decisions/80-each-crate-is-compiled-once.md
 
 use std::env;
 use std::process::Command;

@@ -23,6 +23,8 @@ struct Arguments {
 enum Task {
     /// Measure ours and a peer side by side, in a real cluster.
     Bench(PassedOn),
+    /// Write the pages as a book with search, and check their links.
+    Book(PassedOn),
     /// Write the README's table of what each build mode can do, as the last run of the tests saw it.
     Conformance(PassedOn),
     /// Build a small application in a real cluster, and run it there.

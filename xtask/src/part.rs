@@ -1,4 +1,6 @@
 //! What a testbed consists of, besides the cluster itself.
+//!
+//! Why: docs/decisions/81-a-demo-needs-what-its-mode-needs.md
 
 use garden_test_programs::{Module, Program};
 

@@ -100,12 +100,12 @@ pub struct Caveat {
 }
 
 impl Caveat {
-    /// Says what may be otherwise, and what to do about it.
+    /// Describes what may be otherwise, and what to do about it.
     pub fn new(code: WarningCode, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { code, message: message.into(), hint: Some(hint.into()), data: None }
     }
 
-    /// Says for programs what it is about in detail.
+    /// Describes for programs what it is about in detail.
     #[must_use]
     pub fn with_data(self, data: WarningData) -> Self {
         Self { data: Some(data), ..self }
@@ -165,37 +165,37 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
-    /// Says that several platforms can be built in one request.
+    /// States that several platforms can be built in one request.
     #[must_use]
     pub fn with_multiple_platforms(self, can: bool) -> Self {
         Self { multiple_platforms: can, ..self }
     }
 
-    /// Says that there may be named contexts besides the build context.
+    /// States that there may be named contexts besides the build context.
     #[must_use]
     pub fn with_named_contexts(self, can: bool) -> Self {
         Self { named_contexts: can, ..self }
     }
 
-    /// Says that RUN steps can be given secrets that stay nowhere.
+    /// States that RUN steps can be given secrets that stay nowhere.
     #[must_use]
     pub fn with_secrets(self, can: bool) -> Self {
         Self { secrets: can, ..self }
     }
 
-    /// Says that SSH agents can be forwarded to RUN steps.
+    /// States that SSH agents can be forwarded to RUN steps.
     #[must_use]
     pub fn with_ssh_agents(self, can: bool) -> Self {
         Self { ssh_agents: can, ..self }
     }
 
-    /// Says that stages which the target does not need are not built.
+    /// States that stages which the target does not need are not built.
     #[must_use]
     pub fn skipping_unused_stages(self, does: bool) -> Self {
         Self { skips_unused_stages: does, ..self }
     }
 
-    /// Says that base images come from their registries only.
+    /// States that base images come from their registries only.
     #[must_use]
     pub fn pulling_base_images(self, does: bool) -> Self {
         Self { pulls_base_images: does, ..self }
@@ -279,7 +279,7 @@ impl Pushed {
         Self { is_witnessed: true, is_of_another_build: true, ..Self::new(digest, 0, 0) }
     }
 
-    /// Says whether the registry has shown it already.
+    /// Returns whether the registry has shown it already.
     #[must_use]
     pub fn witnessed(mut self, is_witnessed: bool) -> Self {
         self.is_witnessed = is_witnessed;

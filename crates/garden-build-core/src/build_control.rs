@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{Caches, Digest, Error, ErrorKind, EventSink, Remedy, Result, TraceContext, seconds};
 
-/// In place of a moment that the clock cannot hold.
+/// Stands for a time limit whose end the clock cannot represent.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// How long what must not be broken off may go on when a build has to stop. A backend has one such thing before its clean-up at most, so that a
@@ -143,7 +143,7 @@ impl BuildControl {
         }
     }
 
-    /// Says that time is up, and for what it was spent.
+    /// States that time is up, and for what it was spent.
     fn out_of_time(&self) -> Error {
         let limit = seconds(self.time_limit);
         let account = self.events.account().map(|account| format!(": {account}")).unwrap_or_default();

@@ -50,7 +50,7 @@ pub struct FailedStep {
 }
 
 impl FailedStep {
-    /// Says which instruction failed, and with which exit code, as far as either is known.
+    /// Describes which instruction failed, and with which exit code, as far as either is known.
     pub fn new(instruction: Option<String>, exit_code: Option<i32>) -> Self {
         Self { instruction, exit_code }
     }
@@ -134,7 +134,7 @@ impl Error {
         &self.0.log_tail
     }
 
-    /// Tells whether trying the same again may succeed. A failed build step is never retryable.
+    /// Returns whether trying the same again may succeed. A failed build step is never retryable.
     pub fn is_retryable(&self) -> bool {
         self.0.retryable
     }
@@ -187,7 +187,7 @@ impl StdError for Error {
     }
 }
 
-/// Says an error with its causes in one line, each once: many errors leave to their source what it is
+/// Formats an error with its causes in one line, each once: many errors leave to their source what it is
 /// about.
 pub fn with_causes(error: &(dyn StdError + 'static)) -> String {
     let text = said(error);

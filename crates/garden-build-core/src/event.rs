@@ -1,3 +1,5 @@
+// Why: docs/decisions/23-events-are-data-first.md
+
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -208,7 +210,7 @@ impl Event {
     pub(crate) fn with_steps(mut self, number: &mut dyn FnMut(StepId) -> StepId) -> Self {
         match &mut self {
             Self::StepStarted { step, parent, .. } | Self::StepFinished { step, parent, .. } => {
-                // Of a parent that begins before its parts, the number comes first.
+                // A parent begins before its parts, so its number comes first.
                 *parent = parent.map(&mut *number);
                 *step = number(*step);
             }

@@ -1,4 +1,6 @@
 //! How events get from a build to its readers, without one waiting for the other.
+//!
+//! Why: docs/decisions/26-others-have-bounds.md
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -17,7 +19,7 @@ use crate::{BuildJob, ImageReference, Step, StepKind, WarningCode, WarningData};
 /// Creates a pair through which a build reports to its caller.
 ///
 /// The sink never waits: when the caller is slow, the oldest log lines and counters make room and
-/// the caller is told how many it missed.
+/// an event tells the caller how many it missed.
 pub fn event_channel() -> (EventSink, EventStream) {
     let shared = Arc::new(Shared::default());
     let source = EventSource(Arc::clone(&shared));
@@ -104,7 +106,7 @@ impl EventSink {
         EventSource(Arc::clone(&self.sender.0))
     }
 
-    /// Says what is under way and what it waits for, and how long the longest steps before took; `None` if nothing is known.
+    /// Describes what is under way and what it waits for, and how long the longest steps before took; `None` if nothing is known.
     pub(crate) fn account(&self) -> Option<String> {
         self.sender.0.phases().account()
     }
@@ -178,7 +180,7 @@ impl EventSink {
     }
 }
 
-/// Passes on the events of another channel as those of one's own; see [`EventSink::relay`].
+/// Passes on the events of another channel as its own; see [`EventSink::relay`].
 #[derive(Debug)]
 pub struct EventRelay {
     sink: EventSink,

@@ -1,3 +1,5 @@
+// Why: docs/decisions/19-flags-say-what-they-read.md
+
 /// A flag of a builder that can change the image, with what the builder may read because of it.
 ///
 /// The words are part of the image's [`Version`](crate::Version). What may be read decides whether the parts of the context
@@ -7,7 +9,7 @@
 pub struct ImageFlag {
     /// The flag as the builder is given it: one word such as `--compression=zstd`, or the flag and its value.
     pub words: Vec<String>,
-    /// Whether the builder may read something of the context because of it that the Dockerfile does not say.
+    /// Whether the flag may make the builder read more of the context than the Dockerfile shows.
     pub may_read_more: bool,
 }
 

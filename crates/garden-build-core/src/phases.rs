@@ -6,16 +6,16 @@ use tokio::time::Instant;
 
 use crate::event::{Event, LogSource, StepId};
 
-/// How many of the steps that are done are told: the longest ones.
+/// How many of the finished steps a message names: the longest ones.
 const MOST_DONE: usize = 6;
 
-/// How many of the steps that are under way are told: the last that were begun, as others may only contain them.
+/// How many of the steps under way a message names: those that began last, as others may only contain them.
 const MOST_UNDER_WAY: usize = 3;
 
 /// How many steps that are under way are known of. What is built decides how many there are.
 const MOST_KNOWN: usize = 1000;
 
-/// A step that took less is not told of.
+/// A step that took less is not named.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// The longest name, and the longest word, in characters.
@@ -88,7 +88,7 @@ impl Phases {
         }
     }
 
-    /// Says what is under way, after what: "`start Pod a/b` was under way for 540 s (waiting for a node), after `prepare Namespace a`
+    /// Describes what is under way, after what: "`start Pod a/b` was under way for 540 s (waiting for a node), after `prepare Namespace a`
     /// (55 s)"; or what was done last, if nothing has begun since. `None` if nothing is known.
     pub(crate) fn account(&self) -> Option<String> {
         let told = self.under_way.iter().rev().take(MOST_UNDER_WAY).enumerate().map(|(position, step)| {

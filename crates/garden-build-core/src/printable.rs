@@ -1,4 +1,6 @@
 //! Foreign text for people's terminals.
+//!
+//! Why: docs/decisions/24-foreign-text-is-made-harmless-when-shown.md
 
 use std::fmt;
 

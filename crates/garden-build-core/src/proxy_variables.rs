@@ -1,4 +1,6 @@
 //! The variables by which programs learn of the proxies of their network.
+//!
+//! Why: docs/decisions/55-builders-get-proxies-as-variables.md
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -90,7 +92,7 @@ impl Serialize for ProxyUrl {
     }
 }
 
-/// The environment variables that name proxies: `HTTP_PROXY`, `NO_PROXY` and their kin. Programs look for them in upper case, in
+/// The environment variables that name proxies: `HTTP_PROXY`, `NO_PROXY` and so on. Programs look for them in upper case, in
 /// lower case, or in both.
 ///
 /// They are also build arguments that every Dockerfile has without declaring them.

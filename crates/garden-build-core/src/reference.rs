@@ -34,12 +34,12 @@ impl ImageReference {
     /// Names the image `repository:tag` at `registry` (`host` or `host:port`).
     ///
     /// # Errors
-    /// If the three do not form a reference by Docker's grammar (upper case in the repository, say), or
+    /// If the three do not form a reference by Docker's grammar (for example with upper case in the repository), or
     /// one that names something else (a registry without dot and port would be a user of Docker Hub).
     pub fn tagged(registry: &str, repository: &str, tag: &str) -> Result<Self, ReferenceError> {
         let text = format!("{registry}/{repository}:{tag}");
         let parsed: Self = text.parse()?;
-        // Docker's grammar takes a word without dot and port for a user of Docker Hub, say.
+        // Docker's grammar takes a word without dot and port for a user of Docker Hub, for example.
         let is_meant = (parsed.registry(), parsed.repository()) == (registry, repository)
             && parsed.tag() == Some(tag)
             && parsed.digest().is_none();
@@ -51,7 +51,7 @@ impl ImageReference {
         }
     }
 
-    /// Tells whether `text` can be the tag of an image: at most 128 letters and digits of ASCII, `_`, `.` and `-`, with a
+    /// Returns whether `text` can be the tag of an image: at most 128 letters and digits of ASCII, `_`, `.` and `-`, with a
     /// letter, digit or `_` first.
     pub fn is_tag(text: &str) -> bool {
         grammar::is_tag(text)

@@ -1,4 +1,6 @@
 //! Reading files of a repository that somebody else has made.
+//!
+//! Why: docs/decisions/11-repository-files-have-a-bounded-size.md
 
 use std::fs::File;
 use std::io::{self, Read as _};

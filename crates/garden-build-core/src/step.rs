@@ -55,7 +55,7 @@ impl Step {
         self.sink.log_from(source, line);
     }
 
-    /// Says how many bytes are done, of how many. It may be said as often as one likes: reported is what differs enough from what was
+    /// Reports how many bytes are done, of how many. It may be said as often as one likes: reported is what differs enough from what was
     /// reported before, and the last when the step ends.
     pub fn progress(&self, current: u64, total: Option<u64>) {
         let count = self.meter().take(Count { current, total });

@@ -1,4 +1,6 @@
 //! Where a trace goes on in another program.
+//!
+//! Why: docs/decisions/22-the-caller-names-the-span.md
 
 use std::fmt;
 

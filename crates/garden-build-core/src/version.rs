@@ -96,7 +96,7 @@ impl Version {
         Self(format!("{PREFIX}{}", &hex[..DIGITS]))
     }
 
-    /// Tells whether `tag` has the form of a version, which tags that others choose hardly ever have.
+    /// Returns whether `tag` has the form of a version, which tags that others choose hardly ever have.
     pub fn is_version(tag: &str) -> bool {
         tag.strip_prefix(PREFIX).is_some_and(|digits| {
             digits.len() == DIGITS && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))

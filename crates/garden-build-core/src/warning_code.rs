@@ -66,7 +66,7 @@ pub enum WarningCode {
     ImageNotDeleted,
     /// The cluster's API server does not answer.
     ClusterSilent,
-    /// The cluster could not be told that a pod or Deployment of the build is still in use. If that goes on, others may remove or stop it.
+    /// The build could not record in the cluster that its pod or Deployment is still in use. If that goes on, others may remove or stop it.
     LeaseNotRenewed,
     /// The build context is unusually large.
     LargeContext,

@@ -2,6 +2,8 @@
 //!
 //! The rules are the guide's (section "Caching") and, where it is silent, those of Garden's code. The
 //! attributes are those of `BuildKit` 0.26: `cache/remotecache/registry/registry.go` and `control/control.go`.
+//!
+//! Why: docs/decisions/42-layers-are-compressed-at-level-one.md
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,7 @@ use crate::client::COMPRESSION_LEVEL;
 #[non_exhaustive]
 pub struct CachePlan {
     /// The caches to read. `BuildKit` stays with the first that has anything for the build, so their
-    /// order counts. One that does not exist yet is no error.
+    /// order counts. A cache that does not exist yet is not an error.
     pub imports: Vec<CacheEntry>,
     /// The caches to write.
     pub exports: Vec<CacheEntry>,
@@ -63,7 +65,7 @@ pub enum CacheError {
         /// The layer, counted from 0.
         index: usize,
     },
-    /// Two layers are the same cache, but it cannot be what both say.
+    /// Two layers are the same cache, but contradict each other.
     #[error(
         "`clusterBuildkit.cache[{first}]` and `clusterBuildkit.cache[{second}]` are both `{reference}`, but with \
          different values of `mode`"
@@ -134,8 +136,8 @@ enum Mode {
 /// `deployment`, where a layer without a registry of its own has its cache too. Layers of the image that are only in a
 /// cache are compressed as those of the image.
 ///
-/// Of layers that are the same cache, the first stands for all, because `BuildKit` refuses to write
-/// one cache twice. That is no mistake of the user: a layer for the branch and one for the main branch
+/// If several layers are the same cache, the first stands for all, because `BuildKit` refuses to write
+/// one cache twice. That is not the user's mistake: a layer for the branch and one for the main branch
 /// are the same on the main branch. One of them is enough to have it written.
 ///
 /// # Errors
@@ -243,7 +245,7 @@ impl<'a> Layer<'a> {
         attributes.insert("ignore-error", "true".to_owned());
         if is_elastic_container_registry(&self.registry.hostname) {
             // It refuses the older form, an index of layers, which is what daemons before 0.21 write
-            // if they are not told otherwise.
+            // unless an attribute says otherwise.
             attributes.insert("image-manifest", "true".to_owned());
             attributes.insert("oci-mediatypes", "true".to_owned());
         }

@@ -3,6 +3,8 @@
 //!
 //! Nothing here ends a daemon that has builds: Kubernetes tells an outdated one to stop, and it
 //! finishes what it has begun. One that nobody uses is scaled to zero by whoever looks.
+//!
+//! Why: docs/decisions/41-daemons-are-replaced.md
 
 use garden_build_core::{ErrorKind, EventSink, Remedy, WarningCode};
 use garden_cluster::{
@@ -182,7 +184,7 @@ pub async fn ensure(
     Ok(Daemon { pod, identity: certificates.map(|certificates| certificates.identity) })
 }
 
-/// Does so for what the cluster was just seen to have.
+/// Starts the daemon, or takes the one that is there, from what the cluster was just `seen` to have.
 async fn bring_up(
     cluster: &Cluster,
     settings: &Settings,
@@ -243,7 +245,7 @@ async fn bring_up(
     managed.ready_as(configuration(&wanted.metadata), events).await
 }
 
-/// Says that the daemon is replaced; if this was done just before, in case it is two clients in turn.
+/// States that the daemon is replaced; if this was done just before, in case it is two clients in turn.
 async fn tell_of_replacement(
     cluster: &Cluster,
     namespace: &str,

@@ -3,6 +3,8 @@
 //! Keys and their meaning are those of BuildKit 0.26 (`cmd/buildkitd/config/config.go` and
 //! `docs/buildkitd.toml.md`). A daemon ignores keys that it does not know: one before 0.17, which does not
 //! know these limits, would keep nothing at all.
+//!
+//! Why: docs/decisions/44-registries-are-in-the-daemons-configuration.md
 
 use std::fmt::Write as _;
 
@@ -73,7 +75,7 @@ pub(crate) fn authorities(registries: &[RegistryAccess]) -> impl Iterator<Item =
 }
 
 fn authority_file(index: usize) -> String {
-    // A host and port are no valid name for a key of a ConfigMap.
+    // A host with a port is not a valid key of a ConfigMap.
     format!("ca-{index}.pem")
 }
 
@@ -95,7 +97,7 @@ fn budget(Disk { volume, limit }: Disk) -> Budget {
             reserved: mebibytes(size / 10),
             max_used: mebibytes(size * 8 / 10),
             // The free space of the node's disk says nothing about a limit of ours; that of a volume
-            // keeps it from running full with what is no cache.
+            // keeps it from filling up with what is not cache.
             min_free: mebibytes(if volume.is_some() { size / 10 } else { 0 }),
         };
     }

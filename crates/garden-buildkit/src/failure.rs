@@ -68,7 +68,7 @@ pub fn memory_perhaps(memory: Remedy) -> Hint {
 /// that take more memory than there is, and then nobody but the kernel knows why.
 const KILLED: i32 = 128 + 9;
 
-/// Says what happened and what to do, with the end of what the failed step printed.
+/// Explains what happened and what to do, with the end of what the failed step printed.
 pub(crate) fn explain(error: ClientError, progress: &Progress, advice: Advice) -> Error {
     match error {
         ClientError::Failed(failure) => {
@@ -93,7 +93,7 @@ pub(crate) fn may_be_the_daemon_s_end(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Unreachable | ErrorKind::Unexpected)
 }
 
-/// Says that the daemon was there a moment ago and cannot be reached.
+/// States that the daemon was there a moment ago and cannot be reached.
 pub(crate) fn unreached(error: Error) -> Error {
     let message = format!("the BuildKit daemon cannot be reached: {}", error.message());
     Error::new(ErrorKind::BuilderLost, message)

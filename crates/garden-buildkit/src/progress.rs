@@ -19,13 +19,13 @@ use crate::client::file_sync::Journal;
 use crate::client::{StepState, Update};
 
 /// How much is kept of a daemon's reports on the steps of a build and their counters, in bytes. It says how many there are; of those that come
-/// later, nothing is told. A Dockerfile of a thousand instructions takes less than a hundredth.
+/// later, nothing is reported. A Dockerfile of a thousand instructions takes less than a hundredth.
 const MOST_FOLLOWED: usize = 32 << 20;
 
 /// What a step or a counter takes besides its texts, in bytes.
 const OVERHEAD: usize = 512;
 
-/// Of how many steps the last lines are kept, to explain a failure.
+/// For how many steps the last lines are kept, to explain a failure.
 const MOST_PRINTING: usize = 64;
 
 /// How many warnings are passed on.
@@ -60,7 +60,7 @@ impl Progress {
                     && (!is_full || followed.counts(&counter.id))
                 {
                     self.size += if followed.counts(&counter.id) { 0 } else { OVERHEAD + counter.id.len() };
-                    // Of what it is sent, the daemon counts what it gets, and does not know how much is to come.
+                    // The daemon counts what it has received, and does not know how much is to come.
                     match &followed.directory {
                         Some(directory) => {
                             let sent = Sent::of(&self.journal, directory);
@@ -196,7 +196,7 @@ fn end_well(followed: &mut Followed, journal: &Journal) {
     followed.end(None);
 }
 
-/// Says which line of the Dockerfile a warning is about, once: the frontend's checks end with ` (line 3)`, other
+/// Describes which line of the Dockerfile a warning is about, once: the frontend's checks end with ` (line 3)`, other
 /// warnings do not.
 fn placed(message: &str, line: Option<u32>) -> String {
     let Some(line) = line else { return message.to_owned() };

@@ -1,4 +1,7 @@
 //! The way to the daemon.
+//!
+//! Why: docs/decisions/37-messages-to-a-daemon-are-compressed-one-by-one.md
+//! Why: docs/decisions/43-a-daemon-does-not-listen-unless-asked.md
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,7 +34,7 @@ pub enum Route {
 }
 
 impl Route {
-    /// Chooses the way for a program that has not been told one.
+    /// Chooses the way for a program that has not set one.
     pub(crate) fn usual(listens: bool, in_cluster: bool) -> Self {
         if listens && in_cluster { Self::Direct } else { Self::Exec }
     }
@@ -82,7 +85,7 @@ pub(crate) async fn connect(
     }
 }
 
-/// Says that the daemon's port is of no use to us.
+/// States that the daemon's port is of no use to us.
 fn unserved(namespace: &str, daemon: &Daemon, error: &ClientError) -> Error {
     let pod = &daemon.pod.name;
     let message = format!("port {PORT} of Pod {namespace}/{pod} does not serve this program: {error}");

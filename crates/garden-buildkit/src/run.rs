@@ -43,7 +43,7 @@ impl Run {
     /// Builds on the daemon that `client` is connected to. Dropping the future cancels the build there.
     ///
     /// # Errors
-    /// As [`Client::build`]; [`explain`](Self::explain) says what it means.
+    /// Those of [`Client::build`]; [`explain`](Self::explain) says what they mean.
     pub async fn build(&mut self, client: &Client, wanted: DockerfileBuild) -> Result<Solved, ClientError> {
         let session = std::mem::take(&mut self.session);
         let (progress, reports) = (&mut self.progress, Notify::new());
@@ -72,12 +72,12 @@ impl Run {
         self.progress.finish();
     }
 
-    /// Returns what went wrong on this side: it is told to the daemon, and comes back in its words.
+    /// Returns what went wrong on this side. We report it to the daemon, and it comes back in the daemon's words.
     pub fn failed_here(&self) -> Option<Error> {
         self.journal.take_failure().filter(SyncError::began_here).map(Error::from)
     }
 
-    /// Says what happened, and what to do.
+    /// Describes what happened, and what to do.
     pub fn explain(&self, error: ClientError) -> Error {
         failure::explain(error, &self.progress, self.advice)
     }
@@ -88,7 +88,7 @@ impl Run {
     }
 }
 
-/// Says that another client's build gives its image the name `image`, too. Both are told, as neither knows who pushes last.
+/// States that another client's build gives its image the name `image`, too. Both builds say so, as neither knows who pushes last.
 async fn tell_of_others(client: &Client, image: Option<&str>, events: &EventSink) {
     let Some(image) = image else { return };
     match client.running_builds_of(image).await {

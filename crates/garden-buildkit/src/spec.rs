@@ -60,7 +60,7 @@ pub struct Settings {
     pub options: DaemonOptions,
     /// The daemon's resources.
     pub resources: Resources,
-    /// For how long the daemon is kept without use. Another time is no other configuration: the daemon stays.
+    /// For how long the daemon is kept without use. Another time is not another configuration: the daemon stays.
     pub idle_after: IdleAfter,
     /// What the daemon has to know of registries to reach them.
     pub registries: Vec<RegistryAccess>,
@@ -187,8 +187,8 @@ pub fn service_account(settings: &Settings) -> Option<ServiceAccount> {
     builder_service_account(&settings.namespace.name, &settings.options.service_account_annotations)
 }
 
-/// Says the same to an API server before Kubernetes 1.30, which knows no `appArmorProfile` and refuses
-/// to apply an object with an unknown field. The annotation is what it had instead.
+/// Changes `deployment` for API servers before Kubernetes 1.30. They do not know `appArmorProfile` and refuse
+/// to apply an object with an unknown field; an annotation has the same meaning there.
 pub(crate) fn for_older_servers(deployment: &mut Deployment) {
     let spec: Option<&mut DeploymentSpec> = (&mut deployment.spec).into();
     let Some(template) = spec.map(|spec| &mut spec.template) else { return };
@@ -220,7 +220,7 @@ pub(crate) fn proxy_secret(settings: &Settings, owner: Option<&Deployment>) -> O
     ObjectMeta { owner_references: owner.map(owned_by), ..metadata }
 }
 
-/// Says that an object goes when `deployment` does.
+/// States that an object goes when `deployment` does.
 pub(crate) fn owned_by(deployment: &Deployment) -> Vec<OwnerReference> {
     vec![OwnerReference {
         api_version: "apps/v1".to_owned(),
@@ -257,7 +257,7 @@ impl Storage {
 }
 
 /// A volume that is mounted once at a time, and a state that one daemon locks, leave no choice: the new
-/// daemon starts when the old one has finished its builds. Without, the old one is told to finish at
+/// daemon starts when the old one has finished its builds. Without a volume, the old one has to finish at
 /// once and the new one starts beside it. The old one is not kept until the new one is ready: nobody
 /// with the new configuration would use it, and its share of a quota or node may be what the new one
 /// waits for.

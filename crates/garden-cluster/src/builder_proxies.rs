@@ -1,4 +1,6 @@
 //! The proxies of builders in the cluster: the variables of their containers, and the Secret for addresses with passwords.
+//!
+//! Why: docs/decisions/55-builders-get-proxies-as-variables.md
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,6 @@
 //! What stands in the way of a pod, or ended it.
+//!
+//! Why: docs/decisions/62-facts-travel-words-come-last.md
 
 use std::fmt;
 use std::time::Duration;
@@ -165,19 +167,19 @@ impl Diagnosis {
         self.hint.as_ref().map(|hint| hint.text.as_str())
     }
 
-    /// Says that it is of another class for whoever asked.
+    /// States that it is of another class for whoever asked.
     #[must_use]
     pub fn of_kind(self, kind: ErrorKind) -> Self {
         Self { kind, ..self }
     }
 
-    /// Says what it comes from.
+    /// Describes what it comes from.
     #[must_use]
     pub fn because(self, cause: Cause) -> Self {
         Self { cause, ..self }
     }
 
-    /// Says that the same may succeed when it is tried again.
+    /// States that the same may succeed when it is tried again.
     #[must_use]
     pub fn retryable(self) -> Self {
         Self { retryable: true, ..self }

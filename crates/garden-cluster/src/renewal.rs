@@ -2,7 +2,7 @@
 
 use garden_build_core::{EventSink, WarningCode};
 
-/// Tells the reader of a build's events that nobody is told any more that a builder is in use, and that somebody is again. Each once: it is
+/// Warns once when the cluster can no longer record that a builder is in use, and reports once when it can again. The record is
 /// tried every few seconds.
 #[derive(Debug)]
 pub(crate) struct Renewal<'a> {

@@ -3,6 +3,8 @@
 //! Clients that begin at the same time must agree on who of them is first, though each knows only what the API server shows it. So each creates its
 //! pod, and then looks at the namespace as it was at that very moment: it sees exactly those that came before, however soon after one another they were
 //! created. Of two, one sees the other, and never both.
+//!
+//! Why: docs/decisions/27-two-clients-one-image.md
 
 use garden_build_core::{Digest, ImageReference};
 use k8s_openapi::api::core::v1::Pod;

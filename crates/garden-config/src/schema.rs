@@ -1,4 +1,6 @@
 //! A JSON Schema of the files, for editors.
+//!
+//! Why: docs/decisions/05-the-schema-comes-from-the-types.md
 
 mod templates;
 

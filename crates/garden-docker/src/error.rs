@@ -86,7 +86,7 @@ pub enum DockerError {
 garden_build_core::debug_with_causes!(DockerError);
 
 impl DockerError {
-    /// Says what `source` means, which came of asking the daemon at `address` to do something.
+    /// Explains what `source` means, which came of asking the daemon at `address` to do something.
     pub(crate) fn of(address: &str, action: &str, source: BollardError) -> Self {
         if let Some(reason) = NotDialled::reason(&source) {
             return reason;
@@ -106,13 +106,13 @@ impl DockerError {
         }
     }
 
-    /// Says that it was the cluster. What it says is kept as an [`Error`], since a cluster's own error is not for users of [`DockerDaemon`](crate::DockerDaemon) to
+    /// States that it was the cluster. What it says is kept as an [`Error`], since a cluster's own error is not for users of [`DockerDaemon`](crate::DockerDaemon) to
     /// look into.
     pub(crate) fn cluster(error: ClusterError) -> Self {
         Self::Cluster(Box::new(error.into()))
     }
 
-    /// Says that the connection to the daemon broke.
+    /// States that the connection to the daemon broke.
     pub(crate) fn broken(address: &str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         let source = source.into();
         match ReachError::behind(&*source) {

@@ -26,7 +26,7 @@ pub enum LoadError {
 garden_build_core::debug_with_causes!(LoadError);
 
 impl LoadError {
-    /// Says what happened and, in the words of `remedies` where it is about the registry, what to do.
+    /// Explains what happened and, in the words of `remedies` where it is about the registry, what to do.
     pub fn explain(self, remedies: &Remedies) -> Error {
         match self {
             Self::Image(error) => error.explain(remedies),
@@ -37,7 +37,7 @@ impl LoadError {
 
 impl DockerDaemon {
     /// Gives the daemon the image at `source`, for the daemon's platform, under `name`. It goes through this machine, so the
-    /// daemon need not reach the registry, and is not told any credentials. Nothing of it is held in memory or on disk here.
+    /// daemon need not reach the registry, and gets no credentials. Nothing of it is held in memory or on disk here.
     ///
     /// # Errors
     /// If the image cannot be read, is not there for the platform, or the daemon does not take it.
@@ -54,7 +54,7 @@ impl DockerDaemon {
         // An archive that breaks off must not look as if it were complete.
         let broken_off = stream::once(ended).filter_map(async |ended| match ended {
             Ok(true) => None,
-            _ => Some(Err(io::Error::other("the image could not be read to its end"))),
+            _ => Some(Err(io::Error::other("the image was read only in part"))),
         });
         let archive = ReaderStream::new(output).chain(broken_off.boxed());
         let options = bollard::query_parameters::ImportImageOptionsBuilder::new().quiet(true).build();

@@ -15,7 +15,7 @@ use crate::DockerError;
 #[non_exhaustive]
 pub enum ReachError {
     /// An address is none, or none that is understood here.
-    #[error("{setting} is no address of a Docker daemon: {reason}")]
+    #[error("{setting} is not the address of a Docker daemon: {reason}")]
     BadAddress {
         /// The address and what it was taken from. It has no password in it.
         setting: String,
@@ -84,7 +84,7 @@ pub enum ReachError {
         others: Vec<PathBuf>,
     },
     /// There is something else than a socket.
-    #[error("the Docker daemon at {daemon} cannot be reached: that is no socket")]
+    #[error("the Docker daemon at {daemon} cannot be reached: that is not a socket")]
     NotASocket {
         /// The daemon.
         daemon: String,

@@ -123,7 +123,7 @@ impl KanikoBackend {
             Err(error) => Err(error),
         };
         match (self.remove(job, cx).await, outcome) {
-            // Of others, the last events say it.
+            // Other troubles are in the last events.
             (Some(left), Err(error)) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Timeout) => {
                 let message = format!("{}; {left}", error.message());
                 Err(Error::new(error.kind(), message).with_hint(LEFT))
@@ -173,7 +173,7 @@ impl KanikoBackend {
         for warning in warnings {
             cx.events.warn(WarningCode::CredentialsUnusable, warning.to_string(), None);
         }
-        // Of what is no image's name, the node speaks.
+        // If this is not the name of an image, the node reports it.
         let image = self.settings.options.image.parse::<ImageReference>().ok();
         let image = image.filter(|image| credentials.have_password(image.registry(), image.repository()));
         let node = image.map(|image| credentials.to_node_config_json(image.registry(), image.repository()));
@@ -336,7 +336,7 @@ impl Backend for KanikoBackend {
     }
 
     fn plan(&self, job: &BuildJob) -> Result<Vec<PlannedObject>> {
-        // In place of a lease that has not begun.
+        // Stands for a lease that has not begun.
         let ownership = Ownership { build: job.id.clone(), lease_expires: Timestamp::now() };
         let address = self.service.is_some().then_some("<address of the context service>");
         let mut pod = spec::pod(&self.settings, job, &ownership, address)?;

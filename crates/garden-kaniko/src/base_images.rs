@@ -9,7 +9,7 @@ use crate::flags;
 /// Source: go-containerregistry, `pkg/name/registry.go`, `DefaultRegistry`.
 const DOCKER_HUB: &str = "index.docker.io";
 
-/// Says where a build of `request` looks for base images, with the flags `extra_flags` besides those of the request. Images go to
+/// Describes where a build of `request` looks for base images, with the flags `extra_flags` besides those of the request. Images go to
 /// `target`.
 ///
 /// A mirror that cannot be asked from here, as its certificate is only in the executor's pod, is passed over by whoever asks.

@@ -1,3 +1,5 @@
+// Why: docs/decisions/07-a-cut-stream-builds-nothing.md
+
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,5 +1,7 @@
 //! Builds of other clients that were there before and push to the same tag. A second build would give the tag another digest than the one that the
 //! first has returned; so the second waits, and takes what the first has pushed.
+//!
+//! Why: docs/decisions/27-two-clients-one-image.md
 
 use std::collections::BTreeSet;
 use std::time::Duration;

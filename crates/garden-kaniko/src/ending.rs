@@ -1,3 +1,5 @@
+// Why: docs/decisions/32-the-cluster-or-the-registry-ends-a-kaniko-build.md
+
 use garden_build_core::Digest;
 
 use crate::service::Key;

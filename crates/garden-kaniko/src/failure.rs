@@ -8,12 +8,12 @@ use crate::progress::Progress;
 
 mod last_word;
 
-/// Says what it means that the executor exited with `exit_code`, from what is known of its log.
+/// Explains what it means that the executor exited with `exit_code`, from what is known of its log.
 pub(crate) fn explain(exit_code: i32, progress: &Progress) -> Error {
     explain_words(exit_code, progress.has_begun(), progress.instruction(), progress.tail())
 }
 
-/// Says so from the last lines that the executor printed and the Dockerfile instruction that was under way.
+/// Explains it from the last lines that the executor printed and the Dockerfile instruction that was under way.
 fn explain_words(exit_code: i32, has_begun: bool, instruction: Option<&str>, tail: &[String]) -> Error {
     let last_words = tail.iter().rev().find(|line| is_last_word(line)).or(tail.last());
     let words = last_words.map_or("the executor printed nothing", |words| words.trim());
@@ -26,14 +26,14 @@ const FETCH_HINT: Remedy = Remedy::set(
                           let them. `kaniko.contextDelivery: stdin` does without",
 );
 
-/// Says that the pod, which runs, has not come for its context.
+/// States that the pod, which runs, has not come for its context.
 pub(crate) fn not_fetched(namespace: &str, pod: &str, after: Duration) -> Error {
     let after = seconds(after);
     let message = format!("Pod {namespace}/{pod} has not reached the context service within {after}");
     Error::new(ErrorKind::Unreachable, message).with_hint(FETCH_HINT)
 }
 
-/// Says that the connection over which the pod gets its context does not hold. The pod itself may be well, but cannot be given the rest over another.
+/// States that the connection over which the pod gets its context does not hold. The pod itself may be well, but cannot be given the rest over another.
 pub(crate) fn connection_broke(namespace: &str, pod: &str, error: Error) -> Error {
     let message = format!("the connection to Pod {namespace}/{pod} broke: {}", error.message());
     Error::new(ErrorKind::BuilderLost, message)
@@ -116,7 +116,7 @@ fn classify(exit_code: i32, has_begun: bool, instruction: Option<&str>, words: &
     }
 }
 
-/// Says that the registry does not take the image, for the `reason` in the executor's `words`.
+/// States that the registry does not take the image, for the `reason` in the executor's `words`.
 fn not_pushed(words: &str, reason: &str) -> Error {
     let refusal = told_refusal(reason);
     let kind = match refusal {
@@ -138,7 +138,7 @@ fn not_pushed(words: &str, reason: &str) -> Error {
     Error::new(kind, format!("the image could not be pushed: {words}")).with_hint(hint)
 }
 
-/// Says that a registry does not hand out a base image, for the `reason` in the executor's `words`.
+/// States that a registry does not hand out a base image, for the `reason` in the executor's `words`.
 fn not_pulled(words: &str, reason: &str) -> Error {
     let refusal = told_refusal(reason);
     let kind = match refusal {

@@ -212,7 +212,7 @@ enum Ended {
     ByRegistry(Digest),
 }
 
-/// Says what the pod's end means for the build.
+/// Explains what the pod's end means for the build.
 fn judge(end: Result<Ended>, progress: &Progress) -> Result<Pushed> {
     let pushed = |image| {
         let (cached, run) = progress.counts();

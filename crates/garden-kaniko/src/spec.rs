@@ -1,4 +1,6 @@
 //! The objects of one build, as functions from typed options to Kubernetes objects.
+//!
+//! Why: docs/decisions/34-the-executor-has-what-its-build-needs.md
 
 use std::collections::BTreeMap;
 

@@ -53,7 +53,7 @@ pub struct ProxyConnector<C> {
     forwards: bool,
 }
 
-/// Tells whether a host is reached by another way than those that proxies stand in.
+/// Returns whether a host is reached by another way than those that proxies stand in.
 type Except = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 impl<C> fmt::Debug for ProxyConnector<C> {

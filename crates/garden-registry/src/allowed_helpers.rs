@@ -47,7 +47,7 @@ impl AllowedHelpers {
         Ok(Self(Allowed::For(keys.collect::<Result<_, _>>()?)))
     }
 
-    /// Tells whether one may be asked for `repository` at `registry`.
+    /// Returns whether one may be asked for `repository` at `registry`.
     pub(crate) fn include(&self, registry: &str, repository: &str) -> bool {
         match &self.0 {
             Allowed::ForAll => true,

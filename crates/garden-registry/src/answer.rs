@@ -14,7 +14,7 @@ use crate::error::RegistryError;
 use crate::origin::Origin;
 use crate::server::Server;
 
-/// In place of a moment that the clock cannot hold.
+/// Stands for a time whose end the clock cannot represent.
 const FOR_EVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// What came back.
@@ -78,11 +78,11 @@ impl Answer {
         let target = target.ok_or("its `Location` is missing or no URL")?;
         match Origin::of(&target) {
             Some(_) => Ok(target),
-            None => Err("its `Location` is no http or https URL, or has user information"),
+            None => Err("its `Location` is not an http or https URL, or has user information"),
         }
     }
 
-    /// Tells whether the answer is to be found elsewhere.
+    /// Returns whether the answer is to be found elsewhere.
     pub(crate) fn is_redirect(&self) -> bool {
         matches!(self.status.as_u16(), 301 | 302 | 303 | 307 | 308)
     }

@@ -25,7 +25,7 @@ const BLOCK: usize = 512;
 /// How many manifests are read to find the one for a platform. Lists that were joined have two levels.
 const MOST_LISTED: usize = 64;
 
-/// Of an image, that which is for one platform, or all.
+/// The part of an image for one platform, or all of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Platforms {
@@ -78,7 +78,7 @@ pub struct Saved {
 /// archive the image is called `name`. Nothing of it is held in memory but manifests.
 ///
 /// # Errors
-/// If the image cannot be read, is not what its digest says, or cannot be written. What was written then is no archive.
+/// If the image cannot be read, is not what its digest says, or cannot be written. What has been written by then is not an archive.
 pub async fn save(
     source: &Location,
     platforms: &Platforms,
@@ -148,7 +148,7 @@ async fn select(source: &Location, root: Manifest, platform: &Platform) -> Resul
     Err(SaveError::NoSuchPlatform { image: source.image.clone(), platform: platform.clone(), available })
 }
 
-/// `docker load` takes one image: the only one, as there is no telling which of several is meant.
+/// `docker load` takes one image: the only one, because it cannot know which of several is meant.
 fn for_docker<'a>(root: &Manifest, tree: &'a Tree) -> Option<&'a Manifest> {
     let is_child = |image: &Manifest| {
         let mut children = root.children().iter();
@@ -242,7 +242,7 @@ impl<W: AsyncWrite + Unpin + Send> Archive<'_, W> {
 }
 
 impl SaveError {
-    /// Says what happened and, in the words of `remedies` where it is about the registry, what to do.
+    /// Explains what happened and, in the words of `remedies` where it is about the registry, what to do.
     pub fn explain(self, remedies: &Remedies) -> Error {
         match self {
             Self::Registry(error) => error.explain(remedies),

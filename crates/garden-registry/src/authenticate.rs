@@ -1,4 +1,4 @@
-//! Decides how a registry is told who is asking.
+//! Decides how a request says to a registry who is asking.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -203,7 +203,7 @@ impl Authenticator {
         }
     }
 
-    /// Says what a registry's 401 means after `presented` was shown to it.
+    /// Explains what a registry's 401 means after `presented` was shown to it.
     ///
     /// A token that its token server issued for our login proves the login right; what is missing is
     /// access. Docker Hub, for one, also answers so for a repository that does not exist yet.

@@ -18,7 +18,7 @@ pub enum ToldRefusal {
     Missing,
     /// The tag stands for another image, and the registry lets nobody change that.
     ImmutableTag,
-    /// What refused is no registry: it answered with a page for people, as proxies that filter do.
+    /// What refused is not a registry: it answered with a page for people, as proxies that filter do.
     Page,
 }
 

@@ -34,7 +34,7 @@ fn parse(header: &str) -> Vec<Challenge> {
         rest.skip(|c| c == ',' || is_space(c));
         let word = rest.take(is_token);
         if word.is_empty() {
-            // Either the end, or something that is no token: go on after the next comma.
+            // Either the end, or something that is not a token: go on after the next comma.
             rest.take(|c| c != ',');
             if rest.0.is_empty() {
                 return challenges;

@@ -11,7 +11,7 @@ pub const DOCKER_HUB: &str = "docker.io";
 /// Where Docker Hub serves the distribution API.
 pub const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
-/// Tells whether `host` is one of the names under which people know Docker Hub.
+/// Returns whether `host` is one of the names under which people know Docker Hub.
 ///
 /// `hub.docker.com` is its web page, not a registry, but Garden's guide uses it as one.
 fn is_docker_hub(host: &str) -> bool {

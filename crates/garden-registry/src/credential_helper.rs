@@ -1,4 +1,6 @@
 //! Runs the credential helpers of this machine.
+//!
+//! Why: docs/decisions/72-credential-helpers-have-their-own-module.md
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +19,7 @@ use crate::login::Login;
 /// The longest answer that is read, in bytes. No credential is nearly that large.
 const LONGEST_ANSWER: usize = 256 * 1024;
 
-/// Of what a helper says on its standard error stream, so much is kept, in bytes.
+/// How much of a helper's standard error stream is kept, in bytes.
 const LONGEST_COMPLAINT: usize = 4 * 1024;
 
 /// Where the credential helpers of this machine are, and what they answered lately. Cheap to clone; clones

@@ -93,12 +93,12 @@ impl Credentials {
     /// credential helpers that it names may be run for all registries.
     ///
     /// # Errors
-    /// If the file cannot be read, or is no such configuration.
+    /// If the file cannot be read, or is not such a configuration.
     pub fn from_docker_cli() -> Result<Self, CredentialsError> {
         Ok(Self::of(docker_cli::entries()?).allow_helpers(&AllowedHelpers::for_all()))
     }
 
-    /// Says for which registries the credential helpers that are named here may be run on this machine. Those of what is
+    /// Sets for which registries the credential helpers that are named here may be run on this machine. Those of what is
     /// [merged](Self::merge) later keep what was said of them.
     pub fn allow_helpers(mut self, allowed: &AllowedHelpers) -> Self {
         self.entries.allow_helpers(allowed);
@@ -120,23 +120,23 @@ impl Credentials {
         self.entries.merge(later.entries);
     }
 
-    /// Tells whether there is neither a login nor a helper.
+    /// Returns whether there is neither a login nor a helper.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Tells whether a helper is named, which may answer otherwise at any time.
+    /// Returns whether a helper is named, which may answer otherwise at any time.
     pub fn name_helpers(&self) -> bool {
         !self.entries.helpers.is_empty() || !self.entries.stores.is_empty()
     }
 
-    /// Tells as whom `repository` at `registry` is asked for, as far as it is known without asking
+    /// Returns as whom `repository` at `registry` is asked for, as far as it is known without asking
     /// a credential helper.
     pub fn identity(&self, registry: &str, repository: &str) -> Identity {
         self.entries.identity(registry, repository)
     }
 
-    /// Tells whether there are a user and a password for `repository` at `registry`. The nodes of a cluster pull with nothing else: they
+    /// Returns whether there are a user and a password for `repository` at `registry`. The nodes of a cluster pull with nothing else: they
     /// run none of the helpers that a Secret names, and know no tokens.
     ///
     /// Source: Kubernetes 1.34, `pkg/credentialprovider/config.go` (`dockerConfigEntryWithAuth`).

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::docker_config::{self, CredentialsError};
 use crate::entries::Entries;
 
-/// A larger file than this, in bytes, is no configuration.
+/// A file that is larger than this, in bytes, is not a configuration.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// Reads the user's configuration. Source: docker/cli, `cli/config/config.go`.

@@ -18,7 +18,7 @@ fn pair(username: &str, password: &str) -> String {
     BASE64_STANDARD.encode(format!("{username}:{password}"))
 }
 
-/// Says how an entry lets one authenticate.
+/// Describes how an entry lets one authenticate.
 fn login_of(entry: &Value) -> Option<String> {
     let credentials = read(&json!({ "auths": { "registry.example": entry } }));
     let login = credentials.logins.into_values().next()?.value;

@@ -37,7 +37,7 @@ impl Endpoint {
         Ok(Self { name: name.to_owned(), origin, base })
     }
 
-    /// Tells whether `registry`, as written in an image reference, is this registry.
+    /// Returns whether `registry`, as written in an image reference, is this registry.
     pub(crate) fn is_called(&self, registry: &str) -> bool {
         canonical(registry) == canonical(&self.name)
     }

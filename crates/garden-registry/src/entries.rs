@@ -30,7 +30,7 @@ impl Entries {
         self.logins.is_empty() && self.helpers.is_empty() && self.stores.is_empty()
     }
 
-    /// Says for which registries the helpers may be run here.
+    /// Sets for which registries the helpers may be run here.
     pub(crate) fn allow_helpers(&mut self, allowed: &AllowedHelpers) {
         for helper in self.helpers.values_mut().chain(&mut self.stores) {
             helper.value.allowed = allowed.clone();
@@ -55,7 +55,7 @@ impl Entries {
         self.stores.splice(0..0, later.stores);
     }
 
-    /// Tells as whom `repository` at `registry` is asked for, as far as it is known without asking a helper.
+    /// Returns as whom `repository` at `registry` is asked for, as far as it is known without asking a helper.
     pub(crate) fn identity(&self, registry: &str, repository: &str) -> Identity {
         match self.sources(registry, repository).into_iter().next() {
             None => Identity::Anonymous,
@@ -66,7 +66,7 @@ impl Entries {
         }
     }
 
-    /// Tells whether a user and a password are among the logins for a repository, whatever helpers there are.
+    /// Returns whether a user and a password are among the logins for a repository, whatever helpers there are.
     pub(crate) fn have_password(&self, registry: &str, repository: &str) -> bool {
         self.logins.iter().any(|(key, entry)| {
             key.matches(registry, repository) && matches!(entry.value, Login::Password { .. })

@@ -16,7 +16,7 @@ pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub enum Identity {
     /// No credentials are known for the repository.
     Anonymous,
-    /// The entry `key` of `origin` (a secret's namespace and name, say).
+    /// The entry `key` of `origin` (for example a Secret's namespace and name).
     Credentials {
         /// Where the credentials were read.
         origin: String,
@@ -115,7 +115,7 @@ pub enum RegistryError {
         /// The image.
         reference: String,
     },
-    /// Something that the registry is to be told, or has told, does not follow the protocol's grammar.
+    /// Something that is sent to the registry, or that it has sent, does not follow the protocol's grammar.
     #[error("{what} cannot be used: {reason}")]
     Malformed {
         /// What it is.

@@ -132,7 +132,7 @@ impl HelperOutput<'_> {
         }
     }
 
-    /// Says why the helper failed, in its own words. They stand on its standard output, where otherwise
+    /// Explains why the helper failed, in its own words. They stand on its standard output, where otherwise
     /// the credential is; what looks like the beginning of one is not quoted, nor anything beside it.
     fn complaint(&self, secret: Option<&SecretString>) -> String {
         let stdout = String::from_utf8_lossy(self.stdout);

@@ -33,13 +33,13 @@ impl HelperQuestion {
         Self { helper, server: server.to_string(), origin, is_store, is_allowed }
     }
 
-    /// Says that one is nobody, as the helper has no login.
+    /// States that one is nobody, as the helper has no login.
     pub(crate) fn identity(&self, problem: HelperProblem) -> Identity {
         let (origin, key) = (self.origin.clone(), self.server.clone());
         Identity::Helper { origin, key, helper: self.helper.to_string(), problem }
     }
 
-    /// Says that one is whoever the helper logs in.
+    /// States that one is whoever the helper logs in.
     pub(crate) fn login_identity(&self) -> Identity {
         let (origin, key) = (self.origin.clone(), self.server.clone());
         Identity::HelperLogin { origin, key, helper: self.helper.to_string() }

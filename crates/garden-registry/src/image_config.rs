@@ -30,7 +30,7 @@ struct RunConfig {
 }
 
 impl ImageConfig {
-    /// Says where a text that is not a configuration breaks off from one; what it holds there is not repeated.
+    /// Describes where a text that is not a configuration breaks off from one; what it holds there is not repeated.
     pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
         let document: Document = serde_json::from_slice(text).map_err(|error| {
             format!(

@@ -46,7 +46,7 @@ impl Key {
         Self { host: canonical(registry), path: self.path.clone() }
     }
 
-    /// Tells whether the entry is meant for `repository` at `registry`.
+    /// Returns whether the entry is meant for `repository` at `registry`.
     ///
     /// As in the kubelet, a wildcard stands for (part of) one label of the host name and the port
     /// must be the same. A path is a prefix of whole components, so that `team` is not `teamwork`.

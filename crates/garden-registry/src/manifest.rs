@@ -69,7 +69,7 @@ impl Platform {
         Self::new("linux", architecture, None)
     }
 
-    /// Tells whether what is for this platform runs on `wanted`. A variant counts only if one is wanted.
+    /// Returns whether what is for this platform runs on `wanted`. A variant counts only if one is wanted.
     pub(crate) fn serves(&self, wanted: &Self) -> bool {
         (&self.os, &self.architecture) == (&wanted.os, &wanted.architecture)
             && (wanted.variant.is_none() || wanted.variant == self.variant)
@@ -102,7 +102,7 @@ impl Descriptor {
         Self::new(media_type, Digest::of(content), content.len() as u64)
     }
 
-    /// Tells whether registries need not have the content: a layer whose media type forbids to distribute it,
+    /// Returns whether registries need not have the content: a layer whose media type forbids to distribute it,
     /// and that is somewhere else.
     ///
     /// Source: OCI image specification, `layer.md`, section "Non-Distributable Layers".
@@ -118,7 +118,7 @@ impl Descriptor {
 pub enum ManifestKind {
     /// An image for one platform, or another artifact that has the form of one.
     Image,
-    /// A list of manifests, one per platform say.
+    /// A list of manifests, for example one for each platform.
     Index,
     /// Something that this library does not know, or that has not the form its type promises.
     Unknown,
@@ -187,7 +187,7 @@ impl Manifest {
         Self { media_type, digest: Digest::of(&bytes), bytes, kind, content }
     }
 
-    /// Says what a server has answered instead, if it is not a manifest: it may be a web server's page, or one for logging in.
+    /// Describes what a server has answered instead, if it is not a manifest: it may be a web server's page, or one for logging in.
     ///
     /// A manifest is a JSON object whose type or whose `schemaVersion` says so: some registries give all that they have one type.
     /// Source: OCI image specification, `manifest.md` and `image-index.md`.
@@ -259,7 +259,7 @@ impl Manifest {
         self.config().into_iter().chain(self.layers())
     }
 
-    /// Returns the manifest that this one says something about: a signature, say, names what was signed.
+    /// Returns the manifest that this one says something about: a signature, for example, names what was signed.
     ///
     /// Source: OCI image specification, `manifest.md`, `subject`.
     pub fn subject(&self) -> Option<&Descriptor> {

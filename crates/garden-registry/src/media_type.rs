@@ -15,7 +15,7 @@ pub(crate) const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-/// Tells whether a manifest can have this type, which may be one that is not asked for: registries have forms of their own, and
+/// Returns whether a manifest can have this type, which may be one that is not asked for: registries have forms of their own, and
 /// older ones.
 pub(crate) fn is_of_manifest(media_type: &str) -> bool {
     [
@@ -27,13 +27,13 @@ pub(crate) fn is_of_manifest(media_type: &str) -> bool {
     .any(|prefix| media_type.starts_with(prefix))
 }
 
-/// Tells whether layers of this type may be left where they are.
+/// Returns whether layers of this type may be left where they are.
 pub(crate) fn is_non_distributable(media_type: &str) -> bool {
     media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
         || media_type.starts_with("application/vnd.oci.image.layer.nondistributable.")
 }
 
-/// Tells whether a manifest of this type lists others.
+/// Returns whether a manifest of this type lists others.
 pub(crate) fn is_index(media_type: &str) -> bool {
     [INDEX, DOCKER_LIST].contains(&media_type)
 }

@@ -37,12 +37,12 @@ impl Origin {
         &self.host
     }
 
-    /// Tells whether it has the host of `other`, on whatever port.
+    /// Returns whether it has the host of `other`, on whatever port.
     pub(crate) fn has_host_of(&self, other: &Self) -> bool {
         self.host == other.host
     }
 
-    /// Tells whether it is reached over TLS.
+    /// Returns whether it is reached over TLS.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.encrypted
     }

@@ -1,4 +1,6 @@
 //! Where a host is, as far as its name tells.
+//!
+//! Why: docs/decisions/69-hosts-have-a-place.md
 
 use std::fmt;
 use std::net::IpAddr;
@@ -21,7 +23,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// Tells where `host` is: a DNS name, or an IP address with or without brackets.
+    /// Returns where `host` is: a DNS name, or an IP address with or without brackets.
     pub fn of(host: &str) -> Self {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);

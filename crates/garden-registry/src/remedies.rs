@@ -1,3 +1,5 @@
+// Why: docs/decisions/62-facts-travel-words-come-last.md
+
 use garden_build_core::{HintCode, Remedy};
 
 /// What can be done about a registry that cannot be used, in the words of whoever made the client.

@@ -1,4 +1,4 @@
-//! What a caller of garden-build is told about a failure, and what to do about it.
+//! What an error says to the caller of garden-build about a failure, and about what to do.
 
 use garden_build_core::{Error, ErrorKind, Hint, HintCode, Remedy};
 use http::StatusCode;
@@ -11,7 +11,7 @@ use crate::server::Server;
 use crate::tls_problem::TlsProblem;
 
 impl RegistryError {
-    /// Says what happened and, in the words of `remedies`, what to do.
+    /// Explains what happened and, in the words of `remedies`, what to do.
     pub fn explain(self, remedies: &Remedies) -> Error {
         let kind = kind(&self);
         let retryable = matches!(kind, ErrorKind::Unreachable);

@@ -52,12 +52,12 @@ impl ServerMessage {
         }
     }
 
-    /// Tells whether it is a page for people. Registries and token servers have none; proxies that filter do.
+    /// Returns whether it is a page for people. Registries and token servers have none; proxies that filter do.
     pub(crate) fn is_page(&self) -> bool {
         self.is_page
     }
 
-    /// Tells whether the registry means that there is no such image.
+    /// Returns whether the registry means that there is no such image.
     pub(crate) fn says_missing(&self) -> bool {
         ["NAME_UNKNOWN", "MANIFEST_UNKNOWN"].contains(&self.code.as_str())
     }

@@ -38,7 +38,7 @@ impl Trust {
         Ok(Self { builder, own })
     }
 
-    /// Says what a connection to `host` brings, for [`TlsSide::problem`].
+    /// Describes what a connection to `host` brings, for [`TlsSide::problem`].
     pub(crate) fn side(&self, host: &str) -> TlsSide {
         let given = if self.own.is_empty() { "" } else { " and those that were given" };
         let authorities = format!("the authorities that this machine trusts{given}");

@@ -158,7 +158,7 @@ pub fn is_complaint_about_tls(words: &str) -> bool {
     ["HTTP response to HTTPS client", "x509:", "tls: "].iter().any(|sign| words.contains(sign))
 }
 
-/// Tells whether an alert is about our certificate. Source: RFC 8446, section 6.2.
+/// Returns whether an alert is about our certificate. Source: RFC 8446, section 6.2.
 fn is_about_certificate(alert: AlertDescription) -> bool {
     matches!(
         alert,
@@ -174,7 +174,7 @@ fn is_about_certificate(alert: AlertDescription) -> bool {
     )
 }
 
-/// Tells whether an alert can mean only that we have shown no certificate. Sources: RFC 8446, section 6.2;
+/// Returns whether an alert can mean only that we have shown no certificate. Sources: RFC 8446, section 6.2;
 /// `crypto/tls/handshake_server.go` of Go before 1.21 for the last one.
 fn says_that_certificate_is_missing(alert: AlertDescription) -> bool {
     matches!(

@@ -88,7 +88,7 @@ impl TokenServer {
             challenge.parameter("realm").ok_or_else(|| refused("its Bearer challenge has no realm"))?;
         let realm: Uri = realm.parse().map_err(|_| refused("the realm of its Bearer challenge is no URL"))?;
         let origin = Origin::of(&realm)
-            .ok_or_else(|| refused("the realm of its Bearer challenge is no http or https URL"))?;
+            .ok_or_else(|| refused("the realm of its Bearer challenge is not an http or https URL"))?;
         if endpoint.origin.is_encrypted() && !origin.is_encrypted() {
             return Err(refused(&format!(
                 "it wants us to authenticate at {origin}, which is without TLS, though the registry has it"

@@ -1,4 +1,6 @@
 //! Sends one request: with redirects, retries and a deadline, but without knowing what it is about.
+//!
+//! Why: docs/decisions/70-a-question-is-not-a-transfer.md
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -271,7 +273,7 @@ impl Operation<'_> {
         Ok(answer(response, origin, server, deadline))
     }
 
-    /// Says why there is no answer from `server`, which is at `origin`.
+    /// Explains why there is no answer from `server`, which is at `origin`.
     fn failure(&self, origin: &Origin, server: Server, error: ClientError) -> Trouble {
         // What goes wrong with a proxy says nothing of the registry's TLS.
         let problem =
@@ -296,7 +298,7 @@ impl Operation<'_> {
         Ok(origin)
     }
 
-    /// Says who a server is: the registry, or someone to whom the registry sent us.
+    /// Describes who a server is: the registry, or someone to whom the registry sent us.
     fn server(&self, origin: Option<&Origin>) -> Server {
         let registry = &self.endpoint.name;
         match origin {
@@ -358,7 +360,7 @@ pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(wait.min(LONGEST_RETRY_AFTER))
 }
 
-/// Tells whether the same request may be answered otherwise a moment later.
+/// Returns whether the same request may be answered otherwise a moment later.
 pub(crate) fn is_passing(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 500 | 502 | 503 | 504)
 }

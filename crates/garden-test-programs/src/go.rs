@@ -76,7 +76,7 @@ impl Go {
         self.build_announced(module, || ())
     }
 
-    /// Does the same, and calls `announce` before it compiles anything itself.
+    /// Builds the module, and calls `announce` before it compiles anything itself.
     ///
     /// # Errors
     ///

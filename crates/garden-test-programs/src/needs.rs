@@ -36,7 +36,7 @@ impl Program {
         }
     }
 
-    /// Says what is missing, if this program is.
+    /// Describes what is missing, if this program is.
     fn missing(self) -> Option<String> {
         match self {
             // The modules below `testbed/tools` say in their `go.mod` that they need it.

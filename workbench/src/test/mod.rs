@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check and every test, the end-to-end ones included.
 
 mod binaries;
+mod decisions;
 mod dependencies;
 mod end_to_end;
 mod examples;
@@ -19,8 +20,9 @@ use anyhow::{Result, anyhow, bail};
 use xtask::cargo::{command, succeed};
 use xtask::part::Part;
 
-use crate::{schema, testbed};
+use crate::{book, schema, testbed};
 use phases::Phases;
+pub(crate) use scripts::files;
 
 pub(crate) fn run() -> Result<()> {
     testbed::check()?;
@@ -52,6 +54,8 @@ fn before_the_cluster(phases: &mut Phases) -> Result<()> {
     phases.run("dependencies", dependencies::check)?;
     phases.run("JSON Schema", schema::check)?;
     phases.run("tests that pages name", pages::check)?;
+    phases.run("decisions", decisions::check)?;
+    phases.run("book and links", book::check)?;
     phases.run("scripts and Go programs", scripts::check)
 }
 

@@ -47,7 +47,7 @@ fn go_vet() -> Result<()> {
 }
 
 /// Files that git knows, and those that it will.
-pub(super) fn files(patterns: &[&str]) -> Result<Vec<PathBuf>> {
+pub(crate) fn files(patterns: &[&str]) -> Result<Vec<PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace has no root")?;
     let mut list = Command::new("git");
     list.args(["ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "--"])

@@ -3,6 +3,8 @@
 //! `up` starts it as the first process of new PID, network and mount namespaces. When
 //! it dies, however it dies, the kernel kills everything inside and drops the mounts,
 //! interfaces and packet filter rules. So `down` is a kill, and a crash leaves no mess.
+//!
+//! Why: docs/decisions/78-the-testbed-is-one-process-tree.md
 
 use std::fs::{self, File};
 use std::io::ErrorKind;

@@ -163,7 +163,7 @@ impl Session {
         let written = new.and_then(|mut new| {
             if let Some(old) = &self.old {
                 let forgotten = self.today.saturating_sub(day_count(home::FORGOTTEN_AFTER.as_secs()));
-                // Of a directory that was made anew, only what has come into it from the old one is still there.
+                // If the directory was made anew, only what the scan has found unchanged is kept.
                 let is_same = old.top == self.top;
                 for block in &old.blocks {
                     let is_unchanged = outcome.unchanged.contains(&block.directory);

@@ -1,4 +1,6 @@
 //! Which Dockerfile a build uses, and what it reads of the context.
+//!
+//! Why: docs/decisions/17-a-dockerfile-has-one-reader.md
 
 mod build;
 mod directives;
@@ -100,7 +102,7 @@ impl Dockerfile {
         &self.contents
     }
 
-    /// Returns the images that a build of `request` may pull, as far as it can be told without building: those that stages
+    /// Returns the images that a build of `request` may pull, as far as this is known without building: those that stages
     /// begin with, copy from or mount. Each is there once; images that named contexts replace are not.
     pub fn images(&self, request: &BuildRequest) -> Vec<ImageReference> {
         images::of(&Outline::parse(&self.contents), request)
@@ -112,7 +114,7 @@ impl Dockerfile {
         images::frontend(&Outline::parse(&self.contents), request)
     }
 
-    /// Returns what the stages use that a build of `request` needs, if not every builder knows it. Nothing is told of a
+    /// Returns what the stages use that a build of `request` needs, if not every builder knows it. The result has nothing about a
     /// Dockerfile that is not certain to mean what it seems to.
     pub fn uses(&self, request: &BuildRequest) -> Vec<Use> {
         let outline = Outline::parse(&self.contents);
@@ -126,9 +128,9 @@ impl Dockerfile {
         }
     }
 
-    /// Returns the variables that tell of the platform that `request` wants (`TARGETARCH` and its kin), as far as the
+    /// Returns the variables that describe the platform that `request` wants (`TARGETARCH` and so on), as far as the
     /// Dockerfile asks for them, has no default for them, and the request does not set them itself. `BuildKit` knows them; other
-    /// builders have to be told, and would take what they are told for stronger than a default.
+    /// builders need them as build arguments, and would prefer those to a default.
     pub fn platform_variables(&self, request: &BuildRequest) -> BTreeMap<String, String> {
         let [platform] = request.platforms.as_slice() else { return BTreeMap::new() };
         let Some(platform) = Platform::parse(platform) else { return BTreeMap::new() };

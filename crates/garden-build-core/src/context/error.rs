@@ -287,7 +287,7 @@ impl ContextError {
     }
 }
 
-/// Says how `path` is left out. Of an ignore file, the last line that matches counts, and a Dockerfile's own one counts alone.
+/// Describes how `path` is left out. Of an ignore file, the last line that matches counts, and a Dockerfile's own one counts alone.
 fn leaving_out(path: &PathBytes) -> String {
     format!(
         "add `{}` as the last line to .dockerignore, or to the Dockerfile's own ignore file if it has one",

@@ -2,6 +2,8 @@
 //!
 //! Mostly that is what nobody meant to send: what a package manager has installed, what an earlier build has made, a
 //! repository's history, a database dump.
+//!
+//! Why: docs/decisions/15-suspicions-are-warnings.md
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,7 +40,7 @@ const MADE_BY_TOOLS: [&str; 12] = [
 /// The share, in thousandths, from which on a directory or a file is named.
 const NOTABLE: u64 = 100;
 
-/// The same for what tools have made.
+/// The limit for what tools have made, which is lower.
 const NOTABLE_OF_TOOLS: u64 = 50;
 
 /// How many directories and files are named at most.
@@ -158,7 +160,7 @@ struct Parts {
 /// A directory, or a file that is large by itself.
 struct Node {
     path: PathBytes,
-    /// Of all in it, except what tools have made.
+    /// What all files in it come to, except those that tools have made.
     weight: Weight,
     parent: usize,
     /// Whether a tool has made it, or something that it lies in.

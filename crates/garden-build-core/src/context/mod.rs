@@ -101,10 +101,10 @@ impl Context {
         Self::scan_with(request, &DigestCache::none(), cancelled)
     }
 
-    /// Does the same, but reads only what has changed since the last scan with this `cache`.
+    /// Scans the whole context of `request`, and reads only the files that have changed since the last scan with this `cache`.
     ///
     /// # Errors
-    /// As [`scan`](Self::scan). What is wrong with the cache never is an error.
+    /// Those of [`scan`](Self::scan). A damaged cache is never an error.
     pub fn scan_with(
         request: &BuildRequest,
         cache: &DigestCache,
@@ -118,7 +118,7 @@ impl Context {
     /// doubt, the whole context. The [`extent`](Self::extent) says what became of it.
     ///
     /// # Errors
-    /// As [`scan_with`](Self::scan_with). What a Dockerfile reads that is not there is for the builder to miss.
+    /// Those of [`scan_with`](Self::scan_with). A missing file that the Dockerfile reads is not among them: the builder reports it.
     pub fn scan_for(
         request: &BuildRequest,
         reader: &Reader<'_>,
@@ -176,16 +176,16 @@ impl Tree {
     /// Scans `directory` like a build context that has no Dockerfile: only its `.dockerignore` counts.
     ///
     /// # Errors
-    /// As [`Context::scan`].
+    /// Those of [`Context::scan`].
     pub fn scan(directory: &Path, cancelled: Cancelled<'_>) -> Result<Self, ContextError> {
         Self::scan_by(directory, false, &DigestCache::none(), cancelled)
     }
 
-    /// Does the same for `directory` as a named context of `request`, which says whether permissions are
-    /// preserved, and reads only what has changed since the last scan with this `cache`.
+    /// Scans `directory` as a named context of `request`, which says whether permissions are preserved. Reads only the files
+    /// that have changed since the last scan with this `cache`.
     ///
     /// # Errors
-    /// As [`Context::scan`].
+    /// Those of [`Context::scan`].
     pub fn scan_with(
         request: &BuildRequest,
         directory: &Path,

@@ -1,3 +1,5 @@
+// Why: docs/decisions/12-paths-are-bytes.md
+
 use std::ffi::OsStr;
 use std::fmt::{self, Write as _};
 use std::io;

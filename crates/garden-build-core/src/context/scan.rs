@@ -1,4 +1,6 @@
 //! From a directory to a [`Manifest`].
+//!
+//! Why: docs/decisions/14-what-nobody-reads-ends-no-build.md
 
 mod digest;
 mod left_out;

@@ -31,7 +31,7 @@ pub enum HintCode {
     GrantRights,
     /// Build again.
     BuildAgain,
-    /// Only the words say.
+    /// Only the words of the hint have it.
     #[default]
     #[serde(other)]
     Other,
@@ -55,12 +55,12 @@ pub struct Hint {
 }
 
 impl Hint {
-    /// Says `text`, to people only.
+    /// Shows `text`, to people only.
     pub fn new(text: impl Into<String>) -> Self {
         Self { code: HintCode::Other, text: text.into(), options: Vec::new() }
     }
 
-    /// Says what to do, for programs.
+    /// Describes what to do, for programs.
     #[must_use]
     pub fn with_code(self, code: HintCode) -> Self {
         Self { code, ..self }
@@ -73,7 +73,7 @@ impl Hint {
         self
     }
 
-    /// Says `text` to people instead, and the same to programs.
+    /// Shows `text` to people instead, and the same to programs.
     #[must_use]
     pub fn with_text(self, text: impl Into<String>) -> Self {
         Self { text: text.into(), ..self }
@@ -120,42 +120,42 @@ pub struct Remedy {
 }
 
 impl Remedy {
-    /// Says `text`, to people only.
+    /// Shows `text`, to people only.
     pub const fn new(text: &'static str) -> Self {
         Self { code: HintCode::Other, text, options: &[] }
     }
 
-    /// Says that `options` of the provider should be changed.
+    /// States that `options` of the provider should be changed.
     pub const fn set(options: &'static [&'static str], text: &'static str) -> Self {
         Self { code: HintCode::SetOption, text, options }
     }
 
-    /// Says that `options` of the request should be changed.
+    /// States that `options` of the request should be changed.
     pub const fn request(options: &'static [&'static str], text: &'static str) -> Self {
         Self { code: HintCode::SetRequest, text, options }
     }
 
-    /// Says that what builds need in the cluster should be installed.
+    /// States that what builds need in the cluster should be installed.
     pub const fn install(text: &'static str) -> Self {
         Self { code: HintCode::InstallServices, text, options: &[] }
     }
 
-    /// Says that `options` of the provider should be changed, and what builds need in the cluster installed with them.
+    /// States that `options` of the provider should be changed, and what builds need in the cluster installed with them.
     pub const fn set_and_install(options: &'static [&'static str], text: &'static str) -> Self {
         Self { code: HintCode::InstallServices, text, options }
     }
 
-    /// Says that room should be freed in the registry and the daemon within the cluster, or made by `options`.
+    /// States that room should be freed in the registry and the daemon within the cluster, or made by `options`.
     pub const fn clean_up(options: &'static [&'static str], text: &'static str) -> Self {
         Self { code: HintCode::CleanUpRegistry, text, options }
     }
 
-    /// Says that somebody has to log in to a registry, where `options` may take the login.
+    /// States that somebody has to log in to a registry, where `options` may take the login.
     pub const fn log_in(options: &'static [&'static str], text: &'static str) -> Self {
         Self { code: HintCode::LogIn, text, options }
     }
 
-    /// Says that the same build should be tried again.
+    /// States that the same build should be tried again.
     pub const fn build_again(text: &'static str) -> Self {
         Self { code: HintCode::BuildAgain, text, options: &[] }
     }

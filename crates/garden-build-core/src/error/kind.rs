@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Says what class of failure an [`Error`](super::Error) is, for callers that react differently to each.
+/// Describes what class of failure an [`Error`](super::Error) is, for callers that react differently to each.
 ///
 /// It is serialised as its [`name`](Self::name). A name that this version does not know, as a newer service may send it, is read as
 /// [`Unexpected`](Self::Unexpected).

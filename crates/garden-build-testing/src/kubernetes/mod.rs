@@ -39,6 +39,8 @@
 //! * `server` takes requests apart; `read`, `watch`, `log` and `remote` answer the long ones.
 //! * `deployments` is the controllers' part.
 //! * For tests: `cluster`, `pod`, `fault`, `request`, `program`.
+//!
+//! Why: docs/decisions/79-tests-have-an-api-server-in-memory.md
 
 mod clock;
 mod cluster;

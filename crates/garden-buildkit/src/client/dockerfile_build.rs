@@ -1,4 +1,4 @@
-//! What to build, and the words in which the daemon's Dockerfile frontend is told.
+//! What to build, and the attributes that say so to the daemon's Dockerfile frontend.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -53,7 +53,7 @@ pub struct DockerfileBuild {
     pub image: ImageExport,
     /// What the build is allowed that the daemon does not allow by itself, such as `network.host`.
     pub entitlements: Vec<String>,
-    /// Further attributes of the frontend, by its own names; they win over what the fields above say.
+    /// Further attributes of the frontend, by its own names; they take precedence over the fields above.
     pub attributes: BTreeMap<String, String>,
 }
 

@@ -4,6 +4,8 @@
 //! its tracing links grpc-go's codec for that.
 //!
 //! Sources: gRPC, `doc/PROTOCOL-HTTP2.md` and `doc/compression.md`; `BuildKit`, `api/services/control/control.proto`.
+//!
+//! Why: docs/decisions/37-messages-to-a-daemon-are-compressed-one-by-one.md
 
 use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
@@ -49,7 +51,7 @@ impl Packer {
         Self { compressor: Some(Compressor { deflate: deflate(), left: 0, pause: 0 }) }
     }
 
-    /// Tells whether the stream's header has to say [`ENCODING`].
+    /// Returns whether the stream's header has to say [`ENCODING`].
     pub(super) fn compresses(&self) -> bool {
         self.compressor.is_some()
     }

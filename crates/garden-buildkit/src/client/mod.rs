@@ -136,7 +136,7 @@ impl Client {
     }
 }
 
-/// How many builds of a daemon are told. It says how many there are.
+/// How many builds of a daemon a message names. It says how many there are.
 const MOST_BUILDS: usize = 10_000;
 
 /// How long a daemon may take to answer what needs no work. A build has no limit.

@@ -63,7 +63,7 @@ pub struct Counter {
     pub id: String,
     /// How much is done.
     pub current: u64,
-    /// Of how much, if that is known.
+    /// The total, if it is known.
     pub total: Option<u64>,
     /// When it began; the daemon's clock.
     pub started: Option<SystemTime>,

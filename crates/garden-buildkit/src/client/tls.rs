@@ -76,7 +76,7 @@ impl TlsIdentity {
     }
 }
 
-/// Says no more: the parser's own errors quote what they could not read, which may be a key.
+/// Returns an error without details: the parser's own errors quote what they could not read, which may be a key.
 fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("{what}: the PEM text is damaged or missing"))
 }

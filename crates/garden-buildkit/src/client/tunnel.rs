@@ -1,4 +1,6 @@
 //! The byte pipe in which the daemon calls us.
+//!
+//! Why: docs/decisions/38-the-daemon-calls-us.md
 
 use std::io;
 use std::pin::Pin;

@@ -30,7 +30,7 @@ const VALIDITY: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 pub(super) struct Certificates {
     /// Who the daemon is, and who we are to it.
     pub(super) identity: TlsIdentity,
-    /// Tells these certificates from others.
+    /// Differs from that of any other certificates.
     pub(super) fingerprint: String,
 }
 
@@ -115,7 +115,7 @@ fn parameters(common_name: &str, names: &[String]) -> Result<CertificateParams, 
     Ok(parameters)
 }
 
-/// Reads a Secret, and makes sure that what is in it fits together as far as this can be told.
+/// Reads a Secret, and makes sure that what is in it fits together as far as this can be checked.
 fn read(namespace: &str, secret: &Secret) -> Result<Certificates, ClusterError> {
     let damaged = |what: String| {
         let message = format!("Secret {namespace}/{TLS_SECRET} cannot be used: {what}");

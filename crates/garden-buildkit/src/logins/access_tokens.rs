@@ -2,6 +2,8 @@
 //!
 //! Left to itself, a daemon takes one login for all repositories of a registry, and the same one until the build
 //! ends. So tokens are fetched here where a login may end before the build does, or differs by repository.
+//!
+//! Why: docs/decisions/45-tokens-are-fetched-here-where-needed.md
 
 use garden_registry::{Login, RegistryError, repository_of};
 use secrecy::ExposeSecret as _;
@@ -9,11 +11,11 @@ use secrecy::ExposeSecret as _;
 use super::pull_secrets::{Known, PullSecretLogins};
 use crate::client::{AccessToken, WantedToken};
 
-/// Tells whether there is reason to fetch the tokens for `host` here, and a way.
+/// Returns whether there is reason to fetch the tokens for `host` here, and a way.
 pub(super) async fn are_fetched_here(logins: &PullSecretLogins, host: &str) -> bool {
     let mut known = Vec::new();
     for repository in logins.images().repositories(host) {
-        // What fails here is told when the daemon asks for the login.
+        // A failure here is reported when the daemon asks for the login.
         if let Ok(Some(login)) = logins.find(host, &[repository]).await {
             known.push(login);
         }

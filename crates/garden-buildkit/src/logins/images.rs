@@ -49,7 +49,7 @@ impl BuildImages {
         self
     }
 
-    /// Tells whether one of them is at the registry `host`.
+    /// Returns whether one of them is at the registry `host`.
     pub fn are_at(&self, host: &str) -> bool {
         self.first_at(host).is_some()
     }

@@ -1,4 +1,4 @@
-//! What a daemon is told when it asks for the credentials of a registry.
+//! What we answer when a daemon asks for the credentials of a registry.
 
 mod access_tokens;
 mod cloud_identity;

@@ -28,7 +28,7 @@ pub(crate) struct PullSecretLogins {
     cluster: Cluster,
     events: EventSink,
     credentials: RegistryCredentials,
-    /// What the daemon was told of registries.
+    /// What the daemon's configuration says about registries.
     registries: Vec<RegistryAccess>,
     helpers: CredentialHelpers,
     pod_helpers: HelperCache<PodHelpers>,
@@ -123,7 +123,7 @@ impl PullSecretLogins {
         tokio::join!(self.helpers.forget_all(), self.pod_helpers.forget_all());
     }
 
-    /// Returns the images that the build has to do with. Of no other registry anything is told.
+    /// Returns the images that the build has to do with. The daemon gets no login for any other registry.
     pub(super) fn images(&self) -> &BuildImages {
         &self.images
     }

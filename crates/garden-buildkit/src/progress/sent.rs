@@ -41,7 +41,7 @@ impl Sent {
     }
 }
 
-/// Says how much of the directory the daemon did not have.
+/// Reports how much of the directory the daemon did not have.
 impl fmt::Display for Sent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (files, entries) = (self.sum(SyncRecord::files), self.sum(SyncRecord::entries));

@@ -1,4 +1,6 @@
 //! What the name says that a daemon gives to a step.
+//!
+//! Why: docs/decisions/23-events-are-data-first.md
 
 use garden_build_core::{Instruction, StepKind};
 
@@ -78,7 +80,7 @@ fn read(place: &str, text: &str) -> Instruction {
     let mut words = place.split_ascii_whitespace().rev();
     let numbers = words.next().and_then(|word| word.split_once('/'));
     let (before, first) = (words.next(), words.next());
-    // Of two words, the first may be either; a stage's name has no slash.
+    // With two words, the first may be either; the name of a stage has no slash.
     let (platform, stage) = match (first, before) {
         (None, Some(word)) if word.contains('/') => (Some(word), None),
         (platform, stage) => (platform, stage),

@@ -82,7 +82,7 @@ pub(super) fn pod(settings: &Settings) -> PodSpec {
     }
 }
 
-/// The daemon's variables. It sends spans by gRPC if it is not told otherwise. Source: `BuildKit`, `util/tracing/detect/otlp.go`.
+/// The daemon's variables. It sends spans by gRPC unless a variable says otherwise. Source: `BuildKit`, `util/tracing/detect/otlp.go`.
 fn env(settings: &Settings) -> Option<Vec<EnvVar>> {
     let traces = settings.traces_url.iter().flat_map(|url| {
         [

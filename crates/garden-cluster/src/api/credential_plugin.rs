@@ -65,7 +65,7 @@ impl NoCredentials {
         }
     }
 
-    /// Says it with what to do about it.
+    /// Returns the error, with a hint about what to do.
     pub(crate) fn report(&self) -> ClusterError {
         let hint = match self.problem {
             Problem::Missing => {

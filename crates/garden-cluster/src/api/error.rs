@@ -41,7 +41,7 @@ pub enum ClusterError {
     Unreachable {
         /// What was asked for.
         action: String,
-        /// Where the server is, as ` at https://…`; empty if the client was set up elsewhere, and does not say.
+        /// Where the server is, as ` at https://…`; empty if the client was made elsewhere and the address is unknown.
         place: String,
         /// Why it was not reached.
         reason: String,
@@ -81,7 +81,7 @@ pub enum ClusterError {
     Several {
         /// The first failure.
         first: Box<ClusterError>,
-        /// What the others say.
+        /// What the other messages are.
         others: String,
     },
 }
@@ -127,7 +127,7 @@ impl ClusterError {
         Some(Self::Several { first: Box::new(first), others: others.join("; ") })
     }
 
-    /// Says that the request for `action` failed with `error`.
+    /// States that the request for `action` failed with `error`.
     pub(crate) fn of(action: impl Into<String>, error: kube::Error) -> Self {
         let action = action.into();
         match error {

@@ -1,3 +1,5 @@
+// Why: docs/decisions/54-nagle-is-off.md
+
 use garden_build_core::with_causes;
 use garden_network::{Proxies, ProxyConnector};
 use hyper_timeout::TimeoutConnector;

@@ -1,8 +1,10 @@
-//! Texts of containers mean what they say.
+//! Makes texts of containers literal, so that Kubernetes replaces nothing in them.
 //!
 //! Kubernetes replaces `$(NAME)` in commands, arguments and variables of containers by a variable of theirs, and `$$` by `$`. These texts come from
 //! project files, requests and Dockerfiles, whose authors think of other rules or of none. So everything that is created passes through here, and nobody
 //! else has to think of it.
+//!
+//! Why: docs/decisions/33-texts-of-containers-are-literal.md
 
 use garden_build_core::{PlannedObject, Result};
 use serde::Serialize;

@@ -32,7 +32,7 @@ pub(crate) enum TlsError {
 }
 
 /// Returns what makes connections to the API server of `config` with `inner`. `signed_in` says whether requests bring other
-/// credentials: then a credential plugin has told these, and has no certificate.
+/// credentials: then a credential plugin has returned these, without a certificate.
 ///
 /// # Errors
 /// If the configuration cannot be used.

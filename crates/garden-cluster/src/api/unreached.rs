@@ -15,7 +15,7 @@ pub(crate) struct Unreached {
 }
 
 impl Unreached {
-    /// Says that `source` is about the API server at `address`.
+    /// States that `source` is about the API server at `address`.
     pub(crate) fn at(address: &Uri, source: BoxError) -> BoxError {
         Self { server: shown(address), source }.into()
     }

@@ -8,6 +8,8 @@
 //! * `usage`: saying that it is in use, when a build begins and while it goes on.
 //! * `stop`: scaling to zero.
 //! * `room`: the same for a pod that finds no room; `reserved` says what of ours takes it. Pure.
+//!
+//! Why: docs/decisions/57-passers-by-stop-what-nobody-uses.md
 
 mod record;
 mod reserved;

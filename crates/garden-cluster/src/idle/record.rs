@@ -25,7 +25,7 @@ const STOPPED: &str = "garden-build/stopped-unused-since";
 /// What stands there of its use may be as old as this part of the time that it is kept.
 const PART: i64 = 8;
 
-/// Says of a Deployment that is about to be written that it is in use `now`, by the API server's clock.
+/// Records on a Deployment that is about to be written that it is in use `now`, by the API server's clock.
 pub fn used_at(metadata: &mut ObjectMeta, now: Timestamp) {
     metadata.annotations.get_or_insert_default().insert(LAST_USED.to_owned(), now.to_string());
 }
@@ -163,7 +163,7 @@ mod tests {
         for kept in ["never", "", "soon", "9999999999h", "8h"] {
             assert!(!unused(&annotated(IDLE_AFTER, kept), 5 * 3600), "{kept}");
         }
-        // What somebody has written by hand is no reason to stop what is in use.
+        // A value that somebody has written by hand must not stop what is in use.
         assert!(!unused(&annotated(IDLE_AFTER, "1s"), 300));
         // It was made a minute before the second 0.
         assert!(unused(&annotated(LAST_USED, ""), 4 * 3600 + 1740));

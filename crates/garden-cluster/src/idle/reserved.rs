@@ -20,7 +20,7 @@ struct Amounts {
     memory: u128,
 }
 
-/// Says how much of their nodes `pods`, which are ours, reserve, and whose they are; `None` if that is nothing. `place` says where
+/// Reports how much of their nodes `pods`, which are ours, reserve, and whose they are; `None` if that is nothing. `place` says where
 /// one has looked, such as ` in Namespace a`.
 pub(super) fn reserved(pods: &[Pod], place: &str) -> Option<String> {
     let mut of_owners: BTreeMap<String, Amounts> = BTreeMap::new();
@@ -95,7 +95,7 @@ fn requests(pod: &Pod) -> Amounts {
     largest.plus(Amounts::of(spec.overhead.as_ref()))
 }
 
-/// Says whose pod it is. Those of Deployments have its name as a label, as their template does.
+/// Returns whose pod it is. The pods of a Deployment have its name as a label, as their template has.
 fn owner(pod: &Pod) -> String {
     let controller =
         pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));

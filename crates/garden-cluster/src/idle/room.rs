@@ -1,4 +1,6 @@
 //! A pod for which no node has room: what of ours takes it, and making some.
+//!
+//! Why: docs/decisions/58-a-pod-without-room-looks-around-once.md
 
 use std::time::Duration;
 

@@ -26,10 +26,11 @@ pub async fn stop_idle_in(
     stop(cluster, &allowed(listed)?, now).await
 }
 
-/// Does so in all namespaces, of a thousand Deployments at most, or in this one only if the user may not look further.
+/// Stops what nobody uses in all namespaces, looking at a thousand Deployments at most. If the user may not list those of all namespaces, only
+/// `namespace` counts.
 ///
 /// # Errors
-/// As those of [`stop_idle_in`].
+/// Those of [`stop_idle_in`].
 pub async fn stop_idle(cluster: &Cluster, namespace: &str) -> Result<Vec<String>, ClusterError> {
     let ours = ours();
     let (listed, now) = tokio::join!(cluster.list_within_reach(namespace, &ours), cluster.server_time());

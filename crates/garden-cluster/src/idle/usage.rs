@@ -18,12 +18,12 @@ use crate::service::{Sight, is_stopped};
 /// which is five times as long.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
-/// Says that the Deployment `name` is in use from now on, by somebody who wants it kept for `idle_after`, unless that is known: it was
+/// States that the Deployment `name` is in use from now on, by somebody who wants it kept for `idle_after`, unless that is known: it was
 /// just `seen`. Starts it again if it was scaled to zero because nobody used it. Returns it as it is then, with those of its pods that
 /// can be relied on.
 ///
 /// # Errors
-/// If it cannot be started again. That its use cannot be told is none: whoever may only look can build all the same.
+/// If it cannot be started again. It is not an error if its use cannot be recorded: whoever may only look can build all the same.
 pub(crate) async fn begin(
     cluster: &Cluster,
     namespace: &str,
@@ -66,12 +66,12 @@ async fn wake(
         Err(error) if error.code() == Some(404) => None,
         Err(error) => return Err(error),
     };
-    // Those that were seen had been told to stop.
+    // The pods that were seen were stopping.
     Ok(Sight { live, pods: Vec::new(), ..seen })
 }
 
-/// Says again and again that the Deployment `name` is in use, as often as somebody might take it for unused. Does nothing if it is kept
-/// for ever, is not ours or was stopped. If it cannot be said where it is to be said, `events` hear.
+/// Keeps recording that the Deployment `name` is in use, before somebody could take it for unused. Does nothing if it is kept
+/// for ever, is not ours or was stopped. If the record cannot be written, a warning goes to `events`.
 pub(crate) async fn keep(cluster: &Cluster, namespace: &str, name: &str, events: &EventSink) -> Infallible {
     let mut renewal = Renewal::new(events);
     loop {

@@ -23,7 +23,7 @@ use crate::diagnosis::{Diagnosis, Remedies};
 use crate::leftovers::sweep;
 use crate::ownership::{Ownership, build_id};
 
-/// Of a large cluster, so many nodes are asked, so many at once.
+/// How many nodes of a large cluster are checked, and how many of them at the same time.
 const NODES: usize = 20;
 const AT_ONCE: usize = 5;
 
@@ -63,7 +63,7 @@ impl InClusterRegistry {
     ///
     /// Pushes a tiny image of a few hundred bytes and makes a pod of it on each node. There is no program in it, so the
     /// pod cannot run; but to find that out, the node has to pull the image, and that is what is waited for. Removes the
-    /// pods, also when `cx` is cancelled; then it returns the nodes of which nothing bad is known, within seconds even if the API server does not
+    /// pods, even when `cx` is cancelled; then it returns the nodes of which nothing bad is known, within seconds even if the API server does not
     /// answer. The image has no tag, and goes with a later clean-up.
     ///
     /// # Errors

@@ -1,4 +1,6 @@
 //! Deleting images, and freeing their room.
+//!
+//! Why: docs/decisions/76-the-registry-collects-its-own-garbage.md
 
 use std::time::Duration;
 
@@ -26,7 +28,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a list of deletions may take to get there.
 const LIST_PATIENCE: Duration = Duration::from_secs(2 * 60);
 
-/// Of what a command in the pod says, so much is read: more than what becomes of a whole list of deletions.
+/// How much of the output of a command in the pod is read: more than the results of a whole list of deletions.
 const ANSWER: u64 = 8 << 20;
 
 /// What a registry says that was installed before it could delete.
@@ -67,7 +69,7 @@ impl InClusterRegistry {
     /// # Errors
     /// If the registry is not installed, does not serve or cannot delete as it is of an older version; if the collection
     /// failed, or its pod died during it. In any case, it takes pushes again; nothing that is referred to is lost, and it may be
-    /// tried again. That an image could not be deleted is no error, but in what is returned.
+    /// tried again. An image that could not be deleted is not an error; it is in what is returned.
     pub async fn collect_garbage(
         &self,
         list: &DeletionList,

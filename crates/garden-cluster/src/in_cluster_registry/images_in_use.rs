@@ -35,7 +35,7 @@ pub struct NamedImages {
 ///
 /// # Errors
 /// If one of the kinds that make pods cannot be listed, because then nobody knows what is in use: the error names it. Of the others
-/// those are [told](NamedImages::not_listed) which the user may not list, or which the API server does not serve now.
+/// [`NamedImages::not_listed`] has those which the user may not list, or which the API server does not serve now.
 pub async fn images_in_use(cluster: &Cluster, stored: &StoredNames) -> Result<NamedImages, ClusterError> {
     let (others, unknown) = match kinds::others(cluster).await {
         Ok(others) => (others, None),
@@ -63,7 +63,7 @@ pub async fn images_in_use(cluster: &Cluster, stored: &StoredNames) -> Result<Na
     Ok(named)
 }
 
-/// Whether nobody can list this here, which is no trouble that passes: it is not allowed (403), not served (404, 405), or served by a
+/// Whether nobody can list this here, which does not pass: it is not allowed (403), not served (404, 405), or served by a
 /// program that is not there (503).
 fn is_refused(error: &ClusterError) -> bool {
     matches!(error.code(), Some(403 | 404 | 405 | 503))

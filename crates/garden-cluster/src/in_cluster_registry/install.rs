@@ -156,7 +156,7 @@ impl InClusterRegistry {
                 Err(error @ ClusterError::Pod(_)) => return Err(error),
                 Err(error) if matches!(error.code(), Some(401 | 403)) => return Err(error),
                 Err(error) => {
-                    // That it is not there will not pass; what keeps its pod from starting is told.
+                    // That it is not there will not pass; what keeps its pod from starting is reported.
                     if !self.is_installed().await? {
                         return Err(self.service().not_installed());
                     }

@@ -48,7 +48,7 @@ pub(super) fn proxies(
     Outlook::Ready(())
 }
 
-/// Says what the events to read are about.
+/// Describes what the events to read are about.
 pub(super) fn subject(words: &RegistryWords, pods: &[Pod]) -> Subject {
     match unready(pods) {
         Some(pod) => judge::subject(&words.proxy, pod),

@@ -2,6 +2,8 @@
 //!
 //! It is made once, and lies with its hash in one Secret, so that the two always fit: the registry reads the hash, and whoever may read the
 //! Secret pushes. It is not one of the `imagePullSecrets`, as nodes pull without it: nothing copies it to other namespaces.
+//!
+//! Why: docs/decisions/75-a-password-means-two-servers.md
 
 use std::sync::Arc;
 

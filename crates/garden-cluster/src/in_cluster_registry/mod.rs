@@ -14,6 +14,8 @@
 //! * `collect`: deletes images, which its server lets nobody do, and frees their room.
 //! * `storage`: what is on its volume.
 //! * `images_in_use`: which images workloads name, that a clean-up has to keep.
+//!
+//! Why: docs/decisions/74-the-cluster-registry-has-two-names.md
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,7 +84,7 @@ impl RegistrySettings {
     }
 
     /// Returns a container for a builder's pod in the registry's namespace in which `127.0.0.1:5000` is then the registry, as it is on
-    /// the nodes; but where pushes need a password, it is asked for here, for pulls as well. It ends at once when it is told to.
+    /// the nodes; but where pushes need a password, it is asked for here, for pulls as well. It ends at once when the cluster stops it.
     pub fn forwarding_container(&self) -> Container {
         spec::forward(self, self.push_port())
     }

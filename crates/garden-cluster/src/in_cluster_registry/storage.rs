@@ -1,4 +1,6 @@
 //! What the registry has on its volume.
+//!
+//! Why: docs/decisions/77-clean-up-looks-at-the-storage.md
 
 use std::time::Duration;
 

@@ -102,7 +102,7 @@ impl Lease {
         }
     }
 
-    /// Says of a build that has lost its pod `name`, if so, that it was removed because this client did not renew the lease: it slept, or
+    /// Explains to a build that has lost its pod `name`, if this is the reason, that it was removed because this client did not renew the lease: it slept, or
     /// did not reach the cluster.
     pub async fn explain(&self, cluster: &Cluster, namespace: &str, name: &str, error: Error) -> Error {
         if error.kind() != ErrorKind::BuilderLost {

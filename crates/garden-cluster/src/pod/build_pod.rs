@@ -45,7 +45,7 @@ pub struct PodEnd {
 }
 
 impl BuildPod {
-    /// Watches the pod `name`, whose work is done by `container`. What to do about its troubles, `remedies` say.
+    /// Watches the pod `name`, whose work is done by `container`. `remedies` have what to do about its troubles.
     pub fn watch(
         cluster: &Cluster,
         namespace: &str,

@@ -1,3 +1,5 @@
+// Why: docs/decisions/59-stuck-pods-are-named-in-seconds.md
+
 use std::time::Duration;
 
 use garden_build_core::ErrorKind;
@@ -48,7 +50,7 @@ pub(crate) enum PodState {
     Killed(Diagnosis),
 }
 
-/// Says how far the pod has come, from its status and from the events about it.
+/// Describes how far the pod has come, from its status and from the events about it.
 ///
 /// Looks at `container`, which does the pod's work, and at init containers, without which it does not start. Others, which the
 /// cluster may have added, have no say. What to do about a trouble that depends on how the pod was made, `remedies` have.
@@ -109,7 +111,7 @@ pub(crate) fn diagnose(pod: &Pod, container: &str, remedies: &Remedies, events: 
     PodState::Starting(if scheduled { "its node to pull the image and start it" } else { "a node" })
 }
 
-/// Says why a pod is gone, or about to go, that was building; `last` is what was last seen of it.
+/// Explains why a pod is gone, or about to go, that was building; `last` is what was last seen of it.
 ///
 /// Drains, preemption and taints delete a pod as well, and say so in a condition.
 /// Source: Kubernetes, "Disruptions", section "Pod disruption conditions".
@@ -186,7 +188,7 @@ fn never_ran(pod: &Pod, init: &[ContainerStatus], reason: &str, message: &str) -
     }
 }
 
-/// Says why the pod was evicted: for a limit of its own, which another try would reach as well, or for what its node lacked.
+/// Explains why the pod was evicted: for a limit of its own, which another try would reach as well, or for what its node lacked.
 ///
 /// Source of the words: Kubernetes 1.34, `pkg/kubelet/eviction/helpers.go`.
 fn evicted(pod: &Pod, container: &str, message: &str, remedies: &Remedies) -> Diagnosis {

@@ -1,4 +1,6 @@
 //! Who died, when a connection breaks?
+//!
+//! Why: docs/decisions/63-who-died-is-asked-with-one-patience.md
 
 use std::time::Duration;
 

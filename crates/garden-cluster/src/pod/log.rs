@@ -177,7 +177,7 @@ impl Seen {
             if let Some(count) = self.expected.get_mut(&stamp).filter(|count| **count > 0) {
                 *count -= 1;
                 self.left -= 1;
-                // Of all lines but the last that was seen, the rest was seen as well.
+                // The rest of each of these lines was seen as well, except that of the last one.
                 self.repeated = if self.left == 0 { self.rest } else { usize::MAX };
                 return None;
             }

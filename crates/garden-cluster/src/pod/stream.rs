@@ -22,7 +22,7 @@ const FORWARD_ERROR: u8 = 1;
 /// container, so few large ones are quicker, up to the buffers of these hops.
 const MESSAGE: usize = 64 << 10;
 
-/// Of what a command says on its standard error stream, so much is kept to explain its end.
+/// How much of a command's standard error stream is kept, to explain its end.
 const COMPLAINT: usize = 4 << 10;
 
 /// A stream of bytes to a pod and back, through the API server.
@@ -235,7 +235,7 @@ fn parameters(container: &str) -> AttachParams {
 
 const CLOSED: &str = "the connection was closed";
 
-/// Says what the status with which a command ended means.
+/// Explains what the status with which a command ended means.
 fn judge(status: &[u8]) -> End {
     match serde_json::from_slice::<kube::core::Status>(status) {
         Ok(status) if status.is_success() => End::Clean,

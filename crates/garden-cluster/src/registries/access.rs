@@ -28,12 +28,12 @@ impl RegistryAccess {
         Self { host: host.to_owned(), insecure: false, certificate_authority: None, mirror: None }
     }
 
-    /// Says how `registry` is reached, whose private certificate authority (PEM) was read already.
+    /// Describes how `registry` is reached, whose private certificate authority (PEM) was read already.
     pub fn new(registry: &DeploymentRegistry, certificate_authority: Option<String>) -> Self {
         Self { host: registry.host(), insecure: registry.insecure, certificate_authority, mirror: None }
     }
 
-    /// Says how `registry` is reached, which stands in `field`.
+    /// Describes how `registry` is reached, which stands in `field`.
     ///
     /// # Errors
     /// If its certificate cannot be read.
@@ -110,12 +110,12 @@ impl PushTarget {
         Self { named, reached, certificate_authority: None }
     }
 
-    /// Says how it is reached.
+    /// Describes how it is reached.
     pub fn access(&self) -> RegistryAccess {
         RegistryAccess::new(&self.reached, self.certificate_authority.clone())
     }
 
-    /// Says how a daemon reaches it by the name that it has in the names of images.
+    /// Describes how a daemon reaches it by the name that it has in the names of images.
     pub fn access_by_name(&self) -> RegistryAccess {
         RegistryAccess::new(&self.named, self.certificate_authority.clone())
     }

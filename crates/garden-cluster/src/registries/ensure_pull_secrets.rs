@@ -237,7 +237,7 @@ fn taken(field: &str, wanted: &Secret) -> ClusterError {
     let source = annotations.and_then(|annotations| annotations.get(COPIED_FROM));
     let source = source.map_or("", String::as_str);
     let reason = format!(
-        "Secret {namespace}/{name} is no copy made by {MANAGER}, so that of Secret {source} does not take its place; \
+        "Secret {namespace}/{name} was not copied by {MANAGER}, so Secret {source} does not replace it; \
          delete it, or give Secret {source} another name"
     );
     ClusterError::PullSecret { field: field.to_owned(), reason }

@@ -1,4 +1,6 @@
 //! Where builders look for the images that they begin with.
+//!
+//! Why: docs/decisions/64-mirrors-are-places.md
 
 use garden_build_core::ImageReference;
 

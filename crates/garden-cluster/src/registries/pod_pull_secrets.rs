@@ -4,6 +4,8 @@
 //! hold, the node takes users and passwords. Sources: Kubernetes 1.34, `pkg/credentialprovider/secrets/secrets.go` and
 //! `pkg/credentialprovider/config.go`. A pod that names none has those of its service account
 //! (`plugin/pkg/admission/serviceaccount/admission.go`), so one that is of no use is not named.
+//!
+//! Why: docs/decisions/60-nodes-get-the-secrets-an-image-needs.md
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -183,7 +185,7 @@ pub fn pull_secret_references(names: &BTreeSet<String>) -> Vec<LocalObjectRefere
 
 /// Returns those of `secrets` that have a password for one of `images`, first those that are in `namespace` already: copies make way for them.
 fn needed<'a>(secrets: &'a [PullSecret], images: &[&str], namespace: &str) -> Vec<&'a PullSecret> {
-    // Of what is no image's name, the node speaks.
+    // If this is not the name of an image, the node reports it.
     let images: Vec<ImageReference> = images.iter().filter_map(|image| image.parse().ok()).collect();
     let is_for_one = |secret: &&PullSecret| {
         images.iter().any(|image| secret.credentials.have_password(image.registry(), image.repository()))

@@ -86,7 +86,7 @@ pub(super) fn lacks_volume(pod: &Pod) -> bool {
     })
 }
 
-/// Says why the claim of `pod` gets no volume, if nobody is going to make one: its class does not exist, or it has none and
+/// Explains why the claim of `pod` gets no volume, if nobody is going to make one: its class does not exist, or it has none and
 /// there is no default. What a provisioner has failed to do, it tries again. `events` are about the claim.
 pub(super) fn volume_trouble(pod: &Pod, words: &VolumeWords, events: &[Event]) -> Option<Trouble> {
     lacks_volume(pod).then_some(())?;

@@ -54,7 +54,7 @@ impl DaemonPod {
 
     /// Completes when this very daemon has ended, with the cause.
     ///
-    /// Its pod finishes its builds first when it is told to stop. A watch that fails is taken up again.
+    /// Its pod finishes its builds before it stops. A watch that fails is taken up again.
     pub async fn lost(&self, cluster: &Cluster, namespace: &str, words: &DeploymentWords) -> Diagnosis {
         let mut watch = Watch::<Pod>::one(cluster, namespace, &self.name);
         let mut last: Option<Pod> = None;
@@ -85,7 +85,7 @@ impl DaemonPod {
 }
 
 impl DeploymentWords {
-    /// Says why its container in `pod` cannot run that Kubernetes starts again and again.
+    /// Explains why its container in `pod` cannot run that Kubernetes starts again and again.
     pub(crate) fn crash_loop(&self, pod: &Pod) -> Option<Trouble> {
         let status = status_of(pod, self.container)?;
         let waiting = status.state.as_ref()?.waiting.as_ref()?;
@@ -106,7 +106,7 @@ impl DeploymentWords {
         Some(Trouble { diagnosis: Diagnosis { retryable: false, ..diagnosis }, grace })
     }
 
-    /// Says why the daemon that ran as `container_id` has ended, if it has. Its container may have been
+    /// Explains why the daemon that ran as `container_id` has ended, if it has. Its container may have been
     /// started again since.
     pub fn death(&self, pod: &Pod, container_id: &str) -> Option<Diagnosis> {
         if let PodState::Killed(diagnosis) = diagnose(pod, self.container, &self.remedies, &[]) {
@@ -179,7 +179,7 @@ pub(crate) fn serves(pod: &Pod, container: &str) -> bool {
     status_of(pod, container).is_some_and(|status| status.ready) && !is_on_lost_node(pod)
 }
 
-/// Whether the container has ended for good in a pod that is told to stop, while another one in it goes on.
+/// Whether the container has ended for good in a pod that is stopping, while another one in it goes on.
 pub(crate) fn is_outlived(pod: &Pod, container: &str) -> bool {
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
     let goes_on = |status: &ContainerStatus| {
@@ -197,7 +197,7 @@ pub(crate) fn is_outlived(pod: &Pod, container: &str) -> bool {
 pub(crate) fn is_on_lost_node(pod: &Pod) -> bool {
     let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_deref());
     let containers = pod.status.as_ref().and_then(|status| status.container_statuses.as_deref());
-    // Of a lost node, the kubelet cannot say any more that they are not.
+    // The kubelet of a lost node can no longer say that they are not.
     let all_are_ready = containers.unwrap_or_default().iter().all(|status| status.ready);
     let mut conditions = conditions.unwrap_or_default().iter();
     all_are_ready && conditions.any(|condition| condition.type_ == "Ready" && condition.status != "True")

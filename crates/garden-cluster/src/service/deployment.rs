@@ -93,12 +93,12 @@ impl ManagedDeployment {
         Ok(Sight { live, pods, now })
     }
 
-    /// Says that it is in use from now on, by somebody who wants it kept for `idle_after` without use, and starts it again if it was
+    /// States that it is in use from now on, by somebody who wants it kept for `idle_after` without use, and starts it again if it was
     /// stopped because nobody used it. It was just `seen`: if that says so already, nothing is asked. Returns it as it is
     /// then, with those of its pods that can be relied on.
     ///
     /// # Errors
-    /// If it cannot be started again. That its use cannot be told is none: whoever may only look can build all the same.
+    /// If it cannot be started again. It is not an error if its use cannot be recorded: whoever may only look can build all the same.
     pub async fn used_from_now_on(&self, seen: Sight, idle_after: IdleAfter) -> Result<Sight, ClusterError> {
         // Boxed, for it is large, and often there is nothing to say.
         Box::pin(usage::begin(&self.cluster, &self.namespace, self.words.name, seen, idle_after)).await
@@ -219,7 +219,7 @@ impl ManagedDeployment {
         }
     }
 
-    /// Says that it is not installed, and what to do.
+    /// States that it is not installed, and what to do.
     pub fn not_installed(&self) -> ClusterError {
         let DeploymentWords { what, missing, .. } = *self.words;
         let message = format!("{what} in Namespace {} is not installed", self.namespace);
@@ -241,7 +241,7 @@ pub(crate) fn refuse_foreign<K: Namespaced>(words: &DeploymentWords, live: &K) -
         .map_or(Ok(()), |foreign| Err(ClusterError::Pod(foreign)))
 }
 
-/// Says that `what` has not become ready, for a `reason` that nobody takes for a failure.
+/// States that `what` has not become ready, for a `reason` that nobody takes for a failure.
 pub(crate) fn too_late(what: &str, namespace: &str, after: Duration, reason: &str) -> ClusterError {
     let minutes = after.as_secs() / 60;
     let message = format!("{what} in Namespace {namespace} is not ready after {minutes} minutes: {reason}");

@@ -42,7 +42,7 @@ impl<T> Outlook<T> {
 /// What events tell most about: a kind, and the name of the object.
 pub(crate) type Subject = (&'static str, String);
 
-/// Says if another program has made the object called `what`.
+/// Reports if another program has made the object called `what`.
 pub(crate) fn foreign(words: &DeploymentWords, what: &str, metadata: &ObjectMeta) -> Option<Diagnosis> {
     let manager = metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY_LABEL));
     (manager.is_none_or(|manager| manager != MANAGER)).then(|| {
@@ -97,7 +97,7 @@ pub(crate) fn failure<'a>(
     (is(type_, "ReplicaFailure") && is(status, "True")).then_some(message.unwrap_or_default())
 }
 
-/// Returns the pods that are neither told to stop nor have ended, oldest first. Evicted pods stay to be looked at, while
+/// Returns the pods that are neither stopping nor ended, oldest first. Evicted pods stay to be looked at, while
 /// others take their place.
 pub fn living(pods: &[Pod]) -> Vec<&Pod> {
     let mut living: Vec<&Pod> =
@@ -112,7 +112,7 @@ pub(crate) fn has_ended(pod: &Pod) -> bool {
     matches!(phase, Some("Failed" | "Succeeded"))
 }
 
-/// Says what the events to read are about, to know what keeps `pod` from serving.
+/// Describes what the events to read are about, to know what keeps `pod` from serving.
 pub(crate) fn subject(words: &DeploymentWords, pod: &Pod) -> Subject {
     match words.volume.as_ref().filter(|_| lacks_volume(pod)) {
         Some(volume) => ("PersistentVolumeClaim", volume.claim.to_owned()),
@@ -120,7 +120,7 @@ pub(crate) fn subject(words: &DeploymentWords, pod: &Pod) -> Subject {
     }
 }
 
-/// Says what is to be expected of a pod that does not serve yet. `events` are about its [`subject`].
+/// Describes what is to be expected of a pod that does not serve yet. `events` are about its [`subject`].
 pub(crate) fn of_pod<T>(words: &DeploymentWords, pod: &Pod, events: &[Event]) -> Outlook<T> {
     let volume = || words.volume.as_ref().and_then(|volume| volume_trouble(pod, volume, events));
     let known = lacks_program(words, pod).or_else(|| words.crash_loop(pod)).or_else(volume);
@@ -138,7 +138,7 @@ pub(crate) fn of_pod<T>(words: &DeploymentWords, pod: &Pod, events: &[Event]) ->
     Outlook::Waiting(format!("{waiting_for} ({})", name_of(pod)))
 }
 
-/// Says that the container's image does not have what it is to run, which another start does not change.
+/// States that the container's image does not have what it is to run, which another start does not change.
 fn lacks_program(words: &DeploymentWords, pod: &Pod) -> Option<Trouble> {
     let statuses = pod.status.as_ref()?.container_statuses.as_ref()?;
     let messages = statuses.iter().filter(|status| status.name == words.container).flat_map(|status| {
@@ -158,7 +158,7 @@ fn lacks_program(words: &DeploymentWords, pod: &Pod) -> Option<Trouble> {
     Some(Trouble { diagnosis, grace: Duration::ZERO })
 }
 
-/// Says why a pod of `owner`, such as `Deployment a/b`, cannot be made: this shows on no pod, as there is none.
+/// Explains why a pod of `owner`, such as `Deployment a/b`, cannot be made: this shows on no pod, as there is none.
 pub(crate) fn refused(remedies: &Remedies, owner: &str, message: &str) -> Trouble {
     let message = message.rsplit("Error creating: ").next().unwrap_or(message);
     let refusal = Refusal::of(message);

@@ -10,6 +10,8 @@
 //! * `wait`: until it serves, by watches.
 //! * `daemon`: the pod that takes a build, and its end; `outlived`: what keeps a pod when its daemon has ended; `unpulled`: pods
 //!   that could not pull their image before.
+//!
+//! Why: docs/decisions/61-deployments-are-judged-in-one-place.md
 
 mod claim;
 pub(crate) mod daemon;

@@ -4,6 +4,8 @@
 //! forwarded ports come through the API server and the pod's node, and what comes from the node itself is always let in, such as
 //! probes, and pulls by the host port of the registry's proxies.
 //! Source: Kubernetes 1.34, `api/networking/v1/types.go` (`NetworkPolicySpec`).
+//!
+//! Why: docs/decisions/65-network-policies-go-by-label.md
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! Pods that only what the cluster has added to them still holds.
 //!
 //! They are known by the end of their own container, which has to be shown for that. The kubelets of today show the ends of single
-//! containers only until their pod is told to stop, and from then on nothing before all have ended. So a daemon is noticed that had
-//! ended before its pod was told to stop, and one on a node that says more. Otherwise the pod's grace period has to pass.
+//! containers only until their pod begins to stop, and from then on nothing before all have ended. So a daemon is noticed that had
+//! ended before its pod began to stop, and one on a node that says more. Otherwise the pod's grace period has to pass.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -15,13 +15,13 @@ use tokio::time::sleep;
 use crate::api::{Cluster, ClusterError};
 use crate::service::daemon;
 
-/// What was told to stop together with the container that we wait for may need a moment longer.
+/// What stops together with the container that we wait for may need a moment longer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A pod that is held, by name and uid.
 type HeldPod = (String, String);
 
-/// Looks out for pods that are told to stop and whose own container has ended, while another one in them goes on.
+/// Looks out for pods that are stopping and whose own container has ended, while another one in them goes on.
 pub(super) struct Lookout {
     container: &'static str,
     found: UnboundedSender<HeldPod>,
@@ -89,7 +89,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// A daemon's pod with a sidecar, which is told to stop and has an hour for that.
+    /// A daemon's pod with a sidecar, which is stopping and has an hour for that.
     async fn stopping() -> (FakeCluster, FakePod) {
         let fake = FakeCluster::new();
         fake.namespace("demo");
@@ -110,7 +110,7 @@ mod tests {
         (fake, pod)
     }
 
-    /// The pod as it is told to stop, with its daemon in this state.
+    /// The pod as it is stopping, with its daemon in this state.
     fn shown(pod: &FakePod, daemon: &serde_json::Value) -> [Pod; 1] {
         let container = |name: &str, state: &serde_json::Value| json!({ "name": name, "image": "", "imageID": "", "ready": true, "restartCount": 0, "state": state });
         let mut object = pod.object().expect("it is there");

@@ -25,13 +25,13 @@ fn current<'a>(pods: &'a [Pod], wanted: &str) -> Vec<&'a Pod> {
     judge::living(pods).into_iter().filter(|pod| configuration(&pod.metadata) == wanted).collect()
 }
 
-/// Chooses the daemon that takes the build: of the wanted configuration, started, and not told to stop. Of several the
+/// Chooses the daemon that takes the build: of the wanted configuration, started, and not stopping. Of several the
 /// oldest, so that all clients agree and find their contexts again.
 pub(crate) fn choose(words: &DeploymentWords, pods: &[Pod], wanted: &str) -> Option<DaemonPod> {
     current(pods, wanted).into_iter().find_map(|pod| DaemonPod::of(pod, words.container))
 }
 
-/// Says if somebody else has taken our Deployment away while its pod was waited for. Not undone: two clients that do so
+/// Reports if somebody else has taken our Deployment away while its pod was waited for. Not undone: two clients that do so
 /// would go on for ever.
 pub(crate) fn overtaken(
     words: &DeploymentWords,
@@ -50,7 +50,7 @@ pub(crate) fn overtaken(
     Some(diagnosis.because(Cause::Overtaken).retryable())
 }
 
-/// Says what the events to read are about.
+/// Describes what the events to read are about.
 pub(crate) fn subject(words: &DeploymentWords, shown: Shown<'_>, wanted: &str) -> Option<Subject> {
     let pod = current(shown.pods, wanted).pop().map(|pod| judge::subject(words, pod));
     pod.or_else(|| shown.maker.map(|maker| ("ReplicaSet", maker.name_any())))
@@ -101,7 +101,7 @@ fn lacks_room(trouble: &Trouble) -> bool {
     )
 }
 
-/// Says why the daemon's pod cannot be made.
+/// Explains why the daemon's pod cannot be made.
 ///
 /// Asked of the `ReplicaSet` of this very configuration: the Deployment repeats the failures of former ones as well. The
 /// condition keeps the first message for as long as it lasts; the events have the latest.

@@ -12,7 +12,7 @@ use crate::idle::Room;
 use crate::pod::{EVENTS_AFTER, Patience, PodEvents};
 use crate::service::judge::{Outlook, Subject};
 
-/// A trouble that ends the wait this soon need not be told before.
+/// A trouble that ends the wait this soon need not be reported before.
 const SOON: Duration = Duration::from_secs(5);
 
 /// What is watched: the object that has pods made, its pods, and perhaps what stands between.
@@ -155,7 +155,7 @@ impl<'a> Explained<'a> {
         self.events.as_ref().map(PodEvents::seen).unwrap_or_default()
     }
 
-    /// Says what they are to be about from now on.
+    /// Describes what they are to be about from now on.
     fn about(&mut self, subject: Option<Subject>) {
         if self.subject != subject {
             self.events = None;

@@ -112,7 +112,7 @@ fn counted<'d>(mut named: Vec<&'d BuildDocument>, effort: &Effort<'_, '_>) -> Ve
     if enabled.is_empty() { named[..1].to_vec() } else { enabled }
 }
 
-/// Says that two have the name `name`.
+/// States that two have the name `name`.
 fn declared_twice(first: &BuildDocument, second: &BuildDocument, name: &str) -> ConfigError {
     let problems = Problems::new(&second.source);
     let place = format!("{}:{}", first.source.file.display(), first.node.position.line);
@@ -188,7 +188,7 @@ impl BuildDocument {
         problems.report(node.position, message, hint);
     }
 
-    /// Says that the image that it makes can be built by Garden only.
+    /// States that the image that it makes can be built by Garden only.
     fn foreign_image(&self) -> ConfigError {
         let problems = Problems::new(&self.source);
         let (what, name) = (self.what(), self.name().unwrap_or_default());
@@ -209,8 +209,8 @@ impl BuildDocument {
         }
     }
 
-    /// Whether it is built in `environment`: not if it is disabled there, or a module that uses an image as it is. One of which
-    /// this cannot be told is.
+    /// Whether it is built in `environment`: not if it is disabled there, or a module that uses an image as it is. If this
+    /// is unknown, it is.
     ///
     /// # Errors
     /// If an operation brings fields that count only where they are written.
@@ -224,7 +224,7 @@ impl BuildDocument {
         problems.into_result(Some(is_wanted))
     }
 
-    /// Whether it is disabled in `environment`, or an action of other environments. One of which this cannot be told is not.
+    /// Whether it is disabled in `environment`, or an action of other environments. If this is unknown, it is not.
     fn is_disabled(&self, effort: &Effort<'_, '_>) -> bool {
         let environment = effort.environment;
         effort.check().is_ok() && self.ask(environment, |keys| self.is_disabled_by(keys, environment))
@@ -262,7 +262,7 @@ impl BuildDocument {
 
     /// Reports fields that an operation such as `$merge` brings, and that are read before operations are resolved.
     pub(crate) fn refuse_brought(&self, keys: &Keys<'_>, problems: &Problems) {
-        // What cannot be resolved is told when all fields are.
+        // What cannot be resolved is reported together with all fields.
         let node = self.resolved(&[], keys, &Problems::new(&self.source));
         let brought = node.as_mapping().map(|mapping| mapping.0.as_slice()).unwrap_or_default().iter();
         for entry in brought.filter(|entry| READ_BEFORE.contains(&entry.key.as_str())) {

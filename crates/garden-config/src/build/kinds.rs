@@ -41,7 +41,7 @@ impl BuildGeneration {
         self.types().iter().find(|(known, _)| *known == name).map(|(_, product)| *product)
     }
 
-    /// Says which type was probably meant by `name`.
+    /// Describes which type was probably meant by `name`.
     pub(crate) fn suggest_type(self, name: &str) -> Option<String> {
         let names: Vec<&str> = self.types().iter().map(|(name, _)| *name).collect();
         suggest::help(name, &names)

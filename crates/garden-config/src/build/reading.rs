@@ -48,7 +48,7 @@ impl PartialEq for ReadOnce {
 }
 
 impl Documents {
-    /// More problems than this are not told, nor more notices, in all files together.
+    /// More problems than this are not reported, nor more notices, in all files together.
     pub(super) const MOST_PROBLEMS: usize = 100;
 
     /// Reads the files of `project`; `own` are the documents of its own one.

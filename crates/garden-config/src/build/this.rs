@@ -48,7 +48,7 @@ impl BuildDocument {
         Some(this)
     }
 
-    /// The action's directory, or where its `source.path` leads. What is wrong with that is told when the field is read.
+    /// The action's directory, or where its `source.path` leads. A mistake in it is reported when the field is read.
     fn source_path(
         &self,
         this: &Map<String, Json>,
@@ -61,7 +61,7 @@ impl BuildDocument {
         path.map_or_else(|| self.directory().to_owned(), |path| self.directory().join(path))
     }
 
-    /// Whether the field `name` is true. If that cannot be told, it is not.
+    /// Whether the field `name` is true. If that is unknown, it is not.
     fn flag(
         &self,
         name: &str,

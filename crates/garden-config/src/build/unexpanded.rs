@@ -90,7 +90,7 @@ impl Unexpanded {
         });
     }
 
-    /// Says why a list of what is built would not be whole; nothing if there is nothing that is not expanded.
+    /// Explains why a list of what is built would not be whole; nothing if there is nothing that is not expanded.
     pub(crate) fn problems(&self, project: &Project) -> Vec<Problem> {
         let problem = |source: &Source, position: Position, message: String| {
             let problems = Problems::new(source);

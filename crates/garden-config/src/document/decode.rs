@@ -24,7 +24,7 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Opens `node`, reporting it if it is no mapping.
+    /// Opens `node`, reporting it if it is not a mapping.
     pub(crate) fn open(node: &'a Node, what: &'a str, problems: &'a Problems) -> Option<Self> {
         let problems_before = problems.count();
         if let Value::Mapping(mapping) = &node.value {
@@ -188,7 +188,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Like [`Fields::finish`]; then reports the rules that the value read from these fields breaks.
+    /// Finishes as [`Fields::finish`] does, then reports the rules that the value read from these fields breaks.
     /// If a field could not be read, a default stands in its place and the rules mean nothing.
     pub(crate) fn finish_with(self, issues: impl FnOnce() -> Vec<Issue>) {
         let complete = self.mapping.0.iter().all(|entry| !entry.value.is_incomplete());
@@ -247,7 +247,7 @@ pub(crate) fn refuse_template(node: &Node, label: &str, problems: &Problems) {
     }
 }
 
-/// Like [`refuse_template`], for each text in `node`.
+/// Refuses templates in each text of `node`; see [`refuse_template`].
 pub(crate) fn refuse_templates(node: &Node, label: &str, problems: &Problems) {
     match &node.value {
         Value::Sequence(items) => items.iter().for_each(|item| refuse_templates(item, label, problems)),

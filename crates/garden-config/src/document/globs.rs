@@ -12,7 +12,7 @@ pub(crate) fn globs(include: Option<Vec<String>>, exclude: Vec<String>) -> FileG
     globs
 }
 
-/// Says which of them cannot be used.
+/// Describes which of them cannot be used.
 pub(crate) fn issues(globs: &FileGlobs) -> Vec<Issue> {
     let issue = |error: GlobError| {
         let hint = error.hint();

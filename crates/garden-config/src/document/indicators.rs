@@ -7,7 +7,7 @@ use crate::Position;
 pub(crate) fn hint(source: &str, position: Position) -> Option<String> {
     let line = source.lines().nth(position.line.checked_sub(1)?)?;
     let mut rest = line.chars().skip(position.column.checked_sub(1)?);
-    // Some problems are told where the value's entry or item begins.
+    // Some problems are reported where the value's entry or item begins.
     let sign = rest.find(|character| !matches!(character, ' ' | '-' | '[' | ','))?;
     let meaning = match sign {
         '*' => "begins an alias",

@@ -167,7 +167,7 @@ impl Node {
     /// Merges one patch after the other, in time in proportion to their sizes: a file can lay thousands of
     /// small ones over a large mapping.
     pub(crate) fn merge_all(&mut self, patches: &[&Node]) {
-        // What is no mapping replaces all before it.
+        // What is not a mapping replaces all before it.
         if let Some(last) = patches.iter().rposition(|patch| patch.as_mapping().is_none()) {
             *self = patches[last].clone();
             return self.merge_all(&patches[last + 1..]);

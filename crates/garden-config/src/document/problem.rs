@@ -112,7 +112,7 @@ impl ConfigError {
         Self { problems: vec![Problem { file: Some(file.to_owned()), ..problem }] }
     }
 
-    /// Says why a value cannot be written as YAML.
+    /// Explains why a value cannot be written as YAML.
     pub(crate) fn unwritable(reason: impl fmt::Display) -> Self {
         let message = format!("the configuration cannot be written as YAML: {reason}");
         Self { problems: vec![Problem::without_file(message, None)] }

@@ -90,7 +90,7 @@ pub(crate) struct Problems {
     source: Source,
     // Shared: readers of different parts of the tree report while others are still reading.
     found: RefCell<Vec<Problem>>,
-    /// How often something was reported, also if it had been before.
+    /// How often something was reported, including repetitions.
     reports: Cell<usize>,
     notices: RefCell<Vec<Notice>>,
     /// The fields whose lines are not shown, by the position of their keys.
@@ -98,7 +98,7 @@ pub(crate) struct Problems {
 }
 
 impl Problems {
-    /// More problems than this are not told, nor more notices: nobody reads them, and a file can have as many as it has lines.
+    /// More problems than this are not reported, nor more notices: nobody reads them, and a file can have as many as it has lines.
     const MOST: usize = 100;
 
     /// After so many reports, most of them of the same problems, no more are heard.
@@ -180,7 +180,7 @@ impl Problems {
         notices
     }
 
-    /// Whether nothing more is told, so that it need not be worked out either.
+    /// Whether nothing more is reported, so that it need not be worked out either.
     pub(crate) fn is_full(&self) -> bool {
         self.count() >= Self::MOST || self.reports.get() >= Self::MOST_REPORTS
     }

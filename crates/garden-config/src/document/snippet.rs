@@ -1,4 +1,6 @@
 //! The line of a file that a problem is about.
+//!
+//! Why: docs/decisions/04-secret-lines-are-blanked-last.md
 
 use std::sync::Arc;
 

@@ -66,7 +66,7 @@ fn options() -> Options {
             max_total_replayed_events: 100_000,
         },
         budget: serde_saphyr::budget! {
-            // Of a file and what its aliases repeat, which is held several times while it is read.
+            // The size of a file with what its aliases repeat, which is held several times while it is read.
             max_total_scalar_bytes: 8 * 1024 * 1024,
         },
     }

@@ -2,7 +2,7 @@
 
 use crate::template::{Fault, LookedUp};
 
-/// Says why the key `first` stands for nothing here; `None` if it is not one of Garden's.
+/// Explains why the key `first` stands for nothing here; `None` if it is not one of Garden's.
 pub(super) fn look_up(first: &str) -> Option<Result<LookedUp, Fault>> {
     let elsewhere = ELSEWHERE.iter().find(|elsewhere| elsewhere.names.contains(&first))?;
     let fault = Fault::new(format!("`{first}` {}", elsewhere.reason)).hint(elsewhere.hint);

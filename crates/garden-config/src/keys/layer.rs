@@ -47,7 +47,7 @@ pub(super) struct Indexes(RefCell<HashMap<*const Node, Rc<Index>>>);
 pub(super) enum Here<'a> {
     /// Nothing; a layer below may have it. On the way to it, so many mappings are there.
     Nothing(usize),
-    /// Something that is no mapping stands on the way, and hides what the layers below have.
+    /// Something on the way is not a mapping, and hides what the layers below have.
     Hidden,
     /// A mapping whose fields are variables of their own.
     Mapping(&'a Mapping),

@@ -58,7 +58,7 @@ impl From<GitState> for Git {
 }
 
 impl Locals {
-    /// Tells all of this machine: every environment variable (but those that are not UTF-8), the user and
+    /// Shows all of this machine to templates: every environment variable (but those that are not UTF-8), the user and
     /// the repository.
     pub fn of_this_machine() -> Self {
         let text =
@@ -72,7 +72,7 @@ impl Locals {
         }
     }
 
-    /// Tells nothing but operating system and processor.
+    /// Shows nothing but operating system and processor.
     pub fn none() -> Self {
         let platform = match env::consts::OS {
             "macos" => "darwin",

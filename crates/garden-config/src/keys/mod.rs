@@ -292,7 +292,7 @@ fn follow(mut value: Value, path: &[String]) -> Result<Value, (usize, Vec<String
     Ok(value)
 }
 
-/// Says that an imported variable which is missing may come from the source at `source`.
+/// States that an imported variable which is missing may come from the source at `source`.
 fn explained(found: LookedUp, source: Position) -> LookedUp {
     let LookedUp::Missing(fault) = found else { return found };
     let line = source.line;
@@ -305,7 +305,7 @@ fn explained(found: LookedUp, source: Position) -> LookedUp {
 /// What to do about a variable that nothing sets.
 const OUTSIDE: &str = "set it in `variables`, or from outside, as a variable of the project";
 
-/// Says that `path` stands for nothing, and which of `keys` its last part may have meant.
+/// States that `path` stands for nothing, and which of `keys` its last part may have meant.
 pub(crate) fn missing(path: &[String], keys: &[String]) -> LookedUp {
     let last = path.last().map(String::as_str).unwrap_or_default();
     // What is there and cannot be seen is not what was meant.

@@ -1,4 +1,4 @@
-//! Tells of `?` that vanish: up to Garden 0.13 the one in `https://${host}?a=b` belongs to the placeholder, which it
+//! Notices about each `?` that vanishes: up to Garden 0.13 the one in `https://${host}?a=b` belongs to the placeholder, which it
 //! makes optional.
 
 use std::collections::BTreeMap;
@@ -12,10 +12,10 @@ use crate::keys::{Keys, resolve};
 use crate::project::Generation;
 use crate::template::Parsed;
 
-/// More are not told: nobody reads them, and a file can have as many as it has lines.
+/// More are not reported: nobody reads them, and a file can have as many as it has lines.
 const MOST: usize = 20;
 
-/// The name of a field is not told any longer than this, in bytes.
+/// A longer name of a field is cut in messages, in bytes.
 const LONGEST_FIELD: usize = 200;
 
 /// Notices each text in `node`, which stands in the field `field`, that loses a `?` in its middle.

@@ -3,6 +3,8 @@
 //! Besides templates in texts there are operations that change the tree, written as keys:
 //! `$merge` lays its mapping under the keys beside it, `$concat` puts the items of its list in the place
 //! of an item, and `$if`, with `$then` and `$else`, chooses.
+//!
+//! Why: docs/decisions/03-templates-are-resolved-in-the-tree.md
 
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::collections::{HashMap, HashSet};
@@ -50,12 +52,12 @@ pub(crate) fn fields(node: &Node, except: &[&str], keys: &Keys<'_>, problems: &P
     resolved
 }
 
-/// Like [`fields`], with nothing left as it is.
+/// Resolves all templates in `node`, and leaves none as it is.
 pub(crate) fn all(node: &Node, keys: &Keys<'_>, problems: &Problems) -> Node {
     seen(node, keys.all(), problems)
 }
 
-/// Like [`all`], for a `node` that has the `view`.
+/// Resolves all templates in a `node` that has the `view`.
 pub(crate) fn seen(node: &Node, view: View<'_>, problems: &Problems) -> Node {
     let keys = view.keys;
     let unresolved = |position| Node { position, value: Value::Unresolved };
@@ -236,7 +238,7 @@ fn refuse(
 }
 
 /// Where something stands that has `before` between it and the start of its text at `start`. A text with
-/// escapes or folded lines is not written as it is read; then `start` is as close as can be told.
+/// escapes or folded lines is not written as it is read; then `start` is as close as possible.
 pub(crate) fn place_behind(before: &str, start: Position, source: &str) -> Position {
     let mut written = source.lines().skip(start.line.saturating_sub(1));
     let mut place = start;

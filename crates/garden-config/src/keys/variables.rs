@@ -8,6 +8,8 @@
 //! A variable that is asked for and not known yet is not resolved there and then, as a chain of variables
 //! could be longer than the stack is deep. Whoever asked breaks off, the variable is resolved, and the
 //! question is asked again.
+//!
+//! Why: docs/decisions/02-variables-are-resolved-later.md
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -52,7 +54,7 @@ pub(crate) struct Variables<'a> {
     /// How many variables were looked for that are not set.
     missing: Cell<usize>,
     indexes: Indexes,
-    /// Whether a file of variables cannot be read, which may set any of them: then none can be told, and no default replaces one.
+    /// Whether a file of variables cannot be read, which may set any of them: then no variable is known, and no default replaces one.
     pub(crate) are_unknown: bool,
 }
 
@@ -161,7 +163,7 @@ impl<'a> Variables<'a> {
     pub(crate) fn check_spent(&self) -> Result<(), Fault> {
         let mebibytes = |bytes: usize| bytes / 1024 / 1024;
         if self.spent.get() > Self::BUDGET {
-            let message = format!("the templates come to more than {} MiB", mebibytes(Self::BUDGET));
+            let message = format!("the templates expand to more than {} MiB", mebibytes(Self::BUDGET));
             return Err(Fault::new(message));
         }
         if self.handled.get() > Self::MOST_HANDLED {
@@ -312,7 +314,7 @@ impl<'a> Variables<'a> {
         failure.map_or_else(|| Ok(LookedUp::Found(Value::Object(mapping))), Err)
     }
 
-    /// Says that no layer has `path`, and what else there is.
+    /// States that no layer has `path`, and what else there is.
     fn missing(&self, path: &[String], sight: &Sight) -> LookedUp {
         let (above, _) = path.split_at(path.len().saturating_sub(1));
         self.missing.set(self.missing.get() + 1);

@@ -121,7 +121,7 @@ impl ProviderEntry {
         fields.node("environments").map(|_| fields.texts("environments"))
     }
 
-    /// Says where the provider stands: `` `kubernetes` (line 8) ``.
+    /// Describes where the provider stands: `` `kubernetes` (line 8) ``.
     pub(crate) fn place(&self) -> String {
         format!("`{}` (line {})", self.name, self.node.position.line)
     }

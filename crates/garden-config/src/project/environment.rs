@@ -150,7 +150,7 @@ impl<'a> Environment<'a> {
 
     /// Resolves the `kubernetes` or `local-kubernetes` provider.
     ///
-    /// Of the providers at the top level, those count that have no `environments` or name this one;
+    /// Providers at the top level count if they have no `environments` or name this one;
     /// to them the environment's own are added. Two of one name are merged, the later one winning,
     /// as Garden does. Providers of other names are ignored.
     ///
@@ -171,7 +171,7 @@ impl<'a> Environment<'a> {
 
     /// Reads how the module or action `name`, of a file in the project's directory, is built.
     ///
-    /// The files are those called `garden.yml` or `something.garden.yml`, also with the ending `.yaml`, that
+    /// The files are those called `garden.yml` or `something.garden.yml`, or the same with the ending `.yaml`, that
     /// the project's field `scan` and its ignore files leave.
     ///
     /// # Errors
@@ -196,8 +196,8 @@ impl<'a> Environment<'a> {
         documents::names(self)
     }
 
-    /// Like [`Environment::builds`], whatever templates, sources and other types would add: only container images that are
-    /// written out in files, which may be none.
+    /// Returns the names of the container images that are written out in files, without those that templates, sources and other
+    /// types would add. There may be none.
     ///
     /// # Errors
     /// If Garden refuses a document of the project.

@@ -10,7 +10,7 @@ use crate::project::files::is_configuration;
 use crate::{ConfigError, Position, Project};
 
 /// Loads the project file at `path`, or that in the directory `path`: as with Garden, the one among the files called
-/// `garden.yml` or `something.garden.yml`, also with the ending `.yaml`, that has a document with `kind: Project`.
+/// `garden.yml` or `something.garden.yml`, or the same with the ending `.yaml`, that has a document with `kind: Project`.
 ///
 /// # Errors
 /// If there is no such file, there are several in the directory, it cannot be read, or [`parse`] refuses its text.

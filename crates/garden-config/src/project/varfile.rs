@@ -111,7 +111,7 @@ fn import(
             "importVariables",
             position,
             format!("the file of variables `{path}` does not exist, so nothing is imported from it"),
-            "its path starts at the directory of the project file",
+            "its path is relative to the directory of the project file",
         );
         return None;
     }
@@ -177,7 +177,7 @@ fn read_once(
         return Ok(files.keep(file, format, variables, 0));
     }
     let text = read(&real, source).map_err(|reason| {
-        let hint = "its path starts at the directory of the file that names it".to_owned();
+        let hint = "its path is relative to the directory of the file that names it".to_owned();
         (format!("the file of variables `{path}` cannot be read: {reason}"), Some(hint))
     })?;
     let variables = variables(&text, file, format)

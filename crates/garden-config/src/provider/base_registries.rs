@@ -13,7 +13,7 @@ pub(crate) fn read_all(fields: &Fields<'_>, problems: &Problems) -> Vec<Deployme
     fields.list("registries").into_iter().filter_map(read).collect()
 }
 
-/// Says if two entries are about one registry.
+/// Reports if two entries are about one registry.
 pub(crate) fn repeated(registries: &[DeploymentRegistry]) -> Option<Issue> {
     let mut hosts = BTreeSet::new();
     let twice = registries.iter().map(DeploymentRegistry::host).find(|host| !hosts.insert(host.clone()))?;

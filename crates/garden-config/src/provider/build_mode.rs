@@ -84,7 +84,7 @@ const MODES: [(&str, ModeName); 4] = [
     ("cluster-docker", ModeName::ClusterDocker),
 ];
 
-/// Says what is deprecated, without effect, or better done otherwise.
+/// Describes what is deprecated, without effect, or better done otherwise.
 fn notice(
     mode: ModeName,
     fields: &Fields<'_>,

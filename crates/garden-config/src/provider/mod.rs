@@ -102,7 +102,7 @@ pub struct ProviderConfig {
     /// Whether `NetworkPolicies` say who may connect to the pods of what is installed in the cluster: the registry and its proxies, the Docker
     /// daemon, kaniko's context service and the `BuildKit` daemon of a namespace. An extension: Garden has no such field. Default: no.
     pub network_policies: bool,
-    /// The namespace of the services in the cluster, and of kaniko's pods unless told otherwise. Default:
+    /// The namespace of the services in the cluster, and of kaniko's pods unless `kaniko.namespace` says otherwise. Default:
     /// `garden-system`.
     pub garden_system_namespace: String,
     /// Taints that what makes the registry within the cluster reachable on the nodes tolerates. Default: none.
@@ -387,7 +387,7 @@ impl ProviderConfig {
     ];
 }
 
-/// Says why `domain` cannot be the start of an image's name.
+/// Explains why `domain` cannot be the start of an image's name.
 fn domain_issue(domain: &str) -> Option<Issue> {
     let host = domain.split('/').next().unwrap_or_default();
     let image = format!("{domain}/namespace/image:tag").parse::<ImageReference>().ok();

@@ -105,7 +105,7 @@ impl SecretRef {
     }
 }
 
-/// Says why `name`, in the field `field`, cannot name a namespace.
+/// Explains why `name`, in the field `field`, cannot name a namespace.
 pub(crate) fn namespace_issue(field: &str, name: &str) -> Option<Issue> {
     if is_dns_label(name) {
         return None;
@@ -137,7 +137,7 @@ fn has_label_form(label: &str) -> bool {
         && label.bytes().all(|byte| alphanumeric(byte) || byte == b'-')
 }
 
-/// Says why the field `image` cannot be `name`; `example` is how it may look.
+/// Explains why the field `image` cannot be `name`; `example` is how it may look.
 pub(crate) fn image_issue(name: &str, example: &str) -> Option<Issue> {
     let error = name.parse::<ImageReference>().err()?;
     Some(Issue::new("image", error.to_string(), format!("write it like `{example}`")))

@@ -192,7 +192,7 @@ fn is_host_name(name: &str) -> bool {
     })
 }
 
-/// Says why `path`, from the field `field`, cannot be the start of a repository.
+/// Explains why `path`, from the field `field`, cannot be the start of a repository.
 fn path_issue(path: &str, field: &str) -> Option<Issue> {
     // Any host will do: the registry's own is checked by itself.
     let reference = ImageReference::tagged("registry.example", &format!("{path}/image"), "tag").ok();

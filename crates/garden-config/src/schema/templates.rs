@@ -69,7 +69,7 @@ fn or_null(schema: &mut Value) {
     }
 }
 
-/// Lets a text be no template, besides what else it must not be.
+/// Forbids templates in a text, besides what else is forbidden there.
 fn refuse_templates(text: &mut Value) {
     let template = json!({ "pattern": TEMPLATE });
     text["not"] = match text.get_mut("not").map(Value::take) {

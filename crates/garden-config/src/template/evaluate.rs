@@ -250,7 +250,7 @@ fn or_false(stop: Stop) -> Evaluated<Value> {
 /// With Garden 0.14, which leaves the character in the text; before, nothing is missing there.
 const NO_SUFFIX: &str = "since Garden 0.14 (`apiVersion: garden.io/v2`) a `?` makes no placeholder optional: write `${… || null}`";
 
-/// Says of a key that is missing in front of a `?` that it is not optional.
+/// Adds a hint where a missing key is followed by `?`: that does not make it optional.
 fn explained(stop: Stop, next: Option<&Part>) -> Stop {
     match (stop, next) {
         (Stop::Missing(problem), Some(Part::Text(text))) if text.starts_with('?') => {

@@ -1,4 +1,6 @@
 //! How large and how deep things may get.
+//!
+//! Why: docs/decisions/10-nothing-recurses-without-a-bound.md
 
 use serde_json::Value;
 

@@ -17,6 +17,8 @@
 //! A project file may come with any repository that somebody wants to look at, so a template cannot
 //! overflow the stack (its nesting is bounded) or fill the memory (so are the values it builds), and
 //! reading it takes time in proportion to its length.
+//!
+//! Why: docs/decisions/01-templates-have-their-own-engine.md
 
 mod evaluate;
 mod expression;

@@ -118,7 +118,7 @@ impl Reader<'_> {
         let mut opening = self.word(Rule::placeholder, start, start + "${".len());
         let words = placeholder.into_inner().map(|word| {
             let (rule, place) = (word.as_rule(), word.as_span());
-            // What follows a quote that has no partner is no text.
+            // What follows a quote without a partner is not a text.
             let end = if rule == Rule::open_string { place.start() + 1 } else { place.end() };
             self.word(rule, place.start(), end)
         });

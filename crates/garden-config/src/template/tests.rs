@@ -325,7 +325,7 @@ fn two_dollar_signs_keep_a_placeholder_as_it_is() {
         ("$${a ${a}}", json!("${a ${a}}")),
         ("$${a}?", json!("${a}?")),
         ("${a}$${a}", json!("A${a}")),
-        // As in Garden, without a brace it is no escape, and the rest stays as it is.
+        // As in Garden, without a brace it is not an escape, and the rest stays as it is.
         ("x$${a ${", json!("x$${a ${")),
         ("${'$'}{a}", json!("${a}")),
     ]);

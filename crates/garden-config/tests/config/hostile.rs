@@ -255,7 +255,7 @@ fn variables_take_no_more_than_their_share_of_memory_and_time() {
         ),
         ("itself", format!("{VARIABLES}  a: ${{var.a}}\n"), "`var.a` refers to itself"),
         ("doubling", format!("{VARIABLES}  a0: x\n{doubled}"), "this becomes larger than 1 MiB"),
-        ("copies", many("var.a"), "the templates come to more than 16 MiB"),
+        ("copies", many("var.a"), "the templates expand to more than 16 MiB"),
         ("comparisons", many("var.a == 'x'"), "the templates reckon with values of more than 128 MiB"),
         ("hashes", many("sha256(var.a)"), "the templates reckon with values of more than 128 MiB"),
         (
@@ -270,7 +270,7 @@ fn variables_take_no_more_than_their_share_of_memory_and_time() {
                 lines(10_000, |key| format!("k{key}: 1, ")),
                 "  - {$merge: '${var.a}'}\n".repeat(5_000)
             ),
-            "the templates come to more than 16 MiB",
+            "the templates expand to more than 16 MiB",
         ),
     ]);
 }

@@ -1,4 +1,6 @@
 //! With the `BuildKit` in the daemon.
+//!
+//! Why: docs/decisions/47-dockers-buildkit-has-our-client.md
 
 use std::sync::Arc;
 

@@ -45,7 +45,7 @@ pub(crate) async fn build(
 
     let step = cx.events.step(StepKind::Upload, "send the build context to Docker");
     let sending = Sending::new(step, job.context.manifest().total_bytes());
-    // What fails here must be told as it is, and not in the daemon's words.
+    // A failure here must be reported as it is, and not in the daemon's words.
     let failed_here = Arc::new(Mutex::new(None));
     let body = archive.body(builder.daemon.is_local(), &sending, Arc::clone(&failed_here));
     let mut said = docker.build_image(options, Some(logins), Some(bollard::body_try_stream(body)));
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(dockerfile, ".garden-build.Dockerfile_");
         let added = found.iter().find(|(path, _)| *path == dockerfile).expect("the Dockerfile");
         assert_eq!(added.1, "FROM scratch\n");
-        // Of two entries of one name, the later one counts.
+        // If two entries have the same name, the later one counts.
         let ignored = found.iter().rfind(|(path, _)| path == IGNORE_FILE).expect("the ignore file");
         assert_eq!(ignored.1, ".dockerignore\n.garden-build.Dockerfile_\n");
         assert!(names(&found).contains(&".garden-build.Dockerfile"), "{found:?}");
@@ -368,7 +368,7 @@ mod tests {
         assert!(options(&flags).is_err());
     }
 
-    /// bollard logs the address of each request, with all that it was told itself.
+    /// bollard logs the address of each request, with all its parameters.
     #[test]
     fn a_log_of_requests_has_no_build_arguments() {
         let directory = TempDir::new().expect("a directory");

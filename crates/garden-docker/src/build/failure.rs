@@ -10,7 +10,7 @@ use super::progress::{Progress, is_from};
 /// What a shell reports of a command that was killed with signal 9.
 const KILLED: i32 = 128 + 9;
 
-/// Says what it means that the classic builder failed with `words`.
+/// Explains what it means that the classic builder failed with `words`.
 ///
 /// Sources of the words: Docker 20.10 and 28.5, `builder/dockerfile/dispatchers.go` and `copy.go`, and for what the kernel says,
 /// Go's `syscall`.
@@ -58,7 +58,7 @@ pub(crate) fn explain(words: &str, progress: &Progress, advice: &Advice) -> Erro
     error
 }
 
-/// Says what it means that the daemon could not push `image`.
+/// Explains what it means that the daemon could not push `image`.
 pub(crate) fn explain_push(image: &str, words: &str, advice: &Advice) -> Error {
     let message = format!("{image} could not be pushed: {words}");
     let (kind, hint) = match refusal(words, advice) {

@@ -80,7 +80,7 @@ impl Flags {
         }
     }
 
-    /// What `BuildKit` has to be told besides that it is wanted. Source: `BuildKit`, `util/entitlements`.
+    /// The entitlement that `BuildKit` needs besides the flag itself. Source: `BuildKit`, `util/entitlements`.
     pub(crate) fn entitlements(&self) -> Vec<String> {
         let is_host = self.network.as_deref() == Some("host");
         is_host.then(|| "network.host".to_owned()).into_iter().collect()
@@ -129,7 +129,7 @@ fn bytes(text: &str) -> Result<u64> {
     let size =
         number.parse::<u64>().ok().zip(shift).and_then(|(number, shift)| number.checked_mul(1 << shift));
     size.ok_or_else(|| {
-        let message = format!("`extraFlags`: `--shm-size {text}` is no size");
+        let message = format!("`extraFlags`: `--shm-size {text}` is not a size");
         unusable(message, "write a number of bytes, or one with a unit, such as `64m`".to_owned())
     })
 }

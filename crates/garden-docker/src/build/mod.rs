@@ -167,7 +167,7 @@ impl ImageBuilder<'_> {
         }
     }
 
-    /// Says what it means that the daemon was there a moment ago, and now is not.
+    /// Explains what it means that the daemon was there a moment ago, and now is not.
     fn lost(&self, error: DockerError) -> Error {
         match error {
             error @ (DockerError::Broken { .. } | DockerError::Silent { .. } | DockerError::Reach(_)) => {

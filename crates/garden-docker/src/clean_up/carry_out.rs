@@ -81,7 +81,7 @@ impl<'a> DaemonCleanUp<'a> {
         Ok(DaemonCleanUpReport { stored_bytes_before, ..report })
     }
 
-    /// Does so while nobody builds.
+    /// Cleans up while nobody builds.
     async fn clean(
         &self,
         daemon: &DockerDaemon,
@@ -174,7 +174,7 @@ async fn untag(docker: &Docker, names: BTreeSet<String>) -> (Vec<String>, Vec<Fa
 /// A hundred years: older than anything that Docker has.
 const LONGEST_AGE_SECONDS: u64 = 100 * 365 * 24 * 3600;
 
-/// Deletes images without a name, with the layers that are no other image's, and what `BuildKit` has not used for long.
+/// Deletes images without a name, with the layers that no other image uses, and what `BuildKit` has not used for long.
 async fn prune(daemon: &DockerDaemon, rules: &DaemonRules) -> Result<(), DockerError> {
     let docker = daemon.api().await?;
     // Docker 20.10 takes a length of time in Go's notation only, which has 292 years.

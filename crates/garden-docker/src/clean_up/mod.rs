@@ -1,6 +1,6 @@
 //! Freeing room in the Docker daemon of a cluster, which the registry's clean-up does not reach.
 //!
-//! A daemon keeps every image that it has built until it is told to forget its name. It is told so of the images that the
+//! A daemon keeps every image that it has built until somebody removes its name. A clean-up removes the names of the images that the
 //! registry has no more: nobody can run those. What then belongs to no image is deleted.
 //!
 //! * `plan`: which names are forgotten (pure).

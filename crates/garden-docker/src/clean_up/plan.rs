@@ -122,7 +122,7 @@ pub(super) fn questions(
     names.filter(|(image, name)| open(image, name)).map(|(_, name)| name.clone()).collect()
 }
 
-/// Says what speaks for a name, whatever the registry says.
+/// Describes what speaks for a name, whatever the registry says.
 fn keep(
     image: &DaemonImage,
     name: &str,

@@ -106,7 +106,7 @@ mod tests {
         fn dial(&self) -> BoxFuture<'_, Result<Box<dyn Connection>, DockerError>> {
             let (ours, mut theirs) = tokio::io::duplex(1 << 20);
             tokio::spawn(async move {
-                // What comes before the question is no answer.
+                // What comes before the question is not an answer.
                 theirs.read_u8().await?;
                 let mut sent = theirs.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await;
                 for _ in 0..=LARGEST_ANSWER >> 20 {

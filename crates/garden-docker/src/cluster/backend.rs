@@ -107,7 +107,7 @@ fn lost_on_the_way(error: Error) -> Error {
 fn is_a_break(error: &Error) -> bool {
     match error.kind() {
         ErrorKind::BuilderLost => true,
-        // Of the daemon itself, or of the API server on the way to it.
+        // A trouble of the daemon itself, or of the API server on the way to it.
         ErrorKind::Unreachable => {
             error.source().is_some_and(<dyn StdError>::is::<DockerError>) || error.is_retryable()
         }

@@ -1,7 +1,9 @@
-//! What the daemon reads when it starts, and what was told it of registries.
+//! What the daemon reads when it starts, and the record of registries that projects have configured.
 //!
 //! Keys of `daemon.json` and their meaning are those of Docker 20.10 to 28 (`daemon/config` and `registry/config.go` of
 //! moby). A daemon refuses keys that it does not know at the top, and ignores those within `builder`.
+//!
+//! Why: docs/decisions/53-one-docker-daemon-knows-all-registries.md
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +18,7 @@ use super::ClusterDaemonSettings;
 /// The daemon's configuration file.
 pub(super) const FILE: &str = "daemon.json";
 
-/// Our own record of the registries: what one project has told the daemon stays when another project installs it.
+/// Our own record of the registries: what one project has configured stays when another project installs the daemon.
 const REGISTRIES: &str = "registries.json";
 
 /// How many layers are pulled, and how many pushed, at once. The limits are those of the whole daemon, whatever Docker's
@@ -50,8 +52,8 @@ pub(super) fn authority_paths(settings: &ClusterDaemonSettings) -> Vec<(String, 
     authorities.map(|(key, registry)| (key, format!("{}/ca.crt", registry.host))).collect()
 }
 
-/// Adds to `settings` what other projects have told the daemon of further registries, as the `live` configuration has it.
-/// Of registries that both name, the settings count.
+/// Adds to `settings` the further registries that other projects have configured, as the `live` configuration has it.
+/// If both name a registry, the settings count.
 pub(super) fn keep_others(settings: &mut ClusterDaemonSettings, live: &BTreeMap<String, String>) {
     let known = live.get(REGISTRIES).and_then(|text| serde_json::from_str::<Vec<Known>>(text).ok());
     for known in known.unwrap_or_default() {
@@ -62,7 +64,7 @@ pub(super) fn keep_others(settings: &mut ClusterDaemonSettings, live: &BTreeMap<
     settings.registries.sort();
 }
 
-/// What the daemon is told, in a form that can be compared: which registries, and how each is reached.
+/// What the daemon's configuration says, in a form that can be compared: which registries, and how each is reached.
 pub(super) fn told(registries: &[RegistryAccess]) -> BTreeSet<String> {
     let told = registries.iter().map(|registry| match &registry.certificate_authority {
         Some(authority) => format!("{}=ca-{:.16}", registry.host, Digest::of(authority.as_bytes()).hex()),

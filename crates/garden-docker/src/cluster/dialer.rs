@@ -1,3 +1,5 @@
+// Why: docs/decisions/51-the-docker-daemon-has-no-port.md
+
 use futures::future::BoxFuture;
 use garden_cluster::{Cluster, DaemonPod, PodStream};
 

@@ -39,7 +39,7 @@ impl ClusterDaemon {
     }
 }
 
-/// Says why the daemon of `live` is of no use to a project with these settings.
+/// Explains why the daemon of `live` is of no use to a project with these settings.
 fn unfit(settings: &ClusterDaemonSettings, live: &Deployment) -> Option<Diagnosis> {
     let name = format!("Deployment {}/{}", settings.namespace.name, ClusterDaemon::NAME);
     let untold = spec::untold(settings, live);
@@ -63,7 +63,7 @@ fn unfit(settings: &ClusterDaemonSettings, live: &Deployment) -> Option<Diagnosi
     Some(Diagnosis::other(ErrorKind::NotFound, message, hint))
 }
 
-/// Chooses the pod that takes builds: started, and not told to stop. There is one at most, except on a lost node.
+/// Chooses the pod that takes builds: started, and not stopping. There is one at most, except on a lost node.
 fn choose(pods: &[Pod]) -> Option<DaemonPod> {
     living(pods).into_iter().rev().find_map(|pod| DaemonPod::of(pod, ClusterDaemon::CONTAINER))
 }

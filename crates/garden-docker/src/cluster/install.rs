@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Secret};
 use super::{ClusterDaemon, ClusterDaemonSettings, configuration, spec};
 
 impl ClusterDaemon {
-    /// Whether it is installed, by us, and was told of the registries of the settings; whether it serves is another
+    /// Whether it is installed, by us, and configured with the registries of the settings; whether it serves is another
     /// question.
     ///
     /// # Errors
@@ -19,7 +19,7 @@ impl ClusterDaemon {
     }
 
     /// Creates the daemon's objects, or changes those that are there to what the settings say. Its images stay, and so does
-    /// what other projects have told it of their registries, and with which Secrets they have nodes pull the same image. A daemon
+    /// what other projects have configured for their registries, and with which Secrets they have nodes pull the same image. A daemon
     /// whose objects change is replaced when its builds have ended.
     ///
     /// # Errors

@@ -11,6 +11,8 @@
 //! * `dialer`: connections to it.
 //! * `backend`: the story of one build.
 //! * `occupancy`: which builds it has, so that nobody takes something away from them.
+//!
+//! Why: docs/decisions/46-no-sync-service-for-daemons.md
 
 use garden_build_core::{ProxyVariables, Remedy};
 use garden_cluster::{
@@ -131,7 +133,7 @@ impl ClusterDaemon {
         &self.settings.namespace.name
     }
 
-    /// Says which one it is, for people.
+    /// Describes which one it is, for people.
     pub fn description(&self) -> String {
         format!("the Docker daemon, Deployment {}/{}", self.namespace(), Self::NAME)
     }

@@ -6,6 +6,8 @@
 //! it alone. It is a lock of the kernel's on a file, held by a command in the pod that ends with its input. Nothing is
 //! left behind, whoever dies. When the command, or the connection to it, ends too early, the lock is gone, and whoever worked under it
 //! ends as well: nobody knows what others have done since.
+//!
+//! Why: docs/decisions/52-builds-hold-a-lock-in-dockers-pod.md
 
 use std::time::Duration;
 
@@ -140,7 +142,7 @@ impl ClusterDaemon {
 }
 
 impl ClusterDaemon {
-    /// Says that the lock was lost under which something was done in `pod`.
+    /// States that the lock was lost under which something was done in `pod`.
     pub(crate) fn lock_lost(&self, pod: &DaemonPod, reason: &str) -> ClusterError {
         let (namespace, name) = (self.namespace(), &pod.name);
         let message =

@@ -22,7 +22,7 @@ use super::{ClusterDaemon, ClusterDaemonSettings, configuration, occupancy};
 
 const NAME: &str = ClusterDaemon::NAME;
 
-/// On the Deployment: which registries the daemon was told of.
+/// On the Deployment: which registries the daemon's configuration has.
 const REGISTRIES: &str = "garden-build/registries";
 
 /// On the Deployment: by which port of the registry within the cluster its pod has that at `127.0.0.1:5000`.
@@ -88,7 +88,7 @@ pub(super) fn has_other_proxies(settings: &ClusterDaemonSettings, live: &Deploym
     })
 }
 
-/// Whether the daemon of `live` was told of all registries of the settings; returns those that it was not.
+/// Returns those registries of the settings that the configuration of the daemon of `live` lacks.
 pub(super) fn untold(settings: &ClusterDaemonSettings, live: &Deployment) -> Vec<String> {
     let told = live.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REGISTRIES));
     let told: Vec<&str> = told.map(|told| told.split(' ').collect()).unwrap_or_default();
@@ -150,7 +150,7 @@ fn daemon(settings: &ClusterDaemonSettings) -> Container {
             failure_threshold: Some(LONGEST_START_SECONDS),
             ..Probe::default()
         }),
-        // On SIGTERM, a daemon ends its builds and pushes at once. So it is told so when it has none.
+        // On SIGTERM, a daemon ends its builds and pushes at once. So the signal is sent when it has none.
         lifecycle: Some(when_nobody_builds()),
         resources: Some(resource_requirements(&settings.resources)),
         security_context: Some(SecurityContext { privileged: Some(true), ..SecurityContext::default() }),
@@ -159,7 +159,7 @@ fn daemon(settings: &ClusterDaemonSettings) -> Container {
     }
 }
 
-/// Has a container told to stop when the daemon is not used any more.
+/// Makes Kubernetes stop the container only when the daemon is not used any more.
 fn when_nobody_builds() -> Lifecycle {
     Lifecycle {
         pre_stop: Some(LifecycleHandler {

@@ -1,4 +1,6 @@
 //! Ways to a daemon.
+//!
+//! Why: docs/decisions/48-a-way-to-a-docker-daemon-is-a-stream.md
 
 mod explained;
 mod ssh;

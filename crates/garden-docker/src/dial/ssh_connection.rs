@@ -17,7 +17,7 @@ use crate::ReachError;
 /// How long `ssh` may take to end, and then to say its last words.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Of what `ssh` says on its standard error stream, so much of the end is kept, in bytes.
+/// How much of the end of `ssh`'s standard error stream is kept, in bytes.
 const LONGEST_COMPLAINT: usize = 2 * 1024;
 
 /// How many lines of it are shown. Before them, servers like to greet.
@@ -25,7 +25,7 @@ const LINES: usize = 3;
 
 /// The standard streams of a program `ssh`. It is killed when this is dropped.
 pub(super) struct SshConnection {
-    /// Closed when there is no more to say.
+    /// Closed when nothing more will be sent.
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
     state: State,

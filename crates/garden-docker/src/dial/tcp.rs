@@ -1,3 +1,5 @@
+// Why: docs/decisions/49-a-proxy-to-docker-is-a-tunnel.md
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -44,7 +44,7 @@ impl Dial for TlsDialer {
             };
             let name = ServerName::try_from(self.tcp.host.clone());
             let name = name.map_err(|_| {
-                let reason = format!("`{}` is no name that a certificate can have", self.tcp.host);
+                let reason = format!("`{}` is not a name that a certificate can have", self.tcp.host);
                 encrypted.because(TlsProblem::Handshake { reason })
             })?;
             let stream = self.tcp.connect("https").await?;

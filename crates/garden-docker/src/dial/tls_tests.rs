@@ -235,7 +235,7 @@ async fn a_daemon_that_wants_to_know_who_we_are_says_so() {
     }
 }
 
-/// A refusal that comes while we are still writing would be lost, if the end of the connection were all that is told.
+/// A refusal that comes while we are still writing would be lost, if only the end of the connection were reported.
 #[tokio::test]
 async fn a_refusal_is_told_as_well_if_writing_fails_first() {
     let (ours, other) = (Authority::new("ours"), Authority::new("other"));

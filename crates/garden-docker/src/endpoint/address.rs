@@ -127,7 +127,7 @@ fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), AddressError> {
         }
         let port = rest.strip_prefix(':');
         if port.is_none() && !rest.is_empty() {
-            return Err(wrong("what follows its `]` is no port"));
+            return Err(wrong("what follows its `]` is not a port"));
         }
         (host, port)
     } else {
@@ -139,12 +139,12 @@ fn host_and_port(authority: &str) -> Result<(&str, Option<u16>), AddressError> {
     }
     let port = port.filter(|port| !port.is_empty()).map(|port| {
         let number = port.parse().ok().filter(|port| *port != 0);
-        number.ok_or_else(|| wrong("its port is no number from 1 to 65535"))
+        number.ok_or_else(|| wrong("its port is not a number from 1 to 65535"))
     });
     Ok((host, port.transpose()?))
 }
 
-/// Says an address that may be wrong, without a password that may be in it.
+/// Formats an address that may be wrong, without a password that may be in it.
 pub(crate) fn without_password(text: &str) -> String {
     let start = text.find("://").map_or(0, |at| at + 3);
     let (scheme, rest) = text.split_at(start);
@@ -170,7 +170,7 @@ impl fmt::Display for Address {
 }
 
 impl SshAddress {
-    /// Says whom to log in to, as in an address.
+    /// Describes whom to log in to, as in an address.
     fn destination(&self) -> String {
         let user = self.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
         let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();

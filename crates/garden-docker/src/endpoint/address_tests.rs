@@ -52,19 +52,19 @@ fn addresses_are_read_as_docker_reads_them() {
 fn what_is_no_address_is_refused_with_a_reason_and_never_shows_a_password() {
     for (text, reason) in [
         ("/run/docker.sock", "it is a path"),
-        ("tcp://a:0", "its port is no number from 1 to 65535"),
-        ("tcp://a:70000", "its port is no number from 1 to 65535"),
-        ("tcp://a:b:c", "its port is no number from 1 to 65535"),
+        ("tcp://a:0", "its port is not a number from 1 to 65535"),
+        ("tcp://a:70000", "its port is not a number from 1 to 65535"),
+        ("tcp://a:b:c", "its port is not a number from 1 to 65535"),
         ("tcp://a b", "its host has the character ' '"),
         ("tcp://[::1", "its `[` is not closed"),
         ("tcp://[a.example]:1", "`a.example` in brackets is no IPv6 address"),
-        ("tcp://[::1]1", "what follows its `]` is no port"),
+        ("tcp://[::1]1", "what follows its `]` is not a port"),
         ("tcp://a/b", "it goes on with the path /b, which is not supported"),
         ("tcp://tcp://a", "it has two schemes"),
         ("unix://unix:///a", "it has two schemes"),
         ("tcp://me:s3cret@a", "it has a user name, which TCP does not know"),
         ("ssh://me:s3cret@a", "it has a password, which `ssh` does not take"),
-        ("ssh://me:s3c/ret@a", "its port is no number from 1 to 65535"),
+        ("ssh://me:s3c/ret@a", "its port is not a number from 1 to 65535"),
         ("ssh://$(x)@a", "its user name is empty or has a character that none has"),
         ("ssh://a;x", "its host has the character ';'"),
         ("ssh://me@", "it has no host"),
@@ -83,6 +83,6 @@ fn what_is_no_address_is_refused_with_a_reason_and_never_shows_a_password() {
     let plain = refused(&[("DOCKER_HOST", "http://a"), ("DOCKER_TLS", "1")]).to_string();
     assert!(plain.contains("http:// is without TLS, but TLS is asked for"), "{plain}");
     let error = Endpoint::at("/run/d.sock", &environment(&[])).expect_err("a path");
-    assert_eq!(error.to_string(), "`/run/d.sock` is no address of a Docker daemon: it is a path");
+    assert_eq!(error.to_string(), "`/run/d.sock` is not the address of a Docker daemon: it is a path");
     assert_eq!(Error::from(error).hint(), Some("write unix:///run/d.sock"));
 }

@@ -77,7 +77,7 @@ impl Config {
     }
 }
 
-/// Says where, but never what stands there: Docker's configuration has logins in it.
+/// Describes where the configuration is wrong, and never quotes it: Docker's configuration contains logins.
 pub(super) fn not_as_expected(error: &serde_json::Error) -> String {
     let what = if error.is_data() { "has another form" } else { "is not JSON" };
     format!("line {}, column {} {what}", error.line(), error.column())

@@ -169,7 +169,7 @@ impl Endpoint {
         Ok(Self { origin, address, tls: tls.transpose()?, other_sockets: Vec::new() })
     }
 
-    /// Says which daemon it is and why, for messages.
+    /// Describes which daemon it is and why, for messages.
     pub(crate) fn daemon(&self) -> String {
         match self.origin {
             Origin::Caller => self.address.to_string(),

@@ -189,7 +189,7 @@ fn what_is_wrong_with_configuration_and_contexts_is_named_with_the_file() {
     let error = home.find(&[]).expect_err("no address").to_string();
     assert_eq!(
         error,
-        "`carrier-pigeon://loft` (the Docker context `remote`) is no address of a Docker daemon: \
+        "`carrier-pigeon://loft` (the Docker context `remote`) is not the address of a Docker daemon: \
          `carrier-pigeon://` is not known"
     );
 }

@@ -60,7 +60,7 @@ impl LocalDockerBackend {
         if self.daemon.is_classic() { Choice::Classic } else { Choice::Newest }
     }
 
-    /// Builds, and if the daemon was lost meanwhile, waits until it is back before that is told, so that the next try finds it.
+    /// Builds, and if the daemon was lost meanwhile, waits until it is back before the loss is reported, so that the next try finds it.
     async fn build_or_wait(&self, job: &BuildJob, cx: &BuildControl) -> Result<Pushed> {
         let built = self.build_and_deliver(job, cx).await;
         if built.as_ref().is_err_and(|error| error.kind() == ErrorKind::BuilderLost) {

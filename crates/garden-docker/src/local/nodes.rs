@@ -116,7 +116,7 @@ async fn import(daemon: &DockerDaemon, node: &str, runtime: Runtime, image: &Ima
     if has(daemon, &supply, image).await? {
         return Ok(());
     }
-    let message = format!("Node {node} was given {image} and does not have it: {}", said.trim());
+    let message = format!("Node {node} does not have {image} after it was imported there: {}", said.trim());
     Err(Error::new(ErrorKind::PushFailed, message).with_hint("look whether the node's disk is full"))
 }
 

@@ -1,4 +1,6 @@
 //! How the nodes of a local cluster get an image that is in a Docker daemon.
+//!
+//! Why: docs/decisions/50-local-nodes-are-judged-before-a-build.md
 
 use garden_build_core::{Error, ErrorKind, ImageReference};
 

@@ -79,7 +79,7 @@ pub(super) fn read(words: &str) -> LastWord<'_> {
     if let Some(reason) = words.strip_prefix(ALTERED) {
         return LastWord::Altered { reason };
     }
-    // Failures before the build begins are told by the command line's library, in this way.
+    // The command line's library reports failures before the build begins in this way.
     let words = words.strip_prefix("Error: ").unwrap_or(words);
     if words.starts_with("error resolving source context: ") {
         return LastWord::BrokenContext;
@@ -151,7 +151,7 @@ pub(super) fn asked_for(words: &str) -> Option<String> {
     [host, name].into_iter().all(is_plain).then(|| format!("{host}/{name}{separator}{reference}"))
 }
 
-/// Whether the words begin with a question to a server: `GET https://…`, of which the answer is told, or `Get "https://…`, which
+/// Whether the words begin with a question to a server: `GET https://…`, followed by the answer, or `Get "https://…`, which
 /// got none. Commands download what ADD names, so at this point a server is a registry or its token server.
 fn is_request(words: &str) -> bool {
     let Some((method, url)) = words.split_once(' ') else { return false };

@@ -31,6 +31,8 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! Why: docs/decisions/08-a-stored-context-is-gzip-members.md
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;

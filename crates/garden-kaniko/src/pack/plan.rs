@@ -106,7 +106,7 @@ impl Plan {
         self.jobs(self.runs.iter().flat_map(|run| iter::repeat_n(run.is_new(), run.pieces.len())))
     }
 
-    /// Returns the pieces that are wanted, which is told of each.
+    /// Returns the pieces for which `is_wanted` is true.
     pub(super) fn jobs(
         &self,
         is_wanted: impl Iterator<Item = bool> + Send,

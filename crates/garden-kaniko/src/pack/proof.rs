@@ -1,4 +1,6 @@
 //! What shows the build's pod that a stream holds the files that it should.
+//!
+//! Why: docs/decisions/28-what-is-stored-by-input-is-verified-by-output.md
 
 use std::ops::Range;
 
@@ -29,9 +31,9 @@ pub(super) enum Evidence {
 /// What the digest of a part is of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Proof {
-    /// Of its bytes as they are.
+    /// The digest of its bytes as they are.
     Stored(Digest),
-    /// Of what they are when they are decompressed.
+    /// The digest of the decompressed bytes.
     Plain(Digest),
 }
 
@@ -41,7 +43,7 @@ impl Plan {
     /// parts come from elsewhere.
     ///
     /// # Errors
-    /// As [`write`](Self::write).
+    /// Those of [`write`](Self::write).
     pub fn prove(&self, parts: &[Part], cancelled: Cancelled<'_>) -> Result<Vec<Proof>, ContextError> {
         let ranges: Vec<&Range<usize>> = parts.iter().filter_map(Part::pieces).collect();
         let mut is_wanted = vec![false; self.piece_count()];
@@ -87,7 +89,7 @@ impl Part {
 
 /// The digests of rows of pieces.
 struct Sums<C> {
-    /// Of how many pieces the rows that have not begun are.
+    /// How many pieces the rows that have not begun have.
     counts: C,
     sum: Sha256,
     /// How many pieces the row that has begun lacks.

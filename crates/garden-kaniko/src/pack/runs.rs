@@ -84,7 +84,7 @@ pub(super) fn find(pieces: &[Piece], known: &KnownPacks) -> Vec<Run> {
     runs
 }
 
-/// Sends known runs again that are `too_small`, which is told how many of the two runs beside are new.
+/// Sends known runs again that are `too_small`, which gets how many of the two runs beside are new.
 fn send_again(runs: Vec<Run>, too_small: impl Fn(&Run, u64) -> bool) -> Vec<Run> {
     let mut result: Vec<Run> = Vec::with_capacity(runs.len());
     let mut runs = runs.into_iter().peekable();

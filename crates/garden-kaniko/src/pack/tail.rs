@@ -1,3 +1,5 @@
+// Why: docs/decisions/35-the-dockerfile-travels-apart.md
+
 use garden_build_core::context::{ContextError, GzipMembers, TarStream};
 
 /// It is read once, by one thread; more would only cost time.

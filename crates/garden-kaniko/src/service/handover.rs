@@ -1,5 +1,7 @@
-//! What the build's pod is told of its context by us, on a way on which anybody may write: a list of what each part has to be,
+//! What we tell the build's pod about its context, on a way on which anybody may write: a list of what each part has to be,
 //! and a proof that it is ours. The other side is in `files/build.sh`.
+//!
+//! Why: docs/decisions/28-what-is-stored-by-input-is-verified-by-output.md
 
 use garden_build_core::Digest;
 

@@ -3,6 +3,8 @@
 //!
 //! The digests of segments decide what the build's pod takes for the right content, so they count only if nobody but this user
 //! can have written them.
+//!
+//! Why: docs/decisions/29-services-are-known-by-their-uid.md
 
 use std::fs;
 use std::path::PathBuf;
@@ -90,7 +92,7 @@ impl IndexCache {
                     let _ = fs::remove_file(entry.path());
                 }
             }
-            // Of a service that is gone, in the end; one that has files stays.
+            // This removes the directory of a service that is gone, in the end; one that has files stays.
             let _ = fs::remove_dir(service.path());
         }
     }

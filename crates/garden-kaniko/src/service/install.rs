@@ -1,4 +1,6 @@
 //! Making sure of the service, and finding its pod.
+//!
+//! Why: docs/decisions/31-the-first-settings-stand.md
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -112,7 +114,7 @@ impl ContextService {
         self.chosen(events).await.map_err(|error| brought.explain(error))
     }
 
-    /// Whether `live` has our settings, and nodes are told of all that they may need to pull its image.
+    /// Whether `live` has our settings, and names all Secrets that nodes may need to pull its image.
     fn is_ours(&self, live: &Deployment, brought: &PodPullSecrets) -> bool {
         configuration(&live.metadata) == self.configuration()
             && pod_of(live).is_some_and(|pod| brought.are_named_by(pod))
@@ -140,12 +142,12 @@ impl ContextService {
         self.managed().ready_with(|live| self.usable(live), |pods| choose(pods, &wanted), events).await
     }
 
-    /// Says if somebody else has put a service into the place of ours with which this version cannot speak.
+    /// Reports if somebody else has put a service into the place of ours with which this version cannot speak.
     fn usable(&self, live: &Deployment) -> Result<(), Diagnosis> {
         match standing(live) {
             Standing::Newer => Err(self.newer()),
             Standing::Older => Err(self.downgraded()),
-            // What is stopped is told by whoever waits for it.
+            // Whoever waits for it reports that it is stopped.
             Standing::Absent | Standing::Usable | Standing::Stopped => Ok(()),
         }
     }
@@ -249,7 +251,7 @@ fn standing(live: &Deployment) -> Standing {
     }
 }
 
-/// Chooses the pod that is used: of our protocol, started, and not told to stop. There is one at most, except on a lost node.
+/// Chooses the pod that is used: of our protocol, started, and not stopping. There is one at most, except on a lost node.
 fn choose(pods: &[Pod], wanted: &str) -> Option<Found> {
     let ours = living(pods).into_iter().filter(|pod| protocol(&pod.metadata) == PROTOCOL_VERSION);
     ours.rev().find_map(|pod| {

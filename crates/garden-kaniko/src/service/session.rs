@@ -13,13 +13,15 @@
 //! | `join DIGEST BYTES INDEXBYTES` and an index | `stored DIGEST`, `full` or `broken` |
 //! | `ping` | `pong` |
 //!
-//! From `going` on, what happens to the pod's connection is told between the answers: `pulling`, `delivered`.
+//! From `going` on, the service reports between the answers what happens to the pod's connection: `pulling`, `delivered`.
 //!
 //! Whoever may run commands in the service's pod can answer anything. So answers are bounded, and none is evidence of what a pack
 //! holds: that is between us and the build's pod (`handover`).
 //!
 //! Everything is counted, as the end of the input cannot be relied on: the older protocol of commands in pods cannot close
 //! it alone.
+//!
+//! Why: docs/decisions/30-the-context-service-is-a-command.md
 
 use std::io;
 use std::time::Duration;

@@ -48,7 +48,7 @@ pub(crate) struct ServiceSettings {
     pub(crate) annotations: BTreeMap<String, String>,
     /// The volume for the contexts; without, they go with the pod.
     pub(crate) storage: Option<PersistentStorage>,
-    /// For how long it is kept without use. Another time is no other configuration.
+    /// For how long it is kept without use. Another time is not another configuration.
     pub(crate) idle_after: IdleAfter,
     /// Whether a `NetworkPolicy` says who may connect to its pod.
     pub(crate) network_policies: bool,
@@ -61,7 +61,7 @@ pub(crate) fn claim(settings: &ServiceSettings) -> Option<PersistentVolumeClaim>
 }
 
 /// Returns the Deployment, whose nodes pull with the Secrets of these names. It says by annotations how it is spoken to and which configuration it
-/// is made from. The Secrets are no part of that: who comes later and names others has no other settings for that.
+/// is made from. The Secrets are not part of that: a later client that names other Secrets does not have other settings.
 pub(crate) fn deployment(settings: &ServiceSettings, pull_secrets: &BTreeSet<String>) -> Deployment {
     let mut pod = pod(settings);
     let configuration = Digest::of(&serde_json::to_vec(&pod).unwrap_or_default()).hex();

@@ -1,4 +1,6 @@
 //! What it means for a build that the conversation with the service has ended early.
+//!
+//! Why: docs/decisions/36-a-lost-context-service-is-a-lost-builder.md
 
 use std::io;
 
@@ -8,7 +10,7 @@ use garden_cluster::{Cause, DaemonPod, Diagnosis, last_words};
 use super::ContextService;
 use super::session::SessionError;
 
-/// Says what it means that the conversation with the service in `pod` has ended early.
+/// Explains what it means that the conversation with the service in `pod` has ended early.
 pub(super) async fn explain(service: &ContextService, pod: &DaemonPod, error: SessionError) -> Error {
     let namespace = service.namespace();
     let who = format!("the context service, Pod {namespace}/{}", pod.name);
@@ -43,7 +45,7 @@ pub(super) async fn explain(service: &ContextService, pod: &DaemonPod, error: Se
     }
 }
 
-/// Says what the end of the service means for the build. It is not the build that took too much memory: another service
+/// Explains what the end of the service means for the build. It is not the build that took too much memory: another service
 /// comes in its place, to which the context is sent again.
 fn lost(end: Diagnosis) -> Error {
     match end.cause {

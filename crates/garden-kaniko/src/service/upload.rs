@@ -253,8 +253,7 @@ impl Sending<'_> {
         });
         let mut result = None;
         let finished = async || {
-            let unfinished =
-                || Error::new(ErrorKind::Unexpected, "the build context was not read to its end");
+            let unfinished = || Error::new(ErrorKind::Unexpected, "the build context was read only in part");
             let assembly: Assembly = assembled.await.map_err(|_| unfinished())?;
             let pack = assembly.new_pack.clone().ok_or_else(unfinished)?;
             result = Some(assembly);

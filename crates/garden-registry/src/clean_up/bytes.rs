@@ -28,7 +28,7 @@ impl<'a> Bytes<'a> {
                 let named =
                     if goes.contains(&manifest_id) { &mut named_by_deleted } else { &mut named_by_kept };
                 named.extend(blobs_of(digest, &manifest.references));
-                // Of a manifest that is in the repository itself, the index that lists it is no holder.
+                // An index does not hold the bytes of a manifest that is in the repository itself.
                 let held = blobs_of(digest, &manifest.references)
                     .filter(|blob| *blob == digest || !repository.manifests.contains_key(blob));
                 for blob in held {

@@ -11,7 +11,7 @@ use super::plan::CleanUpPlan;
 /// How many manifests are deleted in one go. The registry takes no pushes meanwhile.
 const MOST: usize = 10_000;
 
-/// Of what a registry says about a failure, so much is told.
+/// How much of a registry's own words about a failure is shown.
 const COMPLAINT: usize = 300;
 
 /// What became of the deletions of a plan.
@@ -136,7 +136,7 @@ fn failed(deletion: &Deletion, reason: String) -> FailedDeletion {
     FailedDeletion { repository, digest, tags, reason }
 }
 
-/// Says what a verdict of the script means.
+/// Explains what a verdict of the script means.
 fn reason(verdict: &str) -> String {
     let (word, detail) = verdict.split_once(' ').unwrap_or((verdict, ""));
     let detail: String = detail.chars().take(COMPLAINT).collect();

@@ -4,10 +4,12 @@
 //! [`StorageListing`] is what lies in the registry's storage, from which [`KnownManifests`] make the [`Inventory`].
 //! [`ImagesInUse`] is what something may still run, found by [`StoredNames`] in whatever text, [`CleanUpRules`] say what is kept besides, and
 //! [`CleanUpPlan`] is the decision, with a reason for everything that is kept. [`CleanUpPlan::deletion_list`] is what a
-//! registry is told of it.
+//! registry learns of it.
 //!
 //! What a clean-up must never do is to delete what somebody can still name. So whatever is not understood is
 //! kept, and an image is matched in every way in which it may be named.
+//!
+//! Why: docs/decisions/77-clean-up-looks-at-the-storage.md
 
 mod bytes;
 mod deletion;

@@ -1,3 +1,5 @@
+// Why: docs/decisions/71-the-tag-comes-last.md
+
 use std::collections::BTreeSet;
 
 use garden_build_core::Digest;

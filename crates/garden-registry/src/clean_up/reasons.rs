@@ -36,7 +36,7 @@ pub enum KeptBecause {
         /// The index.
         index: Digest,
     },
-    /// It says something about a manifest that is kept: a signature, say.
+    /// It says something about a manifest that is kept, as a signature does.
     About {
         /// That manifest.
         subject: Digest,

@@ -51,7 +51,7 @@ impl StorageListing {
     pub const SCRIPT: &str = include_str!("list_storage.sh");
 
     /// Reads what the script has written. Files in places where a registry has none are not understood, as far as they
-    /// may be a tag or a manifest; others are no matter.
+    /// may be a tag or a manifest; others do not matter.
     ///
     /// # Errors
     /// If the text has no beginning or no end.
@@ -154,7 +154,7 @@ enum Place {
     Unknown,
 }
 
-/// Says which repository a file belongs to, and what it is there; `None` if it belongs to none.
+/// Describes which repository a file belongs to, and what it is there; `None` if it belongs to none.
 fn place(path: &str) -> Option<(String, Place)> {
     let (repository, rest) = path.strip_prefix("repositories/")?.split_once("/_manifests/")?;
     // A name that no image can have is none of the registry's, whose API could not delete in it either.

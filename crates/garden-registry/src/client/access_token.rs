@@ -23,7 +23,7 @@ pub struct AccessToken {
 }
 
 impl RegistryClient {
-    /// Gets a token for a builder that has asked the registry itself, and was told to get one for `scopes`. Of several
+    /// Gets a token for a builder that has asked the registry itself, and was referred to a token server with `scopes`. Of several
     /// repositories, the one that is pushed to decides who asks.
     ///
     /// Which token server that is, the registry is asked: the credentials are shown there, so nobody else's word counts.

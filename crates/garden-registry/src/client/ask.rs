@@ -126,11 +126,11 @@ impl RegistryClient {
 
 impl Answer {
     fn wants_credentials(&self) -> RegistryError {
-        let reason = "the server that it leads to wants credentials, and it is not the registry".to_owned();
+        let reason = "it redirects to a server that is not the registry and asks for credentials".to_owned();
         RegistryError::Redirect { server: self.server.clone(), reason }
     }
 
-    /// Says that this answer makes no sense, because of `reason`.
+    /// States that this answer makes no sense, because of `reason`.
     pub(super) fn unexpected(&self, access: &Access<'_>, reason: impl Into<String>) -> RegistryError {
         RegistryError::Unexpected {
             server: self.server.clone(),

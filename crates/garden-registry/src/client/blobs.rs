@@ -57,7 +57,7 @@ impl RegistryClient {
         Ok(RemoteBlob { client: self.clone(), repository, descriptor: descriptor.clone() })
     }
 
-    /// Tells whether the repository has the blob.
+    /// Returns whether the repository has the blob.
     ///
     /// # Errors
     /// If the registry does not answer the question.
@@ -118,7 +118,7 @@ impl BlobSource for RemoteBlob {
 struct Reader {
     blob: RemoteBlob,
     position: u64,
-    /// Of what was read, if that began at the start.
+    /// The digest of what was read, if that began at the start.
     hasher: Option<Sha256>,
     answer: Option<Answer>,
     /// How much of the answer comes before our position, in bytes.

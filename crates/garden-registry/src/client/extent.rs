@@ -1,4 +1,6 @@
 //! How long a list may be that comes in pages.
+//!
+//! Why: docs/decisions/26-others-have-bounds.md
 
 use std::time::Duration;
 

@@ -84,7 +84,7 @@ impl RegistryClient {
             }
             let answer = asked.answer;
             let next = answer.next_page(&uri, access)?;
-            let malformed = answer.unexpected(access, "it is no list in JSON");
+            let malformed = answer.unexpected(access, "it is not a list in JSON");
             let too_long = answer.too_long(access);
             let body = answer.body(LARGEST_PAGE).await?;
             let page: Page = serde_json::from_slice(&body).map_err(|_| malformed)?;

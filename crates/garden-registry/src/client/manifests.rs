@@ -1,4 +1,4 @@
-//! What a registry says about images, and is told about them.
+//! Reading and writing manifests in a registry.
 
 use garden_build_core::{Digest, ImageReference};
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -116,7 +116,7 @@ impl RegistryClient {
         }
         match content_digest(&asked.answer) {
             Some(taken) if taken != digest => {
-                let reason = format!("it was given {digest}, and took it for {taken}");
+                let reason = format!("it received {digest}, and calls it {taken}");
                 Err(asked.answer.unexpected(access, reason))
             }
             _ => Ok(asked.answer.headers.contains_key(OCI_SUBJECT)),

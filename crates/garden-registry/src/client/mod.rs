@@ -1,4 +1,6 @@
 //! The client of one registry.
+//!
+//! Why: docs/decisions/66-the-registry-client-is-ours.md
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +34,7 @@ pub use blobs::{BlobSource, BlobStream, RemoteBlob};
 pub use part::Sent;
 pub use upload::Uploaded;
 
-/// How long an operation may take in all, unless the builder is told otherwise.
+/// How long an operation may take in all, unless the builder sets another time.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Whether an image exists.
@@ -80,7 +82,7 @@ struct Inner {
     timeout: Duration,
 }
 
-/// Says how a registry is reached. Made by [`RegistryClient::builder`].
+/// Describes how a registry is reached. Made by [`RegistryClient::builder`].
 #[derive(Debug)]
 #[must_use]
 pub struct RegistryClientBuilder {
@@ -173,7 +175,7 @@ impl RegistryClient {
         Server::registry(name, Some(origin.clone()))
     }
 
-    /// Tells whether `other` asks the same registry, so that blobs need not travel between them.
+    /// Returns whether `other` asks the same registry, so that blobs need not travel between them.
     pub fn is_same_registry(&self, other: &Self) -> bool {
         self.0.endpoint.origin == other.0.endpoint.origin
     }

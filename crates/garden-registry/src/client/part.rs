@@ -16,7 +16,7 @@ use crate::error::{BoxError, RegistryError};
 use crate::manifest::Descriptor;
 use crate::transport::StreamedBody;
 
-/// Is told how many bytes of a blob are on their way or there. May be told less than before, when some were lost.
+/// Receives how many bytes of a blob have been sent. The number may fall when some were lost.
 #[derive(Clone)]
 pub struct Sent(Arc<dyn Fn(u64) + Send + Sync>);
 
@@ -26,7 +26,7 @@ impl Sent {
         Self(Arc::new(told))
     }
 
-    /// Tells nobody.
+    /// Drops all numbers.
     pub fn untold() -> Self {
         Self::new(|_| ())
     }
@@ -91,7 +91,7 @@ impl Part {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// Tells whether it is the source that keeps everybody waiting. It ends by itself when it waits in vain.
+    /// Returns whether it is the source that keeps everybody waiting. It ends by itself when it waits in vain.
     pub(super) fn waits_for_source(&self) -> bool {
         self.waits_for_source.load(Ordering::Relaxed)
     }

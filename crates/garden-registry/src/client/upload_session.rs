@@ -124,7 +124,7 @@ impl Session<'_> {
         self.commit(blob).await
     }
 
-    /// Says that the registry takes what it is given, and has no more of the blob in the end.
+    /// States that the registry takes what it is given, and has no more of the blob in the end.
     fn takes_no_more(&self, status: StatusCode) -> RegistryError {
         RegistryError::Unexpected {
             server: self.client.server(),
@@ -174,7 +174,7 @@ impl Session<'_> {
         match answer.status {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT | StatusCode::CREATED => {
                 self.location = self.client.upload_location(&answer, &call.uri).unwrap_or(call.uri);
-                // Of one byte, distribution says the same as of none.
+                // For one byte, distribution answers the same as for none.
                 let accepted = offset(&answer.headers).filter(|offset| (*offset, end) != (0, 1));
                 self.offset = accepted.unwrap_or(end).min(end);
                 Ok(Patched::Accepted(answer.status))
@@ -244,7 +244,7 @@ impl Session<'_> {
         let separator = if self.location.query().is_some() { '&' } else { '?' };
         let uri: Uri =
             format!("{}{separator}digest={}", self.location, blob.digest).parse().map_err(|_| {
-                let reason = "the URL of an upload cannot take a digest".to_owned();
+                let reason = "a digest cannot be added to the URL of the upload".to_owned();
                 RegistryError::Redirect { server: self.client.server(), reason }
             })?;
         let asked = self.client.ask(empty(Method::PUT, uri), self.access, &self.operation).await?;
@@ -263,7 +263,7 @@ impl Session<'_> {
         }
     }
 
-    /// Tells the registry to forget the upload. It does so by itself, some day.
+    /// Makes the registry forget the upload at once. Otherwise it does so by itself, some day.
     pub(super) async fn cancel(&self) {
         let call = empty(Method::DELETE, self.location.clone());
         let operation = self.client.begin(Patience::Question);
@@ -280,7 +280,7 @@ pub(super) fn empty(method: Method, uri: Uri) -> Call {
 
 /// Reads how much of an upload is there: `Range: 0-9`, also written `bytes=0-9`, for ten bytes.
 ///
-/// Of an upload without content, distribution says `0-0`, which would be one byte.
+/// For an upload without content, distribution answers `0-0`, which would be one byte.
 pub(super) fn offset(headers: &HeaderMap) -> Option<u64> {
     let range = headers.get(RANGE)?.to_str().ok()?;
     let range = range.trim().strip_prefix("bytes=").unwrap_or(range.trim());

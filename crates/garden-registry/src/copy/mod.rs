@@ -3,6 +3,8 @@
 //! First it is found out what belongs to the image ([`tree`]); then blobs are brought over, the largest first and some at
 //! once; then manifests, each after those that it names; the tag comes last, so whoever pulls it finds everything.
 //! What is there already is not sent again, so a copy that broke is taken up by copying anew.
+//!
+//! Why: docs/decisions/71-the-tag-comes-last.md
 
 mod tree;
 
@@ -111,7 +113,7 @@ pub enum CopyError {
 garden_build_core::debug_with_causes!(CopyError);
 
 impl CopyError {
-    /// Says what happened and, in the words of the side where it did, what to do.
+    /// Explains what happened and, in the words of the side where it did, what to do.
     pub fn explain(self, source: &Remedies, destination: &Remedies) -> Error {
         match self {
             Self::Source(error) => error.explain(source),

@@ -1,3 +1,5 @@
+// Why: docs/decisions/07-a-cut-stream-builds-nothing.md
+
 use std::io::{self, Write};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};

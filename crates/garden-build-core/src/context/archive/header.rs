@@ -1,3 +1,5 @@
+// Why: docs/decisions/18-archives-have-one-time.md
+
 use std::borrow::Cow;
 
 use tar::{EntryType, Header};

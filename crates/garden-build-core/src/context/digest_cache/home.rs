@@ -1,4 +1,6 @@
 //! The directory with the caches of one user.
+//!
+//! Why: docs/decisions/21-digests-of-a-lost-directory-go.md
 
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
@@ -18,7 +20,7 @@ pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 
 /// used every day is written every day, so a file of more than two days is none of those.
 const FORGOTTEN_IF_GONE_AFTER: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
-/// Of how many files it is looked each time whether their directories still exist. Which ones they are is left to chance, so that
+/// How many files are looked at each time, to see whether their directories still exist. Which ones they are is left to chance, so that
 /// all have their turn, and a machine on which each job has a directory of its own gets rid of more than are added.
 const LOOKED_AT: usize = 8;
 

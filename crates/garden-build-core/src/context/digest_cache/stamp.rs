@@ -1,4 +1,6 @@
 //! By what a file is known to be unchanged, and when that can be trusted.
+//!
+//! Why: docs/decisions/20-stamps-have-to-settle.md
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -33,7 +33,7 @@ pub(super) struct Build<'d> {
     pub(super) built: StagesBuilt,
     /// Arguments from before the first `FROM`, and those that are always there.
     pub(super) global: BTreeMap<String, Known>,
-    /// Of each stage.
+    /// One for each stage.
     pub(super) bases: Vec<Base>,
     /// Why the arguments may be others.
     pub(super) doubts: Doubts,
@@ -54,7 +54,7 @@ impl<'d> Build<'d> {
         Self::of(dockerfile, request, built, platform, false)
     }
 
-    /// As [`new`](Self::new), as the builders of today take it.
+    /// Creates the build of `request` as the builders of today understand it; see [`new`](Self::new).
     pub(super) fn likely(dockerfile: &'d Outline, request: &'d BuildRequest, platform: Option<&str>) -> Self {
         Self::of(dockerfile, request, StagesBuilt::Needed, platform, true)
     }
@@ -185,7 +185,7 @@ impl<'d> Build<'d> {
             None | Some("") => stages.len().checked_sub(1),
             Some(target) => self.dockerfile.stage_called(target),
         };
-        let target = target.ok_or_else(|| Doubt::of("the target is no stage of it"))?;
+        let target = target.ok_or_else(|| Doubt::of("the target is not a stage of it"))?;
         let mut needed = BTreeSet::new();
         let mut open = match self.built {
             StagesBuilt::Needed => vec![target],

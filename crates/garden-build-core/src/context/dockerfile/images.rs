@@ -1,4 +1,4 @@
-//! Which images a build may pull, as far as it can be told without building. Who looks for credentials wants to know; an image too
+//! Which images a build may pull, as far as this is known without building. Who looks for credentials wants to know; an image too
 //! many does no harm there.
 
 use std::collections::BTreeSet;

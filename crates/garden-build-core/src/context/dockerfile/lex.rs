@@ -1,5 +1,7 @@
 //! Words of a Dockerfile: quotes, escapes and variables, read as `BuildKit` does
 //! (`frontend/dockerfile/shell/lex.go` of v0.26).
+//!
+//! Why: docs/decisions/10-nothing-recurses-without-a-bound.md
 
 use std::iter::Peekable;
 use std::str::Chars;

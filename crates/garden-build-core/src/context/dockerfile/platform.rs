@@ -16,7 +16,7 @@ pub(super) const PREDEFINED: [&str; 11] = [
     "TARGETSTAGE",
 ];
 
-/// A platform that the variables can be told of. There are others.
+/// A platform for which the variables have values. There are others.
 pub(super) struct Platform<'p> {
     architecture: &'p str,
     variant: &'p str,

@@ -4,6 +4,8 @@
 //! Other builders read the same instructions, but differ in ways for which [`StagesBuilt`] stands: they may build
 //! more stages, prefer the environment of the base image to an `ARG` of the same name, and find what lies above the
 //! context directory.
+//!
+//! Why: docs/decisions/16-what-the-dockerfile-reads-makes-the-version.md
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -189,7 +191,7 @@ impl Build<'_> {
             (None, None, Some(global)) => global.clone(),
             (None, None, None) => return Ok(()),
         };
-        // To other builders, variables of the image or of `ENV` are stronger. And these are no variables.
+        // To other builders, variables of the image or of `ENV` are stronger. And these are not variables.
         let may_be_another = self.built == StagesBuilt::ThroughTarget
             && (variables.has_others || variables.values.contains_key(name));
         let is_none = name.starts_with("BUILDKIT_SBOM_");

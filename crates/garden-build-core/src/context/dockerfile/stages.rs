@@ -204,7 +204,7 @@ fn copy(instruction: &Instruction, flags: Vec<Flag<'_>>) -> Result<Command, Doub
 /// Checks that what another stage or image is called by is a plain word, as `BuildKit` demands.
 fn plain_source(from: &str) -> Result<String, Doubt> {
     if from.contains(['$', '"', '\'', '\\', '`', '<']) {
-        return Err(Doubt::of(format!("`{from}` in it is no plain name")));
+        return Err(Doubt::of(format!("`{from}` in it is not a plain name")));
     }
     Ok(from.to_owned())
 }

@@ -36,7 +36,7 @@ fn paths(paths: &[&str]) -> Result<Vec<String>, String> {
 #[test]
 fn says_what_it_is_not_certain_of() {
     for (text, reason) in [
-        ("", "the target is no stage of it"),
+        ("", "the target is not a stage of it"),
         ("COPY a /", "does not begin with `FROM`"),
         ("FROM a b", "a `FROM` in it is malformed"),
         ("FROM scratch\nCOPI a /", "there is no instruction `copi`"),
@@ -45,7 +45,7 @@ fn says_what_it_is_not_certain_of() {
         ("FROM scratch\nRUN --new true", "the flag `--new` is not known"),
         ("FROM scratch\nRUN --mount=new=1 true", "the mount option `new` is not known"),
         ("FROM scratch\nRUN --mount=type=new true", "mounts of the type `new` are not known"),
-        ("FROM scratch\nCOPY --from=$A a /", "is no plain name"),
+        ("FROM scratch\nCOPY --from=$A a /", "is not a plain name"),
         ("FROM scratch\nCOPY --from=7 a /", "it has no stage 7"),
         ("FROM scratch\nCOPY \"a /", "a word of it is malformed"),
         ("FROM scratch\nCOPY <<EOF /\nCOPY a /", "the text `EOF` in it has no end"),

@@ -98,7 +98,7 @@ pub(super) fn of(instruction: &Instruction, escape: char) -> Vec<Use> {
 }
 
 fn of_flag(keyword: &str, (name, value): (&str, Option<&str>)) -> Option<Feature> {
-    // Whether `--unpack` matters is for the sources to say.
+    // The sources decide whether `--unpack` matters.
     if value == Some("false") || (keyword, name) == ("add", "unpack") {
         return None;
     }

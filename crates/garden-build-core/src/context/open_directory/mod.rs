@@ -4,6 +4,8 @@
 //! a link between the moment when it was found and the moment when it is read. So everything is reached from the
 //! descriptor of the context directory, and no link on the way is followed. What has become a link meanwhile is not
 //! there any more.
+//!
+//! Why: docs/decisions/09-a-context-is-a-descriptor.md
 
 #[cfg(not(unix))]
 mod elsewhere;

@@ -114,7 +114,7 @@ fn at_once(_: BorrowedFd<'_>, _: &Path, _: OFlags) -> Option<rustix::io::Result<
     None
 }
 
-/// Does the same with a descriptor for each directory on the way.
+/// Opens `path` beneath `directory` with a descriptor for each directory on the way, where `openat2` is missing.
 fn step_by_step(directory: BorrowedFd<'_>, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let mut above: Option<OwnedFd> = None;
     let mut components = path.components().peekable();

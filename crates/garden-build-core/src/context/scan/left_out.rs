@@ -6,6 +6,8 @@
 //! `pkg/util/fs_util.go`). In all build modes the image is to be the same, so both are left out.
 //!
 //! Devices are refused: `BuildKit` and Docker make them anew, so whoever has some wants them in the image.
+//!
+//! Why: docs/decisions/13-sockets-are-left-out.md
 
 use std::sync::{Mutex, PoisonError};
 

@@ -358,7 +358,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Tells the cache what of the directory is still as it was.
+    /// Updates the cache with what has not changed in the directory.
     fn update_cache(&self, here: &mut Here<'_, '_>) {
         let directory = here.job.place.directory;
         let mut cached = std::mem::take(&mut here.cached);

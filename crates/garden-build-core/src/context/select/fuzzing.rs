@@ -48,7 +48,7 @@ pub fn ignore_patterns(data: &[u8]) {
 /// Reads an ignore file in git's syntax and asks what it ignores.
 ///
 /// # Panics
-/// If a line that is no pattern, but a name, does not ignore that name.
+/// If a line that is a name and not a pattern does not ignore that name.
 pub fn git_ignore(data: &[u8]) {
     let (patterns, tree) = split(data);
     let Ok(lines) = ignore_file::lines("file", patterns.as_bytes()) else { return };

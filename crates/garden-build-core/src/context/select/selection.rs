@@ -1,4 +1,6 @@
 //! What a request wants of its context directory.
+//!
+//! Why: docs/decisions/06-excludes-come-before-dockerignore.md
 
 use super::globs::GlobFilter;
 use super::pattern::Pattern;

@@ -15,7 +15,7 @@ const MAX_ENTRIES: usize = 100_000;
 
 /// What of a context a build can read: all of it, or what some paths and patterns lead to.
 ///
-/// Says of every entry whether it is wanted, by its path alone. What is kept beyond what is read does no
+/// Decides for every entry whether it is wanted, by its path alone. What is kept beyond what is read does no
 /// harm, so wherever it is hard to be exact, more is kept.
 #[derive(Clone, Debug, Default)]
 pub(in crate::context) enum Wanted {

@@ -40,7 +40,7 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// Tells whether the failure began on this side, so that whatever the daemon reports is its echo.
+    /// Returns whether the failure began on this side, so that whatever the daemon reports is its echo.
     pub fn began_here(&self) -> bool {
         !matches!(self, Self::Receiver(_) | Self::Aborted(_))
     }

@@ -126,7 +126,7 @@ impl SyncRecord {
         self.is_listed.load(Ordering::Relaxed)
     }
 
-    /// Tells whether the sync runs.
+    /// Returns whether the sync runs.
     pub fn state(&self) -> SyncState {
         match &*lock(&self.end) {
             End::Open => SyncState::Running,

@@ -11,7 +11,7 @@
 //!
 //! `send` does this over any pair of packet streams, and `FileSyncService` over gRPC. A [`Journal`]
 //! tells meanwhile how far each sync is, and afterwards why one failed in our own words, since the daemon only
-//! rephrases what it was told.
+//! rephrases what we have sent.
 //!
 //! Sources: `BuildKit` v0.26.3, `session/filesync/filesync.go` and `diffcopy.go`; fsutil at 586307ad452f,
 //! which that requires: `send.go`, `receive.go`, `filter.go`, `fs.go`, `stat.go`, `types/wire.proto`.

@@ -1,3 +1,5 @@
+// Why: docs/decisions/40-buildkit-has-nothing-to-ignore.md
+
 use std::ops::ControlFlow;
 
 use garden_build_core::context::{

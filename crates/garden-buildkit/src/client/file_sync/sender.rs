@@ -277,7 +277,7 @@ impl Transfer {
         }
     }
 
-    /// Ends the sync. Returns what the daemon has to be told, unless it was told something before.
+    /// Ends the sync. Returns what has to be sent to the daemon, unless something was sent before.
     fn fail(&self, error: SyncError) -> Option<Packet> {
         let packet = batch::failure(&error.to_string());
         let is_first = self.record.fail(error);

@@ -18,7 +18,7 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     fn link(&self, path: &PathBytes) -> Result<Option<PathBytes>, SyncError>;
 
     /// Returns the names in `directory`, sorted by their bytes; `.` is the source itself. There are none in
-    /// what is no directory.
+    /// what is not a directory.
     ///
     /// # Errors
     /// If it cannot be found out.
@@ -58,7 +58,7 @@ pub trait Content: Send {
 /// An entry of a [`Source`].
 #[derive(Clone, PartialEq, Debug)]
 pub struct Listed {
-    /// What the daemon is told of it.
+    /// How it is described to the daemon.
     pub stat: Stat,
     /// What the source recognises it by.
     pub key: usize,

@@ -1,4 +1,6 @@
 //! How an entry is described to the daemon: fsutil's `stat.go`, with the modes of Go's `io/fs`.
+//!
+//! Why: docs/decisions/39-times-carry-content.md
 
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};

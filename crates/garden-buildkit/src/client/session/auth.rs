@@ -13,8 +13,8 @@ use tonic::{Request, Response, Status};
 
 /// Knows the credentials of registries.
 pub trait RegistryLogins: Send + Sync + 'static {
-    /// Tells whether the build has to do with the registry at `host` (`host[:port]`). It is the daemon that names the host, and it may
-    /// name any: of one that the build does not concern, it is told nothing, and the other methods are not called.
+    /// Returns whether the build has to do with the registry at `host` (`host[:port]`). It is the daemon that names the host, and it may
+    /// name any. For a registry that the build does not concern, it gets no answer, and the other methods are not called.
     fn concern(&self, host: &str) -> bool;
 
     /// Returns what to log in to the registry at `host` (`host[:port]`) with, `None` for nothing.
@@ -23,7 +23,7 @@ pub trait RegistryLogins: Send + Sync + 'static {
     /// that credentials may be short-lived. `Err` says why it cannot be found out, and fails the build.
     fn login<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Option<Login>, String>>;
 
-    /// Tells whether [`token`](Self::token) gets the access tokens for `host`. If not, the daemon gets them
+    /// Returns whether [`token`](Self::token) gets the access tokens for `host`. If not, the daemon gets them
     /// itself with what [`login`](Self::login) returns, keeps that until the build ends, and uses it for all
     /// repositories of the registry.
     fn fetches_tokens<'a>(&'a self, host: &'a str) -> BoxFuture<'a, bool>;
@@ -68,7 +68,7 @@ pub enum Login {
 /// memory only.
 ///
 /// The daemon can have us fetch the access tokens, and never see a password. That is declined where there
-/// is no need: a registry in the cluster is often not to be reached from here.
+/// is no need: this machine often cannot reach a registry in the cluster.
 /// Source: `BuildKit`, `util/resolver/authorizer.go`.
 #[derive(Clone)]
 pub(super) struct Auth {

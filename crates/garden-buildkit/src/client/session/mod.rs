@@ -2,6 +2,8 @@
 //!
 //! The roles are reversed here: within a stream of the connection to the daemon, the daemon is the
 //! gRPC client and we serve. Source: `BuildKit`, `session/`.
+//!
+//! Why: docs/decisions/38-the-daemon-calls-us.md
 
 mod auth;
 mod health;

@@ -19,7 +19,7 @@ use super::secrets::Secrets;
 use super::ssh::SshAgents;
 use crate::client::file_sync::protocol::FileSyncService;
 
-/// What the daemon is told that it may call. It consults the list for file syncs only.
+/// The methods that our session offers to the daemon. It consults the list for file syncs only.
 pub(super) const METHODS: [&str; 9] = [
     "/grpc.health.v1.Health/Check",
     "/moby.filesync.v1.FileSync/DiffCopy",
@@ -32,7 +32,7 @@ pub(super) const METHODS: [&str; 9] = [
     "/moby.sshforward.v1.SSH/ForwardAgent",
 ];
 
-/// Everything that a session serves, told apart by the service's name in the path.
+/// Everything that a session serves. The service's name in the path chooses.
 #[derive(Clone)]
 pub(super) struct Services {
     health: HealthServer<Health>,

@@ -112,7 +112,7 @@ async fn both_sides_take_only_certificates_of_their_own_authority() {
     assert!(error.to_string().contains("invalid peer certificate"), "{error}");
     let impostor = TlsIdentity { certificate_authority: own.certificate_authority.clone(), ..stranger };
     conversation(&server, &impostor).await.expect_err("another client");
-    // The daemon's own certificate is no client's, although the same authority has signed it.
+    // The daemon's own certificate is not a client certificate, although the same authority has signed it.
     let daemon = TlsIdentity {
         certificate: server[SERVER_CERTIFICATE].clone(),
         key: server[SERVER_KEY].clone().into(),

@@ -53,7 +53,7 @@ pub(super) fn certificate(plugin: &ExecConfig) -> Result<Option<(String, String)
     Ok(status.client_certificate_data.zip(status.client_key_data))
 }
 
-/// Returns what the program is told: whether it may ask the user, and about the cluster if it wants to know that.
+/// Returns the question to the program: whether it may ask the user, and about the cluster if it wants to know that.
 fn question(plugin: &ExecConfig, asks: bool) -> Result<serde_json::Value, AuthError> {
     let mut spec = json!({ "interactive": asks });
     if plugin.provide_cluster_info {

@@ -66,7 +66,7 @@ async fn an_object_that_went_while_nobody_watched_is_missing_in_the_next_list() 
     assert!(matches!(watch.next().await.expect("watched"), Event::InitDone));
     pod.vanish();
     fake.expire_watches();
-    // The deletion itself may have been told before the watch broke.
+    // The watch may have reported the deletion itself before it broke.
     let mut told = Vec::new();
     while !matches!(told.last(), Some(Event::InitDone)) {
         told.push(watch.next().await.expect("watched"));

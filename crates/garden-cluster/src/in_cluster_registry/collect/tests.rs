@@ -1,4 +1,4 @@
-//! The scripts as they run in the registry's pod, with a program in the registry's place that notes what it is told.
+//! The scripts as they run in the registry's pod, with a program in the registry's place that records its arguments.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write as _};

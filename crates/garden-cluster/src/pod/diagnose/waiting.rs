@@ -46,7 +46,7 @@ impl<'s> Waits<'s> {
     }
 }
 
-/// Says what keeps the container from starting that does the pod's work.
+/// Describes what keeps the container from starting that does the pod's work.
 pub(super) fn own_trouble(pod: &Pod, status: &ContainerStatus, remedies: &Remedies) -> Option<Trouble> {
     let name = pod_name(pod);
     let (diagnosis, grace) = match Waits::of(status)? {
@@ -67,7 +67,7 @@ fn trouble(diagnosis: Diagnosis, grace: Duration) -> Trouble {
     Trouble { diagnosis: if grace.is_zero() { diagnosis } else { diagnosis.retryable() }, grace }
 }
 
-/// Says why an init container keeps the pod from starting. None is ours. Kubernetes starts one that failed again, after ever
+/// Explains why an init container keeps the pod from starting. None is ours. Kubernetes starts one that failed again, after ever
 /// longer times. While it runs for the second time, it may be about to succeed. One that has failed twice keeps failing.
 pub(super) fn init_trouble(pod: &Pod, status: &ContainerStatus) -> Option<Trouble> {
     let state = status.state.as_ref();

@@ -204,7 +204,7 @@ async fn a_secret_has_helpers_run_here_only_for_registries_that_the_caller_allow
     let credentials = credentials.allowing_helpers(allowed);
     assert_eq!(problem(&credentials, "r.example").await, HelperProblem::NotInstalled);
     assert_eq!(problem(&credentials, "evil.example").await, HelperProblem::NotAllowed);
-    // As the `docker` command, one is no less careful with what Secrets say.
+    // The content of Secrets is read as carefully as the `docker` command's configuration.
     let as_command = credentials.and_docker_command();
     assert_eq!(problem(&as_command, "evil.example").await, HelperProblem::NotAllowed);
 }

@@ -117,7 +117,7 @@ async fn a_secret_that_is_not_ours_stays_and_the_others_are_copied() {
     let error = server.ensure(&secrets).await.expect_err("taken, missing and twice");
     assert_eq!(error.kind(), ErrorKind::Config);
     for part in [
-        "Secret apps/taken is no copy made by garden-build, so that of Secret ops/taken does not",
+        "Secret apps/taken was not copied by garden-build, so Secret ops/taken does not",
         "delete it, or give",
         "Secret ops/missing does not exist",
         "Secret dev/pull is not copied to apps, as Secret ops/pull has the same name",
@@ -136,7 +136,7 @@ async fn what_others_write_at_the_same_time_is_not_overwritten() {
     // Somebody creates it between our look and our write.
     server.meddle("create");
     let error = server.ensure(&[named("ops", "pull")]).await.expect_err("taken");
-    assert!(error.message().contains("Secret apps/pull is no copy"), "{error}");
+    assert!(error.message().contains("Secret apps/pull was not copied"), "{error}");
     assert_eq!(server.get("apps", "pull")["data"][".dockerconfigjson"], "dGhlaXJz");
 
     // Somebody replaces our copy, before it is updated, and before it is made anew.
@@ -147,7 +147,7 @@ async fn what_others_write_at_the_same_time_is_not_overwritten() {
         server.put("ops", "pull", kind, ".dockerconfigjson", "dHdv");
         server.meddle(verb);
         let error = server.ensure(&[named("ops", "pull")]).await.expect_err("taken");
-        assert!(error.message().contains("Secret apps/pull is no copy"), "{error}");
+        assert!(error.message().contains("Secret apps/pull was not copied"), "{error}");
         assert_eq!(server.get("apps", "pull")["data"][".dockerconfigjson"], "dGhlaXJz");
     }
 }

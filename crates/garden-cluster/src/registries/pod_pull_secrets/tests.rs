@@ -160,7 +160,7 @@ async fn a_copy_that_may_not_be_made_is_warned_of_and_explains_why_the_image_can
     assert_eq!(error.kind(), ErrorKind::ImagePull);
     assert!(error.message().starts_with("Pod a/b cannot pull it: 401; a Secret with which"), "{error}");
     assert_eq!(error.hint(), Some(hint.as_str()));
-    // Of other troubles it is no cause.
+    // It is not the cause of other troubles.
     let error = Error::from(brought.explain(ClusterError::Pod(unpulled)));
     assert_eq!((error.message(), error.hint()), ("Pod a/b cannot pull it: 401", Some("check the image")));
 }
@@ -178,7 +178,7 @@ async fn a_secret_of_somebody_else_keeps_its_name_and_content() {
     assert_eq!(names(&brought), ["pull"]);
     let (message, _) = warning(&brought).await.expect("a warning");
     for part in [
-        "Secret apps/pull is no copy made by garden-build",
+        "Secret apps/pull was not copied by garden-build",
         "Secret dev/pull is not copied to apps, as Secret ops/pull has the same name",
         "Secret dev/typeless is of the type `Opaque`",
     ] {

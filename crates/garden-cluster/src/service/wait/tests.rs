@@ -355,7 +355,7 @@ async fn the_end_of_a_daemon_is_told_with_its_cause() {
     let managed = managed(&fake, &WORDS);
     let lost = tokio::spawn(async move { managed.lost(&daemon).await });
     settle().await;
-    // Being told to stop does not end it.
+    // The request to stop does not end it.
     stop(&one);
     settle().await;
     assert!(!lost.is_finished());

@@ -79,7 +79,7 @@ mod tests {
         }
     }
 
-    /// Names of characters that have a meaning somewhere, and of bytes that are no characters.
+    /// Names of characters that have a meaning somewhere, and of bytes that are not characters.
     fn path() -> impl Strategy<Value = Vec<u8>> {
         let piece = prop::sample::select(vec![
             &b"*"[..],

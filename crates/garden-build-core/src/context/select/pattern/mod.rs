@@ -82,7 +82,7 @@ impl Pattern {
         Ok(Some(Self { is_exception, kind, text: text.to_owned(), literal }))
     }
 
-    /// Tells whether `path` itself, not one of its parents, matches.
+    /// Returns whether `path` itself, not one of its parents, matches.
     pub(super) fn matches(&self, path: &[u8]) -> bool {
         let text = self.text.as_bytes();
         match &self.kind {
@@ -97,7 +97,7 @@ impl Pattern {
         }
     }
 
-    /// Tells whether anything directly in the directory at `prefix` may match. The prefix ends in a slash, or
+    /// Returns whether anything directly in the directory at `prefix` may match. The prefix ends in a slash, or
     /// is empty. Far quicker than asking for each entry, as most patterns are about one directory.
     pub(super) fn may_match_in(&self, prefix: &[u8]) -> bool {
         let text = self.text.as_bytes();
@@ -133,7 +133,7 @@ impl Kind {
         let mut characters = text.strip_prefix('\u{feff}').unwrap_or(text).chars().peekable();
         let mut expression = String::from("^");
         let mut is_first = true;
-        // Until something needs an expression, the kind is told by the `**` alone.
+        // Until something needs an expression, the `**` alone decides the kind.
         let mut plain = Self::Exact;
         let mut needs_expression = false;
         while let Some(character) = characters.next() {

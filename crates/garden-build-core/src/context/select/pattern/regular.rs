@@ -96,7 +96,7 @@ impl Regular {
         Ok(Self::of(items))
     }
 
-    /// Finds out what can be told about every path that matches `items`.
+    /// Finds out what every path that matches `items` has in common.
     fn of(items: Vec<Item>) -> Self {
         let items = joined(items);
         let text = |item: Option<&Item>| match item {
@@ -114,7 +114,7 @@ impl Regular {
         Self { items, head, tail, slashes }
     }
 
-    /// Tells whether anything directly in the directory at `prefix`, which ends in a slash or is empty, may
+    /// Returns whether anything directly in the directory at `prefix`, which ends in a slash or is empty, may
     /// match.
     pub(super) fn may_match_in(&self, prefix: &[u8]) -> bool {
         let in_prefix = || prefix.split(|byte| *byte == b'/').count() - 1;
@@ -122,7 +122,7 @@ impl Regular {
             && self.slashes.is_none_or(|slashes| slashes == in_prefix())
     }
 
-    /// Tells whether the expression matches a beginning of `path`; all of it, if it ends in [`Item::End`].
+    /// Returns whether the expression matches a beginning of `path`; all of it, if it ends in [`Item::End`].
     pub(super) fn matches(&self, path: &[u8]) -> bool {
         if !path.ends_with(&self.tail) || !path.starts_with(&self.head) {
             return false;

@@ -1,4 +1,4 @@
-//! A disk that fills up, wherever it does, is told as that.
+//! A disk that fills up, wherever it does, is reported as that.
 
 use std::os::unix::fs::symlink;
 

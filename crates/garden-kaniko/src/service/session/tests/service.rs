@@ -155,7 +155,7 @@ impl Service {
         name.to_str().expect("UTF-8").to_owned()
     }
 
-    /// Says `line` to the port, and returns the answer.
+    /// Writes `line` to the port, and returns the answer.
     pub(super) async fn ask(&self, line: &str) -> Vec<u8> {
         let mut stream = connect(&self.address()).await;
         stream.write_all(format!("{line}\n").as_bytes()).await.expect("sent");

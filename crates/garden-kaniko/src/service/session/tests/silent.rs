@@ -20,7 +20,7 @@ async fn announced() -> (Session<DuplexStream>, BufReader<DuplexStream>) {
     (session.expect("announced"), far)
 }
 
-/// Says a line over and over, as long as anybody listens.
+/// Formats a line over and over, as long as anybody listens.
 async fn repeat(far: &mut BufReader<DuplexStream>, line: &str) {
     while far.write_all(line.as_bytes()).await.is_ok() {}
 }
