@@ -1,9 +1,16 @@
+#![doc = include_str!("docs/links.md")]
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod base_images;
 mod builder;
 mod clean_up;
+// Only rustdoc reads it. The code in the pages uses all build modes and project files.
+#[cfg(all(
+    doc,
+    any(not(doctest), all(feature = "buildkit", feature = "config", feature = "docker", feature = "kaniko"))
+))]
+pub mod docs;
 mod init;
 mod mode;
 mod operation;

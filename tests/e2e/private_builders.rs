@@ -1,4 +1,4 @@
-//! Builders whose own images are private, with the password in a Secret of another namespace: the README's own shape.
+//! Builders whose own images are private, with the password in a Secret of another namespace: as in the README's first project file.
 
 use garden_build::config::{ContextDelivery, ProviderConfig};
 use garden_build::{Builder, ErrorKind, Outcome};

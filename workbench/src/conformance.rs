@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: the README's table of what each build mode can do, from what the end-to-end tests of
+//! `cargo xtask conformance`: the table of what each build mode can do in `docs/conformance.md`, from what the end-to-end tests of
 //! `tests/e2e/conformance` have seen.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,30 +49,30 @@ pub(crate) fn forget() -> Result<()> {
     }
 }
 
-/// Writes the table into the README.
+/// Writes the table into its page.
 pub(crate) fn write() -> Result<()> {
-    let readme = readme();
-    fs::write(&readme, text()?).with_context(|| format!("writing {}", readme.display()))?;
-    println!("wrote {}", readme.display());
+    let page = page();
+    fs::write(&page, text()?).with_context(|| format!("writing {}", page.display()))?;
+    println!("wrote {}", page.display());
     Ok(())
 }
 
-/// Makes sure that every test of the suite has passed, and that the README says what they saw.
+/// Makes sure that every test of the suite has passed, and that the page says what they saw.
 pub(crate) fn check() -> Result<()> {
-    let readme = readme();
-    let committed = fs::read_to_string(&readme).with_context(|| format!("reading {}", readme.display()))?;
+    let page = page();
+    let committed = fs::read_to_string(&page).with_context(|| format!("reading {}", page.display()))?;
     if committed != text()? {
-        bail!("the table in {} is not what the tests saw: run `cargo xtask conformance`", readme.display());
+        bail!("the table in {} is not what the tests saw: run `cargo xtask conformance`", page.display());
     }
     Ok(())
 }
 
-/// The README with the table in it.
+/// The page with the table in it.
 fn text() -> Result<String> {
     let table = table(&records()?);
-    let readme = readme();
-    let text = fs::read_to_string(&readme).with_context(|| format!("reading {}", readme.display()))?;
-    between_marks(&text, &table).with_context(|| format!("changing {}", readme.display()))
+    let page = page();
+    let text = fs::read_to_string(&page).with_context(|| format!("reading {}", page.display()))?;
+    between_marks(&text, &table).with_context(|| format!("changing {}", page.display()))
 }
 
 fn between_marks(text: &str, table: &str) -> Result<String> {
@@ -176,8 +176,8 @@ fn directory() -> Result<PathBuf> {
     Ok(target.join("tmp").join("conformance"))
 }
 
-fn readme() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("README.md")
+fn page() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs").join("conformance.md")
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ enum Task {
     Bench(bench::Command),
     /// Write the pages as a book with search, and check their links.
     Book,
-    /// Write the README's table of what each build mode can do, as the last run of the tests saw it.
+    /// Write the table of what each build mode can do into docs/conformance.md, as the last run of the tests saw it.
     Conformance(Generated),
     /// Build a small application in a real cluster, and run it there.
     Demo(xtask::demo::Options),

@@ -25,7 +25,7 @@ enum Task {
     Bench(PassedOn),
     /// Write the pages as a book with search, and check their links.
     Book(PassedOn),
-    /// Write the README's table of what each build mode can do, as the last run of the tests saw it.
+    /// Write the table of what each build mode can do into docs/conformance.md, as the last run of the tests saw it.
     Conformance(PassedOn),
     /// Build a small application in a real cluster, and run it there.
     Demo(demo::Options),

@@ -1,5 +1,5 @@
 //! The ways in which a program ends, or is left alone, in the middle of a step that lasts, and what is left then. The program is a process of its own,
-//! and does what the README tells users to do.
+//! and does what `docs/operations.md` tells users to do.
 
 use std::env;
 use std::io::{BufRead as _, BufReader};

@@ -1,7 +1,7 @@
 //! One suite for all build modes: the same cases over each of them.
 //!
 //! Each case of each mode is a test of its own, such as `conformance::kaniko::build_args`. What a test
-//! saw is in a file once it has passed; `cargo xtask conformance` makes the README's table of these files.
+//! saw is in a file once it has passed; `cargo xtask conformance` makes the table in `docs/conformance.md` of these files.
 //! A mode is an entry of [`Mode`] and a line below, a case is a line of the list and a function.
 
 mod case;

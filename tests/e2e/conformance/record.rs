@@ -1,4 +1,4 @@
-//! What a test saw, for the README's table.
+//! What a test saw, for the table in `docs/conformance.md`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -25,7 +25,7 @@ pub(super) fn run(phases: &mut Phases) -> Result<()> {
     let keep = was_running && env::var_os("CI").is_none();
     let stopped = if environment.owned && !keep { testbed::down() } else { Ok(()) };
     tested.and(stopped)?;
-    phases.run("what the README says of each build mode", conformance::check)
+    phases.run("what docs/conformance.md says of each build mode", conformance::check)
 }
 
 /// What begins at once, in a process of its own: the tests of what a cluster has once only, which run one after another, and

@@ -7,6 +7,7 @@ mod end_to_end;
 mod examples;
 mod features;
 mod lints;
+mod page_links;
 mod pages;
 mod phases;
 mod public_types;
@@ -56,6 +57,7 @@ fn before_the_cluster(phases: &mut Phases) -> Result<()> {
     phases.run("tests that pages name", pages::check)?;
     phases.run("decisions", decisions::check)?;
     phases.run("book and links", book::check)?;
+    phases.run("links of pages", page_links::check)?;
     phases.run("scripts and Go programs", scripts::check)
 }
 

@@ -8,30 +8,38 @@ use anyhow::{Context, Result, bail};
 
 use super::scripts::files;
 
-/// The page whose footnotes name the tests that prove it.
-const PAGE: &str = "docs/who-can-do-what.md";
+/// The pages whose footnotes name the tests that prove what they promise.
+const PAGES: [&str; 2] = ["docs/promises.md", "docs/who-can-do-what.md"];
 
 /// Fails if a page names a test that does not exist.
 pub(super) fn check() -> Result<()> {
-    let [page] = &files(&[PAGE])?[..] else { bail!("{PAGE} is not in the repository") };
-    let page = fs::read_to_string(page).context("reading the page")?;
-    let named = tests(&page);
-    if named.is_empty() {
-        bail!("{PAGE} names no test");
-    }
     let mut functions = BTreeSet::new();
     for file in files(&["crates/**.rs", "src/**.rs", "tests/**.rs"])? {
         let source = fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         functions.extend(defined(&source).map(|name| (package(&file), name.to_owned())));
     }
-    println!("{PAGE}: {} tests", named.len());
+    for page in PAGES {
+        check_page(page, &functions)?;
+    }
+    Ok(())
+}
+
+/// `functions` are those of the repository, each with its package.
+fn check_page(name: &str, functions: &BTreeSet<(String, String)>) -> Result<()> {
+    let [page] = &files(&[name])?[..] else { bail!("{name} is not in the repository") };
+    let page = fs::read_to_string(page).with_context(|| format!("reading {name}"))?;
+    let named = tests(&page);
+    if named.is_empty() {
+        bail!("{name} names no test");
+    }
+    println!("{name}: {} tests", named.len());
     let missing: Vec<_> = named
         .iter()
         .filter(|(package, test)| !functions.contains(&(package.clone(), last(test).to_owned())))
         .map(|(package, test)| format!("{test} of {package}"))
         .collect();
     if !missing.is_empty() {
-        bail!("{PAGE} names tests that do not exist: {}", missing.join(", "));
+        bail!("{name} names tests that do not exist: {}", missing.join(", "));
     }
     Ok(())
 }
