@@ -32,8 +32,12 @@ enum Task {
     Conformance(Generated),
     /// Build a small application in a real cluster, and run it there.
     Demo(xtask::demo::Options),
+    /// Write lists of what the promised crates have in public.
+    PublicApi(Generated),
     /// Write the JSON Schema of the project files.
     Schema(Generated),
+    /// Compare what the promised crates have in public with the last release.
+    Semver,
     /// Run all checks and tests, the end-to-end ones too.
     Test,
     /// A real one-node Kubernetes on this machine, for demos and end-to-end tests.
@@ -56,8 +60,11 @@ fn main() -> ExitCode {
         Task::Conformance(Generated { check: true }) => conformance::check(),
         Task::Conformance(Generated { check: false }) => conformance::write(),
         Task::Demo(options) => demo::run(&options),
+        Task::PublicApi(Generated { check: true }) => test::check_public_api(),
+        Task::PublicApi(Generated { check: false }) => test::write_public_api(),
         Task::Schema(Generated { check: true }) => schema::check(),
         Task::Schema(Generated { check: false }) => schema::write(),
+        Task::Semver => test::check_semver(),
         Task::Test => test::run(),
         Task::Testbed(command) => testbed::run(&command),
     };

@@ -12,3 +12,4 @@ pub mod part;
 pub mod prepare;
 pub mod programs;
 pub mod progress;
+pub mod tools;

@@ -29,10 +29,14 @@ enum Task {
     Conformance(PassedOn),
     /// Build a small application in a real cluster, and run it there.
     Demo(demo::Options),
-    /// Run the fuzz targets, with a nightly compiler.
+    /// Run the fuzz targets.
     Fuzz(fuzz::Options),
+    /// Write lists of what the promised crates have in public.
+    PublicApi(PassedOn),
     /// Write the JSON Schema of the project files.
     Schema(PassedOn),
+    /// Compare what the promised crates have in public with the last release.
+    Semver(PassedOn),
     /// Run all checks and tests, the end-to-end ones too.
     Test(PassedOn),
     /// A real one-node Kubernetes on this machine, for demos and end-to-end tests.

@@ -2,3 +2,4 @@
 
 pub use crate::context::dockerfile::fuzzing::dockerfile;
 pub use crate::context::select::fuzzing::{git_ignore, ignore_patterns};
+pub use crate::reference::fuzzing::image_reference;

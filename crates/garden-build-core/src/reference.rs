@@ -1,3 +1,5 @@
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod grammar;
 
 use std::fmt;

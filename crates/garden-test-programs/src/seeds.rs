@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 /// In how many places each seed is cut, besides being taken as it is. What is cut is the plainest kind of damage.
 const CUTS: usize = 32;
 
-/// Runs the fuzz target called `name` on each of its seeds (`fuzz/seeds/NAME`), and on beginnings of each. A fuzzer needs a nightly
-/// compiler, so this is what keeps targets and seeds right everywhere.
+/// Runs the fuzz target called `name` on each of its seeds (`fuzz/seeds/NAME`), and on beginnings of each. A fuzzer needs libFuzzer and
+/// minutes, so this is what keeps targets and seeds right everywhere.
 ///
 /// # Panics
 /// If the target does, which names the seed, or if there is no seed.

@@ -1,9 +1,16 @@
-//! Clippy and rustdoc, with warnings denied.
+//! rustfmt, clippy and rustdoc, the latter two with warnings denied.
 
 use anyhow::Result;
 use xtask::cargo::{command, succeed};
 
-use super::public_types;
+use super::{public_api, public_types};
+
+/// Of the workspace, and of the program that is apart.
+pub(super) fn formatting() -> Result<()> {
+    succeed(&mut command(["fmt", "--all", "--check"]), "formatting")?;
+    let mut apart = command(["fmt", "--check", "--manifest-path"]);
+    succeed(apart.arg(public_api::manifest_of_the_program()), "formatting")
+}
 
 /// With all features, as everything is tested; [`super::features`] checks the other choices.
 pub(super) fn clippy() -> Result<()> {
@@ -16,8 +23,8 @@ pub(super) fn clippy() -> Result<()> {
     lint(&["--test", "e2e"])
 }
 
-/// Of examples as well, because then dependencies have the features that tests ask for, and are compiled already. Makes the JSON for
-/// [`super::public_types`], too.
+/// Of examples as well, because then dependencies have the features that tests ask for, and are compiled already. Links between private items
+/// are checked as well. Makes the JSON for [`super::public_types`], too.
 pub(super) fn documentation() -> Result<()> {
     let document = || {
         let arguments =

@@ -10,20 +10,27 @@ mod lints;
 mod page_links;
 mod pages;
 mod phases;
+mod public_api;
 mod public_types;
 mod run;
 mod scripts;
+mod semver;
+mod spelling;
 
 use std::process::Command;
 use std::thread;
 
 use anyhow::{Result, anyhow, bail};
 use xtask::cargo::{command, succeed};
+use xtask::fuzz;
 use xtask::part::Part;
 
 use crate::{book, schema, testbed};
 use phases::Phases;
 pub(crate) use scripts::files;
+
+pub(crate) use public_api::{check as check_public_api, write as write_public_api};
+pub(crate) use semver::check as check_semver;
 
 pub(crate) fn run() -> Result<()> {
     testbed::check()?;
@@ -46,19 +53,22 @@ pub(crate) fn run() -> Result<()> {
 
 /// What needs neither a cluster nor other programs.
 fn before_the_cluster(phases: &mut Phases) -> Result<()> {
-    phases.run("formatting", || succeed(&mut command(["fmt", "--all", "--check"]), "formatting"))?;
+    phases.run("formatting", lints::formatting)?;
     phases.run("compiling tests and examples", binaries::compile)?;
     phases.run("lints", lints::clippy)?;
     phases.run("check of each choice of features", features::check_each)?;
     phases.run("documentation", lints::documentation)?;
     phases.run("types of other crates", public_types::check)?;
+    phases.run("what is public", public_api::compare)?;
     phases.run("dependencies", dependencies::check)?;
+    phases.run("spelling", spelling::check)?;
     phases.run("JSON Schema", schema::check)?;
     phases.run("tests that pages name", pages::check)?;
     phases.run("decisions", decisions::check)?;
     phases.run("book and links", book::check)?;
     phases.run("links of pages", page_links::check)?;
-    phases.run("scripts and Go programs", scripts::check)
+    phases.run("scripts and Go programs", scripts::check)?;
+    phases.run("fuzzing for seconds", fuzz::run_shortly)
 }
 
 /// What needs no cluster. The tests of the documentation wait for rustc, and most of the registries' tests wait for a clock.

@@ -76,6 +76,20 @@ fn some(places: &BTreeSet<String>) -> String {
     places.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
 }
 
+/// Returns the numbers that rustdoc has given to what shows of each crate of the workspace.
+pub(super) fn items_that_show() -> Result<BTreeMap<String, BTreeSet<String>>> {
+    let mut items: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for Item { krate, id } in Shown::of(&mut Crates::default(), &PROMISED)?.ours {
+        items.entry(krate).or_default().insert(id);
+    }
+    Ok(items)
+}
+
+/// Returns the packages of the promised crates.
+pub(super) fn promised_packages() -> impl Iterator<Item = String> {
+    PROMISED.iter().filter(|path| path.len() == 1).map(|path| path[0].replace('_', "-"))
+}
+
 /// Whether rustdoc has written its JSON along with the pages.
 pub(super) fn is_written() -> bool {
     let modified = |path: PathBuf| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
@@ -89,7 +103,8 @@ pub(super) fn is_written() -> bool {
     })
 }
 
-fn documentation() -> PathBuf {
+/// Returns the directory that rustdoc writes to.
+pub(super) fn documentation() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     target.join("doc")
@@ -135,18 +150,19 @@ struct Shown {
     internal: BTreeMap<String, BTreeSet<String>>,
     /// Items of internal crates that are re-exported by a promised one.
     named: BTreeSet<String>,
+    /// All items of the workspace that show, with what they consist of.
+    ours: BTreeSet<Item>,
 }
 
 impl Shown {
     fn of(crates: &mut Crates, promised: &[&[&str]]) -> Result<Self> {
         let mut shown = Self::default();
-        let mut seen = BTreeSet::new();
         let mut waiting = Vec::new();
         for module in promised {
             waiting.push((crates.find(module)?, module.join("::")));
         }
         while let Some((item, place)) = waiting.pop() {
-            if !seen.insert(item.clone()) {
+            if !shown.ours.insert(item.clone()) {
                 continue;
             }
             if let Some(path) = crates.load(&item.krate)?["paths"].get(&item.id) {

@@ -33,7 +33,7 @@ impl<W: Write> TarStream<W> {
     }
 
     /// Returns the output, for example to start the next member of a
-    /// [`GzipMembers`](super::GzipMembers).
+    /// [`GzipMembers`].
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.output
     }
