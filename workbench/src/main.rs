@@ -5,6 +5,7 @@ mod bench;
 mod book;
 mod conformance;
 mod demo;
+mod release;
 mod schema;
 mod test;
 mod testbed;
@@ -34,6 +35,8 @@ enum Task {
     Demo(xtask::demo::Options),
     /// Write lists of what the promised crates have in public.
     PublicApi(Generated),
+    /// Check whether the crates can be published, and say what to run for that.
+    Release(release::Options),
     /// Write the JSON Schema of the project files.
     Schema(Generated),
     /// Compare what the promised crates have in public with the last release.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::PublicApi(Generated { check: true }) => test::check_public_api(),
         Task::PublicApi(Generated { check: false }) => test::write_public_api(),
+        Task::Release(options) => release::run(&options),
         Task::Schema(Generated { check: true }) => schema::check(),
         Task::Schema(Generated { check: false }) => schema::write(),
         Task::Semver => test::check_semver(),

@@ -33,6 +33,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Write lists of what the promised crates have in public.
     PublicApi(PassedOn),
+    /// Check whether the crates can be published, and say what to run for that.
+    Release(PassedOn),
     /// Write the JSON Schema of the project files.
     Schema(PassedOn),
     /// Compare what the promised crates have in public with the last release.

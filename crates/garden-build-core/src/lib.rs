@@ -11,6 +11,7 @@
 //! * [`words`] reads those of other programs.
 //! * [`Digest`], [`ImageReference`] and [`Version`] are the names of images; [`FramedHasher`] makes digests of what has
 //!   several parts.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod build_control;

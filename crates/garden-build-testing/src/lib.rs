@@ -5,6 +5,7 @@
 //! * [`backend`] is a build mode that builds nothing: a test says how its builds end, and they push to such a registry.
 //!
 //! No test that uses them needs a cluster, or a network besides this machine's own. Their clock is that of Tokio, which a test can pause.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod authority;
 pub mod backend;

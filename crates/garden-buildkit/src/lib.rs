@@ -4,6 +4,7 @@
 //! [`spec`] makes, `request` puts the job into the daemon's words, [`client`] talks to it, `progress`
 //! turns its reports into events, [`Run`] is what builds on any daemon have in common, `route` is the way to it, and `failure` says what its refusal means. [`cache`] decides which caches are
 //! read and written.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 pub mod cache;

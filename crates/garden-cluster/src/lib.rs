@@ -21,6 +21,7 @@
 //! * [`builds_begun_before`] finds the pods of other clients that build the same image.
 //! * [`ManagedDeployment::used_from_now_on`] and [`ManagedDeployment::keep_in_use`] say that a service is used, and [`stop_idle`] scales to zero what
 //!   nobody uses.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod api;
 mod builder_proxies;

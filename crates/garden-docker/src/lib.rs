@@ -6,6 +6,7 @@
 //! * [`ClusterDaemon`] is the one in a cluster that all projects share: installed once, reached through the API server.
 //!   [`ClusterDockerBackend`] builds on it, and [`DaemonCleanUp`] frees room in it.
 //! * [`DockerDaemon::load`] gives a daemon an image from a registry that it may not reach itself.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod build;
 mod clean_up;

@@ -7,6 +7,7 @@
 //! decides something is a function from values to values: [`flags`] merges options, `progress` and `ending` read the
 //! log, `earlier` sees whether another client builds the same image, `failure` says what the pod's end means, `unknown` what of a Dockerfile the executor passes over,
 //! [`image_sources`] where the executor looks for base images.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod base_images;

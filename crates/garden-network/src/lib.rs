@@ -2,6 +2,7 @@
 //!
 //! Which proxy stands before a URL ([`Proxies`]), how a connection goes through it ([`ProxyConnector`]), how TLS begins ([`tls_client`]),
 //! and whom it trusts ([`system_authorities`]).
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod authorities;
 mod connector;

@@ -13,6 +13,7 @@
 //! A credential goes nowhere but to its registry and to the token server that this registry names,
 //! never over plain HTTP unless the registry itself was declared to speak it, and never into a
 //! message: see [`RegistryError`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod allowed_helpers;
 mod answer;

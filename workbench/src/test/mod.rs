@@ -95,7 +95,7 @@ fn tests_of_the_documentation() -> Result<()> {
 }
 
 /// Runs a command and returns what it prints.
-fn output_of(command: &mut Command, what: &str) -> Result<String> {
+pub(crate) fn output_of(command: &mut Command, what: &str) -> Result<String> {
     let output = command.output().map_err(|error| anyhow!("running {what}: {error}"))?;
     if !output.status.success() {
         return Err(anyhow!("{what} failed: {}", String::from_utf8_lossy(&output.stderr)));
