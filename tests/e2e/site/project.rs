@@ -7,10 +7,8 @@ use garden_build::config::{
     BuildMode, ClusterBuildkitOptions, DeploymentRegistry, KanikoNamespace, KanikoOptions, ProviderConfig,
 };
 use garden_build::{BuildRequest, Builder};
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{DeleteParams, PostParams};
-use kube::{Api, Client, Config};
-use serde_json::json;
+use garden_build_testing::cluster::{Keep, TestNamespace};
+use kube::{Client, Config};
 use tempfile::TempDir;
 
 use super::{in_turn, variable};
@@ -27,30 +25,29 @@ pub(crate) struct Project {
 pub(crate) async fn in_project(name: &str, test: impl AsyncFnOnce(&mut Project)) {
     // In a box, as whole tests are large for the futures around them.
     in_turn(Box::pin(async {
-        let mut project = Project::new(name).await;
+        let options = TestNamespace::options(&format!("e2e-{name}")).keep(Keep::Failed);
+        let namespace = options.create(config().await).await.unwrap();
+        let mut project = Project::in_namespace(namespace.name().to_owned()).await;
         test(&mut project).await;
-        let namespaces: Api<Namespace> = Api::all(project.client.clone());
-        namespaces.delete(&project.namespace, &DeleteParams::default()).await.unwrap();
+        namespace.remove().await.unwrap();
     }))
     .await;
 }
 
-impl Project {
-    async fn new(name: &str) -> Self {
-        let suffix = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() % 1_000_000_000;
-        let project = Self::in_namespace(format!("e2e-{name}-{suffix}")).await;
-        project.create_namespace().await;
-        project
-    }
+/// Returns the way to the cluster.
+async fn config() -> Config {
+    // Names the variable that is missing, before anything is tried.
+    let _kubeconfig = variable("KUBECONFIG");
+    // The test's own way to the cluster passes by the proxies that its environment may name.
+    let mut config = Config::infer().await.expect("KUBECONFIG names a cluster");
+    config.proxy_url = None;
+    config
+}
 
+impl Project {
     /// A project in a namespace that exists.
     pub(crate) async fn in_namespace(namespace: String) -> Self {
-        // Names the variable that is missing, before anything is tried.
-        let _kubeconfig = variable("KUBECONFIG");
-        // The test's own way to the cluster passes by the proxies that its environment may name.
-        let mut config = Config::infer().await.expect("KUBECONFIG names a cluster");
-        config.proxy_url = None;
-        let client = Client::try_from(config).expect("a client");
+        let client = Client::try_from(config().await).expect("a client");
         let mut kaniko = KanikoOptions::default();
         kaniko.image = variable("GARDEN_TEST_KANIKO_DEBUG_IMAGE");
         kaniko.namespace = KanikoNamespace::Project;
@@ -63,12 +60,6 @@ impl Project {
         project.use_registry(&variable("GARDEN_TEST_REGISTRY"));
         project.registry().insecure = true;
         project
-    }
-
-    async fn create_namespace(&self) {
-        let namespace = serde_json::from_value(json!({ "metadata": { "name": self.namespace } })).unwrap();
-        let namespaces: Api<Namespace> = Api::all(self.client.clone());
-        namespaces.create(&PostParams::default(), &namespace).await.unwrap();
     }
 
     /// Pushes to the registry at `host`, below a namespace that no other test uses.

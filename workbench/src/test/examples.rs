@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
-use xtask::cargo::succeed;
+use xtask::cargo::{command, succeed};
 
 use super::binaries;
 use crate::testbed::{self, Environment};
@@ -34,13 +34,31 @@ pub(super) fn run(environment: &Environment) -> Result<()> {
     ];
     for (name, arguments) in runs {
         println!("--- example {name} {}", arguments.join(" "));
-        let mut command = binaries::example(name)?.command();
-        succeed(command.args(arguments).envs(&environment.variables), &format!("the example {name}"))?;
+        let mut example = binaries::example(name)?.command();
+        succeed(example.args(arguments).envs(&environment.variables), &format!("the example {name}"))?;
     }
     println!("--- example service");
-    let mut command = binaries::example("service")?.command();
-    command.envs(&environment.variables);
-    service(command).context("the example service")
+    let mut example = binaries::example("service")?.command();
+    example.envs(&environment.variables);
+    service(example).context("the example service")?;
+    testcontainers(environment).context("the example testcontainers")
+}
+
+/// Compiles and runs the example that is a workspace of its own, on the testbed's Docker daemon.
+fn testcontainers(environment: &Environment) -> Result<()> {
+    const MANIFEST: [&str; 2] = ["--manifest-path", "examples/testcontainers/Cargo.toml"];
+    println!("--- example testcontainers");
+    let mut formatting = command(["fmt", "--check"]);
+    succeed(formatting.args(MANIFEST), "formatting")?;
+    let variable = |name: &str| {
+        environment.variables.get(name).with_context(|| format!("the testbed does not say {name}"))
+    };
+    let mut test = command(["test", "--locked"]);
+    test.args(MANIFEST)
+        .env("DOCKER_HOST", variable("GARDEN_TEST_DOCKER_HOST")?)
+        .env("REGISTRY", variable("GARDEN_TEST_REGISTRY")?)
+        .env("BASE_IMAGE", variable("GARDEN_TEST_BASE_IMAGE")?);
+    succeed(&mut test, "its test")
 }
 
 /// Builds an image, follows a second build and cancels it, and ends the service while a third one runs.

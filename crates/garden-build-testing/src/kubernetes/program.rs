@@ -1,10 +1,7 @@
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-
 use tokio::io::DuplexStream;
 
 use super::pod::FakePod;
+use crate::script::Script;
 
 /// A command that runs in a pod, or a container that somebody has attached to.
 #[derive(Debug)]
@@ -45,18 +42,6 @@ pub enum End {
     Cut,
 }
 
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-pub(crate) type Program = Arc<dyn Fn(Process) -> Boxed<End> + Send + Sync>;
-pub(crate) type Listener = Arc<dyn Fn(Connection) -> Boxed<()> + Send + Sync>;
-pub(crate) type Kubelet = Arc<dyn Fn(FakePod) -> Boxed<()> + Send + Sync>;
-
-/// Hides what a closure's future is.
-pub(crate) fn boxed<I, F>(
-    run: impl Fn(I) -> F + Send + Sync + 'static,
-) -> Arc<dyn Fn(I) -> Boxed<F::Output> + Send + Sync>
-where
-    F: Future + Send + 'static,
-{
-    Arc::new(move |input| Box::pin(run(input)))
-}
+pub(crate) type Program = Script<Process, End>;
+pub(crate) type Listener = Script<Connection, ()>;
+pub(crate) type Kubelet = Script<FakePod, ()>;

@@ -70,7 +70,7 @@ pub(crate) async fn build(
     }
     progress.finish();
     // The daemon ends its answer in the same way when it is stopped in the middle of a build.
-    if progress.image().is_none() {
+    if !progress.has_image() {
         let message =
             format!("the Docker daemon at {} ended its answer before the build", builder.daemon.address());
         return Err(Error::new(ErrorKind::BuilderLost, message).with_hint(builder.advice.lost).retryable());

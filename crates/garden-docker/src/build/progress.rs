@@ -37,7 +37,7 @@ pub(crate) struct Progress {
     tail: VecDeque<String>,
     steps_cached: usize,
     steps_run: usize,
-    image: Option<String>,
+    has_image: bool,
 }
 
 impl Progress {
@@ -54,16 +54,14 @@ impl Progress {
             tail: VecDeque::new(),
             steps_cached: 0,
             steps_run: 0,
-            image: None,
+            has_image: false,
         }
     }
 
     /// Takes what the daemon says.
     pub(crate) fn say(&mut self, said: &BuildInfo) {
-        let id = said.aux.as_ref().and_then(|aux| aux.id.clone());
-        if let Some(id) = id.filter(|id| id.len() <= LONGEST_LINE) {
-            self.image = Some(id);
-        }
+        // It names an image. In which type depends on whether any crate of the program switches on bollard's feature `buildkit`.
+        self.has_image |= said.aux.is_some();
         if let Some(output) = &said.stream {
             output.split_inclusive('\n').for_each(|piece| self.print(piece));
         }
@@ -107,9 +105,9 @@ impl Progress {
         self.end_step(Some(error));
     }
 
-    /// Returns the identifier of the image that was made last.
-    pub(crate) fn image(&self) -> Option<&str> {
-        self.image.as_deref()
+    /// Whether the daemon has named an image that it has made.
+    pub(crate) fn has_image(&self) -> bool {
+        self.has_image
     }
 
     /// Returns how many instructions came from the cache, and how many were run. FROM makes nothing.

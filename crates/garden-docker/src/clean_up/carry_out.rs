@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::errors::Error as BollardError;
+use bollard::models::ImageInspectMetadata;
 use bollard::query_parameters::{
     ListContainersOptionsBuilder, ListImagesOptionsBuilder, PruneBuildOptionsBuilder,
     PruneImagesOptionsBuilder, RemoveImageOptionsBuilder,
@@ -139,17 +140,22 @@ async fn look(daemon: &DockerDaemon) -> Result<Seen, DockerError> {
             continue;
         }
         let named = match docker.inspect_image(&image.id).await {
-            Ok(inspected) => inspected.metadata.and_then(|metadata| metadata.last_tag_time),
+            Ok(inspected) => inspected.metadata.as_ref().and_then(last_named),
             // It went in between.
             Err(BollardError::DockerResponseServerError { status_code: 404, .. }) => continue,
             Err(error) => return Err(daemon.failed("show an image", error)),
         };
         // What was never named was so in the year 1.
-        let named = named.as_deref().and_then(seconds);
         let touched = named.unwrap_or_default().max(image.created);
         images.push(DaemonImage { id: image.id, names: image.repo_tags, touched });
     }
     Ok(Seen { images, in_use, now })
+}
+
+/// Returns when an image was last given a name. The field's type depends on whether any crate of the program switches on bollard's feature `time` or
+/// `chrono`; what it is in JSON does not.
+fn last_named(metadata: &ImageInspectMetadata) -> Option<i64> {
+    seconds(serde_json::to_value(metadata).ok()?["LastTagTime"].as_str()?)
 }
 
 fn seconds(time: &str) -> Option<i64> {

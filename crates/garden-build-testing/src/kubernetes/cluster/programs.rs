@@ -1,7 +1,8 @@
 use super::super::deployments;
 use super::super::pod::FakePod;
-use super::super::program::{self, Connection, End, Process};
+use super::super::program::{Connection, End, Process};
 use super::FakeCluster;
+use crate::script;
 
 /// What happens in it.
 impl FakeCluster {
@@ -10,7 +11,7 @@ impl FakeCluster {
         &self,
         kubelet: impl Fn(FakePod) -> F + Send + Sync + 'static,
     ) {
-        self.state().kubelet = Some(program::boxed(kubelet));
+        self.state().kubelet = Some(script::boxed(kubelet));
     }
 
     /// Makes pods of Deployments from now on, by way of `ReplicaSets`, and counts in their status how many are ready.
@@ -23,7 +24,7 @@ impl FakeCluster {
         &self,
         program: impl Fn(Process) -> F + Send + Sync + 'static,
     ) {
-        self.state().exec = Some(program::boxed(program));
+        self.state().exec = Some(script::boxed(program));
     }
 
     /// Answers each `attach` with what `program` does.
@@ -31,7 +32,7 @@ impl FakeCluster {
         &self,
         program: impl Fn(Process) -> F + Send + Sync + 'static,
     ) {
-        self.state().attach = Some(program::boxed(program));
+        self.state().attach = Some(script::boxed(program));
     }
 
     /// Answers each `portforward` with what `listener` does; without one, nobody listens.
@@ -39,6 +40,6 @@ impl FakeCluster {
         &self,
         listener: impl Fn(Connection) -> F + Send + Sync + 'static,
     ) {
-        self.state().listener = Some(program::boxed(listener));
+        self.state().listener = Some(script::boxed(listener));
     }
 }
