@@ -28,9 +28,9 @@ pub use garden_build_core::{
     Backend, BoxFuture, BuildControl, BuildJob, BuildRequest, BuildSecret, Caches, CancellationToken,
     Capabilities, Caveat, Digest, DigestError, Error, ErrorKind, Event, EventRelay, EventSink, EventSource,
     EventStream, FailedStep, FileGlobs, Hint, HintCode, IgnoreFiles, ImageFlag, ImageReference, Instruction,
-    LogSource, MissingCapability, NamedContext, PlannedObject, ProgressUnit, Pushed, ReferenceError, Remedy,
-    Result, Step, StepId, StepKind, SweepReport, TraceContext, TraceContextError, Version, WarningCode,
-    WarningData, Witness, event_channel,
+    LogSource, MissingCapability, NamedContext, PlannedObject, Printable, ProgressUnit, Pushed,
+    ReferenceError, Remedy, Result, Step, StepId, StepKind, SweepReport, TraceContext, TraceContextError,
+    Version, WarningCode, WarningData, Witness, event_channel,
 };
 pub use garden_cluster::{EnsuredSecret, SecretCopy};
 pub use garden_config as config;

@@ -49,7 +49,6 @@ fn write_context(directory: &Path) {
 pub(crate) struct Held {
     may_end: Semaphore,
     pub(crate) fails: AtomicBool,
-    pub(crate) never_cleans_up: AtomicBool,
     pub(crate) has_cleaned_up: AtomicBool,
     has_pushed: AtomicBool,
     pub(crate) has_begun: AtomicBool,
@@ -61,7 +60,6 @@ impl Default for Held {
         Self {
             may_end: Semaphore::new(0),
             fails: no(),
-            never_cleans_up: no(),
             has_cleaned_up: no(),
             has_pushed: no(),
             has_begun: no(),
@@ -83,9 +81,6 @@ impl Held {
             error = cx.stopped() => {
                 step.failed("cancelled");
                 let step = cx.events.step(StepKind::CleanUp, "remove Pod made-up");
-                if self.never_cleans_up.load(Ordering::SeqCst) {
-                    std::future::pending::<()>().await;
-                }
                 self.has_cleaned_up.store(true, Ordering::SeqCst);
                 step.done();
                 Err(error)

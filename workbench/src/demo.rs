@@ -1,6 +1,5 @@
 //! `cargo xtask demo`: builds a small application in a real cluster and runs it there.
 
-mod display;
 mod mode;
 mod project;
 
@@ -11,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use garden_build::config::{BuildMode, DeploymentRegistry, ProviderConfig, SecretRef};
 use garden_build::docker::DockerDaemon;
-use garden_build::{BuildRequest, Builder, BuiltImage, Operation, Outcome};
+use garden_build::{BuildRequest, Builder, BuiltImage, Outcome};
+use garden_build_frontend::{Format, Session};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, LogParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -21,7 +21,6 @@ use tempfile::TempDir;
 use xtask::demo::{Mode, Options};
 
 use crate::testbed;
-use display::Display;
 
 const RUN_PATIENCE: Duration = Duration::from_secs(120);
 
@@ -65,9 +64,9 @@ fn print_what_next(mode: Mode, testbed: bool) {
     if mode == Mode::Kaniko {
         println!("  eval \"$(cargo xtask testbed env)\"  use this cluster from your shell; then");
         println!("  cargo run --example quickstart     the same in ten lines of Rust");
-        println!("  cargo run --example plan           what a build would create, without creating it");
+        println!("  cargo run --example plan           what a build would create");
     } else {
-        println!("  cargo xtask demo                   the same with kaniko, the mode of the examples");
+        println!("  cargo xtask demo                   the same with kaniko");
     }
     println!("  cargo xtask testbed down           stop the cluster");
 }
@@ -90,6 +89,7 @@ fn provider(options: &Options, testbed: bool) -> Result<ProviderConfig> {
 }
 
 async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
+    let session = Session::begin(Format::of_standard_error())?;
     let builder = match daemon.filter(|_| provider.build_mode == BuildMode::LocalDocker) {
         Some(address) => {
             let client = client(&provider).await?;
@@ -102,7 +102,7 @@ async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
     let installed: Vec<_> = [registry, daemon].into_iter().flatten().collect();
     if !installed.is_empty() {
         println!("\n--- install {} in the cluster, or find it installed", installed.join(" and "));
-        let installed = shown(builder.init()).await?;
+        let installed = session.follow("Installing", builder.init()).await?;
         if let Some(nodes) = installed.registry_nodes {
             println!("the registry serves, and these nodes have pulled from it: {}", nodes.join(", "));
         }
@@ -110,18 +110,19 @@ async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
     // A copy, because the demo changes a file; and a release that no earlier demo has built.
     let copy = copy_of(&application())?;
     let release = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
-    let request = || BuildRequest::new("app", copy.path()).build_arg("RELEASE", &release);
+    let request =
+        || BuildRequest::new("app", copy.path()).shown_as("examples/app").build_arg("RELEASE", &release);
 
     println!("\n--- build examples/app with {}", provider.build_mode.as_str());
-    build(&builder, request()).await?;
+    build(&session, &builder, request()).await?;
     println!("\n--- build it again, unchanged");
-    build(&builder, request()).await?;
+    build(&session, &builder, request()).await?;
     println!("\n--- change one file and build it again");
     let script = copy.path().join("serve.sh");
     fs::write(&script, fs::read_to_string(&script)? + "echo '--- that was all'\n")?;
-    let image = build(&builder, request()).await?;
+    let image = build(&session, &builder, request()).await?;
 
-    println!("\n--- run {} as a pod in the cluster; it says:", image.reference);
+    println!("\n--- run it as a pod in the cluster; it says:");
     if provider.build_mode == BuildMode::LocalDocker {
         make_namespace(&provider).await?;
     }
@@ -132,28 +133,19 @@ async fn show(provider: ProviderConfig, daemon: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-async fn build(builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
-    let image = shown(builder.build(request)).await?;
+async fn build(session: &Session, builder: &Builder, request: BuildRequest) -> Result<BuiltImage> {
+    let image = session.follow("Building", builder.build(request)).await?;
     let seconds = image.duration.as_secs_f64();
     println!("{}@{}", image.reference, image.digest);
     match image.outcome {
         Outcome::AlreadyExists => println!("nothing was built: the image exists already ({seconds:.3} s)"),
         Outcome::Built { steps_cached, steps_run, .. } => {
-            println!("built in {seconds:.1} s: {steps_run} steps run, {steps_cached} from the cache");
+            let steps = if steps_run == 1 { "step" } else { "steps" };
+            println!("built in {seconds:.1} s: {steps_run} {steps} run, {steps_cached} from the cache");
         }
         _ => println!("took {seconds:.1} s"),
     }
     Ok(image)
-}
-
-/// Shows what happens until the operation has ended.
-async fn shown<T: Clone>(mut operation: Operation<T>) -> Result<T> {
-    let display = Display::new();
-    while let Some(event) = operation.next_event().await {
-        display.show(&event);
-    }
-    display.end();
-    Ok(operation.await?)
 }
 
 /// Makes the project's namespace if it is missing. Builds in the cluster have made it before.

@@ -61,6 +61,7 @@ pub use event_schema::event_schema;
 pub use framed_hasher::FramedHasher;
 pub use image_flag::ImageFlag;
 pub use inputs::{BuildSecret, NamedContext};
+pub use printable::Printable;
 pub use proxy_variables::{ProxyUrl, ProxyVariables};
 pub use reference::{ImageReference, ReferenceError};
 pub use regular_file::{read_at_most, read_regular_file};

@@ -10,10 +10,19 @@ use std::fmt;
 /// Colours are left out. Other control characters, and those that change the direction of writing, are shown as `\u{1b}`. The text itself stays
 /// as it is where it is data.
 ///
+/// [`Event`](crate::Event) and [`Error`](crate::Error) use it when they are shown. A front end that lays out their fields itself needs it for each
+/// of them, as names, lines and messages are in the words of builders, registries and RUN steps:
+///
+/// ```
+/// use garden_build_core::Printable;
+///
+/// assert_eq!(Printable::line("\u{1b}[31mred\u{1b}[0m \u{1b}[2J").to_string(), "red \\u{1b}[2J");
+/// ```
+///
 /// Sources: ECMA-48, sections 5.3 and 5.4 (control sequences) and 8.3.117 (SGR); Unicode, UAX #9, section 2 (directional formatting
 /// characters).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Printable<'a> {
+pub struct Printable<'a> {
     text: &'a str,
     /// What stands for the end of a line within the text.
     line_end: &'static str,
@@ -21,17 +30,17 @@ pub(crate) struct Printable<'a> {
 
 impl<'a> Printable<'a> {
     /// A text of one line: the end of a line is shown, too.
-    pub(crate) fn line(text: &'a str) -> Self {
+    pub fn line(text: &'a str) -> Self {
         Self { text, line_end: "\\n" }
     }
 
     /// A text of several lines, which stands alone.
-    pub(crate) fn text(text: &'a str) -> Self {
+    pub fn text(text: &'a str) -> Self {
         Self { text, line_end: "\n" }
     }
 
     /// A text that may have several lines. All but the first are indented, so that none looks like the beginning of something else.
-    pub(crate) fn lines(text: &'a str) -> Self {
+    pub fn lines(text: &'a str) -> Self {
         Self { text, line_end: "\n   " }
     }
 }

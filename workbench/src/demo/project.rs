@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use garden_build::Builder;
 use garden_build::config::{BuildMode, DeploymentRegistry, Environment, Project, ProviderConfig, SecretRef};
+use garden_build_frontend::{Format, Session};
 use xtask::demo::Options;
 
 use super::{build, run_as_pod};
@@ -17,6 +18,7 @@ const RUNS: [(&str, &[(&str, bool)]); 3] =
     [("dev", &[]), ("preview", &[]), ("rootless.preview", &[("rootless", true)])];
 
 pub(super) async fn show(options: &Options, testbed: &testbed::Environment) -> Result<()> {
+    let session = Session::begin(Format::of_standard_error())?;
     for (name, variables) in RUNS {
         let mut project = load(options, testbed)?;
         for (variable, value) in variables {
@@ -24,12 +26,13 @@ pub(super) async fn show(options: &Options, testbed: &testbed::Environment) -> R
         }
         let release = format!("demo-{}", SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
         let project = project.with_variable("release", release);
-        show_environment(&project.environment(name)?, options, testbed).await?;
+        show_environment(&session, &project.environment(name)?, options, testbed).await?;
     }
     Ok(())
 }
 
 async fn show_environment(
+    session: &Session,
     environment: &Environment<'_>,
     options: &Options,
     testbed: &testbed::Environment,
@@ -52,7 +55,7 @@ async fn show_environment(
     let builder = Builder::options(provider.clone()).connect()?;
     for name in environment.builds()? {
         println!("\n--- build `{name}`");
-        let image = build(&builder, environment.build(&name)?.request()).await?;
+        let image = build(session, &builder, environment.build(&name)?.request()).await?;
         println!(
             "as a pod it says: {}",
             run_as_pod(&provider, &image.reference.at(image.digest)).await?.trim()

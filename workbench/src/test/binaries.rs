@@ -36,6 +36,7 @@ enum Kind {
     Test,
     EndToEnd,
     Example,
+    Program,
 }
 
 /// A line that cargo prints about what it has made.
@@ -109,10 +110,18 @@ pub(super) fn end_to_end() -> Result<Binary> {
 
 /// Returns the program of an example.
 pub(super) fn example(name: &str) -> Result<Binary> {
-    let is_it = |binary: &Binary| {
-        binary.kind == Kind::Example && binary.path.file_stem().is_some_and(|stem| stem == name)
-    };
-    all()?.into_iter().find(is_it).with_context(|| format!("cargo has made no example {name}"))
+    find(Kind::Example, name)
+}
+
+/// Returns the program of a package that has tests of it: cargo makes it for them.
+pub(super) fn program(name: &str) -> Result<Binary> {
+    find(Kind::Program, name)
+}
+
+fn find(kind: Kind, name: &str) -> Result<Binary> {
+    let is_it =
+        |binary: &Binary| binary.kind == kind && binary.path.file_stem().is_some_and(|stem| stem == name);
+    all()?.into_iter().find(is_it).with_context(|| format!("cargo has made no program {name}"))
 }
 
 impl Binary {
@@ -176,7 +185,7 @@ fn binary(artifact: Artifact) -> Option<Binary> {
     let kind = match (target.name.as_str(), is_test) {
         ("e2e", true) => Kind::EndToEnd,
         // Cargo makes programs for the tests to start, besides.
-        _ if of_kind("bin") && !is_test => return None,
+        _ if of_kind("bin") && !is_test => Kind::Program,
         _ if of_kind("example") => Kind::Example,
         _ => Kind::Test,
     };
@@ -209,7 +218,8 @@ mod tests {
         assert_eq!(artifact("e2e", "test", r#""/t/debug/deps/e2e-1f""#).expect("tests").kind, Kind::EndToEnd);
         let plan = artifact("plan", "example", r#""/t/debug/examples/plan""#);
         assert_eq!(plan.expect("an example").kind, Kind::Example);
-        assert!(artifact("xtask", "bin", r#""/t/debug/xtask""#).is_none());
+        let program = artifact("xtask", "bin", r#""/t/debug/xtask""#);
+        assert_eq!(program.expect("a program").kind, Kind::Program);
         assert!(artifact("garden_registry", "lib", "null").is_none());
     }
 }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use xtask::cargo::{command, succeed};
 
-use super::binaries;
+use super::{binaries, frontend};
 use crate::testbed::{self, Environment};
 
 /// Runs all of them. They name the testbed's registry; another cluster has its own.
@@ -19,13 +19,10 @@ pub(super) fn run(environment: &Environment) -> Result<()> {
     }
     let registry = environment.variables.get("GARDEN_TEST_REGISTRY").map_or("", String::as_str);
     let published = format!("{registry}/published/app");
-    let app = ["--project", "examples/app"];
-    let runs: [(&str, &[&str]); 10] = [
+    let runs: [(&str, &[&str]); 8] = [
         ("plan", &[]),
         ("quickstart", &[]),
         ("otel", &[]),
-        ("frontend", &[app[0], app[1], "build", "examples/app", "frontend"]),
-        ("frontend", &[app[0], app[1], "--json", "status", "examples/app", "frontend"]),
         ("harness", &[]),
         ("harness", &["testbed"]),
         ("cluster_init", &[testbed::registry_image()]),
@@ -41,6 +38,7 @@ pub(super) fn run(environment: &Environment) -> Result<()> {
     let mut example = binaries::example("service")?.command();
     example.envs(&environment.variables);
     service(example).context("the example service")?;
+    frontend::run(environment).context("the example frontend")?;
     testcontainers(environment).context("the example testcontainers")
 }
 
@@ -136,7 +134,7 @@ impl Drop for Service {
 }
 
 /// Makes a name that no earlier run had.
-fn unique(name: &str) -> String {
+pub(super) fn unique(name: &str) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("{name}-{}", now.as_nanos())
 }

@@ -6,6 +6,7 @@ mod dependencies;
 mod end_to_end;
 mod examples;
 mod features;
+mod frontend;
 mod lints;
 mod page_links;
 mod pages;
