@@ -22,7 +22,7 @@ use std::process::Command;
 use std::thread;
 
 use anyhow::{Result, anyhow, bail};
-use xtask::cargo::{command, succeed};
+use xtask::cargo::command;
 use xtask::fuzz;
 use xtask::part::Part;
 
