@@ -15,9 +15,9 @@ const NEEDED: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "READM
 /// What cargo adds.
 const OF_CARGO: [&str; 4] = [".cargo_vcs_info.json", "Cargo.lock", "Cargo.toml", "Cargo.toml.orig"];
 
-/// Of the rest, a package has what compiles, the schemas that it brings, and examples. Its tests stay in the repository: they need crates
+/// Of the rest, a package has what compiles, the pages that docs.rs shows, the schemas that it brings, and examples. Its tests stay in the repository: they need crates
 /// that are not published.
-const DIRECTORIES: [&str; 3] = ["examples", "schema", "src"];
+const DIRECTORIES: [&str; 4] = ["docs", "examples", "schema", "src"];
 
 /// What a crate's repository has of these has to be in its package. Of examples only those, because some are crates of their own.
 const COMPLETE: [&str; 2] = ["schema", "src"];
@@ -114,7 +114,6 @@ mod tests {
             "tests/a.rs",
             "testbed/README.md",
             ".ci/run",
-            "docs/cost.md",
             "deny.toml",
             "src/snapshots/a.snap",
             "src",
@@ -123,7 +122,7 @@ mod tests {
             entries.push(entry(path));
             assert_eq!(problems_with(entries), [format!("{path} does not belong there")]);
         }
-        for path in ["CHANGELOG.md", "examples/role.yaml", "schema/event.schema.json"] {
+        for path in ["CHANGELOG.md", "docs/cost.md", "examples/role.yaml", "schema/event.schema.json"] {
             let mut entries = complete();
             entries.push(entry(path));
             assert_eq!(problems_with(entries), [] as [&str; 0], "{path}");

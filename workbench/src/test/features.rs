@@ -4,9 +4,10 @@ use anyhow::Result;
 use xtask::cargo::{command, succeed};
 
 /// The published crates.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "garden-build",
     "garden-build-core",
+    "garden-build-testing",
     "garden-buildkit",
     "garden-cluster",
     "garden-config",
