@@ -110,14 +110,8 @@ mod tests {
 
     #[test]
     fn nothing_else_is_in_the_package() {
-        for path in [
-            "tests/a.rs",
-            "testbed/README.md",
-            ".ci/run",
-            "deny.toml",
-            "src/snapshots/a.snap",
-            "src",
-        ] {
+        for path in ["tests/a.rs", "testbed/README.md", ".ci/run", "deny.toml", "src/snapshots/a.snap", "src"]
+        {
             let mut entries = complete();
             entries.push(entry(path));
             assert_eq!(problems_with(entries), [format!("{path} does not belong there")]);
