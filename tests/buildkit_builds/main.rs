@@ -16,10 +16,10 @@ async fn an_image_is_built_from_what_the_daemon_is_sent_and_then_it_exists() {
     let site = Site::new();
     let built = site.builder.build(site.request().build_arg("A", "1")).await.unwrap();
     assert!(matches!(built.outcome, Outcome::Built { .. }), "{built:?}");
-    let build = &site.daemon.builds()[0];
-    assert_eq!(build.text("context", "main.c"), Some("int main;"));
-    assert_eq!(build.image_names(), [built.reference.to_string()]);
-    assert_eq!(build.build_arg("A"), Some("1"));
+    let record = &site.daemon.builds()[0];
+    assert_eq!(record.text("context", "main.c"), Some("int main;"));
+    assert_eq!(record.image_names(), [built.reference.to_string()]);
+    assert_eq!(record.build_arg("A"), Some("1"));
     let again = site.builder.build(site.request().build_arg("A", "1")).await.unwrap();
     assert_eq!((again.outcome, again.digest), (Outcome::AlreadyExists, built.digest));
     assert_eq!(site.daemon.builds().len(), 1);

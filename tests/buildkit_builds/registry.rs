@@ -33,8 +33,8 @@ impl Registry {
     }
 
     /// Has what a build has made, under the names that it was to have.
-    pub(crate) fn push(&self, build: &BuildRecord, built: Built) -> Built {
-        for name in build.image_names() {
+    pub(crate) fn push(&self, record: &BuildRecord, built: Built) -> Built {
+        for name in record.image_names() {
             let (repository, tag) = name.rsplit_once(':').unwrap();
             let repository = repository.strip_prefix(&self.host).unwrap();
             let path = format!("/v2{repository}/manifests/{tag}");

@@ -51,14 +51,14 @@ async fn a_build_without_a_script_succeeds_and_all_that_was_sent_is_recorded() {
     let other = client.build(pushed(), session(&[("a.txt", "changed")]), |_| {}).await.unwrap();
     assert_eq!(first, same);
     assert_ne!(first.image.unwrap().digest, other.image.unwrap().digest);
-    let builds = daemon.builds();
-    let build = &builds[0];
-    assert_eq!((build.frontend.as_str(), build.shared_key.as_str()), ("dockerfile.v0", "shop"));
-    assert_eq!((build.image_names(), build.build_arg("A")), (vec!["r.example/api:1"], Some("1")));
-    assert_eq!(build.text(DOCKERFILE, "Dockerfile"), Some(DOCKERFILE_TEXT));
-    assert_eq!(build.directories[CONTEXT].paths().collect::<Vec<_>>(), ["a.txt", "d/größe.txt"]);
-    assert_eq!(build.logins[0].host, "r.example");
-    assert_eq!((build.logins[0].login.is_none(), build.state), (true, BuildState::Succeeded));
+    let records = daemon.builds();
+    let record = &records[0];
+    assert_eq!((record.frontend.as_str(), record.shared_key.as_str()), ("dockerfile.v0", "shop"));
+    assert_eq!((record.image_names(), record.build_arg("A")), (vec!["r.example/api:1"], Some("1")));
+    assert_eq!(record.text(DOCKERFILE, "Dockerfile"), Some(DOCKERFILE_TEXT));
+    assert_eq!(record.directories[CONTEXT].paths().collect::<Vec<_>>(), ["a.txt", "d/größe.txt"]);
+    assert_eq!(record.logins[0].host, "r.example");
+    assert_eq!((record.logins[0].login.is_none(), record.state), (true, BuildState::Succeeded));
 }
 
 #[tokio::test]
@@ -134,10 +134,10 @@ async fn a_script_asks_for_parts_of_directories_for_secrets_and_for_ssh_agents()
     let built = client(&daemon).await.build(DockerfileBuild::default(), session, |_| {}).await;
     let Err(ClientError::Failed(failure)) = built else { panic!("{built:?}") };
     assert!(failure.message.contains("no SSH agent other is forwarded"), "{failure}");
-    let build = &daemon.builds()[0];
-    assert_eq!(build.directories[CONTEXT].paths().collect::<Vec<_>>(), ["a.txt"]);
-    assert_eq!(build.secrets["other"], None);
-    assert_eq!((build.ssh_agents["default"], build.ssh_agents["other"]), (true, false));
+    let record = &daemon.builds()[0];
+    assert_eq!(record.directories[CONTEXT].paths().collect::<Vec<_>>(), ["a.txt"]);
+    assert_eq!(record.secrets["other"], None);
+    assert_eq!((record.ssh_agents["default"], record.ssh_agents["other"]), (true, false));
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ async fn the_namespace_of_a_test_that_fails_is_kept_for_good_if_that_is_wished()
     let kept = names(&cluster);
     assert_eq!(kept.len(), 1);
     cluster.alter("namespaces", "", &kept[0], |it| {
-        it["metadata"]["creationTimestamp"] = json!("2020-01-01T00:00:00Z")
+        it["metadata"]["creationTimestamp"] = json!("2020-01-01T00:00:00Z");
     });
     options.create(config).await.unwrap().remove().await.unwrap();
     assert_eq!(names(&cluster), kept);

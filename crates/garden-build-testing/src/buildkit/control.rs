@@ -80,10 +80,7 @@ impl Control for Service {
             Err(BuildFailure::new(message))
         });
         running.end(if outcome.is_ok() { BuildState::Succeeded } else { BuildState::Failed });
-        match outcome {
-            Ok(built) => Ok(Response::new(built.into_response())),
-            Err(failure) => Err(failure.into_status()),
-        }
+        outcome.map(|made| Response::new(made.into_response())).map_err(BuildFailure::into_status)
     }
 
     /// A client may ask before it is known which build it means.
