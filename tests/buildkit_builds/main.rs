@@ -6,14 +6,13 @@ use garden_build::{ErrorKind, Event, Outcome, WarningCode};
 use garden_build_testing::Gate;
 use garden_build_testing::buildkit::{BuildFailure, BuildState, Built, FakeBuild};
 
-mod registry;
 mod site;
 
-use site::Site;
+use site::{Site, push};
 
 #[tokio::test]
 async fn an_image_is_built_from_what_the_daemon_is_sent_and_then_it_exists() {
-    let site = Site::new();
+    let site = Site::new().await;
     let built = site.builder.build(site.request().build_arg("A", "1")).await.unwrap();
     assert!(matches!(built.outcome, Outcome::Built { .. }), "{built:?}");
     let record = &site.daemon.builds()[0];
@@ -28,7 +27,7 @@ async fn an_image_is_built_from_what_the_daemon_is_sent_and_then_it_exists() {
 
 #[tokio::test]
 async fn a_step_that_fails_is_told_with_its_exit_code() {
-    let site = Site::new();
+    let site = Site::new().await;
     site.daemon.on_build(async |build: FakeBuild| {
         let step = build.step("[2/2] RUN make");
         step.log("no rule to make target");
@@ -41,7 +40,7 @@ async fn a_step_that_fails_is_told_with_its_exit_code() {
 
 #[tokio::test]
 async fn a_login_of_the_project_is_given_to_the_daemon_and_a_refused_push_is_told() {
-    let site = Site::with_login("robot", "s3cret");
+    let site = Site::with_login("robot", "s3cret").await;
     site.daemon.on_build(|build: FakeBuild| async move {
         let name = build.record().image_names()[0].to_owned();
         let host = name.split('/').next().unwrap_or_default();
@@ -56,7 +55,7 @@ async fn a_login_of_the_project_is_given_to_the_daemon_and_a_refused_push_is_tol
 
 #[tokio::test]
 async fn a_build_whose_daemon_is_lost_is_begun_again_on_another_one() {
-    let site = Site::new();
+    let site = Site::new().await;
     let (cluster, registry) = (site.cluster.clone(), site.registry.clone());
     site.daemon.on_build(move |build: FakeBuild| {
         let (cluster, registry) = (cluster.clone(), registry.clone());
@@ -65,7 +64,8 @@ async fn a_build_whose_daemon_is_lost_is_begun_again_on_another_one() {
                 cluster.pod("shop-default", &cluster.names("pods")[0]).unwrap().vanish();
                 build.lose_connection().await;
             }
-            Ok(registry.push(&build.record(), build.run().await?))
+            build.run().await?;
+            Ok(push(&registry, &build))
         }
     });
     site.builder.build(site.request()).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_build_whose_daemon_is_lost_is_begun_again_on_another_one() {
 
 #[tokio::test]
 async fn a_build_that_is_cancelled_ends_in_the_daemon_as_well() {
-    let (site, gate) = (Site::new(), Gate::new());
+    let (site, gate) = (Site::new().await, Gate::new());
     let kept = gate.clone();
     site.daemon.on_build(move |_| {
         let gate = kept.clone();
@@ -93,7 +93,7 @@ async fn a_build_that_is_cancelled_ends_in_the_daemon_as_well() {
 
 #[tokio::test]
 async fn who_builds_the_same_image_elsewhere_at_the_same_time_is_told_of() {
-    let site = Site::new();
+    let site = Site::new().await;
     let planned = site.builder.status(site.request()).await.unwrap().reference.to_string();
     site.daemon.add_other_build([planned]);
     let mut build = site.builder.build(site.request());

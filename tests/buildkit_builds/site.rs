@@ -4,13 +4,10 @@ use garden_build::config::{
     BuildMode, ClusterBuildkitOptions, DeploymentRegistry, ProviderConfig, SecretRef,
 };
 use garden_build::{BuildRequest, Builder, Caches};
-use garden_build_testing::buildkit::{FakeBuild, FakeBuildkit};
+use garden_build_testing::buildkit::{Built, FakeBuild, FakeBuildkit};
 use garden_build_testing::kubernetes::FakeCluster;
-use k8s_openapi::ByteString;
-use serde_json::json;
+use garden_build_testing::registry::{Image, Registry};
 use tempfile::TempDir;
-
-use super::registry::Registry;
 
 pub(crate) struct Site {
     pub(crate) cluster: FakeCluster,
@@ -22,38 +19,35 @@ pub(crate) struct Site {
 
 impl Site {
     /// A daemon whose builds do what they do by themselves, and push.
-    pub(crate) fn new() -> Self {
-        Self::make(None)
+    pub(crate) async fn new() -> Self {
+        Self::make(None).await
     }
 
     /// The same, and the project has a login for its registry.
-    pub(crate) fn with_login(username: &str, password: &str) -> Self {
-        Self::make(Some((username, password)))
+    pub(crate) async fn with_login(username: &str, password: &str) -> Self {
+        Self::make(Some((username, password))).await
     }
 
-    fn make(login: Option<(&str, &str)>) -> Self {
-        let (cluster, daemon, registry) = (FakeCluster::new(), FakeBuildkit::new(), Registry::listen());
+    async fn make(login: Option<(&str, &str)>) -> Self {
+        let (cluster, daemon, registry) = (FakeCluster::new(), FakeBuildkit::new(), Registry::start().await);
         daemon.run_in(&cluster);
         let pushing = registry.clone();
         daemon.on_build(move |build: FakeBuild| {
             let registry = pushing.clone();
-            async move { Ok(registry.push(&build.record(), build.run().await?)) }
+            async move {
+                build.run().await?;
+                Ok(push(&registry, &build))
+            }
         });
         let mut provider = ProviderConfig::kubernetes("shop");
         let mut options = ClusterBuildkitOptions::default();
         options.cache = Vec::new();
         provider.build_mode = BuildMode::ClusterBuildkit(options);
-        let mut deployment = DeploymentRegistry::new(registry.host()).unwrap();
+        let mut deployment = DeploymentRegistry::new(&registry.host()).unwrap();
         deployment.insecure = true;
         provider.deployment_registry = Some(deployment);
         if let Some((username, password)) = login {
-            let config =
-                json!({ "auths": { registry.host(): { "username": username, "password": password } } });
-            cluster.put(json!({
-                "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/dockerconfigjson",
-                "metadata": { "name": "registry", "namespace": "default" },
-                "data": { ".dockerconfigjson": ByteString(config.to_string().into_bytes()) },
-            }));
+            cluster.put(registry.pull_secret("registry", username, password));
             provider.image_pull_secrets = vec![SecretRef::new("registry")];
         }
         let directory = TempDir::new().unwrap();
@@ -66,4 +60,10 @@ impl Site {
     pub(crate) fn request(&self) -> BuildRequest {
         BuildRequest::new("api", self.directory.path())
     }
+}
+
+/// Pushes an image with the file that the build has sent.
+pub(crate) fn push(registry: &Registry, build: &FakeBuild) -> Built {
+    let record = build.record();
+    build.push(registry, &Image::new().file("main.c", record.text("context", "main.c").unwrap()))
 }

@@ -16,6 +16,7 @@ use super::record::BuildRecord;
 use super::session::{Channel, origin};
 use super::step::Reporter;
 use super::{BuildFailure, Built, FakeBuildkit, FakeStep};
+use crate::registry::{Image, Registry};
 
 /// Names the agent in the metadata of a call. Source: `BuildKit`, `session/sshforward/ssh.go`.
 const AGENT: &str = "buildkit.ssh.id";
@@ -79,6 +80,18 @@ impl FakeBuild {
             let _ = write!(hex, "{byte:02x}");
         }
         Ok(if record.exports.is_empty() { Built::nothing() } else { Built::image(format!("sha256:{hex}")) })
+    }
+
+    /// Pushes an image to a registry of the kit, under those names of the build that are of this registry. Returns how the build ends then. A builder that
+    /// asks the registry afterwards finds the image, as after a real build.
+    pub fn push(&self, registry: &Registry, image: &Image) -> Built {
+        let here = format!("{}/", registry.host());
+        for name in self.record().image_names() {
+            if let Some(name) = name.strip_prefix(&here) {
+                registry.push_image(name, image);
+            }
+        }
+        Built::image(image.digest())
     }
 
     /// Returns what the daemon was asked for, and what it has got from the client so far.
