@@ -18,8 +18,6 @@ use garden_test_programs::cache_directory;
 use crate::cargo::succeed;
 use build::Build;
 
-pub use short::run as run_shortly;
-
 /// What to fuzz, and for how long.
 #[derive(Debug, Args)]
 pub struct Options {

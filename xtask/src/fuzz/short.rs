@@ -37,7 +37,7 @@ const LINES: usize = 60;
 ///
 /// # Errors
 /// If one of them finds something, after all have run.
-pub fn run() -> Result<()> {
+pub(super) fn run() -> Result<()> {
     let built = build::build(&TARGETS, Build::Quick)?;
     let queue = Mutex::new(VecDeque::from(TARGETS));
     let failures = Mutex::new(Vec::new());
