@@ -29,6 +29,10 @@ pub const CARGO_DENY: Tool =
 pub const TYPOS: Tool =
     Tool { package: "typos-cli", version: "1.42.3", program: "typos", features: &["dict"], minutes: 1 };
 
+/// Makes a book of Markdown pages. Without its server.
+pub const MDBOOK: Tool =
+    Tool { package: "mdbook", version: "0.5.4", program: "mdbook", features: &["search"], minutes: 1 };
+
 /// Compares the public items of two versions of a crate.
 pub const SEMVER_CHECKS: Tool = Tool {
     package: "cargo-semver-checks",
@@ -75,7 +79,7 @@ impl Tool {
         install.args(["--version", self.version, self.package, "--root"]).arg(directory);
         install.arg("--target-dir").arg(&target).env("CARGO_PROFILE_DEV_DEBUG", "0");
         // A compiler flag of ours is not meant for it.
-        install.env_remove("RUSTFLAGS");
+        install.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
         succeed(&mut install, &format!("cargo install {}", self.package))?;
         Ok(fs::remove_dir_all(target)?)
     }

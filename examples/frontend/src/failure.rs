@@ -3,8 +3,8 @@
 use std::error::Error as _;
 
 use console::{Style, Term};
-use garden_build::Error;
 use garden_build::config::{ConfigError, ConfigReport};
+use garden_build::{Error, Printable};
 use miette::{GraphicalReportHandler, GraphicalTheme};
 use serde_json::json;
 
@@ -45,11 +45,27 @@ fn on_terminal(build: Option<&str>, error: &Error, columns: usize, has_colours: 
 /// Shows each problem of a project with the lines that it is about.
 fn with_places(problems: &ConfigError, width: usize, has_colours: bool) -> String {
     let report = ConfigReport::from(problems.clone());
-    let theme = if has_colours { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let mut text = String::new();
-    let shown = GraphicalReportHandler::new_themed(theme).with_width(width).render_report(&mut text, &report);
-    // Writing to a text does not fail; if a report does, the library's own words say the same.
-    if shown.is_ok() { text } else { problems.to_string() }
+    let shown = |theme| {
+        let mut text = String::new();
+        let handler = GraphicalReportHandler::new_themed(theme).with_width(width);
+        handler.render_report(&mut text, &report).is_ok().then_some(text)
+    };
+    // A report shows the lines of a file as they are. The library's own words say the same, and are always harmless.
+    match shown(GraphicalTheme::unicode_nocolor()) {
+        Some(plain) if plain.lines().all(is_harmless) => {
+            if has_colours {
+                shown(GraphicalTheme::unicode()).unwrap_or(plain)
+            } else {
+                plain
+            }
+        }
+        _ => wrapped(&problems.to_string(), width),
+    }
+}
+
+/// Whether a terminal can show a line as it is.
+fn is_harmless(line: &str) -> bool {
+    Printable::line(line).to_string() == line
 }
 
 #[cfg(test)]
@@ -83,5 +99,15 @@ mod tests {
         insta::assert_snapshot!(on_terminal(None, &error, 80, false));
         insta::assert_snapshot!(in_words(None, &error));
         assert!(on_terminal(None, &error, 80, true).contains("\x1b["));
+    }
+
+    #[test]
+    fn a_project_cannot_turn_the_text_of_a_terminal_around() {
+        let text = "kind: Project\nname: demo\nenvironments:\n  - name: dev\nproviders:\n  - name: kubernetes\n    \
+                    buildmode: kaniko # \u{202e}okinak\n";
+        let project = garden_build::config::parse(text, "project.garden.yml").unwrap();
+        let error = Error::from(project.provider("dev").unwrap_err());
+        let shown = on_terminal(None, &error, 80, true);
+        assert!(shown.contains("buildmode") && !shown.contains('\u{202e}'), "{shown}");
     }
 }

@@ -23,7 +23,7 @@
 //! |--:|---|
 //! | 0 | all was done |
 //! | 2 | the command line is wrong |
-//! | 130 | Ctrl-C or SIGTERM cancelled it, or a second one ended it at once |
+//! | 130 | Ctrl-C, SIGTERM or the end of the terminal cancelled it, or a second one ended it at once |
 //! | 141 | whoever read the output has gone; what ran was cancelled |
 //! | others | see [`ErrorKind::exit_code`](garden_build::ErrorKind::exit_code) |
 //!

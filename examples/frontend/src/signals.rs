@@ -1,11 +1,13 @@
-//! Ctrl-C and SIGTERM: the first cancels, the second leaves.
+//! Ctrl-C, SIGTERM, and the end of the terminal: the first cancels, the second leaves.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process;
+use std::thread;
+use std::time::Duration;
 
 use garden_build::{CancellationToken, ErrorKind};
 
-/// Cancels `token` at the first Ctrl-C or SIGTERM. At the second, the program ends at once.
+/// Cancels `token` at the first Ctrl-C or SIGTERM, or when the terminal is closed. At the second, the program ends at once.
 ///
 /// # Errors
 /// If the system takes no handler.
@@ -15,11 +17,14 @@ pub(crate) fn cancel_on_signals(token: CancellationToken) -> io::Result<()> {
         signals.next().await;
         token.cancel();
         signals.next().await;
-        // Whether anybody reads it does not matter any more.
-        let _ = writeln!(
-            io::stderr(),
-            "left before all was cleaned up: the next build or `sweep` removes the rest"
-        );
+        // Whether anybody reads it does not matter any more. In a thread, because a pipe that nobody reads keeps its writer waiting.
+        thread::spawn(|| {
+            let _ = writeln!(
+                io::stderr(),
+                "left before all was cleaned up: the next build or `sweep` removes the rest"
+            );
+        });
+        tokio::time::sleep(Duration::from_millis(100)).await;
         process::exit(ErrorKind::Cancelled.exit_code().into());
     });
     Ok(())
@@ -29,19 +34,33 @@ pub(crate) fn cancel_on_signals(token: CancellationToken) -> io::Result<()> {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    /// Without a terminal, somebody may have asked for this signal to be ignored (`nohup`).
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let has_terminal = io::stderr().is_terminal();
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: has_terminal.then(|| signal(SignalKind::hangup())).transpose()?,
+        })
     }
 
     async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = hangup => {}
         }
     }
 }

@@ -112,6 +112,9 @@ impl Shown<'_> {
         }
         let begin = |config: &BuildConfig| self.builder.build(config.request());
         let (built, code) = self.each("Building", &builds, begin, image_in_words).await;
+        if built.is_empty() {
+            return Ok(code);
+        }
         let (mut ready, mut requests) = (Vec::new(), Vec::new());
         for (config, image) in &built {
             let version = image.reference.tag().unwrap_or_default();

@@ -15,14 +15,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use garden_test_programs::cache_directory;
-use xtask::cargo;
+use xtask::tools::MDBOOK;
 
 use crate::test::files;
 use links::Repository;
-
-/// Compiled once, without a server: it is a program of its own, so it is neither in our `Cargo.lock` nor compiled with each run.
-const MDBOOK: &str = "0.5.4";
 
 /// Writes the book.
 pub(crate) fn write() -> Result<()> {
@@ -46,7 +42,8 @@ fn build() -> Result<PathBuf> {
         fs::remove_dir_all(&directory).context("removing the former book")?;
     }
     layout::lay_out(&repository, &directory)?;
-    let output = Command::new(mdbook()?).arg("build").arg(&directory).output().context("running mdbook")?;
+    let output =
+        Command::new(MDBOOK.path()?).arg("build").arg(&directory).output().context("running mdbook")?;
     let said = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() || said.contains("WARN") {
         bail!("mdbook is not content with the pages:\n{said}");
@@ -63,17 +60,4 @@ fn fail(what: &str, problems: &[String]) -> Result<()> {
         bail!("{what}:\n  {}", problems.join("\n  "));
     }
     Ok(())
-}
-
-/// Returns the program that makes books, which is compiled first if this machine does not have it yet.
-fn mdbook() -> Result<PathBuf> {
-    let directory = cache_directory()?.join("mdbook").join(MDBOOK);
-    let program = directory.join("bin/mdbook");
-    if !program.exists() {
-        let version = format!("={MDBOOK}");
-        let mut install = cargo::command(["install", "mdbook", "--version", &version, "--locked", "--debug"]);
-        install.args(["--no-default-features", "--features", "search", "--root"]).arg(&directory);
-        cargo::succeed(&mut install, "compiling mdbook")?;
-    }
-    Ok(program)
 }

@@ -1,5 +1,6 @@
 //! Packages as cargo makes them: each is compiled from its own files alone, with the other packages in place of the registry.
 
+use std::env;
 use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
@@ -48,12 +49,13 @@ pub(super) fn package(workspace: &Workspace, may_be_changed: bool) -> Result<Vec
     // As in the workspace: packages other than the facade do not have its profile.
     cargo.env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
     succeed(cargo.current_dir(root()), "cargo package")?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     workspace
         .published
         .iter()
         .map(|package| {
             let (name, version) = (package.name.clone(), package.version.clone());
-            let file = root().join(format!("target/package/{name}-{version}.crate"));
+            let file = target.join(format!("package/{name}-{version}.crate"));
             let packed = File::open(&file).with_context(|| format!("opening {}", file.display()))?;
             let bytes = packed.metadata()?.len();
             let entries = entries(GzDecoder::new(packed), &format!("{name}-{version}"))

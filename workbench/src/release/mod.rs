@@ -83,6 +83,8 @@ fn instructions(version: &str, workspace: &Workspace) -> String {
     format!(
         "Version {version} can be released. Run these commands, each if the one before it succeeded:\n  \
          cargo xtask test\n  \
+         cargo xtask semver\n  \
+         cargo deny --workspace check advisories\n  \
          cargo publish --workspace\n  \
          git tag --annotate v{version} --message 'Version {version}'\n  \
          git push origin v{version}\n\

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use xtask::cargo::{command, succeed};
 
-use super::{binaries, frontend};
+use super::{binaries, frontend, guides};
 use crate::testbed::{self, Environment};
 
 /// Runs all of them. They name the testbed's registry; another cluster has its own.
@@ -39,7 +39,8 @@ pub(super) fn run(environment: &Environment) -> Result<()> {
     example.envs(&environment.variables);
     service(example).context("the example service")?;
     frontend::run(environment).context("the example frontend")?;
-    testcontainers(environment).context("the example testcontainers")
+    testcontainers(environment).context("the example testcontainers")?;
+    guides::run(environment).context("the programs of the guides")
 }
 
 /// Compiles and runs the example that is a workspace of its own, on the testbed's Docker daemon.

@@ -7,6 +7,7 @@ mod end_to_end;
 mod examples;
 mod features;
 mod frontend;
+mod guides;
 mod lints;
 mod page_links;
 mod pages;

@@ -50,9 +50,10 @@ fn go_vet() -> Result<()> {
 pub(crate) fn files(patterns: &[&str]) -> Result<Vec<PathBuf>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace has no root")?;
     let mut list = Command::new("git");
-    list.args(["ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate", "--"])
+    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--"])
         .args(patterns);
     let listed = output_of(list.current_dir(root), "git ls-files")?;
     // One that was removed is listed until that is committed.
-    Ok(listed.lines().map(|file| root.join(file)).filter(|file| file.exists()).collect())
+    let listed = listed.split('\0').filter(|file| !file.is_empty());
+    Ok(listed.map(|file| root.join(file)).filter(|file| file.exists()).collect())
 }

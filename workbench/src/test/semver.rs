@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use xtask::cargo::succeed;
 use xtask::tools::SEMVER_CHECKS;
 
@@ -13,6 +13,11 @@ use super::{output_of, public_types};
 /// and documented anew.
 pub(crate) fn check() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace has no root")?;
+    let mut shallow = Command::new("git");
+    shallow.args(["rev-parse", "--is-shallow-repository"]).current_dir(root);
+    if output_of(&mut shallow, "git rev-parse")?.trim() == "true" {
+        bail!("this clone is shallow, so its releases are not known: run `git fetch --unshallow --tags`");
+    }
     let mut merged = Command::new("git");
     merged.args(["tag", "--merged", "HEAD", "--sort=-version:refname"]).current_dir(root);
     let tags = output_of(&mut merged, "git tag")?;

@@ -134,7 +134,7 @@ impl Script {
         self.act(Act::Step(Instruction { is_cached: true, ..Instruction::of(instruction.into()) }))
     }
 
-    /// Prints a line. It belongs to the step that was added last, or to none if there is none yet.
+    /// Prints a line. Right after a step, it is one of that step; anywhere else it belongs to none.
     pub fn log(mut self, line: impl Into<String>) -> Self {
         match self.acts.last_mut() {
             Some(Act::Step(step)) => step.lines.push(line.into()),
@@ -143,7 +143,7 @@ impl Script {
         self
     }
 
-    /// Keeps the step that was added last under way until the test opens the gate; or just waits for that, if no step was added. Meanwhile the build
+    /// Right after a step, keeps it under way until the test opens the gate; anywhere else, just waits for that. Meanwhile the build
     /// can be cancelled, and its time can end.
     pub fn until(mut self, gate: &Gate) -> Self {
         match self.acts.last_mut() {

@@ -84,12 +84,22 @@ impl FakeBuild {
 
     /// Pushes an image to a registry of the kit, under those names of the build that are of this registry. Returns how the build ends then. A builder that
     /// asks the registry afterwards finds the image, as after a real build.
+    ///
+    /// # Panics
+    /// If the client has not asked for a push to this registry: a real daemon would push nothing there. The panic fails the build.
     pub fn push(&self, registry: &Registry, image: &Image) -> Built {
         let here = format!("{}/", registry.host());
-        for name in self.record().image_names() {
-            if let Some(name) = name.strip_prefix(&here) {
-                registry.push_image(name, image);
-            }
+        let record = self.record();
+        let pushed = record
+            .exports
+            .iter()
+            .filter(|export| export.attributes.get("push").is_some_and(|push| push == "true"));
+        let names =
+            pushed.filter_map(|export| export.attributes.get("name")).flat_map(|names| names.split(','));
+        let names: Vec<_> = names.filter_map(|name| name.strip_prefix(&here)).collect();
+        assert!(!names.is_empty(), "the build is not asked to push to {here}: {:?}", record.exports);
+        for name in names {
+            registry.push_image(name, image);
         }
         Built::image(image.digest())
     }

@@ -75,10 +75,11 @@ impl Control for Service {
             reporter: Reporter::new(reports),
             connection: self.connection.clone(),
         };
-        let outcome = AssertUnwindSafe(script(build)).catch_unwind().await.unwrap_or_else(|_| {
-            let message = "the script of the fake BuildKit daemon panicked; the test's output says why";
-            Err(BuildFailure::new(message))
-        });
+        let outcome =
+            AssertUnwindSafe(async move { script(build).await }).catch_unwind().await.unwrap_or_else(|_| {
+                let message = "the script of the fake BuildKit daemon panicked; the test's output says why";
+                Err(BuildFailure::new(message))
+            });
         running.end(if outcome.is_ok() { BuildState::Succeeded } else { BuildState::Failed });
         outcome.map(|made| Response::new(made.into_response())).map_err(BuildFailure::into_status)
     }

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::v1::control_server::ControlServer;
 use hyper::server::conn::http2;
@@ -107,7 +108,12 @@ impl FakeBuildkit {
         let address = listener.local_addr()?;
         let daemon = self.clone();
         tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else {
+                    // Such as for want of descriptors, which other tests of the process give back.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
                 let daemon = daemon.clone();
                 tokio::spawn(async move { daemon.serve(stream).await });
             }

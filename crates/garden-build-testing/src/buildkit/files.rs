@@ -75,9 +75,11 @@ impl Directory {
         files.map(|(path, _)| path.as_str())
     }
 
-    /// Returns the content of a file.
+    /// Returns the content of a file. A hard link has that of the file to which it leads.
     pub fn content(&self, path: &str) -> Option<&[u8]> {
-        self.entries.get(path).filter(|entry| entry.kind == FileKind::File).map(|entry| &entry.content[..])
+        let entry = self.entries.get(path).filter(|entry| entry.kind == FileKind::File)?;
+        let entry = if entry.link.is_empty() { entry } else { self.entries.get(&entry.link)? };
+        Some(&entry.content)
     }
 
     /// Returns the content of a file. `None` also if it is not text.

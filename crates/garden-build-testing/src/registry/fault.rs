@@ -117,7 +117,7 @@ impl Fault {
         Self::new(method, path, Effect::Cut)
     }
 
-    /// The connection breaks when so many bytes of its body have arrived. Of an upload, the registry keeps those. Of anything else it
+    /// The connection breaks when so many bytes of its body have arrived. Of a part of an upload (`PATCH`), the registry keeps those. Of anything else it
     /// keeps nothing. If the body is shorter, it is carried out.
     pub fn cut_request_after(method: impl Into<String>, path: impl Into<String>, bytes: usize) -> Self {
         Self::new(method, path, Effect::CutRequest(bytes))

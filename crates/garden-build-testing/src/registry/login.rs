@@ -53,14 +53,16 @@ struct Needed {
     /// As scopes write it, such as `repository:team/api`; empty if a login is enough.
     of: String,
     actions: &'static [&'static str],
+    /// The repository from which a blob is to be mounted, which has to be readable. Source: `distribution/registry/handlers/app.go`, `appendAccessRecords`.
+    mounted: Option<String>,
 }
 
 impl Needed {
     fn by(route: &Route, request: &Request) -> Self {
         let is_read = matches!(request.method.as_str(), "GET" | "HEAD");
         match route {
-            Route::Base | Route::Token => Self { of: String::new(), actions: &[] },
-            Route::Catalog => Self { of: "registry:catalog".to_owned(), actions: &["*"] },
+            Route::Base | Route::Token => Self { of: String::new(), actions: &[], mounted: None },
+            Route::Catalog => Self { of: "registry:catalog".to_owned(), actions: &["*"], mounted: None },
             Route::In(name, resource) => {
                 let actions: &[&str] = match resource {
                     Resource::Upload(_) | Resource::Uploads => &["pull", "push"],
@@ -68,7 +70,10 @@ impl Needed {
                     _ if request.method == "DELETE" => &["delete"],
                     _ => &["pull", "push"],
                 };
-                Self { of: format!("repository:{name}"), actions }
+                let is_mount = matches!(resource, Resource::Uploads) && request.parameter("mount").is_some();
+                let mounted =
+                    request.parameter("from").filter(|_| is_mount).map(|from| format!("repository:{from}"));
+                Self { of: format!("repository:{name}"), actions, mounted }
             }
         }
     }
@@ -78,7 +83,11 @@ impl Needed {
     }
 
     fn scope(&self) -> String {
-        format!("{}:{}", self.of, self.actions.join(","))
+        let scope = format!("{}:{}", self.of, self.actions.join(","));
+        match &self.mounted {
+            Some(mounted) => format!("{scope} {mounted}:pull"),
+            None => scope,
+        }
     }
 }
 
@@ -98,10 +107,11 @@ impl Logins {
         }
         let token = request.authorization().and_then(|given| given.strip_prefix("Bearer "));
         let token = token.and_then(|token| self.tokens.get(token)).filter(|it| it.until > Instant::now());
-        let allows = |action: &&str| {
-            token.is_some_and(|token| token.granted.contains(&format!("{}:{action}", needed.of)))
+        let allows = |of: &str, action: &str| {
+            token.is_some_and(|token| token.granted.contains(&format!("{of}:{action}")))
         };
-        if token.is_some() && needed.actions.iter().all(allows) {
+        let can_mount = needed.mounted.as_ref().is_none_or(|from| allows(from, "pull"));
+        if token.is_some() && can_mount && needed.actions.iter().all(|action| allows(&needed.of, action)) {
             return None;
         }
         let mut challenge = format!("Bearer realm=\"{url}/token\",service=\"garden-build-testing\"");

@@ -1,6 +1,7 @@
 //! From connections to requests, and from answers to what is sent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
@@ -39,7 +40,11 @@ pub(crate) async fn listen(listener: TcpListener, tls: Option<TlsAcceptor>, shar
     loop {
         tokio::select! {
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else { continue };
+                let Ok((stream, _)) = accepted else {
+                    // Such as for want of descriptors, which other tests of the process give back.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
                 let (tls, shared) = (tls.clone(), Arc::clone(&shared));
                 connections.spawn(async move {
                     let _counted = shared.count_connection();
@@ -119,6 +124,9 @@ async fn read(body: Incoming, most: Option<usize>) -> (Bytes, bool) {
     (whole.freeze(), false)
 }
 
+/// How much of a broken body is handed over at once, in bytes.
+const PIECE: usize = 16 << 10;
+
 /// Makes what is sent of an answer: without its body for a HEAD, and with a break after so many bytes.
 fn sent(answer: Response, is_head: bool, most: Option<usize>) -> HttpResponse<Body> {
     let (mut parts, body) = answer.into_parts();
@@ -130,7 +138,7 @@ fn sent(answer: Response, is_head: bool, most: Option<usize>) -> HttpResponse<Bo
     let body = match most.filter(|most| *most < length) {
         _ if is_head => whole(Bytes::new()),
         None => whole(body),
-        Some(most) => broken(body.slice(..most)),
+        Some(most) => broken(&body.slice(..most)),
     };
     HttpResponse::from_parts(parts, body)
 }
@@ -140,8 +148,14 @@ fn whole(content: Bytes) -> Body {
 }
 
 /// A body that breaks the connection after `kept`.
-fn broken(kept: Bytes) -> Body {
-    let first = stream::once(async move { Ok(Frame::data(kept)) });
+fn broken(kept: &Bytes) -> Body {
+    // In pieces, so that most of a long one is sent while the next is made.
+    let pieces: Vec<_> =
+        (0..kept.len()).step_by(PIECE).map(|at| kept.slice(at..kept.len().min(at + PIECE))).collect();
+    let first = stream::iter(pieces).then(async |piece| {
+        tokio::task::yield_now().await;
+        Ok(Frame::data(piece))
+    });
     let end = stream::once(async {
         // What was said before is sent meanwhile.
         tokio::task::yield_now().await;
@@ -174,9 +188,13 @@ impl super::state::State {
         answer::answer(&mut self.store, self.ways, &route, request)
     }
 
-    /// Keeps what arrived of an upload.
+    /// Keeps what arrived of an upload, if the client may push there.
     fn keep_part(&mut self, request: &Request) {
-        if let Some(Route::In(name, Resource::Upload(id))) = Route::parse(&request.path) {
+        let Some(route) = Route::parse(&request.path) else { return };
+        if self.logins.refusal(&route, request, &self.url).is_some() {
+            return;
+        }
+        if let Route::In(name, Resource::Upload(id)) = route {
             upload::keep_part(&mut self.store, &name, &id, request);
         }
     }

@@ -22,7 +22,17 @@ pub(crate) fn labelled(label: Option<&str>, name: &str) -> String {
 /// Cuts a text to `width` columns.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     // The mark itself takes a column.
-    if width == 0 { String::new() } else { truncate_str(text, width, "…").into_owned() }
+    if width == 0 {
+        return String::new();
+    }
+    let mut cut = truncate_str(text, width, "…").into_owned();
+    // It adds up the widths of characters. A character and what changes its form can be wider together, such as U+2764 and U+FE0F.
+    while measure_text_width(&cut) > width {
+        cut.pop();
+        cut.pop();
+        cut.push('…');
+    }
+    cut
 }
 
 /// Puts `left` and `right` at the ends of `width` columns; what of `left` has no room is cut. If there is room for one of them only, it is `left`.
@@ -30,7 +40,7 @@ pub(crate) fn spread(left: &str, right: &str, width: usize) -> String {
     let taken = measure_text_width(right) + 1;
     let Some(room) = width.checked_sub(taken).filter(|room| *room > 0) else { return cut(left, width) };
     let left = cut(left, room);
-    let space = width - measure_text_width(&left) - measure_text_width(right);
+    let space = width.saturating_sub(measure_text_width(&left) + measure_text_width(right));
     format!("{left}{}{right}", " ".repeat(space))
 }
 
@@ -56,6 +66,15 @@ mod tests {
         assert_eq!(measure_text_width(&spread(" => 漢字漢字漢字漢字", "0.1s", 16)), 16);
         assert_eq!(spread("abcd", "0.1s", 3), "ab…");
         assert_eq!(spread("", "", 0), "");
+    }
+
+    #[test]
+    fn what_gets_wider_by_the_character_after_it_is_cut_by_columns() {
+        let hearts = "\u{2764}\u{fe0f}".repeat(100);
+        for width in 1..80 {
+            assert!(measure_text_width(&cut(&hearts, width)) <= width, "{width}");
+            assert!(measure_text_width(&spread(&hearts, "0.1s", width)) <= width, "{width}");
+        }
     }
 
     #[test]
