@@ -25,7 +25,7 @@ async fn main() -> anyhow::Result<()> {
     let builder = match std::env::args().nth(1) {
         Some(name) => {
             let provider = garden_build::config::load("examples/app/project.garden.yml")?.provider(&name)?;
-            // Tests leave nothing behind on this machine, and learn nothing of those before.
+            // Tests leave nothing behind on this machine, and are not affected by earlier tests.
             Builder::options(provider).caches(Caches::none()).connect()?
         }
         None => builder_of(&ScriptedBackend::new(&Registry::start().await))?,

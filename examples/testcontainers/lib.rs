@@ -24,7 +24,7 @@ pub fn builder(registry: &str) -> Result<Builder> {
     let mut provider = ProviderConfig::kubernetes("tests");
     provider.build_mode = BuildMode::LocalDocker;
     provider.deployment_registry = Some(registry);
-    // Tests leave nothing behind on this machine, and learn nothing of those before.
+    // Tests leave nothing behind on this machine, and are not affected by earlier tests.
     Ok(Builder::options(provider).caches(Caches::none()).connect()?)
 }
 

@@ -1,4 +1,4 @@
-//! What tests of programs that build in a cluster need, in the test's own process.
+//! What tests of programs that build in a cluster need.
 //!
 //! * [`kubernetes`] is an API server whose pods do what the test says. The connections to it are in memory.
 //! * [`buildkit`] is a `BuildKit` daemon whose builds do what the test says. It can answer in the pods of that API server.

@@ -28,6 +28,8 @@ fn node_container(daemon: &Daemon) {
     let mount = |from: &str, to: &str| format!("--volume={from}:{to}:ro");
     let socket = variable("GARDEN_TEST_CONTAINERD");
     let directory = Path::new(&socket).parent().unwrap().display().to_string();
+    // A mount follows no link, and of a file that is not there the daemon would make a directory.
+    let ctr = Path::new(&variable("GARDEN_TEST_CONTAINERD_PROGRAMS")).join("ctr").canonicalize().unwrap();
     let arguments = [
         "run",
         "--detach",
@@ -35,7 +37,7 @@ fn node_container(daemon: &Daemon) {
         &format!("--name={}", variable("GARDEN_TEST_NODE")),
         &format!("--env=CONTAINERD_ADDRESS={socket}"),
         &format!("--volume={directory}:{directory}"),
-        &mount("/usr/bin/ctr", "/bin/ctr"),
+        &mount(&ctr.display().to_string(), "/bin/ctr"),
         &mount("/lib", "/lib"),
         &mount("/lib64", "/lib64"),
         &base,

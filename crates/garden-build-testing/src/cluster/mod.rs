@@ -5,7 +5,7 @@
 //! ```no_run
 //! # async fn test() -> Result<(), Box<dyn std::error::Error>> {
 //! use garden_build_testing::cluster::TestNamespace;
-//! use kube::Config;
+//! use garden_build::kube::Config;
 //!
 //! // The cluster that KUBECONFIG names, or the one that the test runs in.
 //! let namespace = TestNamespace::create(Config::infer().await?, "shop").await?;

@@ -104,20 +104,36 @@ async fn has(daemon: &DockerDaemon, supply: &Supply, image: &ImageReference) -> 
             let command = Supply::find(*runtime, image);
             let words: Vec<&str> = command.iter().map(String::as_str).collect();
             let ran = run(daemon, name, &words, None).await?;
-            Ok(!ran.trim().is_empty())
+            // Warnings are no answer: containerd 2.2 has one for each command on a node with cgroup v1.
+            Ok(!ran.output.trim().is_empty())
         }
     }
 }
 
 /// Has a node's container runtime take the image from the daemon. What goes wrong shows in that it does not have it then.
 async fn import(daemon: &DockerDaemon, node: &str, runtime: Runtime, image: &ImageReference) -> Result<()> {
-    let said = run(daemon, node, &Supply::import(runtime), Some(image)).await?;
+    let ran = run(daemon, node, &Supply::import(runtime), Some(image)).await?;
     let supply = Supply::Container { name: node.to_owned(), runtime };
     if has(daemon, &supply, image).await? {
         return Ok(());
     }
-    let message = format!("Node {node} does not have {image} after it was imported there: {}", said.trim());
+    let message = format!("Node {node} does not have {image} after it was imported there: {}", ran.words());
     Err(Error::new(ErrorKind::PushFailed, message).with_hint("look whether the node's disk is full"))
+}
+
+/// What a command printed.
+#[derive(Default)]
+struct Printed {
+    /// On the standard output.
+    output: String,
+    /// On the standard error.
+    errors: String,
+}
+
+impl Printed {
+    fn words(&self) -> String {
+        format!("{}\n{}", self.errors.trim(), self.output.trim()).trim().to_owned()
+    }
 }
 
 /// Runs a command in a container, with an image as `docker save` writes it on its standard input, and returns what it printed.
@@ -129,7 +145,7 @@ async fn run(
     container: &str,
     command: &[&str],
     input: Option<&ImageReference>,
-) -> Result<String> {
+) -> Result<Printed> {
     let action = format!("run `{}` in the container {container}", command.join(" "));
     let docker = daemon.api().await?;
     let config = ExecConfig {
@@ -163,26 +179,27 @@ async fn run(
         let _ = stdin.shutdown().await;
         Ok::<_, DockerError>(())
     };
-    let read = output.fold(String::new(), async |mut said, chunk| {
-        if let Ok(
-            LogOutput::StdOut { message } | LogOutput::StdErr { message } | LogOutput::Console { message },
-        ) = chunk
-        {
-            said.push_str(&String::from_utf8_lossy(&message));
+    let read = output.fold(Printed::default(), async |mut printed, chunk| {
+        match chunk {
+            Ok(LogOutput::StdOut { message } | LogOutput::Console { message }) => {
+                printed.output.push_str(&String::from_utf8_lossy(&message));
+            }
+            Ok(LogOutput::StdErr { message }) => printed.errors.push_str(&String::from_utf8_lossy(&message)),
+            Ok(LogOutput::StdIn { .. }) | Err(_) => {}
         }
-        said
+        printed
     });
-    let (exported, said) = tokio::join!(feed, read);
+    let (exported, printed) = tokio::join!(feed, read);
     exported?;
     let ended = daemon.answered(&action, docker.inspect_exec(&id)).await?;
     match ended.exit_code {
-        Some(0) => Ok(said),
+        Some(0) => Ok(printed),
         code => {
             let code = code.map_or_else(|| "no exit code".to_owned(), |code| format!("exit code {code}"));
             let message = format!(
                 "`{}` in the container {container} ended with {code}: {}",
                 command.join(" "),
-                said.trim()
+                printed.words()
             );
             Err(Error::new(ErrorKind::PushFailed, message).with_hint(
                 "images are given to nodes that are containers with `ctr` or `docker` in them; set `deploymentRegistry` otherwise",
