@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use garden_build::{CancellationToken, ErrorKind};
 
+/// For how long somebody may not read the last words before the program leaves without them.
+const UNREAD: Duration = Duration::from_secs(2);
+
 /// Cancels `token` at the first Ctrl-C or SIGTERM, or when the terminal is closed. At the second, the program ends at once.
 ///
 /// # Errors
@@ -17,15 +20,18 @@ pub(crate) fn cancel_on_signals(token: CancellationToken) -> io::Result<()> {
         signals.next().await;
         token.cancel();
         signals.next().await;
-        // Whether anybody reads it does not matter any more. In a thread, because a pipe that nobody reads keeps its writer waiting.
-        thread::spawn(|| {
+        let code = ErrorKind::Cancelled.exit_code().into();
+        // In a thread, because a pipe that nobody reads keeps its writer waiting. It ends the program itself, before the next drawing of the
+        // progress takes the line away.
+        thread::spawn(move || {
             let _ = writeln!(
                 io::stderr(),
                 "left before all was cleaned up: the next build or `sweep` removes the rest"
             );
+            process::exit(code);
         });
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        process::exit(ErrorKind::Cancelled.exit_code().into());
+        tokio::time::sleep(UNREAD).await;
+        process::exit(code);
     });
     Ok(())
 }
