@@ -17,6 +17,7 @@ mod gate;
 pub mod kubernetes;
 pub mod registry;
 mod script;
+mod turns;
 
 pub use authority::{Authority, IssuedCertificate};
 pub use gate::Gate;

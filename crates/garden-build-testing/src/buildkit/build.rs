@@ -1,4 +1,3 @@
-use std::fmt::Write as _;
 use std::future::ready;
 
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::GetSecretRequest;
@@ -6,13 +5,14 @@ use bollard_buildkit_proto::moby::buildkit::secrets::v1::secrets_client::Secrets
 use bollard_buildkit_proto::moby::sshforward::v1::ssh_client::SshClient;
 use bollard_buildkit_proto::moby::sshforward::v1::{BytesMessage, CheckAgentRequest};
 use futures::StreamExt as _;
+use garden_build_core::Sha256;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request};
 
 use super::daemon::LARGEST_MESSAGE;
-use super::record::BuildRecord;
+use super::record::{BuildRecord, Export};
 use super::session::{Channel, origin};
 use super::step::Reporter;
 use super::{BuildFailure, Built, FakeBuildkit, FakeStep};
@@ -46,7 +46,7 @@ impl FakeBuild {
     /// If the client does not give it what it asks for.
     pub async fn run(&self) -> Result<Built, BuildFailure> {
         let record = self.record();
-        let mut digest = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        let mut digest = Sha256::new();
         let local = record.attributes.iter().filter(|(name, _)| name.starts_with("context:"));
         let local = local.filter_map(|(_, value)| Some(value.strip_prefix("local:")?.to_owned()));
         let parts = [
@@ -74,12 +74,7 @@ impl FakeBuild {
             self.login(host).await?;
         }
         step.complete();
-        let mut hex = String::new();
-        for byte in digest.finish().as_ref() {
-            // A string takes everything.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        Ok(if record.exports.is_empty() { Built::nothing() } else { Built::image(format!("sha256:{hex}")) })
+        Ok(if record.exports.is_empty() { Built::nothing() } else { Built::image(digest.digest()) })
     }
 
     /// Pushes an image to a registry of the kit, under those names of the build that are of this registry. Returns how the build ends then. A builder that
@@ -94,9 +89,8 @@ impl FakeBuild {
             .exports
             .iter()
             .filter(|export| export.attributes.get("push").is_some_and(|push| push == "true"));
-        let names =
-            pushed.filter_map(|export| export.attributes.get("name")).flat_map(|names| names.split(','));
-        let names: Vec<_> = names.filter_map(|name| name.strip_prefix(&here)).collect();
+        let names: Vec<_> =
+            pushed.flat_map(Export::image_names).filter_map(|name| name.strip_prefix(&here)).collect();
         assert!(!names.is_empty(), "the build is not asked to push to {here}: {:?}", record.exports);
         for name in names {
             registry.push_image(name, image);

@@ -6,6 +6,7 @@ use bollard_buildkit_proto::fsutil::types::packet::PacketType;
 use bollard_buildkit_proto::fsutil::types::{Packet, Stat};
 use bollard_buildkit_proto::moby::filesync::v1::file_sync_client::FileSyncClient;
 use futures::stream;
+use garden_build_core::Sha256;
 use tokio::sync::mpsc;
 use tonic::Request;
 
@@ -87,7 +88,7 @@ impl Directory {
         std::str::from_utf8(self.content(path)?).ok()
     }
 
-    pub(super) fn update(&self, digest: &mut aws_lc_rs::digest::Context) {
+    pub(super) fn update(&self, digest: &mut Sha256) {
         for (path, FileEntry { kind, permissions, content, link, .. }) in &self.entries {
             digest
                 .update(format!("{path:?} {kind:?} {permissions:o} {link:?} {} ", content.len()).as_bytes());

@@ -67,8 +67,7 @@ impl BuildRecord {
 
     /// Returns the names that the image is to have, of all exports.
     pub fn image_names(&self) -> Vec<&str> {
-        let names = self.exports.iter().filter_map(|export| export.attributes.get("name"));
-        names.flat_map(|names| names.split(',')).filter(|name| !name.is_empty()).collect()
+        self.exports.iter().flat_map(Export::image_names).collect()
     }
 
     /// Returns the value of a build argument.
@@ -105,6 +104,13 @@ pub struct Export {
     pub kind: String,
     /// Such as `name` and `push`.
     pub attributes: BTreeMap<String, String>,
+}
+
+impl Export {
+    pub(super) fn image_names(&self) -> impl Iterator<Item = &str> {
+        let names = self.attributes.get("name").map_or("", String::as_str);
+        names.split(',').filter(|name| !name.is_empty())
+    }
 }
 
 /// A cache, and its attributes.

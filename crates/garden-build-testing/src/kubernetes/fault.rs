@@ -6,6 +6,7 @@ use super::cluster::FakeCluster;
 use super::refusal::Refusal;
 use super::request::Request;
 use crate::Gate;
+use crate::turns::Turns;
 
 /// What goes wrong with some of the requests. Of several faults that match a request, the one that was added last counts.
 #[derive(Clone)]
@@ -13,8 +14,7 @@ pub struct Fault {
     verb: &'static str,
     resource: &'static str,
     name: Option<String>,
-    spared: usize,
-    left: Option<usize>,
+    turns: Turns,
     pub(crate) effect: Effect,
 }
 
@@ -42,8 +42,8 @@ impl fmt::Debug for Fault {
             Effect::Meddle(_) => "meddled with".to_owned(),
             Effect::Forget(field) => format!("without {field}"),
         };
-        let Self { verb, resource, name, spared, left, .. } = self;
-        write!(f, "{verb} {resource} {name:?} (after {spared}, {left:?} times): {effect}")
+        let Self { verb, resource, name, turns, .. } = self;
+        write!(f, "{verb} {resource} {name:?} {turns}: {effect}")
     }
 }
 
@@ -51,7 +51,7 @@ impl fmt::Debug for Fault {
 /// `pods/log`); `*` stands for any.
 impl Fault {
     fn new(verb: &'static str, resource: &'static str, effect: Effect) -> Self {
-        Self { verb, resource, name: None, spared: 0, left: Some(1), effect }
+        Self { verb, resource, name: None, turns: Turns::one(), effect }
     }
 
     /// It is refused, and nothing happens.
@@ -109,21 +109,21 @@ impl Fault {
     /// Not yet the next requests, this many.
     #[must_use]
     pub fn after(mut self, spared: usize) -> Self {
-        self.spared = spared;
+        self.turns.spared = spared;
         self
     }
 
     /// So many requests.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
-        self.left = Some(times);
+        self.turns.left = Some(times);
         self
     }
 
     /// All requests from now on.
     #[must_use]
     pub fn always(mut self) -> Self {
-        self.left = None;
+        self.turns.left = None;
         self
     }
 
@@ -132,16 +132,6 @@ impl Fault {
         let is_meant = (self.verb == "*" || self.verb == request.verb())
             && (self.resource == "*" || self.resource == request.resource())
             && (self.name.is_none() || self.name == request.name());
-        if !is_meant || self.left == Some(0) {
-            return false;
-        }
-        if self.spared > 0 {
-            self.spared -= 1;
-            return false;
-        }
-        if let Some(left) = &mut self.left {
-            *left -= 1;
-        }
-        true
+        is_meant && self.turns.take()
     }
 }

@@ -6,6 +6,7 @@ use super::Registry;
 use super::answer::{Response, error, response};
 use super::request::Request;
 use crate::Gate;
+use crate::turns::Turns;
 
 /// What goes wrong with some of the requests. Of several faults that match a request, the one that was added last counts.
 ///
@@ -21,8 +22,7 @@ use crate::Gate;
 pub struct Fault {
     method: String,
     path: String,
-    spared: usize,
-    left: Option<usize>,
+    turns: Turns,
     pub(crate) effect: Effect,
 }
 
@@ -58,14 +58,14 @@ impl fmt::Debug for Fault {
             Effect::Meddle(_) => "meddled with".to_owned(),
             Effect::ForgetUploads => "uploads forgotten before".to_owned(),
         };
-        let Self { method, path, spared, left, .. } = self;
-        write!(f, "{method} {path} (after {spared}, {left:?} times): {effect}")
+        let Self { method, path, turns, .. } = self;
+        write!(f, "{method} {path} {turns}: {effect}")
     }
 }
 
 impl Fault {
     fn new(method: impl Into<String>, path: impl Into<String>, effect: Effect) -> Self {
-        Self { method: method.into(), path: path.into(), spared: 0, left: Some(1), effect }
+        Self { method: method.into(), path: path.into(), turns: Turns::one(), effect }
     }
 
     /// It is not carried out, and `answer` makes what is answered: anything that a registry, or a proxy in front of it, could say. The
@@ -165,37 +165,27 @@ impl Fault {
     /// Not yet the next requests, this many.
     #[must_use]
     pub fn after(mut self, spared: usize) -> Self {
-        self.spared = spared;
+        self.turns.spared = spared;
         self
     }
 
     /// So many requests. Default: 1.
     #[must_use]
     pub fn times(mut self, times: usize) -> Self {
-        self.left = Some(times);
+        self.turns.left = Some(times);
         self
     }
 
     /// All requests from now on.
     #[must_use]
     pub fn always(mut self) -> Self {
-        self.left = None;
+        self.turns.left = None;
         self
     }
 
     /// Whether it happens to `request`, which counts.
     pub(crate) fn strikes(&mut self, request: &Request) -> bool {
-        if self.left == Some(0) || !request.matches(&self.method, &self.path) {
-            return false;
-        }
-        if self.spared > 0 {
-            self.spared -= 1;
-            return false;
-        }
-        if let Some(left) = &mut self.left {
-            *left -= 1;
-        }
-        true
+        request.matches(&self.method, &self.path) && self.turns.take()
     }
 }
 
