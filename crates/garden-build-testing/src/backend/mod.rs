@@ -14,7 +14,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let backend = ScriptedBackend::new(&Registry::start().await);
-//! // The first build loses its builder. Builds for which there is no script succeed.
+//! // The first build loses its builder. Builds without a script succeed.
 //! backend.next(Script::lose_builder());
 //!
 //! let mut deployment = DeploymentRegistry::new(&backend.registry().host())?;
@@ -145,7 +145,7 @@ impl ScriptedBackend {
         self.lock().scripts.push_back(script);
     }
 
-    /// Sets the script for all builds for which there is no other one. Default: [`Script::succeed`].
+    /// Sets the script for all builds without a script of their own. Default: [`Script::succeed`].
     pub fn otherwise(&self, script: Script) {
         self.lock().otherwise = script;
     }
